@@ -1,0 +1,198 @@
+# Tacit: one static library per folder, in floor order.
+#
+#   make            programs in build/release/bin
+#   make demo       the whole story in three minutes (installs what is missing)
+#   make test       every test (installs what is missing)
+#   make help       the rest
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := all
+MAKEFLAGS += --no-builtin-rules
+
+VARIANT ?= release
+B := build/$(VARIANT)
+CC := gcc
+PREFIX ?= /usr/local
+WERROR ?= $(if $(CI),-Werror)
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
+        -Wmissing-prototypes -Wvla -Wformat=2 -Wcast-qual -Wundef $(WERROR)
+CFLAGS_release := -O2 -g
+CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
+               -fno-omit-frame-pointer
+CFLAGS_tsan := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
+CFLAGS_cov := -O0 -g --coverage
+CFLAGS_all := -std=c11 -D_GNU_SOURCE -I. -fstack-protector-strong \
+              -D_FORTIFY_SOURCE=$(if $(filter release,$(VARIANT)),2,0) \
+              -fPIE -ffp-contract=off $(WARN) $(CFLAGS_$(VARIANT)) $(CFLAGS)
+# OpenBLAS only when it is there: own kernels otherwise.
+HAVE_BLAS := $(shell pkg-config --exists openblas 2>/dev/null && echo 1)
+CFLAGS_all += $(if $(HAVE_BLAS),-DTACIT_HAVE_BLAS=1 \
+              $(shell pkg-config --cflags openblas),-DTACIT_HAVE_BLAS=0)
+LDFLAGS_all := $(CFLAGS_$(VARIANT)) -pie -Wl,-z,relro,-z,now -Wl,--as-needed \
+               $(LDFLAGS)
+LIBS := -lsodium -lnng -lsqlite3 -ljansson -lcyaml -lyaml -lzstd -lutf8proc \
+        -lgumbo -lmd4c $(if $(HAVE_BLAS),-lopenblas) -lm -lpthread
+
+# Folders, highest floor first: the link order.
+FOLDERS := sims client coordinator retrieval common/plan common/wire \
+           common/privacy common/model common/crypto common/tensor common/base
+PROGRAMS := tacit tacit-coordinator tacit-sim
+MAIN_tacit := client/main.c
+MAIN_tacit-coordinator := coordinator/main.c
+MAIN_tacit-sim := sims/main.c
+
+sources = $(filter-out %/main.c,$(wildcard $(1)/*.c))
+library = $(B)/lib$(subst /,_,$(1)).a
+objects = $(patsubst %.c,$(B)/%.o,$(1))
+
+LIBRARIES := $(foreach f,$(FOLDERS),$(if $(call sources,$(f)),$(call library,$(f))))
+BINARIES := $(foreach p,$(PROGRAMS),$(if $(wildcard $(MAIN_$(p))),$(B)/bin/$(p)))
+TEST_SOURCES := $(wildcard tests/*/test_*.c)
+TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SOURCES))
+TEST_LIB := $(call objects,$(wildcard tests/*.c))
+BENCHES := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/bench_*.c))
+
+.PHONY: all
+all: $(BINARIES)
+
+define library_rule
+$(call library,$(1)): $(call objects,$(call sources,$(1)))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	@ar rcs $$@ $$^
+endef
+$(foreach f,$(FOLDERS),$(eval $(call library_rule,$(f))))
+
+$(B)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(CFLAGS_all) -MMD -MP -c -o $@ $<
+
+define program_rule
+$(B)/bin/$(1): $(call objects,$(MAIN_$(1))) $(LIBRARIES)
+	@mkdir -p $$(@D)
+	@echo "  LINK  $$@"
+	@$(CC) $(LDFLAGS_all) -o $$@ $$^ $(LIBS)
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
+
+$(B)/tests/%: $(B)/tests/%.o $(TEST_LIB) $(LIBRARIES)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS_all) -o $@ $^ $(LIBS) -lcmocka
+
+$(B)/bench/%: $(B)/tests/bench/%.o $(TEST_LIB) $(LIBRARIES)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS_all) -o $@ $^ $(LIBS) -lcmocka
+
+# ---- setting up -----------------------------------------------------------
+# Debian 12 packages: to build and run, and to look after the code.
+PACKAGES := gcc libc6-dev pkg-config python3 libsodium-dev libnng-dev \
+            libsqlite3-dev libopenblas-dev libjansson-dev libcyaml-dev \
+            libyaml-dev libzstd-dev libutf8proc-dev libgumbo-dev libmd4c-dev \
+            libcmocka-dev
+PACKAGES_DEV := clang clang-tidy clang-format cppcheck valgrind gcovr
+
+# $(call install,PACKAGES): as root, through sudo, or say the one command.
+define install
+@missing=""; for p in $(1); do \
+  dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || \
+    missing="$$missing $$p"; done; \
+if [ -z "$$missing" ]; then exit 0; fi; \
+if [ "$$(id -u)" = 0 ]; then sudo=""; \
+elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo=sudo; \
+else echo "These Debian packages are missing. Install them, then go on:" >&2; \
+  echo "  sudo apt-get install$$missing" >&2; exit 1; fi; \
+echo "installing:$$missing" >&2; \
+$$sudo apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive \
+  $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+endef
+
+.PHONY: deps deps-dev
+deps:
+	$(call install,$(PACKAGES))
+deps-dev: deps
+	$(call install,$(PACKAGES_DEV))
+
+# ---- the two commands -----------------------------------------------------
+# The set-up may install what the first lines of this file look for, so each
+# goes on in a second make.
+.PHONY: demo test test-run
+demo: deps
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@sims/clinic/demo.sh
+
+test: deps
+	@$(MAKE) --no-print-directory -j$$(nproc) test-run
+test-run: $(BINARIES) $(TESTS)
+	@TACIT_BUILD=$(B) tests/run.sh $(TESTS)
+
+# ---- the rest -------------------------------------------------------------
+.PHONY: help tests benches bench bench-flamby check tsan valgrind tidy format \
+        fuzz coverage install clean
+help:
+	@sed -n 's/^## //p' Makefile
+## make deps           install missing Debian packages (root or sudo)
+## make                build/release/bin/{tacit,tacit-coordinator,tacit-sim}
+## make demo           four hospitals learn together on this machine
+## make test           all tests
+## make check          all tests under ASan and UBSan
+## make tsan           the threaded tests under TSan
+## make valgrind       a few whole-program tests under valgrind
+## make tidy           style, layers, clang-tidy, cppcheck, gcc -fanalyzer
+## make format         clang-format in place
+## make fuzz           every fuzz target for FUZZ_SECONDS (60) each
+## make coverage       line coverage of common/crypto and common/wire
+## make bench          every benchmark as JSON lines (BENCH=id: one)
+## make bench-flamby   Fed-Heart-Disease: published and ours, per centre
+## make install        PREFIX=/usr/local DESTDIR=
+
+tests: $(BINARIES) $(TESTS)
+benches: $(BINARIES) $(BENCHES)
+
+check: deps
+	@$(MAKE) --no-print-directory -j$$(nproc) VARIANT=asan test-run
+tsan: deps
+	@$(MAKE) --no-print-directory -j$$(nproc) VARIANT=tsan test-run
+valgrind: deps-dev
+	@$(MAKE) --no-print-directory -j$$(nproc) tests
+	@TACIT_BUILD=$(B) tests/valgrind.sh
+
+tidy: deps-dev
+	@python3 tests/tidy/tidy.py
+	@tests/tidy/analyse.sh
+format: deps-dev
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+FUZZ_SECONDS ?= 60
+fuzz: deps-dev
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh
+
+coverage: deps-dev
+	@$(MAKE) --no-print-directory -j$$(nproc) VARIANT=cov test-run
+	@gcovr -r . --object-directory build/cov -f 'common/(crypto|wire)/' \
+	  --exclude-throw-branches --gcov-ignore-parse-errors
+
+bench: deps
+	@$(MAKE) --no-print-directory -j$$(nproc) benches >&2
+	@TACIT_BUILD=$(B) tests/bench/run.sh $(BENCH)
+bench-flamby: deps
+	@$(MAKE) --no-print-directory -j$$(nproc) all >&2
+	@TACIT_BUILD=$(B) python3 tests/bench/flamby.py
+
+DESTDIR ?=
+MAN := $(DESTDIR)$(PREFIX)/share/man/man1
+COMPLETIONS := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(MAN) $(COMPLETIONS)
+	install -m 755 $(BINARIES) $(DESTDIR)$(PREFIX)/bin
+	for p in $(PROGRAMS); do $(B)/bin/$$p --man > $(MAN)/$$p.1 && \
+	  $(B)/bin/$$p --completion > $(COMPLETIONS)/$$p || exit 1; done
+
+clean:
+	rm -rf build
+
+.SECONDARY:
+-include $(shell find build/$(VARIANT) -name '*.d' 2>/dev/null)
