@@ -22,6 +22,11 @@ CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
                -fno-omit-frame-pointer
 CFLAGS_tsan := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
 CFLAGS_cov := -O0 -g --coverage
+CFLAGS_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined \
+               -fno-sanitize-recover=all -fno-omit-frame-pointer
+ifeq ($(VARIANT),fuzz)
+CC := clang
+endif
 CFLAGS_all := -std=c11 -D_GNU_SOURCE -I. -fstack-protector-strong \
               -D_FORTIFY_SOURCE=$(if $(filter release,$(VARIANT)),2,0) \
               -fPIE -ffp-contract=off $(WARN) $(CFLAGS_$(VARIANT)) $(CFLAGS)
@@ -51,6 +56,7 @@ BINARIES := $(foreach p,$(PROGRAMS),$(if $(wildcard $(MAIN_$(p))),$(B)/bin/$(p))
 TEST_SOURCES := $(wildcard tests/*/test_*.c)
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SOURCES))
 TEST_LIB := $(call objects,$(wildcard tests/*.c))
+FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/bench_*.c))
 
 .PHONY: all
@@ -86,6 +92,11 @@ $(B)/bench/%: $(B)/tests/bench/%.o $(TEST_LIB) $(LIBRARIES)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS_all) -o $@ $^ $(LIBS) -lcmocka
+
+$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(LIBRARIES)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS_all) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
 # ---- setting up -----------------------------------------------------------
 # Debian 12 packages: to build and run, and to look after the code.
@@ -130,7 +141,7 @@ test-run: $(BINARIES) $(TESTS)
 	@TACIT_BUILD=$(B) tests/run.sh $(TESTS)
 
 # ---- the rest -------------------------------------------------------------
-.PHONY: help tests benches bench bench-flamby check tsan valgrind tidy format \
+.PHONY: help tests benches fuzzers bench bench-flamby check tsan valgrind tidy format \
         fuzz coverage install clean
 help:
 	@sed -n 's/^## //p' Makefile
@@ -151,6 +162,7 @@ help:
 
 tests: $(BINARIES) $(TESTS)
 benches: $(BINARIES) $(BENCHES)
+fuzzers: $(FUZZERS)
 
 check: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) VARIANT=asan test-run
@@ -168,6 +180,7 @@ format: deps-dev
 
 FUZZ_SECONDS ?= 60
 fuzz: deps-dev
+	@$(MAKE) --no-print-directory -j$$(nproc) VARIANT=fuzz fuzzers
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh
 
 coverage: deps-dev

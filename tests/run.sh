@@ -4,8 +4,8 @@
 #   TACIT_BUILD=build/release tests/run.sh build/release/tests/base/test_arena …
 #
 # Each binary runs alone with a time limit, so that a hang is a failure with a
-# name. Shell tests (tests/e2e/*.sh) run after them; in the sanitiser builds
-# only those that name the variant in a "# variants:" line.
+# name. End-to-end tests (tests/e2e/test_*.py) run after them; in the
+# sanitiser builds only those that name the variant in a "# variants:" line.
 set -u
 build=${TACIT_BUILD:-build/release}
 variant=${build##*/}
@@ -41,12 +41,12 @@ one() { # name, command…
 }
 
 for t in "$@"; do one "${t#"$build"/tests/}" "$t"; done
-for t in tests/e2e/*.sh; do
+for t in tests/e2e/test_*.py; do
     [ -e "$t" ] || continue
     if [ "$variant" != release ]; then
         grep -qE "^# variants:.*\b$variant\b" "$t" || continue
     fi
-    one "${t#tests/}" bash "$t"
+    one "${t#tests/}" python3 "$t"
 done
 printf '%d passed, %d failed, %d skipped\n' $passed $failed $skipped
 [ $failed -eq 0 ]

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Run the benchmarks: JSON lines on stdout, everything else on stderr.
+#
+#   tests/bench/run.sh            all of them
+#   tests/bench/run.sh ID         only the lines of one id (and its program)
+set -u
+build=${TACIT_BUILD:-build/release}
+id=${1:-}
+status=0
+for b in "$build"/bench/bench_* tests/bench/bench_*.py; do
+    [ -x "$b" ] || [ "${b##*.}" = py ] || continue
+    case $b in *.d | *.o) continue ;; esac
+    source=tests/bench/$(basename "$b" .py)
+    if [ -n "$id" ] && ! grep -qs -- "$id" "$source".c "$source".py; then continue; fi
+    echo "# $(basename "$b")" >&2
+    run=("$b")
+    [ "${b##*.}" = py ] && run=(python3 "$b" ${id:+"$id"})
+    timeout -k 10 1800 "${run[@]}" | if [ -n "$id" ]; then grep -- "\"$id\""; else cat; fi
+    [ "${PIPESTATUS[0]}" -eq 0 ] || status=1
+done
+exit $status
