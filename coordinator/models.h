@@ -1,0 +1,66 @@
+/*
+ * models: the versions of a plan's model, from its plan to a signed file.
+ *
+ *   v0 --round 1--> v1 --round 2--> v2 ...
+ *
+ * v0 is drawn from the plan's seed. Each version is one safetensors blob named
+ * by its hash, one row in coordinator.db, and one statement signed by the
+ * coordinator over (plan, round, version, parent, model, clients): a chain.
+ * The blob is durable before the row, the row before any device hears of it.
+ */
+#ifndef TACIT_COORDINATOR_MODELS_H
+#define TACIT_COORDINATOR_MODELS_H
+
+#include <stdint.h>
+
+#include "common/base/err.h"
+#include "common/crypto/keys.h"
+#include "common/model/model.h"
+#include "common/plan/plan.h"
+#include "common/privacy/ring.h"
+#include "common/wire/messages.h"
+
+enum {
+    MODELS_METRICS = 4,    /* loss before, loss after, held-out metric, and the
+                              share of weight that has held-out rows */
+    MODELS_CLIENTS = 128,  /* the ring's clients_max, for every plan */
+    MODELS_METRIC_MAX = 64 /* |metric| bound inside the ring */
+};
+
+/* The architecture a plan asks for; borrows strings from the plan. */
+void models_spec(const struct plan *plan, struct model_spec *out);
+/* The ring that a plan's updates travel in. */
+void models_layout(const struct plan *plan, size_t n_params,
+                   struct ring_layout *out);
+/* A plan's model with its initial weights; owned by the caller. */
+TACIT_CHECKED enum tacit_err models_initial(const struct plan *plan,
+                                            struct model **out);
+/* Most devices invited to one round: ceil(size * over_select), at most 128. */
+uint32_t models_invite_max(const struct plan *plan);
+
+/* A version as it is stored and signed. */
+struct models_version {
+    struct digest plan_hash, model_hash, parent_hash;
+    uint32_t version, round, n_clients;
+    uint64_t bytes;
+    int64_t created_s;
+    uint8_t session[32]; /* of the round that made it; zeros for v0 */
+    uint8_t signature[KEYS_SIGNATURE];
+};
+
+/* Encode p as safetensors with metadata, put it durably into blob_dir, and fill
+ * v's model_hash, bytes and signature. The other fields of *v are set before;
+ * the caller writes the row. */
+TACIT_CHECKED enum tacit_err models_seal(const struct keys *keys,
+                                         const char *blob_dir,
+                                         const struct plan *plan,
+                                         const struct params *p,
+                                         struct models_version *v);
+/* Load a version's weights into p (same layout), hash checked. */
+TACIT_CHECKED enum tacit_err models_load(const char *blob_dir,
+                                         const struct models_version *v,
+                                         struct params *p);
+/* What devices are told of it: all model fields of *over. */
+void models_over(const struct models_version *v, struct msg_over *over);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * runner: one round with all it needs and no socket: the protocol (round), the
+ * sum (tally), the unmasking, the ring's self-check and the strategy. The
+ * server and the simulator both run rounds through it; they differ in where
+ * replies go and what `commit` does.
+ *
+ *   message -> round_step -> replies
+ *                         -> tally_put / tally_add
+ *                         -> unmask -> ring_decode -> strategy -> commit()
+ */
+#ifndef TACIT_COORDINATOR_RUNNER_H
+#define TACIT_COORDINATOR_RUNNER_H
+
+#include <stdint.h>
+
+#include "common/base/err.h"
+#include "common/privacy/ring.h"
+#include "common/wire/messages.h"
+#include "coordinator/round.h"
+#include "coordinator/strategy.h"
+
+struct runner; /* owned */
+
+/* A round that came out right. */
+struct runner_result {
+    const float *weights; /* [n_params] of the new model, borrowed */
+    uint32_t n_params;
+    uint32_t n_clients;
+    struct ring_mean mean; /* weight and weighted mean metrics of the sum */
+};
+
+struct runner_config {
+    struct round_config round;
+    struct ring_layout layout; /* n_coords in round.task must fit it */
+    const char *spool_dir;     /* NULL: uploads wait in memory */
+    const struct strategy *strategy;
+    double server_lr;
+    const float *weights; /* [n_params] the round starts from; borrowed for the
+                             runner's life */
+    /* Answer the request `token`. Pointers in m are valid during the call. */
+    void (*reply)(void *ctx, uint64_t token, const struct message *m);
+    /* Make the new model durable and fill what devices are told of it
+     * (outcome, session, round and n_clients are set already). A failure
+     * aborts the round with its message. */
+    enum tacit_err (*commit)(void *ctx, const struct runner_result *result,
+                             struct msg_over *over);
+    void *ctx;
+};
+
+struct runner_peer {
+    const uint8_t *id;       /* [KEYS_ID] */
+    const uint8_t *identity; /* [KEYS_PUBLIC] */
+};
+
+TACIT_CHECKED enum tacit_err runner_new(const struct runner_config *c,
+                                        int64_t now_ms, struct runner **out);
+void runner_free(struct runner *r);
+/* Take a message of the round's session, or a POLL of an eligible device.
+ * Returns 1 when it was answered or will be; 0 when it is not for this round
+ * (another session, or a POLL that gets no seat). */
+int runner_message(struct runner *r, int64_t now_ms,
+                   const struct runner_peer *peer, uint64_t token,
+                   const struct message *m);
+void runner_tick(struct runner *r, int64_t now_ms);
+/* The device is known to be lost. */
+void runner_gone(struct runner *r, int64_t now_ms, const uint8_t id[KEYS_ID]);
+/* End it now; every waiting request is told. */
+void runner_abort(struct runner *r, int64_t now_ms, unsigned code,
+                  const char *reason);
+int64_t runner_next_ms(const struct runner *r);
+/* COMMITTED or ABORTED. */
+int runner_ended(const struct runner *r);
+const struct round *runner_round(const struct runner *r);
+/* Valid once committed. */
+const struct ring_mean *runner_mean(const struct runner *r);
+/* How often two devices showed one identity in this round. */
+unsigned runner_n_same_identity(const struct runner *r);
+
+#endif
