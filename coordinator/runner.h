@@ -23,7 +23,7 @@ struct runner; /* owned */
 
 /* A round that came out right. */
 struct runner_result {
-    const float *weights; /* [n_params] of the new model, borrowed */
+    float *weights; /* [n_params] of the new model, borrowed */
     uint32_t n_params;
     uint32_t n_clients;
     struct ring_mean mean; /* weight and weighted mean metrics of the sum */

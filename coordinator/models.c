@@ -1,0 +1,121 @@
+/* models: see models.h. */
+#include "coordinator/models.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/wire/blob.h"
+
+static enum model_task task_of(enum plan_task t)
+{
+    switch (t) {
+    case PLAN_REGRESS: return MODEL_REGRESS;
+    case PLAN_RETRIEVER: return MODEL_RETRIEVER;
+    default: return MODEL_CLASSIFY;
+    }
+}
+
+void models_spec(const struct plan *plan, struct model_spec *out)
+{
+    *out = (struct model_spec){.kind = plan->model,
+                               .task = task_of(plan->task),
+                               .n_inputs = plan->task == PLAN_RETRIEVER
+                                               ? plan->dim
+                                               : plan->n_features,
+                               .n_hidden = plan->n_hidden,
+                               .temperature = plan->temperature};
+    memcpy(out->hidden, plan->hidden, sizeof out->hidden);
+}
+
+void models_layout(const struct plan *plan, size_t n_params,
+                   struct ring_layout *out)
+{
+    *out = (struct ring_layout){.n_params = (uint32_t)n_params,
+                                .n_metrics = MODELS_METRICS,
+                                .ring_bits = plan->ring_bits,
+                                .clients_max = MODELS_CLIENTS,
+                                .clip = plan->clip,
+                                .metric_max = MODELS_METRIC_MAX};
+}
+
+enum tacit_err models_initial(const struct plan *plan, struct model **out)
+{
+    struct model_spec spec;
+    struct model *m = NULL;
+    models_spec(plan, &spec);
+    TRY(model_new(&spec, &m));
+    if (model_params(m)->n_flat > WIRE_PARAMS_MAX) {
+        size_t n = model_params(m)->n_flat;
+        model_free(m);
+        return fail(TACIT_LIMIT, "the model has %zu weights; the limit is %d",
+                    n, WIRE_PARAMS_MAX);
+    }
+    model_init(m, plan->seed);
+    *out = m;
+    return TACIT_OK;
+}
+
+uint32_t models_invite_max(const struct plan *plan)
+{
+    double n = ceil((double)plan->cohort_size * plan->over_select - 1e-9);
+    if (n < plan->cohort_size) n = plan->cohort_size;
+    return n > SECAGG_CLIENTS_MAX ? SECAGG_CLIENTS_MAX : (uint32_t)n;
+}
+
+void models_over(const struct models_version *v, struct msg_over *over)
+{
+    memset(over, 0, sizeof *over);
+    over->outcome = OUTCOME_COMMITTED;
+    over->round = v->round;
+    over->model_version = v->version;
+    over->n_clients = v->n_clients;
+    over->model_bytes = v->bytes;
+    over->plan_hash = v->plan_hash;
+    over->parent_hash = v->parent_hash;
+    over->model_hash = v->model_hash;
+    memcpy(over->session, v->session, sizeof over->session);
+    memcpy(over->signature, v->signature, sizeof over->signature);
+}
+
+enum tacit_err models_seal(const struct keys *keys, const char *blob_dir,
+                           const struct plan *plan, const struct params *p,
+                           struct models_version *v)
+{
+    char plan_hex[DIGEST_HEX], version[16];
+    hex_encode(plan_hex, plan->hash.b, DIGEST_BYTES);
+    snprintf(version, sizeof version, "%u", v->version);
+    const char *metadata[] = {"tacit.plan",  plan->name,      "tacit.plan_hash",
+                              plan_hex,      "tacit.version", version,
+                              "tacit.model", plan->model,     NULL};
+    struct buf bytes;
+    buf_init(&bytes, WIRE_BLOB_MAX);
+    enum tacit_err err = safetensors_encode(p, metadata, &bytes);
+    if (err == TACIT_OK) err = buf_end(&bytes);
+    if (err == TACIT_OK)
+        err = blob_put(blob_dir, bytes.data, bytes.len, &v->model_hash);
+    v->bytes = bytes.len;
+    buf_release(&bytes);
+    if (err != TACIT_OK)
+        return err_context(err, "model of plan %s", plan->name);
+    struct msg_over over;
+    uint8_t statement[MSG_STATEMENT_BYTES];
+    models_over(v, &over);
+    msg_over_statement(&over, statement);
+    keys_sign(keys, "tacit model v1", statement, sizeof statement,
+              v->signature);
+    return TACIT_OK;
+}
+
+enum tacit_err models_load(const char *blob_dir, const struct models_version *v,
+                           struct params *p)
+{
+    struct buf bytes;
+    buf_init(&bytes, WIRE_BLOB_MAX);
+    enum tacit_err err =
+        blob_get(blob_dir, &v->model_hash, WIRE_BLOB_MAX, &bytes);
+    if (err == TACIT_OK) err = safetensors_decode(bytes.data, bytes.len, p);
+    buf_release(&bytes);
+    return err == TACIT_OK ? TACIT_OK
+                           : err_context(err, "model version %u", v->version);
+}
