@@ -1,0 +1,59 @@
+/*
+ * db: the door to SQLite for state: opening with migrations, prepared
+ * statements, transactions.
+ *
+ * Every store is WAL with synchronous=FULL, foreign keys on, a busy time-out of
+ * 5 s, and trusted_schema off. `user_version` counts the migrations; a store
+ * with a larger one is refused untouched (E_STORE_NEWER).
+ * Thread rule: one connection belongs to one thread.
+ */
+#ifndef TACIT_BASE_DB_H
+#define TACIT_BASE_DB_H
+
+#include <sqlite3.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+
+struct db {
+    sqlite3 *sql; /* owned */
+    char path[512];
+};
+
+enum db_mode { DB_CREATE, DB_EXISTING, DB_READONLY };
+
+/* Open path and run migrations[current..n) each in its transaction.
+ * NOT_INITIALISED when DB_EXISTING/READONLY and absent; FORMAT when it is not
+ * a database. */
+TACIT_CHECKED enum tacit_err db_open(struct db *db, const char *path,
+                                     enum db_mode mode,
+                                     const char *const *migrations, size_t n);
+void db_close(struct db *db);
+
+/* Run one or more statements without results. */
+TACIT_CHECKED enum tacit_err db_exec(struct db *db, const char *sql);
+/* BEGIN IMMEDIATE / COMMIT / ROLLBACK. */
+TACIT_CHECKED enum tacit_err db_begin(struct db *db);
+TACIT_CHECKED enum tacit_err db_commit(struct db *db);
+void db_rollback(struct db *db);
+
+/* Prepare and bind in one go. fmt has one letter per argument:
+ *   i int64_t · d double · s const char* (NULL allowed) · b const void*,size_t
+ * Bytes are borrowed until the statement is finished. *out is owned. */
+TACIT_CHECKED enum tacit_err db_query(struct db *db, sqlite3_stmt **out,
+                                      const char *sql, const char *fmt, ...);
+/* *has_row = 1 on a row, 0 at the end. */
+TACIT_CHECKED enum tacit_err db_step(struct db *db, sqlite3_stmt *st,
+                                     int *has_row);
+void db_finish(sqlite3_stmt *st);
+/* db_query + step to the end + finish. */
+TACIT_CHECKED enum tacit_err db_run(struct db *db, const char *sql,
+                                    const char *fmt, ...);
+/* The first column of the first row as an integer; NOTFOUND without a row. */
+TACIT_CHECKED enum tacit_err db_int(struct db *db, int64_t *out,
+                                    const char *sql, const char *fmt, ...);
+/* Turn an SQLite result code into ours, with a message (full disk, busy…). */
+enum tacit_err db_error(struct db *db, int rc, const char *what);
+
+#endif

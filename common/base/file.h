@@ -1,0 +1,50 @@
+/*
+ * file: whole-file reads with a size bound, atomic durable writes, directories,
+ * and bounded zstd compression.
+ */
+#ifndef TACIT_BASE_FILE_H
+#define TACIT_BASE_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+
+/* Append the file's content to out. IO (names path and reason), NOTFOUND when
+ * it does not exist, LIMIT over max_bytes, UNSUPPORTED when not a regular
+ * file. */
+TACIT_CHECKED enum tacit_err file_read(const char *path, size_t max_bytes,
+                                       struct buf *out);
+/* Replace path atomically and durably: temporary beside it, fsync, rename,
+ * fsync of the folder. mode e.g. 0600. A full disk gives E_DISK_FULL and
+ * leaves the old file. */
+TACIT_CHECKED enum tacit_err file_write(const char *path, const void *bytes,
+                                        size_t n, unsigned mode);
+/* mkdir -p. */
+TACIT_CHECKED enum tacit_err file_mkdirs(const char *path, unsigned mode);
+/* "a/b" into out[cap]; LIMIT when it does not fit. */
+TACIT_CHECKED enum tacit_err file_join(char *out, size_t cap, const char *a,
+                                       const char *b);
+int file_exists(const char *path);
+/* The user's data folder for a program: flag, else $env, else
+ * $XDG_DATA_HOME/name, else ~/.local/share/name. */
+TACIT_CHECKED enum tacit_err file_home(char *out, size_t cap, const char *flag,
+                                       const char *env, const char *name);
+
+/* Call visit(path, ctx) for each regular file below `path` (or for path
+ * itself), in byte order of names; hidden entries and symbolic links to
+ * folders are skipped, depth is at most 64. A visit error ends the walk. */
+TACIT_CHECKED enum tacit_err
+file_walk(const char *path,
+          enum tacit_err (*visit)(const char *path, void *ctx), void *ctx);
+
+/* zstd, level 3; output is appended to out. */
+TACIT_CHECKED enum tacit_err file_compress(const void *bytes, size_t n,
+                                           struct buf *out);
+/* LIMIT when the plain size is over max_bytes; window is bounded to 8 MiB. */
+TACIT_CHECKED enum tacit_err file_decompress(const void *bytes, size_t n,
+                                             size_t max_bytes, struct buf *out);
+
+#endif

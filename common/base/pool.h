@@ -1,0 +1,25 @@
+/*
+ * pool: a fixed set of worker threads that run index ranges.
+ *
+ * pool_run(p, n, fn, ctx) calls fn(ctx, i, worker) for every i in [0, n), from
+ * several threads, and returns when all are done. Workers get const input and
+ * their own output; the result may not depend on the order.
+ */
+#ifndef TACIT_BASE_POOL_H
+#define TACIT_BASE_POOL_H
+
+#include <stddef.h>
+
+#include "common/base/err.h"
+
+struct pool;
+
+/* n_threads 0 = one per usable core (at most 64). The caller works too. */
+TACIT_CHECKED enum tacit_err pool_new(struct pool **out, unsigned n_threads);
+void pool_free(struct pool *p);
+unsigned pool_threads(const struct pool *p);
+/* p may be NULL: then the calling thread does all of it. */
+void pool_run(struct pool *p, size_t n,
+              void (*fn)(void *ctx, size_t i, unsigned worker), void *ctx);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * progress: one line on stderr that tells how far long work is.
+ *
+ *   indexing ▕████████░░░░▏ 61 %  612/1000  84.1 files/s  4 s left  name
+ *
+ * On a terminal it is redrawn at most ten times a second; elsewhere a plain
+ * line is written at most every 5 s and at the end. Quiet when disabled.
+ */
+#ifndef TACIT_BASE_PROGRESS_H
+#define TACIT_BASE_PROGRESS_H
+
+#include <stdint.h>
+
+enum progress_mode { PROGRESS_AUTO, PROGRESS_QUIET };
+
+struct progress {
+    const char *label, *unit; /* borrowed */
+    uint64_t done, total;     /* total 0 = unknown */
+    int64_t start_ms, shown_ms;
+    int tty, quiet, drawn;
+};
+
+void progress_begin(struct progress *p, enum progress_mode mode,
+                    const char *label, const char *unit, uint64_t total);
+/* detail may be NULL. */
+void progress_update(struct progress *p, uint64_t done, const char *detail);
+/* Clear the line (terminal) or write the last one. */
+void progress_end(struct progress *p);
+
+/* 1 when colour may be used on this stream: a terminal, TERM not dumb,
+ * NO_COLOR empty. */
+int progress_colour(int fd);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * yaml: the door to libcyaml. A schema says what may stand in a file; loading
+ * turns the file into a C struct or a clear error with the line, and names the
+ * nearest known key when one is unknown.
+ *
+ *   risk.yaml:9: unknown key "learing_rate"; did you mean "learning_rate"?
+ */
+#ifndef TACIT_BASE_YAML_H
+#define TACIT_BASE_YAML_H
+
+#include <cyaml/cyaml.h>
+#include <stddef.h>
+
+#include "common/base/err.h"
+
+enum { YAML_BYTES_MAX = 1 << 20 };
+
+/* Load text[n] (name is for messages) by schema into *out (owned; free with
+ * yaml_free and the same schema). FORMAT or LIMIT. */
+TACIT_CHECKED enum tacit_err yaml_load(const char *name, const char *text,
+                                       size_t n,
+                                       const cyaml_schema_value_t *schema,
+                                       void **out);
+void yaml_free(const cyaml_schema_value_t *schema, void *value);
+/* Levenshtein distance, for "did you mean" in any module; at most 64 bytes of
+ * each string count. */
+size_t yaml_distance(const char *a, const char *b);
+/* The candidate nearest to word within distance 3, or NULL. */
+const char *yaml_nearest(const char *word, const char *const *candidates,
+                         size_t n);
+
+#endif
