@@ -188,6 +188,31 @@ enum tacit_err store_invite_find(struct store *s, uint64_t token_id,
     return err;
 }
 
+struct invite_visit {
+    store_invite_fn *fn;
+    void *ctx;
+};
+
+static enum tacit_err invite_row(void *ctx, sqlite3_stmt *st)
+{
+    struct invite_visit *v = ctx;
+    struct store_invite i = {.token_id = (uint64_t)sqlite3_column_int64(st, 0),
+                             .approve = sqlite3_column_int(st, 2),
+                             .expires_s = sqlite3_column_int64(st, 3)};
+    store_text(st, 1, i.name, sizeof i.name);
+    return v->fn(v->ctx, &i);
+}
+
+enum tacit_err store_invites(struct store *s, store_invite_fn *fn, void *ctx)
+{
+    sqlite3_stmt *st = NULL;
+    TRY(db_query(&s->db, &st,
+                 "SELECT token_id, name, approve, expires_s FROM invites"
+                 " WHERE used_s = 0 ORDER BY name, created_s",
+                 ""));
+    return store_each(s, st, invite_row, &(struct invite_visit){fn, ctx});
+}
+
 /* ---- members ------------------------------------------------------------ */
 
 static const char *const state_names[] = {"pending", "approved", "revoked",

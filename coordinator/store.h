@@ -68,6 +68,10 @@ TACIT_CHECKED enum tacit_err store_invite_add(struct store *s,
 TACIT_CHECKED enum tacit_err store_invite_find(struct store *s,
                                                uint64_t token_id,
                                                struct store_invite *out);
+typedef enum tacit_err store_invite_fn(void *ctx, const struct store_invite *i);
+/* Those not used yet, in order of name; their PSK is left out. */
+TACIT_CHECKED enum tacit_err store_invites(struct store *s, store_invite_fn *fn,
+                                           void *ctx);
 
 /* ---- members ------------------------------------------------------------ */
 enum member_state {
@@ -153,7 +157,8 @@ struct store_round {
     double weight;
     double metrics[MODELS_METRICS];
     int64_t bytes_in, bytes_out;
-    struct digest model_hash; /* of the model it made; zeros otherwise */
+    struct digest model_hash;  /* of the model it made; zeros otherwise */
+    struct digest parent_hash; /* out: what that model was made from */
 };
 /* Attempts at this round so far. */
 TACIT_CHECKED enum tacit_err store_attempts(struct store *s,

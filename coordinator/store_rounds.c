@@ -83,7 +83,8 @@ enum tacit_err store_plan_find(struct store *s, const char *who,
  "SELECT n, rounds.plan, plans.name, plans.n_rounds, round, attempt,"          \
  " session, state, code, reason, started_s, duration_ms, n_invited,"           \
  " n_advertised, n_inputs, weight, m0, m1, m2, m3, bytes_in, bytes_out,"       \
- " model FROM rounds JOIN plans ON plans.hash = rounds.plan "
+ " model, (SELECT parent FROM models WHERE models.session = rounds.session)"   \
+ " FROM rounds JOIN plans ON plans.hash = rounds.plan "
 
 static uint32_t column_u32(sqlite3_stmt *st, int col)
 {
@@ -115,6 +116,8 @@ static enum tacit_err round_read(sqlite3_stmt *st, struct store_round *r)
     r->bytes_out = sqlite3_column_int64(st, 21);
     if (sqlite3_column_type(st, 22) != SQLITE_NULL)
         TRY(store_blob(st, 22, r->model_hash.b, DIGEST_BYTES));
+    if (sqlite3_column_type(st, 23) != SQLITE_NULL)
+        TRY(store_blob(st, 23, r->parent_hash.b, DIGEST_BYTES));
     return TACIT_OK;
 }
 
@@ -161,7 +164,8 @@ static enum tacit_err round_end_write(struct store *s,
                "UPDATE rounds SET state = ?, code = ?, reason = ?,"
                " duration_ms = ?, n_invited = ?, n_advertised = ?,"
                " n_inputs = ?, weight = ?, m0 = ?, m1 = ?, m2 = ?, m3 = ?,"
-               " bytes_in = ?, bytes_out = ?, model = ? WHERE n = ?",
+               " bytes_in = ?, bytes_out = ?, model = nullif(?, x'')"
+               " WHERE n = ?",
                "sisiiiidddddiibi", r->state, (int64_t)r->code, r->reason,
                r->duration_ms, (int64_t)r->n_invited, (int64_t)r->n_advertised,
                (int64_t)r->n_inputs, r->weight, r->metrics[0], r->metrics[1],
@@ -226,7 +230,7 @@ enum tacit_err store_rounds(struct store *s, const struct digest *plan,
     sqlite3_stmt *st = NULL;
     TRY(db_query(&s->db, &st,
                  ROUND_COLUMNS
-                 "WHERE n > ?1 AND (?2 IS NULL OR rounds.plan = ?2)"
+                 "WHERE n > ?1 AND (length(?2) = 0 OR rounds.plan = ?2)"
                  " ORDER BY n",
                  "ib", after, plan ? plan->b : NULL,
                  plan ? (size_t)DIGEST_BYTES : 0));
@@ -309,10 +313,11 @@ enum tacit_err store_models(struct store *s, const struct digest *plan,
                             store_model_fn *fn, void *ctx)
 {
     sqlite3_stmt *st = NULL;
-    TRY(db_query(&s->db, &st,
-                 MODEL_COLUMNS
-                 "JOIN plans ON plans.hash = models.plan"
-                 " WHERE ?1 IS NULL OR models.plan = ?1 ORDER BY seq, version",
-                 "b", plan ? plan->b : NULL, plan ? (size_t)DIGEST_BYTES : 0));
+    TRY(db_query(
+        &s->db, &st,
+        MODEL_COLUMNS
+        "JOIN plans ON plans.hash = models.plan"
+        " WHERE length(?1) = 0 OR models.plan = ?1 ORDER BY seq, version",
+        "b", plan ? plan->b : NULL, plan ? (size_t)DIGEST_BYTES : 0));
     return store_each(s, st, model_row, &(struct model_visit){fn, ctx});
 }
