@@ -11,25 +11,31 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#undef fail /* ours, below, records a message; tests use check_* to fail */
+/* Ours, below, records a message; tests fail by check_* and fail_msg. */
+#undef fail
+#undef fail_msg
+#define fail_msg(...)                                                          \
+    (print_error(__VA_ARGS__), print_error("\n"), _fail(__FILE__, __LINE__))
 
 #include "common/base/err.h"
 
 /* expr returned TACIT_OK, or fail with its message. */
 #define check_ok(expr) check_ok_at((expr), #expr, __FILE__, __LINE__)
 /* expr returned exactly `want`; the recorded message is cleared. */
-#define check_err(expr, want) \
-    check_err_at((expr), (want), #expr, __FILE__, __LINE__)
+#define check_err(expr, want)                                                  \
+ check_err_at((expr), (want), #expr, __FILE__, __LINE__)
 /* The same, and the catalogue code is `id` (an E_… name). */
-#define check_code(expr, id) check_code_at((expr), (id), #expr, __FILE__, __LINE__)
+#define check_code(expr, id)                                                   \
+ check_code_at((expr), (id), #expr, __FILE__, __LINE__)
 #define check(cond) check_at((cond) ? 1 : 0, #cond, __FILE__, __LINE__)
-#define check_near(a, b, tol) \
-    check_near_at((double)(a), (double)(b), (double)(tol), __FILE__, __LINE__)
+#define check_near(a, b, tol)                                                  \
+ check_near_at((double)(a), (double)(b), (double)(tol), __FILE__, __LINE__)
 /* First mismatch and the largest difference of two float arrays. */
-#define check_tensor(got, want, n, tol) \
-    check_tensor_at((got), (want), (n), (tol), __FILE__, __LINE__)
+#define check_tensor(got, want, n, tol)                                        \
+ check_tensor_at((got), (want), (n), (tol), __FILE__, __LINE__)
 
-void check_ok_at(enum tacit_err e, const char *what, const char *file, int line);
+void check_ok_at(enum tacit_err e, const char *what, const char *file,
+                 int line);
 void check_err_at(enum tacit_err e, enum tacit_err want, const char *what,
                   const char *file, int line);
 void check_code_at(enum tacit_err e, unsigned id, const char *what,
@@ -46,12 +52,12 @@ void check_tmpdir_remove(const char *path);
  * $TACIT_TEST_DATA), or NULL when it is missing: then skip_missing(). */
 const char *check_data(const char *relative);
 /* Print one clear line and skip the running test. */
-#define skip_missing(what)                                                \
-    do {                                                                  \
-        print_message("[ SKIPPED  ] %s: test data %s is not here\n",      \
-                      __func__, (what));                                  \
-        skip();                                                           \
-    } while (0)
+#define skip_missing(what)                                                     \
+ do {                                                                          \
+  print_message("[ SKIPPED  ] %s: test data %s is not here\n", __func__,       \
+                (what));                                                       \
+  skip();                                                                      \
+ } while (0)
 /* Read a gzip or plain file whole; *out is malloc'd, NUL-terminated. */
 char *check_gunzip(const char *path, size_t *out_n);
 

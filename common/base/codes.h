@@ -52,6 +52,29 @@
    "Another Tacit process is writing. Wait for it or stop it.")                \
  X(NOT_INITIALISED, 104, STATE, FAILED, "there is no store here yet",          \
    "Run the program's `init` command first, or point --home elsewhere.")       \
+ X(BAD_SIGNATURE, 401, AUTH, CONNECTION, "a signature does not verify",        \
+   "The statement was changed on the way or made with another key. Nothing "   \
+   "of it was used.")                                                          \
+ X(KEYS_READABLE, 402, AUTH, FAILED, "the key file is readable by others",     \
+   "Whoever can read it can act as this machine. Run chmod 600 on it; if "     \
+   "others may have read it, leave and join again with new keys.")             \
+ X(WRONG_COORDINATOR, 403, AUTH, CONNECTION,                                   \
+   "this is not the coordinator of the invite",                                \
+   "Whatever answers at the address does not hold the key whose fingerprint "  \
+   "stands in the invite. STOP: nothing was sent. Call the coordinator's "     \
+   "operator and compare fingerprints.")                                       \
+ X(INVITE_REFUSED, 404, AUTH, CONNECTION,                                      \
+   "the coordinator refused the invite",                                       \
+   "The invite was used before, has expired, or is not one of this "           \
+   "coordinator's. Ask its operator for a new one.")                           \
+ X(UNREACHABLE, 405, IO, CONNECTION, "nothing answers at the address",         \
+   "Check the address, that the coordinator runs, and that a firewall lets "   \
+   "this machine dial out to its port.")                                       \
+ X(ADDRESS_IN_USE, 406, IO, CONNECTION, "the address cannot be listened on",   \
+   "Another program uses the port, or the address is not one of this "         \
+   "machine. Choose another with --listen.")                                   \
+ X(NO_SESSION, 407, STATE, CONNECTION, "the session with the peer is gone",    \
+   "The other side was restarted or forgot it. It is made anew by itself.")    \
  X(INVITE_USED, 450, AUTH, CONNECTION, "this invite was used before",          \
    "An invite works once. Ask the coordinator's operator for a new "           \
    "one: `tacit-coordinator invite NAME`. If nobody of yours used it, "        \
@@ -95,7 +118,32 @@
    "sends them again.")                                                        \
  X(COORDINATOR_STOPPING, 509, STATE, FAILED,                                   \
    "the coordinator is shutting down",                                         \
-   "Devices reconnect by themselves when it is back.")
+   "Devices reconnect by themselves when it is back.")                         \
+ X(SECAGG_ROSTER, 510, PROTO, CONNECTION, "the round's roster is not sound",   \
+   "The list of members is unsorted, repeats one, lacks this device or "       \
+   "changes its keys. The device left the round and revealed nothing.")        \
+ X(SECAGG_TOO_FEW, 511, LIMIT, FAILED, "the group is smaller than allowed",    \
+   "Fewer members than the minimum cohort or the secret-sharing threshold "    \
+   "would take part. The device left the round and revealed nothing.")         \
+ X(SECAGG_SURVIVORS, 512, PROTO, CONNECTION, "the survivor list is not sound", \
+   "It names a device that shared no keys, or leaves this one out. The "       \
+   "device left the round and revealed nothing.")                              \
+ X(SECAGG_SIGNATURES, 513, AUTH, CONNECTION,                                   \
+   "too few devices signed the same survivor list",                            \
+   "The coordinator may have shown different lists to different devices. "     \
+   "The device left the round and revealed nothing.")                          \
+ X(SECAGG_ONCE, 514, STATE, CONNECTION,                                        \
+   "a step of the round was asked for twice",                                  \
+   "Masking and revealing happen at most once in a session; asking again "     \
+   "could expose an update.")                                                  \
+ X(SECAGG_SHARES, 515, AUTH, FAILED, "a device's shares do not fit",           \
+   "The shares do not rebuild the key that the device advertised. Nothing "    \
+   "was committed; the round is tried again.")                                 \
+ X(SECAGG_KIND, 516, PROTO, CONNECTION, "a share of the wrong kind",           \
+   "Of each device the shares of one secret may be shown, never of both. "     \
+   "The message was refused.")                                                 \
+ X(SECAGG_INPUT, 517, PROTO, CONNECTION, "an input that may not be counted",   \
+   "The device is not among those that shared their keys.")
 
 enum tacit_code {
 #define X(name, id, cls, exit, title, help) E_##name = (id),

@@ -16,15 +16,15 @@ enum {
     KEYS_DH_SECRET = 32,
     KEYS_SIGNATURE = 64,
     KEYS_ID = 16,
-    KEYS_FINGERPRINT = 40 /* "K7QX-… " text with NUL */
+    KEYS_FINGERPRINT = 40 /* "K7QX-9F2M-…", eight groups, with NUL */
 };
 
 struct keys {
     uint8_t sign_public[KEYS_PUBLIC];
     uint8_t dh_public[KEYS_PUBLIC];
-    uint8_t id[KEYS_ID];     /* first 16 bytes of BLAKE2b(sign_public) */
-    uint8_t *sign_secret;    /* [64], guarded, owned */
-    uint8_t *dh_secret;      /* [32], guarded, owned */
+    uint8_t id[KEYS_ID];  /* first 16 bytes of BLAKE2b(sign_public) */
+    uint8_t *sign_secret; /* [64], guarded, owned */
+    uint8_t *dh_secret;   /* [32], guarded, owned */
 };
 
 /* Fresh keys in guarded memory. */
@@ -41,6 +41,10 @@ void keys_fingerprint(char out[KEYS_FINGERPRINT],
 /* Ed25519 over domain || 0 || message; domain separates kinds of statement. */
 void keys_sign(const struct keys *k, const char *domain, const void *msg,
                size_t n, uint8_t out[KEYS_SIGNATURE]);
+/* The same with a bare secret key [64]. */
+void keys_sign_with(const uint8_t *sign_secret, const char *domain,
+                    const void *msg, size_t n, uint8_t out[KEYS_SIGNATURE]);
+/* AUTH when it is not that key's signature over that domain and message. */
 TACIT_CHECKED enum tacit_err keys_verify(const uint8_t sign_public[KEYS_PUBLIC],
                                          const char *domain, const void *msg,
                                          size_t n,

@@ -18,7 +18,12 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 
-enum { NOISE_KEY = 32, NOISE_TAG = 16, NOISE_HASH = 64, NOISE_MESSAGE_MAX = 65535 };
+enum {
+    NOISE_KEY = 32,
+    NOISE_TAG = 16,
+    NOISE_HASH = 64,
+    NOISE_MESSAGE_MAX = 65535
+};
 
 enum noise_role { NOISE_INITIATOR, NOISE_RESPONDER };
 
@@ -48,7 +53,7 @@ TACIT_CHECKED enum tacit_err noise_read(struct noise *n, const uint8_t *msg,
                                         size_t len, struct buf *out_payload);
 int noise_done(const struct noise *n); /* handshake finished */
 /* Handshake hash, for channel binding; after noise_done. */
-const uint8_t *noise_hash(const struct noise *n); /* [64] borrowed */
+const uint8_t *noise_hash(const struct noise *n);          /* [64] borrowed */
 const uint8_t *noise_remote_static(const struct noise *n); /* [32] or NULL */
 /* Transport, explicit nonce: the link layer numbers records. out gets
  * len + 16 bytes (encrypt) or len - 16 (decrypt). */

@@ -45,26 +45,29 @@ enum {
 
 /* What every member signs up to; equal on all devices. */
 struct secagg_terms {
-    uint8_t session[32];     /* fresh, from the coordinator */
+    uint8_t session[32]; /* fresh, from the coordinator */
     struct digest plan_hash;
-    struct digest model_hash; /* of the model that training starts from */
+    struct digest model_hash;  /* of the model that training starts from */
     struct digest roster_hash; /* of the federation's signed roster */
     uint32_t round;
-    uint32_t ring_bits;  /* 24 or 32 */
-    uint32_t n_coords;   /* ring coordinates in an input, checks included */
-    uint32_t u_min;      /* fewest survivors; >= 2 */
+    uint32_t ring_bits; /* 24 or 32 */
+    uint32_t n_coords;  /* ring coordinates in an input, checks included */
+    uint32_t u_min;     /* fewest survivors; >= 2 */
 };
 
 /* A member's R0 message. */
 struct secagg_advert {
     uint8_t id[SECAGG_ID];
-    uint8_t identity[SECAGG_KEY]; /* Ed25519 public key of the device */
-    uint8_t mask_key[SECAGG_KEY]; /* P, X25519 */
-    uint8_t seal_key[SECAGG_KEY]; /* C, X25519 */
+    uint8_t identity[SECAGG_KEY];        /* Ed25519 public key of the device */
+    uint8_t mask_key[SECAGG_KEY];        /* P, X25519 */
+    uint8_t seal_key[SECAGG_KEY];        /* C, X25519 */
     uint8_t signature[SECAGG_SIGNATURE]; /* over terms, id, P, C */
 };
 
-enum secagg_share_kind { SECAGG_SHARE_SELF = 0 /* b */, SECAGG_SHARE_MASK = 1 /* s */ };
+enum secagg_share_kind {
+    SECAGG_SHARE_SELF = 0 /* b */,
+    SECAGG_SHARE_MASK = 1 /* s */
+};
 
 struct secagg_share {
     uint16_t owner; /* whose secret */
@@ -94,9 +97,10 @@ struct secagg_client; /* guarded memory */
 
 /* Fresh secrets for one session. identity_secret is the 64-byte Ed25519 secret
  * key, borrowed for the object's life. */
-TACIT_CHECKED enum tacit_err
-secagg_client_new(const struct secagg_terms *terms, const uint8_t id[SECAGG_ID],
-                  const uint8_t *identity_secret, struct secagg_client **out);
+TACIT_CHECKED enum tacit_err secagg_client_new(const struct secagg_terms *terms,
+                                               const uint8_t id[SECAGG_ID],
+                                               const uint8_t *identity_secret,
+                                               struct secagg_client **out);
 void secagg_client_free(struct secagg_client *c); /* wipes */
 /* R0. */
 void secagg_client_advert(const struct secagg_client *c,
@@ -105,30 +109,30 @@ void secagg_client_advert(const struct secagg_client *c,
  * unchanged; then seal shares: out_sealed [n][SECAGG_SEALED], own row zero.
  * AUTH (bad signature), PROTO, LIMIT. identity keys must equal those the device
  * trusts: the caller checks them against the signed roster first. */
-TACIT_CHECKED enum tacit_err
-secagg_client_share(struct secagg_client *c, const struct secagg_advert *roster,
-                    unsigned n, uint8_t *out_sealed);
+TACIT_CHECKED enum tacit_err secagg_client_share(
+    struct secagg_client *c, const struct secagg_advert *roster, unsigned n,
+    uint8_t *out_sealed);
 /* R2a: take the sealed shares addressed to me; sealed[i] from senders[i]. U2 =
  * senders plus me. PROTO (fewer than max(t, u_min), repeated, unknown), AUTH. A
  * share that does not open counts as absent from that sender. */
-TACIT_CHECKED enum tacit_err
-secagg_client_receive(struct secagg_client *c, const uint16_t *senders,
-                      const uint8_t *sealed, unsigned n);
+TACIT_CHECKED enum tacit_err secagg_client_receive(struct secagg_client *c,
+                                                   const uint16_t *senders,
+                                                   const uint8_t *sealed,
+                                                   unsigned n);
 /* R2b: mask in place. y [n_coords] holds ring values in its low ring_bits.
  * Once only (STATE). */
 TACIT_CHECKED enum tacit_err secagg_client_mask(struct secagg_client *c,
                                                 uint32_t *y);
 /* R3: check self in U3, U3 within U2, |U3| >= u_min and t; sign (T, H(U3)). */
-TACIT_CHECKED enum tacit_err
-secagg_client_sign(struct secagg_client *c, const struct secagg_set *u3,
-                   uint8_t out_sig[SECAGG_SIGNATURE]);
+TACIT_CHECKED enum tacit_err secagg_client_sign(
+    struct secagg_client *c, const struct secagg_set *u3,
+    uint8_t out_sig[SECAGG_SIGNATURE]);
 /* R4: verify >= t distinct valid signatures of U3 members on the U3 signed in
  * R3; then, once, out [<= n] shares and *out_n. Wipes all secrets. A second
  * call, a different U3 or too few signatures: PROTO or AUTH, no share. */
-TACIT_CHECKED enum tacit_err
-secagg_client_reveal(struct secagg_client *c, const uint16_t *signers,
-                     const uint8_t *signatures, unsigned n,
-                     struct secagg_share *out, unsigned *out_n);
+TACIT_CHECKED enum tacit_err secagg_client_reveal(
+    struct secagg_client *c, const uint16_t *signers, const uint8_t *signatures,
+    unsigned n, struct secagg_share *out, unsigned *out_n);
 /* T, after R1. */
 void secagg_client_transcript(const struct secagg_client *c,
                               struct digest *out);
@@ -142,8 +146,8 @@ TACIT_CHECKED enum tacit_err secagg_server_new(const struct secagg_terms *terms,
 void secagg_server_free(struct secagg_server *s);
 /* R0: AUTH for a wrong signature; STATE once closed; PROTO when this id has
  * already advertised other keys. A repeat of the same advert is OK. */
-TACIT_CHECKED enum tacit_err
-secagg_server_advert(struct secagg_server *s, const struct secagg_advert *a);
+TACIT_CHECKED enum tacit_err secagg_server_advert(
+    struct secagg_server *s, const struct secagg_advert *a);
 /* Close R0: number the members. LIMIT when fewer than u_min. */
 TACIT_CHECKED enum tacit_err secagg_server_close_adverts(
     struct secagg_server *s);
@@ -181,9 +185,9 @@ unsigned secagg_server_n_signatures(const struct secagg_server *s);
 void secagg_server_signatures(const struct secagg_server *s, uint16_t *signers,
                               uint8_t *sigs, unsigned *n);
 /* R4: member i's reveal. PROTO when a share is of the wrong kind or owner. */
-TACIT_CHECKED enum tacit_err
-secagg_server_reveal(struct secagg_server *s, unsigned i,
-                     const struct secagg_share *shares, unsigned n);
+TACIT_CHECKED enum tacit_err secagg_server_reveal(
+    struct secagg_server *s, unsigned i, const struct secagg_share *shares,
+    unsigned n);
 /* 1 when every needed secret has >= t shares. */
 int secagg_server_ready(const struct secagg_server *s);
 /* Subtract the masks from sum [n_coords] in place. AUTH when the shares of some

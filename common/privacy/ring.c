@@ -1,0 +1,207 @@
+#include "common/privacy/ring.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "common/crypto/prg.h"
+
+/* Fixed-point steps of a metric: 2^23 / clients_max fit one client. */
+static double metric_scale(const struct ring_layout *l)
+{
+    return (double)ring_limit(l) / l->metric_max;
+}
+
+uint32_t ring_coords(const struct ring_layout *l)
+{
+    return l->n_params + 2 + l->n_metrics + RING_CHECKS;
+}
+
+uint32_t ring_limit(const struct ring_layout *l)
+{
+    /* Largest q with clients_max * 2^(q-1) < 2^(ring_bits-1); float deltas
+     * carry 24 bits, more would be noise. */
+    unsigned q = 2;
+    while (q < 25 && (uint64_t)l->clients_max << q < (uint64_t)1
+                                                         << (l->ring_bits - 1))
+        q++;
+    return ((uint32_t)1 << (q - 1)) - 1;
+}
+
+static uint32_t ring_mask(uint32_t ring_bits)
+{
+    return ring_bits == 32 ? UINT32_MAX : ((uint32_t)1 << ring_bits) - 1;
+}
+
+static uint32_t to_ring(int64_t v, uint32_t ring_bits)
+{
+    return (uint32_t)v & ring_mask(ring_bits);
+}
+
+/* Centred representative of a sum. */
+static int64_t from_ring(uint32_t v, uint32_t ring_bits)
+{
+    v &= ring_mask(ring_bits);
+    int64_t half = (int64_t)1 << (ring_bits - 1);
+    return (int64_t)v < half ? (int64_t)v : (int64_t)v - 2 * half;
+}
+
+/* The public coefficients r of the linear checks, one block at a time. */
+enum { CHECK_BLOCK = 1024 };
+
+static void check_key(const struct digest *transcript, int check,
+                      uint8_t key[PRG_KEY])
+{
+    struct digest d;
+    struct digest_state st;
+    uint8_t number = (uint8_t)check;
+    static const char domain[] = "tacit ring check v1";
+    digest_begin(&st);
+    digest_add(&st, domain, sizeof domain);
+    digest_add(&st, transcript->b, sizeof transcript->b);
+    digest_add(&st, &number, 1);
+    digest_end(&st, &d);
+    memcpy(key, d.b, PRG_KEY);
+}
+
+/* sum_j r_j y_j over the first n coordinates. The coefficients repeat every
+ * CHECK_BLOCK coordinates, rotated by the block's number times an odd constant,
+ * so that one short stream serves any length. */
+static uint32_t check_sum(const struct digest *transcript, int check,
+                          const uint32_t *y, size_t n, uint32_t ring_bits)
+{
+    uint32_t r[CHECK_BLOCK] = {0}, sum = 0;
+    struct prg_mask key = {.subtract = 0};
+    check_key(transcript, check, key.key);
+    prg_apply(&key, 1, r, CHECK_BLOCK, 32);
+    for (size_t at = 0; at < n; at += CHECK_BLOCK) {
+        size_t count = n - at < CHECK_BLOCK ? n - at : CHECK_BLOCK;
+        uint32_t block = 0;
+        uint32_t factor = 2 * (uint32_t)(at / CHECK_BLOCK) + 1;
+        for (size_t j = 0; j < count; j++) block += r[j] * y[at + j];
+        sum += block * factor;
+    }
+    return sum & ring_mask(ring_bits);
+}
+
+static enum tacit_err check_finite(const struct ring_layout *l,
+                                   const struct ring_update *u, double *norm)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < l->n_params; i++)
+        sum += (double)u->delta[i] * (double)u->delta[i];
+    if (!isfinite(sum))
+        return fail(TACIT_FORMAT, "the update holds NaN or infinity");
+    for (uint32_t i = 0; i < l->n_metrics; i++)
+        if (!isfinite(u->metrics[i]))
+            return fail(TACIT_FORMAT, "metric %u is NaN or infinity", i);
+    *norm = sqrt(sum);
+    return TACIT_OK;
+}
+
+/* Quantise with this factor; returns the integer L2 norm squared. */
+static double quantise(const struct ring_layout *l, const float *delta,
+                       double factor, uint32_t *y)
+{
+    double norm2 = 0;
+    for (uint32_t i = 0; i < l->n_params; i++) {
+        double v = nearbyint((double)delta[i] * factor);
+        norm2 += v * v;
+        y[i] = to_ring((int64_t)v, l->ring_bits);
+    }
+    return norm2;
+}
+
+enum tacit_err ring_encode(const struct ring_layout *l, struct ring_update *u,
+                           const struct digest *transcript, uint32_t *y)
+{
+    double norm = 0;
+    assert(l->n_metrics <= RING_METRICS_MAX);
+    assert((uint64_t)l->clients_max * RING_WEIGHT_MAX <
+           (uint64_t)1 << (l->ring_bits - 1));
+    if (u->weight < 1 || u->weight > RING_WEIGHT_MAX)
+        return fail(TACIT_LIMIT, "a weight of %u; 1 to %d fit", u->weight,
+                    RING_WEIGHT_MAX);
+    TRY(check_finite(l, u, &norm));
+    u->norm = norm;
+    double w = (double)u->weight / RING_WEIGHT_MAX;
+    double limit = (double)ring_limit(l);
+    double shrink = norm > l->clip ? l->clip / norm : 1.0;
+    double factor = limit / l->clip * shrink * w;
+    /* Rounding may push the integer norm over the bound by up to
+     * sqrt(n_params)/2: scale down until it holds. */
+    double bound = limit * w + 0.5;
+    double got = sqrt(quantise(l, u->delta, factor, y));
+    for (int i = 0; got > bound && i < 64; i++) {
+        factor *= bound / got * (1 - 1e-9);
+        got = sqrt(quantise(l, u->delta, factor, y));
+    }
+    if (got > bound) memset(y, 0, l->n_params * sizeof *y);
+    uint32_t at = l->n_params;
+    y[at++] = 1;
+    y[at++] = u->weight;
+    for (uint32_t i = 0; i < l->n_metrics; i++) {
+        double m = u->metrics[i];
+        if (m > l->metric_max) m = l->metric_max;
+        if (m < -l->metric_max) m = -l->metric_max;
+        y[at++] =
+            to_ring((int64_t)nearbyint(m * w * metric_scale(l)), l->ring_bits);
+    }
+    for (int k = 0; k < RING_CHECKS; k++)
+        y[at + (uint32_t)k] = check_sum(transcript, k, y, at, l->ring_bits);
+    return TACIT_OK;
+}
+
+enum tacit_err ring_decode(const struct ring_layout *l, const uint32_t *sum,
+                           uint32_t n_clients, const struct digest *transcript,
+                           float *mean, struct ring_mean *out)
+{
+    uint32_t at = l->n_params, mask = ring_mask(l->ring_bits);
+    uint32_t body = at + 2 + l->n_metrics;
+    if (n_clients == 0 || n_clients > l->clients_max)
+        return fail(TACIT_LIMIT, "a sum over %u clients; 1 to %u fit",
+                    n_clients, l->clients_max);
+    for (int k = 0; k < RING_CHECKS; k++)
+        if (check_sum(transcript, k, sum, body, l->ring_bits) !=
+            (sum[body + (uint32_t)k] & mask))
+            return fail(TACIT_AUTH, "check %d of the sum does not hold", k);
+    if ((sum[at] & mask) != n_clients)
+        return fail(TACIT_AUTH, "the sum counts %u clients, not %u",
+                    sum[at] & mask, n_clients);
+    uint32_t weight = sum[at + 1] & mask;
+    if (weight < n_clients || weight > n_clients * RING_WEIGHT_MAX)
+        return fail(TACIT_AUTH, "the sum of weights is %u", weight);
+    double w = (double)weight / RING_WEIGHT_MAX;
+    double scale = l->clip / ((double)ring_limit(l) * w);
+    for (uint32_t i = 0; i < l->n_params; i++)
+        mean[i] = (float)((double)from_ring(sum[i], l->ring_bits) * scale);
+    *out = (struct ring_mean){.n_clients = n_clients, .weight = weight};
+    for (uint32_t i = 0; i < l->n_metrics; i++)
+        out->metrics[i] = (double)from_ring(sum[at + 2 + i], l->ring_bits) /
+                          (metric_scale(l) * w);
+    return TACIT_OK;
+}
+
+void ring_add(uint32_t *sum, const uint32_t *y, size_t n, uint32_t ring_bits)
+{
+    uint32_t mask = ring_mask(ring_bits);
+    for (size_t i = 0; i < n; i++) sum[i] = (sum[i] + y[i]) & mask;
+}
+
+void ring_pack(uint8_t *out, const uint32_t *y, size_t n, uint32_t ring_bits)
+{
+    uint32_t width = ring_bits / 8;
+    for (size_t i = 0; i < n; i++)
+        for (uint32_t b = 0; b < width; b++)
+            *out++ = (uint8_t)(y[i] >> (8 * b));
+}
+
+void ring_unpack(uint32_t *y, const uint8_t *in, size_t n, uint32_t ring_bits)
+{
+    uint32_t width = ring_bits / 8;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t v = 0;
+        for (uint32_t b = 0; b < width; b++) v |= (uint32_t)*in++ << (8 * b);
+        y[i] = v;
+    }
+}
