@@ -75,6 +75,16 @@
    "machine. Choose another with --listen.")                                   \
  X(NO_SESSION, 407, STATE, CONNECTION, "the session with the peer is gone",    \
    "The other side was restarted or forgot it. It is made anew by itself.")    \
+ X(INVITE_FORMAT, 408, FORMAT, USAGE, "this is not a whole invite",            \
+   "An invite is one line, tacit:HOST:PORT#CODE with 80 characters of CODE. "  \
+   "Copy all of it, in quotes, exactly as the operator sent it.")              \
+ X(WIRE_VERSION, 409, UNSUPPORTED, CONNECTION,                                 \
+   "the coordinator speaks another version",                                   \
+   "This device and the coordinator were built from versions that do not "     \
+   "understand each other. Update the older one.")                             \
+ X(ADDRESS, 410, FORMAT, USAGE, "not an address",                              \
+   "An address is written tcp://HOST:PORT, for example "                       \
+   "tcp://192.0.2.7:7433 or tcp://[2001:db8::7]:7433.")                        \
  X(INVITE_USED, 450, AUTH, CONNECTION, "this invite was used before",          \
    "An invite works once. Ask the coordinator's operator for a new "           \
    "one: `tacit-coordinator invite NAME`. If nobody of yours used it, "        \
@@ -143,7 +153,10 @@
    "Of each device the shares of one secret may be shown, never of both. "     \
    "The message was refused.")                                                 \
  X(SECAGG_INPUT, 517, PROTO, CONNECTION, "an input that may not be counted",   \
-   "The device is not among those that shared their keys.")
+   "The device is not among those that shared their keys.")                    \
+ X(PLAN_VALUE, 601, FORMAT, FAILED, "a value in the plan cannot work",         \
+   "The message names the key, its value and what may stand there. "           \
+   "common/plan/README.md describes every key.")
 
 enum tacit_code {
 #define X(name, id, cls, exit, title, help) E_##name = (id),

@@ -9,9 +9,10 @@
  *     source: patients        # the device's policy maps it to a file
  *     label: disease          # classify, regress: the column
  *     columns:
- *       - {name: age}
+ *       - {name: age, mean: 54, sd: 9}
  *       - {name: cp, values: [1, 2, 3, 4]}      # one-hot, first dropped
- *     standardise: site       # site (each device's own train mean/sd) | none
+ *     standardise: plan       # plan (mean and sd above) | none | site (each
+ *                             # device's own train mean and sd)
  *     holdout: 0.34           # share of rows kept for testing, never trained
  *   rounds: 15
  *   cohort: {size: 4, min_reports: 3, over_select: 1.3}
@@ -46,13 +47,18 @@ enum {
 
 enum plan_task { PLAN_CLASSIFY, PLAN_REGRESS, PLAN_RETRIEVER };
 enum plan_weighting { PLAN_BY_EXAMPLES, PLAN_UNIFORM };
-enum plan_standardise { PLAN_STANDARDISE_SITE, PLAN_STANDARDISE_NONE };
+enum plan_standardise {
+    PLAN_STANDARDISE_SITE,
+    PLAN_STANDARDISE_PLAN,
+    PLAN_STANDARDISE_NONE
+};
 enum plan_partition { PLAN_PART_IID, PLAN_PART_SITES };
 
 struct plan_column {
     char name[PLAN_NAME_MAX];
     size_t n_values;                /* 0 = numeric */
     double values[PLAN_VALUES_MAX]; /* categories, one-hot without the first */
+    double mean, sd; /* standardise: plan; 0 and 1 unless given */
 };
 
 struct plan {

@@ -1,0 +1,73 @@
+/*
+ * plan_schema: the plan file as YAML has it, before it is checked. A key that
+ * is absent is a NULL pointer, so that defaults are given in one place.
+ */
+#ifndef TACIT_PLAN_PLAN_SCHEMA_H
+#define TACIT_PLAN_PLAN_SCHEMA_H
+
+#include <stdint.h>
+
+#include "common/base/yaml.h"
+
+struct raw_model {
+    char *kind;
+    int64_t *hidden;
+    unsigned n_hidden;
+    int64_t *dim;
+};
+struct raw_column {
+    char *name;
+    double *values;
+    unsigned n_values;
+    double *mean, *sd;
+};
+struct raw_data {
+    char *source, *label;
+    double *positive_above;
+    struct raw_column *columns;
+    unsigned n_columns;
+    char *standardise;
+    double *holdout;
+};
+struct raw_cohort {
+    int64_t *size, *min_reports;
+    double *over_select;
+};
+struct raw_local {
+    int64_t *steps, *batch;
+    char *optimizer;
+    double *learning_rate, *momentum, *weight_decay, *temperature;
+};
+struct raw_weighting {
+    char *by;
+    int64_t *cap;
+};
+struct raw_secagg {
+    int64_t *ring_bits;
+};
+struct raw_deadline {
+    char *stage, *train;
+};
+struct raw_sim {
+    int64_t *clients, *rows, *threads;
+    char *partition;
+    double *dropout;
+};
+struct raw_plan {
+    char *name, *task;
+    struct raw_model *model;
+    struct raw_data *data;
+    int64_t *rounds;
+    struct raw_cohort *cohort;
+    struct raw_local *local;
+    struct raw_weighting *weighting;
+    double *clip;
+    struct raw_secagg *secagg;
+    struct raw_deadline *deadline;
+    int64_t *seed;
+    struct raw_sim *sim;
+};
+
+extern const cyaml_schema_value_t plan_schema;
+
+#endif
