@@ -16,12 +16,13 @@
 enum { YAML_BYTES_MAX = 1 << 20 };
 
 /* Load text[n] (name is for messages) by schema into *out (owned; free with
- * yaml_free and the same schema). FORMAT or LIMIT. */
+ * yaml_unload and the same schema). FORMAT or LIMIT. */
 TACIT_CHECKED enum tacit_err yaml_load(const char *name, const char *text,
                                        size_t n,
                                        const cyaml_schema_value_t *schema,
                                        void **out);
-void yaml_free(const cyaml_schema_value_t *schema, void *value);
+/* (Not called yaml_free: libyaml has a global function of that name.) */
+void yaml_unload(const cyaml_schema_value_t *schema, void *value);
 /* Levenshtein distance, for "did you mean" in any module; at most 64 bytes of
  * each string count. */
 size_t yaml_distance(const char *a, const char *b);

@@ -331,7 +331,7 @@ enum tacit_err plan_parse(const char *name, const char *text, size_t n,
     enum tacit_err err = TACIT_OK;
     if (!p) err = fail(TACIT_NOMEM, "out of memory");
     if (!err) err = take(&(struct check){name, p}, raw);
-    yaml_free(&plan_schema, raw);
+    yaml_unload(&plan_schema, raw);
     if (err) {
         plan_free(p);
         return err;
