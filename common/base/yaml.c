@@ -197,5 +197,5 @@ enum tacit_err yaml_load(const char *name, const char *text, size_t n,
 void yaml_unload(const cyaml_schema_value_t *schema, void *value)
 {
     cyaml_config_t config = {.mem_fn = cyaml_mem, .log_level = CYAML_LOG_ERROR};
-    if (value) cyaml_unload(&config, schema, value, 0);
+    if (value) cyaml_free(&config, schema, value, 0);
 }
