@@ -1,20 +1,27 @@
 /*
  * link: authenticated sessions as pure byte transformations, no sockets.
  *
- *   packet = u8 kind | …
- *     HELLO   u8 enrol | u64 token_id (enrol only, else 0) | noise message 1
- *     HELLO_OK  session[16] | noise message 2
- *     FINISH  session[16] | noise message 3          (payload empty)
- *     FINISH_OK session[16] | one empty record       (key confirmation)
- *     DATA    session[16] | u64 nonce | records      both directions
- *     RESET   u8 reason     in clear: "handshake again"; costs a handshake,
- *                           grants nothing
- *     record  = u16 length | Noise ciphertext; plain = u8 last | bytes
+ *   device                                   coordinator
+ *   HELLO      version, enrol, token_id, e, es ->
+ *                                              <- HELLO_OK   session, e, ee
+ *   FINISH     session, s, se (, psk)          ->
+ *                                              <- FINISH_OK  session, record
+ *   DATA       session, nonce, records         <-> both ways, then
+ *                                              <- RESET      reason
  *
- * The device starts with XK, or with XKpsk3 and the token of its invite. The
- * nonce of DATA counts records; each direction starts at 1 and must increase;
- * a repeat of the last request (a transport that sent twice) gets the last
- * reply again; anything older is refused. The prologue binds WIRE_VERSION.
+ * The bytes stand in record.h. The device starts with XK, or with XKpsk3 and
+ * the token of its invite; the prologue binds the version and all of HELLO's
+ * own fields. Session identifiers are chosen by the coordinator.
+ *
+ * Each DATA packet has one nonce per record; each direction starts at 1 and
+ * only rises. A reply's records also bind the request's nonce, so that no
+ * reply can be taken for the answer to another request. A repeat of the last
+ * request (a transport that sent twice) is delivered again while it waits for
+ * its answer, and gets the kept reply afterwards; anything older is refused.
+ *
+ * RESET is in clear, anyone on the path can send it. It says "handshake
+ * again", costs a handshake and grants nothing. A packet that does not verify
+ * changes no state: who holds no key cannot disturb a session.
  */
 #ifndef TACIT_WIRE_LINK_H
 #define TACIT_WIRE_LINK_H
@@ -28,13 +35,16 @@
 
 enum { LINK_SESSION = 16, LINK_TOKEN = 16 };
 
-/* tacit:HOST:PORT#base64url(dh_public 32 | token_id 8 | token 16) */
+/* tacit:HOST:PORT#base64url(dh_public 32 | token_id 8 | token 16 | check 4)
+ * check = start of BLAKE2b over the address and the 56 bytes before it, so that
+ * a slip of the hand is not taken for a false coordinator. */
 struct link_invite {
-    char address[256];             /* "tcp://HOST:PORT" */
+    char address[256];                /* "tcp://HOST:PORT" */
     uint8_t coordinator[KEYS_PUBLIC]; /* X25519 key to expect */
-    uint64_t token_id;             /* random, not secret */
-    uint8_t token[LINK_TOKEN];     /* one-time secret */
+    uint64_t token_id;                /* random, not secret */
+    uint8_t token[LINK_TOKEN];        /* one-time secret */
 };
+/* E_INVITE_FORMAT; spaces around it are skipped. */
 TACIT_CHECKED enum tacit_err link_invite_parse(const char *text,
                                                struct link_invite *out);
 TACIT_CHECKED enum tacit_err link_invite_format(const struct link_invite *in,
@@ -46,9 +56,9 @@ void link_token_psk(uint8_t out[32], const uint8_t token[LINK_TOKEN]);
 struct link_client; /* guarded */
 
 struct link_client_config {
-    const struct keys *keys;       /* borrowed */
+    const struct keys *keys; /* borrowed */
     uint8_t coordinator[KEYS_PUBLIC];
-    int enrol;                     /* 1: XKpsk3 with the two below */
+    int enrol; /* 1: XKpsk3 with the two below */
     uint64_t token_id;
     uint8_t token[LINK_TOKEN];
 };
@@ -59,18 +69,27 @@ void link_client_free(struct link_client *l);
 int link_client_ready(const struct link_client *l);
 /* Drop the session; the next packet is a HELLO. */
 void link_client_reset(struct link_client *l);
-/* The next handshake packet to send (not ready). */
+/* The next handshake packet to send (not ready). Called again without an answer
+ * in between, it starts a new handshake. */
 TACIT_CHECKED enum tacit_err link_client_hello(struct link_client *l,
                                                struct buf *out);
-/* Take the answer to it. AUTH (E_WRONG_COORDINATOR) when the other side does
- * not hold the pinned key: nothing may be sent to it. */
+/* Take the answer to it; any failure drops the handshake. AUTH: the other side
+ * does not hold the pinned key (E_WRONG_COORDINATOR; nothing was sent to it),
+ * the invite is not accepted (E_INVITE_REFUSED, E_INVITE_USED,
+ * E_INVITE_EXPIRED), this device is unknown (E_NOT_A_MEMBER). UNSUPPORTED
+ * (E_WIRE_VERSION). STATE (E_NO_SESSION): it was too slow or busy, begin
+ * again. PROTO: bytes that make no sense. */
 TACIT_CHECKED enum tacit_err link_client_answer(struct link_client *l,
                                                 const uint8_t *packet,
                                                 size_t n);
+/* One request; the reply to the one before it can then no more be opened. STATE
+ * when not ready; LIMIT over WIRE_MESSAGE_MAX. */
 TACIT_CHECKED enum tacit_err link_client_seal(struct link_client *l,
                                               const uint8_t *msg, size_t n,
                                               struct buf *out);
-/* STATE when the coordinator answered RESET: handshake and repeat. */
+/* The reply to the request last sealed, appended to out_msg. STATE
+ * (E_NO_SESSION) when the coordinator answered RESET: handshake and repeat.
+ * AUTH or PROTO when it is not a reply to that request; then, too. */
 TACIT_CHECKED enum tacit_err link_client_open(struct link_client *l,
                                               const uint8_t *packet, size_t n,
                                               struct buf *out_msg);
@@ -82,8 +101,12 @@ struct link_server;
 
 struct link_server_config {
     const struct keys *keys; /* borrowed */
-    /* Find the PSK of a token that may still be used; NOTFOUND otherwise. */
+    /* Find the PSK of a token that may still be used; otherwise NOTFOUND,
+     * E_INVITE_USED or E_INVITE_EXPIRED (the device is told which). */
     enum tacit_err (*token_psk)(void *ctx, uint64_t token_id, uint8_t psk[32]);
+    /* May this key have a session (XK; it has proved to hold it)? Any failure
+     * refuses it. NULL: every key may, and NOT_A_MEMBER is said later. */
+    enum tacit_err (*admit)(void *ctx, const uint8_t dh_public[KEYS_PUBLIC]);
     void *ctx;
 };
 TACIT_CHECKED enum tacit_err link_server_new(const struct link_server_config *c,
@@ -95,22 +118,23 @@ enum link_event {
     LINK_MESSAGE /* out holds a plain request; answer with link_server_seal */
 };
 struct link_peer {
-    uint32_t slot;      /* handle of the session for link_server_seal */
+    uint32_t slot; /* handle of the session for link_server_seal */
     uint32_t generation;
-    int enrol;          /* an XKpsk3 session: only ENROL may follow */
+    int enrol; /* an XKpsk3 session: only ENROL may follow */
     uint64_t token_id;
     uint8_t dh_public[KEYS_PUBLIC]; /* authenticated */
     const uint8_t *hash; /* [64] handshake hash, borrowed until the next call */
+    uint64_t request;    /* nonce of this request, for link_server_seal */
+    int repeat;          /* 1: delivered before, not yet answered */
 };
 /* Take one packet from the transport. Never fails for what a peer sent: bad
  * packets give LINK_REPLY with RESET. Errors are ours (NOMEM). now_ms expires
  * handshakes and idle sessions. */
-TACIT_CHECKED enum tacit_err
-link_server_receive(struct link_server *l, int64_t now_ms,
-                    const uint8_t *packet, size_t n, enum link_event *event,
-                    struct link_peer *peer, struct buf *out);
-/* Seal the reply to the request last received on that session; NOTFOUND when
- * the session is gone (drop the reply). */
+TACIT_CHECKED enum tacit_err link_server_receive(
+    struct link_server *l, int64_t now_ms, const uint8_t *packet, size_t n,
+    enum link_event *event, struct link_peer *peer, struct buf *out);
+/* Seal the reply to that request; NOTFOUND when the session is gone or has sent
+ * another request since (drop the reply; no message is recorded). */
 TACIT_CHECKED enum tacit_err link_server_seal(struct link_server *l,
                                               const struct link_peer *peer,
                                               const uint8_t *msg, size_t n,

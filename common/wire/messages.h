@@ -85,9 +85,9 @@ enum message_stage {
 enum message_outcome { OUTCOME_COMMITTED = 0, OUTCOME_ABORTED = 1 };
 
 struct msg_enrol {
-    char name[WIRE_NAME_MAX];             /* site name, from the invite */
-    uint8_t identity[KEYS_PUBLIC];        /* Ed25519 */
-    uint8_t signature[KEYS_SIGNATURE];    /* "tacit enrol v1" over the link's
+    char name[WIRE_NAME_MAX];          /* site name, from the invite */
+    uint8_t identity[KEYS_PUBLIC];     /* Ed25519 */
+    uint8_t signature[KEYS_SIGNATURE]; /* "tacit enrol v1" over the link's
                                              handshake hash */
     char software[WIRE_NAME_MAX];
 };
@@ -98,10 +98,10 @@ struct msg_enrolled {
     uint8_t approved;                 /* 0 = waits for the operator */
 };
 struct msg_poll {
-    uint8_t last_session[32]; /* last session this device ended, or zeros */
-    uint32_t hold_ms;         /* longest it wants to be held */
+    uint8_t last_session[32];    /* last session this device ended, or zeros */
+    uint32_t hold_ms;            /* longest it wants to be held */
     uint8_t model_version_known; /* 1: the field below is meant */
-    uint32_t model_version;   /* newest committed version it has adopted of
+    uint32_t model_version;      /* newest committed version it has adopted of
                                  model_plan (all plans start at 0) */
     struct digest model_plan; /* plan hash the version belongs to, or zeros */
 };
@@ -117,9 +117,9 @@ struct msg_task {
     struct digest roster_hash;
     uint32_t plan_bytes;
     uint64_t model_bytes;
-    uint32_t round;      /* 1-based */
+    uint32_t round; /* 1-based */
     uint32_t n_rounds;
-    uint32_t attempt;    /* of this round, 0-based */
+    uint32_t attempt;       /* of this round, 0-based */
     uint32_t model_version; /* = round - 1 */
     uint32_t ring_bits, n_coords, u_min;
     uint32_t stage_ms, train_ms; /* deadlines of a stage, of training */

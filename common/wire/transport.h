@@ -1,15 +1,24 @@
 /*
  * transport: packets between a device and the coordinator. One interface, two
- * implementations: nng REQ/REP over TCP (transport_nng.c), and whatever a
- * simulation passes from hand to hand (it needs no sockets and no transport).
+ * implementations: nng's REQ/REP protocol over TCP (transport_nng*.c), and
+ * whatever a simulation passes from hand to hand (it needs no sockets and no
+ * transport).
  *
  * Device side: transport_call() is synchronous and bounded. Coordinator side:
- * one raw REP socket; requests arrive in a bounded queue; a reply may be given
- * at any later time through its ticket, so a long poll holds no thread.
+ * one listener; requests arrive one per connection; a reply may be given at
+ * any later time through its ticket, so a long poll holds no thread.
  *
- * nng's close paths have known deadlocks: closing is crash-only. A program
- * flushes its state and calls _exit(); tests use transport_*_close with a
- * detached socket.
+ * The bytes are nng's (frame.h): a stock REQ or REP socket is a valid peer.
+ * The connections are nng_stream objects, not nng sockets, because of what the
+ * sockets of nng 1.5.2 do: 1. a REP listener stops accepting for good when one
+ * peer resets its connection before the greeting (it takes the EPIPE of that
+ * connection for the end of the listener), so one port scan would end the
+ * service; 2. a REQ socket hides why it cannot connect and dials without end;
+ * 3. whole packets are read before anything can refuse them. Streams give a
+ * reason, a bound and a place to stop for each.
+ *
+ * Thread rule: one thread owns a client or server; interrupt and wake may come
+ * from any. nng's callbacks only move bytes and enqueue.
  */
 #ifndef TACIT_WIRE_TRANSPORT_H
 #define TACIT_WIRE_TRANSPORT_H
@@ -22,41 +31,50 @@
 
 struct transport_client;
 
-/* Prepare to talk to "tcp://host:port"; connects lazily. */
-TACIT_CHECKED enum tacit_err transport_client_new(const char *address,
-                                                  struct transport_client **out);
+/* Prepare to talk to "tcp://host:port"; connects lazily. FORMAT
+ * (E_ADDRESS). */
+TACIT_CHECKED enum tacit_err transport_client_new(
+    const char *address, struct transport_client **out);
 void transport_client_free(struct transport_client *t);
-/* Send one packet, wait for its answer. TIMEOUT after timeout_ms; IO
- * (E_UNREACHABLE) when nothing answers at the address. */
+/* Send one packet, wait for its answer (appended to reply). TIMEOUT after
+ * timeout_ms; IO (E_UNREACHABLE) when nothing listens at the address or the
+ * connection is lost: then the next call dials anew. */
 TACIT_CHECKED enum tacit_err transport_call(struct transport_client *t,
                                             const uint8_t *packet, size_t n,
                                             int timeout_ms, struct buf *reply);
-/* Make a blocked transport_call of another thread return STATE. */
+/* Make a blocked transport_call of another thread return STATE, and every later
+ * one: for shutting down. */
 void transport_client_interrupt(struct transport_client *t);
 
 struct transport_server;
 /* Identifies a request until it is answered; forgetting it is allowed. */
 struct transport_ticket {
-    uint32_t words[4];
+    uint32_t words[4]; /* return path: request id, behind those of proxies */
     uint32_t n_words;
-    uint32_t pipe;
+    uint32_t pipe; /* connection */
 };
 
-/* Listen on "tcp://host:port"; port 0 chooses one. E_ADDRESS_IN_USE. */
-TACIT_CHECKED enum tacit_err transport_server_new(const char *address,
-                                                  struct transport_server **out);
+/* Listen on "tcp://host:port"; port 0 chooses one. E_ADDRESS, IO
+ * (E_ADDRESS_IN_USE). */
+TACIT_CHECKED enum tacit_err transport_server_new(
+    const char *address, struct transport_server **out);
 void transport_server_free(struct transport_server *t);
 int transport_server_port(const struct transport_server *t);
-/* Next packet into out, waiting at most timeout_ms: TIMEOUT when none. */
-TACIT_CHECKED enum tacit_err
-transport_server_receive(struct transport_server *t, int timeout_ms,
-                         struct transport_ticket *ticket, struct buf *out);
+/* Next packet into out (cleared first), waiting at most timeout_ms. TIMEOUT when
+ * there is none or someone called wake: a normal outcome, so no message is
+ * recorded. Connections are cleaned up here: call it at least every few
+ * seconds. */
+TACIT_CHECKED enum tacit_err transport_server_receive(
+    struct transport_server *t, int timeout_ms, struct transport_ticket *ticket,
+    struct buf *out);
 /* Answer; a peer that has gone is not an error. */
-TACIT_CHECKED enum tacit_err
-transport_server_reply(struct transport_server *t,
-                       const struct transport_ticket *ticket,
-                       const uint8_t *packet, size_t n);
-/* Wake a waiting transport_server_receive (from a signal thread). */
+TACIT_CHECKED enum tacit_err transport_server_reply(
+    struct transport_server *t, const struct transport_ticket *ticket,
+    const uint8_t *packet, size_t n);
+/* Connections now open. */
+size_t transport_server_connections(const struct transport_server *t);
+/* Wake a waiting transport_server_receive, or the next one (from another
+ * thread, not from a signal handler). */
 void transport_server_wake(struct transport_server *t);
 
 #endif
