@@ -167,7 +167,7 @@ static enum tacit_err command_find(struct options *o, const char *first,
             return TACIT_OK;
         }
         if (!is_group(c, first)) continue;
-        group = c;
+        if (!group) group = c;
         if (second && strcmp(c->name + strlen(first) + 1, second) == 0) {
             o->command = c;
             *used = 2;
