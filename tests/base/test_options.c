@@ -79,10 +79,10 @@ static struct options o;
 static enum tacit_err parse(const char *line)
 {
     static char copy[512];
-    const char *argv[64] = {"tester"};
+    const char *argv[128] = {"tester"};
     int argc = 1;
     snprintf(copy, sizeof copy, "%s", line);
-    for (char *w = strtok(copy, " "); w && argc < 64; w = strtok(NULL, " "))
+    for (char *w = strtok(copy, " "); w && argc < 128; w = strtok(NULL, " "))
         argv[argc++] = w;
     return options_parse(&program, argc, argv, &o);
 }
