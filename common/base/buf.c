@@ -8,7 +8,8 @@
 
 void buf_init(struct buf *b, size_t max)
 {
-    *b = (struct buf){.max = max ? max : SIZE_MAX / 2};
+    if (max == 0 || max > SIZE_MAX / 2) max = SIZE_MAX / 2;
+    *b = (struct buf){.max = max};
 }
 
 void buf_release(struct buf *b)
@@ -33,8 +34,9 @@ void buf_clear(struct buf *b)
 uint8_t *buf_extend(struct buf *b, size_t n)
 {
     if (b->err) return NULL;
-    size_t max = b->max ? b->max : SIZE_MAX / 2;
-    if (n > max || b->len > max - n) {
+    /* A zeroed struct is an empty buffer without a limit. */
+    if (b->max == 0) b->max = SIZE_MAX / 2;
+    if (n > b->max || b->len > b->max - n) {
         b->err = TACIT_LIMIT;
         return NULL;
     }

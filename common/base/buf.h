@@ -23,7 +23,8 @@ struct buf {
 
 void buf_init(struct buf *b, size_t max);
 void buf_release(struct buf *b);
-/* Wipe the content, then release: for buffers that held secrets. */
+/* Wipe the content, then release: for buffers that held secrets. Growing may
+ * leave a copy behind: buf_extend() such a buffer to its full size first. */
 void buf_wipe(struct buf *b);
 void buf_clear(struct buf *b); /* len = 0, err = OK; keeps memory */
 
@@ -39,7 +40,8 @@ void buf_put_str(struct buf *b, const char *s);
 /* printf without the NUL. */
 void buf_printf(struct buf *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-/* Append n uninitialised bytes and return them, or NULL after an error. */
+/* Append n uninitialised bytes and return them (borrowed until the next
+ * append), or NULL after an error. */
 uint8_t *buf_extend(struct buf *b, size_t n);
 /* NUL-terminate (not counted in len) and return the text, or NULL. */
 const char *buf_cstr(struct buf *b);

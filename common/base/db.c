@@ -1,5 +1,6 @@
 #include "common/base/db.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,7 +36,7 @@ enum tacit_err db_error(struct db *db, int rc, const char *what)
     case SQLITE_INTERRUPT: return fail(TACIT_STATE, "%s: interrupted", what);
     default: {
         int os = db->sql ? sqlite3_system_errno(db->sql) : 0;
-        if (os == 28 /* ENOSPC */ || os == 27 /* EFBIG */)
+        if (os == ENOSPC || os == EDQUOT || os == EFBIG)
             return fail_as(E_DISK_FULL, "%s: %s: the disk is full", db->path,
                            what);
         return fail(TACIT_IO, "%s: %s: %s%s%s", db->path, what, why,
@@ -196,7 +197,8 @@ static enum tacit_err configure(struct db *db, enum db_mode mode)
 {
     sqlite3_extended_result_codes(db->sql, 1);
     sqlite3_busy_timeout(db->sql, BUSY_MS);
-    TRY(db_exec(db, "PRAGMA trusted_schema=OFF; PRAGMA foreign_keys=ON;"));
+    TRY(db_exec(db, "PRAGMA trusted_schema=OFF; PRAGMA foreign_keys=ON;"
+                    "PRAGMA mmap_size=0;"));
     /* The first read finds out whether this is a database at all. */
     TRY(db_exec(db, "SELECT count(*) FROM sqlite_master"));
     if (mode == DB_READONLY) return TACIT_OK;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/codes.h"
+#include "common/base/utf8.h"
 
 enum { MESSAGE_MAX = 768 };
 
@@ -40,10 +41,12 @@ enum tacit_err err_record(enum tacit_err err, unsigned id, const char *fmt, ...)
     if (code) err = code->err;
     if (err == TACIT_OK) err = TACIT_INTERNAL;
     if (recorded.err != TACIT_OK) return err;
+    char text[MESSAGE_MAX];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(recorded.message, sizeof recorded.message, fmt, ap);
+    vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    utf8_printable(recorded.message, sizeof recorded.message, text);
     recorded.err = err;
     /* A class's default code has the class's own number. */
     recorded.id = code ? id : (unsigned)err;
@@ -52,7 +55,7 @@ enum tacit_err err_record(enum tacit_err err, unsigned id, const char *fmt, ...)
 
 enum tacit_err err_context(enum tacit_err err, const char *fmt, ...)
 {
-    char was[MESSAGE_MAX];
+    char text[2 * MESSAGE_MAX + 2];
     if (err == TACIT_OK) return err;
     if (recorded.err == TACIT_OK) {
         recorded.err = err;
@@ -60,15 +63,13 @@ enum tacit_err err_context(enum tacit_err err, const char *fmt, ...)
         snprintf(recorded.message, sizeof recorded.message, "%s",
                  err_text(err));
     }
-    memcpy(was, recorded.message, sizeof was);
     va_list ap;
     va_start(ap, fmt);
-    int n = vsnprintf(recorded.message, sizeof recorded.message, fmt, ap);
+    vsnprintf(text, MESSAGE_MAX, fmt, ap);
     va_end(ap);
-    if (n < 0) n = 0;
-    if ((size_t)n < sizeof recorded.message - 3)
-        snprintf(recorded.message + n, sizeof recorded.message - (size_t)n,
-                 ": %s", was);
+    size_t n = strlen(text);
+    snprintf(text + n, sizeof text - n, ": %s", recorded.message);
+    utf8_printable(recorded.message, sizeof recorded.message, text);
     return err;
 }
 

@@ -6,7 +6,8 @@
  * leaves its out-parameters untouched on failure. The place that discovers the
  * fault calls fail() or fail_as(), which records ONE message for this thread:
  * the first failure wins, callers may only put context in front of it with
- * err_context(). A message never holds a user's text or a key.
+ * err_context(). A message never holds a user's text or a key. What
+ * cannot be printed in it (a file name may hold any byte) is shown as '?'.
  *
  * What a person sees:  "add: notes.pdf: encrypted PDF; decrypt it first
  * (TACIT-E0203)". `explain E0203` prints the catalogue entry (codes.h).
@@ -23,19 +24,19 @@
 
 /* X(name, value, text, a sample cause) */
 #define TACIT_ERR_MAP(X)                                                       \
-    X(OK, 0, "no error", "")                                                   \
-    X(NOMEM, 1, "out of memory", "a model larger than free memory")            \
-    X(IO, 2, "input or output failed", "a full disk, an unreadable file")      \
-    X(FORMAT, 3, "malformed data", "a damaged file, text where numbers belong") \
-    X(SHAPE, 4, "shapes do not fit", "an update made for another model")       \
-    X(LIMIT, 5, "over a limit", "a file or message larger than is accepted")   \
-    X(PROTO, 6, "protocol violation", "a peer's message out of order")         \
-    X(AUTH, 7, "not authenticated", "a key that is not the expected one")      \
-    X(STATE, 8, "not possible now", "a command before `init`")                 \
-    X(TIMEOUT, 9, "took too long", "a coordinator that does not answer")       \
-    X(NOTFOUND, 10, "not found", "a document, plan or member that is not there") \
-    X(UNSUPPORTED, 11, "not supported", "a store written by a newer version")  \
-    X(INTERNAL, 12, "a bug in Tacit", "a broken invariant; please report it")
+ X(OK, 0, "no error", "")                                                      \
+ X(NOMEM, 1, "out of memory", "a model larger than free memory")               \
+ X(IO, 2, "input or output failed", "a full disk, an unreadable file")         \
+ X(FORMAT, 3, "malformed data", "a damaged file, text where numbers belong")   \
+ X(SHAPE, 4, "shapes do not fit", "an update made for another model")          \
+ X(LIMIT, 5, "over a limit", "a file or message larger than is accepted")      \
+ X(PROTO, 6, "protocol violation", "a peer's message out of order")            \
+ X(AUTH, 7, "not authenticated", "a key that is not the expected one")         \
+ X(STATE, 8, "not possible now", "a command before `init`")                    \
+ X(TIMEOUT, 9, "took too long", "a coordinator that does not answer")          \
+ X(NOTFOUND, 10, "not found", "a document, plan or member that is not there")  \
+ X(UNSUPPORTED, 11, "not supported", "a store written by a newer version")     \
+ X(INTERNAL, 12, "a bug in Tacit", "a broken invariant; please report it")
 
 enum tacit_err {
 #define X(name, value, text, cause) TACIT_##name = (value),
@@ -97,9 +98,9 @@ enum tacit_exit err_exit(enum tacit_err err);
 
 /* The only macro that hides a return: propagate when nothing is owned. */
 #define TRY(expr)                                                              \
-    do {                                                                       \
-        enum tacit_err try_err_ = (expr);                                      \
-        if (try_err_ != TACIT_OK) return try_err_;                             \
-    } while (0)
+ do {                                                                          \
+  enum tacit_err try_err_ = (expr);                                            \
+  if (try_err_ != TACIT_OK) return try_err_;                                   \
+ } while (0)
 
 #endif

@@ -11,7 +11,12 @@
 
 #include "common/base/codes.h"
 
-enum { PATH_BYTES = 4096, DEPTH_MAX = 64, WINDOW_LOG_MAX = 23 };
+enum {
+    PATH_BYTES = 4096,
+    DEPTH_MAX = 64,
+    WINDOW_LOG_MAX = 23, /* 8 MiB */
+    STEP = 1 << 16       /* bytes read or unpacked at a time */
+};
 
 static enum tacit_err failed(const char *path, const char *doing)
 {
@@ -23,31 +28,34 @@ static enum tacit_err failed(const char *path, const char *doing)
     return fail(TACIT_IO, "%s: %s: %s", path, doing, strerror(e));
 }
 
+/* read() that goes on after a signal. */
+static ssize_t read_some(int fd, void *out, size_t n)
+{
+    ssize_t got;
+    do got = read(fd, out, n);
+    while (got < 0 && errno == EINTR);
+    return got;
+}
+
 static enum tacit_err read_all(int fd, const char *path, size_t max_bytes,
                                struct buf *out)
 {
-    enum { STEP = 1 << 16 };
-    size_t total = 0;
-    for (;;) {
-        uint8_t *p = buf_extend(out, STEP);
+    for (size_t left = max_bytes; left > 0;) {
+        size_t step = left < STEP ? left : STEP;
+        uint8_t *p = buf_extend(out, step);
         if (!p) return err_context(buf_end(out), "%s", path);
-        ssize_t n = read(fd, p, STEP);
-        if (n < 0 && errno == EINTR)
-            n = 0;
-        else if (n == 0) {
-            out->len -= STEP;
-            return TACIT_OK;
-        }
-        if (n < 0) {
-            out->len -= STEP;
-            return failed(path, "cannot read");
-        }
-        out->len -= STEP - (size_t)n;
-        total += (size_t)n;
-        if (total > max_bytes)
-            return fail(TACIT_LIMIT, "%s: larger than the limit of %zu bytes",
-                        path, max_bytes);
+        ssize_t n = read_some(fd, p, step);
+        out->len -= step - (n > 0 ? (size_t)n : 0);
+        if (n < 0) return failed(path, "cannot read");
+        if (n == 0) return TACIT_OK;
+        left -= (size_t)n;
     }
+    uint8_t more; /* the file may have grown since fstat() */
+    ssize_t n = read_some(fd, &more, 1);
+    if (n < 0) return failed(path, "cannot read");
+    if (n == 0) return TACIT_OK;
+    return fail(TACIT_LIMIT, "%s: larger than the limit of %zu bytes", path,
+                max_bytes);
 }
 
 enum tacit_err file_read(const char *path, size_t max_bytes, struct buf *out)
@@ -198,11 +206,14 @@ struct walk {
 
 static enum tacit_err walk_open(struct walk *w, const char *path)
 {
-    *w = (struct walk){0};
+    *w = (struct walk){.path = strdup(path)};
+    if (!w->path) return fail(TACIT_NOMEM, "out of memory");
     w->n = scandir(path, &w->list, is_shown, by_name);
-    if (w->n < 0) return failed(path, "cannot list");
-    w->path = strdup(path);
-    return w->path ? TACIT_OK : fail(TACIT_NOMEM, "out of memory");
+    if (w->n >= 0) return TACIT_OK;
+    enum tacit_err err = failed(path, "cannot list");
+    free(w->path);
+    *w = (struct walk){0};
+    return err;
 }
 
 static void walk_close(struct walk *w)
@@ -213,7 +224,9 @@ static void walk_close(struct walk *w)
     *w = (struct walk){0};
 }
 
-/* Visit one entry of the deepest folder, or leave it when it is done. */
+/* Visit one entry of the deepest folder, or leave it when it is done. A folder
+ * that cannot be listed is visited like a file: reading it fails with the
+ * reason, so the visitor counts it among its other faults and goes on. */
 static enum tacit_err walk_next(struct walk *stack, int *depth,
                                 enum tacit_err (*visit)(const char *, void *),
                                 void *ctx)
@@ -229,10 +242,13 @@ static enum tacit_err walk_next(struct walk *stack, int *depth,
     TRY(file_join(path, sizeof path, w->path, w->list[w->at++]->d_name));
     if (lstat(path, &link) != 0) return TACIT_OK; /* vanished meanwhile */
     if (S_ISDIR(link.st_mode)) {
-        if (*depth == DEPTH_MAX)
-            return fail(TACIT_LIMIT, "%s: folders are nested more than %d deep",
-                        path, DEPTH_MAX);
-        TRY(walk_open(&stack[*depth], path));
+        if (*depth == DEPTH_MAX) return visit(path, ctx);
+        enum tacit_err err = walk_open(&stack[*depth], path);
+        if (err == TACIT_NOMEM) return err;
+        if (err) {
+            err_clear();
+            return visit(path, ctx);
+        }
         (*depth)++;
         return TACIT_OK;
     }
@@ -274,23 +290,24 @@ enum tacit_err file_compress(const void *bytes, size_t n, struct buf *out)
 static enum tacit_err decompress(ZSTD_DCtx *ctx, const void *bytes, size_t n,
                                  size_t max_bytes, struct buf *out)
 {
-    enum { STEP = 1 << 16 };
     ZSTD_inBuffer in = {bytes, n, 0};
-    size_t left = 1, total = 0;
+    size_t left = 1, room = max_bytes;
     ZSTD_DCtx_setParameter(ctx, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
     while (left != 0) {
-        uint8_t *p = buf_extend(out, STEP);
+        uint8_t more; /* where a byte over the limit lands */
+        size_t step = room < STEP ? room : STEP;
+        uint8_t *p = step ? buf_extend(out, step) : &more;
         if (!p) return buf_end(out);
-        ZSTD_outBuffer to = {p, STEP, 0};
+        ZSTD_outBuffer to = {p, step ? step : 1, 0};
         left = ZSTD_decompressStream(ctx, &to, &in);
-        out->len -= STEP - to.pos;
-        total += to.pos;
         if (ZSTD_isError(left))
             return fail(TACIT_FORMAT, "damaged zstd data: %s",
                         ZSTD_getErrorName(left));
-        if (total > max_bytes)
+        if (to.pos > room)
             return fail(TACIT_LIMIT, "unpacks to more than %zu bytes",
                         max_bytes);
+        out->len -= step - to.pos;
+        room -= to.pos;
         if (left != 0 && to.pos == 0 && in.pos == in.size)
             return fail(TACIT_FORMAT, "damaged zstd data: ends too early");
     }

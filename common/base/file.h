@@ -35,10 +35,13 @@ TACIT_CHECKED enum tacit_err file_home(char *out, size_t cap, const char *flag,
 
 /* Call visit(path, ctx) for each regular file below `path` (or for path
  * itself), in byte order of names; hidden entries and symbolic links to
- * folders are skipped, depth is at most 64. A visit error ends the walk. */
-TACIT_CHECKED enum tacit_err
-file_walk(const char *path,
-          enum tacit_err (*visit)(const char *path, void *ctx), void *ctx);
+ * folders are skipped. A folder that cannot be listed or lies more than 64 deep
+ * is visited too, so that reading it names the fault. A visit error ends the
+ * walk. */
+TACIT_CHECKED enum tacit_err file_walk(const char *path,
+                                       enum tacit_err (*visit)(const char *path,
+                                                               void *ctx),
+                                       void *ctx);
 
 /* zstd, level 3; output is appended to out. */
 TACIT_CHECKED enum tacit_err file_compress(const void *bytes, size_t n,

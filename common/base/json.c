@@ -1,10 +1,11 @@
 #include "common/base/json.h"
 
-#include <string.h>
-
 enum tacit_err json_parse(const char *text, size_t n, json_t **out)
 {
     json_error_t e;
+    if (n > JSON_BYTES_MAX)
+        return fail(TACIT_LIMIT, "JSON of %zu bytes; the limit is %d", n,
+                    JSON_BYTES_MAX);
     json_t *v = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
     if (!v)
         return fail(TACIT_FORMAT, "not valid JSON: line %d, column %d: %s",
@@ -37,11 +38,10 @@ void json_print_error(FILE *f, enum tacit_err err)
     const struct err_code *entry = err_code_find(err_id());
     if (!entry) entry = err_code_find((unsigned)err);
     snprintf(code, sizeof code, "TACIT-E%04u", entry ? entry->id : 0);
-    /* A path may hold any bytes; the envelope must stay valid UTF-8. */
-    json_t *message = json_string(err_message());
-    if (!message) message = json_string(err_text(err));
+    /* Without a recorded message the class still says something. */
+    const char *message = *err_message() ? err_message() : err_text(err);
     json_t *envelope =
-        json_pack("{s:i,s:s,s:{s:s,s:o,s:s}}", "schema_version", 1, "status",
+        json_pack("{s:i,s:s,s:{s:s,s:s,s:s}}", "schema_version", 1, "status",
                   "error", "error", "code", code, "message", message, "help",
                   entry ? entry->help : "");
     if (envelope) print(f, envelope);

@@ -14,8 +14,11 @@
 
 #include "common/base/err.h"
 
-/* Parse n bytes (depth and size bounded); *out is owned. FORMAT names the line
- * and column. */
+enum { JSON_BYTES_MAX = 64 << 20 };
+
+/* Parse n bytes; *out is owned. LIMIT over JSON_BYTES_MAX; FORMAT names the
+ * line and column, also of a key that stands twice or of nesting deeper than
+ * jansson's 2048. */
 TACIT_CHECKED enum tacit_err json_parse(const char *text, size_t n,
                                         json_t **out);
 /* Print the ok envelope around data (stolen) and a newline. */

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "common/base/tick.h"
+#include "common/base/utf8.h"
 
 static enum log_level threshold = LOG_INFO;
 static enum log_format format = LOG_LOGFMT;
@@ -60,14 +61,13 @@ static void write_json(enum log_level level, const char *time,
 
 void log_event(enum log_level level, const char *event, const char *fmt, ...)
 {
-    char fields[1024], time[21];
+    char raw[1024], fields[sizeof raw], time[21];
     if (level > threshold) return;
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(fields, sizeof fields, fmt, ap);
+    vsnprintf(raw, sizeof raw, fmt, ap);
     va_end(ap);
-    for (char *p = fields; *p; p++)
-        if ((unsigned char)*p < ' ') *p = ' ';
+    utf8_printable(fields, sizeof fields, raw);
     tick_iso8601(tick_wall_s(), time);
     pthread_mutex_lock(&lock);
     if (format == LOG_JSON)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/base/tick.h"
+#include "common/base/utf8.h"
 
 enum { REDRAW_MS = 100, PLAIN_MS = 5000, BAR_CELLS = 24 };
 
@@ -43,7 +44,11 @@ static void draw(struct progress *p, const char *detail)
     if (rate > 0) fprintf(stderr, "  %.1f/s", rate);
     if (rate > 0 && p->total > p->done)
         fprintf(stderr, "  %.0f s left", (double)(p->total - p->done) / rate);
-    if (detail) fprintf(stderr, "  %.40s", detail);
+    if (detail) {
+        char shown[64]; /* a file name may hold any byte */
+        utf8_printable(shown, sizeof shown, detail);
+        fprintf(stderr, "  %s", shown);
+    }
     if (!p->tty) fputc('\n', stderr);
     fflush(stderr);
     p->drawn = 1;
