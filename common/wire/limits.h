@@ -22,7 +22,9 @@ enum {
     WIRE_TEXT_MAX = 256,
 
     /* Counts. */
-    WIRE_SESSIONS_MAX = 16384,    /* live Noise sessions on a coordinator */
+    WIRE_SESSIONS_MAX = 12288,    /* live Noise sessions on a coordinator: each
+                                     has its keys between guard pages, and a
+                                     process may have 65,530 mappings */
     WIRE_HANDSHAKES_MAX = 1024,   /* unfinished handshakes */
     WIRE_SESSIONS_PER_KEY = 8,    /* of one device key; then its oldest goes */
     WIRE_CONNECTIONS_MAX = 16384, /* TCP connections; one more is closed */

@@ -93,7 +93,7 @@ TACIT_CHECKED enum tacit_err link_client_seal(struct link_client *l,
 TACIT_CHECKED enum tacit_err link_client_open(struct link_client *l,
                                               const uint8_t *packet, size_t n,
                                               struct buf *out_msg);
-/* [64] handshake hash for channel binding; valid when ready. */
+/* [64] handshake hash for channel binding; NULL without a session. */
 const uint8_t *link_client_hash(const struct link_client *l);
 
 /* ---- coordinator: a bounded table of sessions ---- */

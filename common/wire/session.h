@@ -58,7 +58,7 @@ TACIT_CHECKED enum tacit_err session_call(struct wire_session *s,
 /* Make the running call return STATE soon; calls after it, too. For shutting
  * down: the session is of no more use. */
 void session_interrupt(struct wire_session *s);
-int session_interrupted(const struct wire_session *s);
+int session_interrupted(struct wire_session *s);
 
 /* [64] hash of the present handshake, or NULL without one. */
 const uint8_t *session_hash(const struct wire_session *s);

@@ -72,7 +72,7 @@ TACIT_CHECKED enum tacit_err transport_server_reply(
     struct transport_server *t, const struct transport_ticket *ticket,
     const uint8_t *packet, size_t n);
 /* Connections now open. */
-size_t transport_server_connections(const struct transport_server *t);
+size_t transport_server_connections(struct transport_server *t);
 /* Wake a waiting transport_server_receive, or the next one (from another
  * thread, not from a signal handler). */
 void transport_server_wake(struct transport_server *t);
