@@ -19,6 +19,7 @@
 #include "common/plan/plan.h"
 #include "common/wire/blob.h"
 #include "common/wire/link.h"
+#include "common/wire/text.h"
 #include "coordinator/models.h"
 #include "coordinator/server.h"
 
@@ -72,8 +73,9 @@ static enum tacit_err init_federation(const struct options *o,
     const char *listen = options_value(o, "listen");
     const char *public = options_value(o, "address");
     int n = snprintf(f->name, sizeof f->name, "%s", name ? name : "federation");
-    if (n < 1 || (size_t)n >= sizeof f->name)
-        return fail_as(E_USAGE, "--name: wants 1 to %zu bytes",
+    if (n < 1 || (size_t)n >= sizeof f->name ||
+        !text_is_clean(f->name, sizeof f->name))
+        return fail_as(E_USAGE, "--name: wants 1 to %zu bytes of plain text",
                        sizeof f->name - 1);
     if (public) TRY(address("address", public, 1, f->address));
     if (listen) return address("listen", listen, 0, f->listen);
@@ -200,7 +202,7 @@ enum tacit_err admin_run(const struct options *o)
 static enum tacit_err check_name(const char *name)
 {
     size_t n = strlen(name);
-    int clean = n >= 1 && n < WIRE_NAME_MAX;
+    int clean = n >= 1 && n < WIRE_NAME_MAX && text_is_clean(name, n + 1);
     for (const char *c = name; clean && *c; c++)
         clean = isalnum((unsigned char)*c) || strchr("._-", *c) ||
                 (unsigned char)*c >= 0x80;

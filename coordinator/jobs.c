@@ -216,10 +216,10 @@ static void row_count(struct jobs *j)
 }
 
 /* The new model: blob, then one transaction for its row and the round's. */
-static enum tacit_err commit(void *ctx, const struct runner_result *result,
-                             struct msg_over *over)
+static enum tacit_err commit_model(struct jobs *j,
+                                   const struct runner_result *result,
+                                   struct msg_over *over)
 {
-    struct jobs *j = ctx;
     struct job *job = &j->list[j->active];
     struct models_version v = {.plan_hash = job->hash,
                                .parent_hash = job->version.model_hash,
@@ -243,6 +243,19 @@ static enum tacit_err commit(void *ctx, const struct runner_result *result,
            result->n_params * sizeof(float));
     models_over(&v, over);
     return TACIT_OK;
+}
+
+/* Devices are told the catalogue's words; paths and causes stay in our log. */
+static enum tacit_err commit(void *ctx, const struct runner_result *result,
+                             struct msg_over *over)
+{
+    enum tacit_err err = commit_model(ctx, result, over);
+    if (err == TACIT_OK) return TACIT_OK;
+    log_event(LOG_ERROR, "commit_failed", "error=\"%s\"", err_message());
+    unsigned id = err_id();
+    const struct err_code *code = err_code_find(id);
+    err_clear();
+    return fail_as(id, "%s", code ? code->title : err_text(err));
 }
 
 static void log_committed(const struct jobs *j, const struct job *job)

@@ -45,11 +45,12 @@ enum tacit_err models_initial(const struct plan *plan, struct model **out)
     struct model *m = NULL;
     models_spec(plan, &spec);
     TRY(model_new(&spec, &m));
-    if (model_params(m)->n_flat > WIRE_PARAMS_MAX) {
-        size_t n = model_params(m)->n_flat;
+    size_t n = model_params(m)->n_flat;
+    size_t most = WIRE_PARAMS_MAX - 2 - MODELS_METRICS - RING_CHECKS;
+    if (n > most) {
         model_free(m);
-        return fail(TACIT_LIMIT, "the model has %zu weights; the limit is %d",
-                    n, WIRE_PARAMS_MAX);
+        return fail(TACIT_LIMIT, "the model has %zu weights; the limit is %zu",
+                    n, most);
     }
     model_init(m, plan->seed);
     *out = m;

@@ -26,7 +26,10 @@
 #include "coordinator/store.h"
 #include "coordinator/tally.h"
 
-_Static_assert(WIRE_SESSIONS_MAX <= 1 << 16, "a slot fits a token");
+enum { SLOT_BITS = 16 };
+_Static_assert((int)WIRE_SESSIONS_MAX + (int)WIRE_HANDSHAKES_MAX <=
+                   1 << SLOT_BITS,
+               "a link's slot fits a token");
 
 /* The last request of a link session, until it is answered. */
 struct request {
@@ -72,8 +75,8 @@ struct server {
 /* A token names the link slot and the request: 16 bits of slot, 48 of seq. */
 static struct request *request_of(struct server *s, uint64_t token)
 {
-    size_t slot = token & 0xffff;
-    if (slot >= s->n_requests || s->requests[slot].seq != token >> 16)
+    size_t slot = token & ((1U << SLOT_BITS) - 1);
+    if (slot >= s->n_requests || s->requests[slot].seq != token >> SLOT_BITS)
         return NULL;
     return &s->requests[slot];
 }
@@ -242,7 +245,7 @@ static void take_member(struct server *s, struct session *m,
 static uint64_t request_new(struct server *s, const struct transport_ticket *t,
                             const struct link_peer *peer)
 {
-    if (peer->slot >= WIRE_SESSIONS_MAX) return 0;
+    if (peer->slot >= 1U << SLOT_BITS) return 0;
     if (peer->slot >= s->n_requests) {
         size_t n = 2 * (size_t)peer->slot + 16;
         struct request *list = realloc(s->requests, n * sizeof *list);
@@ -254,7 +257,7 @@ static uint64_t request_new(struct server *s, const struct transport_ticket *t,
     struct request *q = &s->requests[peer->slot];
     *q = (struct request){.ticket = *t, .peer = *peer, .seq = ++s->seq};
     q->peer.hash = NULL; /* borrowed only until the next packet */
-    return q->seq << 16 | peer->slot;
+    return q->seq << SLOT_BITS | peer->slot;
 }
 
 static void take_message(struct server *s, const struct transport_ticket *t,
@@ -403,6 +406,15 @@ static enum tacit_err find_psk(void *ctx, uint64_t token_id, uint8_t psk[32])
     return TACIT_OK;
 }
 
+/* Strangers are turned away before they have a session. */
+static enum tacit_err admit(void *ctx, const uint8_t dh_public[KEYS_PUBLIC])
+{
+    struct server *s = ctx;
+    const struct session *m = sessions_find(&s->sessions, dh_public);
+    if (m && m->member.state != MEMBER_LEFT) return TACIT_OK;
+    return fail_as(E_NOT_A_MEMBER, "a stranger asks for a session");
+}
+
 static enum tacit_err load_state(struct server *s)
 {
     char path[512];
@@ -465,6 +477,7 @@ enum tacit_err server_new(const struct server_config *c, struct server **out)
     if (err == TACIT_OK) err = load_state(s);
     struct link_server_config l = {.keys = &s->keys,
                                    .token_psk = find_psk,
+                                   .admit = admit,
                                    .ctx = s};
     const char *listen = c->listen ? c->listen : s->federation.listen;
     if (err == TACIT_OK) err = link_server_new(&l, &s->link);
