@@ -52,6 +52,15 @@
    "Another Tacit process is writing. Wait for it or stop it.")                \
  X(NOT_INITIALISED, 104, STATE, FAILED, "there is no store here yet",          \
    "Run the program's `init` command first, or point --home elsewhere.")       \
+ X(YAML_SYNTAX, 105, FORMAT, FAILED, "the file is not valid YAML",             \
+   "The message names the line and column. Indent with spaces, quote text "    \
+   "that holds ': ' or '#', and keep one document per file.")                  \
+ X(YAML_KEY, 106, FORMAT, FAILED, "a key is unknown, missing or repeated",     \
+   "The message names the line, the key and the nearest known one. Nothing "   \
+   "in a file is ignored silently, so that a misspelt key cannot go "          \
+   "unnoticed.")                                                               \
+ X(YAML_VALUE, 107, FORMAT, FAILED, "a value has the wrong kind",              \
+   "The message names the line and the key, and says what belongs there.")     \
  X(BAD_SIGNATURE, 401, AUTH, CONNECTION, "a signature does not verify",        \
    "The statement was changed on the way or made with another key. Nothing "   \
    "of it was used.")                                                          \

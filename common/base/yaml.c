@@ -1,31 +1,33 @@
 #include "common/base/yaml.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <yaml.h>
 
-enum { WORD_MAX = 64, NEAR_ENOUGH = 3, SCHEMA_DEPTH_MAX = 16 };
+#include "common/base/buf.h"
+#include "common/base/codes.h"
+#include "common/base/utf8.h"
 
-/* What libcyaml reports, line by line: first the fault, then a backtrace from
- * the innermost mapping outwards. */
-struct report {
-    char fault[256];
-    char field[WORD_MAX];  /* innermost field name of the backtrace */
-    char parent[WORD_MAX]; /* the field that holds the current mapping */
-    unsigned line, column;
-    int n_lines;
+enum { WORD_MAX = 64, NEAR_ENOUGH = 3, PLACES_MAX = 16, PATH_BYTES = 256 };
+
+/* One line of libcyaml's backtrace. */
+struct place {
+    char key[WORD_MAX]; /* "" for the inside of a mapping and for entries */
+    unsigned entry;     /* 1, 2, … in a list; 0 otherwise */
+    unsigned line;
 };
 
-/* Copy what stands between the first two quotes. */
-static void quoted(const char *text, char *out)
-{
-    out[0] = '\0';
-    const char *from = strchr(text, '\'');
-    const char *to = from ? strchr(from + 1, '\'') : NULL;
-    if (to) snprintf(out, WORD_MAX, "%.*s", (int)(to - from - 1), from + 1);
-}
+/* What libcyaml reports, line by line: first the fault, then a backtrace from
+ * the innermost place outwards. */
+struct report {
+    char fault[256];
+    struct place places[PLACES_MAX];
+    size_t n_places;
+};
 
-static void listen(cyaml_log_t level, void *ctx, const char *fmt, va_list ap)
+static void on_log(cyaml_log_t level, void *ctx, const char *fmt, va_list ap)
 {
     struct report *r = ctx;
     char line[256];
@@ -33,18 +35,34 @@ static void listen(cyaml_log_t level, void *ctx, const char *fmt, va_list ap)
     vsnprintf(line, sizeof line, fmt, ap);
     line[strcspn(line, "\n")] = '\0';
     const char *text = strncmp(line, "Load: ", 6) == 0 ? line + 6 : line;
+    if (strncmp(text, "Backtrace:", 10) == 0) return;
     const char *at = strstr(text, "(line: ");
-    if (!r->fault[0]) {
-        snprintf(r->fault, sizeof r->fault, "%s", text);
+    if (strncmp(text, "  in ", 5) != 0 || !at) {
+        if (!r->fault[0]) snprintf(r->fault, sizeof r->fault, "%s", text);
         return;
     }
-    if (!at) return;
-    if (r->n_lines++ == 0) {
-        sscanf(at, "(line: %u, column: %u)", &r->line, &r->column);
-        quoted(text, r->field);
-    } else if (!r->parent[0] && strstr(text, "mapping field")) {
-        quoted(text, r->parent);
+    if (r->n_places == PLACES_MAX) return;
+    struct place *p = &r->places[r->n_places++];
+    sscanf(at, "(line: %u", &p->line);
+    if (sscanf(text, "  in sequence entry '%u'", &p->entry) != 1)
+        sscanf(text, "  in mapping field '%63[^']", p->key);
+}
+
+/* "data.columns[2].name" of the places from number `from` outwards. */
+static void put_path(char out[PATH_BYTES], const struct report *r, size_t from)
+{
+    struct buf b;
+    buf_init(&b, PATH_BYTES - 1);
+    for (size_t i = r->n_places; i-- > from;) {
+        const struct place *p = &r->places[i];
+        if (p->entry)
+            buf_printf(&b, "[%u]", p->entry);
+        else if (p->key[0])
+            buf_printf(&b, "%s%s", b.len ? "." : "", p->key);
     }
+    snprintf(out, PATH_BYTES, "%.*s", (int)b.len,
+             b.len ? (const char *)b.data : "");
+    buf_release(&b);
 }
 
 size_t yaml_distance(const char *a, const char *b)
@@ -81,103 +99,246 @@ const char *yaml_nearest(const char *word, const char *const *candidates,
     return best;
 }
 
-/* The fields of a mapping, looking through sequences. */
+/* The fields of a mapping, looking through lists. Schemas are ours: shallow. */
 static const cyaml_schema_field_t *mapping_fields(
     const cyaml_schema_value_t *schema)
 {
-    for (int depth = 0; schema && depth < SCHEMA_DEPTH_MAX; depth++) {
-        if (schema->type == CYAML_MAPPING) return schema->mapping.fields;
-        if (schema->type != CYAML_SEQUENCE &&
-            schema->type != CYAML_SEQUENCE_FIXED)
-            return NULL;
+    while (schema->type == CYAML_SEQUENCE ||
+           schema->type == CYAML_SEQUENCE_FIXED)
         schema = schema->sequence.entry;
-    }
-    return NULL;
+    return schema->type == CYAML_MAPPING ? schema->mapping.fields : NULL;
 }
 
-/* The fields of the mapping that stands behind the key `parent`, or of the
- * whole file when parent is empty. Schemas are ours and shallow. */
-static const cyaml_schema_field_t *find_fields(
-    const cyaml_schema_field_t *fields, const char *parent, int depth)
-{
-    if (!fields || !parent[0]) return fields;
-    if (depth == SCHEMA_DEPTH_MAX) return NULL;
-    for (const cyaml_schema_field_t *f = fields; f->key; f++) {
-        const cyaml_schema_field_t *inner = mapping_fields(&f->value);
-        if (!inner) continue;
-        if (strcmp(f->key, parent) == 0) return inner;
-        const cyaml_schema_field_t *found =
-            find_fields(inner, parent, depth + 1);
-        if (found) return found;
-    }
-    return NULL;
-}
-
+/* The known key nearest to `key` in the mapping that holds it: follow the
+ * places from the outermost to number `from`. */
 static const char *nearest_key(const cyaml_schema_value_t *schema,
-                               const struct report *r, const char *key)
+                               const struct report *r, size_t from,
+                               const char *key)
 {
     const char *names[128];
     size_t n = 0;
-    const cyaml_schema_field_t *f =
-        find_fields(mapping_fields(schema), r->parent, 0);
+    const cyaml_schema_field_t *f = mapping_fields(schema);
+    for (size_t i = r->n_places; f && i-- > from;) {
+        if (!r->places[i].key[0]) continue;
+        while (f->key && strcmp(f->key, r->places[i].key) != 0) f++;
+        f = f->key ? mapping_fields(&f->value) : NULL;
+    }
     for (; f && f->key && n < 128; f++) names[n++] = f->key;
     return yaml_nearest(key, names, n);
 }
 
-/* libcyaml gives the place before an unexpected key; the key itself stands on
- * this line or a later one. */
-static unsigned key_line(const char *text, size_t n, unsigned from,
-                         const char *key)
+static int is_word(char c)
+{
+    return isalnum((unsigned char)c) || c == '_' || c == '-';
+}
+
+/* Offset of "key:" at or after `from`, outside comments, or n. */
+static size_t find_key(const char *text, size_t n, size_t from, const char *key)
 {
     size_t k = strlen(key);
-    unsigned line = 1;
-    for (size_t i = 0; i + k < n; i++) {
-        int begins =
-            i == 0 || !strchr("abcdefghijklmnopqrstuvwxyz_", text[i - 1]);
-        if (line >= from && begins && memcmp(text + i, key, k) == 0 &&
-            text[i + k] == ':')
-            return line;
-        if (text[i] == '\n') line++;
+    for (size_t i = from; i + k < n; i++) {
+        int begins = i == 0 || !is_word(text[i - 1]);
+        if (begins && memcmp(text + i, key, k) == 0 && text[i + k] == ':')
+            return i;
+        if (text[i] == '#' && (i == 0 || isspace((unsigned char)text[i - 1])))
+            while (i < n && text[i] != '\n') i++;
     }
-    return from;
+    return n;
+}
+
+static unsigned line_of(const char *text, size_t offset)
+{
+    unsigned line = 1;
+    for (size_t i = 0; i < offset; i++) line += text[i] == '\n';
+    return line;
+}
+
+static size_t line_start(const char *text, size_t n, unsigned line)
+{
+    size_t i = 0;
+    for (; i < n && line > 1; i++) line -= text[i] == '\n';
+    return i;
+}
+
+unsigned yaml_line(const char *text, size_t n, const char *path)
+{
+    char key[WORD_MAX];
+    size_t at = 0;
+    for (int depth = 0; *path; depth++) {
+        size_t k = strcspn(path, ".[");
+        snprintf(key, sizeof key, "%.*s", (int)k, path);
+        at = find_key(text, n, at, key);
+        /* The first key of a path stands at the start of its line. */
+        while (depth == 0 && at < n && at > 0 && text[at - 1] != '\n')
+            at = find_key(text, n, at + 1, key);
+        if (at == n) return 0;
+        path += k;
+        path += strcspn(path, ".");
+        if (*path) path++;
+    }
+    return line_of(text, at);
+}
+
+/* A fault in the keys: unknown, twice, missing. TACIT_OK when it is not. */
+static enum tacit_err explain_key(const char *name, const char *text, size_t n,
+                                  const cyaml_schema_value_t *schema,
+                                  const struct report *r)
+{
+    static const char unknown[] = "Unexpected key: ";
+    static const char repeated[] = "Mapping field already seen: ";
+    static const char missing[] = "Missing required mapping field: ";
+    unsigned line = r->n_places ? r->places[0].line : 1;
+    /* Place 0 is the mapping at fault, or the last key read in it. */
+    size_t from = line_start(text, n, line);
+    if (strncmp(r->fault, unknown, sizeof unknown - 1) == 0) {
+        const char *key = r->fault + sizeof unknown - 1;
+        const char *near = nearest_key(schema, r, 1, key);
+        size_t at = find_key(text, n, from, key);
+        return fail_as(E_YAML_KEY, "%s:%u: unknown key \"%s\"%s%s%s", name,
+                       at < n ? line_of(text, at) : line, key,
+                       near ? "; did you mean \"" : "", near ? near : "",
+                       near ? "\"?" : "");
+    }
+    if (strncmp(r->fault, repeated, sizeof repeated - 1) == 0) {
+        const char *key = r->fault + sizeof repeated - 1;
+        size_t at = find_key(text, n, from, key);
+        if (at < n) at = find_key(text, n, at + 1, key);
+        return fail_as(E_YAML_KEY, "%s:%u: the key \"%s\" stands twice", name,
+                       at < n ? line_of(text, at) : line, key);
+    }
+    if (strncmp(r->fault, missing, sizeof missing - 1) == 0) {
+        char path[PATH_BYTES];
+        put_path(path, r, 1);
+        return fail_as(E_YAML_KEY, "%s:%u: the key \"%s\" is missing%s%s", name,
+                       r->n_places > 1 ? r->places[1].line : 1,
+                       r->fault + sizeof missing - 1, path[0] ? " in " : "",
+                       path);
+    }
+    return TACIT_OK;
+}
+
+/* libcyaml does not say where a syntax error stands; libyaml does. */
+static enum tacit_err explain_syntax(const char *name, const char *text,
+                                     size_t n)
+{
+    yaml_parser_t parser;
+    yaml_event_t event;
+    int done = 0, ok = 1;
+    if (!yaml_parser_initialize(&parser))
+        return fail(TACIT_NOMEM, "out of memory");
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, n);
+    while (!done && (ok = yaml_parser_parse(&parser, &event))) {
+        done = event.type == YAML_STREAM_END_EVENT;
+        yaml_event_delete(&event);
+    }
+    enum tacit_err err =
+        parser.error == YAML_MEMORY_ERROR
+            ? fail(TACIT_NOMEM, "out of memory")
+            : fail_as(E_YAML_SYNTAX, "%s:%zu:%zu: not valid YAML: %s", name,
+                      parser.problem_mark.line + 1,
+                      parser.problem_mark.column + 1,
+                      ok || !parser.problem ? "it cannot be read"
+                                            : parser.problem);
+    yaml_parser_delete(&parser);
+    return err;
+}
+
+/* libcyaml's words for a value that does not fit, and ours. */
+static const struct {
+    const char *theirs, *ours;
+} value_faults[] = {
+    {"Invalid INT value", "not a whole number"},
+    {"Invalid UINT value", "not a whole number"},
+    {"Invalid FLOAT value", "not a number"},
+    {"Invalid BOOL value", "neither true nor false"},
+    {"Expecting INT", "a whole number belongs here"},
+    {"Expecting UINT", "a whole number belongs here"},
+    {"Expecting FLOAT", "a number belongs here"},
+    {"Expecting BOOL", "true or false belongs here"},
+    {"Expecting STRING", "one text belongs here"},
+    {"Expecting MAPPING", "keys with values belong here"},
+    {"Expecting SEQUENCE", "a list in [ ] belongs here"},
+    {"Insufficient entries", "too few entries"},
+    {"Excessive entries", "too many entries"},
+    {"STRING length <", "the text is too short"},
+    {"STRING length >", "the text is too long"},
+};
+
+static enum tacit_err explain_value(const char *name, const struct report *r,
+                                    cyaml_err_t e)
+{
+    char path[PATH_BYTES], bounds[48] = "";
+    const char *words = r->fault[0] ? r->fault : cyaml_strerror(e);
+    unsigned line = r->n_places ? r->places[0].line : 1;
+    put_path(path, r, 0);
+    for (size_t i = 0; i < sizeof value_faults / sizeof *value_faults; i++) {
+        const char *theirs = value_faults[i].theirs;
+        if (strncmp(words, theirs, strlen(theirs)) != 0) continue;
+        unsigned limit, got;
+        if (sscanf(words + strlen(theirs), " (%u of %u", &got, &limit) == 2)
+            snprintf(bounds, sizeof bounds, " (%u, the limit is %u)", got,
+                     limit);
+        else if (sscanf(words, "STRING length %*c %u", &limit) == 1)
+            snprintf(bounds, sizeof bounds, " (the limit is %u bytes)", limit);
+        words = value_faults[i].ours;
+        break;
+    }
+    if (e == CYAML_ERR_ALIAS) words = "a reference (*name) may not stand here";
+    return fail_as(E_YAML_VALUE, "%s:%u: %s%s%s%s", name, line ? line : 1, path,
+                   path[0] ? ": " : "", words, bounds);
+}
+
+/* "---" or "..." at the start of a line always ends a document, even inside a
+ * text. */
+static int is_marker(const char *line, size_t n, const char *marker)
+{
+    return n >= 3 && memcmp(line, marker, 3) == 0 &&
+           (n == 3 || isspace((unsigned char)line[3]));
+}
+
+/* Text of one document, or a message: libcyaml would not look at a second. */
+static enum tacit_err check_text(const char *name, const char *text, size_t n)
+{
+    size_t bad = utf8_find_bad(text, n);
+    int begun = 0, ended = 0;
+    if (bad < n)
+        return fail_as(E_YAML_SYNTAX, "%s:%u: not UTF-8 text (byte %zu)", name,
+                       line_of(text, bad), bad);
+    for (size_t i = 0, next; i < n; i = next) {
+        const char *line = text + i;
+        const char *stop = memchr(line, '\n', n - i);
+        size_t len = stop ? (size_t)(stop - line) : n - i, blank = 0;
+        next = i + len + 1;
+        if (is_marker(line, len, "...")) {
+            ended = 1;
+            continue;
+        }
+        while (blank < len && isspace((unsigned char)line[blank])) blank++;
+        if (blank == len || line[blank] == '#' || line[0] == '%') continue;
+        if (ended || (begun && is_marker(line, len, "---")))
+            return fail_as(E_YAML_SYNTAX,
+                           "%s:%u: a second document begins; a file holds one",
+                           name, line_of(text, i));
+        begun = 1;
+    }
+    return TACIT_OK;
 }
 
 static enum tacit_err explain(const char *name, const char *text, size_t n,
                               const cyaml_schema_value_t *schema,
                               const struct report *r, cyaml_err_t e)
 {
-    static const char unexpected[] = "Unexpected key: ";
-    static const char repeated[] = "Mapping field already seen: ";
-    static const char missing[] = "Missing required mapping field: ";
     if (e == CYAML_ERR_OOM) return fail(TACIT_NOMEM, "out of memory");
-    if (strncmp(r->fault, unexpected, sizeof unexpected - 1) == 0) {
-        const char *key = r->fault + sizeof unexpected - 1;
-        const char *near = nearest_key(schema, r, key);
-        return fail(TACIT_FORMAT, "%s:%u: unknown key \"%s\"%s%s%s", name,
-                    key_line(text, n, r->line, key), key,
-                    near ? "; did you mean \"" : "", near ? near : "",
-                    near ? "\"?" : "");
-    }
-    if (strncmp(r->fault, repeated, sizeof repeated - 1) == 0) {
-        const char *key = r->fault + sizeof repeated - 1;
-        return fail(TACIT_FORMAT, "%s:%u: the key \"%s\" stands twice", name,
-                    key_line(text, n, r->line + 1, key), key);
-    }
-    if (strncmp(r->fault, missing, sizeof missing - 1) == 0)
-        return fail(TACIT_FORMAT, "%s: the key \"%s\" is missing%s%s%s", name,
-                    r->fault + sizeof missing - 1,
-                    r->parent[0] ? " under \"" : "", r->parent,
-                    r->parent[0] ? "\"" : "");
-    return fail(TACIT_FORMAT, "%s:%u: %s%s%s", name, r->line,
-                r->field[0] ? r->field : "", r->field[0] ? ": " : "",
-                r->fault[0] ? r->fault : cyaml_strerror(e));
+    if (e == CYAML_ERR_LIBYAML_PARSER) return explain_syntax(name, text, n);
+    TRY(explain_key(name, text, n, schema, r));
+    return explain_value(name, r, e);
 }
 
 enum tacit_err yaml_load(const char *name, const char *text, size_t n,
                          const cyaml_schema_value_t *schema, void **out)
 {
     struct report r = {0};
-    cyaml_config_t config = {.log_fn = listen,
+    cyaml_config_t config = {.log_fn = on_log,
                              .log_ctx = &r,
                              .mem_fn = cyaml_mem,
                              .log_level = CYAML_LOG_WARNING,
@@ -186,10 +347,11 @@ enum tacit_err yaml_load(const char *name, const char *text, size_t n,
     if (n > YAML_BYTES_MAX)
         return fail(TACIT_LIMIT, "%s: %zu bytes, the limit is %d", name, n,
                     YAML_BYTES_MAX);
+    TRY(check_text(name, text, n));
     cyaml_err_t e =
         cyaml_load_data((const uint8_t *)text, n, &config, schema, &data, NULL);
     if (e != CYAML_OK) return explain(name, text, n, schema, &r, e);
-    if (!data) return fail(TACIT_FORMAT, "%s: the file is empty", name);
+    if (!data) return fail_as(E_YAML_SYNTAX, "%s: the file is empty", name);
     *out = data;
     return TACIT_OK;
 }

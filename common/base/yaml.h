@@ -16,13 +16,17 @@
 enum { YAML_BYTES_MAX = 1 << 20 };
 
 /* Load text[n] (name is for messages) by schema into *out (owned; free with
- * yaml_unload and the same schema). FORMAT or LIMIT. */
+ * yaml_unload and the same schema). One document of UTF-8 text; FORMAT with
+ * E_YAML_SYNTAX, E_YAML_KEY or E_YAML_VALUE, or LIMIT. */
 TACIT_CHECKED enum tacit_err yaml_load(const char *name, const char *text,
                                        size_t n,
                                        const cyaml_schema_value_t *schema,
                                        void **out);
 /* (Not called yaml_free: libyaml has a global function of that name.) */
 void yaml_unload(const cyaml_schema_value_t *schema, void *value);
+/* The line where the value of "cohort.size" stands in text[n], 0 when it is not
+ * there: for messages about values that a schema cannot judge. */
+unsigned yaml_line(const char *text, size_t n, const char *path);
 /* Levenshtein distance, for "did you mean" in any module; at most 64 bytes of
  * each string count. */
 size_t yaml_distance(const char *a, const char *b);

@@ -5,15 +5,17 @@
 #define OPTIONAL (CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL)
 #define TEXT(key, type, flags)                                                 \
  CYAML_FIELD_STRING_PTR(#key, (flags), type, key, 0, PLAN_NAME_MAX - 1)
-#define INTEGER(key, type) CYAML_FIELD_INT_PTR(#key, OPTIONAL, type, key)
-#define REAL(key, type)    CYAML_FIELD_FLOAT_PTR(#key, OPTIONAL, type, key)
+/* Strict: "1.5" is not the whole number 1. */
+#define NUMBER             (OPTIONAL | CYAML_FLAG_STRICT)
+#define INTEGER(key, type) CYAML_FIELD_INT_PTR(#key, NUMBER, type, key)
+#define REAL(key, type)    CYAML_FIELD_FLOAT_PTR(#key, NUMBER, type, key)
 #define GROUP(key, type, flags, fields)                                        \
  CYAML_FIELD_MAPPING_PTR(#key, (flags), type, key, fields)
 
 static const cyaml_schema_value_t integer = {
-    CYAML_VALUE_INT(CYAML_FLAG_DEFAULT, int64_t)};
+    CYAML_VALUE_INT(CYAML_FLAG_STRICT, int64_t)};
 static const cyaml_schema_value_t real = {
-    CYAML_VALUE_FLOAT(CYAML_FLAG_DEFAULT, double)};
+    CYAML_VALUE_FLOAT(CYAML_FLAG_STRICT, double)};
 
 static const cyaml_schema_field_t model_fields[] = {
     TEXT(kind, struct raw_model, CYAML_FLAG_POINTER),
