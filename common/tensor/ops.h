@@ -1,0 +1,51 @@
+/*
+ * ops: the operations a tape records, forward beside backward in ops.c. Each
+ * returns NULL after an error, which sticks in the tape; shapes that do not
+ * fit are SHAPE. B = batch rows.
+ */
+#ifndef TACIT_TENSOR_OPS_H
+#define TACIT_TENSOR_OPS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/tensor/tape.h"
+
+/* x [B, k] times w [k, n] -> [B, n]. */
+struct var *op_matmul(struct tape *t, struct var *x, struct var *w);
+/* x [B, n] plus b [1, n] on every row. */
+struct var *op_add_bias(struct tape *t, struct var *x, struct var *b);
+struct var *op_add(struct tape *t, struct var *x, struct var *y);
+struct var *op_relu(struct tape *t, struct var *x);
+struct var *op_tanh(struct tape *t, struct var *x);
+struct var *op_sigmoid(struct tape *t, struct var *x);
+/* 0.5 x (1 + erf(x / sqrt 2)), Hendrycks and Gimpel 2016. */
+struct var *op_gelu(struct tape *t, struct var *x);
+/* Every row to length 1; a zero row stays zero. */
+struct var *op_normalise(struct tape *t, struct var *x);
+/* Bags of table rows: out[b] = sum_i weight[i] table[id[i]] for i in
+ * [start[b], start[b + 1]). table [V, n]; start [B + 1]; arrays are borrowed
+ * until the tape is reset. SHAPE when an id is outside the table. */
+struct op_bags {
+    const uint32_t *id;
+    const float *weight;
+    const uint32_t *start;
+    size_t n_bags;
+};
+struct var *op_embedding_bag(struct tape *t, struct var *table,
+                             const struct op_bags *bags);
+
+/* Losses, mean over the rows, [1, 1]. Targets are borrowed. */
+/* z [B, 1] logits, y [B] in {0, 1}: binary cross-entropy. */
+struct var *op_bce(struct tape *t, struct var *z, const float *y);
+/* z [B, n] logits, y [B] class numbers: softmax cross-entropy. */
+struct var *op_softmax_ce(struct tape *t, struct var *z, const uint32_t *y);
+/* z [B, 1], y [B]: mean (z - y)^2. */
+struct var *op_mse(struct tape *t, struct var *z, const float *y);
+/* q [B, d], p [B, d] unit rows: softmax cross-entropy of q p^T / temperature
+ * against the diagonal; the other rows are the negatives (van den Oord et al.
+ * 2018, "InfoNCE", with in-batch negatives). */
+struct var *op_contrastive(struct tape *t, struct var *q, struct var *p,
+                           float temperature);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * optim: optimisers over a flat parameter vector.
+ *
+ *   sgd    m <- momentum m + (g + wd w);  w <- w - lr m
+ *   adam   Kingma and Ba 2015, algorithm 1 (weight decay added to g)
+ *   adamw  Loshchilov and Hutter 2019, algorithm 2 (decay apart from g)
+ *
+ * beta1 0.9, beta2 0.999, epsilon 1e-8. State is allocated once.
+ */
+#ifndef TACIT_TENSOR_OPTIM_H
+#define TACIT_TENSOR_OPTIM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+
+struct optim; /* owned */
+
+struct optim_config {
+    const char *kind; /* "sgd" | "adam" | "adamw" */
+    double learning_rate, momentum, weight_decay;
+};
+
+/* For n weights. UNSUPPORTED for an unknown kind. */
+TACIT_CHECKED enum tacit_err optim_new(const struct optim_config *c, size_t n,
+                                       struct optim **out);
+void optim_free(struct optim *o);
+/* One step: w [n] from gradient g [n]. */
+void optim_step(struct optim *o, float *w, const float *g);
+
+#endif

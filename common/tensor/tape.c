@@ -1,0 +1,78 @@
+#include "common/tensor/tape.h"
+
+void tape_init(struct tape *t, size_t limit_bytes)
+{
+    arena_init(&t->arena, limit_bytes);
+    t->n_nodes = 0;
+    t->err = TACIT_OK;
+}
+
+void tape_release(struct tape *t)
+{
+    arena_release(&t->arena);
+}
+
+void tape_reset(struct tape *t)
+{
+    /* Let the arena settle on one block that holds a whole step. */
+    arena_reset(&t->arena);
+    t->arena.used_bytes = 0;
+    t->n_nodes = 0;
+    t->err = TACIT_OK;
+}
+
+void *tape_scratch(struct tape *t, size_t n, size_t size)
+{
+    void *p = NULL;
+    if (!t->err) t->err = arena_alloc(&t->arena, n, size, &p);
+    return t->err ? NULL : p;
+}
+
+static struct var *view(struct tape *t, float *v, float *grad, size_t rows,
+                        size_t cols)
+{
+    struct var *x = tape_scratch(t, 1, sizeof *x);
+    if (x) *x = (struct var){rows, cols, v, grad};
+    return x;
+}
+
+struct var *tape_constant(struct tape *t, float *v, size_t rows, size_t cols)
+{
+    return view(t, v, NULL, rows, cols);
+}
+
+struct var *tape_parameter(struct tape *t, float *v, float *grad, size_t rows,
+                           size_t cols)
+{
+    return view(t, v, grad, rows, cols);
+}
+
+struct var *tape_value(struct tape *t, size_t rows, size_t cols, int needs_grad)
+{
+    float *v = tape_scratch(t, rows * cols, sizeof *v);
+    float *g = needs_grad ? tape_scratch(t, rows * cols, sizeof *g) : NULL;
+    return t->err ? NULL : view(t, v, g, rows, cols);
+}
+
+void tape_record(struct tape *t, const struct tape_node *node)
+{
+    if (t->err || !node->out->grad) return;
+    if (t->n_nodes == TAPE_NODES_MAX) {
+        t->err = fail(TACIT_LIMIT, "more than %d operations on a tape",
+                      TAPE_NODES_MAX);
+        return;
+    }
+    t->nodes[t->n_nodes++] = *node;
+}
+
+enum tacit_err tape_backward(struct tape *t, struct var *loss)
+{
+    if (t->err) return t->err;
+    if (loss->rows != 1 || loss->cols != 1)
+        return fail(TACIT_SHAPE, "a loss is %zux%zu, want 1x1", loss->rows,
+                    loss->cols);
+    if (!loss->grad) return TACIT_OK; /* nothing depends on a parameter */
+    loss->grad[0] = 1;
+    for (size_t i = t->n_nodes; i-- > 0;) t->nodes[i].backward(&t->nodes[i]);
+    return TACIT_OK;
+}

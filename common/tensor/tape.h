@@ -1,0 +1,66 @@
+/*
+ * tape: reverse-mode differentiation. Operations run at once and leave a node
+ * where a gradient is needed; tape_backward() walks the nodes from the last to
+ * the first and adds each node's contribution to the gradients of its inputs.
+ *
+ *   x ──matmul(W)──> h ──tanh──> t ──matmul(V)──> z ──bce(y)──> loss
+ *        dW, dx <──────── dh <────── dt, dV <────── dz <──────── 1
+ *
+ * Values are matrices [rows, cols], f32, in an arena that is reset per step:
+ * nothing is allocated from the heap inside a training step once the arena has
+ * grown. Ops stand in ops.h. One thread per tape.
+ */
+#ifndef TACIT_TENSOR_TAPE_H
+#define TACIT_TENSOR_TAPE_H
+
+#include <stddef.h>
+
+#include "common/base/arena.h"
+#include "common/base/err.h"
+
+enum { TAPE_NODES_MAX = 256 };
+
+/* A value; grad is NULL where none is needed. Both [rows, cols], arena or
+ * borrowed. */
+struct var {
+    size_t rows, cols;
+    float *v;
+    float *grad;
+};
+
+struct tape;
+struct tape_node {
+    struct var *out;
+    struct var *in[3];
+    const void *extra; /* op's own data, arena or borrowed */
+    float scalar;
+    /* Adds to in[]->grad from out->grad. */
+    void (*backward)(const struct tape_node *node);
+};
+
+struct tape {
+    struct arena arena;
+    struct tape_node nodes[TAPE_NODES_MAX];
+    size_t n_nodes;
+    enum tacit_err err; /* sticky: the first failure of an op */
+};
+
+void tape_init(struct tape *t, size_t limit_bytes);
+void tape_release(struct tape *t);
+/* Forget all values and nodes; keeps the memory. */
+void tape_reset(struct tape *t);
+/* A constant that borrows v [rows, cols]. NULL after an error. */
+struct var *tape_constant(struct tape *t, float *v, size_t rows, size_t cols);
+/* A parameter: value and gradient are borrowed; backward adds into grad. */
+struct var *tape_parameter(struct tape *t, float *v, float *grad, size_t rows,
+                           size_t cols);
+/* For ops: a fresh value, with a zeroed gradient when needs_grad. */
+struct var *tape_value(struct tape *t, size_t rows, size_t cols,
+                       int needs_grad);
+void *tape_scratch(struct tape *t, size_t n, size_t size);
+/* For ops: record; a no-op when out has no gradient. */
+void tape_record(struct tape *t, const struct tape_node *node);
+/* The recorded error of an op, or gradients of the scalar loss [1, 1]. */
+TACIT_CHECKED enum tacit_err tape_backward(struct tape *t, struct var *loss);
+
+#endif
