@@ -20,18 +20,25 @@
 
 /* A labelled set, row-major. Tables: x [n_rows, x_dim], y [n_rows].
  * Retriever: x = frozen query vectors [n_rows, dim], y = NULL, p = frozen
- * positive passage vectors [n_rows, dim]. Borrowed by every call below. */
+ * positive passage vectors [n_rows, dim]. Evaluation ranks all n_pool passages
+ * of the site; pool_group[i] == row_group[r] makes passage i an answer to row
+ * r. Without a pool, the rows' own passages are ranked. Borrowed by every call
+ * below. */
 struct examples {
     size_t n_rows, x_dim;
     const float *x;
     const float *y;
     const float *p;
+    const float *pool; /* [n_pool, x_dim] or NULL */
+    size_t n_pool;
+    const uint32_t *pool_group; /* [n_pool] */
+    const uint32_t *row_group;  /* [n_rows] */
 };
 
 struct model_metrics {
     double loss;   /* mean over the rows */
-    double metric; /* accuracy (classify), RMSE (regress), recall@5 within the
-                      set (retriever) */
+    double metric; /* accuracy (classify), RMSE (regress), recall@5
+                      (retriever) */
     size_t n_rows;
 };
 
