@@ -17,6 +17,8 @@ enum {
 _Static_assert(CODE_BYTES % 3 == 0, "every character of the code counts");
 
 static const char scheme[] = "tacit:", transport_scheme[] = "tcp://";
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstu"
+                               "vwxyz0123456789-_";
 
 void link_token_psk(uint8_t out[32], const uint8_t token[LINK_TOKEN])
 {
@@ -102,6 +104,8 @@ static enum tacit_err parse_code(const char *text, size_t n,
     memcpy(copy, text, n);
     copy[n] = '\0';
     enum tacit_err err = base64url_decode(code, sizeof code, &got, copy);
+    /* libsodium 1.0.18 reads bytes from 0x80 up as '_'. */
+    if (strspn(copy, alphabet) != n) err = TACIT_FORMAT;
     if (err == TACIT_OK)
         put_check(check, v->address + strlen(transport_scheme), code);
     if (err != TACIT_OK || got != sizeof code ||
