@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/model/safetensors.h"
 #include "common/wire/blob.h"
 
 static enum model_task task_of(enum plan_task t)

@@ -165,7 +165,24 @@
    "The device is not among those that shared their keys.")                    \
  X(PLAN_VALUE, 601, FORMAT, FAILED, "a value in the plan cannot work",         \
    "The message names the key, its value and what may stand there. "           \
-   "common/plan/README.md describes every key.")
+   "common/plan/README.md describes every key.")                               \
+ X(LOSS_NAN, 701, LIMIT, FAILED, "training diverged",                          \
+   "The loss or a weight stopped being a number. The model is as it was "      \
+   "before. Lower the learning rate in the plan, or look for outliers in "     \
+   "the data.")                                                                \
+ X(CSV_COLUMN, 702, FORMAT, FAILED, "a column is missing in the table",        \
+   "The plan's schema names columns that the CSV file must have in its "       \
+   "header line. The message names the missing one and the nearest there is.") \
+ X(CSV_VALUE, 703, FORMAT, FAILED, "a value in the table cannot be used",      \
+   "The message names file, line and column. Numbers are written like 12 or "  \
+   "-3.5e2; an empty cell or ? means unknown, and such rows are left out.")    \
+ X(CSV_SYNTAX, 704, FORMAT, FAILED, "the file is not a CSV table",             \
+   "The first line names the columns; every line has as many values, "         \
+   "separated by commas; a value with a comma or a line break stands in "      \
+   "double quotes (RFC 4180); the text is UTF-8.")                             \
+ X(NO_EXAMPLES, 705, STATE, FAILED, "there is nothing to learn from",          \
+   "No usable row was found for this plan. Check the data that policy.yaml "   \
+   "names, or give feedback on answers first.")
 
 enum tacit_code {
 #define X(name, id, cls, exit, title, help) E_##name = (id),

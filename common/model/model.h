@@ -96,15 +96,4 @@ TACIT_CHECKED enum tacit_err model_train(struct model *m,
                                          const struct model_training *how,
                                          const struct examples *ex);
 
-/* safetensors (safetensors.c): every tensor of p plus metadata (NULL-terminated key, value
- * pairs, may be NULL) appended to out. */
-struct buf;
-TACIT_CHECKED enum tacit_err safetensors_encode(const struct params *p,
-                                                const char *const *metadata,
-                                                struct buf *out);
-/* Fill p (allocated) from bytes: names, shapes and order must equal; NaN and
- * Inf are refused (FORMAT); SHAPE when it is another model's file. */
-TACIT_CHECKED enum tacit_err safetensors_decode(const uint8_t *bytes, size_t n,
-                                                struct params *p);
-
 #endif
