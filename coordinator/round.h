@@ -5,8 +5,8 @@
  *
  *            ADVERT        SHARES          INPUT          CONSISTENCY    REVEAL
  *   OPEN ------------> SHARES -------> INPUT ----------> CONSISTENCY --> REVEAL
- *     | all invited      | all of R0     | all of U2,      | all of U3     |
- *     | or deadline      | or deadline   | goal, deadline  | or deadline   | ready
+ *     | all invited      | all of R0     | all of U2,      | all of U3    |
+ *     | or deadline      | or deadline   | goal, deadline  | or deadline  | ok
  *     v                  v               v                 v               v
  *   ABORTED <---- fewer than the stage needs ---------- FAILED <--- FINISHING
  *                                                                         |
@@ -46,10 +46,11 @@ enum round_state {
 };
 
 struct round_config {
-    struct msg_task task; /* what an invited device is told; its session,
-                             hashes, sizes, u_min and deadlines bind the round */
-    uint32_t invite_max;  /* ceil(cohort.size * over_select), at most 128 */
-    uint32_t goal;        /* cohort.size: inputs that are enough */
+    /* What an invited device is told; its session, hashes, sizes, u_min and
+     * deadlines bind the round. */
+    struct msg_task task;
+    uint32_t invite_max; /* ceil(cohort.size * over_select), at most 128 */
+    uint32_t goal;       /* cohort.size: inputs that are enough */
 };
 
 struct round; /* owned */

@@ -121,7 +121,8 @@ enum tacit_err store_federation_set(struct store *s,
     if (n) return fail(TACIT_STATE, "%s is initialised already", s->db.path);
     return db_run(
         &s->db,
-        "INSERT INTO federation(one, name, listen, address, created_s) VALUES(1, ?, ?, ?, ?)",
+        "INSERT INTO federation(one, name, listen, address, created_s)"
+        " VALUES(1, ?, ?, ?, ?)",
         "sssi", f->name, f->listen, f->address, now_s);
 }
 

@@ -171,7 +171,8 @@ TACIT_CHECKED enum tacit_err store_round_begin(struct store *s,
 TACIT_CHECKED enum tacit_err store_round_end(struct store *s,
                                              const struct store_round *r,
                                              const struct models_version *v);
-/* After a restart: what was running is aborted with this code. *n = how many. */
+/* After a restart: what was running is aborted with this code; *n = how many.
+ */
 TACIT_CHECKED enum tacit_err store_rounds_abort(struct store *s, unsigned code,
                                                 const char *reason, int *n);
 TACIT_CHECKED enum tacit_err store_round_by_session(struct store *s,

@@ -15,7 +15,7 @@
 #undef fail
 #undef fail_msg
 #define fail_msg(...)                                                          \
-    (print_error(__VA_ARGS__), print_error("\n"), _fail(__FILE__, __LINE__))
+ (print_error(__VA_ARGS__), print_error("\n"), _fail(__FILE__, __LINE__))
 
 #include "common/base/err.h"
 
@@ -45,7 +45,7 @@ void check_near_at(double a, double b, double tol, const char *file, int line);
 void check_tensor_at(const float *got, const float *want, size_t n, double tol,
                      const char *file, int line);
 
-/* A fresh folder below $TMPDIR that check_tmpdir_remove deletes. Into out[256]. */
+/* A fresh folder below $TMPDIR; check_tmpdir_remove() deletes it. */
 void check_tmpdir(char out[256]);
 void check_tmpdir_remove(const char *path);
 /* Path of a file in the shared test data (../shared/data or

@@ -28,7 +28,8 @@ one() { # name, command…
     if [ $status -eq 0 ]; then
         passed=$((passed + 1))
         printf 'ok      %6d ms  %s\n' $ms "$name"
-        grep -E 'SKIPPED  \] .*(:|not here)' "$log" | sort -u | sed 's/^/          /' || true
+        grep -E 'SKIPPED  \] .*(:|not here)' "$log" | sort -u |
+            sed 's/^/          /' || true
     elif [ $status -eq 77 ]; then
         skipped=$((skipped + 1))
         printf 'skipped %6d ms  %s: %s\n' $ms "$name" "$(tail -n 1 "$log")"

@@ -1,12 +1,12 @@
 #include "common/base/log.h"
 
-#include <jansson.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
+#include "common/base/json.h"
 #include "common/base/tick.h"
 #include "common/base/utf8.h"
 

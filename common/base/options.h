@@ -46,17 +46,17 @@ struct option_command {
     const char *args;       /* usage text of the arguments, or NULL */
     int args_min, args_max; /* how many; args_max -1 = any number */
     const char *summary;    /* one line, in lists */
-    const char *help;       /* paragraphs for --help and the man page, or NULL */
+    const char *help; /* paragraphs for --help and the man page, or NULL */
     const struct option_row *options; /* [n_options], besides the global ones */
     size_t n_options;
     enum tacit_err (*run)(const struct options *o);
 };
 
 struct options_program {
-    const char *name;    /* "tacit" */
-    const char *version; /* "1.0.0" */
-    const char *summary; /* one line */
-    const char *help;    /* a paragraph, or NULL */
+    const char *name;                /* "tacit" */
+    const char *version;             /* "1.0.0" */
+    const char *summary;             /* one line */
+    const char *help;                /* a paragraph, or NULL */
     const struct option_row *global; /* [n_global] */
     size_t n_global;
     const struct option_command *commands; /* [n_commands], in help's order */

@@ -11,7 +11,8 @@
 #include "common/crypto/secret.h"
 #include "common/crypto/shamir.h"
 
-_Static_assert((int)SECAGG_CLIENTS_MAX <= (int)SHAMIR_MAX, "every member gets a share");
+_Static_assert((int)SECAGG_CLIENTS_MAX <= (int)SHAMIR_MAX,
+               "every member gets a share");
 _Static_assert(SECAGG_SEALED == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES +
                                     2 * SECAGG_SCALAR +
                                     crypto_aead_xchacha20poly1305_ietf_ABYTES,

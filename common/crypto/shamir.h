@@ -4,7 +4,7 @@
  * with libsodium's own constant-time arithmetic.
  *
  *   f(X) = secret + a_1 X + … + a_{t-1} X^{t-1},   share of member i = f(i + 1)
- *   secret = sum_i share_i * lambda_i,  lambda_i = prod_{j != i} x_j/(x_j - x_i)
+ *   secret = sum_i share_i * lambda_i, lambda_i = prod_{j != i} x_j/(x_j - x_i)
  */
 #ifndef TACIT_CRYPTO_SHAMIR_H
 #define TACIT_CRYPTO_SHAMIR_H

@@ -36,10 +36,10 @@ uint32_t ring_coords(const struct ring_layout *l);
 uint32_t ring_limit(const struct ring_layout *l);
 
 struct ring_update {
-    const float *delta; /* [n_params] */
-    uint32_t weight;    /* 1 … RING_WEIGHT_MAX: n_examples / cap, scaled */
+    const float *delta;    /* [n_params] */
+    uint32_t weight;       /* 1 … RING_WEIGHT_MAX: n_examples / cap, scaled */
     const double *metrics; /* [n_metrics], this client's means */
-    double norm;        /* out: L2 norm before clipping */
+    double norm;           /* out: L2 norm before clipping */
 };
 
 /* Clip, weigh, quantise, add aggregates and checks into y [ring_coords].
@@ -50,7 +50,7 @@ TACIT_CHECKED enum tacit_err ring_encode(const struct ring_layout *l,
                                          uint32_t *y);
 struct ring_mean {
     uint32_t n_clients;
-    uint64_t weight; /* sum */
+    uint64_t weight;                  /* sum */
     double metrics[RING_METRICS_MAX]; /* weighted means */
 };
 /* Sum [ring_coords] of n_clients inputs -> mean update [n_params]. AUTH when a

@@ -4,7 +4,7 @@
  *
  *   <dir>/<hex of BLAKE2b-256>         a complete blob, verified when written
  *   <dir>/<hex>.part                   a blob being received, chunks in place
- *   <dir>/<hex>.map                    "TBM1" | u64 total | bit i = chunk i held
+ *   <dir>/<hex>.map                    "TBM1" | u64 total | bit i = chunk i
  *
  * A bit is written to the map only after the chunk it stands for has been
  * synced, every BLOB_SYNC_CHUNKS chunks and when the part is closed: a power
@@ -58,9 +58,9 @@ TACIT_CHECKED enum tacit_err blob_chunk(const char *dir,
 /* A blob being received; survives a restart of the process. */
 struct blob_part; /* owned */
 /* Go on where an earlier part stopped; a part that does not fit total_bytes is
- * started again. Complete at once when the blob is there already, whole. FORMAT for
- * no bytes at all, LIMIT over WIRE_BLOB_MAX, STATE (E_STORE_BUSY) when another
- * process receives it. */
+ * started again. Complete at once when the blob is there already, whole. FORMAT
+ * for no bytes at all, LIMIT over WIRE_BLOB_MAX, STATE (E_STORE_BUSY) when
+ * another process receives it. */
 TACIT_CHECKED enum tacit_err blob_part_open(const char *dir,
                                             const struct digest *hash,
                                             uint64_t total_bytes,

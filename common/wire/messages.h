@@ -9,15 +9,15 @@
  *
  *   device                                coordinator
  *   ENROL (XKpsk3 only)               ->  ENROLLED
- *   POLL                              ->  TASK | IDLE          (held up to 10 s)
- *   BLOB_GET {hash, index}            ->  BLOB                 (plan, model)
+ *   POLL                              ->  TASK | IDLE        (held up to 10 s)
+ *   BLOB_GET {hash, index}            ->  BLOB               (plan, model)
  *   ADVERT            R0              ->  ROSTER | WAIT | OVER
  *   SHARES            R1              ->  PEER_SHARES | WAIT | OVER
  *   CHUNK_PUT …, INPUT  R2            ->  CHUNK_OK | SURVIVORS | WAIT | OVER
  *   CONSISTENCY       R3              ->  SIGNATURES | WAIT | OVER
  *   REVEAL            R4              ->  OVER | WAIT
  *   AWAIT {session, stage}            ->  what the stage's reply would be
- *   INPUT_STATUS                      ->  CHUNKS_HELD          (resume an upload)
+ *   INPUT_STATUS                      ->  CHUNKS_HELD        (resume an upload)
  *   LEAVE                             ->  LEFT
  *   any                               ->  ERROR {code, text}
  *

@@ -60,9 +60,9 @@ TACIT_CHECKED enum tacit_err transport_server_new(
     const char *address, struct transport_server **out);
 void transport_server_free(struct transport_server *t);
 int transport_server_port(const struct transport_server *t);
-/* Next packet into out (cleared first), waiting at most timeout_ms. TIMEOUT when
- * there is none or someone called wake: a normal outcome, so no message is
- * recorded. Connections are cleaned up here: call it at least every few
+/* Next packet into out (cleared first), waiting at most timeout_ms. TIMEOUT
+ * when there is none or someone called wake: a normal outcome, so no message
+ * is recorded. Connections are cleaned up here: call it at least every few
  * seconds. */
 TACIT_CHECKED enum tacit_err transport_server_receive(
     struct transport_server *t, int timeout_ms, struct transport_ticket *ticket,

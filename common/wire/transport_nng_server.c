@@ -10,8 +10,8 @@
  * owner: one peer cannot fill the queue, and the kernel's flow control slows it
  * down. Packets over WIRE_INBOX_SMALL need a share of WIRE_INBOX_BYTES once
  * their first bytes are here, so memory does not grow with the number of
- * uploads. One mutex guards everything; nng's callbacks run on its threads, take
- * it, and never wait.
+ * uploads. One mutex guards everything; nng's callbacks run on its threads,
+ * take it, and never wait.
  */
 #include <assert.h>
 #include <nng/nng.h>

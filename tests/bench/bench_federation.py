@@ -54,8 +54,8 @@ def memory_mib(pid, field):
 def table(n_inputs, n_rows=12):
     lines = [",".join([f"x{i}" for i in range(n_inputs)] + ["y"])]
     for r in range(n_rows):
-        lines.append(",".join([str((r * 7 + i) % 5 - 2) for i in range(n_inputs)]
-                              + [str(r % 2)]))
+        row = [str((r * 7 + i) % 5 - 2) for i in range(n_inputs)]
+        lines.append(",".join(row + [str(r % 2)]))
     return "\n".join(lines) + "\n"
 
 
@@ -85,7 +85,8 @@ def coordinator_memory():
             federation(f, size, 153, 6765, 2)
             f.wait_committed(2, 600)
             peak = memory_mib(f.coordinator.process.popen.pid, "VmHWM")
-        line("coord_rss_mib", f"{size} devices x 2^20 parameters", peak, "MiB", 72)
+        line("coord_rss_mib", f"{size} devices x 2^20 parameters", peak, "MiB",
+             72)
 
 
 def idle_device():

@@ -72,8 +72,10 @@ def write_tables(federation):
     for centre in CENTRES:
         lines = [",".join(COLUMNS + ["num", "split"])]
         for i, row in enumerate(centre_rows(centre)):
-            lines.append(",".join(row + ["test" if i in tests[centre] else "train"]))
-        paths[centre] = federation.write(f"{centre}.csv", "\n".join(lines) + "\n")
+            split = "test" if i in tests[centre] else "train"
+            lines.append(",".join(row + [split]))
+        text = "\n".join(lines) + "\n"
+        paths[centre] = federation.write(f"{centre}.csv", text)
     return paths
 
 
@@ -95,7 +97,8 @@ def main():
         accuracy = {c: [] for c in CENTRES}
         for plan in plans:
             for centre in CENTRES:
-                result = f.devices[centre].json("train", "--plan", plan, "--eval")
+                result = f.devices[centre].json("train", "--plan", plan,
+                                                "--eval")
                 accuracy[centre].append(result["federated"]["metric"])
     failed = 0
     print(f"{'centre':12} {'published':>15} {'ours':>15} {'difference':>11}",
@@ -107,7 +110,8 @@ def main():
         ok = abs(ours - mean) <= max(sd, 0.03)
         failed += not ok
         print(f"{centre:12} {mean:8.3f}±{sd:.3f} {ours:9.3f}±{spread:.3f} "
-              f"{ours - mean:+11.3f} {'' if ok else '  outside'}", file=sys.stderr)
+              f"{ours - mean:+11.3f} {'' if ok else '  outside'}",
+              file=sys.stderr)
         print(json.dumps({"bench": "flamby_fedavg", "case": centre,
                           "value": round(ours, 4), "unit": "accuracy",
                           "sd": round(spread, 4), "seeds": n_seeds,

@@ -11,11 +11,14 @@ for b in "$build"/bench/bench_* tests/bench/bench_*.py; do
     [ -x "$b" ] || [ "${b##*.}" = py ] || continue
     case $b in *.d | *.o) continue ;; esac
     source=tests/bench/$(basename "$b" .py)
-    if [ -n "$id" ] && ! grep -qs -- "$id" "$source".c "$source".py; then continue; fi
+    if [ -n "$id" ] && ! grep -qs -- "$id" "$source".c "$source".py; then
+        continue
+    fi
     echo "# $(basename "$b")" >&2
     run=("$b")
     [ "${b##*.}" = py ] && run=(python3 "$b" ${id:+"$id"})
-    timeout -k 10 1800 "${run[@]}" | if [ -n "$id" ]; then grep -- "\"$id\""; else cat; fi
+    timeout -k 10 1800 "${run[@]}" |
+        if [ -n "$id" ]; then grep -- "\"$id\""; else cat; fi
     [ "${PIPESTATUS[0]}" -eq 0 ] || status=1
 done
 exit $status

@@ -6,8 +6,8 @@
  * that dropped says nothing more. Deltas are small integers times 1/8, so that
  * sums are easy to state.
  */
-#ifndef TACIT_TESTS_COHORT_H
-#define TACIT_TESTS_COHORT_H
+#ifndef TACIT_TESTS_COORDINATOR_COHORT_H
+#define TACIT_TESTS_COORDINATOR_COHORT_H
 
 #include "tests/check.h"
 

@@ -82,10 +82,12 @@ class Node:
         return command(argv, timeout=timeout, check=check)
 
     def json(self, *words, timeout=60):
-        return json.loads(self.run(*words, "--json", timeout=timeout).stdout)["data"]
+        out = self.run(*words, "--json", timeout=timeout).stdout
+        return json.loads(out)["data"]
 
     def start(self, *words):
-        argv = [os.path.join(BIN, self.program), "run", *words, "--home", self.home]
+        argv = [os.path.join(BIN, self.program), "run", *words, "--home",
+                self.home]
         self.process = Process(argv, self.log)
         return self.process
 
@@ -190,4 +192,5 @@ class Federation:
             if len(self.committed()) >= n:
                 return
             time.sleep(0.05)
-        raise TimeoutError(f"{len(self.committed())} of {n} rounds after {timeout} s")
+        raise TimeoutError(
+            f"{len(self.committed())} of {n} rounds after {timeout} s")

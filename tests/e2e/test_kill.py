@@ -116,8 +116,8 @@ def main():
                 n += 1
         check_chain(f, n)
         debited, received = check_ledgers(f)
-    print(f"{n} runs, {2 * KILLS} kills: every round kept; {debited} debits for "
-          f"{received} inputs received")
+    print(f"{n} runs, {2 * KILLS} kills: every round kept; {debited} debits "
+          f"for {received} inputs received")
 
 
 if __name__ == "__main__":

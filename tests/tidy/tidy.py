@@ -74,6 +74,8 @@ FUNCTION_MAX = 70
 FILE_MAX = 1000
 # Functions that tell one straight story: (file, function) -> the story.
 LONG_OK = {
+    ('tests/wire/test_messages.c', 'each_field_out_of_range_is_refused'):
+        'a table of fields, then one loop over it',
 }
 
 # Each pattern is written so that it does not match itself.
@@ -249,8 +251,9 @@ def rule_test_includes(tree):
     for path in tree.code:
         if not re.match(r'tests/\w+/test_\w+\.c$', path):
             continue
-        ours = [(i, n) for i, k, n in tree.includes(path) if k == '"']
-        if not ours or ours[0][1] != 'tests/check.h':
+        # A header of the tests brings check.h itself.
+        ours = [n for _, k, n in tree.includes(path) if k == '"']
+        if not ours or not ours[0].startswith('tests/'):
             yield path, 1, '"tests/check.h" is the first include of a test'
 
 
