@@ -61,6 +61,41 @@
    "unnoticed.")                                                               \
  X(YAML_VALUE, 107, FORMAT, FAILED, "a value has the wrong kind",              \
    "The message names the line and the key, and says what belongs there.")     \
+ X(DOCUMENT_MISSING, 201, NOTFOUND, FAILED, "the document is not there",       \
+   "The file does not exist, or vanished while it was read. What was indexed " \
+   "of it before is kept until it is removed.")                                \
+ X(DOCUMENT_UNREADABLE, 202, IO, FAILED, "the document cannot be read",        \
+   "The message gives the system's reason, usually a missing permission. "     \
+   "What was indexed of it before is kept.")                                   \
+ X(DOCUMENT_TOO_LARGE, 203, LIMIT, FAILED, "the document is too large",        \
+   "The message names the limit. Split the file into parts and add those.")    \
+ X(DOCUMENT_KIND, 204, UNSUPPORTED, FAILED, "files of this kind are not read", \
+   "Text (.txt, .text or no ending), Markdown (.md, .markdown) and HTML "      \
+   "(.html, .htm) can be read. Convert the file to one of these.")             \
+ X(DOCUMENT_EMPTY, 205, FORMAT, FAILED, "the document holds no text",          \
+   "The file is empty, or holds only blanks, markup or scripts.")              \
+ X(DOCUMENT_BINARY, 206, FORMAT, FAILED, "the file is binary, not text",       \
+   "It holds zero bytes, which no text has. If it is a document of another "   \
+   "kind, convert it to text, Markdown or HTML.")                              \
+ X(DOCUMENT_NOT_UTF8, 207, FORMAT, FAILED, "the text is not UTF-8",            \
+   "The message names the first byte that does not fit. An older text is "     \
+   "often Latin-1: iconv -f LATIN1 -t UTF-8 OLD > NEW, then add NEW.")         \
+ X(DOCUMENT_NESTING, 208, LIMIT, FAILED, "the markup is nested too deeply",    \
+   "No page written by a person looks like this. Convert the file to plain "   \
+   "text and add that.")                                                       \
+ X(DOCUMENT_MARKUP, 209, LIMIT, FAILED, "the markup is too costly to read",    \
+   "Reading the file would take more memory or work than a document may. "     \
+   "Convert it to plain text, or split it.")                                   \
+ X(DOCUMENT_PATH, 210, FORMAT, FAILED, "the file cannot be named",             \
+   "Its path is too long or not UTF-8, so that it could not be cited. "        \
+   "Rename the file or its folder.")                                           \
+ X(QUESTION_EMPTY, 220, FORMAT, USAGE, "the question holds no word",           \
+   "Ask with at least one word or number.")                                    \
+ X(QUESTION_LIMIT, 221, LIMIT, USAGE, "the question is over a limit",          \
+   "The message names the limit. A question is a sentence or two.")            \
+ X(NOTHING_RELEVANT, 230, NOTFOUND, NOTHING, "nothing here answers this",      \
+   "No passage shares enough with the question to stand as an answer. Use "    \
+   "the words that the documents use, or add documents that cover it.")        \
  X(BAD_SIGNATURE, 401, AUTH, CONNECTION, "a signature does not verify",        \
    "The statement was changed on the way or made with another key. Nothing "   \
    "of it was used.")                                                          \
