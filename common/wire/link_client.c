@@ -204,12 +204,13 @@ enum tacit_err link_client_seal(struct link_client *l, const uint8_t *msg,
     buf_put(out, l->session, LINK_SESSION);
     buf_put_u64(out, l->next);
     enum tacit_err err = records_seal(l->noise, &bond, msg, n, out);
+    /* Spent even when it failed: no nonce may seal twice. */
+    l->next += records_count(n);
     if (err != TACIT_OK) {
         out->len = was;
         return err;
     }
-    l->request = l->next;
-    l->next += records_count(n);
+    l->request = bond.nonce;
     return TACIT_OK;
 }
 
