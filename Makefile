@@ -208,4 +208,4 @@ clean:
 	rm -rf build
 
 .SECONDARY:
--include $(shell find build/$(VARIANT) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

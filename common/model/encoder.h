@@ -28,9 +28,9 @@
 #include "common/model/tokenizer.h"
 #include "common/tensor/params.h"
 
-enum { ENCODER_DIM = 128, ENCODER_VERSION_MAX = 24 };
+enum { ENCODER_DIM = 256, ENCODER_VERSION_MAX = 24 };
 
-struct encoder; /* owned; about 16 MiB */
+struct encoder; /* owned; about 32 MiB */
 
 /* The built-in encoder. NOMEM. */
 TACIT_CHECKED enum tacit_err encoder_new(struct encoder **out);
