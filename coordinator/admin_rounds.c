@@ -272,7 +272,7 @@ enum tacit_err admin_export(const struct options *o)
     const char *path = options_value(o, "output");
     struct store s;
     struct store_plan row;
-    struct models_version v;
+    struct models_version v = {0};
     char home[512], blobs[512];
     int64_t version = 0;
     struct buf bytes;

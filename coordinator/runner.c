@@ -69,16 +69,17 @@ static enum tacit_err fold(struct runner *r, struct runner_result *out)
     struct digest transcript;
     secagg_server_transcript(secagg, &transcript);
     float *mean = malloc(n_params * sizeof *mean);
-    r->next = malloc(n_params * sizeof *r->next);
+    float *next = malloc(n_params * sizeof *next);
+    r->next = next;
+    if (!mean || !next) {
+        free(mean);
+        return fail(TACIT_NOMEM, "a model of %u weights", n_params);
+    }
     enum tacit_err err =
-        mean && r->next ? TACIT_OK
-                        : fail(TACIT_NOMEM, "a model of %u weights", n_params);
-    if (err == TACIT_OK)
-        err = ring_decode(&c->layout, sum, n_clients, &transcript, mean,
-                          &r->mean);
+        ring_decode(&c->layout, sum, n_clients, &transcript, mean, &r->mean);
     if (err == TACIT_OK) {
-        memcpy(r->next, c->weights, n_params * sizeof *r->next);
-        c->strategy->apply(r->next, mean, n_params, c->server_lr);
+        memcpy(next, c->weights, n_params * sizeof *next);
+        c->strategy->apply(next, mean, n_params, c->server_lr);
     }
     free(mean);
     for (uint32_t i = 0; err == TACIT_OK && i < n_params; i++)
@@ -95,7 +96,7 @@ static enum tacit_err fold(struct runner *r, struct runner_result *out)
 static void finish(struct runner *r, const struct round_event *asked)
 {
     const struct msg_task *task = round_task(r->round);
-    struct runner_result result;
+    struct runner_result result = {0};
     struct msg_over over = {.outcome = OUTCOME_COMMITTED,
                             .round = task->round,
                             .plan_hash = task->plan_hash,

@@ -1,6 +1,7 @@
 /* server: see server.h. */
 #include "coordinator/server.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -277,6 +278,7 @@ static void take_message(struct server *s, const struct transport_ticket *t,
         reply_error(s, token, E_NOT_A_MEMBER);
     } else {
         struct request *q = request_of(s, token);
+        assert(q); /* made above */
         q->in_round =
             round_message_session(&s->in) != NULL || s->in.type == MSG_BLOB_GET;
         if (q->in_round) jobs_count_bytes(s->jobs, s->packet.len, 0);

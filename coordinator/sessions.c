@@ -65,7 +65,7 @@ enum tacit_err sessions_reload(struct sessions *s, struct store *store)
 struct session *sessions_find(struct sessions *s, const uint8_t dh[KEYS_PUBLIC])
 {
     if (s->n == 0) return NULL;
-    struct session key;
+    struct session key = {0};
     memcpy(key.member.dh, dh, KEYS_PUBLIC);
     return bsearch(&key, s->list, s->n, sizeof *s->list, by_dh);
 }

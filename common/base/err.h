@@ -67,13 +67,20 @@ struct err_code {
 };
 
 /* Record a failure under the default code of `err` and return `err`. */
-#define fail(err, ...) err_record((err), 0, __VA_ARGS__)
+#define fail(err, ...) err_failed(err_record((err), 0, __VA_ARGS__))
 /* Record a failure under catalogue code `id` (an E_… name of codes.h) and
  * return that code's err. */
-#define fail_as(id, ...) err_record(TACIT_OK, (id), __VA_ARGS__)
+#define fail_as(id, ...) err_failed(err_record(TACIT_OK, (id), __VA_ARGS__))
 
 enum tacit_err err_record(enum tacit_err err, unsigned id, const char *fmt, ...)
     __attribute__((format(printf, 3, 4), cold));
+
+/* err_record() never returns OK: said here, where analysers can see it. */
+static inline enum tacit_err err_failed(enum tacit_err err)
+{
+    if (err == TACIT_OK) __builtin_unreachable();
+    return err;
+}
 
 /* Put "context: " in front of the recorded message. Returns err unchanged. */
 enum tacit_err err_context(enum tacit_err err, const char *fmt, ...)

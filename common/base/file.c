@@ -294,7 +294,7 @@ static enum tacit_err decompress(ZSTD_DCtx *ctx, const void *bytes, size_t n,
     size_t left = 1, room = max_bytes;
     ZSTD_DCtx_setParameter(ctx, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
     while (left != 0) {
-        uint8_t more; /* where a byte over the limit lands */
+        uint8_t more = 0; /* where a byte over the limit lands */
         size_t step = room < STEP ? room : STEP;
         uint8_t *p = step ? buf_extend(out, step) : &more;
         if (!p) return buf_end(out);

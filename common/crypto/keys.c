@@ -95,7 +95,7 @@ enum tacit_err keys_load(struct keys *out, const char *path)
 {
     struct stat st;
     struct buf b;
-    struct keys k;
+    struct keys k = {0};
     if (stat(path, &st) == 0 && (st.st_mode & 077) != 0)
         return fail_as(E_KEYS_READABLE,
                        "%s: others may read this key file; run: chmod 600 %s",
@@ -107,6 +107,7 @@ enum tacit_err keys_load(struct keys *out, const char *path)
     if (!err) err = parse(&k, path, &b);
     buf_wipe(&b);
     if (!err) *out = k;
+    sodium_memzero(&k, sizeof k);
     return err;
 }
 

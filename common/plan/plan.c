@@ -130,7 +130,7 @@ static enum tacit_err take_model(const struct check *c,
                                            {"static", "static"}};
     struct plan *p = c->plan;
     const struct raw_model *m = raw->model;
-    size_t task, kind;
+    size_t task = 0, kind = 0;
     TRY(choice(c, "task", raw->task, tasks, 3, &task));
     p->task = (enum plan_task)task;
     TRY(choice(c, "model.kind", m->kind, kinds[task], task == 2 ? 1 : 2,

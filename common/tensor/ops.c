@@ -1,5 +1,6 @@
 #include "common/tensor/ops.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -296,6 +297,7 @@ struct var *op_mse(struct tape *t, struct var *z, const float *y)
 /* Row softmax of z into p; returns -log p[target]. */
 static double softmax_row(const float *z, float *p, size_t n, size_t target)
 {
+    assert(target < n);
     float top = z[0], at_target = z[target]; /* p may be z */
     double sum = 0;
     for (size_t i = 1; i < n; i++)
@@ -305,6 +307,8 @@ static double softmax_row(const float *z, float *p, size_t n, size_t target)
         sum += (double)p[i];
     }
     for (size_t i = 0; i < n; i++) p[i] = (float)((double)p[i] / sum);
+    /* The largest adds exp(0) to sum. */
+    /* cppcheck-suppress invalidFunctionArg */
     return log(sum) - (double)(at_target - top);
 }
 

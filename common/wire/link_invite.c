@@ -94,7 +94,7 @@ static enum tacit_err parse_code(const char *text, size_t n,
                                  struct link_invite *v)
 {
     char copy[CODE_TEXT + 1];
-    uint8_t code[CODE_BYTES], check[CHECK];
+    uint8_t code[CODE_BYTES], check[CHECK] = {0};
     size_t got = 0;
     if (n != CODE_TEXT)
         return fail_as(E_INVITE_FORMAT,

@@ -95,7 +95,8 @@ void packet_put_reset(struct buf *out, enum packet_reset reason)
 void packet_prologue(uint8_t out[PACKET_PROLOGUE], uint8_t version,
                      uint8_t enrol, uint64_t token_id)
 {
-    memcpy(out, "tacit wire", 10);
+    static const char who[] = "tacit wire";
+    memcpy(out, who, sizeof who - 1);
     out[10] = version;
     out[11] = enrol;
     le64_store(out + 12, token_id);
