@@ -29,10 +29,17 @@ read -r -a blas < <(pkg-config --cflags openblas 2>/dev/null || true)
 flags+=("${blas[@]}")
 failed=0
 
+for tool in clang-tidy cppcheck gcc; do
+    command -v "$tool" >/dev/null && continue
+    echo "$tool is missing: make deps-dev" >&2
+    exit 1
+done
+
 verdict() { # name, log
-    if grep -qE '(warning|error|FAILED|Error):?' "$2"; then
+    local bad='(warning|error|ERROR|FAIL|Error):'
+    if grep -qE "$bad" "$2"; then
         printf '%-14s FAILED\n' "$1"
-        grep -E '(warning|error|FAILED|Error):' "$2" | sort -u | head -40
+        grep -E "$bad" "$2" | sort -u | head -40
         failed=1
     else
         printf '%-14s ok\n' "$1"
