@@ -1,0 +1,190 @@
+/*
+ * Plain text: paragraphs lie between blank lines. A line is a heading when it
+ * is underlined with = or -, or stands alone and is ALL CAPS or a numbered
+ * title ("11. Patents."); a line that begins with a bullet or "(a)" begins a
+ * list item. These are guesses, so they are narrow: a heading missed costs a
+ * little context, one invented tears a passage apart.
+ */
+#include <string.h>
+
+#include "retrieval/document_builder.h"
+
+enum {
+    HEADING_BYTES_MAX = 80,
+    LEVEL_UNDERLINED_1 = 1, /* ==== */
+    LEVEL_UNDERLINED_2 = 2, /* ---- */
+    LEVEL_CAPITALS = 1,
+    LEVEL_NUMBERED = 2, /* "1."; one more for each further number */
+    LEVEL_MAX = 6
+};
+
+/* A line without its indentation and trailing blanks: [first, end); next is
+ * the start of the line behind it. */
+struct line {
+    size_t first, end, next;
+};
+
+static struct line line_from(const char *s, size_t at, size_t end)
+{
+    const char *nl = memchr(s + at, '\n', end - at);
+    struct line l = {at, nl ? (size_t)(nl - s) : end,
+                     nl ? (size_t)(nl - s) + 1 : end};
+    while (l.first < l.end && strchr(" \t\r\f\v", s[l.first])) l.first++;
+    while (l.end > l.first && strchr(" \t\r\f\v", s[l.end - 1])) l.end--;
+    return l;
+}
+
+static int is_blank(struct line l)
+{
+    return l.first == l.end;
+}
+
+static int is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static int is_upper(char c)
+{
+    return c >= 'A' && c <= 'Z';
+}
+
+static int is_lower(char c)
+{
+    return c >= 'a' && c <= 'z';
+}
+
+/* A line of n >= 3 equal signs of underlining, else 0. */
+static char underline_of(const char *s, struct line l)
+{
+    char c = is_blank(l) ? '\0' : s[l.first];
+    if ((c != '=' && c != '-') || l.end - l.first < 3) return '\0';
+    for (size_t i = l.first; i < l.end; i++)
+        if (s[i] != c) return '\0';
+    return c;
+}
+
+static int is_capitals(const char *s, struct line l)
+{
+    size_t n_upper = 0;
+    char last = s[l.end - 1];
+    if (l.end - l.first > HEADING_BYTES_MAX || strchr(".,;!?", last)) return 0;
+    for (size_t i = l.first; i < l.end; i++) {
+        if (is_lower(s[i]) || (s[i] & 0x80)) return 0;
+        n_upper += (size_t)is_upper(s[i]);
+    }
+    return n_upper >= 4;
+}
+
+/* "11. Patents.", "2.1. Grants", "Section 3: Scope": the level, 0 for none. */
+static unsigned numbered_level(const char *s, struct line l)
+{
+    size_t i = l.first;
+    unsigned numbers = 0;
+    if (l.end - l.first > HEADING_BYTES_MAX) return 0;
+    while (i < l.end && is_digit(s[i]) && numbers < LEVEL_MAX) {
+        while (i < l.end && is_digit(s[i])) i++;
+        numbers++;
+        if (i < l.end && s[i] == '.') i++;
+    }
+    if (numbers == 0 || i >= l.end || s[i] != ' ') return 0;
+    while (i < l.end && s[i] == ' ') i++;
+    if (i >= l.end || !is_upper(s[i])) return 0;
+    /* A sentence that only happens to begin with a number is long, or ends
+     * like one. */
+    size_t n_words = 1;
+    for (size_t k = i; k < l.end; k++) n_words += s[k] == ' ';
+    if (n_words > 8 || strchr(",;:", s[l.end - 1])) return 0;
+    unsigned level = LEVEL_NUMBERED + numbers - 1;
+    return level < LEVEL_MAX ? level : LEVEL_MAX;
+}
+
+/* Bytes of a bullet or "(a)" / "1)" with its blanks, 0 for none. */
+static size_t bullet_length(const char *s, struct line l)
+{
+    size_t n = l.end - l.first, k = 0;
+    const char *p = s + l.first;
+    if (n > 2 && (p[0] == '-' || p[0] == '*' || p[0] == '+'))
+        k = 1;
+    else if (n > 4 && memcmp(p, "\xe2\x80\xa2", 3) == 0)
+        k = 3; /* U+2022 */
+    else if (n > 4 && p[0] == '(') {
+        const char *close = memchr(p, ')', n < 6 ? n : 6);
+        k = close ? (size_t)(close - p) + 1 : 0;
+    } else {
+        while (k < n && k < 3 && is_digit(p[k])) k++;
+        if (k == 0 && n > 2 && is_lower(p[0])) k = 1;
+        k = k && k < n && p[k] == ')' ? k + 1 : 0;
+    }
+    return k && k < n && p[k] == ' ' ? k : 0;
+}
+
+/* Lines [at, …) up to a blank one, or to one that begins something new. */
+static size_t read_paragraph(struct builder *b, const char *s, size_t at,
+                             size_t end)
+{
+    struct line l = line_from(s, at, end);
+    int is_item = bullet_length(s, l) > 0;
+    builder_open(b, is_item ? BLOCK_ITEM : BLOCK_PARAGRAPH, is_item ? 1 : 0);
+    for (;;) {
+        builder_source(b, l.first, l.end - l.first);
+        if (l.next >= end) return end;
+        struct line after = line_from(s, l.next, end);
+        if (is_blank(after) || bullet_length(s, after) ||
+            underline_of(s, after))
+            return l.next;
+        builder_piece(b, " ", 1, l.end, after.first - l.end);
+        l = after;
+    }
+}
+
+/* The level of a heading that begins with line l, 0 for none; *next is where
+ * what follows it begins. */
+static unsigned heading_level(const char *s, struct line l, int is_first,
+                              size_t end, size_t *next)
+{
+    struct line after = line_from(s, l.next, end);
+    char under = l.next < end ? underline_of(s, after) : '\0';
+    *next = l.next;
+    if (under && l.end - l.first <= 2 * HEADING_BYTES_MAX &&
+        !underline_of(s, l)) {
+        *next = after.next;
+        return under == '=' ? LEVEL_UNDERLINED_1 : LEVEL_UNDERLINED_2;
+    }
+    int is_alone = l.next >= end || is_blank(after);
+    if ((is_alone || is_first) && is_capitals(s, l)) return LEVEL_CAPITALS;
+    return is_alone ? numbered_level(s, l) : 0;
+}
+
+static enum tacit_err read_text(struct builder *b, size_t first, size_t end)
+{
+    const char *s = (const char *)b->d->source.data;
+    int is_first = 1;
+    for (size_t at = first; at < end && !b->err;) {
+        struct line l = line_from(s, at, end);
+        size_t next = l.next;
+        if (is_blank(l) || underline_of(s, l)) {
+            at = next;
+            continue;
+        }
+        unsigned level = heading_level(s, l, is_first, end, &next);
+        if (level) {
+            builder_open(b, BLOCK_HEADING, level);
+            builder_source(b, l.first, l.end - l.first);
+            builder_close(b);
+            if (is_first && level == 1)
+                document_set_title(b->d, s + l.first, l.end - l.first);
+            at = next;
+        } else {
+            at = read_paragraph(b, s, at, end);
+        }
+        is_first = 0;
+    }
+    return builder_end(b);
+}
+
+const struct document_reader document_text = {
+    .kind = "text",
+    .endings = " txt text ",
+    .read = read_text,
+};
