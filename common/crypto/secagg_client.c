@@ -7,6 +7,7 @@
 #include "common/crypto/keys.h"
 #include "common/crypto/prg.h"
 #include "common/crypto/secagg.h"
+#include "common/crypto/secagg_state.h"
 #include "common/crypto/secagg_transcript.h"
 #include "common/crypto/secret.h"
 #include "common/crypto/shamir.h"
@@ -17,23 +18,6 @@ _Static_assert(SECAGG_SEALED == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES +
                                     2 * SECAGG_SCALAR +
                                     crypto_aead_xchacha20poly1305_ietf_ABYTES,
                "sealed size");
-
-enum step { FRESH, SHARED, RECEIVED, MASKED, SIGNED, SPENT };
-
-/* Lives in guarded memory as a whole. */
-struct secagg_client {
-    enum step step;
-    struct secagg_terms terms;
-    struct secagg_advert own;
-    const uint8_t *identity_secret; /* borrowed */
-    uint8_t s[SECAGG_SCALAR], b[SECAGG_SCALAR];
-    uint8_t mask_secret[32], seal_secret[32];
-    unsigned n, t, me;
-    struct digest transcript;
-    struct secagg_set u2, u3, held; /* held: whose shares were opened */
-    struct secagg_advert roster[SECAGG_CLIENTS_MAX];
-    uint8_t shares[SECAGG_CLIENTS_MAX][2 * SECAGG_SCALAR]; /* s_i, b_i for me */
-};
 
 enum tacit_err secagg_client_new(const struct secagg_terms *terms,
                                  const uint8_t id[SECAGG_ID],

@@ -7,28 +7,10 @@
 #include "common/crypto/keys.h"
 #include "common/crypto/prg.h"
 #include "common/crypto/secagg.h"
+#include "common/crypto/secagg_state.h"
 #include "common/crypto/secagg_transcript.h"
 #include "common/crypto/secret.h"
 #include "common/crypto/shamir.h"
-
-enum stage { ADVERTS, SHARES, INPUTS, SIGNATURES };
-
-struct secagg_server {
-    enum stage stage;
-    struct secagg_terms terms;
-    unsigned n, t;
-    struct digest transcript;
-    struct secagg_set shared, input, signed_by, revealed_by; /* U2 U3 … */
-    struct secagg_advert roster[SECAGG_CLIENTS_MAX];
-    uint8_t signatures[SECAGG_CLIENTS_MAX][SECAGG_SIGNATURE];
-    uint8_t *sealed; /* [n from][n to][SECAGG_SEALED], owned */
-    /* Revealed shares of each member's one secret, in order of arrival. */
-    struct owner {
-        unsigned n;
-        uint16_t from[SECAGG_CLIENTS_MAX];
-        uint8_t scalar[SECAGG_CLIENTS_MAX][SECAGG_SCALAR];
-    } * owners; /* [n], owned */
-};
 
 enum tacit_err secagg_server_new(const struct secagg_terms *terms,
                                  struct secagg_server **out)
@@ -249,7 +231,7 @@ enum tacit_err secagg_server_reveal(struct secagg_server *s, unsigned i,
         secagg_set_add(&seen, owner);
     }
     for (unsigned k = 0; k < n; k++) {
-        struct owner *o = &s->owners[shares[k].owner];
+        struct secagg_owner *o = &s->owners[shares[k].owner];
         assert(o->n < SECAGG_CLIENTS_MAX);
         o->from[o->n] = (uint16_t)i;
         memcpy(o->scalar[o->n++], shares[k].scalar, SECAGG_SCALAR);
@@ -276,7 +258,7 @@ struct weights {
 static void rebuild(const struct secagg_server *s, unsigned i,
                     struct weights *w, uint8_t out[SECAGG_SCALAR])
 {
-    const struct owner *o = &s->owners[i];
+    const struct secagg_owner *o = &s->owners[i];
     if (w->n != s->t ||
         memcmp(w->members, o->from, s->t * sizeof o->from[0]) != 0) {
         memcpy(w->members, o->from, s->t * sizeof o->from[0]);
