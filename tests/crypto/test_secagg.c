@@ -344,7 +344,8 @@ enum { PATTERNS = 1000 };
 #else
 enum { PATTERNS = 10000 };
 #endif
-enum { BRANCHES = 10 };
+/* Ways on from each cohort, and from each set of those that share. */
+enum { SHARE_BRANCHES = 20, BRANCHES = 10 };
 
 /* Of those that stayed so far, lose some at stages first … last. */
 static void lose(struct rng *r, uint64_t percent, int first, int last,
@@ -387,7 +388,7 @@ static void the_sum_is_exact_for_random_patterns_of_32(void **state)
         lose(&r, rng_below(&r, 20), AT_ADVERT, AT_ADVERT, leave);
         check(play_adverts(&world, DEVICES, 3, rng_below(&r, 2) ? 24 : 32,
                            leave));
-        for (int k = 0; k < BRANCHES; k++) {
+        for (int k = 0; k < SHARE_BRANCHES; k++) {
             n_done += play_random_shares(&r, leave);
             n_all += BRANCHES;
         }
