@@ -20,7 +20,8 @@ enum tacit_err gradcheck_run(enum tacit_err (*f)(void *ctx, double *loss),
         if (err) return err;
         double slope = (up - down) / (h_up + h_down);
         double off = fabs((double)g[i] - slope) / (1 + fabs(slope));
-        if (!(off <= largest)) largest = off;
+        /* Not a number is worse than any, and stays. */
+        if (off > largest || isnan(off)) largest = isnan(off) ? INFINITY : off;
     }
     *worst = largest;
     return TACIT_OK;

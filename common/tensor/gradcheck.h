@@ -11,7 +11,8 @@
 #include "common/base/err.h"
 
 /* f evaluates the loss at the current w. *worst gets the largest
- * |g_i - difference| / (1 + |difference|). */
+ * |g_i - difference| / (1 + |difference|), infinity when one is not a number.
+ */
 TACIT_CHECKED enum tacit_err gradcheck_run(enum tacit_err (*f)(void *ctx,
                                                                double *loss),
                                            void *ctx, float *w, const float *g,

@@ -23,7 +23,7 @@ void gemm_nt(float *c, const float *a, const float *b, size_t m, size_t n,
              size_t k, enum gemm_mode mode);
 void gemm_tn(float *c, const float *a, const float *b, size_t m, size_t n,
              size_t k, enum gemm_mode mode);
-/* sum x_i y_i, in eight partial sums. */
+/* sum x_i y_i, in sixteen partial sums, so that it can be vectorised. */
 float kernel_dot(const float *x, const float *y, size_t n);
 /* y += a x. */
 void kernel_axpy(float *y, float a, const float *x, size_t n);

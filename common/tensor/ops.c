@@ -250,7 +250,7 @@ static void bce_backward(const struct tape_node *n)
 struct var *op_bce(struct tape *t, struct var *z, const float *y)
 {
     if (!z) return NULL;
-    if (z->cols != 1) return wrong(t, "bce", z, z);
+    if (z->cols != 1 || !z->rows) return wrong(t, "bce", z, z);
     struct var *out = tape_value(t, 1, 1, z->grad != NULL);
     if (!out) return NULL;
     double sum = 0;
@@ -278,7 +278,7 @@ static void mse_backward(const struct tape_node *n)
 struct var *op_mse(struct tape *t, struct var *z, const float *y)
 {
     if (!z) return NULL;
-    if (z->cols != 1) return wrong(t, "mse", z, z);
+    if (z->cols != 1 || !z->rows) return wrong(t, "mse", z, z);
     struct var *out = tape_value(t, 1, 1, z->grad != NULL);
     if (!out) return NULL;
     double sum = 0;
@@ -331,6 +331,7 @@ static void softmax_ce_backward(const struct tape_node *n)
 struct var *op_softmax_ce(struct tape *t, struct var *z, const uint32_t *y)
 {
     if (!z) return NULL;
+    if (!z->rows) return wrong(t, "softmax_ce", z, z);
     struct var *out = tape_value(t, 1, 1, z->grad != NULL);
     struct softmax_extra *e = tape_scratch(t, 1, sizeof *e);
     float *p = tape_scratch(t, size(z), sizeof *p);
@@ -372,7 +373,7 @@ struct var *op_contrastive(struct tape *t, struct var *q, struct var *p,
                            float temperature)
 {
     if (!q || !p) return NULL;
-    if (q->rows != p->rows || q->cols != p->cols)
+    if (q->rows != p->rows || q->cols != p->cols || !q->rows)
         return wrong(t, "contrastive", q, p);
     size_t b = q->rows;
     struct var *out = tape_value(t, 1, 1, q->grad || p->grad);

@@ -35,7 +35,8 @@ struct op_bags {
 struct var *op_embedding_bag(struct tape *t, struct var *table,
                              const struct op_bags *bags);
 
-/* Losses, mean over the rows, [1, 1]. Targets are borrowed. */
+/* Losses, mean over the rows (SHAPE when there are none), [1, 1]. Targets are
+ * borrowed. */
 /* z [B, 1] logits, y [B] in {0, 1}: binary cross-entropy. */
 struct var *op_bce(struct tape *t, struct var *z, const float *y);
 /* z [B, n] logits, y [B] class numbers: softmax cross-entropy. */

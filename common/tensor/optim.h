@@ -3,7 +3,8 @@
  *
  *   sgd    m <- momentum m + (g + wd w);  w <- w - lr m
  *   adam   Kingma and Ba 2015, algorithm 1 (weight decay added to g)
- *   adamw  Loshchilov and Hutter 2019, algorithm 2 (decay apart from g)
+ *   adamw  Loshchilov and Hutter 2019, algorithm 2 (decay apart from g; as
+ *          everywhere in practice, the decay is multiplied by lr)
  *
  * beta1 0.9, beta2 0.999, epsilon 1e-8. State is allocated once.
  */

@@ -1,0 +1,165 @@
+/* kernels: every product against the sum of its definition in f64. */
+#include "tests/check.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/rng.h"
+#include "common/tensor/kernels.h"
+
+enum { SIDE_MAX = 150 };
+
+typedef void (*product)(float *c, const float *a, const float *b, size_t m,
+                        size_t n, size_t k, enum gemm_mode mode);
+
+static const struct kind {
+    const char *name;
+    product gemm;
+    int a_turned, b_turned;
+} kinds[] = {{"nn", gemm_nn, 0, 0},
+             {"nt", gemm_nt, 0, 1},
+             {"tn", gemm_tn, 1, 0}};
+
+static float *numbers(struct rng *r, size_t n)
+{
+    float *v = malloc((n ? n : 1) * sizeof *v);
+    check(v != NULL);
+    for (size_t i = 0; i < n; i++) v[i] = rng_normal(r);
+    return v;
+}
+
+static void check_product(const struct kind *q, struct rng *r, size_t m,
+                          size_t n, size_t k, enum gemm_mode mode)
+{
+    float *a = numbers(r, m * k), *b = numbers(r, k * n);
+    float *c = numbers(r, m * n), *want = malloc((m * n + 1) * sizeof *want);
+    check(want != NULL);
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            double sum = mode == GEMM_ADD ? (double)c[i * n + j] : 0;
+            for (size_t l = 0; l < k; l++)
+                sum += (double)a[q->a_turned ? l * m + i : i * k + l] *
+                       (double)b[q->b_turned ? j * k + l : l * n + j];
+            want[i * n + j] = (float)sum;
+            /* What is set may not depend on what was there. */
+            if (mode == GEMM_SET) c[i * n + j] = NAN;
+        }
+    q->gemm(c, a, b, m, n, k, mode);
+    check_tensor(c, want, m * n, 1e-5 * (1 + sqrt((double)k)));
+    free(a);
+    free(b);
+    free(c);
+    free(want);
+}
+
+static void products_of_all_small_shapes(void **state)
+{
+    (void)state;
+    struct rng r;
+    rng_init(&r, 1, 0, 0);
+    for (size_t q = 0; q < 3; q++)
+        for (size_t m = 0; m <= 3; m++)
+            for (size_t n = 0; n <= 3; n++)
+                for (size_t k = 0; k <= 3; k++) {
+                    check_product(&kinds[q], &r, m, n, k, GEMM_SET);
+                    check_product(&kinds[q], &r, m, n, k, GEMM_ADD);
+                }
+}
+
+static void products_of_random_shapes(void **state)
+{
+    (void)state;
+    struct rng r;
+    rng_init(&r, 2, 0, 0);
+    for (int i = 0; i < 90; i++) {
+        size_t m = 1 + rng_below(&r, SIDE_MAX), n = 1 + rng_below(&r, SIDE_MAX);
+        size_t k = 1 + rng_below(&r, SIDE_MAX);
+        check_product(&kinds[i % 3], &r, m, n, k, i & 1 ? GEMM_SET : GEMM_ADD);
+    }
+}
+
+static void products_on_both_sides_of_the_library(void **state)
+{
+    (void)state;
+    /* Around the size from which OpenBLAS takes over, and thin ones. */
+    static const size_t shapes[][3] = {{64, 64, 63},  {64, 64, 64},
+                                       {65, 64, 64},  {3, 4096, 64},
+                                       {4, 4096, 64}, {2048, 1, 256},
+                                       {1, 1, 9000},  {512, 4, 512}};
+    struct rng r;
+    rng_init(&r, 3, 0, 0);
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        for (size_t q = 0; q < 3; q++) {
+            const size_t *s = shapes[i];
+            check_product(&kinds[q], &r, s[0], s[1], s[2], GEMM_SET);
+            check_product(&kinds[q], &r, s[0], s[1], s[2], GEMM_ADD);
+        }
+}
+
+static void a_product_replays_to_the_bit(void **state)
+{
+    (void)state;
+    struct rng r;
+    rng_init(&r, 4, 0, 0);
+    for (size_t side = 5; side <= 125; side += 60) {
+        size_t n = side * side;
+        float *a = numbers(&r, n), *b = numbers(&r, n);
+        float *c = numbers(&r, n), *d = numbers(&r, n);
+        for (size_t q = 0; q < 3; q++) {
+            kinds[q].gemm(c, a, b, side, side, side, GEMM_SET);
+            kinds[q].gemm(d, a, b, side, side, side, GEMM_SET);
+            check(memcmp(c, d, n * sizeof *c) == 0);
+        }
+        free(a);
+        free(b);
+        free(c);
+        free(d);
+    }
+}
+
+static void dot_and_axpy_of_every_short_length(void **state)
+{
+    (void)state;
+    struct rng r;
+    rng_init(&r, 5, 0, 0);
+    for (size_t n = 0; n <= 70; n++) {
+        float *x = numbers(&r, n), *y = numbers(&r, n);
+        double sum = 0;
+        for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)y[i];
+        check_near(kernel_dot(x, y, n), sum, 1e-4);
+        float *want = numbers(&r, n);
+        for (size_t i = 0; i < n; i++) want[i] = y[i] + -0.5F * x[i];
+        kernel_axpy(y, -0.5F, x, n);
+        check_tensor(y, want, n, 1e-6);
+        free(x);
+        free(y);
+        free(want);
+    }
+}
+
+static void normalise_makes_length_one(void **state)
+{
+    (void)state;
+    float v[3] = {3, 0, 4}, zero[3] = {0};
+    check_near(kernel_normalise(v, 3), 5, 1e-6);
+    check_near(kernel_dot(v, v, 3), 1, 1e-6);
+    check_near(v[2], 0.8, 1e-6);
+    check(kernel_normalise(zero, 3) == 0);
+    check(zero[0] == 0 && zero[1] == 0 && zero[2] == 0);
+    check(kernel_normalise(v, 0) == 0);
+    check_near(v[2], 0.8, 1e-6);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(products_of_all_small_shapes),
+        cmocka_unit_test(products_of_random_shapes),
+        cmocka_unit_test(products_on_both_sides_of_the_library),
+        cmocka_unit_test(a_product_replays_to_the_bit),
+        cmocka_unit_test(dot_and_axpy_of_every_short_length),
+        cmocka_unit_test(normalise_makes_length_one),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
