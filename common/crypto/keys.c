@@ -122,7 +122,7 @@ void keys_fingerprint(char out[KEYS_FINGERPRINT],
     for (size_t i = 0; i < 32; i++) {
         unsigned v = 0;
         for (size_t bit = 5 * i; bit < 5 * i + 5; bit++)
-            v = v << 1 | (d.b[bit / 8] >> (7 - bit % 8) & 1u);
+            v = v << 1 | ((unsigned)d.b[bit / 8] >> (7 - bit % 8) & 1u);
         if (i && i % 4 == 0) out[at++] = '-';
         out[at++] = letters[v];
     }
