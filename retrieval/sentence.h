@@ -1,0 +1,28 @@
+/*
+ * sentence: text -> sentences, for passages that begin and end with whole ones
+ * and for answers that quote them.
+ *
+ *   "See Fig. 2. The dose is 2.5 mg, e.g. at night. Stop at once!"
+ *    [---------][----------------------------------][------------]
+ *
+ * A sentence ends behind . ! ? … (and closing quotes) where a blank and then
+ * something that can begin one follows; not behind known abbreviations, single
+ * capitals ("J. Smith") or the number that opens it ("3. Grant"). Rules, not a
+ * model: a wrong cut costs a quote its neighbour, and nothing else.
+ */
+#ifndef TACIT_RETRIEVAL_SENTENCE_H
+#define TACIT_RETRIEVAL_SENTENCE_H
+
+#include <stddef.h>
+
+/* A longer one is cut, at a blank where there is one. */
+enum { SENTENCE_BYTES_MAX = 1200 };
+
+/* Length of the first sentence of text[n] with the blanks behind it; n > 0
+ * gives at least 1. UTF-8 characters stay whole. */
+size_t sentence_length(const char *text, size_t n);
+/* Words of text[n], for its size: what lies between blanks; text without
+ * blanks (Chinese, a data line) counts one per 8 bytes. */
+size_t sentence_words(const char *text, size_t n);
+
+#endif
