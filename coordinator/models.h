@@ -21,10 +21,9 @@
 #include "common/wire/messages.h"
 
 enum {
-    MODELS_METRICS = 4,    /* loss before, loss after, held-out metric, and the
-                              share of weight that has held-out rows */
-    MODELS_CLIENTS = 128,  /* the ring's clients_max, for every plan */
-    MODELS_METRIC_MAX = 64 /* |metric| bound inside the ring */
+    MODELS_METRICS = WIRE_METRICS,
+    MODELS_CLIENTS = SECAGG_CLIENTS_MAX, /* the ring's, for every plan */
+    MODELS_METRIC_MAX = WIRE_METRIC_MAX
 };
 
 /* The architecture a plan asks for; borrows strings from the plan. */

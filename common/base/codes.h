@@ -96,6 +96,21 @@
  X(NOTHING_RELEVANT, 230, NOTFOUND, NOTHING, "nothing here answers this",      \
    "No passage shares enough with the question to stand as an answer. Use "    \
    "the words that the documents use, or add documents that cover it.")        \
+ X(POLICY_REFUSED, 301, STATE, FAILED, "this site's policy does not allow it", \
+   "The message names the rule of policy.yaml. The coordinator cannot change " \
+   "it; whoever runs this device can, with an editor.")                        \
+ X(BUDGET_SPENT, 302, LIMIT, BUDGET, "the budget for updates is spent",        \
+   "policy.yaml bounds how many updates may leave this device, ever and per "  \
+   "day. `tacit audit` lists them. Wait for the next day or raise the bound.") \
+ X(LEDGER_BROKEN, 303, FORMAT, FAILED, "the ledger's chain is broken",         \
+   "A row was changed or removed outside of Tacit. Nothing more leaves this "  \
+   "device until the ledger is whole: restore tacit.db from a backup.")        \
+ X(MODEL_REFUSED, 304, AUTH, CONNECTION, "a model was refused",                \
+   "It is older than one already adopted, not signed by the coordinator, or "  \
+   "differs from what was announced. The device keeps the model it has.")      \
+ X(TASK_REFUSED, 305, PROTO, CONNECTION, "a task does not fit its plan",       \
+   "What the coordinator asks differs from the plan it names. The device "     \
+   "takes no part in the round.")                                              \
  X(BAD_SIGNATURE, 401, AUTH, CONNECTION, "a signature does not verify",        \
    "The statement was changed on the way or made with another key. Nothing "   \
    "of it was used.")                                                          \
@@ -129,6 +144,12 @@
  X(ADDRESS, 410, FORMAT, USAGE, "not an address",                              \
    "An address is written tcp://HOST:PORT, for example "                       \
    "tcp://192.0.2.7:7433 or tcp://[2001:db8::7]:7433.")                        \
+ X(NOT_JOINED, 411, STATE, FAILED, "this device belongs to no federation",     \
+   "Ask the coordinator's operator for an invite, then run `tacit join` with " \
+   "the link. Documents can be searched and trained on without joining.")      \
+ X(ALREADY_JOINED, 412, STATE, FAILED, "this device is a member already",      \
+   "One home belongs to one federation. Run `tacit leave` first, or use "      \
+   "another --home.")                                                          \
  X(INVITE_USED, 450, AUTH, CONNECTION, "this invite was used before",          \
    "An invite works once. Ask the coordinator's operator for a new "           \
    "one: `tacit-coordinator invite NAME`. If nobody of yours used it, "        \

@@ -149,7 +149,7 @@ static enum tacit_err take_model(const struct check *c,
     p->n_hidden = m->n_hidden;
     if (m->dim && p->task != PLAN_RETRIEVER)
         return wrong(c, "model.dim is for the retriever");
-    return integer(c, "model.dim", m->dim, 16, 1024, 128, &p->dim);
+    return integer(c, "model.dim", m->dim, 16, 1024, 256, &p->dim);
 }
 
 static enum tacit_err take_column(const struct check *c,

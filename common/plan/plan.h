@@ -67,7 +67,7 @@ struct plan {
     char model[PLAN_NAME_MAX]; /* a row of common/model/arch.c: "logistic" … */
     size_t n_hidden;
     uint32_t hidden[PLAN_HIDDEN_MAX];
-    uint32_t dim; /* retriever: vector length, 128 by default */
+    uint32_t dim; /* retriever: vector length, 256 by default */
 
     char source[PLAN_NAME_MAX];
     char label[PLAN_NAME_MAX];

@@ -163,7 +163,8 @@ class Federation:
         """A device that has joined and is approved. data: {source: path}."""
         device = Device(self.path(name))
         device.run("init")
-        lines = "".join(f"  {k}: {v}\n" for k, v in (data or {}).items())
+        lines = "".join(f"  - {{source: {k}, file: {v}}}\n"
+                        for k, v in (data or {}).items())
         with open(os.path.join(device.home, "policy.yaml"), "w",
                   encoding="utf-8") as f:
             f.write(policy or "tasks: [classify, regress, retriever]\n"

@@ -1,0 +1,193 @@
+#include "client/examples.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/codes.h"
+#include "common/base/digest.h"
+
+#define SD_FLOOR 1e-9
+
+void dataset_release(struct dataset *d)
+{
+    arena_release(&d->arena);
+    memset(d, 0, sizeof *d);
+}
+
+int examples_held_out(const struct plan *plan, uint64_t row)
+{
+    uint8_t bytes[16];
+    struct digest d;
+    le64_store(bytes, plan->seed);
+    le64_store(bytes + 8, row);
+    digest_of(&d, bytes, sizeof bytes);
+    /* 53 bits as a number in [0, 1). */
+    return (double)(le64_load(d.b) >> 11) * 0x1p-53 < plan->holdout;
+}
+
+struct table {
+    const struct plan *plan;
+    const struct csv *csv;
+    size_t label;
+    size_t *columns; /* [plan->n_columns] */
+    long split;      /* column, or -1 */
+};
+
+static enum tacit_err find_columns(struct table *t, struct arena *a)
+{
+    TRY(csv_column(t->csv, t->plan->label, &t->label));
+    TRY(arena_alloc(a, t->plan->n_columns, sizeof *t->columns, &t->columns));
+    for (size_t i = 0; i < t->plan->n_columns; i++)
+        TRY(csv_column(t->csv, t->plan->columns[i].name, &t->columns[i]));
+    t->split = csv_find(t->csv, "split");
+    return TACIT_OK;
+}
+
+/* Is this row held out? The table's own column has the word. */
+static enum tacit_err row_side(const struct table *t, size_t row, int *held)
+{
+    if (t->split < 0) {
+        *held = examples_held_out(t->plan, row);
+        return TACIT_OK;
+    }
+    const char *s = csv_cell(t->csv, row, (size_t)t->split);
+    *held = strcmp(s, "test") == 0;
+    if (*held || strcmp(s, "train") == 0) return TACIT_OK;
+    return fail_as(E_CSV_VALUE,
+                   "%s:%u: column \"split\" must hold train or test",
+                   t->csv->name, t->csv->line[row]);
+}
+
+/* One category as 0/1 features, the first one left out. */
+static enum tacit_err put_category(const struct table *t, size_t row,
+                                   size_t column, double v, float **x)
+{
+    const struct plan_column *c = &t->plan->columns[column];
+    size_t k = 0;
+    while (k < c->n_values && c->values[k] != v) k++;
+    if (k == c->n_values)
+        return fail_as(E_CSV_VALUE,
+                       "%s:%u: column \"%s\" holds a value that the plan does "
+                       "not list",
+                       t->csv->name, t->csv->line[row], c->name);
+    for (size_t i = 1; i < c->n_values; i++) *(*x)++ = i == k;
+    return TACIT_OK;
+}
+
+/* Features and label of a row; *known = 0 when one is missing. */
+static enum tacit_err read_row(const struct table *t, size_t row, float *x,
+                               float *y, int *known)
+{
+    const struct plan *p = t->plan;
+    double v;
+    for (size_t i = 0; i < p->n_columns; i++) {
+        const struct plan_column *c = &p->columns[i];
+        TRY(csv_number(t->csv, row, t->columns[i], &v, known));
+        if (!*known) return TACIT_OK;
+        if (c->n_values) {
+            TRY(put_category(t, row, i, v, &x));
+            continue;
+        }
+        if (p->standardise == PLAN_STANDARDISE_PLAN) v = (v - c->mean) / c->sd;
+        *x++ = (float)v;
+    }
+    TRY(csv_number(t->csv, row, t->label, &v, known));
+    *y = p->task == PLAN_CLASSIFY ? (float)(v > p->label_positive_above)
+                                  : (float)v;
+    return TACIT_OK;
+}
+
+/* Centre and scale the numeric features by the train rows' mean and sd. */
+static void standardise_site(const struct plan *p, float *x, size_t n_train,
+                             size_t n_all)
+{
+    size_t f = 0, d = p->n_features;
+    for (size_t i = 0; i < p->n_columns; i++) {
+        size_t width = p->columns[i].n_values ? p->columns[i].n_values - 1 : 1;
+        for (size_t k = 0; k < width; k++, f++) {
+            double sum = 0, squares = 0;
+            for (size_t r = 0; r < n_train; r++) sum += (double)x[r * d + f];
+            double mean = sum / (double)n_train;
+            for (size_t r = 0; r < n_train; r++) {
+                double e = (double)x[r * d + f] - mean;
+                squares += e * e;
+            }
+            double sd = n_train > 1 ? sqrt(squares / (double)(n_train - 1)) : 0;
+            for (size_t r = 0; r < n_all; r++)
+                x[r * d + f] =
+                    (float)(((double)x[r * d + f] - mean) / (sd + SD_FLOOR));
+        }
+    }
+}
+
+/* Train rows first, then the held-out ones, each in file order. */
+static enum tacit_err fill(struct table *t, struct dataset *out)
+{
+    const struct plan *p = t->plan;
+    size_t n = t->csv->n_rows, d = p->n_features, at[2] = {0, 0};
+    float *x[2], *y[2];
+    for (int s = 0; s < 2; s++) {
+        TRY(arena_alloc(&out->arena, (s ? 1 : 2) * n * d + 1, sizeof **x,
+                        &x[s]));
+        TRY(arena_alloc(&out->arena, (s ? 1 : 2) * n + 1, sizeof **y, &y[s]));
+    }
+    for (size_t row = 0; row < n; row++) {
+        int held = 0, known = 0;
+        TRY(row_side(t, row, &held));
+        TRY(read_row(t, row, x[held] + at[held] * d, y[held] + at[held],
+                     &known));
+        if (known)
+            at[held]++;
+        else
+            out->n_dropped++;
+    }
+    /* x[0] has room for both. */
+    memcpy(x[0] + at[0] * d, x[1], at[1] * d * sizeof **x);
+    memcpy(y[0] + at[0], y[1], at[1] * sizeof **y);
+    if (p->standardise == PLAN_STANDARDISE_SITE && at[0])
+        standardise_site(p, x[0], at[0], at[0] + at[1]);
+    out->train =
+        (struct examples){.n_rows = at[0], .x_dim = d, .x = x[0], .y = y[0]};
+    out->test = (struct examples){.n_rows = at[1],
+                                  .x_dim = d,
+                                  .x = x[0] + at[0] * d,
+                                  .y = y[0] + at[0]};
+    return TACIT_OK;
+}
+
+enum tacit_err examples_from_csv(const struct plan *plan, const struct csv *t,
+                                 struct dataset *out)
+{
+    struct dataset d = {0};
+    struct table table = {.plan = plan, .csv = t};
+    arena_init(&d.arena, 0);
+    enum tacit_err err =
+        t->n_rows > EXAMPLES_ROWS_MAX
+            ? fail(TACIT_LIMIT, "%s: over %d rows", t->name, EXAMPLES_ROWS_MAX)
+            : TACIT_OK;
+    if (!err) err = find_columns(&table, &d.arena);
+    if (!err) err = fill(&table, &d);
+    if (!err && d.train.n_rows == 0)
+        err = fail_as(E_NO_EXAMPLES,
+                      "%s: no row to train on (%zu rows, %zu with an unknown "
+                      "value, %zu held out)",
+                      t->name, t->n_rows, d.n_dropped, d.test.n_rows);
+    if (err)
+        dataset_release(&d);
+    else
+        *out = d;
+    return err;
+}
+
+enum tacit_err examples_table(const struct plan *plan, const char *path,
+                              struct dataset *out)
+{
+    struct arena a;
+    struct csv t;
+    arena_init(&a, 0);
+    enum tacit_err err = csv_load(path, &a, &t);
+    if (!err) err = examples_from_csv(plan, &t, out);
+    arena_release(&a);
+    return err;
+}

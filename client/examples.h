@@ -1,0 +1,47 @@
+/*
+ * examples: what a plan learns from, read on the device and never sent.
+ *
+ *   CSV + the plan's columns ──> x [n, n_features], y [n]
+ *   question–passage pairs and feedback ──> q, p [n, ENCODER_DIM]
+ *
+ * Rows are split once into train and held-out (test) rows: by the CSV's own
+ * column `split` (train | test) where it has one, otherwise by
+ * BLAKE2b(plan seed, row number), so that a row never changes sides. A row with
+ * an unknown value (empty or ?) is left out and counted. Columns are centred
+ * and scaled as the plan says; "site" takes mean and sd of the train rows.
+ *
+ * CSV of pairs: question, document and optionally heading (the passages that
+ * answer are those of that section), or question and passage (its text).
+ */
+#ifndef TACIT_CLIENT_EXAMPLES_H
+#define TACIT_CLIENT_EXAMPLES_H
+
+#include "client/csv.h"
+#include "common/base/arena.h"
+#include "common/base/err.h"
+#include "common/model/model.h"
+#include "common/plan/plan.h"
+
+enum { EXAMPLES_ROWS_MAX = 1 << 22 };
+
+struct dataset {
+    struct arena arena; /* owns everything below */
+    struct examples train, test;
+    size_t n_dropped; /* rows with an unknown value */
+};
+
+void dataset_release(struct dataset *d);
+
+/* Table of a classify or regress plan. E_CSV_… name file, line and column;
+ * E_NO_EXAMPLES when no train row is left. */
+TACIT_CHECKED enum tacit_err examples_table(const struct plan *plan,
+                                            const char *path,
+                                            struct dataset *out);
+/* The same from a table in memory (simulation). */
+TACIT_CHECKED enum tacit_err examples_from_csv(const struct plan *plan,
+                                               const struct csv *t,
+                                               struct dataset *out);
+/* 1 when row is held out: a pure function. */
+int examples_held_out(const struct plan *plan, uint64_t row);
+
+#endif

@@ -1,0 +1,190 @@
+#include "client/ledger.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/codes.h"
+
+const char *const ledger_migrations[LEDGER_N_MIGRATIONS] = {
+    "CREATE TABLE ledger("
+    " id INTEGER PRIMARY KEY, time_s INTEGER NOT NULL, plan TEXT NOT NULL,"
+    " plan_hash BLOB NOT NULL, model_hash BLOB NOT NULL,"
+    " round INTEGER NOT NULL, attempt INTEGER NOT NULL,"
+    " session BLOB NOT NULL, bytes INTEGER NOT NULL, norm REAL NOT NULL,"
+    " clip REAL NOT NULL, weight INTEGER NOT NULL, n_coords INTEGER NOT NULL,"
+    " ring_bits INTEGER NOT NULL, min_cohort INTEGER NOT NULL,"
+    " previous BLOB NOT NULL, hash BLOB NOT NULL) STRICT;"};
+
+#define COLUMNS                                                                \
+ "id, time_s, plan, plan_hash, model_hash, round, attempt, session, bytes, "   \
+ "norm, clip, weight, n_coords, ring_bits, min_cohort, previous, hash"
+
+static void put_f64(struct buf *b, double v)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    buf_put_u64(b, bits);
+}
+
+static enum tacit_err row_hash(const struct ledger_row *r, struct digest *out)
+{
+    struct buf b;
+    buf_init(&b, 0);
+    buf_put_str(&b, "tacit ledger v1");
+    buf_put(&b, r->previous.b, DIGEST_BYTES);
+    buf_put_u64(&b, r->id);
+    buf_put_u64(&b, (uint64_t)r->time_s);
+    buf_put_str(&b, r->plan);
+    buf_put(&b, r->plan_hash.b, DIGEST_BYTES);
+    buf_put(&b, r->model_hash.b, DIGEST_BYTES);
+    buf_put_u32(&b, r->round);
+    buf_put_u32(&b, r->attempt);
+    buf_put(&b, r->session, sizeof r->session);
+    buf_put_u64(&b, r->bytes);
+    put_f64(&b, r->norm);
+    put_f64(&b, r->clip);
+    buf_put_u32(&b, r->weight);
+    buf_put_u32(&b, r->n_coords);
+    buf_put_u32(&b, r->ring_bits);
+    buf_put_u32(&b, r->min_cohort);
+    enum tacit_err err = buf_end(&b);
+    if (!err) digest_of(out, b.data, b.len);
+    buf_release(&b);
+    return err;
+}
+
+static int take_bytes(sqlite3_stmt *st, int column, void *out, int n)
+{
+    const void *bytes = sqlite3_column_blob(st, column);
+    int ok = bytes && sqlite3_column_bytes(st, column) == n;
+    if (ok) memcpy(out, bytes, (size_t)n);
+    return ok;
+}
+
+/* 0 when a blob has the wrong size: such a row cannot hash right. */
+static int read_row(sqlite3_stmt *st, struct ledger_row *r)
+{
+    const unsigned char *plan = sqlite3_column_text(st, 2);
+    memset(r, 0, sizeof *r);
+    r->id = (uint64_t)sqlite3_column_int64(st, 0);
+    r->time_s = sqlite3_column_int64(st, 1);
+    snprintf(r->plan, sizeof r->plan, "%s", plan ? (const char *)plan : "");
+    r->round = (uint32_t)sqlite3_column_int64(st, 5);
+    r->attempt = (uint32_t)sqlite3_column_int64(st, 6);
+    r->bytes = (uint64_t)sqlite3_column_int64(st, 8);
+    r->norm = sqlite3_column_double(st, 9);
+    r->clip = sqlite3_column_double(st, 10);
+    r->weight = (uint32_t)sqlite3_column_int64(st, 11);
+    r->n_coords = (uint32_t)sqlite3_column_int64(st, 12);
+    r->ring_bits = (uint32_t)sqlite3_column_int64(st, 13);
+    r->min_cohort = (uint32_t)sqlite3_column_int64(st, 14);
+    return take_bytes(st, 3, r->plan_hash.b, DIGEST_BYTES) &&
+           take_bytes(st, 4, r->model_hash.b, DIGEST_BYTES) &&
+           take_bytes(st, 7, r->session, sizeof r->session) &&
+           take_bytes(st, 15, r->previous.b, DIGEST_BYTES) &&
+           take_bytes(st, 16, r->hash.b, DIGEST_BYTES);
+}
+
+/* Does r follow a row with this id and hash, and hash to what it says? */
+static enum tacit_err check_row(const struct ledger_row *r, uint64_t last_id,
+                                const struct digest *last, int *ok)
+{
+    struct digest want;
+    TRY(row_hash(r, &want));
+    *ok = r->id == last_id + 1 && digest_equal(&r->previous, last) &&
+          digest_equal(&r->hash, &want);
+    return TACIT_OK;
+}
+
+static enum tacit_err last_row(struct db *db, uint64_t *id, struct digest *hash)
+{
+    sqlite3_stmt *st = NULL;
+    int has = 0;
+    memset(hash, 0, sizeof *hash);
+    *id = 0;
+    TRY(db_query(db, &st,
+                 "SELECT " COLUMNS " FROM ledger ORDER BY id DESC LIMIT 1",
+                 ""));
+    enum tacit_err err = db_step(db, st, &has);
+    if (!err && has) {
+        struct ledger_row r;
+        struct digest want;
+        int ok = read_row(st, &r);
+        err = row_hash(&r, &want);
+        if (!err && (!ok || !digest_equal(&r.hash, &want)))
+            err = fail_as(E_LEDGER_BROKEN, "row %llu of the ledger was changed",
+                          (unsigned long long)r.id);
+        *id = r.id;
+        *hash = r.hash;
+    }
+    db_finish(st);
+    return err;
+}
+
+static enum tacit_err append(struct db *db, struct ledger_row *r)
+{
+    TRY(last_row(db, &r->id, &r->previous));
+    r->id++;
+    TRY(row_hash(r, &r->hash));
+    return db_run(db,
+                  "INSERT INTO ledger(" COLUMNS
+                  ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                  "iisbbiibiddiiiibb", (int64_t)r->id, r->time_s, r->plan,
+                  (const void *)r->plan_hash.b, (size_t)DIGEST_BYTES,
+                  (const void *)r->model_hash.b, (size_t)DIGEST_BYTES,
+                  (int64_t)r->round, (int64_t)r->attempt,
+                  (const void *)r->session, sizeof r->session,
+                  (int64_t)r->bytes, r->norm, r->clip, (int64_t)r->weight,
+                  (int64_t)r->n_coords, (int64_t)r->ring_bits,
+                  (int64_t)r->min_cohort, (const void *)r->previous.b,
+                  (size_t)DIGEST_BYTES, (const void *)r->hash.b,
+                  (size_t)DIGEST_BYTES);
+}
+
+enum tacit_err ledger_debit(struct db *db, struct ledger_row *row)
+{
+    TRY(db_begin(db));
+    enum tacit_err err = append(db, row);
+    if (!err) err = db_commit(db);
+    if (err) db_rollback(db);
+    return err;
+}
+
+enum tacit_err ledger_spent(struct db *db, int64_t now_s,
+                            struct policy_spent *out)
+{
+    int64_t all = 0, today = 0;
+    TRY(db_int(db, &all, "SELECT count(*) FROM ledger", ""));
+    /* Rows from the future count, too: a clock set back gives nothing away. */
+    TRY(db_int(db, &today, "SELECT count(*) FROM ledger WHERE time_s > ?", "i",
+               now_s - POLICY_DAY_S));
+    *out = (struct policy_spent){(uint64_t)all, (uint64_t)today};
+    return TACIT_OK;
+}
+
+enum tacit_err ledger_walk(struct db *db,
+                           enum tacit_err (*visit)(const struct ledger_row *row,
+                                                   void *ctx),
+                           void *ctx, uint64_t *first_bad)
+{
+    sqlite3_stmt *st = NULL;
+    struct digest last = {{0}};
+    uint64_t last_id = 0, bad = 0;
+    TRY(db_query(db, &st, "SELECT " COLUMNS " FROM ledger ORDER BY id", ""));
+    enum tacit_err err;
+    int has = 0;
+    while (!(err = db_step(db, st, &has)) && has) {
+        struct ledger_row r;
+        int whole = read_row(st, &r), ok = 0;
+        err = check_row(&r, last_id, &last, &ok);
+        if (!err && visit) err = visit(&r, ctx);
+        if (err) break;
+        if (!bad && !(whole && ok)) bad = r.id;
+        last = r.hash;
+        last_id = r.id;
+    }
+    db_finish(st);
+    if (!err) *first_bad = bad;
+    return err;
+}

@@ -1,0 +1,261 @@
+#include "client/policy.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/codes.h"
+#include "common/base/file.h"
+#include "common/base/yaml.h"
+
+enum { FILE_MAX = 64 << 10, MINUTES = 24 * 60, COHORT_DEFAULT = 3 };
+
+const char policy_default[] =
+    "# What this device allows, whatever a coordinator asks. Tacit reads this\n"
+    "# file before every round; `tacit policy` shows it.\n"
+    "\n"
+    "# What may be learnt here: classify, regress, retriever.\n"
+    "tasks: [classify, regress, retriever]\n"
+    "\n"
+    "# Files that plans may learn from, by the plan's data.source. Without a\n"
+    "# line here, a plan gets nothing (a retriever plan may use the feedback\n"
+    "# that people gave on answers).\n"
+    "# data:\n"
+    "#   - {source: patients, file: /srv/export/patients.csv}\n"
+    "\n"
+    "# Fewest devices that an update may be added up with.\n"
+    "min_cohort: 3\n"
+    "# Largest length (L2 norm) of an update; plans that clip later are "
+    "refused.\n"
+    "clip_max: 10\n"
+    "# How many updates may leave, ever and within 24 hours.\n"
+    "budget: {updates: 1000, updates_per_day: 500}\n"
+    "# Local hours in which rounds may run. Always when left out.\n"
+    "# hours: \"20:00-06:00\"\n";
+
+/* ---- the file's shape: an absent key is a NULL pointer ---- */
+
+struct raw_source {
+    char *source, *file;
+};
+struct raw_budget {
+    int64_t *updates, *updates_per_day;
+};
+struct raw_policy {
+    char **tasks;
+    unsigned n_tasks;
+    struct raw_source *data;
+    unsigned n_data;
+    int64_t *min_cohort;
+    double *clip_max;
+    struct raw_budget *budget;
+    char *hours;
+};
+
+#define OPTIONAL (CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL)
+#define NUMBER   (OPTIONAL | CYAML_FLAG_STRICT)
+
+static const cyaml_schema_value_t task_name = {
+    CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, PLAN_NAME_MAX - 1)};
+static const cyaml_schema_field_t source_fields[] = {
+    CYAML_FIELD_STRING_PTR("source", CYAML_FLAG_POINTER, struct raw_source,
+                           source, 0, PLAN_NAME_MAX - 1),
+    CYAML_FIELD_STRING_PTR("file", CYAML_FLAG_POINTER, struct raw_source, file,
+                           0, POLICY_PATH_MAX - 1),
+    CYAML_FIELD_END};
+static const cyaml_schema_value_t source = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_source, source_fields)};
+static const cyaml_schema_field_t budget_fields[] = {
+    CYAML_FIELD_INT_PTR("updates", NUMBER, struct raw_budget, updates),
+    CYAML_FIELD_INT_PTR("updates_per_day", NUMBER, struct raw_budget,
+                        updates_per_day),
+    CYAML_FIELD_END};
+static const cyaml_schema_field_t policy_fields[] = {
+    CYAML_FIELD_SEQUENCE_COUNT("tasks", OPTIONAL, struct raw_policy, tasks,
+                               n_tasks, &task_name, 0, 16),
+    CYAML_FIELD_SEQUENCE_COUNT("data", OPTIONAL, struct raw_policy, data,
+                               n_data, &source, 0, POLICY_SOURCES_MAX),
+    CYAML_FIELD_INT_PTR("min_cohort", NUMBER, struct raw_policy, min_cohort),
+    CYAML_FIELD_FLOAT_PTR("clip_max", NUMBER, struct raw_policy, clip_max),
+    CYAML_FIELD_MAPPING_PTR("budget", OPTIONAL, struct raw_policy, budget,
+                            budget_fields),
+    CYAML_FIELD_STRING_PTR("hours", OPTIONAL, struct raw_policy, hours, 0, 16),
+    CYAML_FIELD_END};
+static const cyaml_schema_value_t policy_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_policy, policy_fields)};
+
+/* ---- checking ---- */
+
+struct checking {
+    const char *name, *text;
+    size_t n;
+    struct policy *p;
+};
+
+static enum tacit_err wrong(const struct checking *c, const char *key,
+                            const char *want)
+{
+    return fail_as(E_YAML_VALUE, "%s:%u: %s: %s", c->name,
+                   yaml_line(c->text, c->n, key), key, want);
+}
+
+static enum tacit_err take_tasks(const struct checking *c,
+                                 const struct raw_policy *raw)
+{
+    static const enum plan_task all[] = {PLAN_CLASSIFY, PLAN_REGRESS,
+                                         PLAN_RETRIEVER};
+    for (unsigned i = 0; i < raw->n_tasks; i++) {
+        size_t k = 0;
+        while (k < 3 && strcmp(raw->tasks[i], plan_task_name(all[k])) != 0) k++;
+        if (k == 3)
+            return wrong(c, "tasks",
+                         "there are classify, regress and retriever");
+        c->p->tasks |= 1U << all[k];
+    }
+    if (!raw->tasks) c->p->tasks = ~0U;
+    return TACIT_OK;
+}
+
+static enum tacit_err take_data(const struct checking *c,
+                                const struct raw_policy *raw)
+{
+    for (unsigned i = 0; i < raw->n_data; i++) {
+        const struct raw_source *s = &raw->data[i];
+        if (policy_path(c->p, s->source))
+            return wrong(c, "data", "a source is named twice");
+        if (s->file[0] != '/')
+            return wrong(c, "data", "a file must be a full path, from /");
+        struct policy_source *to = &c->p->sources[c->p->n_sources++];
+        snprintf(to->name, sizeof to->name, "%s", s->source);
+        snprintf(to->path, sizeof to->path, "%s", s->file);
+    }
+    return TACIT_OK;
+}
+
+static enum tacit_err take_budget(const struct checking *c,
+                                  const struct raw_budget *b)
+{
+    if (!b) return TACIT_OK;
+    if (b->updates) {
+        if (*b->updates < 0) return wrong(c, "budget.updates", "0 or more");
+        c->p->updates = (uint64_t)*b->updates;
+    }
+    if (b->updates_per_day) {
+        if (*b->updates_per_day < 0)
+            return wrong(c, "budget.updates_per_day", "0 or more");
+        c->p->updates_per_day = (uint64_t)*b->updates_per_day;
+    }
+    return TACIT_OK;
+}
+
+static enum tacit_err take_hours(const struct checking *c, const char *hours)
+{
+    int h0, m0, h1, m1, end = 0;
+    if (!hours) return TACIT_OK;
+    if (sscanf(hours, "%2d:%2d-%2d:%2d%n", &h0, &m0, &h1, &m1, &end) != 4 ||
+        hours[end] || h0 < 0 || h0 > 24 || h1 < 0 || h1 > 24 || m0 < 0 ||
+        m0 > 59 || m1 < 0 || m1 > 59)
+        return wrong(c, "hours", "write a span like \"20:00-06:00\"");
+    c->p->from_minute = (h0 * 60 + m0) % MINUTES;
+    c->p->to_minute = (h1 * 60 + m1) % MINUTES;
+    return TACIT_OK;
+}
+
+static enum tacit_err check(const struct checking *c,
+                            const struct raw_policy *raw)
+{
+    struct policy *p = c->p;
+    TRY(take_tasks(c, raw));
+    TRY(take_data(c, raw));
+    TRY(take_budget(c, raw->budget));
+    TRY(take_hours(c, raw->hours));
+    if (raw->min_cohort) {
+        if (*raw->min_cohort < 2 || *raw->min_cohort > PLAN_CLIENTS_MAX)
+            return wrong(c, "min_cohort", "2 to 128; an update is never alone");
+        p->min_cohort = (uint32_t)*raw->min_cohort;
+    }
+    if (raw->clip_max) {
+        if (!isfinite(*raw->clip_max) || *raw->clip_max <= 0)
+            return wrong(c, "clip_max", "a number above 0");
+        p->clip_max = *raw->clip_max;
+    }
+    return TACIT_OK;
+}
+
+enum tacit_err policy_parse(const char *name, const char *text, size_t n,
+                            struct policy *out)
+{
+    void *raw = NULL;
+    struct policy p = {.min_cohort = COHORT_DEFAULT,
+                       .clip_max = 10,
+                       .updates = 1000,
+                       .updates_per_day = 500};
+    struct checking c = {name, text, n, &p};
+    TRY(yaml_load(name, text, n, &policy_schema, &raw));
+    enum tacit_err err = check(&c, raw);
+    yaml_unload(&policy_schema, raw);
+    if (!err) *out = p;
+    return err;
+}
+
+enum tacit_err policy_load(const char *path, struct policy *out)
+{
+    struct buf text;
+    buf_init(&text, 0);
+    enum tacit_err err = file_read(path, FILE_MAX, &text);
+    if (!err) err = buf_end(&text);
+    if (!err) err = policy_parse(path, (const char *)text.data, text.len, out);
+    buf_release(&text);
+    return err;
+}
+
+const char *policy_path(const struct policy *p, const char *source_name)
+{
+    for (size_t i = 0; i < p->n_sources; i++)
+        if (strcmp(p->sources[i].name, source_name) == 0)
+            return p->sources[i].path;
+    return NULL;
+}
+
+static int is_open(const struct policy *p, int minute)
+{
+    if (p->from_minute == p->to_minute) return 1;
+    if (p->from_minute < p->to_minute)
+        return minute >= p->from_minute && minute < p->to_minute;
+    return minute >= p->from_minute || minute < p->to_minute;
+}
+
+enum tacit_err policy_allow(const struct policy *p, const struct plan *plan,
+                            uint32_t u_min, const struct policy_spent *spent,
+                            int local_minute)
+{
+    if (!(p->tasks >> plan->task & 1))
+        return fail_as(E_POLICY_REFUSED, "plan %s: tasks does not list %s",
+                       plan->name, plan_task_name(plan->task));
+    if (plan->task != PLAN_RETRIEVER && !policy_path(p, plan->source))
+        return fail_as(E_POLICY_REFUSED,
+                       "plan %s: data names no file for source \"%s\"",
+                       plan->name, plan->source);
+    if (u_min < p->min_cohort)
+        return fail_as(E_POLICY_REFUSED,
+                       "plan %s adds up as few as %u devices; min_cohort is %u",
+                       plan->name, u_min, p->min_cohort);
+    if (plan->clip > p->clip_max)
+        return fail_as(E_POLICY_REFUSED,
+                       "plan %s clips updates at %g; clip_max is %g",
+                       plan->name, plan->clip, p->clip_max);
+    if (!is_open(p, local_minute))
+        return fail_as(E_POLICY_REFUSED, "plan %s: outside of the hours",
+                       plan->name);
+    if (spent->updates >= p->updates)
+        return fail_as(E_BUDGET_SPENT, "%llu of %llu updates have left",
+                       (unsigned long long)spent->updates,
+                       (unsigned long long)p->updates);
+    if (spent->updates_today >= p->updates_per_day)
+        return fail_as(E_BUDGET_SPENT,
+                       "%llu of %llu updates have left within 24 hours",
+                       (unsigned long long)spent->updates_today,
+                       (unsigned long long)p->updates_per_day);
+    return TACIT_OK;
+}

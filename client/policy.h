@@ -1,0 +1,63 @@
+/*
+ * policy: the site's last word. policy.yaml lies in the device's home and is
+ * enforced on the device, whatever the coordinator asks.
+ *
+ *   tasks: [classify, regress, retriever]   # what may be learnt here
+ *   data:                                   # a plan's data.source -> a file
+ *     - {source: patients, file: /srv/export/patients.csv}
+ *   min_cohort: 3        # fewest devices in a sum
+ *   clip_max: 10         # largest L2 norm of an update
+ *   budget: {updates: 1000, updates_per_day: 500}
+ *   hours: "20:00-06:00" # local time; always when left out
+ *
+ * Secure aggregation is not a setting: there is no other way out.
+ */
+#ifndef TACIT_CLIENT_POLICY_H
+#define TACIT_CLIENT_POLICY_H
+
+#include <stdint.h>
+
+#include "common/base/err.h"
+#include "common/plan/plan.h"
+
+enum { POLICY_SOURCES_MAX = 32, POLICY_PATH_MAX = 1024, POLICY_DAY_S = 86400 };
+
+struct policy_source {
+    char name[PLAN_NAME_MAX];
+    char path[POLICY_PATH_MAX];
+};
+
+struct policy {
+    unsigned tasks; /* bit 1 << enum plan_task */
+    struct policy_source sources[POLICY_SOURCES_MAX];
+    size_t n_sources;
+    uint32_t min_cohort;
+    double clip_max;
+    uint64_t updates, updates_per_day;
+    int from_minute, to_minute; /* of the local day; equal = always */
+};
+
+/* What has left already. */
+struct policy_spent {
+    uint64_t updates, updates_today; /* ever; in the last POLICY_DAY_S */
+};
+
+/* The text of a new device's file. */
+extern const char policy_default[];
+
+/* FORMAT names file, line and key. */
+TACIT_CHECKED enum tacit_err policy_load(const char *path, struct policy *out);
+TACIT_CHECKED enum tacit_err policy_parse(const char *name, const char *text,
+                                          size_t n, struct policy *out);
+/* The file of a plan's source; NULL when the policy names none. */
+const char *policy_path(const struct policy *p, const char *source);
+/* May this device take part in a round of the plan with at least u_min
+ * devices, now? E_POLICY_REFUSED names the rule, E_BUDGET_SPENT. local_minute:
+ * minute of the local day. */
+TACIT_CHECKED enum tacit_err policy_allow(const struct policy *p,
+                                          const struct plan *plan,
+                                          uint32_t u_min,
+                                          const struct policy_spent *spent,
+                                          int local_minute);
+
+#endif
