@@ -1,0 +1,44 @@
+/*
+ * corpus_state: what corpus.c, corpus_vectors.c and search.c share of an open
+ * corpus. Not for callers.
+ */
+#ifndef TACIT_RETRIEVAL_CORPUS_STATE_H
+#define TACIT_RETRIEVAL_CORPUS_STATE_H
+
+#include "retrieval/corpus.h"
+#include "retrieval/vecindex.h"
+
+struct corpus {
+    struct db *db;                 /* borrowed */
+    const struct encoder *encoder; /* borrowed */
+    char enc_version[ENCODER_VERSION_MAX];
+    struct arena scratch; /* of one embedding */
+    /* All vectors of enc_version as of `epoch`; NULL until the first search
+     * and after a change that could not be followed. */
+    struct vecindex *vectors;
+    int64_t epoch;
+};
+
+/* A passage's change in the index of vectors; v NULL = removed. */
+struct vector_change {
+    int64_t chunk_id;
+    const float *v;
+};
+
+/* The index of vectors, loaded or brought up to date with the store. Borrowed
+ * until the next write or search. */
+TACIT_CHECKED enum tacit_err corpus_vectors(struct corpus *c,
+                                            struct vecindex **out);
+/* Follow a committed change from epoch - 1 to epoch. Cannot fail: what does not
+ * succeed here is loaded again by the next search. */
+void corpus_vectors_follow(struct corpus *c, int64_t epoch,
+                           const struct vector_change *change, size_t n);
+/* Within a write: count it; *epoch gets the new number. */
+TACIT_CHECKED enum tacit_err corpus_next_epoch(struct corpus *c,
+                                               int64_t *epoch);
+
+/* The absolute path under which a file or folder is known: links and dots are
+ * resolved as far as it exists. out[CORPUS_PATH_MAX]. E_DOCUMENT_PATH. */
+TACIT_CHECKED enum tacit_err corpus_path(const char *path, char *out);
+
+#endif
