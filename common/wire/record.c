@@ -134,7 +134,7 @@ enum tacit_err records_seal(struct noise *noise, const struct record_bond *bond,
         err = to ? noise_encrypt(noise, bond->nonce + i, ad, sizeof ad, plain,
                                  1 + len, to)
                  : buf_end(out);
-        msg += len;
+        if (len) msg += len; /* an empty one may be NULL */
         n -= len;
     }
     secret_wipe(plain, sizeof plain);

@@ -714,7 +714,7 @@ static void an_invite_that_was_written_is_read_back(void **state)
         random_invite(&in, addresses[i]);
         check_ok(link_invite_format(&in, text, sizeof text));
         check(strncmp(text, "tacit:", 6) == 0);
-        sprintf(spaced, " \t%s\r\n", text);
+        snprintf(spaced, sizeof spaced, " \t%s\r\n", text);
         check_ok(link_invite_parse(spaced, &out));
         assert_memory_equal(&in, &out, sizeof in);
         for (size_t cap = 0; cap <= strlen(text); cap++)
@@ -742,7 +742,7 @@ static void an_invite_with_any_character_changed_is_refused(void **state)
         bad[len] = '\0';
         check_code(link_invite_parse(bad, &out), E_INVITE_FORMAT);
     }
-    sprintf(bad, "%sA", text);
+    snprintf(bad, sizeof bad, "%.*sA", (int)n, text);
     check_code(link_invite_parse(bad, &out), E_INVITE_FORMAT);
     strcpy(in.address, "udp://x:1");
     check_code(link_invite_format(&in, bad, sizeof bad), E_ADDRESS);

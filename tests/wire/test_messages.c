@@ -424,6 +424,26 @@ static void each_field_out_of_range_is_refused(void **state)
     free(back);
 }
 
+/* Its message ends with the bitmap, so a length that lies points past it. */
+static void a_bitmap_shorter_than_its_chunks_is_refused_unread(void **state)
+{
+    (void)state;
+    struct message m;
+    uint8_t head[2 + 32 + 4 + 4] = {WIRE_VERSION, MSG_CHUNKS_HELD};
+    for (uint32_t n_chunks = 0; n_chunks <= 1024; n_chunks += 37)
+        for (uint32_t len = 0; len < (n_chunks + 7) / 8; len++) {
+            /* Exactly sized, so that a read past its end is seen. */
+            uint8_t *bytes = calloc(1, sizeof head + len);
+            check(bytes != NULL);
+            le32_store(head + 34, n_chunks);
+            le32_store(head + 38, len);
+            memcpy(bytes, head, sizeof head);
+            check_err(message_decode(bytes, sizeof head + len, &m),
+                      TACIT_PROTO);
+            free(bytes);
+        }
+}
+
 static void random_bytes_never_upset_a_decoder(void **state)
 {
     (void)state;
@@ -553,6 +573,7 @@ int main(void)
         cmocka_unit_test(every_truncation_and_every_trailing_byte_is_refused),
         cmocka_unit_test(wrong_versions_and_unknown_types_are_refused),
         cmocka_unit_test(each_field_out_of_range_is_refused),
+        cmocka_unit_test(a_bitmap_shorter_than_its_chunks_is_refused_unread),
         cmocka_unit_test(random_bytes_never_upset_a_decoder),
         cmocka_unit_test(names_must_be_clean_text_on_both_sides),
         cmocka_unit_test(an_error_that_quotes_something_is_cleaned),
