@@ -338,7 +338,8 @@ static void body_chunks_held(struct codec *c, struct message *m)
     field_session(c, b->session);
     field_u32(c, &b->n_chunks, 0, INPUT_CHUNKS_MAX, "n_chunks");
     field_u32(c, &b->bitmap_len, 0, (INPUT_CHUNKS_MAX + 7) / 8, "bitmap_len");
-    int fits = b->bitmap_len == (b->n_chunks + 7) / 8;
+    int fits = b->n_chunks <= INPUT_CHUNKS_MAX &&
+               b->bitmap_len == (b->n_chunks + 7) / 8;
     check_field(c, fits, "bitmap_len");
     field_borrowed(c, &b->bitmap, b->bitmap_len);
     /* The last byte has no bits past the end. */

@@ -442,6 +442,10 @@ static void a_bitmap_shorter_than_its_chunks_is_refused_unread(void **state)
                       TACIT_PROTO);
             free(bytes);
         }
+    /* So many that their count of bytes wraps. */
+    le32_store(head + 34, UINT32_MAX - 3);
+    le32_store(head + 38, 0);
+    check_err(message_decode(head, sizeof head, &m), TACIT_PROTO);
 }
 
 static void random_bytes_never_upset_a_decoder(void **state)
