@@ -164,17 +164,25 @@ enum tacit_err db_int(struct db *db, int64_t *out, const char *sql,
     return err;
 }
 
-static enum tacit_err migrate(struct db *db, const char *const *migrations,
-                              size_t n)
+/* *version migrations have been run. Refuse a newer store before anything is
+ * written to it. */
+static enum tacit_err check_version(struct db *db, size_t n, int64_t *version)
 {
-    int64_t version;
-    TRY(db_int(db, &version, "PRAGMA user_version", ""));
-    if (version < 0 || (uint64_t)version > n)
+    TRY(db_int(db, version, "PRAGMA user_version", ""));
+    if (*version < 0 || (uint64_t)*version > n)
         return fail_as(E_STORE_NEWER,
                        "%s: written by a newer version (store %lld, this "
                        "program knows %zu)",
-                       db->path, (long long)version, n);
-    for (size_t i = (size_t)version; migrations && i < n; i++) {
+                       db->path, (long long)*version, n);
+    return TACIT_OK;
+}
+
+static enum tacit_err migrate(struct db *db, const char *const *migrations,
+                              size_t n)
+{
+    int64_t version = 0;
+    TRY(check_version(db, n, &version));
+    for (size_t i = (size_t)version; i < n; i++) {
         char set[48];
         snprintf(set, sizeof set, "PRAGMA user_version=%zu", i + 1);
         TRY(db_begin(db));
@@ -193,14 +201,16 @@ static enum tacit_err migrate(struct db *db, const char *const *migrations,
     return TACIT_OK;
 }
 
-static enum tacit_err configure(struct db *db, enum db_mode mode)
+static enum tacit_err configure(struct db *db, enum db_mode mode, size_t n)
 {
+    int64_t version = 0;
     sqlite3_extended_result_codes(db->sql, 1);
     sqlite3_busy_timeout(db->sql, BUSY_MS);
     TRY(db_exec(db, "PRAGMA trusted_schema=OFF; PRAGMA foreign_keys=ON;"
                     "PRAGMA mmap_size=0;"));
     /* The first read finds out whether this is a database at all. */
     TRY(db_exec(db, "SELECT count(*) FROM sqlite_master"));
+    TRY(check_version(db, n, &version));
     if (mode == DB_READONLY) return TACIT_OK;
     return db_exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;");
 }
@@ -220,8 +230,8 @@ enum tacit_err db_open(struct db *db, const char *path, enum db_mode mode,
     if (mode == DB_CREATE) flags |= SQLITE_OPEN_CREATE;
     int rc = sqlite3_open_v2(path, &db->sql, flags, NULL);
     enum tacit_err err = db_error(db, rc, "cannot open");
-    if (!err) err = configure(db, mode);
-    if (!err) err = migrate(db, mode == DB_READONLY ? NULL : migrations, n);
+    if (!err) err = configure(db, mode, n);
+    if (!err && mode != DB_READONLY) err = migrate(db, migrations, n);
     if (err) db_close(db);
     return err;
 }

@@ -60,9 +60,13 @@ void base64url_encode(char *out, size_t cap, const uint8_t *bytes, size_t n)
 enum tacit_err base64url_decode(uint8_t *out, size_t cap, size_t *out_n,
                                 const char *text)
 {
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                   "abcdefghijklmnopqrstuvwxyz0123456789-_";
     size_t n = strlen(text), got = 0;
     const char *end = NULL;
-    if (sodium_base642bin(out, cap, text, n, NULL, &got, &end,
+    /* libsodium 1.0.18 reads bytes from 0x80 up as '_'. */
+    if (strspn(text, alphabet) != n ||
+        sodium_base642bin(out, cap, text, n, NULL, &got, &end,
                           sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
         end != text + n)
         return fail(TACIT_FORMAT, "not valid base64");

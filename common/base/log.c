@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "common/base/json.h"
 #include "common/base/tick.h"
@@ -26,8 +25,45 @@ static const char *level_name(enum log_level level)
     return names[level];
 }
 
-/* Next name=value pair of a logfmt line; 0 at the end. A quoted value ends at
- * the next quote. Cuts the line up in place. */
+/* The quotes that stand in a caller's format, as opposed to those in a value,
+ * are QUOTE until the line is written: a value cannot end itself. */
+enum { LINE_BYTES = 1024, QUOTE = 1 };
+
+/* Format into out[LINE_BYTES]. Where the format's own quotes lie is known from
+ * the length of what stands in front of each. */
+static void format_fields(char *out, const char *fmt, va_list ap)
+{
+    char raw[LINE_BYTES], front[LINE_BYTES];
+    va_list again;
+    va_copy(again, ap);
+    vsnprintf(raw, sizeof raw, fmt, again);
+    va_end(again);
+    for (char *p = raw; *p; p++)
+        if (*p == QUOTE) *p = '?';
+    size_t used = 0;
+    for (const char *q = strchr(fmt, '"'); q; q = strchr(q + 1, '"')) {
+        int n = (int)(q - fmt);
+        if (n >= LINE_BYTES) break;
+        memcpy(front, fmt, (size_t)n);
+        front[n] = '\0';
+        va_copy(again, ap);
+        int at = vsnprintf(NULL, 0, front, again);
+        va_end(again);
+        if (at < 0 || at >= LINE_BYTES - 1) break;
+        raw[at] = QUOTE;
+    }
+    /* Everything between two of them is made harmless by itself. */
+    for (char *part = raw; part;) {
+        char *end = strchr(part, QUOTE);
+        if (end) *end = '\0';
+        used += utf8_printable(out + used, LINE_BYTES - used, part);
+        if (end && used + 1 < LINE_BYTES) out[used++] = QUOTE;
+        part = end ? end + 1 : NULL;
+    }
+    out[used] = '\0';
+}
+
+/* Next name=value pair of a line; 0 at the end. Cuts the line up in place. */
 static int next_pair(char **at, char **name, char **value)
 {
     char *p = *at + strspn(*at, " ");
@@ -36,8 +72,8 @@ static int next_pair(char **at, char **name, char **value)
     *eq = '\0';
     *name = p;
     p = eq + 1;
-    char stop = *p == '"' ? '"' : ' ';
-    if (stop == '"') p++;
+    char stop = *p == QUOTE ? QUOTE : ' ';
+    if (stop == QUOTE) p++;
     *value = p;
     char *end = strchr(p, stop);
     if (end) *end = '\0';
@@ -59,21 +95,37 @@ static void write_json(enum log_level level, const char *time,
     json_decref(line);
 }
 
+/* Quotes and backslashes of a value get a backslash. */
+static void write_logfmt(enum log_level level, const char *time,
+                         const char *event, const char *fields)
+{
+    char line[2 * LINE_BYTES];
+    size_t n = 0;
+    int quoted = 0;
+    for (const char *p = fields; *p; p++) {
+        if (*p == QUOTE) quoted = !quoted;
+        if (*p == '"' || (quoted && *p == '\\')) line[n++] = '\\';
+        line[n++] = *p == QUOTE ? '"' : *p;
+    }
+    if (quoted) line[n++] = '"'; /* the end was cut off */
+    line[n] = '\0';
+    fprintf(stderr, "time=%s level=%s event=%s%s%s\n", time, level_name(level),
+            event, n ? " " : "", line);
+}
+
 void log_event(enum log_level level, const char *event, const char *fmt, ...)
 {
-    char raw[1024], fields[sizeof raw], time[21];
+    char fields[LINE_BYTES], time[21];
     if (level > threshold) return;
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(raw, sizeof raw, fmt, ap);
+    format_fields(fields, fmt, ap);
     va_end(ap);
-    utf8_printable(fields, sizeof fields, raw);
     tick_iso8601(tick_wall_s(), time);
     pthread_mutex_lock(&lock);
     if (format == LOG_JSON)
         write_json(level, time, event, fields);
     else
-        fprintf(stderr, "time=%s level=%s event=%s%s%s\n", time,
-                level_name(level), event, *fields ? " " : "", fields);
+        write_logfmt(level, time, event, fields);
     pthread_mutex_unlock(&lock);
 }

@@ -4,9 +4,10 @@
  *   level=info event=round_committed round=3 clients=4
  *
  * Fields are name=value pairs made by log_event's format: the caller writes
- * logfmt ("round=%u clients=%zu"); values with spaces are quoted with %s inside
- * "…". In JSON mode the same pairs become members. Never log a key, a
- * question, a document's text or an example.
+ * logfmt ("round=%u error=\"%s\""). Text that somebody else wrote always stands
+ * in quotes: a quote inside it is escaped, so it cannot end its value and add
+ * fields of its own. In JSON mode the same pairs become members. Lines are cut
+ * at 1 KiB. Never log a key, a question, a document's text or an example.
  * Thread rule: any thread; a line is written whole.
  */
 #ifndef TACIT_BASE_LOG_H

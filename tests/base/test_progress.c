@@ -1,0 +1,131 @@
+/* progress: plain lines off a terminal, at most one in 5 s, none when quiet;
+ * under a clock that the test turns. */
+#include "tests/base/capture.h"
+
+#include <string.h>
+
+#include "common/base/progress.h"
+#include "common/base/tick.h"
+
+static int64_t now_ms;
+static char text[8192];
+
+static int64_t test_ms(void *ctx)
+{
+    (void)ctx;
+    return now_ms;
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    now_ms = 1000;
+    tick_override(test_ms, NULL, NULL);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    tick_override(NULL, NULL, NULL);
+    return 0;
+}
+
+/* 100 items, one each 200 ms: 20 s. */
+static void run(enum progress_mode mode, uint64_t total, const char *detail)
+{
+    struct progress p;
+    struct capture c;
+    capture_begin(&c);
+    progress_begin(&p, mode, "indexing", "files", total);
+    for (uint64_t i = 1; i <= 100; i++) {
+        now_ms += 200;
+        progress_update(&p, i, detail);
+    }
+    progress_end(&p);
+    capture_end(&c, text, sizeof text);
+}
+
+static unsigned lines(void)
+{
+    unsigned n = 0;
+    for (const char *p = text; (p = strchr(p, '\n')); p++) n++;
+    return n;
+}
+
+static void long_work_writes_a_line_in_five_seconds(void **state)
+{
+    (void)state;
+    run(PROGRESS_AUTO, 100, "ward.md");
+    check(lines() == 5); /* 5, 10, 15, 20 s and the end */
+    check(strchr(text, '\r') == NULL && strchr(text, '\033') == NULL);
+    check(strstr(text, "25 %") != NULL && strstr(text, "25/100 files"));
+    check(strstr(text, "5.0/s") && strstr(text, "15 s left"));
+    check(strstr(text, "ward.md") != NULL);
+    check(strstr(text, "100 %") != NULL);
+}
+
+static void an_unknown_total_counts(void **state)
+{
+    (void)state;
+    run(PROGRESS_AUTO, 0, NULL);
+    check(strstr(text, "indexing  25 files") != NULL);
+    check(strchr(text, '%') == NULL);
+}
+
+static void short_work_and_quiet_work_write_nothing(void **state)
+{
+    (void)state;
+    struct progress p;
+    struct capture c;
+    run(PROGRESS_QUIET, 100, NULL);
+    assert_string_equal(text, "");
+    capture_begin(&c);
+    progress_begin(&p, PROGRESS_AUTO, "indexing", "files", 2);
+    progress_update(&p, 2, "a");
+    progress_end(&p);
+    capture_end(&c, text, sizeof text);
+    assert_string_equal(text, "");
+}
+
+static void a_hostile_name_is_shown_harmlessly(void **state)
+{
+    (void)state;
+    run(PROGRESS_AUTO, 100, "a\n\033[2Jb");
+    check(strstr(text, "a??[2Jb") != NULL);
+    check(lines() == 5);
+}
+
+static void more_than_the_total_is_no_harm(void **state)
+{
+    (void)state;
+    run(PROGRESS_AUTO, 3, NULL);
+    check(strstr(text, "25/3 files") != NULL);
+    check(strstr(text, "left") == NULL);
+}
+
+static void a_file_is_not_coloured(void **state)
+{
+    (void)state;
+    FILE *f = tmpfile();
+    check(f != NULL);
+    check(progress_colour(fileno(f)) == 0);
+    fclose(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(long_work_writes_a_line_in_five_seconds,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(an_unknown_total_counts, begin, end),
+        cmocka_unit_test_setup_teardown(short_work_and_quiet_work_write_nothing,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(a_hostile_name_is_shown_harmlessly,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(more_than_the_total_is_no_harm, begin,
+                                        end),
+        cmocka_unit_test(a_file_is_not_coloured),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
