@@ -339,13 +339,8 @@ static void the_sum_is_exact_for_every_drop_pattern_up_to_five(void **state)
     check(n_all == n_want && n_done > 0 && n_done < n_all);
 }
 
-#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
-enum { PATTERNS = 1000 };
-#else
-enum { PATTERNS = 10000 };
-#endif
 /* Ways on from each cohort, and from each set of those that share. */
-enum { SHARE_BRANCHES = 20, BRANCHES = 10 };
+enum { PATTERNS = 10000, SHARE_BRANCHES = 20, BRANCHES = 10 };
 
 /* Of those that stayed so far, lose some at stages first … last. */
 static void lose(struct rng *r, uint64_t percent, int first, int last,
