@@ -15,6 +15,7 @@
 #include "retrieval/corpus_state.h"
 #include "retrieval/document.h"
 #include "retrieval/embedder.h"
+#include "retrieval/evidence.h"
 #include "retrieval/places.h"
 
 enum {
@@ -27,6 +28,7 @@ _Static_assert((int)CHUNK_HEADING_MAX == (int)CORPUS_HEADING_MAX, "one limit");
 enum tacit_err corpus_open(struct db *db, const struct encoder *encoder,
                            struct corpus **out)
 {
+    TRY(evidence_register(db));
     struct corpus *c = calloc(1, sizeof *c);
     if (!c) return fail(TACIT_NOMEM, "out of memory");
     c->db = db;

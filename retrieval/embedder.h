@@ -1,10 +1,13 @@
 /*
  * embedder: a passage with what it stands under -> its vector.
  *
- *   title + headings + text ──encoder──> v [ENCODER_DIM], |v| = 1
+ *   v = normalise(e(text) + 0.5 e(headings) + 0.3 e(title))  [ENCODER_DIM]
  *
- * A passage on "Give 5 mg at night" is about warfarin because its heading says
- * so; hence the title and the headings are embedded with it.
+ * with e() the encoder's unit vector. A passage that says "Give 5 mg at night"
+ * is about warfarin because its heading says so. Apart from the text, a heading
+ * of three words is not lost among 150. (On the training questions of the four
+ * simulated sites, recall@5 of the vectors alone is 0.33 with these weights and
+ * 0.27 without title and headings.)
  */
 #ifndef TACIT_RETRIEVAL_EMBEDDER_H
 #define TACIT_RETRIEVAL_EMBEDDER_H
