@@ -36,8 +36,8 @@ TACIT_CHECKED enum tacit_err hex_decode(uint8_t *out, size_t n,
                                         const char *hex);
 /* URL-safe base64 without padding; out needs 4*n/3+3 bytes. */
 void base64url_encode(char *out, size_t cap, const uint8_t *bytes, size_t n);
-/* Decode into out[cap]; *out_n gets the length; FORMAT otherwise, then out holds
- * anything. */
+/* Decode into out[cap]; *out_n gets the length; FORMAT otherwise, then out
+ * holds anything. */
 TACIT_CHECKED enum tacit_err base64url_decode(uint8_t *out, size_t cap,
                                               size_t *out_n, const char *text);
 

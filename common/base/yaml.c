@@ -9,6 +9,7 @@
 #include "common/base/buf.h"
 #include "common/base/codes.h"
 #include "common/base/utf8.h"
+#include "common/base/yaml_strict.h"
 
 enum { WORD_MAX = 64, NEAR_ENOUGH = 3, PLACES_MAX = 16, PATH_BYTES = 256 };
 
@@ -352,8 +353,12 @@ enum tacit_err yaml_load(const char *name, const char *text, size_t n,
         cyaml_load_data((const uint8_t *)text, n, &config, schema, &data, NULL);
     if (e != CYAML_OK) return explain(name, text, n, schema, &r, e);
     if (!data) return fail_as(E_YAML_SYNTAX, "%s: the file is empty", name);
-    *out = data;
-    return TACIT_OK;
+    enum tacit_err err = yaml_check_strict(name, text, n, schema);
+    if (err)
+        yaml_unload(schema, data);
+    else
+        *out = data;
+    return err;
 }
 
 void yaml_unload(const cyaml_schema_value_t *schema, void *value)

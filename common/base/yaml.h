@@ -1,7 +1,7 @@
 /*
  * yaml: the door to libcyaml. A schema says what may stand in a file; loading
  * turns the file into a C struct or a clear error with the line, and names the
- * nearest known key when one is unknown.
+ * nearest known key when one is unknown. Numbers are decimal.
  *
  *   risk.yaml:9: unknown key "learing_rate"; did you mean "learning_rate"?
  */

@@ -1,0 +1,323 @@
+/* db: migrations once and in order, a newer or foreign file left as it is, and
+ * a full disk or a busy store said by name. */
+#include "tests/check.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/codes.h"
+#include "common/base/db.h"
+#include "common/base/file.h"
+
+static char dir[256], path[300];
+
+static const char *const steps[] = {
+    "CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, x REAL, b BLOB);",
+    "INSERT INTO t(name) VALUES('by step 2');",
+    "CREATE TABLE child(t INTEGER NOT NULL REFERENCES t(id));"
+    "INSERT INTO t(name) VALUES('by step 3');"};
+
+static int begin(void **state)
+{
+    (void)state;
+    check_tmpdir(dir);
+    snprintf(path, sizeof path, "%s/store.db", dir);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    check_tmpdir_remove(dir);
+    return 0;
+}
+
+static int64_t number(struct db *db, const char *sql)
+{
+    int64_t v = -1;
+    check_ok(db_int(db, &v, sql, ""));
+    return v;
+}
+
+static void open_store(struct db *db, size_t n_steps)
+{
+    check_ok(db_open(db, path, DB_CREATE, steps, n_steps));
+}
+
+static void content(struct buf *b)
+{
+    buf_init(b, 0);
+    check_ok(file_read(path, 1 << 20, b));
+}
+
+static void migrations_run_once_and_in_order(void **state)
+{
+    (void)state;
+    struct db db;
+    open_store(&db, 2);
+    check(number(&db, "PRAGMA user_version") == 2);
+    check(number(&db, "SELECT count(*) FROM t") == 1);
+    db_close(&db);
+    for (int again = 0; again < 2; again++) {
+        open_store(&db, 3);
+        check(number(&db, "PRAGMA user_version") == 3);
+        check(number(&db, "SELECT count(*) FROM t") == 2);
+        db_close(&db);
+    }
+}
+
+static void a_store_is_set_up_to_be_durable(void **state)
+{
+    (void)state;
+    struct db db;
+    sqlite3_stmt *st;
+    int has_row = 0;
+    open_store(&db, 3);
+    check(number(&db, "PRAGMA synchronous") == 2);
+    check(number(&db, "PRAGMA foreign_keys") == 1);
+    check(number(&db, "PRAGMA trusted_schema") == 0);
+    check_ok(db_query(&db, &st, "PRAGMA journal_mode", ""));
+    check_ok(db_step(&db, st, &has_row));
+    check(has_row);
+    assert_string_equal((const char *)sqlite3_column_text(st, 0), "wal");
+    db_finish(st);
+    db_close(&db);
+}
+
+static void a_failing_migration_leaves_the_one_before(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "CREATE TABLE t(id INTEGER);",
+        "INSERT INTO t VALUES(1); INSERT INTO missing VALUES(1);"};
+    struct db db;
+    check_err(db_open(&db, path, DB_CREATE, bad, 2), TACIT_INTERNAL);
+    check(db.sql == NULL);
+    check_ok(db_open(&db, path, DB_EXISTING, bad, 1));
+    check(number(&db, "PRAGMA user_version") == 1);
+    check(number(&db, "SELECT count(*) FROM t") == 0);
+    db_close(&db);
+}
+
+static void a_newer_store_is_refused_untouched(void **state)
+{
+    (void)state;
+    struct db db;
+    struct buf before, after;
+    /* As another program left it: no WAL yet, so that a switch would show. */
+    open_store(&db, 3);
+    check_ok(db_exec(&db, "PRAGMA journal_mode=DELETE"));
+    db_close(&db);
+    content(&before);
+    static const enum db_mode modes[] = {DB_CREATE, DB_EXISTING, DB_READONLY};
+    for (size_t i = 0; i < 3; i++)
+        check_code(db_open(&db, path, modes[i], steps, 2), E_STORE_NEWER);
+    content(&after);
+    check(before.len == after.len &&
+          memcmp(before.data, after.data, after.len) == 0);
+    buf_release(&before);
+    buf_release(&after);
+}
+
+static void a_store_that_is_not_there_is_not_made(void **state)
+{
+    (void)state;
+    struct db db;
+    check_code(db_open(&db, path, DB_EXISTING, steps, 3), E_NOT_INITIALISED);
+    check_code(db_open(&db, path, DB_READONLY, steps, 3), E_NOT_INITIALISED);
+    check(!file_exists(path));
+    snprintf(path, sizeof path, "%s/no/store.db", dir);
+    check_err(db_open(&db, path, DB_CREATE, steps, 3), TACIT_IO);
+}
+
+static void what_is_no_database_is_refused_untouched(void **state)
+{
+    (void)state;
+    static char text[5000];
+    struct db db;
+    struct buf after;
+    memset(text, 'x', sizeof text);
+    check_ok(file_write(path, text, sizeof text, 0600));
+    check_err(db_open(&db, path, DB_CREATE, steps, 3), TACIT_FORMAT);
+    content(&after);
+    check(after.len == sizeof text && memcmp(after.data, text, after.len) == 0);
+    buf_release(&after);
+}
+
+static void a_damaged_store_says_so(void **state)
+{
+    (void)state;
+    struct db db;
+    struct buf b;
+    open_store(&db, 3);
+    for (int i = 0; i < 300; i++)
+        check_ok(
+            db_run(&db, "INSERT INTO t(name) VALUES(hex(zeroblob(200)))", ""));
+    check_ok(db_exec(&db, "PRAGMA journal_mode=DELETE"));
+    db_close(&db);
+    content(&b);
+    for (size_t at = 4096; at < b.len; at += 97) b.data[at] ^= 0x5a;
+    check_ok(file_write(path, b.data, b.len, 0600));
+    buf_release(&b);
+    int64_t v;
+    enum tacit_err e = db_open(&db, path, DB_EXISTING, steps, 3);
+    if (!e) {
+        e = db_int(&db, &v, "SELECT count(name) FROM t", "");
+        db_close(&db);
+    }
+    check(strstr(err_message(), "damaged") != NULL);
+    check_err(e, TACIT_FORMAT);
+}
+
+static void every_kind_of_value_comes_back(void **state)
+{
+    (void)state;
+    struct db db;
+    sqlite3_stmt *st;
+    int has_row = 0;
+    const char *none = NULL;
+    open_store(&db, 1);
+    check_ok(db_run(&db, "INSERT INTO t VALUES(?, ?, ?, ?)", "isdb", INT64_MIN,
+                    "caf\xc3\xa9", 0.1, "a\0b", (size_t)3));
+    check_ok(db_run(&db, "INSERT INTO t(id, name, b) VALUES(?, ?, ?)", "isb",
+                    (int64_t)7, none, NULL, (size_t)0));
+    check_ok(db_query(&db, &st, "SELECT * FROM t ORDER BY id", ""));
+    check_ok(db_step(&db, st, &has_row));
+    check(has_row && sqlite3_column_int64(st, 0) == INT64_MIN);
+    assert_string_equal((const char *)sqlite3_column_text(st, 1),
+                        "caf\xc3\xa9");
+    check(sqlite3_column_double(st, 2) == 0.1);
+    check(sqlite3_column_bytes(st, 3) == 3);
+    check(memcmp(sqlite3_column_blob(st, 3), "a\0b", 3) == 0);
+    check_ok(db_step(&db, st, &has_row));
+    check(has_row && sqlite3_column_type(st, 1) == SQLITE_NULL);
+    /* Empty bytes are not NULL. */
+    check(sqlite3_column_type(st, 3) == SQLITE_BLOB ||
+          sqlite3_column_type(st, 3) == SQLITE_TEXT);
+    check_ok(db_step(&db, st, &has_row));
+    check(!has_row);
+    db_finish(st);
+    int64_t v = 99;
+    check_err(db_int(&db, &v, "SELECT id FROM t WHERE id = ?", "i",
+                     (int64_t)55),
+              TACIT_NOTFOUND);
+    check(v == 99);
+    db_close(&db);
+}
+
+static void mistakes_of_ours_are_internal(void **state)
+{
+    (void)state;
+    struct db db;
+    sqlite3_stmt *st = NULL;
+    open_store(&db, 3);
+    check_err(db_exec(&db, "SELEC 1"), TACIT_INTERNAL);
+    check_err(db_query(&db, &st, "SELECT ?", "z", 1), TACIT_INTERNAL);
+    check_err(db_query(&db, &st, "SELECT 1", "i", (int64_t)1), TACIT_INTERNAL);
+    check(st == NULL);
+    /* What the data forbids is a state, not a bug. */
+    check_err(db_run(&db, "INSERT INTO child VALUES(?)", "i", (int64_t)12345),
+              TACIT_STATE);
+    db_close(&db);
+}
+
+static void a_rollback_takes_back_and_may_be_repeated(void **state)
+{
+    (void)state;
+    struct db db;
+    open_store(&db, 1);
+    check_ok(db_begin(&db));
+    check_ok(db_run(&db, "INSERT INTO t(name) VALUES('x')", ""));
+    db_rollback(&db);
+    db_rollback(&db);
+    check(number(&db, "SELECT count(*) FROM t") == 0);
+    check_ok(db_begin(&db));
+    check_ok(db_run(&db, "INSERT INTO t(name) VALUES('x')", ""));
+    check_ok(db_commit(&db));
+    db_rollback(&db);
+    check(number(&db, "SELECT count(*) FROM t") == 1);
+    db_close(&db);
+}
+
+static void a_second_writer_finds_the_store_busy(void **state)
+{
+    (void)state;
+    struct db one, two;
+    open_store(&one, 1);
+    open_store(&two, 1);
+    sqlite3_busy_timeout(two.sql, 1);
+    check_ok(db_begin(&one));
+    check_code(db_begin(&two), E_STORE_BUSY);
+    check(number(&two, "SELECT count(*) FROM t") == 0); /* readers go on */
+    check_ok(db_commit(&one));
+    check_ok(db_begin(&two));
+    db_rollback(&two);
+    db_close(&one);
+    db_close(&two);
+}
+
+static void a_full_disk_keeps_what_was_committed(void **state)
+{
+    (void)state;
+    struct db db;
+    enum tacit_err e = TACIT_OK;
+    open_store(&db, 1);
+    check_ok(db_run(&db, "INSERT INTO t(name) VALUES('kept')", ""));
+    check_ok(db_exec(&db, "PRAGMA max_page_count=10"));
+    check_ok(db_begin(&db));
+    for (int i = 0; !e && i < 100; i++)
+        e = db_run(&db, "INSERT INTO t(b) VALUES(zeroblob(4000))", "");
+    check_code(e, E_DISK_FULL);
+    db_rollback(&db);
+    check(number(&db, "SELECT count(*) FROM t") == 1);
+    db_close(&db);
+    open_store(&db, 1);
+    check(number(&db, "SELECT count(*) FROM t WHERE name = 'kept'") == 1);
+    db_close(&db);
+}
+
+static void a_reader_cannot_write(void **state)
+{
+    (void)state;
+    struct db db;
+    open_store(&db, 2);
+    db_close(&db);
+    check_ok(db_open(&db, path, DB_READONLY, steps, 3));
+    check(number(&db, "SELECT count(*) FROM t") == 1);
+    check_err(db_run(&db, "INSERT INTO t(name) VALUES('x')", ""), TACIT_IO);
+    db_close(&db);
+}
+
+static void a_path_too_long_is_refused(void **state)
+{
+    (void)state;
+    char deep[600];
+    struct db db;
+    memset(deep, 'x', sizeof deep);
+    deep[sizeof deep - 1] = '\0';
+    check_err(db_open(&db, deep, DB_CREATE, steps, 1), TACIT_LIMIT);
+    check(db.sql == NULL);
+}
+
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_FOLDER(migrations_run_once_and_in_order),
+        IN_FOLDER(a_store_is_set_up_to_be_durable),
+        IN_FOLDER(a_failing_migration_leaves_the_one_before),
+        IN_FOLDER(a_newer_store_is_refused_untouched),
+        IN_FOLDER(a_store_that_is_not_there_is_not_made),
+        IN_FOLDER(what_is_no_database_is_refused_untouched),
+        IN_FOLDER(a_damaged_store_says_so),
+        IN_FOLDER(every_kind_of_value_comes_back),
+        IN_FOLDER(mistakes_of_ours_are_internal),
+        IN_FOLDER(a_rollback_takes_back_and_may_be_repeated),
+        IN_FOLDER(a_second_writer_finds_the_store_busy),
+        IN_FOLDER(a_full_disk_keeps_what_was_committed),
+        IN_FOLDER(a_reader_cannot_write),
+        IN_FOLDER(a_path_too_long_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
