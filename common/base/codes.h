@@ -41,6 +41,8 @@
    "An internal check failed. Nothing was lost. Please report the message.")   \
  X(USAGE, 13, STATE, USAGE, "the command line is wrong",                       \
    "Run the program with --help to see its commands and options.")             \
+ X(INTERRUPTED, 14, STATE, INTERRUPTED, "interrupted",                         \
+   "What was finished before is kept. Run the command again to go on.")         \
  X(STORE_NEWER, 101, UNSUPPORTED, FAILED,                                      \
    "the store was written by a newer version",                                 \
    "This program is older than the one that wrote the file. Update it; "       \

@@ -1,0 +1,377 @@
+#include "client/agent.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "client/local.h"
+#include "common/base/codes.h"
+#include "common/base/log.h"
+#include "common/base/tick.h"
+#include "common/wire/blob.h"
+#include "common/wire/session.h"
+
+struct agent {
+    struct device *d;
+    struct policy policy;
+    struct participate *part;  /* owned */
+    struct wire_session *wire; /* owned */
+    struct local *local;       /* owned; NULL between plans */
+    struct buf reply, blob;    /* storage of the last reply and blob */
+    struct message in;
+    float *delta; /* [n_flat], owned */
+    size_t n_delta;
+    struct participate_event event;
+    struct trained trained;
+    char last_why[WIRE_TEXT_MAX]; /* said once, not every five seconds */
+    int64_t news_ms;              /* last sign of progress */
+    atomic_int stop;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+};
+
+static enum tacit_err setup(struct agent *a)
+{
+    const struct device_federation *f = &a->d->federation;
+    struct link_client_config link = {.keys = &a->d->keys};
+    struct participate_config part = {.keys = &a->d->keys,
+                                      .coordinator_sign = f->coordinator_sign,
+                                      .policy = &a->policy,
+                                      .hold_ms = WIRE_POLL_HOLD_MS};
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&a->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&a->lock, NULL);
+    buf_init(&a->reply, 0);
+    buf_init(&a->blob, WIRE_BLOB_MAX);
+    memcpy(link.coordinator, f->coordinator_dh, KEYS_PUBLIC);
+    TRY(session_open(f->address, &link, &a->wire));
+    return participate_new(&part, &a->part);
+}
+
+enum tacit_err agent_new(struct device *d, struct agent **out)
+{
+    if (!d->joined)
+        return fail_as(E_NOT_JOINED, "%s belongs to no federation", d->home);
+    struct agent *a = calloc(1, sizeof *a);
+    if (!a) return fail(TACIT_NOMEM, "no memory for the agent");
+    a->d = d;
+    enum tacit_err err = setup(a);
+    if (err)
+        agent_free(a);
+    else
+        *out = a;
+    return err;
+}
+
+void agent_free(struct agent *a)
+{
+    if (!a) return;
+    participate_free(a->part);
+    session_close(a->wire);
+    local_free(a->local);
+    buf_release(&a->reply);
+    buf_release(&a->blob);
+    free(a->delta);
+    pthread_cond_destroy(&a->wake);
+    pthread_mutex_destroy(&a->lock);
+    free(a);
+}
+
+void agent_stop(struct agent *a)
+{
+    atomic_store(&a->stop, 1);
+    session_interrupt(a->wire);
+    pthread_mutex_lock(&a->lock);
+    pthread_cond_broadcast(&a->wake);
+    pthread_mutex_unlock(&a->lock);
+}
+
+int agent_stopped(const struct agent *a)
+{
+    return atomic_load(&a->stop);
+}
+
+static void wait_ms(struct agent *a, int64_t ms)
+{
+    struct timespec until;
+    if (ms <= 0) return;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_mutex_lock(&a->lock);
+    int late = 0;
+    while (!agent_stopped(a) && !late)
+        late = pthread_cond_timedwait(&a->wake, &a->lock, &until) != 0;
+    pthread_mutex_unlock(&a->lock);
+}
+
+/* ---- the wire ----------------------------------------------------------- */
+
+static enum tacit_err call(struct agent *a, const struct message *m,
+                           int timeout_ms)
+{
+    TRY(session_call(a->wire, m, &a->in, &a->reply, timeout_ms));
+    a->event =
+        (struct participate_event){.kind = PARTICIPATE_REPLY, .reply = &a->in};
+    return TACIT_OK;
+}
+
+/* Chunk `index` of a blob into a->in.u.blob. */
+static enum tacit_err get_chunk(struct agent *a, const struct digest *hash,
+                                uint32_t index)
+{
+    struct message m = {.type = MSG_BLOB_GET};
+    m.u.blob_get.hash = *hash;
+    m.u.blob_get.index = index;
+    TRY(call(a, &m, WIRE_CALL_MS));
+    const struct msg_blob *b = &a->in.u.blob;
+    if (a->in.type == MSG_BLOB && digest_equal(&b->hash, hash) &&
+        b->index == index && b->len == blob_chunk_len(b->total_bytes, index))
+        return TACIT_OK;
+    return fail(TACIT_PROTO, "the coordinator sent another part of a blob");
+}
+
+/* The rest of a blob of several chunks; goes on where an earlier try ended. */
+static enum tacit_err get_parts(struct agent *a, const struct digest *hash,
+                                uint64_t total)
+{
+    struct blob_part *part = NULL;
+    uint32_t n = blob_n_chunks(total), next;
+    TRY(blob_part_open(a->d->blobs, hash, total, &part));
+    enum tacit_err err = TACIT_OK;
+    while (!err && (next = blob_part_next(part)) < n) {
+        err = get_chunk(a, hash, next);
+        if (!err && a->in.u.blob.total_bytes != total)
+            err = fail(TACIT_PROTO, "a blob changed its size");
+        if (!err)
+            err = blob_part_write(part, next, a->in.u.blob.bytes,
+                                  a->in.u.blob.len);
+        a->news_ms = tick_ms();
+    }
+    if (!err) err = blob_part_finish(part);
+    blob_part_close(part);
+    return err;
+}
+
+static enum tacit_err get_blob(struct agent *a, const struct digest *hash,
+                               uint64_t bytes_max)
+{
+    struct digest got;
+    TRY(get_chunk(a, hash, 0));
+    const struct msg_blob *b = &a->in.u.blob;
+    if (b->total_bytes > bytes_max)
+        return fail(TACIT_LIMIT, "a blob of %llu bytes; at most %llu here",
+                    (unsigned long long)b->total_bytes,
+                    (unsigned long long)bytes_max);
+    if (b->total_bytes > b->len) return get_parts(a, hash, b->total_bytes);
+    digest_of(&got, b->bytes, b->len);
+    if (!digest_equal(&got, hash))
+        return fail(TACIT_FORMAT, "a blob differs from its hash");
+    return blob_put(a->d->blobs, b->bytes, b->len, &got);
+}
+
+static enum tacit_err fetch(struct agent *a, const struct participate_action *t)
+{
+    if (!blob_has(a->d->blobs, &t->hash))
+        TRY(get_blob(a, &t->hash, t->bytes_max));
+    buf_clear(&a->blob);
+    enum tacit_err err =
+        blob_get(a->d->blobs, &t->hash, t->bytes_max, &a->blob);
+    if (err == TACIT_FORMAT) {
+        /* Damaged on our disk: fetch it again. */
+        err_clear();
+        TRY(get_blob(a, &t->hash, t->bytes_max));
+        buf_clear(&a->blob);
+        err = blob_get(a->d->blobs, &t->hash, t->bytes_max, &a->blob);
+    }
+    TRY(err);
+    TRY(buf_end(&a->blob));
+    a->event = (struct participate_event){.kind = PARTICIPATE_FETCHED,
+                                          .bytes = a->blob.data,
+                                          .n_bytes = a->blob.len};
+    return TACIT_OK;
+}
+
+/* ---- at home ------------------------------------------------------------ */
+
+static enum tacit_err consult(struct agent *a,
+                              const struct participate_action *t)
+{
+    time_t now = (time_t)tick_wall_s();
+    struct tm local;
+    struct participate_event ev = {.kind = PARTICIPATE_CONSULTED};
+    TRY(device_policy(a->d, &a->policy));
+    TRY(ledger_spent(&a->d->db, now, &ev.spent));
+    TRY(device_known(a->d, &t->hash, &ev.known));
+    if (localtime_r(&now, &local))
+        ev.local_minute = local.tm_hour * 60 + local.tm_min;
+    a->event = ev;
+    return TACIT_OK;
+}
+
+static enum tacit_err train(struct agent *a, const struct participate_action *t)
+{
+    size_t n = model_params(t->model)->n_flat;
+    if (n != a->n_delta) {
+        free(a->delta);
+        a->n_delta = 0;
+        a->delta = malloc(n * sizeof *a->delta);
+        if (!a->delta) return fail(TACIT_NOMEM, "no memory for an update");
+        a->n_delta = n;
+    }
+    if (!a->local) TRY(local_new(a->d, &a->local));
+    const struct dataset *d = NULL;
+    TRY(local_dataset(a->local, t->plan, &a->policy, &d));
+    a->trained = (struct trained){.delta = a->delta};
+    TRY(trainer_run(t->plan, t->model, d, t->round, le64_load(a->d->keys.id),
+                    &a->trained));
+    log_event(LOG_INFO, "trained", "plan=%s round=%u examples=%zu loss=%.6g",
+              t->plan->name, t->round, a->trained.n_examples,
+              a->trained.metrics[1]);
+    a->event = (struct participate_event){.kind = PARTICIPATE_TRAINED,
+                                          .trained = &a->trained,
+                                          .now_s = tick_wall_s()};
+    return TACIT_OK;
+}
+
+static enum tacit_err debit(struct agent *a, const struct participate_action *t)
+{
+    struct ledger_row row = t->debit;
+    TRY(ledger_debit(&a->d->db, &row));
+    log_event(LOG_INFO, "debited",
+              "plan=%s round=%u attempt=%u bytes=%llu norm=%.4g clip=%g "
+              "noise=none",
+              row.plan, row.round, row.attempt, (unsigned long long)row.bytes,
+              row.norm, row.clip);
+    a->event = (struct participate_event){.kind = PARTICIPATE_DEBITED};
+    return TACIT_OK;
+}
+
+static enum tacit_err adopt(struct agent *a, const struct participate_action *t)
+{
+    TRY(device_adopt(a->d, t->plan, &t->over));
+    log_event(LOG_INFO, "adopted", "plan=%s version=%u devices=%u",
+              t->plan->name, t->over.model_version, t->over.n_clients);
+    a->event = (struct participate_event){.kind = PARTICIPATE_ADOPTED};
+    return TACIT_OK;
+}
+
+/* ---- the loop ----------------------------------------------------------- */
+
+static void say(struct agent *a, const struct participate_action *t)
+{
+    static const char *const name[] = {[PARTICIPATE_PENDING] =
+                                           "waiting_for_approval",
+                                       [PARTICIPATE_REVOKED] = "revoked",
+                                       [PARTICIPATE_TASKED] = "task",
+                                       [PARTICIPATE_DECLINED] = "declined",
+                                       [PARTICIPATE_COMMITTED] =
+                                           "round_committed",
+                                       [PARTICIPATE_LOST] = "round_lost",
+                                       [PARTICIPATE_BROKEN] = "failed"};
+    char why[WIRE_TEXT_MAX + 16];
+    int bad = t->news == PARTICIPATE_REVOKED ||
+              t->news == PARTICIPATE_DECLINED || t->news == PARTICIPATE_BROKEN;
+    if (t->news == PARTICIPATE_QUIET) return;
+    if (t->news == PARTICIPATE_COMMITTED || t->news == PARTICIPATE_TASKED) {
+        a->last_why[0] = '\0';
+        a->news_ms = tick_ms();
+        if (t->news == PARTICIPATE_COMMITTED) return; /* "adopted" says it */
+    }
+    snprintf(why, sizeof why, "%d %s", (int)t->news, t->why);
+    if (t->news != PARTICIPATE_TASKED && strcmp(why, a->last_why) == 0) return;
+    if (t->news != PARTICIPATE_TASKED)
+        snprintf(a->last_why, sizeof a->last_why, "%.*s",
+                 (int)sizeof a->last_why - 1, why);
+    const struct msg_task *task = participate_task(a->part);
+    if (task && t->news == PARTICIPATE_TASKED)
+        log_event(LOG_INFO, "task", "round=%u rounds=%u attempt=%u",
+                  task->round, task->n_rounds, task->attempt);
+    else
+        log_event(bad ? LOG_WARN : LOG_INFO, name[t->news], "reason=\"%s\"",
+                  t->why);
+}
+
+/* Carry out one action; a->event tells what came of it. */
+static enum tacit_err carry_out(struct agent *a,
+                                const struct participate_action *t)
+{
+    switch (t->kind) {
+    case PARTICIPATE_CALL: return call(a, t->message, t->timeout_ms);
+    case PARTICIPATE_FETCH: return fetch(a, t);
+    case PARTICIPATE_CONSULT: return consult(a, t);
+    case PARTICIPATE_TRAIN: return train(a, t);
+    case PARTICIPATE_DEBIT: return debit(a, t);
+    case PARTICIPATE_ADOPT: return adopt(a, t);
+    case PARTICIPATE_PAUSE:
+    case PARTICIPATE_FINISHED:
+        /* Idle: give the examples' memory back. */
+        if (t->pause_ms > 0 || t->kind == PARTICIPATE_FINISHED) {
+            local_free(a->local);
+            a->local = NULL;
+        }
+        wait_ms(a, t->pause_ms);
+        a->event = (struct participate_event){.kind = PARTICIPATE_BEGIN};
+        return TACIT_OK;
+    case PARTICIPATE_STOP: break;
+    }
+    return TACIT_OK;
+}
+
+/* Has the caller's goal been reached, or become hopeless? */
+static int is_done(struct agent *a, enum agent_until until, int64_t patience_ms,
+                   const struct participate_action *t, enum tacit_err *err)
+{
+    if (agent_stopped(a)) return 1;
+    if (until == AGENT_FOREVER) return 0;
+    if (t->kind == PARTICIPATE_FINISHED) return 1;
+    if (until == AGENT_ROUND && t->news == PARTICIPATE_COMMITTED) return 1;
+    if (t->news == PARTICIPATE_REVOKED)
+        *err = fail_as(E_NOT_A_MEMBER, "this device was revoked");
+    else if (t->kind == PARTICIPATE_PAUSE &&
+             tick_ms() - a->news_ms > patience_ms)
+        *err = fail(TACIT_TIMEOUT, "no round within %lld s%s%s",
+                    (long long)patience_ms / 1000,
+                    a->last_why[0] ? "; last: " : "",
+                    a->last_why[0] ? a->last_why + 2 : "");
+    return *err != TACIT_OK;
+}
+
+enum tacit_err agent_run(struct agent *a, enum agent_until until,
+                         int64_t patience_ms)
+{
+    enum tacit_err err = TACIT_OK;
+    struct participate_action *t = calloc(1, sizeof *t);
+    if (!t) return fail(TACIT_NOMEM, "no memory for the agent");
+    a->news_ms = tick_ms();
+    a->event = (struct participate_event){.kind = PARTICIPATE_BEGIN};
+    for (;;) {
+        participate_step(a->part, &a->event, t);
+        if (t->kind == PARTICIPATE_STOP) {
+            err = err_record(TACIT_AUTH, err_id(), "%s", err_message());
+            break;
+        }
+        say(a, t);
+        if (is_done(a, until, patience_ms, t, &err)) break;
+        if (carry_out(a, t) != TACIT_OK) {
+            if (agent_stopped(a)) break;
+            a->event = (struct participate_event){.kind = PARTICIPATE_FAILED};
+        }
+    }
+    if (agent_stopped(a)) {
+        err_clear();
+        err = TACIT_OK;
+    }
+    free(t);
+    return err;
+}

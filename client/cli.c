@@ -1,0 +1,89 @@
+#include "client/cli.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/file.h"
+
+enum tacit_err cli_open(const struct options *o, struct device *d)
+{
+    char home[DEVICE_PATH_MAX];
+    TRY(file_home(home, sizeof home, options_value(o, "home"), "TACIT_HOME",
+                  "tacit"));
+    return device_open(d, home);
+}
+
+enum progress_mode cli_progress(const struct options *o)
+{
+    return options_flag(o, "quiet") || cli_json(o) ? PROGRESS_QUIET
+                                                   : PROGRESS_AUTO;
+}
+
+void cli_hint(const struct options *o, const char *fmt, ...)
+{
+    va_list ap;
+    if (cli_progress(o) == PROGRESS_QUIET) return;
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+}
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    interrupted = number;
+}
+
+void cli_catch_interrupt(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+int cli_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+const char *cli_size(uint64_t bytes, char out[32])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double v = (double)bytes;
+    size_t u = 0;
+    for (; v >= 1024 && u < 4; u++) v /= 1024;
+    snprintf(out, 32, u ? "%.1f %s" : "%.0f %s", v, units[u]);
+    return out;
+}
+
+/* Without resolving links: a document is the path that a person gave. */
+enum tacit_err cli_full_path(const char *name, char *out, size_t cap)
+{
+    char cwd[DEVICE_PATH_MAX * 4];
+    size_t n = strlen(name);
+    while (n > 1 && name[n - 1] == '/') n--;
+    char *clean = strndup(name, n);
+    if (!clean) return fail(TACIT_NOMEM, "no memory for a path");
+    enum tacit_err err = TACIT_OK;
+    const char *rest = clean;
+    while (strncmp(rest, "./", 2) == 0) rest += 2;
+    if (*rest == '/')
+        err = file_join(out, cap, "/", rest + strspn(rest, "/"));
+    else if (!getcwd(cwd, sizeof cwd))
+        err = fail(TACIT_IO, "the current folder: %s", strerror(errno));
+    else if (strcmp(rest, ".") == 0)
+        err = file_join(out, cap, cwd, "");
+    else
+        err = file_join(out, cap, cwd, rest);
+    free(clean);
+    if (err) return err;
+    for (n = strlen(out); n > 1 && out[n - 1] == '/'; n--) out[n - 1] = '\0';
+    return TACIT_OK;
+}

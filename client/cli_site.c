@@ -1,0 +1,273 @@
+/* Commands for whoever answers for this site: audit, policy, status. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "client/cli.h"
+#include "common/base/codes.h"
+#include "common/base/tick.h"
+
+/* Said with every number about what left: no noise is added yet, so epsilon
+ * has no bound. */
+static const char noise_note[] =
+    "no differential-privacy noise is added: epsilon is not bounded; what "
+    "protects an update is that only the sum of at least min_cohort devices "
+    "can be read";
+
+/* ---- audit -------------------------------------------------------------- */
+
+struct auditing {
+    json_t *list;
+    int header;
+    uint64_t n, bytes;
+    struct digest head;
+};
+
+static json_t *release_json(const struct ledger_row *r)
+{
+    char when[21], plan[DIGEST_HEX], model[DIGEST_HEX], session[65],
+        hash[DIGEST_HEX];
+    tick_iso8601(r->time_s, when);
+    hex_encode(plan, r->plan_hash.b, DIGEST_BYTES);
+    hex_encode(model, r->model_hash.b, DIGEST_BYTES);
+    hex_encode(session, r->session, sizeof r->session);
+    hex_encode(hash, r->hash.b, DIGEST_BYTES);
+    return json_pack(
+        "{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:f, s:f, s:f, s:I, s:s,"
+        " s:n, s:s}",
+        "id", (json_int_t)r->id, "time", when, "plan", r->plan, "plan_hash",
+        plan, "model_hash", model, "round", (json_int_t)r->round, "attempt",
+        (json_int_t)r->attempt, "session", session, "bytes",
+        (json_int_t)r->bytes, "norm", r->norm, "clip", r->clip, "weight",
+        (double)r->weight / 65535, "min_cohort", (json_int_t)r->min_cohort,
+        "noise", "none", "epsilon", "hash", hash);
+}
+
+static enum tacit_err audit_row(const struct ledger_row *r, void *ctx)
+{
+    struct auditing *a = ctx;
+    char when[21], size[32];
+    a->n++;
+    a->bytes += r->bytes;
+    a->head = r->hash;
+    if (a->list) {
+        json_array_append_new(a->list, release_json(r));
+        return TACIT_OK;
+    }
+    if (!a->header++)
+        printf("%5s %-20s %-20s %5s %3s %10s %9s %6s %6s %6s %s\n", "ID",
+               "WHEN", "PLAN", "ROUND", "TRY", "MASKED", "NORM", "CLIP",
+               "WEIGHT", "COHORT", "NOISE");
+    tick_iso8601(r->time_s, when);
+    printf("%5" PRIu64 " %-20s %-20.20s %5" PRIu32 " %3" PRIu32
+           " %10s %9.4f %6g %6.3f   >= %" PRIu32 " none\n",
+           r->id, when, r->plan, r->round, r->attempt + 1,
+           cli_size(r->bytes, size), r->norm, r->clip,
+           (double)r->weight / 65535, r->min_cohort);
+    return TACIT_OK;
+}
+
+static enum tacit_err print_audit(const struct options *o,
+                                  const struct auditing *a, uint64_t first_bad)
+{
+    char head[DIGEST_HEX], size[32];
+    hex_encode(head, a->head.b, DIGEST_BYTES);
+    if (cli_json(o))
+        return json_print_ok(
+            stdout, json_pack("{s:O, s:b, s:I, s:s, s:I, s:s}", "releases",
+                              a->list, "chain_ok", first_bad == 0, "first_bad",
+                              (json_int_t)first_bad, "head", head, "bytes",
+                              (json_int_t)a->bytes, "note", noise_note));
+    if (a->n == 0)
+        printf("Nothing has left this device.\n");
+    else
+        printf("%" PRIu64 " masked updates, %s in all; nothing else ever "
+               "leaves\nchain %s, head %s\n",
+               a->n, cli_size(a->bytes, size), first_bad ? "BROKEN" : "whole",
+               head);
+    cli_hint(o, "Note: %s.", noise_note);
+    return TACIT_OK;
+}
+
+enum tacit_err cli_audit(const struct options *o)
+{
+    struct device d;
+    struct auditing a = {.list = cli_json(o) ? json_array() : NULL};
+    uint64_t first_bad = 0;
+    TRY(cli_open(o, &d));
+    enum tacit_err err = ledger_walk(&d.db, audit_row, &a, &first_bad);
+    if (!err) err = print_audit(o, &a, first_bad);
+    if (!err && first_bad && !a.list)
+        err = fail_as(E_LEDGER_BROKEN, "row %" PRIu64 " does not fit the chain",
+                      first_bad);
+    json_decref(a.list);
+    device_close(&d);
+    return err;
+}
+
+/* ---- policy ------------------------------------------------------------- */
+
+static json_t *tasks_json(const struct policy *p)
+{
+    static const enum plan_task all[] = {PLAN_CLASSIFY, PLAN_REGRESS,
+                                         PLAN_RETRIEVER};
+    json_t *list = json_array();
+    for (size_t i = 0; i < 3; i++)
+        if (p->tasks >> all[i] & 1)
+            json_array_append_new(list, json_string(plan_task_name(all[i])));
+    return list;
+}
+
+static json_t *policy_json(const struct policy *p, const char *path,
+                           const struct policy_spent *spent)
+{
+    json_t *data = json_array();
+    for (size_t i = 0; i < p->n_sources; i++)
+        json_array_append_new(data, json_pack("{s:s, s:s}", "source",
+                                              p->sources[i].name, "file",
+                                              p->sources[i].path));
+    return json_pack(
+        "{s:s, s:o, s:o, s:s, s:I, s:f, s:{s:I, s:I}, s:{s:I, s:I}, s:b}",
+        "file", path, "tasks", tasks_json(p), "data", data, "secagg",
+        "required", "min_cohort", (json_int_t)p->min_cohort, "clip_max",
+        p->clip_max, "budget", "updates", (json_int_t)p->updates,
+        "updates_per_day", (json_int_t)p->updates_per_day, "spent", "updates",
+        (json_int_t)spent->updates, "updates_today",
+        (json_int_t)spent->updates_today, "always_open",
+        p->from_minute == p->to_minute);
+}
+
+static void print_policy(const struct policy *p, const char *path,
+                         const struct policy_spent *spent)
+{
+    printf("%-20s %s\n%-20s", "file", path, "tasks");
+    for (int t = 0; t < 3; t++)
+        if (p->tasks >> t & 1) printf(" %s", plan_task_name((enum plan_task)t));
+    printf("\n%-20s required; there is no other way\n", "secure aggregation");
+    for (size_t i = 0; i < p->n_sources; i++)
+        printf("%-20s %s -> %s\n", i ? "" : "data", p->sources[i].name,
+               p->sources[i].path);
+    if (p->n_sources == 0) printf("%-20s none\n", "data");
+    printf("%-20s at least %" PRIu32 " devices\n%-20s at most %g\n",
+           "min_cohort", p->min_cohort, "clip_max", p->clip_max);
+    printf("%-20s %" PRIu64 " of %" PRIu64 " updates; %" PRIu64 " of %" PRIu64
+           " within 24 hours\n",
+           "budget spent", spent->updates, p->updates, spent->updates_today,
+           p->updates_per_day);
+    if (p->from_minute == p->to_minute)
+        printf("%-20s always\n", "hours");
+    else
+        printf("%-20s %02d:%02d-%02d:%02d\n", "hours", p->from_minute / 60,
+               p->from_minute % 60, p->to_minute / 60, p->to_minute % 60);
+}
+
+enum tacit_err cli_policy(const struct options *o)
+{
+    struct device d;
+    struct policy p;
+    struct policy_spent spent;
+    char path[DEVICE_PATH_MAX];
+    TRY(cli_open(o, &d));
+    enum tacit_err err = device_path(&d, "policy.yaml", path);
+    if (!err) err = device_policy(&d, &p);
+    if (!err) err = ledger_spent(&d.db, tick_wall_s(), &spent);
+    if (!err && cli_json(o))
+        err = json_print_ok(stdout, policy_json(&p, path, &spent));
+    else if (!err)
+        print_policy(&p, path, &spent);
+    device_close(&d);
+    return err;
+}
+
+/* ---- status ------------------------------------------------------------- */
+
+static enum tacit_err add_model(const struct device_model *m, void *ctx)
+{
+    char hash[DIGEST_HEX], when[21];
+    hex_encode(hash, m->model_hash.b, DIGEST_BYTES);
+    tick_iso8601(m->adopted_s, when);
+    json_array_append_new(ctx,
+                          json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:s}",
+                                    "plan", m->plan, "task",
+                                    plan_task_name(m->task), "kind", m->kind,
+                                    "version", (json_int_t)m->version,
+                                    "devices", (json_int_t)m->n_clients,
+                                    "model_hash", hash, "adopted", when));
+    return TACIT_OK;
+}
+
+static enum tacit_err gather_status(struct device *d, json_t *out)
+{
+    int64_t n_documents = 0, n_chunks = 0;
+    struct policy_spent spent;
+    char print[KEYS_FINGERPRINT];
+    json_t *models = json_array();
+    json_object_set_new(out, "models", models);
+    TRY(device_models(d, add_model, models));
+    TRY(db_int(&d->db, &n_documents, "SELECT count(*) FROM document", ""));
+    TRY(db_int(&d->db, &n_chunks, "SELECT count(*) FROM chunk", ""));
+    TRY(ledger_spent(&d->db, tick_wall_s(), &spent));
+    keys_fingerprint(print, d->keys.sign_public);
+    json_object_set_new(out, "home", json_string(d->home));
+    json_object_set_new(out, "fingerprint", json_string(print));
+    json_object_set_new(out, "documents", json_integer(n_documents));
+    json_object_set_new(out, "passages", json_integer(n_chunks));
+    json_object_set_new(out, "updates_left_device",
+                        json_integer((json_int_t)spent.updates));
+    json_object_set_new(out, "running", json_boolean(device_is_running(d)));
+    json_object_set_new(out, "federation",
+                        d->joined ? json_pack("{s:s, s:s}", "name",
+                                              d->federation.name, "address",
+                                              d->federation.address)
+                                  : json_null());
+    return TACIT_OK;
+}
+
+static void print_status(const json_t *s)
+{
+    const json_t *f = json_object_get(s, "federation");
+    const json_t *models = json_object_get(s, "models"), *m;
+    size_t i;
+    printf("home         %s\nfingerprint  %s\n",
+           json_string_value(json_object_get(s, "home")),
+           json_string_value(json_object_get(s, "fingerprint")));
+    printf("documents    %lld (%lld passages)\n",
+           json_integer_value(json_object_get(s, "documents")),
+           json_integer_value(json_object_get(s, "passages")));
+    if (json_is_null(f))
+        printf("federation   none\n");
+    else
+        printf("federation   %s at %s, %s\n",
+               json_string_value(json_object_get(f, "name")),
+               json_string_value(json_object_get(f, "address")),
+               json_is_true(json_object_get(s, "running")) ? "running"
+                                                           : "not running");
+    printf("left device  %lld masked updates (`tacit audit`)\n",
+           json_integer_value(json_object_get(s, "updates_left_device")));
+    json_array_foreach(models, i, m)
+        printf("%-12s %s version %lld, of %lld devices, %s\n",
+               i ? "" : "models", json_string_value(json_object_get(m, "plan")),
+               json_integer_value(json_object_get(m, "version")),
+               json_integer_value(json_object_get(m, "devices")),
+               json_string_value(json_object_get(m, "adopted")));
+}
+
+enum tacit_err cli_status(const struct options *o)
+{
+    struct device d;
+    json_t *status = json_object();
+    enum tacit_err err = cli_open(o, &d);
+    if (err) {
+        json_decref(status);
+        return err;
+    }
+    err = gather_status(&d, status);
+    if (!err && cli_json(o)) {
+        err = json_print_ok(stdout, status);
+        status = NULL;
+    } else if (!err) {
+        print_status(status);
+    }
+    json_decref(status);
+    device_close(&d);
+    return err;
+}

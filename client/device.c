@@ -1,0 +1,371 @@
+#include "client/device.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "client/feedback.h"
+#include "common/base/codes.h"
+#include "common/base/file.h"
+#include "common/base/tick.h"
+#include "common/model/adapter.h"
+#include "common/model/model.h"
+#include "common/model/safetensors.h"
+#include "common/wire/blob.h"
+#include "retrieval/schema.h"
+
+enum {
+    OWN_MIGRATIONS = 1,
+    N_MIGRATIONS = CORPUS_N_MIGRATIONS + LEDGER_N_MIGRATIONS +
+                   FEEDBACK_N_MIGRATIONS + OWN_MIGRATIONS
+};
+
+static const char *const own_migrations[OWN_MIGRATIONS] = {
+    "CREATE TABLE federation("
+    " one INTEGER PRIMARY KEY CHECK(one = 1), name TEXT NOT NULL,"
+    " address TEXT NOT NULL, dh BLOB NOT NULL,"
+    " sign BLOB NOT NULL, joined_s INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE adopted("
+    " plan_hash BLOB PRIMARY KEY, plan TEXT NOT NULL, kind TEXT NOT NULL,"
+    " task INTEGER NOT NULL, version INTEGER NOT NULL,"
+    " model_hash BLOB NOT NULL, parent_hash BLOB NOT NULL,"
+    " n_clients INTEGER NOT NULL, signature BLOB NOT NULL,"
+    " adopted_s INTEGER NOT NULL, serial INTEGER NOT NULL) STRICT;"};
+
+/* One list for the one file: documents first, then what the device adds. */
+static void list_migrations(const char *out[N_MIGRATIONS])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < CORPUS_N_MIGRATIONS; i++)
+        out[n++] = corpus_migrations[i];
+    for (size_t i = 0; i < LEDGER_N_MIGRATIONS; i++)
+        out[n++] = ledger_migrations[i];
+    for (size_t i = 0; i < FEEDBACK_N_MIGRATIONS; i++)
+        out[n++] = feedback_migrations[i];
+    for (size_t i = 0; i < OWN_MIGRATIONS; i++) out[n++] = own_migrations[i];
+}
+
+enum tacit_err device_path(const struct device *d, const char *name,
+                           char out[DEVICE_PATH_MAX])
+{
+    return file_join(out, DEVICE_PATH_MAX, d->home, name);
+}
+
+static enum tacit_err open_db(struct device *d, enum db_mode mode)
+{
+    const char *migrations[N_MIGRATIONS];
+    char path[DEVICE_PATH_MAX];
+    list_migrations(migrations);
+    TRY(device_path(d, "tacit.db", path));
+    return db_open(&d->db, path, mode, migrations, N_MIGRATIONS);
+}
+
+static enum tacit_err set_home(struct device *d, const char *home)
+{
+    memset(d, 0, sizeof *d);
+    int n = snprintf(d->home, sizeof d->home, "%s", home);
+    if (n < 0 || (size_t)n >= sizeof d->home)
+        return fail(TACIT_LIMIT, "the home's path is longer than %d bytes",
+                    DEVICE_PATH_MAX - 1);
+    return device_path(d, "blobs", d->blobs);
+}
+
+static enum tacit_err make_keys(const struct device *d)
+{
+    char path[DEVICE_PATH_MAX];
+    struct keys k = {0};
+    TRY(device_path(d, "keys", path));
+    TRY(keys_new(&k));
+    enum tacit_err err = keys_save(&k, path);
+    keys_release(&k);
+    return err;
+}
+
+/* The keys come last: a home that was interrupted half-way is made again. */
+enum tacit_err device_init(const char *home)
+{
+    struct device d;
+    char path[DEVICE_PATH_MAX];
+    TRY(set_home(&d, home));
+    TRY(device_path(&d, "keys", path));
+    if (file_exists(path))
+        return fail(TACIT_STATE, "%s: there is a device here already", home);
+    TRY(file_mkdirs(home, 0700));
+    TRY(file_mkdirs(d.blobs, 0700));
+    TRY(open_db(&d, DB_CREATE));
+    db_close(&d.db);
+    TRY(device_path(&d, "policy.yaml", path));
+    if (!file_exists(path))
+        TRY(file_write(path, policy_default, strlen(policy_default), 0600));
+    return make_keys(&d);
+}
+
+static int take_blob(sqlite3_stmt *st, int column, void *out, int n)
+{
+    const void *bytes = sqlite3_column_blob(st, column);
+    if (!bytes || sqlite3_column_bytes(st, column) != n) return 0;
+    memcpy(out, bytes, (size_t)n);
+    return 1;
+}
+
+static void take_text(sqlite3_stmt *st, int column, char *out, size_t cap)
+{
+    const unsigned char *s = sqlite3_column_text(st, column);
+    snprintf(out, cap, "%s", s ? (const char *)s : "");
+}
+
+static enum tacit_err load_federation(struct device *d)
+{
+    sqlite3_stmt *st = NULL;
+    int has = 0;
+    struct device_federation *f = &d->federation;
+    TRY(db_query(&d->db, &st,
+                 "SELECT name, address, dh, sign, joined_s FROM "
+                 "federation",
+                 ""));
+    enum tacit_err err = db_step(&d->db, st, &has);
+    if (!err && has) {
+        take_text(st, 0, f->name, sizeof f->name);
+        take_text(st, 1, f->address, sizeof f->address);
+        if (!take_blob(st, 2, f->coordinator_dh, KEYS_PUBLIC) ||
+            !take_blob(st, 3, f->coordinator_sign, KEYS_PUBLIC))
+            err = fail(TACIT_FORMAT, "%s: the federation's keys are damaged",
+                       d->db.path);
+        f->joined_s = sqlite3_column_int64(st, 4);
+        d->joined = !err;
+    }
+    db_finish(st);
+    return err;
+}
+
+enum tacit_err device_open(struct device *d, const char *home)
+{
+    char path[DEVICE_PATH_MAX];
+    TRY(set_home(d, home));
+    TRY(device_path(d, "keys", path));
+    if (!file_exists(path))
+        return fail_as(E_NOT_INITIALISED,
+                       "%s: no device here; run `tacit init`", home);
+    TRY(keys_load(&d->keys, path));
+    enum tacit_err err = open_db(d, DB_EXISTING);
+    if (err) {
+        keys_release(&d->keys);
+        return err;
+    }
+    err = load_federation(d);
+    if (err) device_close(d);
+    return err;
+}
+
+void device_close(struct device *d)
+{
+    db_close(&d->db);
+    keys_release(&d->keys);
+    memset(d, 0, sizeof *d);
+}
+
+enum tacit_err device_policy(const struct device *d, struct policy *out)
+{
+    char path[DEVICE_PATH_MAX];
+    TRY(device_path(d, "policy.yaml", path));
+    return policy_load(path, out);
+}
+
+enum tacit_err device_join(struct device *d, const struct device_federation *f)
+{
+    TRY(db_run(&d->db, "INSERT INTO federation VALUES(1, ?, ?, ?, ?, ?)",
+               "ssbbi", f->name, f->address, (const void *)f->coordinator_dh,
+               (size_t)KEYS_PUBLIC, (const void *)f->coordinator_sign,
+               (size_t)KEYS_PUBLIC, f->joined_s));
+    d->federation = *f;
+    d->joined = 1;
+    return TACIT_OK;
+}
+
+enum tacit_err device_leave(struct device *d)
+{
+    TRY(db_run(&d->db, "DELETE FROM federation", ""));
+    d->joined = 0;
+    return TACIT_OK;
+}
+
+/* ---- adopted models ----------------------------------------------------- */
+
+enum tacit_err device_known(struct device *d, const struct digest *plan_hash,
+                            struct participate_known *out)
+{
+    sqlite3_stmt *st = NULL;
+    int has = 0;
+    struct participate_known k = {.plan_hash = *plan_hash};
+    TRY(db_query(&d->db, &st,
+                 "SELECT version, model_hash FROM adopted WHERE plan_hash = ?",
+                 "b", (const void *)plan_hash->b, (size_t)DIGEST_BYTES));
+    enum tacit_err err = db_step(&d->db, st, &has);
+    if (!err && has) {
+        k.version = (uint32_t)sqlite3_column_int64(st, 0);
+        if (!take_blob(st, 1, k.model_hash.b, DIGEST_BYTES))
+            err = fail(TACIT_FORMAT, "%s: an adopted model's hash is damaged",
+                       d->db.path);
+    }
+    db_finish(st);
+    if (!err) *out = k;
+    return err;
+}
+
+enum tacit_err device_adopt(struct device *d, const struct plan *plan,
+                            const struct msg_over *over)
+{
+    struct participate_known before;
+    char path[DEVICE_PATH_MAX];
+    TRY(device_known(d, &over->plan_hash, &before));
+    if (over->model_version < before.version)
+        return fail_as(E_MODEL_REFUSED, "version %u is older than %u",
+                       over->model_version, before.version);
+    TRY(db_run(&d->db,
+               "INSERT OR REPLACE INTO adopted VALUES(?, ?, ?, ?, ?, ?, ?, ?, "
+               "?, ?, 1 + coalesce((SELECT max(serial) FROM adopted), 0))",
+               "bssiibbibi", (const void *)over->plan_hash.b,
+               (size_t)DIGEST_BYTES, plan->name, plan->model,
+               (int64_t)plan->task, (int64_t)over->model_version,
+               (const void *)over->model_hash.b, (size_t)DIGEST_BYTES,
+               (const void *)over->parent_hash.b, (size_t)DIGEST_BYTES,
+               (int64_t)over->n_clients, (const void *)over->signature,
+               (size_t)KEYS_SIGNATURE, tick_wall_s()));
+    if (before.version == 0 ||
+        digest_equal(&before.model_hash, &over->model_hash))
+        return TACIT_OK;
+    TRY(blob_path(d->blobs, &before.model_hash, path, sizeof path));
+    unlink(path); /* an old blob that stays costs only room */
+    return TACIT_OK;
+}
+
+#define MODEL_COLUMNS                                                          \
+ "plan, kind, task, plan_hash, model_hash, version, n_clients, adopted_s"
+
+static enum tacit_err read_model(struct device *d, sqlite3_stmt *st,
+                                 struct device_model *m)
+{
+    memset(m, 0, sizeof *m);
+    take_text(st, 0, m->plan, sizeof m->plan);
+    take_text(st, 1, m->kind, sizeof m->kind);
+    m->task = (enum plan_task)sqlite3_column_int(st, 2);
+    m->version = (uint32_t)sqlite3_column_int64(st, 5);
+    m->n_clients = (uint32_t)sqlite3_column_int64(st, 6);
+    m->adopted_s = sqlite3_column_int64(st, 7);
+    if (take_blob(st, 3, m->plan_hash.b, DIGEST_BYTES) &&
+        take_blob(st, 4, m->model_hash.b, DIGEST_BYTES))
+        return TACIT_OK;
+    return fail(TACIT_FORMAT, "%s: an adopted model's row is damaged",
+                d->db.path);
+}
+
+enum tacit_err device_models(
+    struct device *d,
+    enum tacit_err (*visit)(const struct device_model *m, void *ctx), void *ctx)
+{
+    sqlite3_stmt *st = NULL;
+    int has = 0;
+    TRY(db_query(&d->db, &st,
+                 "SELECT " MODEL_COLUMNS " FROM adopted ORDER BY serial", ""));
+    enum tacit_err err;
+    while (!(err = db_step(&d->db, st, &has)) && has) {
+        struct device_model m;
+        err = read_model(d, st, &m);
+        if (!err) err = visit(&m, ctx);
+        if (err) break;
+    }
+    db_finish(st);
+    return err;
+}
+
+static enum tacit_err load_weights(struct device *d, const struct digest *hash,
+                                   struct params *p)
+{
+    struct buf bytes;
+    buf_init(&bytes, WIRE_BLOB_MAX);
+    enum tacit_err err = blob_get(d->blobs, hash, WIRE_BLOB_MAX, &bytes);
+    if (!err) err = safetensors_decode(bytes.data, bytes.len, p);
+    buf_release(&bytes);
+    return err;
+}
+
+enum tacit_err device_weights(struct device *d, const struct digest *plan_hash,
+                              struct params *p)
+{
+    struct participate_known k;
+    TRY(device_known(d, plan_hash, &k));
+    if (k.version == 0)
+        return fail(TACIT_NOTFOUND, "no model of this plan was adopted yet");
+    return load_weights(d, &k.model_hash, p);
+}
+
+struct newest {
+    int found;
+    struct device_model m;
+};
+
+static enum tacit_err note_retriever(const struct device_model *m, void *ctx)
+{
+    struct newest *n = ctx;
+    if (m->task == PLAN_RETRIEVER) *n = (struct newest){1, *m};
+    return TACIT_OK;
+}
+
+enum tacit_err device_adapter(struct device *d, size_t dim, float **out)
+{
+    struct newest n = {0};
+    const struct model_spec spec = {.kind = "static",
+                                    .task = MODEL_RETRIEVER,
+                                    .n_inputs = dim};
+    struct model *m = NULL;
+    TRY(device_models(d, note_retriever, &n));
+    if (!n.found) {
+        *out = NULL;
+        return TACIT_OK;
+    }
+    TRY(model_new(&spec, &m));
+    struct params *p = model_params(m);
+    enum tacit_err err = load_weights(d, &n.m.model_hash, p);
+    float *w = err ? NULL : malloc(p->n_flat * sizeof *w);
+    if (!err && !w) err = fail(TACIT_NOMEM, "no memory for the adapter");
+    if (!err) {
+        memcpy(w, p->flat, p->n_flat * sizeof *w);
+        *out = w;
+    }
+    model_free(m);
+    return err ? err_context(err, "the retriever model of plan %s", n.m.plan)
+               : TACIT_OK;
+}
+
+/* ---- one daemon per home ------------------------------------------------ */
+
+enum tacit_err device_lock(const struct device *d, int *out_fd)
+{
+    char path[DEVICE_PATH_MAX];
+    TRY(device_path(d, "run.lock", path));
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) return fail(TACIT_IO, "%s: %s", path, strerror(errno));
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        *out_fd = fd;
+        return TACIT_OK;
+    }
+    close(fd);
+    return fail_as(E_STORE_BUSY, "%s: another `tacit run` works on this home",
+                   d->home);
+}
+
+int device_is_running(const struct device *d)
+{
+    int fd;
+    enum tacit_err err = device_lock(d, &fd);
+    if (err) {
+        err_clear();
+        return err == TACIT_STATE;
+    }
+    close(fd);
+    return 0;
+}

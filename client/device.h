@@ -1,0 +1,98 @@
+/*
+ * device: one device's home, and the one SQLite file in it.
+ *
+ *   <home>/tacit.db      documents, passages, vectors, answers, feedback,
+ *                        federation, adopted models, ledger
+ *   <home>/keys          made here, 0600, never leave
+ *   <home>/policy.yaml   the site's last word
+ *   <home>/blobs/        plans, rosters and models, named by their hash
+ *   <home>/run.lock      held by the daemon
+ *
+ * Thread rule: one thread per device object; the command line and the daemon
+ * each open their own.
+ */
+#ifndef TACIT_CLIENT_DEVICE_H
+#define TACIT_CLIENT_DEVICE_H
+
+#include <stdint.h>
+
+#include "client/participate.h"
+#include "client/policy.h"
+#include "common/base/db.h"
+#include "common/base/err.h"
+#include "common/crypto/keys.h"
+#include "common/wire/limits.h"
+
+enum { DEVICE_PATH_MAX = 512, DEVICE_ADDRESS_MAX = 256 };
+
+struct device_federation {
+    char name[WIRE_NAME_MAX];
+    char address[DEVICE_ADDRESS_MAX];    /* "tcp://host:port" */
+    uint8_t coordinator_dh[KEYS_PUBLIC]; /* X25519, pinned */
+    uint8_t coordinator_sign[KEYS_PUBLIC];
+    int64_t joined_s;
+};
+
+struct device {
+    char home[DEVICE_PATH_MAX], blobs[DEVICE_PATH_MAX];
+    struct db db;
+    struct keys keys; /* guarded */
+    int joined;
+    struct device_federation federation; /* valid when joined */
+};
+
+/* Make the home: store, keys, policy. STATE when there is one already. */
+TACIT_CHECKED enum tacit_err device_init(const char *home);
+/* Open a home. E_NOT_INITIALISED, E_STORE_NEWER, E_KEYS_READABLE … */
+TACIT_CHECKED enum tacit_err device_open(struct device *d, const char *home);
+void device_close(struct device *d);
+/* "<home>/name". */
+TACIT_CHECKED enum tacit_err device_path(const struct device *d,
+                                         const char *name,
+                                         char out[DEVICE_PATH_MAX]);
+TACIT_CHECKED enum tacit_err device_policy(const struct device *d,
+                                           struct policy *out);
+
+/* Remember the federation, durably. */
+TACIT_CHECKED enum tacit_err device_join(struct device *d,
+                                         const struct device_federation *f);
+/* Forget it; adopted models and the ledger stay. */
+TACIT_CHECKED enum tacit_err device_leave(struct device *d);
+
+/* A model that this device has adopted. */
+struct device_model {
+    char plan[PLAN_NAME_MAX], kind[PLAN_NAME_MAX];
+    enum plan_task task;
+    struct digest plan_hash, model_hash;
+    uint32_t version, n_clients;
+    int64_t adopted_s;
+};
+/* Remember the model of a round; its blob must be there. The blob of the
+ * version before is deleted. MODEL_REFUSED for an older one. */
+TACIT_CHECKED enum tacit_err device_adopt(struct device *d,
+                                          const struct plan *plan,
+                                          const struct msg_over *over);
+/* Newest adopted version of a plan, zeros when there is none. */
+TACIT_CHECKED enum tacit_err device_known(struct device *d,
+                                          const struct digest *plan_hash,
+                                          struct participate_known *out);
+TACIT_CHECKED enum tacit_err device_models(
+    struct device *d,
+    enum tacit_err (*visit)(const struct device_model *m, void *ctx),
+    void *ctx);
+/* The weights of the newest adopted model of a plan into p (allocated, of the
+ * plan's layout). NOTFOUND when none was adopted. */
+TACIT_CHECKED enum tacit_err device_weights(struct device *d,
+                                            const struct digest *plan_hash,
+                                            struct params *p);
+/* Query-side adapter of the newest adopted retriever model: [dim, dim], owned
+ * by the caller (free), NULL when there is none. */
+TACIT_CHECKED enum tacit_err device_adapter(struct device *d, size_t dim,
+                                            float **out);
+
+/* The daemon's lock: STATE (E_STORE_BUSY) when another process holds it. */
+TACIT_CHECKED enum tacit_err device_lock(const struct device *d, int *out_fd);
+/* 1 when a daemon runs on this home. */
+int device_is_running(const struct device *d);
+
+#endif

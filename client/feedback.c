@@ -1,0 +1,87 @@
+#include "client/feedback.h"
+
+const char *const feedback_migrations[FEEDBACK_N_MIGRATIONS] = {
+    "CREATE TABLE answer("
+    " id INTEGER PRIMARY KEY AUTOINCREMENT, time_s INTEGER NOT NULL,"
+    " question TEXT NOT NULL) STRICT;"
+    "CREATE TABLE citation("
+    " answer INTEGER NOT NULL REFERENCES answer(id) ON DELETE CASCADE,"
+    " number INTEGER NOT NULL, path TEXT NOT NULL, heading TEXT NOT NULL,"
+    " PRIMARY KEY(answer, number)) STRICT;"
+    "CREATE TABLE feedback("
+    " answer INTEGER NOT NULL, number INTEGER NOT NULL,"
+    " time_s INTEGER NOT NULL, question TEXT NOT NULL, path TEXT NOT NULL,"
+    " heading TEXT NOT NULL, good INTEGER NOT NULL,"
+    " PRIMARY KEY(answer, number)) STRICT;"};
+
+static enum tacit_err insert(struct db *db, int64_t now_s, const char *question,
+                             const struct feedback_source *s, size_t n,
+                             int64_t *id)
+{
+    TRY(db_run(db, "INSERT INTO answer(time_s, question) VALUES(?, ?)", "is",
+               now_s, question));
+    *id = sqlite3_last_insert_rowid(db->sql);
+    for (size_t i = 0; i < n; i++)
+        TRY(db_run(db, "INSERT INTO citation VALUES(?, ?, ?, ?)", "iiss", *id,
+                   (int64_t)i + 1, s[i].path, s[i].heading));
+    return db_run(db, "DELETE FROM answer WHERE id <= ?", "i",
+                  *id - FEEDBACK_ANSWERS_KEPT);
+}
+
+enum tacit_err feedback_answer(struct db *db, int64_t now_s,
+                               const char *question,
+                               const struct feedback_source *s, size_t n,
+                               int64_t *out_id)
+{
+    int64_t id = 0;
+    TRY(db_begin(db));
+    enum tacit_err err = insert(db, now_s, question, s, n, &id);
+    if (!err) err = db_commit(db);
+    if (err)
+        db_rollback(db);
+    else
+        *out_id = id;
+    return err;
+}
+
+enum tacit_err feedback_give(struct db *db, int64_t now_s, int64_t answer,
+                             int number, enum feedback_verdict v)
+{
+    TRY(db_run(db,
+               "INSERT OR REPLACE INTO feedback SELECT a.id, c.number, ?, "
+               "a.question, c.path, c.heading, ? FROM answer a JOIN citation c "
+               "ON c.answer = a.id WHERE a.id = ? AND c.number = ?",
+               "iiii", now_s, (int64_t)v, answer, (int64_t)number));
+    if (sqlite3_changes(db->sql)) return TACIT_OK;
+    return fail(TACIT_NOTFOUND,
+                "answer %lld has no citation [%d]; `tacit ask` prints the "
+                "answer's number",
+                (long long)answer, number);
+}
+
+enum tacit_err feedback_pairs(
+    struct db *db,
+    enum tacit_err (*visit)(const struct feedback_pair *p, void *ctx),
+    void *ctx)
+{
+    sqlite3_stmt *st = NULL;
+    int has = 0;
+    TRY(db_query(db, &st,
+                 "SELECT answer, question, path, heading, good FROM feedback "
+                 "ORDER BY answer, number",
+                 ""));
+    enum tacit_err err;
+    while (!(err = db_step(db, st, &has)) && has) {
+        const struct feedback_pair p = {
+            .answer = sqlite3_column_int64(st, 0),
+            .question = (const char *)sqlite3_column_text(st, 1),
+            .path = (const char *)sqlite3_column_text(st, 2),
+            .heading = (const char *)sqlite3_column_text(st, 3),
+            .verdict =
+                sqlite3_column_int(st, 4) ? FEEDBACK_GOOD : FEEDBACK_BAD};
+        err = visit(&p, ctx);
+        if (err) break;
+    }
+    db_finish(st);
+    return err;
+}

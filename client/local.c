@@ -1,0 +1,104 @@
+#include "client/local.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "client/pairs.h"
+#include "common/base/codes.h"
+
+/* What the examples were read from; they are read again when it differs. */
+struct origin {
+    struct digest plan_hash;
+    struct timespec modified;
+    off_t size;
+    ino_t inode;
+    int64_t store_version;
+};
+
+struct local {
+    struct device *d;
+    struct dataset data;
+    int loaded;
+    struct origin origin;
+    struct encoder *encoder; /* retriever plans only */
+    struct corpus *corpus;
+};
+
+enum tacit_err local_new(struct device *d, struct local **out)
+{
+    struct local *l = calloc(1, sizeof *l);
+    if (!l) return fail(TACIT_NOMEM, "no memory for examples");
+    l->d = d;
+    *out = l;
+    return TACIT_OK;
+}
+
+void local_free(struct local *l)
+{
+    if (!l) return;
+    if (l->loaded) dataset_release(&l->data);
+    corpus_close(l->corpus);
+    encoder_free(l->encoder);
+    free(l);
+}
+
+static enum tacit_err note_origin(struct local *l, const struct plan *plan,
+                                  const char *path, struct origin *o)
+{
+    struct stat st;
+    memset(o, 0, sizeof *o);
+    o->plan_hash = plan->hash;
+    if (path && stat(path, &st) == 0) {
+        o->modified = st.st_mtim;
+        o->size = st.st_size;
+        o->inode = st.st_ino;
+    }
+    if (plan->task != PLAN_RETRIEVER) return TACIT_OK;
+    return db_int(
+        &l->d->db, &o->store_version,
+        "SELECT epoch + (SELECT count(*) + coalesce(sum(good), 0) FROM feedback) "
+        "FROM corpus_state",
+        "");
+}
+
+static int same_origin(const struct origin *a, const struct origin *b)
+{
+    return digest_equal(&a->plan_hash, &b->plan_hash) &&
+           a->modified.tv_sec == b->modified.tv_sec &&
+           a->modified.tv_nsec == b->modified.tv_nsec && a->size == b->size &&
+           a->inode == b->inode && a->store_version == b->store_version;
+}
+
+static enum tacit_err load(struct local *l, const struct plan *plan,
+                           const char *path)
+{
+    if (plan->task != PLAN_RETRIEVER)
+        return examples_table(plan, path, &l->data);
+    if (!l->encoder) TRY(encoder_new(&l->encoder));
+    if (!l->corpus) TRY(corpus_open(&l->d->db, l->encoder, &l->corpus));
+    return pairs_load(plan, path, &l->d->db, l->corpus, l->encoder, &l->data);
+}
+
+enum tacit_err local_dataset(struct local *l, const struct plan *plan,
+                             const struct policy *policy,
+                             const struct dataset **out)
+{
+    struct origin now;
+    const char *path = policy_path(policy, plan->source);
+    if (!path && plan->task != PLAN_RETRIEVER)
+        return fail_as(E_POLICY_REFUSED, "data names no file for source \"%s\"",
+                       plan->source);
+    TRY(note_origin(l, plan, path, &now));
+    if (l->loaded && same_origin(&now, &l->origin)) {
+        *out = &l->data;
+        return TACIT_OK;
+    }
+    if (l->loaded) dataset_release(&l->data);
+    l->loaded = 0;
+    TRY(load(l, plan, path));
+    l->loaded = 1;
+    l->origin = now;
+    *out = &l->data;
+    return TACIT_OK;
+}

@@ -1,0 +1,299 @@
+#include "client/pairs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/feedback.h"
+#include "common/base/codes.h"
+#include "common/tensor/kernels.h"
+
+enum { NO_GROUP = UINT32_MAX };
+
+/* What answers a question: a section of a document, or all of it. */
+struct group {
+    const char *path, *heading; /* arena; heading NULL: the whole document */
+};
+
+struct pair {
+    const char *question;
+    const char *document, *heading; /* heading NULL: anywhere in it */
+    const char *passage;            /* NULL: by document */
+    int held;
+};
+
+struct loading {
+    const struct plan *plan;
+    const struct encoder *encoder;
+    struct dataset *d;
+    struct arena scratch;
+    struct pair *pairs; /* owned */
+    size_t n_pairs, cap_pairs;
+    int by_document;      /* some pair names no heading: groups are documents */
+    struct group *groups; /* owned */
+    size_t n_groups, cap_groups;
+    float *pool;     /* [n_pool, dim], owned */
+    uint32_t *group; /* [n_pool], owned */
+    size_t n_pool, cap_pool, cap_group;
+};
+
+static enum tacit_err grow(void *list_ptr, size_t *cap, size_t n, size_t size)
+{
+    void *list;
+    memcpy(&list, list_ptr, sizeof list);
+    if (n < *cap) return TACIT_OK;
+    size_t more = *cap ? 2 * *cap : 256;
+    void *p = realloc(list, more * size);
+    if (!p) return fail(TACIT_NOMEM, "no memory for %zu examples", more);
+    memcpy(list_ptr, &p, sizeof p);
+    *cap = more;
+    return TACIT_OK;
+}
+
+/* ---- the pool: every passage of the site ---- */
+
+static enum tacit_err copy_text(struct loading *l, const char *s,
+                                const char **out)
+{
+    char *copy = NULL;
+    TRY(arena_strdup(&l->d->arena, s, strlen(s), &copy));
+    *out = copy;
+    return TACIT_OK;
+}
+
+static enum tacit_err add_to_pool(struct loading *l, const float *v,
+                                  uint32_t group)
+{
+    TRY(grow(&l->pool, &l->cap_pool, l->n_pool, ENCODER_DIM * sizeof *l->pool));
+    TRY(grow(&l->group, &l->cap_group, l->n_pool, sizeof *l->group));
+    memcpy(l->pool + l->n_pool * ENCODER_DIM, v, ENCODER_DIM * sizeof *v);
+    l->group[l->n_pool++] = group;
+    return TACIT_OK;
+}
+
+static enum tacit_err add_group(struct loading *l, const char *path,
+                                const char *heading)
+{
+    struct group g = {0};
+    TRY(grow(&l->groups, &l->cap_groups, l->n_groups, sizeof *l->groups));
+    if (path) TRY(copy_text(l, path, &g.path));
+    if (heading) TRY(copy_text(l, heading, &g.heading));
+    l->groups[l->n_groups++] = g;
+    return TACIT_OK;
+}
+
+/* Passages come in order of their place, so groups are runs. */
+static enum tacit_err take_passage(const struct corpus_passage *p, void *ctx)
+{
+    struct loading *l = ctx;
+    const struct group *last = l->n_groups ? &l->groups[l->n_groups - 1] : NULL;
+    if (!last || strcmp(last->path, p->path) != 0 ||
+        (!l->by_document && strcmp(last->heading, p->heading) != 0))
+        TRY(add_group(l, p->path, l->by_document ? NULL : p->heading));
+    return add_to_pool(l, p->vector, (uint32_t)l->n_groups - 1);
+}
+
+/* ---- the pairs ---- */
+
+static enum tacit_err add_pair(struct loading *l, const struct pair *p)
+{
+    if (l->n_pairs == PAIRS_MAX)
+        return fail(TACIT_LIMIT, "over %d question-passage pairs", PAIRS_MAX);
+    TRY(grow(&l->pairs, &l->cap_pairs, l->n_pairs, sizeof *l->pairs));
+    l->by_document |= !p->passage && (!p->heading || !*p->heading);
+    l->pairs[l->n_pairs++] = *p;
+    return TACIT_OK;
+}
+
+static const char *cell_at(const struct csv *t, size_t row, long column)
+{
+    return column < 0 ? NULL : csv_cell(t, row, (size_t)column);
+}
+
+static enum tacit_err take_csv(struct loading *l, const char *path,
+                               struct arena *text)
+{
+    struct csv t;
+    size_t question, document = 0;
+    TRY(csv_load(path, text, &t));
+    TRY(csv_column(&t, "question", &question));
+    long passage = csv_find(&t, "passage"), split = csv_find(&t, "split");
+    long heading = csv_find(&t, "heading");
+    if (passage < 0) TRY(csv_column(&t, "document", &document));
+    for (size_t i = 0; i < t.n_rows; i++) {
+        const char *side = cell_at(&t, i, split);
+        struct pair p = {.question = csv_cell(&t, i, question),
+                         .document = csv_cell(&t, i, document),
+                         .heading = cell_at(&t, i, heading),
+                         .passage = cell_at(&t, i, passage),
+                         .held = side ? strcmp(side, "test") == 0
+                                      : examples_held_out(l->plan, i)};
+        if (side && !p.held && strcmp(side, "train") != 0)
+            return fail_as(E_CSV_VALUE,
+                           "%s:%u: column \"split\" must hold train or test",
+                           path, t.line[i]);
+        TRY(add_pair(l, &p));
+    }
+    return TACIT_OK;
+}
+
+/* Feedback rows are numbered far from a file's, so that both keep their side.
+ */
+static enum tacit_err take_feedback(const struct feedback_pair *f, void *ctx)
+{
+    struct loading *l = ctx;
+    struct pair p = {0};
+    if (f->verdict != FEEDBACK_GOOD) return TACIT_OK;
+    TRY(copy_text(l, f->question, &p.question));
+    TRY(copy_text(l, f->path, &p.document));
+    TRY(copy_text(l, f->heading, &p.heading));
+    p.held = examples_held_out(l->plan, UINT64_MAX - (uint64_t)f->answer);
+    return add_pair(l, &p);
+}
+
+/* "a/b.md" names the document whose path ends in it, at a slash. */
+static int names_path(const char *name, const char *path)
+{
+    size_t n = strlen(name), m = strlen(path);
+    if (n == 0 || n > m || strcmp(path + m - n, name) != 0) return 0;
+    return n == m || name[0] == '/' || path[m - n - 1] == '/';
+}
+
+/* ---- vectors ---- */
+
+static uint32_t find_group(const struct loading *l, const struct pair *p)
+{
+    for (size_t i = 0; i < l->n_groups; i++) {
+        const struct group *g = &l->groups[i];
+        if (!g->path || !names_path(p->document, g->path)) continue;
+        if (l->by_document || strcmp(g->heading, p->heading) == 0)
+            return (uint32_t)i;
+    }
+    return NO_GROUP;
+}
+
+/* The passage of a group that is nearest to the question. */
+static const float *nearest(const struct loading *l, uint32_t group,
+                            const float *q)
+{
+    const float *best = NULL;
+    float most = 0;
+    for (size_t i = 0; i < l->n_pool; i++) {
+        const float *v = l->pool + i * ENCODER_DIM;
+        if (l->group[i] != group) continue;
+        float s = kernel_dot(q, v, ENCODER_DIM);
+        if (best && s <= most) continue;
+        best = v;
+        most = s;
+    }
+    return best;
+}
+
+static enum tacit_err embed(struct loading *l, const char *text, float *out)
+{
+    arena_reset(&l->scratch);
+    return encoder_embed(l->encoder, &l->scratch, text, strlen(text), out);
+}
+
+/* The row's vectors and group; NO_GROUP when its document is not indexed here.
+ * A passage given as text joins the pool as a group of its own. */
+static enum tacit_err fill_row(struct loading *l, const struct pair *p,
+                               float *x, float *y, uint32_t *group)
+{
+    TRY(embed(l, p->question, x));
+    if (p->passage) {
+        TRY(embed(l, p->passage, y));
+        TRY(add_group(l, NULL, NULL));
+        *group = (uint32_t)l->n_groups - 1;
+        return add_to_pool(l, y, *group);
+    }
+    *group = find_group(l, p);
+    if (*group == NO_GROUP) return TACIT_OK;
+    const float *v = nearest(l, *group, x);
+    memcpy(y, v, ENCODER_DIM * sizeof *y);
+    return TACIT_OK;
+}
+
+/* Rows of one side into `out`. */
+static enum tacit_err fill_side(struct loading *l, int held,
+                                struct examples *out)
+{
+    float *x = NULL, *y = NULL;
+    uint32_t *group = NULL;
+    size_t n = 0, most = 0;
+    for (size_t i = 0; i < l->n_pairs; i++) most += l->pairs[i].held == held;
+    TRY(arena_alloc(&l->d->arena, most * ENCODER_DIM + 1, sizeof *x, &x));
+    TRY(arena_alloc(&l->d->arena, most * ENCODER_DIM + 1, sizeof *y, &y));
+    TRY(arena_alloc(&l->d->arena, most + 1, sizeof *group, &group));
+    for (size_t i = 0; i < l->n_pairs; i++) {
+        if (l->pairs[i].held != held) continue;
+        TRY(fill_row(l, &l->pairs[i], x + n * ENCODER_DIM, y + n * ENCODER_DIM,
+                     &group[n]));
+        if (group[n] == NO_GROUP)
+            l->d->n_dropped++;
+        else
+            n++;
+    }
+    *out = (struct examples){
+        .n_rows = n, .x_dim = ENCODER_DIM, .x = x, .p = y, .row_group = group};
+    return TACIT_OK;
+}
+
+/* The pool moves into the dataset's arena once it is complete. */
+static enum tacit_err fill(struct loading *l)
+{
+    struct dataset *d = l->d;
+    float *pool = NULL;
+    uint32_t *group = NULL;
+    TRY(fill_side(l, 0, &d->train));
+    TRY(fill_side(l, 1, &d->test));
+    TRY(arena_alloc(&d->arena, l->n_pool * ENCODER_DIM + 1, sizeof *pool,
+                    &pool));
+    TRY(arena_alloc(&d->arena, l->n_pool + 1, sizeof *group, &group));
+    if (l->n_pool) {
+        memcpy(pool, l->pool, l->n_pool * ENCODER_DIM * sizeof *pool);
+        memcpy(group, l->group, l->n_pool * sizeof *group);
+    }
+    struct examples *sides[] = {&d->train, &d->test};
+    for (int i = 0; i < 2; i++) {
+        sides[i]->pool = pool;
+        sides[i]->n_pool = l->n_pool;
+        sides[i]->pool_group = group;
+    }
+    if (d->train.n_rows) return TACIT_OK;
+    return fail_as(E_NO_EXAMPLES,
+                   "plan %s: no question-passage pair to train on (%zu pairs, "
+                   "%zu of documents that are not indexed here)",
+                   l->plan->name, l->n_pairs, d->n_dropped);
+}
+
+enum tacit_err pairs_load(const struct plan *plan, const char *csv_path,
+                          struct db *db, struct corpus *corpus,
+                          const struct encoder *encoder, struct dataset *out)
+{
+    struct dataset d = {0};
+    struct arena text;
+    struct loading l = {.plan = plan, .encoder = encoder, .d = &d};
+    if (plan->dim != ENCODER_DIM)
+        return fail(TACIT_UNSUPPORTED,
+                    "plan %s trains vectors of %u numbers; this device's "
+                    "encoder makes %d",
+                    plan->name, plan->dim, ENCODER_DIM);
+    arena_init(&d.arena, 0);
+    arena_init(&l.scratch, 0);
+    arena_init(&text, 0);
+    enum tacit_err err = csv_path ? take_csv(&l, csv_path, &text) : TACIT_OK;
+    if (!err) err = feedback_pairs(db, take_feedback, &l);
+    if (!err) err = corpus_passages(corpus, take_passage, &l);
+    if (!err) err = fill(&l);
+    free(l.pairs);
+    free(l.groups);
+    free(l.pool);
+    free(l.group);
+    arena_release(&text);
+    arena_release(&l.scratch);
+    if (err)
+        dataset_release(&d);
+    else
+        *out = d;
+    return err;
+}
