@@ -144,8 +144,9 @@ struct secagg_server;
 TACIT_CHECKED enum tacit_err secagg_server_new(const struct secagg_terms *terms,
                                                struct secagg_server **out);
 void secagg_server_free(struct secagg_server *s);
-/* R0: AUTH for a wrong signature; STATE once closed; PROTO when this id has
- * already advertised other keys. A repeat of the same advert is OK. */
+/* R0: AUTH for a wrong signature or an unusable key; STATE once closed; PROTO
+ * when this id has already advertised other keys, or another id this one's. A
+ * repeat of the same advert is OK. */
 TACIT_CHECKED enum tacit_err secagg_server_advert(
     struct secagg_server *s, const struct secagg_advert *a);
 /* Close R0: number the members. LIMIT when fewer than u_min. */

@@ -65,6 +65,22 @@ int secagg_server_member(const struct secagg_server *s,
     return -1;
 }
 
+/* What the other members would refuse is refused here, or one device could
+ * send them all home: a point of small order, another's mask key. */
+static enum tacit_err check_keys(const struct secagg_server *s,
+                                 const struct secagg_advert *a)
+{
+    static const uint8_t any[32] = {1};
+    uint8_t shared[32];
+    if (crypto_scalarmult(shared, any, a->mask_key) != 0 ||
+        crypto_scalarmult(shared, any, a->seal_key) != 0)
+        return fail(TACIT_AUTH, "a member's key is not a usable point");
+    for (unsigned i = 0; i < s->n; i++)
+        if (memcmp(s->roster[i].mask_key, a->mask_key, SECAGG_KEY) == 0)
+            return fail_as(E_SECAGG_ROSTER, "two members share a key");
+    return TACIT_OK;
+}
+
 enum tacit_err secagg_server_advert(struct secagg_server *s,
                                     const struct secagg_advert *a)
 {
@@ -79,6 +95,7 @@ enum tacit_err secagg_server_advert(struct secagg_server *s,
         return fail(TACIT_LIMIT, "the round is full with %d members",
                     SECAGG_CLIENTS_MAX);
     TRY(secagg_advert_verify(&s->terms, a));
+    TRY(check_keys(s, a));
     s->roster[s->n++] = *a;
     return TACIT_OK;
 }
