@@ -12,23 +12,36 @@
 #include "common/base/file.h"
 #include "common/plan/plan_schema.h"
 
-/* What a check needs to know: the file's name for messages. */
+/* What a check needs to know: the file's name and text for messages. */
 struct check {
-    const char *file;
+    const char *file, *text;
+    size_t n;
     struct plan *plan;
 };
 
-static enum tacit_err wrong(const struct check *c, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
+static enum tacit_err wrong(const struct check *c, const char *key,
+                            const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
-static enum tacit_err wrong(const struct check *c, const char *fmt, ...)
+/* "risk.yaml:9: clip is 0; …": the line of the key, or of what should hold it.
+ */
+static enum tacit_err wrong(const struct check *c, const char *key,
+                            const char *fmt, ...)
 {
-    char text[512];
+    char text[512], path[PLAN_NAME_MAX];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    return fail_as(E_PLAN_VALUE, "%s: %s", c->file, text);
+    snprintf(path, sizeof path, "%s", key);
+    unsigned line = yaml_line(c->text, c->n, path);
+    char *dot = strrchr(path, '.');
+    if (line == 0 && dot) {
+        *dot = '\0';
+        line = yaml_line(c->text, c->n, path);
+    }
+    if (line == 0) return fail_as(E_PLAN_VALUE, "%s: %s", c->file, text);
+    return fail_as(E_PLAN_VALUE, "%s:%u: %s", c->file, line, text);
 }
 
 static enum tacit_err integer(const struct check *c, const char *key,
@@ -37,7 +50,7 @@ static enum tacit_err integer(const struct check *c, const char *key,
 {
     int64_t got = v ? *v : fallback;
     if (got < min || got > max)
-        return wrong(c, "%s is %lld; it may be %lld to %lld", key,
+        return wrong(c, key, "%s is %lld; it may be %lld to %lld", key,
                      (long long)got, (long long)min, (long long)max);
     *out = (uint32_t)got;
     return TACIT_OK;
@@ -49,7 +62,8 @@ static enum tacit_err real(const struct check *c, const char *key,
 {
     double got = v ? *v : fallback;
     if (!(got >= min && got <= max))
-        return wrong(c, "%s is %g; it may be %g to %g", key, got, min, max);
+        return wrong(c, key, "%s is %g; it may be %g to %g", key, got, min,
+                     max);
     *out = got;
     return TACIT_OK;
 }
@@ -74,7 +88,7 @@ static enum tacit_err choice(const struct check *c, const char *key,
         if (k > 0) at += (size_t)k;
     }
     const char *near = yaml_nearest(text, names, n);
-    return wrong(c, "%s is \"%s\"; it may be %s%s%s%s", key, text, all,
+    return wrong(c, key, "%s is \"%s\"; it may be %s%s%s%s", key, text, all,
                  near ? " (did you mean \"" : "", near ? near : "",
                  near ? "\"?)" : "");
 }
@@ -89,17 +103,21 @@ static enum tacit_err duration(const struct check *c, const char *key,
     } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
     *out = fallback_ms;
     if (!text) return TACIT_OK;
+    /* strtod also knows signs, exponents and nan. */
+    size_t number = strspn(text, "0123456789.");
     char *end;
     double v = strtod(text, &end);
-    for (size_t i = 0; end != text && i < 4; i++) {
+    if (end != text + number) number = 0;
+    for (size_t i = 0; number > 0 && i < 4; i++) {
         if (strcmp(end, units[i].unit) != 0) continue;
         double ms = v * (double)units[i].ms;
         if (!(ms >= 100 && ms <= 24.0 * 3600000)) break;
         *out = (int64_t)ms;
         return TACIT_OK;
     }
-    return wrong(c, "%s is \"%s\"; it may be 100ms to 24h, as in 30s or 10m",
-                 key, text);
+    return wrong(c, key,
+                 "%s is \"%s\"; it may be 100ms to 24h, as in 30s or 10m", key,
+                 text);
 }
 
 static void copy(char out[PLAN_NAME_MAX], const char *text)
@@ -112,11 +130,12 @@ static enum tacit_err take_name(const struct check *c, const char *name)
     size_t n = strlen(name);
     for (size_t i = 0; i < n; i++)
         if (!isalnum((unsigned char)name[i]) && !strchr("-_.", name[i]))
-            return wrong(c,
+            return wrong(c, "name",
                          "name is \"%s\"; letters, digits, '-', '_' and '.' "
                          "may stand in it",
                          name);
-    if (n == 0 || name[0] == '.') return wrong(c, "name is empty or hidden");
+    if (n == 0 || name[0] == '.')
+        return wrong(c, "name", "name is empty or begins with '.'");
     copy(c->plan->name, name);
     return TACIT_OK;
 }
@@ -138,17 +157,19 @@ static enum tacit_err take_model(const struct check *c,
     copy(p->model, m->kind);
     int mlp = strcmp(m->kind, "mlp") == 0;
     if (mlp && m->n_hidden == 0)
-        return wrong(c, "model.hidden is missing: the width of each layer, as "
-                        "in [16]");
+        return wrong(c, "model.hidden",
+                     "model.hidden is missing: the width of each layer, as in "
+                     "[16]");
     if (!mlp && m->n_hidden > 0)
-        return wrong(c, "model.hidden is for mlp; %s has no hidden layer",
+        return wrong(c, "model.hidden",
+                     "model.hidden is for mlp; %s has no hidden layer",
                      m->kind);
     for (unsigned i = 0; i < m->n_hidden; i++)
         TRY(integer(c, "model.hidden", &m->hidden[i], 1, 65536, 1,
                     &p->hidden[i]));
     p->n_hidden = m->n_hidden;
     if (m->dim && p->task != PLAN_RETRIEVER)
-        return wrong(c, "model.dim is for the retriever");
+        return wrong(c, "model.dim", "model.dim is for the retriever");
     return integer(c, "model.dim", m->dim, 16, 1024, 256, &p->dim);
 }
 
@@ -156,12 +177,15 @@ static enum tacit_err take_column(const struct check *c,
                                   const struct raw_column *raw, size_t at)
 {
     struct plan_column *col = &c->plan->columns[at];
-    if (!raw->name[0]) return wrong(c, "data.columns[%zu] has no name", at);
+    if (!raw->name[0])
+        return wrong(c, "data.columns", "data.columns[%zu] has no name",
+                     at + 1);
     for (size_t i = 0; i < at; i++)
         if (strcmp(c->plan->columns[i].name, raw->name) == 0)
-            return wrong(c, "data.columns names \"%s\" twice", raw->name);
+            return wrong(c, "data.columns", "data.columns names \"%s\" twice",
+                         raw->name);
     if (strcmp(c->plan->label, raw->name) == 0)
-        return wrong(c,
+        return wrong(c, "data.columns",
                      "data.columns contains the label \"%s\": the model "
                      "would be told the answer",
                      raw->name);
@@ -170,15 +194,37 @@ static enum tacit_err take_column(const struct check *c,
         for (unsigned j = 0; j < i; j++)
             if (!(raw->values[i] < raw->values[j]) &&
                 !(raw->values[i] > raw->values[j]))
-                return wrong(c, "data.columns: %s lists a value twice",
-                             raw->name);
+                return wrong(c, "data.columns",
+                             "data.columns: %s lists a value twice", raw->name);
         col->values[i] = raw->values[i];
     }
     col->n_values = raw->n_values;
-    col->mean = 0;
+    if ((raw->mean || raw->sd) &&
+        (raw->n_values || c->plan->standardise != PLAN_STANDARDISE_PLAN))
+        return wrong(c, "data.columns",
+                     "data.columns: %s has a mean or sd; they are for numbers "
+                     "under standardise: plan",
+                     raw->name);
     TRY(real(c, "data.columns.mean", raw->mean, -1e12, 1e12, 0, &col->mean));
     TRY(real(c, "data.columns.sd", raw->sd, 1e-9, 1e12, 1, &col->sd));
     c->plan->n_features += raw->n_values ? raw->n_values - 1 : 1;
+    return TACIT_OK;
+}
+
+/* The network may not have more weights than an update carries. */
+static enum tacit_err take_size(const struct check *c)
+{
+    const struct plan *p = c->plan;
+    uint64_t weights = 0, inputs = p->n_features;
+    for (size_t i = 0; i < p->n_hidden; i++) {
+        weights += (inputs + 1) * p->hidden[i];
+        inputs = p->hidden[i];
+    }
+    weights += inputs + 1;
+    if (weights > PLAN_WEIGHTS_MAX)
+        return wrong(c, "model.hidden",
+                     "model.hidden makes %llu weights; there may be %d",
+                     (unsigned long long)weights, PLAN_WEIGHTS_MAX);
     return TACIT_OK;
 }
 
@@ -188,20 +234,30 @@ static enum tacit_err take_data(const struct check *c,
     static const char *const standards[] = {"site", "plan", "none"};
     struct plan *p = c->plan;
     size_t standard = 0;
-    if (!raw->source[0]) return wrong(c, "data.source is empty");
+    if (!raw->source[0]) return wrong(c, "data.source", "data.source is empty");
     copy(p->source, raw->source);
     TRY(real(c, "data.holdout", raw->holdout, 0, 0.9, 0.3, &p->holdout));
+    if (raw->positive_above && p->task != PLAN_CLASSIFY)
+        return wrong(c, "data.positive_above",
+                     "data.positive_above is for classify: what counts as 1");
     if (p->task == PLAN_RETRIEVER) {
         if (raw->n_columns || raw->label || raw->standardise)
-            return wrong(c, "data.columns, data.label and data.standardise are "
-                            "for tables; a retriever learns from pairs");
+            return wrong(c, "data",
+                         "data.columns, data.label and data.standardise are "
+                         "for tables; a retriever learns from pairs");
         p->n_features = p->dim;
         return TACIT_OK;
     }
+    if (raw->standardise)
+        TRY(choice(c, "data.standardise", raw->standardise, standards, 3,
+                   &standard));
+    p->standardise = (enum plan_standardise)standard;
     if (!raw->label || !raw->label[0])
-        return wrong(c, "data.label is missing: the column to predict");
+        return wrong(c, "data.label",
+                     "data.label is missing: the column to predict");
     if (raw->n_columns == 0)
-        return wrong(c, "data.columns is missing: the columns to predict from");
+        return wrong(c, "data.columns",
+                     "data.columns is missing: the columns to predict from");
     copy(p->label, raw->label);
     p->label_positive_above = raw->positive_above ? *raw->positive_above : 0;
     p->columns = calloc(raw->n_columns, sizeof *p->columns);
@@ -209,11 +265,7 @@ static enum tacit_err take_data(const struct check *c,
     p->n_columns = raw->n_columns;
     for (size_t i = 0; i < raw->n_columns; i++)
         TRY(take_column(c, &raw->columns[i], i));
-    if (raw->standardise)
-        TRY(choice(c, "data.standardise", raw->standardise, standards, 3,
-                   &standard));
-    p->standardise = (enum plan_standardise)standard;
-    return TACIT_OK;
+    return take_size(c);
 }
 
 static enum tacit_err take_cohort(const struct check *c,
@@ -247,6 +299,12 @@ static enum tacit_err take_local(const struct check *c,
     if (r->optimizer)
         TRY(choice(c, "local.optimizer", r->optimizer, optimizers, 3, &which));
     copy(p->optimizer, optimizers[which]);
+    if (r->momentum && which > 0)
+        return wrong(c, "local.momentum",
+                     "local.momentum is for sgd; %s has its own", p->optimizer);
+    if (r->temperature && p->task != PLAN_RETRIEVER)
+        return wrong(c, "local.temperature",
+                     "local.temperature is for the retriever");
     TRY(real(c, "local.learning_rate", r->learning_rate, 1e-9, 100, 0.01,
              &p->learning_rate));
     TRY(real(c, "local.momentum", r->momentum, 0, 0.9999, 0, &p->momentum));
@@ -269,13 +327,18 @@ static enum tacit_err take_protocol(const struct check *c,
     size_t way = 0;
     if (w->by) TRY(choice(c, "weighting.by", w->by, ways, 2, &way));
     p->weighting = (enum plan_weighting)way;
+    if (w->cap && p->weighting == PLAN_UNIFORM)
+        return wrong(c, "weighting.cap",
+                     "weighting.cap is for by: examples; uniform counts "
+                     "every device alike");
     TRY(integer(c, "weighting.cap", w->cap, 1, 1000000000, 1000,
                 &p->weight_cap));
     TRY(integer(c, "secagg.ring_bits",
                 raw->secagg ? raw->secagg->ring_bits : NULL, 24, 32, 32,
                 &p->ring_bits));
     if (p->ring_bits != 24 && p->ring_bits != 32)
-        return wrong(c, "secagg.ring_bits is %u; it may be 24 or 32",
+        return wrong(c, "secagg.ring_bits",
+                     "secagg.ring_bits is %u; it may be 24 or 32",
                      p->ring_bits);
     TRY(duration(c, "deadline.stage", d->stage, 30000, &p->stage_deadline_ms));
     return duration(c, "deadline.train", d->train, 600000,
@@ -291,7 +354,7 @@ static enum tacit_err take_sim(const struct check *c,
     struct plan *p = c->plan;
     size_t way = 1;
     if (raw->seed && *raw->seed < 0)
-        return wrong(c, "seed is %lld; it may not be negative",
+        return wrong(c, "seed", "seed is %lld; it may not be negative",
                      (long long)*raw->seed);
     p->seed = raw->seed ? (uint64_t)*raw->seed : 1;
     TRY(integer(c, "sim.clients", s->clients, 2, 1000000, p->cohort_size,
@@ -303,7 +366,8 @@ static enum tacit_err take_sim(const struct check *c,
         TRY(choice(c, "sim.partition", s->partition, partitions, 2, &way));
     p->sim_partition = (enum plan_partition)way;
     if (p->sim_clients < p->cohort_size)
-        return wrong(c, "sim.clients is %u, fewer than cohort.size %u",
+        return wrong(c, "sim.clients",
+                     "sim.clients is %u, fewer than cohort.size %u",
                      p->sim_clients, p->cohort_size);
     return TACIT_OK;
 }
@@ -330,7 +394,7 @@ enum tacit_err plan_parse(const char *name, const char *text, size_t n,
     struct plan *p = calloc(1, sizeof *p);
     enum tacit_err err = TACIT_OK;
     if (!p) err = fail(TACIT_NOMEM, "out of memory");
-    if (!err) err = take(&(struct check){name, p}, raw);
+    if (!err) err = take(&(struct check){name, text, n, p}, raw);
     yaml_unload(&plan_schema, raw);
     if (err) {
         plan_free(p);

@@ -42,7 +42,8 @@ enum {
     PLAN_COLUMNS_MAX = 256,
     PLAN_VALUES_MAX = 64,
     PLAN_HIDDEN_MAX = 8,
-    PLAN_CLIENTS_MAX = 128 /* complete graph; see crypto/secagg.h */
+    PLAN_WEIGHTS_MAX = 64 << 20, /* as many as an update carries */
+    PLAN_CLIENTS_MAX = 128       /* complete graph; see crypto/secagg.h */
 };
 
 enum plan_task { PLAN_CLASSIFY, PLAN_REGRESS, PLAN_RETRIEVER };
@@ -99,7 +100,9 @@ struct plan {
 };
 
 /* Parse and check text[n]; name is used in messages ("risk.yaml:9: …").
- * FORMAT or LIMIT with E_PLAN… codes; every impossible value is explained. */
+ * FORMAT with E_PLAN_VALUE or a code of yaml.h, or LIMIT; the message names the
+ * line, the key, its value and what may stand there. A key that would change
+ * nothing is an error too. */
 TACIT_CHECKED enum tacit_err plan_parse(const char *name, const char *text,
                                         size_t n, struct plan **out);
 TACIT_CHECKED enum tacit_err plan_load(const char *path, struct plan **out);
