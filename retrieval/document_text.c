@@ -76,7 +76,13 @@ static int is_capitals(const char *s, struct line l)
     return n_upper >= 4;
 }
 
-/* "11. Patents.", "2.1. Grants", "Section 3: Scope": the level, 0 for none. */
+static unsigned numbered(unsigned numbers)
+{
+    unsigned level = LEVEL_NUMBERED + numbers - 1;
+    return level < LEVEL_MAX ? level : LEVEL_MAX;
+}
+
+/* "11. Patents.", "2.1. Grants": the level, 0 for none. */
 static unsigned numbered_level(const char *s, struct line l)
 {
     size_t i = l.first;
@@ -95,8 +101,30 @@ static unsigned numbered_level(const char *s, struct line l)
     size_t n_words = 1;
     for (size_t k = i; k < l.end; k++) n_words += s[k] == ' ';
     if (n_words > 8 || strchr(",;:", s[l.end - 1])) return 0;
-    unsigned level = LEVEL_NUMBERED + numbers - 1;
-    return level < LEVEL_MAX ? level : LEVEL_MAX;
+    return numbered(numbers);
+}
+
+/* "3. Grant of Patent License. Subject to …": the end of a title that runs into
+ * its paragraph, behind its full stop; 0 when the line does not begin so. A
+ * title's longer words have capitals. */
+static size_t run_in_title(const char *s, struct line l)
+{
+    size_t i = l.first, n_words = 0;
+    while (i < l.end && (is_digit(s[i]) || s[i] == '.')) i++;
+    if (i == l.first || s[i - 1] != '.') return 0;
+    while (i < l.end && n_words < 9) {
+        size_t from = ++i;
+        while (i < l.end && s[i] != ' ' && s[i] != '.') i++;
+        if (i == from || (!is_upper(s[from]) && (n_words == 0 || i > from + 3)))
+            return 0;
+        n_words++;
+        if (i + 1 == l.end && s[i] == '.') return l.end;
+        if (i < l.end && s[i] == '.')
+            return i + 2 < l.end && s[i + 1] == ' ' && is_upper(s[i + 2])
+                       ? i + 1
+                       : 0;
+    }
+    return 0;
 }
 
 /* Bytes of a bullet or "(a)" / "1)" with its blanks, 0 for none. */
@@ -138,22 +166,41 @@ static size_t read_paragraph(struct builder *b, const char *s, size_t at,
     }
 }
 
-/* The level of a heading that begins with line l, 0 for none; *next is where
- * what follows it begins. */
-static unsigned heading_level(const char *s, struct line l, int is_first,
-                              size_t end, size_t *next)
+/* A heading at a line: level 0 for none; its text ends at `end`, and what
+ * follows it begins at `next`. */
+struct heading {
+    unsigned level;
+    size_t end, next;
+};
+
+static unsigned count_numbers(const char *s, size_t at, size_t end)
 {
+    unsigned n = 0;
+    for (size_t i = at; i < end && (is_digit(s[i]) || s[i] == '.'); i++)
+        n += is_digit(s[i]) && (i + 1 == end || !is_digit(s[i + 1]));
+    return n;
+}
+
+static struct heading find_heading(const char *s, struct line l, int is_first,
+                                   size_t end)
+{
+    struct heading h = {0, l.end, l.next};
     struct line after = line_from(s, l.next, end);
     char under = l.next < end ? underline_of(s, after) : '\0';
-    *next = l.next;
-    if (under && l.end - l.first <= 2 * HEADING_BYTES_MAX &&
-        !underline_of(s, l)) {
-        *next = after.next;
-        return under == '=' ? LEVEL_UNDERLINED_1 : LEVEL_UNDERLINED_2;
-    }
     int is_alone = l.next >= end || is_blank(after);
-    if ((is_alone || is_first) && is_capitals(s, l)) return LEVEL_CAPITALS;
-    return is_alone ? numbered_level(s, l) : 0;
+    if (under && l.end - l.first <= 2 * HEADING_BYTES_MAX) {
+        h.next = after.next;
+        h.level = under == '=' ? LEVEL_UNDERLINED_1 : LEVEL_UNDERLINED_2;
+    } else if ((is_alone || is_first) && is_capitals(s, l)) {
+        h.level = LEVEL_CAPITALS;
+    } else if (is_alone) {
+        h.level = numbered_level(s, l);
+    } else if (run_in_title(s, l)) {
+        h.level = numbered(count_numbers(s, l.first, l.end));
+        h.end = run_in_title(s, l);
+        h.next = h.end == l.end ? l.next : h.end;
+    }
+    return h;
 }
 
 static enum tacit_err read_text(struct builder *b, size_t first, size_t end)
@@ -162,19 +209,18 @@ static enum tacit_err read_text(struct builder *b, size_t first, size_t end)
     int is_first = 1;
     for (size_t at = first; at < end && !b->err;) {
         struct line l = line_from(s, at, end);
-        size_t next = l.next;
         if (is_blank(l) || underline_of(s, l)) {
-            at = next;
+            at = l.next;
             continue;
         }
-        unsigned level = heading_level(s, l, is_first, end, &next);
-        if (level) {
-            builder_open(b, BLOCK_HEADING, level);
-            builder_source(b, l.first, l.end - l.first);
+        struct heading h = find_heading(s, l, is_first, end);
+        if (h.level) {
+            builder_open(b, BLOCK_HEADING, h.level);
+            builder_source(b, l.first, h.end - l.first);
             builder_close(b);
-            if (is_first && level == 1)
-                document_set_title(b->d, s + l.first, l.end - l.first);
-            at = next;
+            if (is_first && h.level == 1)
+                document_set_title(b->d, s + l.first, h.end - l.first);
+            at = h.next;
         } else {
             at = read_paragraph(b, s, at, end);
         }

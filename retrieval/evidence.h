@@ -32,8 +32,8 @@ TACIT_CHECKED enum tacit_err evidence_find(struct db *db,
                                            int64_t chunk_id,
                                            struct evidence_mark *out,
                                            size_t *n);
-/* weight[i] of term i: ln((n + 1) / (n_i + 0.5)), where n_i of all n passages
- * hold it; counting stops at EVIDENCE_COUNT_MAX. */
+/* weight[i] of term i: ln((n + 1) / (n_i + 0.5)), at least 0, where n_i of all
+ * n passages hold it; counting stops at EVIDENCE_COUNT_MAX. */
 enum { EVIDENCE_COUNT_MAX = 20000 };
 TACIT_CHECKED enum tacit_err evidence_weights(struct db *db, struct arena *a,
                                               const struct question *q,
