@@ -138,10 +138,8 @@ static enum tacit_err attempt(struct wire_session *s, const struct message *req,
 
 /* What another try may heal: nobody there, no answer, a lost session, and bytes
  * that did not verify (someone on the path changed them). */
-static int may_heal(struct wire_session *s, enum tacit_err err,
-                    int ready_before)
+static int may_heal(enum tacit_err err, int ready_before)
 {
-    if (session_interrupted(s)) return 0;
     if (err == TACIT_IO || err == TACIT_TIMEOUT) return 1;
     if (err == TACIT_STATE) return err_id() == E_NO_SESSION;
     return ready_before && (err == TACIT_AUTH || err == TACIT_PROTO);
@@ -169,6 +167,13 @@ static void pause_ms(struct wire_session *s, int64_t ms)
     pthread_mutex_unlock(&s->mutex);
 }
 
+/* Whatever else went wrong meanwhile: the caller asked for it to stop. */
+static enum tacit_err interrupted(void)
+{
+    err_clear();
+    return fail(TACIT_STATE, "interrupted");
+}
+
 static enum tacit_err call_until(struct wire_session *s,
                                  const struct message *req, struct buf *storage,
                                  int64_t deadline_ms)
@@ -182,7 +187,8 @@ static enum tacit_err call_until(struct wire_session *s,
          * for the repeat. */
         link_client_reset(s->link);
         int64_t left = deadline_ms - tick_ms();
-        if (!may_heal(s, err, ready) || left <= 0) return err;
+        if (session_interrupted(s)) return interrupted();
+        if (!may_heal(err, ready) || left <= 0) return err;
         /* A coordinator that was restarted says so at once: no pause then. */
         if (!(tries == 0 && ready && err_id() == E_NO_SESSION)) {
             if (backoff_ms >= left) return err;
@@ -191,10 +197,7 @@ static enum tacit_err call_until(struct wire_session *s,
                              ? 2 * backoff_ms
                              : (int64_t)WIRE_BACKOFF_MAX_MS;
         }
-        if (session_interrupted(s)) {
-            err_clear();
-            return fail(TACIT_STATE, "interrupted");
-        }
+        if (session_interrupted(s)) return interrupted();
         err_clear();
     }
 }
