@@ -103,5 +103,6 @@ int main(void)
         cmocka_unit_test(what_is_added_is_taken_away_again_at_every_length),
         cmocka_unit_test(a_coordinate_does_not_depend_on_the_vectors_length),
     };
+    rng_setup();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -149,5 +149,6 @@ int main(void)
         cmocka_unit_test(shares_of_too_few_look_the_same_for_every_secret),
         cmocka_unit_test(a_repeated_member_stops_the_process),
     };
+    rng_setup();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

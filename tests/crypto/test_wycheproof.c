@@ -11,6 +11,7 @@
 
 #include "common/base/digest.h"
 #include "common/base/json.h"
+#include "common/base/rng.h"
 #include "common/crypto/noise_symmetric.h"
 #include "common/crypto/secagg_transcript.h"
 
@@ -219,5 +220,6 @@ int main(void)
         cmocka_unit_test(xchacha20_poly1305_of_sealed_shares_agrees),
         cmocka_unit_test(ed25519_takes_no_second_form_of_a_signature),
     };
+    rng_setup();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -373,5 +373,6 @@ int main(void)
         cmocka_unit_test(an_impossible_count_or_weight_is_refused),
         cmocka_unit_test(packed_coordinates_are_unpacked),
     };
+    rng_setup();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
