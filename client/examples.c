@@ -7,7 +7,7 @@
 #include "common/base/codes.h"
 #include "common/base/digest.h"
 
-#define SD_FLOOR 1e-9
+#define SD_FLOOR 1e-6
 
 void dataset_release(struct dataset *d)
 {
@@ -114,9 +114,12 @@ static void standardise_site(const struct plan *p, float *x, size_t n_train,
                 squares += e * e;
             }
             double sd = n_train > 1 ? sqrt(squares / (double)(n_train - 1)) : 0;
-            for (size_t r = 0; r < n_all; r++)
-                x[r * d + f] =
-                    (float)(((double)x[r * d + f] - mean) / (sd + SD_FLOOR));
+            /* A column that never varies in training says nothing, and would
+             * blow up the first row that differs. */
+            for (size_t r = 0; r < n_all; r++) {
+                float *v = &x[r * d + f];
+                *v = sd > SD_FLOOR ? (float)(((double)*v - mean) / sd) : 0;
+            }
         }
     }
 }

@@ -375,27 +375,6 @@ static enum tacit_err put_roster(struct jobs *j, struct msg_task *task)
     return err;
 }
 
-static void fill_task(const struct job *job, const struct ring_layout *layout,
-                      struct msg_task *t)
-{
-    const struct plan *p = job->plan;
-    rng_secure(t->session, sizeof t->session);
-    t->plan_hash = job->hash;
-    t->model_hash = job->version.model_hash;
-    t->plan_bytes = (uint32_t)job->plan_bytes;
-    t->model_bytes = job->version.bytes;
-    t->round = job->version.version + 1;
-    t->n_rounds = p->rounds;
-    t->model_version = job->version.version;
-    t->ring_bits = p->ring_bits;
-    t->n_coords = ring_coords(layout);
-    t->u_min = p->min_reports < SECAGG_CLIENTS_MIN
-                   ? (uint32_t)SECAGG_CLIENTS_MIN
-                   : p->min_reports;
-    t->stage_ms = (uint32_t)p->stage_deadline_ms;
-    t->train_ms = (uint32_t)p->train_deadline_ms;
-}
-
 static void pass_reply(void *ctx, uint64_t token, const struct message *m)
 {
     const struct jobs *j = ctx;
@@ -415,7 +394,8 @@ static enum tacit_err open_round(struct jobs *j, size_t i, int64_t now_ms)
                               .ctx = j};
     struct msg_task *task = &c.round.task;
     models_layout(job->plan, params->n_flat, &c.layout);
-    fill_task(job, &c.layout, task);
+    models_task(job->plan, job->plan_bytes, &job->version, &c.layout, task);
+    rng_secure(task->session, sizeof task->session);
     c.round.invite_max = models_invite_max(job->plan);
     c.round.goal = job->plan->cohort_size;
     TRY(put_roster(j, task));

@@ -80,9 +80,9 @@ void models_over(const struct models_version *v, struct msg_over *over)
     memcpy(over->signature, v->signature, sizeof over->signature);
 }
 
-enum tacit_err models_seal(const struct keys *keys, const char *blob_dir,
-                           const struct plan *plan, const struct params *p,
-                           struct models_version *v)
+enum tacit_err models_sign(const struct keys *keys, const struct plan *plan,
+                           const struct params *p, struct models_version *v,
+                           struct buf *out)
 {
     char plan_hex[DIGEST_HEX], version[16];
     hex_encode(plan_hex, plan->hash.b, DIGEST_BYTES);
@@ -90,16 +90,10 @@ enum tacit_err models_seal(const struct keys *keys, const char *blob_dir,
     const char *metadata[] = {"tacit.plan",  plan->name,      "tacit.plan_hash",
                               plan_hex,      "tacit.version", version,
                               "tacit.model", plan->model,     NULL};
-    struct buf bytes;
-    buf_init(&bytes, WIRE_BLOB_MAX);
-    enum tacit_err err = safetensors_encode(p, metadata, &bytes);
-    if (err == TACIT_OK) err = buf_end(&bytes);
-    if (err == TACIT_OK)
-        err = blob_put(blob_dir, bytes.data, bytes.len, &v->model_hash);
-    v->bytes = bytes.len;
-    buf_release(&bytes);
-    if (err != TACIT_OK)
-        return err_context(err, "model of plan %s", plan->name);
+    TRY(safetensors_encode(p, metadata, out));
+    TRY(buf_end(out));
+    digest_of(&v->model_hash, out->data, out->len);
+    v->bytes = out->len;
     struct msg_over over;
     uint8_t statement[MSG_STATEMENT_BYTES];
     models_over(v, &over);
@@ -107,6 +101,40 @@ enum tacit_err models_seal(const struct keys *keys, const char *blob_dir,
     keys_sign(keys, "tacit model v1", statement, sizeof statement,
               v->signature);
     return TACIT_OK;
+}
+
+enum tacit_err models_seal(const struct keys *keys, const char *blob_dir,
+                           const struct plan *plan, const struct params *p,
+                           struct models_version *v)
+{
+    struct buf bytes;
+    buf_init(&bytes, WIRE_BLOB_MAX);
+    enum tacit_err err = models_sign(keys, plan, p, v, &bytes);
+    if (err == TACIT_OK)
+        err = blob_put(blob_dir, bytes.data, bytes.len, &v->model_hash);
+    buf_release(&bytes);
+    return err == TACIT_OK ? TACIT_OK
+                           : err_context(err, "model of plan %s", plan->name);
+}
+
+void models_task(const struct plan *plan, size_t plan_bytes,
+                 const struct models_version *v, const struct ring_layout *l,
+                 struct msg_task *out)
+{
+    *out = (struct msg_task){.plan_hash = plan->hash,
+                             .model_hash = v->model_hash,
+                             .plan_bytes = (uint32_t)plan_bytes,
+                             .model_bytes = v->bytes,
+                             .round = v->version + 1,
+                             .n_rounds = plan->rounds,
+                             .model_version = v->version,
+                             .ring_bits = plan->ring_bits,
+                             .n_coords = ring_coords(l),
+                             .u_min = plan->min_reports < SECAGG_CLIENTS_MIN
+                                          ? (uint32_t)SECAGG_CLIENTS_MIN
+                                          : plan->min_reports,
+                             .stage_ms = (uint32_t)plan->stage_deadline_ms,
+                             .train_ms = (uint32_t)plan->train_deadline_ms};
 }
 
 enum tacit_err models_load(const char *blob_dir, const struct models_version *v,

@@ -47,9 +47,14 @@ struct models_version {
     uint8_t signature[KEYS_SIGNATURE];
 };
 
-/* Encode p as safetensors with metadata, put it durably into blob_dir, and fill
- * v's model_hash, bytes and signature. The other fields of *v are set before;
- * the caller writes the row. */
+/* Encode p as safetensors with metadata into out, and fill v's model_hash,
+ * bytes and signature. The other fields of *v are set before. */
+TACIT_CHECKED enum tacit_err models_sign(const struct keys *keys,
+                                         const struct plan *plan,
+                                         const struct params *p,
+                                         struct models_version *v,
+                                         struct buf *out);
+/* The same, durably into blob_dir; the caller writes the row. */
 TACIT_CHECKED enum tacit_err models_seal(const struct keys *keys,
                                          const char *blob_dir,
                                          const struct plan *plan,
@@ -61,5 +66,10 @@ TACIT_CHECKED enum tacit_err models_load(const char *blob_dir,
                                          struct params *p);
 /* What devices are told of it: all model fields of *over. */
 void models_over(const struct models_version *v, struct msg_over *over);
+/* The task of the round that follows version v: everything but session, attempt
+ * and roster. */
+void models_task(const struct plan *plan, size_t plan_bytes,
+                 const struct models_version *v, const struct ring_layout *l,
+                 struct msg_task *out);
 
 #endif

@@ -1,0 +1,67 @@
+/*
+ * fleet: one plan run by many clients on one machine, under a virtual clock.
+ *
+ *   participate (client) <── encoded messages in memory ──> runner (coordinator)
+ *
+ * It is the production code on both sides: the same step functions, codecs,
+ * masks, ring and strategy. What differs is only what stands between them: no
+ * socket, and a clock that jumps to the next deadline when nobody can move. A
+ * round therefore costs what its arithmetic costs, however long the deadlines.
+ *
+ * Clients of a cohort train in parallel. The result does not depend on the
+ * number of threads, nor on the (random) keys and masks: sums in the ring are
+ * exact. So a run is a pure function of the plan, its seed and the data.
+ *
+ * Thread rule: one caller; workers see one client each.
+ */
+#ifndef TACIT_SIMS_FLEET_H
+#define TACIT_SIMS_FLEET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client/examples.h"
+#include "common/base/err.h"
+#include "common/model/model.h"
+#include "common/plan/plan.h"
+
+enum { FLEET_CLIENTS_MAX = 100000, FLEET_ATTEMPTS_MAX = 20 };
+
+struct fleet; /* owned */
+
+struct fleet_config {
+    const struct plan *plan;
+    const char *plan_text; /* its bytes: what devices are handed */
+    size_t plan_bytes;
+    const struct dataset *data; /* [n_clients], borrowed */
+    size_t n_clients;
+    unsigned n_threads; /* 0: one per core */
+};
+
+/* How a round went. */
+struct fleet_round {
+    uint32_t round;      /* 1-based */
+    unsigned n_attempts; /* 1 when it worked at once */
+    unsigned n_invited, n_inputs;
+    double loss_before, loss_after; /* weighted means from the secure sum */
+    double metric; /* held-out, of the model the round started from */
+    int has_metric;
+    struct model_metrics pooled; /* of the new model, on all held-out rows: what
+                                    only a simulation can know */
+    int has_pooled;
+    int64_t virtual_ms; /* since the start, by the virtual clock */
+    int64_t wall_ms;    /* real time of this round */
+};
+
+TACIT_CHECKED enum tacit_err fleet_new(const struct fleet_config *c,
+                                       struct fleet **out);
+void fleet_free(struct fleet *f);
+/* The next round, repeated until it commits; LIMIT after FLEET_ATTEMPTS_MAX. */
+TACIT_CHECKED enum tacit_err fleet_round(struct fleet *f,
+                                         struct fleet_round *out);
+/* The newest weights; borrowed. */
+struct model *fleet_model(struct fleet *f);
+/* The newest model as its signed file's bytes; borrowed. */
+const struct buf *fleet_file(const struct fleet *f);
+
+#endif
