@@ -48,7 +48,7 @@ struct secagg_server {
         unsigned n;
         uint16_t from[SECAGG_CLIENTS_MAX];
         uint8_t scalar[SECAGG_CLIENTS_MAX][SECAGG_SCALAR];
-    } *owners; /* [n], owned */
+    } * owners; /* [n], owned */
 };
 
 #endif

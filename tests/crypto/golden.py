@@ -23,7 +23,8 @@ def rotate(x, n):
 
 
 def quarter(s, a, b, c, d):
-    for x, y, z, n in ((a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)):
+    for x, y, z, n in ((a, b, d, 16), (c, d, b, 12),
+                       (a, b, d, 8), (c, d, b, 7)):
         s[x] = s[x] + s[y] & 0xffffffff
         s[z] = rotate(s[z] ^ s[x], n)
 
