@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "common/base/codes.h"
 
@@ -23,6 +24,8 @@ static enum tacit_err failed(const char *path, const char *doing)
     int e = errno;
     if (e == ENOSPC || e == EDQUOT || e == EFBIG)
         return fail_as(E_DISK_FULL, "%s: %s: %s", path, doing, strerror(e));
+    if (e == ENOMEM)
+        return fail(TACIT_NOMEM, "%s: %s: out of memory", path, doing);
     if (e == ENOENT || e == ENOTDIR)
         return fail(TACIT_NOTFOUND, "%s: %s", path, strerror(e));
     return fail(TACIT_IO, "%s: %s: %s", path, doing, strerror(e));
@@ -275,16 +278,24 @@ enum tacit_err file_walk(const char *path,
     return err;
 }
 
+/* Out of memory, or `otherwise`: whose fault it is depends on the direction. */
+static enum tacit_err zstd_failed(size_t code, enum tacit_err otherwise)
+{
+    if (ZSTD_getErrorCode(code) == ZSTD_error_memory_allocation)
+        return fail(TACIT_NOMEM, "out of memory");
+    return fail(otherwise, "%szstd data: %s",
+                otherwise == TACIT_FORMAT ? "damaged " : "",
+                ZSTD_getErrorName(code));
+}
+
 enum tacit_err file_compress(const void *bytes, size_t n, struct buf *out)
 {
     size_t bound = ZSTD_compressBound(n), was = out->len;
     uint8_t *p = buf_extend(out, bound);
     if (!p) return buf_end(out);
     size_t got = ZSTD_compress(p, bound, bytes, n, 3);
-    if (ZSTD_isError(got))
-        return fail(TACIT_INTERNAL, "zstd: %s", ZSTD_getErrorName(got));
-    out->len = was + got;
-    return TACIT_OK;
+    out->len = ZSTD_isError(got) ? was : was + got;
+    return ZSTD_isError(got) ? zstd_failed(got, TACIT_INTERNAL) : TACIT_OK;
 }
 
 static enum tacit_err decompress(ZSTD_DCtx *ctx, const void *bytes, size_t n,
@@ -300,9 +311,7 @@ static enum tacit_err decompress(ZSTD_DCtx *ctx, const void *bytes, size_t n,
         if (!p) return buf_end(out);
         ZSTD_outBuffer to = {p, step ? step : 1, 0};
         left = ZSTD_decompressStream(ctx, &to, &in);
-        if (ZSTD_isError(left))
-            return fail(TACIT_FORMAT, "damaged zstd data: %s",
-                        ZSTD_getErrorName(left));
+        if (ZSTD_isError(left)) return zstd_failed(left, TACIT_FORMAT);
         if (to.pos > room)
             return fail(TACIT_LIMIT, "unpacks to more than %zu bytes",
                         max_bytes);

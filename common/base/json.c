@@ -7,6 +7,9 @@ enum tacit_err json_parse(const char *text, size_t n, json_t **out)
         return fail(TACIT_LIMIT, "JSON of %zu bytes; the limit is %d", n,
                     JSON_BYTES_MAX);
     json_t *v = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
+    /* jansson explains every fault of the text, and memory only sometimes. */
+    if (!v && (!e.text[0] || json_error_code(&e) == json_error_out_of_memory))
+        return fail(TACIT_NOMEM, "out of memory");
     if (!v)
         return fail(TACIT_FORMAT, "not valid JSON: line %d, column %d: %s",
                     e.line, e.column, e.text);

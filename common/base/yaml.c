@@ -232,14 +232,14 @@ static enum tacit_err explain_syntax(const char *name, const char *text,
         done = event.type == YAML_STREAM_END_EVENT;
         yaml_event_delete(&event);
     }
+    /* What can be read now was in want of memory before. */
     enum tacit_err err =
-        parser.error == YAML_MEMORY_ERROR
+        ok || parser.error == YAML_MEMORY_ERROR
             ? fail(TACIT_NOMEM, "out of memory")
             : fail_as(E_YAML_SYNTAX, "%s:%zu:%zu: not valid YAML: %s", name,
                       parser.problem_mark.line + 1,
                       parser.problem_mark.column + 1,
-                      ok || !parser.problem ? "it cannot be read"
-                                            : parser.problem);
+                      parser.problem ? parser.problem : "it cannot be read");
     yaml_parser_delete(&parser);
     return err;
 }
@@ -329,7 +329,8 @@ static enum tacit_err explain(const char *name, const char *text, size_t n,
                               const cyaml_schema_value_t *schema,
                               const struct report *r, cyaml_err_t e)
 {
-    if (e == CYAML_ERR_OOM) return fail(TACIT_NOMEM, "out of memory");
+    if (e == CYAML_ERR_OOM || e == CYAML_ERR_LIBYAML_PARSER_INIT)
+        return fail(TACIT_NOMEM, "out of memory");
     if (e == CYAML_ERR_LIBYAML_PARSER) return explain_syntax(name, text, n);
     TRY(explain_key(name, text, n, schema, r));
     return explain_value(name, r, e);
