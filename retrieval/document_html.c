@@ -3,8 +3,8 @@
  * memory runs out, frees its tree by recursion, and needs quadratic time for
  * some pages. So it gets its memory from a bounded pool of ours that is freed
  * whole (gumbo_destroy_output is never called), and the pool leaves the parse
- * by longjmp when memory or processor time is used up. The tree is walked with
- * a stack of its own.
+ * by longjmp when memory or processor time is used up. What is plainly nested
+ * too deeply is refused before. The tree is walked with a stack of its own.
  *
  * gumbo decodes entities, so the text of a node is laid beside its source
  * again to find out which bytes it came from.
@@ -25,6 +25,7 @@ enum {
     POOL_BYTES = 1 << 20,
     CPU_MS_MAX = 10000, /* for one document */
     CLOCK_EVERY = 256,  /* allocations between two looks at the clock */
+    ESTIMATE_MAX = 4 * DOCUMENT_DEPTH_MAX, /* start tags left open */
     ENTITY_BYTES_MAX = 33,
     MATCH_BYTES = 4 /* that must agree behind an entity */
 };
@@ -94,6 +95,58 @@ static void pool_release(struct tree_pool *p)
     }
 }
 
+/* ---- nesting --------------------------------------------------------------
+ */
+
+/* Elements that have no end tag, or need none. */
+static int is_closed_alone(const char *name, size_t n)
+{
+    static const char names[] =
+        " a area base basefont bgsound body br col colgroup dd dt embed frame "
+        "head hr html image img input keygen li link meta nobr optgroup option "
+        "p param rb rp rt rtc source tbody td tfoot th thead tr track wbr ";
+    char padded[16] = " ";
+    if (n > 12) return 0;
+    for (size_t i = 0; i < n; i++) padded[1 + i] = (char)(name[i] | 0x20);
+    memcpy(padded + 1 + n, " ", 2);
+    return strstr(names, padded) != NULL;
+}
+
+static int is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* How deep start tags outweigh end tags at most. The parser needs time in the
+ * square of the depth, so this estimate comes first; a page that misleads it
+ * meets the clock of pool_take(). */
+static size_t estimate_depth(const char *s, size_t n)
+{
+    size_t depth = 0, deepest = 0;
+    for (size_t i = 0; i + 1 < n; i++) {
+        if (s[i] != '<') continue;
+        size_t is_end = s[i + 1] == '/', from = i + 1 + is_end, k = from;
+        while (k < n &&
+               (is_letter(s[k]) || (k > from && s[k] >= '0' && s[k] <= '9')))
+            k++;
+        if (k == from || is_closed_alone(s + from, k - from)) continue;
+        if (!is_end)
+            depth++;
+        else if (depth > 0)
+            depth--;
+        if (depth > deepest) deepest = depth;
+    }
+    return deepest;
+}
+
+static void refuse_depth(struct builder *b)
+{
+    if (b->err) return;
+    b->err = fail_as(E_DOCUMENT_NESTING,
+                     "HTML nested more than %d deep; convert it to plain text",
+                     DOCUMENT_DEPTH_MAX);
+}
+
 /* ---- text beside its source -----------------------------------------------
  */
 
@@ -101,7 +154,7 @@ struct reading {
     struct builder *b;
     size_t first, end; /* of the source */
     unsigned list_depth, pre_depth;
-    int in_row, n_cells;
+    int in_row, cell_is_due; /* " | " before the next text of the row */
     int has_h1, wants_title;
 };
 
@@ -194,6 +247,10 @@ static void add_text(struct reading *r, const GumboText *t)
                      : r->list_depth ? BLOCK_ITEM
                                      : BLOCK_PARAGRAPH,
                      r->pre_depth ? 0 : r->list_depth);
+    if (r->in_row && r->cell_is_due && is_visible(t->text)) {
+        builder_piece(b, " | ", 3, b->source_at, 0);
+        r->cell_is_due = 0;
+    }
     if (p >= base + r->first && p <= base + r->end && len <= base + r->end - p)
         add_beside(b, t->text, n, (size_t)(p - base), len);
     else
@@ -307,13 +364,13 @@ static void enter(struct reading *r, const GumboElement *e, enum role role)
     case ROLE_ROW:
         builder_open(b, BLOCK_ROW, 0);
         r->in_row = 1;
-        r->n_cells = 0;
+        r->cell_is_due = 0;
         break;
     case ROLE_CELL:
         if (!r->in_row)
             builder_close(b);
-        else if (r->n_cells++ && builder_length(b))
-            builder_piece(b, " | ", 3, b->source_at, 0);
+        else
+            r->cell_is_due = builder_length(b) > 0;
         break;
     case ROLE_PRE:
         r->pre_depth++;
@@ -428,10 +485,7 @@ static void walk(struct reading *r, const GumboNode *root)
         if (e->tag == GUMBO_TAG_HEAD && r->wants_title) take_title(r, e);
         if (role == ROLE_SKIP) continue;
         if (depth == DOCUMENT_DEPTH_MAX) {
-            b->err = fail_as(E_DOCUMENT_NESTING,
-                             "HTML nested more than %d deep; convert it to "
-                             "plain text",
-                             DOCUMENT_DEPTH_MAX);
+            refuse_depth(b);
             return;
         }
         enter(r, e, role);
@@ -464,6 +518,11 @@ static void read_range(struct reading *r)
     struct builder *b = r->b;
     if (b->cpu_deadline_ns == 0)
         b->cpu_deadline_ns = cpu_ns() + (int64_t)CPU_MS_MAX * 1000000;
+    const char *html = (const char *)b->d->source.data + r->first;
+    if (estimate_depth(html, r->end - r->first) > ESTIMATE_MAX) {
+        refuse_depth(b);
+        return;
+    }
     struct tree_pool pool = {.deadline_ns = b->cpu_deadline_ns};
     b->source_at = r->first;
     read_part(r, &pool);

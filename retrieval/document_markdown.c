@@ -26,7 +26,8 @@ struct reading {
     size_t base; /* source offset of md4c's input */
     size_t n;
     unsigned list_depth;
-    int in_row, n_cells, in_html, has_title;
+    int cell_is_due; /* " | " before the next text of the row */
+    int in_html, has_title;
     size_t html_first, html_end;
     uint64_t calls_left;
 };
@@ -70,13 +71,10 @@ static int enter_block(MD_BLOCKTYPE type, void *detail, void *ctx)
         break;
     case MD_BLOCK_TR:
         builder_open(r->b, BLOCK_ROW, 0);
-        r->n_cells = 0;
+        r->cell_is_due = 0;
         break;
     case MD_BLOCK_TH:
-    case MD_BLOCK_TD:
-        if (r->n_cells++ && builder_length(r->b))
-            builder_piece(r->b, " | ", 3, r->b->source_at, 0);
-        break;
+    case MD_BLOCK_TD: r->cell_is_due = builder_length(r->b) > 0; break;
     default: break;
     }
     return call(r);
@@ -115,7 +113,10 @@ static int leave_block(MD_BLOCKTYPE type, void *detail, void *ctx)
     case MD_BLOCK_LI:
     case MD_BLOCK_P:
     case MD_BLOCK_CODE:
-    case MD_BLOCK_TR: builder_close(r->b); break;
+    case MD_BLOCK_TR:
+        builder_close(r->b);
+        r->cell_is_due = 0;
+        break;
     default: break;
     }
     return call(r);
@@ -159,6 +160,8 @@ static int add_text(MD_TEXTTYPE type, const MD_CHAR *text, MD_SIZE n, void *ctx)
         return call(r);
     }
     open_text(r);
+    if (r->cell_is_due) builder_piece(r->b, " | ", 3, r->b->source_at, 0);
+    r->cell_is_due = 0;
     int is_br = type == MD_TEXT_HTML && n >= 3 && memcmp(text, "<br", 3) == 0;
     if (type == MD_TEXT_BR || type == MD_TEXT_SOFTBR || is_br)
         builder_piece(r->b, " ", 1, at, 0);

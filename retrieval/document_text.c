@@ -188,17 +188,18 @@ static struct heading find_heading(const char *s, struct line l, int is_first,
     struct line after = line_from(s, l.next, end);
     char under = l.next < end ? underline_of(s, after) : '\0';
     int is_alone = l.next >= end || is_blank(after);
+    size_t title_end = run_in_title(s, l);
     if (under && l.end - l.first <= 2 * HEADING_BYTES_MAX) {
         h.next = after.next;
         h.level = under == '=' ? LEVEL_UNDERLINED_1 : LEVEL_UNDERLINED_2;
     } else if ((is_alone || is_first) && is_capitals(s, l)) {
         h.level = LEVEL_CAPITALS;
+    } else if (title_end && !(is_alone && title_end == l.end)) {
+        h.level = numbered(count_numbers(s, l.first, l.end));
+        h.end = title_end;
+        h.next = title_end == l.end ? l.next : title_end;
     } else if (is_alone) {
         h.level = numbered_level(s, l);
-    } else if (run_in_title(s, l)) {
-        h.level = numbered(count_numbers(s, l.first, l.end));
-        h.end = run_in_title(s, l);
-        h.next = h.end == l.end ? l.next : h.end;
     }
     return h;
 }
