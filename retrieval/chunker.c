@@ -46,14 +46,25 @@ static void next_block(struct chunker *k)
     if (!at_end(k)) k->next.at = k->d->blocks[k->next.block].text_first;
 }
 
+/* Forget the headings that one of this level ends. */
+static void pop_headings(struct chunker *k, unsigned level)
+{
+    for (unsigned i = level; i <= CHUNK_LEVELS; i++) k->heading[i] = SIZE_MAX;
+    for (k->level = CHUNK_LEVELS;
+         k->level > 0 && k->heading[k->level] == SIZE_MAX;)
+        k->level--;
+}
+
+static unsigned level_of(const struct block *b)
+{
+    return b->level < 1 ? 1 : b->level > CHUNK_LEVELS ? CHUNK_LEVELS : b->level;
+}
+
 static void push_heading(struct chunker *k)
 {
-    unsigned level = k->d->blocks[k->next.block].level;
-    if (level < 1) level = 1;
-    if (level > CHUNK_LEVELS) level = CHUNK_LEVELS;
+    unsigned level = level_of(&k->d->blocks[k->next.block]);
+    pop_headings(k, level);
     k->heading[level] = k->next.block;
-    for (unsigned i = level + 1; i <= CHUNK_LEVELS; i++)
-        k->heading[i] = SIZE_MAX;
     k->level = level;
     next_block(k);
 }
@@ -152,8 +163,10 @@ static size_t rest_of_section(const struct chunker *k, size_t cap)
 static int ends_chunk(const struct chunker *k, const struct chunk *c,
                       unsigned level)
 {
-    if (!at_block_start(k) || !is_context(k->d, k->next.block)) return 0;
-    if (k->d->blocks[k->next.block].level <= level || level == 0) return 1;
+    const struct block *b = &k->d->blocks[k->next.block];
+    if (!at_block_start(k) || b->kind != BLOCK_HEADING) return 0;
+    if (b->level <= level || level == 0) return 1;
+    if (!is_context(k->d, k->next.block)) return 0;
     if (c->n_words >= CHUNK_WORDS_MERGE) return 1;
     struct chunker look = *k;
     push_heading(&look);
@@ -206,13 +219,17 @@ int chunker_next(struct chunker *k, struct chunk *out)
     const struct document *d = k->d;
     while (!at_end(k) && is_context(d, k->next.block)) push_heading(k);
     if (at_end(k)) return 0;
+    const struct block *first = &d->blocks[k->next.block];
+    int is_heading = at_block_start(k) && first->kind == BLOCK_HEADING;
+    /* A heading that is text still ends what stood before it. */
+    if (is_heading) pop_headings(k, level_of(first));
     out->n_words = out->n_sentences = 0;
     out->text_first = out->text_end = k->next.at;
     join_headings(k, out->heading);
-    unsigned level = k->level;
+    unsigned level = is_heading ? level_of(first) : k->level;
     size_t words_max = CHUNK_WORDS_MAX;
     while (!at_end(k)) {
-        if (ends_chunk(k, out, level)) break;
+        if (out->n_words > 0 && ends_chunk(k, out, level)) break;
         if (may_end(k, out) && !short_rest(k, out)) break;
         if (add_atom(k, out, words_max)) continue;
         if (words_max == CHUNK_WORDS_HARD || !short_rest(k, out)) break;

@@ -1,0 +1,292 @@
+#include "tests/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/rng.h"
+#include "retrieval/chunker.h"
+#include "retrieval/places.h"
+#include "retrieval/sentence.h"
+
+/* The sentences of a text, marked with | where one ends. */
+static const char *split(const char *text)
+{
+    static char out[2048];
+    size_t n = strlen(text), at = 0, k = 0;
+    while (at < n) {
+        size_t len = sentence_length(text + at, n - at);
+        memcpy(out + k, text + at, len);
+        k += len;
+        out[k++] = '|';
+        at += len;
+    }
+    out[k] = '\0';
+    return out;
+}
+
+static void sentences_end_where_a_reader_would_end_them(void **state)
+{
+    (void)state;
+    assert_string_equal(split("One. Two! Three? Four"),
+                        "One. |Two! |Three? |Four|");
+    assert_string_equal(split("Give 2.5 mg, e.g. at night. Stop."),
+                        "Give 2.5 mg, e.g. at night. |Stop.|");
+    assert_string_equal(split("See Fig. 2 and Dr. A. Smith. Then go."),
+                        "See Fig. 2 and Dr. A. Smith. |Then go.|");
+    assert_string_equal(split("3. Grant of Rights. You may. In 1991. Yes."),
+                        "3. Grant of Rights. |You may. |In 1991. |Yes.|");
+    assert_string_equal(split("He said \"no.\" She left. It is 5 p.m. now."),
+                        "He said \"no.\" |She left. |It is 5 p.m. now.|");
+    assert_string_equal(split("Wait... what? Ask ext. 5501. No. 5 is it."),
+                        "Wait... what? |Ask ext. 5501. |No. 5 is it.|");
+    assert_string_equal(split("\xe4\xb8\x80\xe3\x80\x82\xe4\xba\x8c"),
+                        "\xe4\xb8\x80\xe3\x80\x82|\xe4\xba\x8c|");
+    assert_string_equal(split("a = 1;\nb = 2;\n"), "a = 1;\n|b = 2;\n|");
+}
+
+static void an_endless_sentence_is_cut_between_words(void **state)
+{
+    (void)state;
+    char text[4000];
+    for (size_t i = 0; i < sizeof text; i++) text[i] = i % 7 == 6 ? ' ' : 'x';
+    size_t n = sentence_length(text, sizeof text);
+    assert_true(n <= SENTENCE_BYTES_MAX && n > SENTENCE_BYTES_MAX / 2);
+    assert_int_equal(text[n - 1], ' ');
+    for (size_t i = 0; i + 1 < sizeof text; i += 2)
+        memcpy(text + i, "\xc3\xa9", 2);
+    n = sentence_length(text, sizeof text);
+    assert_true(n <= SENTENCE_BYTES_MAX);
+    assert_int_equal(n % 2, 0);
+}
+
+static void words_are_counted(void **state)
+{
+    (void)state;
+    assert_int_equal(sentence_words("a bc  d\ne", 9), 4);
+    assert_int_equal(sentence_words("", 0), 0);
+    char line[800];
+    memset(line, 'x', sizeof line);
+    assert_int_equal(sentence_words(line, sizeof line), 100);
+}
+
+static void parse(struct document *d, const char *name, const char *text)
+{
+    check_ok(document_open_bytes(d, name, text, strlen(text)));
+    check_ok(document_parse(d));
+}
+
+/* n words that tell which sentence they are from. */
+static void put_sentence(char *out, int number, int n_words)
+{
+    char word[32];
+    snprintf(word, sizeof word, "S%d", number);
+    strcat(out, word);
+    for (int i = 1; i < n_words; i++) strcat(out, " word");
+    strcat(out, ". ");
+}
+
+static void chunks_keep_headings_and_sizes(void **state)
+{
+    (void)state;
+    static char text[60000];
+    struct document d;
+    struct chunker k;
+    static struct chunk c;
+    strcpy(text, "# Title\n\n## A\n\n");
+    for (int i = 0; i < 40; i++) {
+        put_sentence(text, i, 15);
+        if (i % 4 == 3) strcat(text, "\n\n");
+    }
+    strcat(text, "## B\n\nShort.\n\n### B1\n\n");
+    for (int i = 0; i < 12; i++) put_sentence(text, i, 10);
+    parse(&d, "t.md", text);
+    chunker_init(&k, &d);
+    size_t n_a = 0;
+    while (chunker_next(&k, &c)) {
+        assert_true(c.n_words <= CHUNK_WORDS_HARD);
+        if (strcmp(c.heading, "A") != 0) break;
+        assert_true(c.n_words >= CHUNK_WORDS_TARGET);
+        n_a++;
+    }
+    assert_true(n_a >= 3 && n_a <= 5);
+    /* "Short." stands alone: its subsection is not small. */
+    assert_string_equal(c.heading, "B");
+    assert_int_equal(c.n_words, 1);
+    assert_int_equal(chunker_next(&k, &c), 1);
+    assert_string_equal(c.heading, "B\x1f"
+                                   "B1");
+    assert_int_equal(c.n_words, 120);
+    assert_int_equal(chunker_next(&k, &c), 0);
+    document_release(&d);
+}
+
+static void a_list_stays_with_its_intro(void **state)
+{
+    (void)state;
+    static char text[8000];
+    struct document d;
+    struct chunker k;
+    static struct chunk c;
+    text[0] = '\0';
+    for (int i = 0; i < 11; i++) put_sentence(text, i, 16);
+    strcat(text, "\n\nGive in this order:\n\n- first of them all\n- second\n");
+    parse(&d, "t.md", text);
+    chunker_init(&k, &d);
+    assert_int_equal(chunker_next(&k, &c), 1);
+    size_t n_chunks = 1;
+    const char *last = (const char *)d.text.data + c.text_first;
+    size_t n = c.text_end - c.text_first;
+    while (chunker_next(&k, &c)) {
+        last = (const char *)d.text.data + c.text_first;
+        n = c.text_end - c.text_first;
+        n_chunks++;
+    }
+    const char *intro = memmem(last, n, "Give in this order:", 19);
+    assert_non_null(intro);
+    assert_non_null(memmem(last, n, "first of them all", 17));
+    assert_true(n_chunks <= 2);
+    document_release(&d);
+}
+
+static void a_small_subsection_joins_and_a_bare_heading_is_text(void **state)
+{
+    (void)state;
+    struct document d;
+    struct chunker k;
+    static struct chunk c;
+    parse(&d, "t.md",
+          "# T\n\n## A\n\nIntro.\n\n### A1\n\nTiny.\n\n## Call 5512\n\n"
+          "## B\n\nEnd.\n");
+    chunker_init(&k, &d);
+    assert_int_equal(chunker_next(&k, &c), 1);
+    assert_string_equal(c.heading, "A");
+    assert_int_equal(c.text_end - c.text_first, strlen("Intro.\nA1\nTiny."));
+    assert_int_equal(c.n_sentences, 2);
+    assert_int_equal(chunker_next(&k, &c), 1);
+    assert_memory_equal(d.text.data + c.text_first, "Call 5512", 9);
+    assert_int_equal(chunker_next(&k, &c), 1);
+    assert_string_equal(c.heading, "B");
+    assert_int_equal(chunker_next(&k, &c), 0);
+    document_release(&d);
+}
+
+/* ---- properties -----------------------------------------------------------
+ */
+
+static void check_sentences(const struct document *d, const struct chunk *c)
+{
+    const char *text = (const char *)d->text.data + c->text_first;
+    uint32_t at = 0;
+    for (size_t i = 0; i < c->n_sentences; i++) {
+        const struct chunk_sentence *s = &c->sentence[i];
+        assert_true(s->text_first >= at && s->text_end > s->text_first);
+        assert_true(s->text_end <= c->text_end - c->text_first);
+        assert_true(s->place.byte_first >= c->place.byte_first);
+        assert_true(s->place.byte_end <= c->place.byte_end);
+        assert_true(s->place.line_first >= c->place.line_first);
+        /* The quoted word stands at the quoted place. */
+        if (text[s->text_first] > 0x20 && text[s->text_first] < 0x7f)
+            assert_int_equal(text[s->text_first],
+                             d->source.data[s->place.byte_first]);
+        at = s->text_end;
+    }
+}
+
+/* Every byte of text that is no heading's is in exactly one chunk, in order. */
+static void check_chunks(const struct document *d)
+{
+    struct chunker k;
+    static struct chunk c;
+    size_t done = 0;
+    chunker_init(&k, d);
+    for (size_t i = 0; chunker_next(&k, &c); i++) {
+        assert_true(i < d->text.len);
+        assert_true(c.text_first >= done && c.text_end > c.text_first);
+        assert_true(c.text_end - c.text_first <=
+                    CHUNK_BYTES_MAX + 8 * SENTENCE_BYTES_MAX);
+        assert_true(c.n_sentences >= 1);
+        assert_true(strlen(c.heading) < CHUNK_HEADING_MAX);
+        /* What lies between two chunks is headings and blanks. */
+        for (size_t b = 0; b < d->n_blocks; b++) {
+            const struct block *block = &d->blocks[b];
+            if (block->kind == BLOCK_HEADING) continue;
+            for (size_t at = block->text_first; at < block->text_end; at++)
+                if (at >= done && at < c.text_first)
+                    assert_int_equal(d->text.data[at], ' ');
+        }
+        check_sentences(d, &c);
+        done = c.text_end;
+    }
+    const struct block *last = &d->blocks[d->n_blocks - 1];
+    assert_int_equal(done, last->text_end);
+}
+
+static void random_documents_lose_no_text(void **state)
+{
+    (void)state;
+    struct rng rng;
+    rng_init(&rng, 3, 0, 0);
+    for (int round = 0; round < 150; round++) {
+        static char text[64000];
+        struct document d;
+        text[0] = '\0';
+        int n_parts = 1 + (int)rng_below(&rng, 30);
+        for (int i = 0; i < n_parts; i++) {
+            uint64_t what = rng_below(&rng, 6);
+            if (what == 0) {
+                for (uint64_t h = 0; h <= rng_below(&rng, 4); h++)
+                    strcat(text, "#");
+                strcat(text, " Heading of some kind\n\n");
+            } else if (what == 1) {
+                strcat(text, "Do this:\n\n- an item\n- another one\n\n");
+            } else {
+                for (uint64_t s = 0; s <= rng_below(&rng, 20); s++)
+                    put_sentence(text, i, 1 + (int)rng_below(&rng, 60));
+                strcat(text, "\n\n");
+            }
+        }
+        parse(&d, "t.md", text);
+        check_chunks(&d);
+        document_release(&d);
+    }
+}
+
+static void places_survive_the_store(void **state)
+{
+    (void)state;
+    static struct chunk c;
+    static struct chunk_sentence got[CHUNK_SENTENCES_MAX];
+    struct buf bytes;
+    size_t n;
+    c.n_sentences = 2;
+    c.sentence[0] = (struct chunk_sentence){0, 9, {100, 120, 3, 4}};
+    c.sentence[1] = (struct chunk_sentence){10, 20, {121, 140, 4, 5}};
+    buf_init(&bytes, 0);
+    places_encode(&bytes, &c);
+    check_ok(places_decode(bytes.data, bytes.len, 20, got, &n));
+    assert_int_equal(n, 2);
+    assert_int_equal(got[1].place.byte_end, 140);
+    assert_int_equal(got[1].place.line_last, 5);
+    check_err(places_decode(bytes.data, bytes.len, 19, got, &n), TACIT_FORMAT);
+    check_err(places_decode(bytes.data, bytes.len - 1, 20, got, &n),
+              TACIT_FORMAT);
+    bytes.data[0] = 99;
+    check_err(places_decode(bytes.data, bytes.len, 200, got, &n), TACIT_FORMAT);
+    buf_release(&bytes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sentences_end_where_a_reader_would_end_them),
+        cmocka_unit_test(an_endless_sentence_is_cut_between_words),
+        cmocka_unit_test(words_are_counted),
+        cmocka_unit_test(chunks_keep_headings_and_sizes),
+        cmocka_unit_test(a_list_stays_with_its_intro),
+        cmocka_unit_test(a_small_subsection_joins_and_a_bare_heading_is_text),
+        cmocka_unit_test(random_documents_lose_no_text),
+        cmocka_unit_test(places_survive_the_store),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
