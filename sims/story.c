@@ -314,26 +314,36 @@ static double median_ms(const struct telling *t)
     return n ? ms[n / 2] : 0;
 }
 
+static size_t n_sites(const struct telling *t)
+{
+    char site[STORY_NAME_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < t->n_names; i++)
+        n += (size_t)part_of(t->names[i], "audit-", site);
+    return n;
+}
+
 static void tell(struct telling *t)
 {
     char text[64];
-    report_begin(t->r, "Four hospitals learn together",
+    report_begin(t->r, "Hospitals learn together",
                  "Each answers from its own documents and trains on its own "
                  "patients. What leaves a site is a masked update; only the "
                  "sum of all of them can be read.");
-    report_figure(t->r, "4", "sites, separate processes");
+    snprintf(text, sizeof text, "%zu", n_sites(t));
+    report_figure(t->r, text, "sites, separate processes");
     snprintf(text, sizeof text, "%zu", n_committed(t));
     report_figure(t->r, text, "secure rounds");
     snprintf(text, sizeof text, "%.0f ms", median_ms(t));
     report_figure(t->r, text, "median round");
     report_figure(t->r, "0", "documents, questions or patients sent");
-    report_section(t->r, "A risk model from four patient tables",
+    report_section(t->r, "A risk model from the patient tables",
                    "Logistic regression. Every site measures on patients that "
                    "were never trained on.");
     tell_sites(t, "risk", "local", "Accuracy on held-out patients", "alone",
                "federated");
     tell_curves(t, "risk", "Risk model", "accuracy");
-    report_section(t->r, "A search model from four folders of documents",
+    report_section(t->r, "A search model from the folders of documents",
                    "The query-side adapter of the text encoder, trained from "
                    "each site's question and passage pairs.");
     tell_sites(t, "retriever", "initial", "Recall@5 on held-out questions",
