@@ -1,5 +1,6 @@
 #include "client/pairs.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,6 +47,7 @@ static enum tacit_err grow(void *list_ptr, size_t *cap, size_t n, size_t size)
     if (!p) return fail(TACIT_NOMEM, "no memory for %zu examples", more);
     memcpy(list_ptr, &p, sizeof p);
     *cap = more;
+    /* cppcheck-suppress memleak ; the caller's list has it */
     return TACIT_OK;
 }
 
@@ -77,6 +79,7 @@ static enum tacit_err add_group(struct loading *l, const char *path,
     TRY(grow(&l->groups, &l->cap_groups, l->n_groups, sizeof *l->groups));
     if (path) TRY(copy_text(l, path, &g.path));
     if (heading) TRY(copy_text(l, heading, &g.heading));
+    assert(l->groups);
     l->groups[l->n_groups++] = g;
     return TACIT_OK;
 }
@@ -209,6 +212,7 @@ static enum tacit_err fill_row(struct loading *l, const struct pair *p,
     *group = find_group(l, p);
     if (*group == NO_GROUP) return TACIT_OK;
     const float *v = nearest(l, *group, x);
+    assert(v); /* a group begins with a passage */
     memcpy(y, v, ENCODER_DIM * sizeof *y);
     return TACIT_OK;
 }

@@ -354,7 +354,8 @@ static void take_roster(struct participate *p,
     enum tacit_err err = buf_end(&p->roster);
     if (!err) err = check_roster(p);
     const uint8_t *mine = err ? NULL : roster_find(p, p->c.keys->id);
-    if (!err && (!mine || memcmp(mine, p->c.keys->sign_public, KEYS_PUBLIC)))
+    if (!err &&
+        (!mine || memcmp(mine, p->c.keys->sign_public, KEYS_PUBLIC) != 0))
         err = fail_as(E_SECAGG_ROSTER, "this device is not on the roster");
     if (err) {
         buf_clear(&p->roster);

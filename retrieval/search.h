@@ -2,7 +2,7 @@
  * search: hybrid search, walk A's second half.
  *
  *   question ─┬─> FTS5 BM25, n_candidates ───────────┐
- *             └─> encoder ─> adapter ─> vecindex ────┴─> score = sum_r 1/(60 + rank_r)
+ *             └─> encoder ─> adapter ─> vecindex ────┴─> sum_r 1/(60 + rank_r)
  *
  * Reciprocal rank fusion: Cormack, Clarke and Buettcher 2009 (k = 60). The
  * filter is a WHERE over documents, applied inside both searches, so that a
@@ -38,7 +38,8 @@ struct search_hit {
     int rank_words, rank_vectors;   /* 1-based; 0 = not found that way */
 };
 
-/* Best first. *n_hits may be 0. FORMAT for a question without any word, LIMIT. */
+/* Best first. *n_hits may be 0. LIMIT; FORMAT for a question without any word.
+ */
 TACIT_CHECKED enum tacit_err search_hybrid(struct corpus *c,
                                            const struct search_query *q,
                                            struct arena *a,

@@ -99,7 +99,7 @@ static enum tacit_err gather(struct model *m, const struct examples *ex,
                       tape_scratch(&m->tape, n, sizeof(float)),
                       ex->p ? tape_scratch(&m->tape, n * d, sizeof(float))
                             : NULL};
-    if (m->tape.err) return m->tape.err;
+    if (!b.x || !b.y || (ex->p && !b.p)) return m->tape.err;
     for (size_t i = 0; i < n; i++) {
         size_t row = idx ? idx[i] : first + i;
         memcpy(b.x + i * d, ex->x + row * d, d * sizeof *b.x);

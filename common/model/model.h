@@ -3,9 +3,9 @@
  * parameter vector, a loss with its gradient, and metrics.
  *
  * A model is built from a spec (a plan's `model:`), so every device builds the
- * same layout. The architectures are rows of one const table (arch.c): logistic,
- * linear, mlp for tables; the query-side adapter of the static encoder for
- * `retriever`. A new model is a new row.
+ * same layout. The architectures are rows of one const table (arch.c):
+ * logistic, linear, mlp for tables; the query-side adapter of the static
+ * encoder for `retriever`. A new model is a new row.
  *
  * Thread rule: one thread at a time per model; models share nothing mutable.
  */
