@@ -95,7 +95,7 @@ enum tacit_err cli_join(const struct options *o)
 {
     struct device d;
     struct link_invite invite;
-    struct msg_enrolled enrolled;
+    struct msg_enrolled enrolled = {0};
     struct device_federation f = {0};
     TRY(read_invite(o->args[0], &invite));
     enum tacit_err err = cli_open(o, &d);

@@ -57,8 +57,8 @@ static enum tacit_err note_origin(struct local *l, const struct plan *plan,
     if (plan->task != PLAN_RETRIEVER) return TACIT_OK;
     return db_int(
         &l->d->db, &o->store_version,
-        "SELECT epoch + (SELECT count(*) + coalesce(sum(good), 0) FROM feedback) "
-        "FROM corpus_state",
+        "SELECT epoch + (SELECT count(*) + coalesce(sum(good), 0)"
+        " FROM feedback) FROM corpus_state",
         "");
 }
 

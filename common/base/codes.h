@@ -42,7 +42,7 @@
  X(USAGE, 13, STATE, USAGE, "the command line is wrong",                       \
    "Run the program with --help to see its commands and options.")             \
  X(INTERRUPTED, 14, STATE, INTERRUPTED, "interrupted",                         \
-   "What was finished before is kept. Run the command again to go on.")         \
+   "What was finished before is kept. Run the command again to go on.")        \
  X(STORE_NEWER, 101, UNSUPPORTED, FAILED,                                      \
    "the store was written by a newer version",                                 \
    "This program is older than the one that wrote the file. Update it; "       \

@@ -104,7 +104,7 @@ static enum tacit_err gather(struct model *m, const struct examples *ex,
         size_t row = idx ? idx[i] : first + i;
         memcpy(b.x + i * d, ex->x + row * d, d * sizeof *b.x);
         if (ex->y) b.y[i] = ex->y[row];
-        if (ex->p) memcpy(b.p + i * d, ex->p + row * d, d * sizeof *b.p);
+        if (b.p) memcpy(b.p + i * d, ex->p + row * d, d * sizeof *b.p);
     }
     *out = b;
     return TACIT_OK;
