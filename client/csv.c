@@ -1,6 +1,5 @@
 #include "client/csv.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,7 +137,8 @@ enum tacit_err csv_parse(const char *name, char *text, size_t n,
     struct csv t = {.name = name};
     if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) c.p += 3;
     size_t bad = utf8_find_bad(text, n);
-    if (n == 0) return fail_as(E_CSV_SYNTAX, "%s: the file is empty", name);
+    if (c.p == c.end)
+        return fail_as(E_CSV_SYNTAX, "%s: the file is empty", name);
     if (bad < n)
         return fail_as(E_CSV_SYNTAX,
                        "%s: byte %zu is not UTF-8 text; save the table as CSV "
@@ -150,7 +150,10 @@ enum tacit_err csv_parse(const char *name, char *text, size_t n,
         return fail(TACIT_LIMIT, "%s: over %d rows", name, CSV_ROWS_MAX);
     const char **cells = NULL;
     uint32_t *line = NULL;
-    TRY(arena_alloc(a, most * t.n_columns, sizeof *cells, &cells));
+    /* Every cell but the last ends in a byte of its own. */
+    size_t most_cells = most * t.n_columns, left = (size_t)(c.end - c.p) + 1;
+    if (most_cells > left) most_cells = left;
+    TRY(arena_alloc(a, most_cells, sizeof *cells, &cells));
     TRY(arena_alloc(a, most, sizeof *line, &line));
     while (c.p < c.end) {
         if (take_line_end(&c)) continue; /* an empty line */
@@ -188,9 +191,13 @@ long csv_find(const struct csv *t, const char *name)
 
 enum tacit_err csv_column(const struct csv *t, const char *name, size_t *out)
 {
-    long i = csv_find(t, name);
-    if (i >= 0) {
-        *out = (size_t)i;
+    long found = csv_find(t, name);
+    for (size_t i = (size_t)(found + 1); found >= 0 && i < t->n_columns; i++)
+        if (strcmp(t->header[i], name) == 0)
+            return fail_as(E_CSV_COLUMN, "%s: column \"%s\" is there twice",
+                           t->name, name);
+    if (found >= 0) {
+        *out = (size_t)found;
         return TACIT_OK;
     }
     const char *near = yaml_nearest(name, t->header, t->n_columns);
@@ -203,17 +210,18 @@ enum tacit_err csv_number(const struct csv *t, size_t row, size_t col,
                           double *out, int *known)
 {
     const char *s = csv_cell(t, row, col);
-    while (*s == ' ') s++;
-    *known = *s && strcmp(s, "?") != 0;
+    s += strspn(s, " ");
+    size_t n = strlen(s);
+    while (n && s[n - 1] == ' ') n--;
+    *known = !(n == 0 || (n == 1 && *s == '?'));
     if (!*known) {
         *out = 0;
         return TACIT_OK;
     }
-    char *end;
-    errno = 0;
-    double v = strtod(s, &end);
-    while (*end == ' ') end++;
-    if (end == s || *end || !isfinite(v))
+    /* Decimal only: to strtod 0x1A is a number, too. */
+    char *end = NULL;
+    double v = strspn(s, "+-.0123456789eE") >= n ? strtod(s, &end) : 0;
+    if (end != s + n || !isfinite(v))
         return fail_as(E_CSV_VALUE, "%s:%u: column \"%s\" holds no number",
                        t->name, t->line[row], t->header[col]);
     *out = v;

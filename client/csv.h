@@ -31,11 +31,12 @@ struct csv {
  * file and line. */
 TACIT_CHECKED enum tacit_err csv_load(const char *path, struct arena *a,
                                       struct csv *out);
-/* The same from n bytes that stay valid as long as the arena; they are
- * overwritten. */
+/* The same from n bytes with room for one more, which stay valid as long as the
+ * arena; they are overwritten. */
 TACIT_CHECKED enum tacit_err csv_parse(const char *name, char *text, size_t n,
                                        struct arena *a, struct csv *out);
-/* Column number by name; FORMAT (E_CSV_COLUMN) names the nearest. */
+/* Column number by name; FORMAT (E_CSV_COLUMN) when it is there twice, or not:
+ * then it names the nearest. */
 TACIT_CHECKED enum tacit_err csv_column(const struct csv *t, const char *name,
                                         size_t *out);
 /* The same, but -1 when there is none. */
