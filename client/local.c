@@ -55,11 +55,10 @@ static enum tacit_err note_origin(struct local *l, const struct plan *plan,
         o->inode = st.st_ino;
     }
     if (plan->task != PLAN_RETRIEVER) return TACIT_OK;
-    return db_int(
-        &l->d->db, &o->store_version,
-        "SELECT epoch + (SELECT count(*) + coalesce(sum(good), 0)"
-        " FROM feedback) FROM corpus_state",
-        "");
+    return db_int(&l->d->db, &o->store_version,
+                  "SELECT epoch + (SELECT count(*) + coalesce(sum(good), 0)"
+                  " FROM feedback) FROM corpus_state",
+                  "");
 }
 
 static int same_origin(const struct origin *a, const struct origin *b)
