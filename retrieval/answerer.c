@@ -51,10 +51,11 @@ enum {
 #define KEEP_SHARE 0.6
 
 #define PRIOR_TERMS    2.0
-#define COVERAGE_SLOPE 14.5
-#define COSINE_SLOPE   4.9
-#define OFFSET         (-3.15)
-#define THRESHOLD      0.70
+#define SINGLE_SHARE   0.5
+#define COVERAGE_SLOPE 16.3
+#define COSINE_SLOPE   6.1
+#define OFFSET         (-2.67)
+#define THRESHOLD      0.76
 
 struct candidate {
     const struct search_hit *hit;
@@ -126,19 +127,38 @@ static enum tacit_err score_sentence(struct asking *k, struct candidate *s)
     return TACIT_OK;
 }
 
-/* How sure the passage whose marks are at hand makes us. */
-static double confidence(const struct asking *k, const struct search_hit *h)
+/* Coverage by a sentence with the headings it stands under alone. */
+static double held_by(const struct asking *k, const struct chunk_sentence *s)
 {
     int holds[QUESTION_TERMS_MAX] = {0};
-    double found = 0;
-    for (size_t i = 0; i < k->n_marks; i++)
-        if (k->marks[i].term < k->question.n_terms) holds[k->marks[i].term] = 1;
-    for (size_t t = 0; t < k->question.n_terms; t++)
+    double found = 0, n = (double)k->question.n_terms;
+    int n_held = 0;
+    for (size_t i = 0; i < k->n_marks; i++) {
+        const struct evidence_mark *m = &k->marks[i];
+        if (m->term < k->question.n_terms &&
+            (m->column != COLUMN_TEXT ||
+             (m->first >= s->text_first && m->end <= s->text_end)))
+            holds[m->term] = 1;
+    }
+    for (size_t t = 0; t < k->question.n_terms; t++) {
         if (holds[t]) found += k->weight[t];
-    double n = (double)k->question.n_terms;
+        n_held += holds[t];
+    }
     double coverage = k->weight_sum > 0 ? found / k->weight_sum : 0;
-    coverage *= n / (n + PRIOR_TERMS);
-    double x = COVERAGE_SLOPE * coverage + COSINE_SLOPE * (double)h->cosine;
+    if (n_held == 1 && n > 1) coverage *= SINGLE_SHARE;
+    return coverage * n / (n + PRIOR_TERMS);
+}
+
+/* How sure the passage whose marks are at hand makes us. */
+static double confidence(const struct asking *k, const struct search_hit *h,
+                         const struct chunk_sentence *sentences, size_t n)
+{
+    double best = 0;
+    for (size_t i = 0; i < n; i++) {
+        double held = held_by(k, &sentences[i]);
+        if (held > best) best = held;
+    }
+    double x = COVERAGE_SLOPE * best + COSINE_SLOPE * (double)h->cosine;
     return 1 / (1 + exp(-(x + OFFSET)));
 }
 
@@ -151,18 +171,16 @@ static enum tacit_err read_passage(struct asking *k, const struct search_hit *h,
     size_t n_places;
     TRY(evidence_find(k->c->db, &k->question, h->chunk_id, k->marks,
                       &k->n_marks));
-    double sure = confidence(k, h);
+    TRY(read_places(k->c, h, places, &n_places));
+    double sure = confidence(k, h, places, n_places);
     if (sure > k->best) k->best = sure;
     if (sure < THRESHOLD) return TACIT_OK;
-    TRY(read_places(k->c, h, places, &n_places));
     for (size_t i = 0; i < n_places; i++) {
         struct candidate *s = &k->list[k->n];
         if (places[i].text_end - places[i].text_first < QUOTE_BYTES_MIN)
             continue;
-        *s = (struct candidate){.hit = h,
-                                .passage = passage,
-                                .index = i,
-                                .at = places[i]};
+        *s = (struct candidate){
+            .hit = h, .passage = passage, .index = i, .at = places[i]};
         TRY(score_sentence(k, s));
         k->n++;
     }

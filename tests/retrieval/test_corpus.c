@@ -1,0 +1,342 @@
+#include "tests/check.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/codes.h"
+#include "retrieval/corpus_state.h"
+#include "tests/retrieval/shelf.h"
+
+static void added_unchanged_changed_and_removed(void **state)
+{
+    (void)state;
+    struct shelf s;
+    size_t n, n_hits;
+    shelf_new(&s);
+    assert_int_equal(shelf_add(&s, "a.md", "# Tea\n\nBoil the kettle first.\n"),
+                     CORPUS_ADDED);
+    assert_int_equal(shelf_add(&s, "b.txt", "Coffee needs a filter.\n"),
+                     CORPUS_ADDED);
+    struct corpus_counts c = shelf_check(&s);
+    assert_int_equal(c.n_documents, 2);
+    assert_int_equal(c.n_chunks, 2);
+    shelf_search(&s, "kettle", NULL, 5, &n_hits);
+    assert_int_equal(n_hits, 2);
+
+    assert_int_equal(shelf_add(&s, "a.md", "# Tea\n\nBoil the kettle first.\n"),
+                     CORPUS_UNCHANGED);
+    assert_int_equal(shelf_add(&s, "a.md",
+                               "# Tea\n\nWarm the pot.\n\n# Cups\n\nTwo.\n"),
+                     CORPUS_REPLACED);
+    c = shelf_check(&s);
+    assert_int_equal(c.n_documents, 2);
+    assert_int_equal(c.n_chunks, 3);
+    struct search_hit *hits = shelf_search(&s, "kettle", NULL, 5, &n_hits);
+    for (size_t i = 0; i < n_hits; i++) assert_int_equal(hits[i].rank_words, 0);
+    hits = shelf_search(&s, "warm pot", NULL, 5, &n_hits);
+    assert_int_equal(hits[0].rank_words, 1);
+    assert_string_equal(hits[0].text, "Warm the pot.");
+
+    check_ok(corpus_remove(s.corpus, shelf_write(&s, "a.md", "x"), &n));
+    assert_int_equal(n, 1);
+    c = shelf_check(&s);
+    assert_int_equal(c.n_documents, 1);
+    assert_int_equal(c.n_chunks, 1);
+    shelf_search(&s, "warm pot", NULL, 5, &n_hits);
+    assert_true(n_hits <= 1);
+    check_ok(corpus_remove(s.corpus, "/no/such/file", &n));
+    assert_int_equal(n, 0);
+    shelf_free(&s);
+}
+
+static void a_document_that_fails_keeps_its_earlier_state(void **state)
+{
+    (void)state;
+    struct shelf s;
+    enum corpus_outcome outcome;
+    size_t n;
+    shelf_new(&s);
+    shelf_add(&s, "a.txt", "All is well here.\n");
+    check_code(corpus_add(s.corpus, shelf_write(&s, "a.txt", "caf\xe9\n"),
+                          &outcome, &n),
+               E_DOCUMENT_NOT_UTF8);
+    struct corpus_counts c = shelf_check(&s);
+    assert_int_equal(c.n_documents, 1);
+    shelf_search(&s, "well", NULL, 5, &n);
+    assert_int_equal(n, 1);
+    check_code(corpus_add(s.corpus, "/no/such/file.txt", &outcome, &n),
+               E_DOCUMENT_MISSING);
+    check_code(corpus_add(s.corpus, "/tmp/caf\xe9.txt", &outcome, &n),
+               E_DOCUMENT_PATH);
+    check_code(corpus_add(s.corpus, "", &outcome, &n), E_DOCUMENT_PATH);
+    shelf_free(&s);
+}
+
+static enum tacit_err add_or_count(const char *path, void *ctx)
+{
+    struct {
+        struct shelf *s;
+        int n_failed;
+    } *c = ctx;
+    enum corpus_outcome outcome;
+    size_t n;
+    if (corpus_add(c->s->corpus, path, &outcome, &n)) {
+        c->n_failed++;
+        err_clear();
+    }
+    return TACIT_OK;
+}
+
+static void one_damaged_file_never_stops_the_others(void **state)
+{
+    (void)state;
+    struct shelf s;
+    struct {
+        struct shelf *s;
+        int n_failed;
+    } ctx = {&s, 0};
+    char folder[300];
+    shelf_new(&s);
+    snprintf(folder, sizeof folder, "%s/docs", s.folder);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    shelf_write(&s, "docs/a.txt", "First of them.\n");
+    shelf_write(&s, "docs/b.txt", "");
+    shelf_write(&s, "docs/c.pdf", "%PDF-1.4");
+    shelf_write(&s, "docs/d.md", "\xff\xff");
+    shelf_write(&s, "docs/e.html", "<p>Last of them.");
+    check_ok(file_walk(folder, add_or_count, &ctx));
+    assert_int_equal(ctx.n_failed, 3);
+    assert_int_equal(shelf_check(&s).n_documents, 2);
+    shelf_free(&s);
+}
+
+static void a_link_is_the_document_it_points_to(void **state)
+{
+    (void)state;
+    struct shelf s;
+    enum corpus_outcome outcome;
+    char link[300], file[512], dotted[320];
+    size_t n;
+    shelf_new(&s);
+    snprintf(file, sizeof file, "%s", shelf_write(&s, "v2.txt", "The text.\n"));
+    snprintf(link, sizeof link, "%s/latest.txt", s.folder);
+    snprintf(dotted, sizeof dotted, "%s/./v2.txt", s.folder);
+    assert_int_equal(symlink(file, link), 0);
+    check_ok(corpus_add(s.corpus, file, &outcome, &n));
+    check_ok(corpus_add(s.corpus, link, &outcome, &n));
+    assert_int_equal(outcome, CORPUS_UNCHANGED);
+    check_ok(corpus_add(s.corpus, dotted, &outcome, &n));
+    assert_int_equal(outcome, CORPUS_UNCHANGED);
+    assert_int_equal(shelf_check(&s).n_documents, 1);
+    shelf_free(&s);
+}
+
+static void folders_are_removed_and_pruned(void **state)
+{
+    (void)state;
+    struct shelf s;
+    char folder[300], beside[300];
+    size_t n;
+    shelf_new(&s);
+    snprintf(folder, sizeof folder, "%s/docs", s.folder);
+    snprintf(beside, sizeof beside, "%s/docs-old", s.folder);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    assert_int_equal(mkdir(beside, 0700), 0);
+    shelf_add(&s, "docs/a.txt", "One.\n");
+    shelf_add(&s, "docs/b.txt", "Two.\n");
+    shelf_add(&s, "docs-old/c.txt", "Three.\n");
+    check_ok(corpus_prune(s.corpus, folder, &n));
+    assert_int_equal(n, 0);
+    assert_int_equal(unlink(shelf_write(&s, "docs/a.txt", "")), 0);
+    check_ok(corpus_prune(s.corpus, folder, &n));
+    assert_int_equal(n, 1);
+    assert_int_equal(shelf_check(&s).n_documents, 2);
+    /* The folder itself is gone; its documents can still be removed. */
+    assert_int_equal(unlink(shelf_write(&s, "docs/b.txt", "")), 0);
+    assert_int_equal(rmdir(folder), 0);
+    check_ok(corpus_remove(s.corpus, folder, &n));
+    assert_int_equal(n, 1);
+    struct corpus_counts c = shelf_check(&s);
+    assert_int_equal(c.n_documents, 1);
+    assert_int_equal(c.n_fts, 1);
+    shelf_free(&s);
+}
+
+static void another_encoder_makes_rows_stale_until_added_again(void **state)
+{
+    (void)state;
+    struct shelf s;
+    size_t n;
+    shelf_new(&s);
+    shelf_add(&s, "a.txt", "Some words to find again.\n");
+    shelf_close(&s);
+    encoder_params(s.encoder)->flat[0] += 1;
+    shelf_open(&s);
+    struct corpus_counts c = shelf_check(&s);
+    assert_int_equal(c.n_stale, 1);
+    struct search_hit *hits = shelf_search(&s, "find words", NULL, 5, &n);
+    assert_int_equal(n, 1);
+    assert_int_equal(hits[0].rank_vectors, 0); /* an old vector is not used */
+    assert_int_equal(shelf_add(&s, "a.txt", "Some words to find again.\n"),
+                     CORPUS_REPLACED);
+    assert_int_equal(shelf_check(&s).n_stale, 0);
+    hits = shelf_search(&s, "find words", NULL, 5, &n);
+    assert_int_equal(hits[0].rank_vectors, 1);
+    shelf_free(&s);
+}
+
+/* The copy of the vectors in memory follows this process's writes, and sees
+ * those of another. */
+static void vectors_in_memory_follow_the_store(void **state)
+{
+    (void)state;
+    struct shelf s, other;
+    struct vecindex *ix;
+    size_t n;
+    shelf_new(&s);
+    other = s;
+    shelf_open(&other);
+    shelf_add(&s, "a.txt", "Alpha text.\n");
+    check_ok(corpus_vectors(s.corpus, &ix));
+    const struct vecindex *loaded = ix;
+    for (int i = 0; i < 20; i++) {
+        char name[32], text[64];
+        snprintf(name, sizeof name, "f%d.txt", i % 7);
+        snprintf(text, sizeof text, "Version %d of it.\n", i);
+        shelf_add(&s, name, text);
+        check_ok(corpus_vectors(s.corpus, &ix));
+        assert_ptr_equal(ix, loaded); /* not loaded again */
+        assert_int_equal(vecindex_count(ix), shelf_check(&s).n_vectors);
+    }
+    shelf_add(&other, "g.txt", "From elsewhere.\n");
+    check_ok(corpus_vectors(s.corpus, &ix));
+    assert_int_equal(vecindex_count(ix), shelf_check(&s).n_vectors);
+    shelf_add(&other, "g.txt", "From elsewhere, changed.\n");
+    shelf_add(&s, "h.txt", "Here.\n");
+    check_ok(corpus_vectors(s.corpus, &ix));
+    assert_int_equal(vecindex_count(ix), shelf_check(&s).n_vectors);
+    struct search_hit *hits = shelf_search(&s, "elsewhere", NULL, 3, &n);
+    assert_non_null(strstr(hits[0].text, "changed"));
+    shelf_close(&other);
+    shelf_free(&s);
+}
+
+struct listing {
+    int n_documents, n_passages;
+    char last[512];
+};
+
+static enum tacit_err count_document(const struct corpus_document *d, void *ctx)
+{
+    struct listing *l = ctx;
+    assert_true(strcmp(l->last, d->path) < 0);
+    snprintf(l->last, sizeof l->last, "%s", d->path);
+    assert_true(d->n_chunks > 0 && d->size_bytes > 0 && d->added_s > 0);
+    l->n_documents++;
+    return TACIT_OK;
+}
+
+static enum tacit_err count_passage(const struct corpus_passage *p, void *ctx)
+{
+    struct listing *l = ctx;
+    double length = 0;
+    for (size_t i = 0; i < ENCODER_DIM; i++)
+        length += (double)p->vector[i] * (double)p->vector[i];
+    assert_true(length > 0.99 && length < 1.01);
+    assert_string_equal(p->heading, "Inner");
+    assert_int_equal(strlen(p->text), p->text_len);
+    l->n_passages++;
+    return l->n_passages == 2 ? TACIT_LIMIT : TACIT_OK;
+}
+
+static void documents_and_passages_can_be_visited(void **state)
+{
+    (void)state;
+    struct shelf s;
+    struct listing l = {0};
+    shelf_new(&s);
+    for (int i = 0; i < 3; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%c.md", 'c' - i);
+        shelf_add(&s, name, "# Outer\n\n## Inner\n\nSome words.\n");
+    }
+    check_ok(corpus_list(s.corpus, count_document, &l));
+    assert_int_equal(l.n_documents, 3);
+    check_err(corpus_passages(s.corpus, count_passage, &l), TACIT_LIMIT);
+    assert_int_equal(l.n_passages, 2);
+    shelf_free(&s);
+}
+
+/* A text that takes some time to add. */
+static void write_long(const struct shelf *s, int version)
+{
+    char *text = malloc(400000);
+    size_t n = 0;
+    if (!text) fail_msg("out of memory");
+    for (int i = 0; n < 390000; i++)
+        n += (size_t)snprintf(text + n, 400000 - n,
+                              "Sentence %d of version %d has its words.%s", i,
+                              version, i % 9 ? " " : "\n\n");
+    shelf_write(s, "long.txt", text);
+    free(text);
+}
+
+static void killed_in_the_middle_the_indexes_still_agree(void **state)
+{
+    (void)state;
+    struct shelf s;
+    int n_killed = 0;
+    shelf_new(&s);
+    shelf_add(&s, "small.txt", "This one stays.\n");
+    shelf_close(&s);
+    for (int round = 0; round < 8; round++) {
+        write_long(&s, round);
+        pid_t child = fork();
+        if (child == 0) {
+            enum corpus_outcome outcome;
+            char path[512];
+            size_t n;
+            snprintf(path, sizeof path, "%s/long.txt", s.folder);
+            shelf_open(&s);
+            _exit(corpus_add(s.corpus, path, &outcome, &n) ? 1 : 0);
+        }
+        assert_true(child > 0);
+        struct timespec pause = {0, (10 + 14 * round) * 1000000L};
+        nanosleep(&pause, NULL);
+        kill(child, SIGKILL);
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        n_killed += WIFSIGNALED(status);
+        shelf_open(&s);
+        struct corpus_counts c = shelf_check(&s);
+        assert_true(c.n_documents == 1 || c.n_documents == 2);
+        size_t n;
+        shelf_search(&s, "stays", NULL, 1, &n);
+        assert_int_equal(n, 1);
+        shelf_close(&s);
+    }
+    print_message("%d of 8 additions were cut short\n", n_killed);
+    shelf_open(&s);
+    assert_int_equal(shelf_visit(shelf_write(&s, "end.txt", "Done.\n"), &s), 0);
+    shelf_check(&s);
+    shelf_free(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(added_unchanged_changed_and_removed),
+        cmocka_unit_test(a_document_that_fails_keeps_its_earlier_state),
+        cmocka_unit_test(one_damaged_file_never_stops_the_others),
+        cmocka_unit_test(a_link_is_the_document_it_points_to),
+        cmocka_unit_test(folders_are_removed_and_pruned),
+        cmocka_unit_test(another_encoder_makes_rows_stale_until_added_again),
+        cmocka_unit_test(vectors_in_memory_follow_the_store),
+        cmocka_unit_test(documents_and_passages_can_be_visited),
+        cmocka_unit_test(killed_in_the_middle_the_indexes_still_agree),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,248 @@
+#include "tests/check.h"
+
+#include "common/base/codes.h"
+#include "retrieval/evidence.h"
+#include "retrieval/fusion.h"
+#include "retrieval/question.h"
+#include "tests/retrieval/shelf.h"
+
+/* 1/61 + 1/62 and so on, to twelve places: Python's fractions. */
+static void ranks_are_fused_by_their_reciprocals(void **state)
+{
+    (void)state;
+    const int64_t a[] = {7, 3, 9}, b[] = {3, 5};
+    const struct ranking rankings[] = {{a, 3, 1}, {b, 2, 1}};
+    struct fused out[5];
+    assert_int_equal(fusion_rrf(rankings, 2, out), 4);
+    assert_int_equal(out[0].id, 3);
+    check_near(out[0].score, 0.032522474881, 1e-12); /* 1/62 + 1/61 */
+    assert_int_equal(out[0].rank[0], 2);
+    assert_int_equal(out[0].rank[1], 1);
+    assert_int_equal(out[1].id, 7);
+    check_near(out[1].score, 0.016393442623, 1e-12); /* 1/61 */
+    assert_int_equal(out[2].id, 5);
+    check_near(out[2].score, 0.016129032258, 1e-12); /* 1/62 */
+    assert_int_equal(out[3].id, 9);
+    assert_int_equal(out[3].rank[1], 0);
+    assert_int_equal(fusion_rrf(rankings, 0, out), 0);
+}
+
+static void weights_scale_and_ties_go_to_the_smaller_id(void **state)
+{
+    (void)state;
+    const int64_t a[] = {8, 2}, b[] = {4};
+    const struct ranking light[] = {{a, 2, 1}, {b, 1, 0.3}};
+    const struct ranking equal[] = {{a, 1, 1}, {b, 1, 1}};
+    struct fused out[3];
+    assert_int_equal(fusion_rrf(light, 2, out), 3);
+    assert_int_equal(out[2].id, 4);
+    check_near(out[2].score, 0.3 / 61, 1e-12);
+    assert_int_equal(fusion_rrf(equal, 2, out), 2);
+    assert_int_equal(out[0].id, 4);
+}
+
+static void a_question_becomes_quoted_terms(void **state)
+{
+    (void)state;
+    struct arena a;
+    struct question q;
+    arena_init(&a, 0);
+    check_ok(question_read(&a, "May I use the contributors' patents?", &q));
+    assert_string_equal(q.fts, "\"use\" OR \"contributors\" OR \"patents\"");
+    check_ok(question_read(&a, "The HOSPITAL\xe2\x80\x99s wi-fi, wi-fi", &q));
+    assert_string_equal(q.term[0], "hospital");
+    check_ok(question_read(&a, "who are you", &q));
+    assert_true(q.n_terms > 0); /* nothing but function words */
+    check_code(question_read(&a, "", &q), E_QUESTION_EMPTY);
+    check_code(question_read(&a, " ?! ... \"*\" ", &q), E_QUESTION_EMPTY);
+    static char longest[SEARCH_QUERY_MAX + 2];
+    memset(longest, 'a', sizeof longest - 1);
+    check_code(question_read(&a, longest, &q), E_QUESTION_LIMIT);
+    arena_release(&a);
+}
+
+static void nothing_typed_becomes_syntax(void **state)
+{
+    (void)state;
+    static const char *const hostile[] = {
+        "\" OR 1 --",
+        "text : apple",
+        "NEAR(apple pie, 2)",
+        "apple AND NOT pie",
+        "apple*",
+        "^apple",
+        "{text} : apple",
+        "chunk_fts MATCH 'apple'",
+        "'; DROP TABLE chunk; --",
+        "\"\"\"",
+        "(((((",
+        "apple\" \"",
+        "apple + pie",
+        "-apple",
+        "\xff\xfe apple \xc3",
+        "apple\x01\x1f",
+        "\xe2\x80\xae"
+        "apple",
+        "a'b'c'd''''",
+        "rank",
+        "*",
+    };
+    struct shelf s;
+    shelf_new(&s);
+    shelf_add(&s, "a.txt", "An apple pie is baked in the oven.\n");
+    for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
+        struct search_query q = {.text = hostile[i], .limit = 3};
+        struct search_hit *hits;
+        size_t n;
+        enum tacit_err err = search_hybrid(s.corpus, &q, &s.a, &hits, &n);
+        if (err) check_code(err, E_QUESTION_EMPTY);
+        if (strstr(hostile[i], "apple")) {
+            assert_int_equal(err, TACIT_OK);
+            assert_int_equal(n, 1);
+            assert_int_equal(hits[0].rank_words, 1);
+        }
+    }
+    shelf_check(&s);
+    shelf_free(&s);
+}
+
+static void words_match_by_their_stem_and_without_accents(void **state)
+{
+    (void)state;
+    struct shelf s;
+    size_t n;
+    shelf_new(&s);
+    shelf_add(&s, "a.txt",
+              "Each Contributor hereby grants a patent license.\n");
+    shelf_add(&s, "b.txt", "The caf\xc3\xa9 opens at nine.\n");
+    struct search_hit *hits =
+        shelf_search(&s, "contributors' patents", NULL, 1, &n);
+    assert_non_null(strstr(hits[0].path, "a.txt"));
+    assert_int_equal(hits[0].rank_words, 1);
+    hits = shelf_search(&s, "cafe", NULL, 1, &n);
+    assert_non_null(strstr(hits[0].path, "b.txt"));
+    assert_int_equal(hits[0].rank_words, 1);
+    shelf_free(&s);
+}
+
+static void a_path_filter_holds_in_both_searches(void **state)
+{
+    (void)state;
+    struct shelf s;
+    size_t n;
+    shelf_new(&s);
+    for (int i = 0; i < 120; i++) {
+        char name[32], text[96];
+        snprintf(name, sizeof name, "many%d.txt", i);
+        snprintf(text, sizeof text, "Pumps are cleaned weekly, note %d.\n", i);
+        shelf_add(&s, name, text);
+    }
+    shelf_add(&s, "rare.txt",
+              "A long text on other things, in which the cleaning of pumps is "
+              "mentioned only in passing and rather late.\n");
+    struct search_hit *hits =
+        shelf_search(&s, "how are pumps cleaned", "*/rare.txt", 5, &n);
+    assert_int_equal(n, 1);
+    assert_non_null(strstr(hits[0].path, "rare.txt"));
+    assert_int_equal(hits[0].rank_words, 1);
+    assert_int_equal(hits[0].rank_vectors, 1);
+    shelf_search(&s, "how are pumps cleaned", "*/none.txt", 5, &n);
+    assert_int_equal(n, 0);
+    hits = shelf_search(&s, "how are pumps cleaned", "*many1?.txt", 20, &n);
+    assert_int_equal(n, 10);
+    shelf_free(&s);
+}
+
+static void hits_carry_their_place_and_ranks(void **state)
+{
+    (void)state;
+    struct shelf s;
+    size_t n;
+    shelf_new(&s);
+    const char *text = "# Guide\n\n## Care > more\n\n### Of wounds\n\n"
+                       "Clean it with **water**.\n";
+    shelf_add(&s, "g.md", text);
+    struct search_hit *hits = shelf_search(&s, "clean wounds", NULL, 3, &n);
+    assert_int_equal(n, 1);
+    assert_string_equal(hits[0].title, "Guide");
+    assert_string_equal(hits[0].heading, "Care > more > Of wounds");
+    assert_string_equal(hits[0].text, "Clean it with water.");
+    assert_int_equal(hits[0].text_len, strlen(hits[0].text));
+    assert_int_equal(hits[0].line_first, 7);
+    assert_memory_equal(text + hits[0].byte_first, "Clean it with **water**.",
+                        hits[0].byte_end - hits[0].byte_first);
+    assert_true(hits[0].cosine > 0);
+    check_near(hits[0].score, 1.3 / 61, 1e-9);
+    shelf_free(&s);
+}
+
+static void limits_are_named(void **state)
+{
+    (void)state;
+    struct shelf s;
+    struct search_hit *hits;
+    size_t n;
+    static char glob[3000];
+    memset(glob, '*', sizeof glob - 1);
+    shelf_new(&s);
+    struct search_query q = {.text = "x", .limit = 0};
+    check_code(search_hybrid(s.corpus, &q, &s.a, &hits, &n), E_QUESTION_LIMIT);
+    q.limit = SEARCH_LIMIT_MAX + 1;
+    check_code(search_hybrid(s.corpus, &q, &s.a, &hits, &n), E_QUESTION_LIMIT);
+    q = (struct search_query){.text = "x", .limit = 1, .path_glob = glob};
+    check_code(search_hybrid(s.corpus, &q, &s.a, &hits, &n), E_QUESTION_LIMIT);
+    q.path_glob = NULL;
+    check_ok(search_hybrid(s.corpus, &q, &s.a, &hits, &n));
+    assert_int_equal(n, 0); /* an empty corpus */
+    shelf_free(&s);
+}
+
+static void evidence_points_at_the_matching_words(void **state)
+{
+    (void)state;
+    struct shelf s;
+    struct question q;
+    static struct evidence_mark marks[EVIDENCE_MARKS_MAX];
+    double weight[QUESTION_TERMS_MAX];
+    size_t n;
+    shelf_new(&s);
+    shelf_add(&s, "a.md",
+              "# Tea pots\n\n## Boiling\n\nThe kettle boils. Warm pots.\n");
+    shelf_add(&s, "b.md", "# Other\n\nNothing here but a kettle.\n");
+    check_ok(question_read(&s.a, "boil a pot of tea", &q));
+    assert_int_equal(q.n_terms, 3);
+    check_ok(evidence_find(&s.db, &q, 1, marks, &n));
+    const char *const columns[] = {"Tea pots", "Boiling",
+                                   "The kettle boils. Warm pots."};
+    static const char *const want[] = {"Tea", "pots", "Boiling", "boils",
+                                       "pots"};
+    assert_int_equal(n, 5);
+    for (size_t i = 0; i < n; i++)
+        assert_memory_equal(columns[marks[i].column] + marks[i].first, want[i],
+                            marks[i].end - marks[i].first);
+    assert_int_equal(marks[3].term, 0);
+    check_ok(evidence_find(&s.db, &q, 2, marks, &n));
+    assert_int_equal(n, 0);
+    check_ok(question_read(&s.a, "kettle boil zebra", &q));
+    check_ok(evidence_weights(&s.db, &s.a, &q, weight));
+    check_near(weight[0], 0.182321556794, 1e-9); /* ln(3 / 2.5) */
+    check_near(weight[1], 0.693147180560, 1e-9); /* ln(3 / 1.5) */
+    check_near(weight[2], 1.791759469228, 1e-9); /* ln(3 / 0.5) */
+    shelf_free(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ranks_are_fused_by_their_reciprocals),
+        cmocka_unit_test(weights_scale_and_ties_go_to_the_smaller_id),
+        cmocka_unit_test(a_question_becomes_quoted_terms),
+        cmocka_unit_test(nothing_typed_becomes_syntax),
+        cmocka_unit_test(words_match_by_their_stem_and_without_accents),
+        cmocka_unit_test(a_path_filter_holds_in_both_searches),
+        cmocka_unit_test(hits_carry_their_place_and_ranks),
+        cmocka_unit_test(limits_are_named),
+        cmocka_unit_test(evidence_points_at_the_matching_words),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
