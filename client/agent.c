@@ -37,10 +37,6 @@ static enum tacit_err setup(struct agent *a)
 {
     const struct device_federation *f = &a->d->federation;
     struct link_client_config link = {.keys = &a->d->keys};
-    struct participate_config part = {.keys = &a->d->keys,
-                                      .coordinator_sign = f->coordinator_sign,
-                                      .policy = &a->policy,
-                                      .hold_ms = WIRE_POLL_HOLD_MS};
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -50,8 +46,7 @@ static enum tacit_err setup(struct agent *a)
     buf_init(&a->reply, 0);
     buf_init(&a->blob, WIRE_BLOB_MAX);
     memcpy(link.coordinator, f->coordinator_dh, KEYS_PUBLIC);
-    TRY(session_open(f->address, &link, &a->wire));
-    return participate_new(&part, &a->part);
+    return session_open(f->address, &link, &a->wire);
 }
 
 enum tacit_err agent_new(struct device *d, struct agent **out)
@@ -338,6 +333,8 @@ static int is_done(struct agent *a, enum agent_until until, int64_t patience_ms,
     if (until == AGENT_ROUND && t->news == PARTICIPATE_COMMITTED) return 1;
     if (t->news == PARTICIPATE_REVOKED)
         *err = fail_as(E_NOT_A_MEMBER, "this device was revoked");
+    else if (t->why_id == E_BUDGET_SPENT)
+        *err = fail_as(E_BUDGET_SPENT, "%s", t->why);
     else if (t->kind == PARTICIPATE_PAUSE &&
              tick_ms() - a->news_ms > patience_ms)
         *err = fail(TACIT_TIMEOUT, "no round within %lld s%s%s",
@@ -347,10 +344,27 @@ static int is_done(struct agent *a, enum agent_until until, int64_t patience_ms,
     return *err != TACIT_OK;
 }
 
+/* Whoever has little patience is not held longer than that by a poll. */
+static enum tacit_err begin(struct agent *a, enum agent_until until,
+                            int64_t patience_ms)
+{
+    int64_t hold_ms = WIRE_POLL_HOLD_MS;
+    if (until != AGENT_FOREVER && patience_ms < hold_ms) hold_ms = patience_ms;
+    const struct participate_config c = {.keys = &a->d->keys,
+                                         .coordinator_sign =
+                                             a->d->federation.coordinator_sign,
+                                         .policy = &a->policy,
+                                         .hold_ms = (int)hold_ms};
+    participate_free(a->part);
+    a->part = NULL;
+    return participate_new(&c, &a->part);
+}
+
 enum tacit_err agent_run(struct agent *a, enum agent_until until,
                          int64_t patience_ms)
 {
     enum tacit_err err = TACIT_OK;
+    TRY(begin(a, until, patience_ms));
     struct participate_action *t = calloc(1, sizeof *t);
     if (!t) return fail(TACIT_NOMEM, "no memory for the agent");
     a->news_ms = tick_ms();

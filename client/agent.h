@@ -26,7 +26,8 @@ TACIT_CHECKED enum tacit_err agent_new(struct device *d, struct agent **out);
 void agent_free(struct agent *a);
 /* Take part. OK when the goal was reached or agent_stop was called; AUTH and
  * UNSUPPORTED where going on would not help; for AGENT_ROUND and AGENT_FINISHED
- * also what the policy refused or the wire could not do within patience_ms. */
+ * also TIMEOUT after patience_ms without progress, and E_BUDGET_SPENT at once:
+ * waiting does not help there. */
 TACIT_CHECKED enum tacit_err agent_run(struct agent *a, enum agent_until until,
                                        int64_t patience_ms);
 /* End agent_run soon. Not from a signal handler. */

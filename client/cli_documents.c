@@ -45,8 +45,9 @@ struct adding {
     int walking; /* below a folder: files of other kinds are passed over */
     size_t n_seen, n_total, n_added, n_replaced, n_unchanged, n_skipped,
         n_failed, n_removed, n_passages;
-    json_t *failed; /* with --json */
-    unsigned last_id;
+    json_t *failed;    /* with --json */
+    unsigned first_id; /* of the first failure */
+    char first[512];
 };
 
 static void note_failure(struct adding *a, const char *path)
@@ -55,8 +56,10 @@ static void note_failure(struct adding *a, const char *path)
     char code[16], shown[CORPUS_PATH_MAX];
     utf8_printable(shown, sizeof shown, path);
     snprintf(code, sizeof code, "TACIT-E%04u", err_id());
-    a->n_failed++;
-    a->last_id = err_id();
+    if (a->n_failed++ == 0) {
+        a->first_id = err_id();
+        snprintf(a->first, sizeof a->first, "%s", err_message());
+    }
     if (a->failed)
         json_array_append_new(a->failed,
                               json_pack("{s:s%, s:s, s:s}", "path", path,
@@ -173,7 +176,9 @@ enum tacit_err cli_add(const struct options *o)
     size_t n_good = a.n_added + a.n_replaced + a.n_unchanged;
     /* Several were asked for: the others count, and the exit code tells. */
     if (!err && a.n_failed && n_good == 0 && !a.failed)
-        err = fail_as(a.last_id, "nothing could be added");
+        err = fail_as(a.first_id, "nothing could be added");
+    else if (!err && a.n_failed && n_good == 0)
+        err = fail_as(a.first_id, "nothing could be added: %s", a.first);
     else if (!err)
         err = print_added(&a);
     corpus_close(a.corpus);

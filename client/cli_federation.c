@@ -170,49 +170,73 @@ enum tacit_err cli_leave(const struct options *o)
 
 /* ---- run ---------------------------------------------------------------- */
 
+struct running {
+    struct agent *agent;
+    int signal; /* the one that ended it, or 0 */
+};
+
+/* SIGUSR1 only wakes the thread that waits, when the run has ended by itself. */
+static void signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGUSR1);
+}
+
 /* Waits for a signal and ends the agent; agent_stop takes locks, which a
  * handler may not. */
 static void *wait_for_signal(void *ctx)
 {
+    struct running *r = ctx;
     sigset_t set;
     int number;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGUSR1);
+    signals(&set);
     sigwait(&set, &number);
     if (number != SIGUSR1) {
         log_event(LOG_INFO, "stopping", "signal=%d", number);
-        agent_stop(ctx);
+        r->signal = number;
+        agent_stop(r->agent);
     }
     return NULL;
 }
 
-static enum tacit_err run_agent(struct agent *a, enum agent_until until,
+static enum tacit_err run_agent(struct running *r, enum agent_until until,
                                 int64_t patience_ms)
 {
-    sigset_t set;
     pthread_t waiter;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGUSR1);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    if (pthread_create(&waiter, NULL, wait_for_signal, a))
+    if (pthread_create(&waiter, NULL, wait_for_signal, r))
         return fail(TACIT_NOMEM, "no thread to wait for signals");
-    enum tacit_err err = agent_run(a, until, patience_ms);
+    enum tacit_err err = agent_run(r->agent, until, patience_ms);
     pthread_kill(waiter, SIGUSR1);
     pthread_join(waiter, NULL);
     return err;
 }
 
+/* A daemon that is told to stop has done its work; a person's Ctrl-C, or a stop
+ * before --once or --until-finished is reached, is an interruption. */
+static enum tacit_err how_it_ended(const struct options *o,
+                                   const char *federation, int number,
+                                   enum agent_until until)
+{
+    if (number == SIGINT || (number && until != AGENT_FOREVER))
+        return fail_as(E_INTERRUPTED, "stopped before the end");
+    if (!cli_json(o)) return TACIT_OK;
+    return json_print_ok(stdout, json_pack("{s:s, s:s}", "federation",
+                                           federation, "ended",
+                                           number ? "stopped"
+                                           : until == AGENT_ROUND
+                                               ? "round over"
+                                               : "nothing left to run"));
+}
+
 enum tacit_err cli_run(const struct options *o)
 {
     struct device d;
-    struct agent *a = NULL;
+    struct running r = {.agent = NULL};
     int lock = -1;
     int64_t patience_ms = 0;
+    sigset_t set;
     enum agent_until until = options_flag(o, "once") ? AGENT_ROUND
                              : options_flag(o, "until-finished")
                                  ? AGENT_FINISHED
@@ -220,19 +244,21 @@ enum tacit_err cli_run(const struct options *o)
     TRY(options_duration_ms(o, "wait", 10 * 60 * 1000, &patience_ms));
     log_setup(options_flag(o, "quiet") ? LOG_WARN : LOG_INFO,
               cli_json(o) ? LOG_JSON : LOG_LOGFMT);
+    /* Before any thread is made: they inherit it. */
+    signals(&set);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
     TRY(cli_open(o, &d));
     enum tacit_err err = device_lock(&d, &lock);
-    if (!err) err = agent_new(&d, &a);
+    if (!err) err = agent_new(&d, &r.agent);
     if (!err) {
         log_event(LOG_INFO, "running", "federation=\"%s\" address=%s pid=%ld",
                   d.federation.name, d.federation.address, (long)getpid());
-        err = run_agent(a, until, patience_ms);
+        err = run_agent(&r, until, patience_ms);
     }
-    int stopped = a && agent_stopped(a);
-    agent_free(a);
+    agent_free(r.agent);
+    if (!err) err = how_it_ended(o, d.federation.name, r.signal, until);
     device_close(&d);
     if (lock >= 0) close(lock);
-    if (!err && stopped && until != AGENT_FOREVER)
-        return fail_as(E_INTERRUPTED, "stopped before the end");
     return err;
 }

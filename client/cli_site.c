@@ -1,5 +1,6 @@
 /* Commands for whoever answers for this site: audit, policy, status. */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "client/cli.h"
@@ -101,7 +102,9 @@ enum tacit_err cli_audit(const struct options *o)
                       first_bad);
     json_decref(a.list);
     device_close(&d);
-    return err;
+    if (err || !first_bad) return err;
+    fflush(stdout); /* the envelope has told it */
+    exit(TACIT_EXIT_FAILED);
 }
 
 /* ---- policy ------------------------------------------------------------- */

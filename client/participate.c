@@ -158,6 +158,7 @@ static void give_up(struct participate *p, struct participate_action *a,
         p->n_failures++;
     end_round(p);
     pause_for(p, a, ms, news, err_message());
+    a->why_id = err_id();
     err_clear();
 }
 
@@ -187,11 +188,14 @@ static void take_idle(struct participate *p, const struct msg_idle *m,
         a->pause_ms = ms;
         return;
     }
-    pause_for(p, a, ms,
-              m->why == IDLE_PENDING   ? PARTICIPATE_PENDING
-              : m->why == IDLE_REVOKED ? PARTICIPATE_REVOKED
-                                       : PARTICIPATE_QUIET,
-              "");
+    if (m->why == IDLE_PENDING)
+        pause_for(p, a, ms, PARTICIPATE_PENDING,
+                  "the operator has not approved this device yet");
+    else if (m->why == IDLE_REVOKED)
+        pause_for(p, a, ms, PARTICIPATE_REVOKED,
+                  "the operator has revoked this device");
+    else
+        pause_for(p, a, ms, PARTICIPATE_QUIET, "");
 }
 
 static enum tacit_err load_plan(struct participate *p,

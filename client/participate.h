@@ -116,6 +116,7 @@ struct participate_action {
     int64_t pause_ms;
     enum participate_news news;
     char why[WIRE_TEXT_MAX];
+    unsigned why_id; /* the code of a DECLINED, LOST or BROKEN; 0 = none */
 };
 
 TACIT_CHECKED enum tacit_err participate_new(const struct participate_config *c,

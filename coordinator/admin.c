@@ -31,19 +31,22 @@ enum tacit_err admin_home(const struct options *o, char *out)
                      "TACIT_COORDINATOR_HOME", "tacit-coordinator");
 }
 
+/* The same failure, said in the words of whoever typed the command. */
+static enum tacit_err in_words(enum tacit_err err, const char *home)
+{
+    if (err == TACIT_OK || err_id() != E_NOT_INITIALISED) return err;
+    err_clear();
+    return fail_as(E_NOT_INITIALISED,
+                   "%s: no coordinator here; run `tacit-coordinator init` or "
+                   "pass --home",
+                   home);
+}
+
 enum tacit_err admin_open(const struct options *o, struct store *s)
 {
     char home[512];
     TRY(admin_home(o, home));
-    enum tacit_err err = store_open(s, home, DB_EXISTING);
-    if (err != TACIT_OK && err_id() == E_NOT_INITIALISED) {
-        err_clear();
-        return fail_as(E_NOT_INITIALISED,
-                       "%s: no coordinator here; run `tacit-coordinator init` "
-                       "or pass --home",
-                       home);
-    }
-    return err;
+    return in_words(store_open(s, home, DB_EXISTING), home);
 }
 
 /* ---- init --------------------------------------------------------------- */
@@ -179,7 +182,7 @@ enum tacit_err admin_run(const struct options *o)
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
-    TRY(server_new(&c, &s));
+    TRY(in_words(server_new(&c, &s), home));
     if (options_flag(o, "json"))
         TRY(json_print_ok(stdout,
                           json_pack("{s:s, s:s}", "address", server_address(s),

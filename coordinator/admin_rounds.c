@@ -1,5 +1,6 @@
 /* admin: rounds, watching them, and models. */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -184,6 +185,13 @@ static enum tacit_err watch_round(void *ctx, const struct store_round *r)
     return TACIT_OK;
 }
 
+static volatile sig_atomic_t watch_stopped;
+
+static void watch_stop(int number)
+{
+    watch_stopped = number;
+}
+
 /* Show what is new; *finished = 1 when nothing is left to run. */
 static enum tacit_err watch_look(struct store *s, struct watching *w,
                                  struct progress *p, int *finished)
@@ -206,11 +214,19 @@ enum tacit_err admin_watch(const struct options *o)
     int finished = 0;
     TRY(options_duration_ms(o, "timeout", 0, &timeout_ms));
     TRY(admin_open(o, &s));
+    struct sigaction action = {.sa_handler = watch_stop};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
     if (!w.quiet) print_head();
     int64_t end_ms = tick_ms() + timeout_ms;
-    progress_begin(&p, PROGRESS_AUTO, "rounds", "rounds", 0);
+    progress_begin(&p, w.quiet ? PROGRESS_QUIET : PROGRESS_AUTO, "rounds",
+                   "rounds", 0);
     enum tacit_err err = watch_look(&s, &w, &p, &finished);
     while (err == TACIT_OK && !finished) {
+        if (watch_stopped) {
+            err = fail_as(E_INTERRUPTED, "watch: the coordinator goes on");
+            break;
+        }
         if (timeout_ms && tick_ms() >= end_ms) {
             err = fail(TACIT_TIMEOUT, "watch: plans are still running; the "
                                       "coordinator goes on");

@@ -327,7 +327,12 @@ static enum tacit_err sim_patients(const struct options *o)
     buf_init(&b, 0);
     enum tacit_err err =
         world_csv((uint64_t)seed, site, (uint64_t)first, (size_t)rows, &b);
-    if (!err && fwrite(b.data, 1, b.len, stdout) != b.len)
+    if (!err && options_flag(o, "json"))
+        err = json_print_ok(stdout,
+                            json_pack("{s:s, s:I, s:s%}", "site", o->args[0],
+                                      "rows", (json_int_t)rows, "csv", b.data,
+                                      b.len));
+    else if (!err && fwrite(b.data, 1, b.len, stdout) != b.len)
         err = fail(TACIT_IO, "writing: %s", strerror(errno));
     buf_release(&b);
     return err;
@@ -341,8 +346,11 @@ static enum tacit_err sim_report(const struct options *o)
     TRY(story_tell(o->args[0], &r));
     enum tacit_err err = file_write(path, r.out.data, r.out.len, 0644);
     report_release(&r);
-    if (!err) printf("%s\n", path);
-    return err;
+    if (err) return err;
+    if (options_flag(o, "json"))
+        return json_print_ok(stdout, json_pack("{s:s}", "file", path));
+    printf("%s\n", path);
+    return TACIT_OK;
 }
 
 static const struct option_row global[] = {
