@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#ifdef __GLIBC__
+# include <malloc.h>
+#endif
 
 #include "client/local.h"
 #include "common/base/codes.h"
@@ -297,6 +300,30 @@ static void say(struct agent *a, const struct participate_action *t)
                   t->why);
 }
 
+/* A device that only polls is small: give back what rounds need, to the system
+ * as well. The next task loads it again from the blobs on disk. */
+static void rest(struct agent *a)
+{
+    participate_rest(a->part);
+    local_free(a->local);
+    a->local = NULL;
+    free(a->delta);
+    a->delta = NULL;
+    a->n_delta = 0;
+    buf_release(&a->reply);
+    buf_release(&a->blob);
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
+
+/* No work, or none that this device may do; else the next round follows. */
+static int is_idle(const struct participate_action *t)
+{
+    return t->kind == PARTICIPATE_FINISHED || t->news == PARTICIPATE_QUIET ||
+           t->pause_ms > 0;
+}
+
 /* Carry out one action; a->event tells what came of it. */
 static enum tacit_err carry_out(struct agent *a,
                                 const struct participate_action *t)
@@ -310,11 +337,7 @@ static enum tacit_err carry_out(struct agent *a,
     case PARTICIPATE_ADOPT: return adopt(a, t);
     case PARTICIPATE_PAUSE:
     case PARTICIPATE_FINISHED:
-        /* Idle: give the examples' memory back. */
-        if (t->pause_ms > 0 || t->kind == PARTICIPATE_FINISHED) {
-            local_free(a->local);
-            a->local = NULL;
-        }
+        if (is_idle(t)) rest(a);
         wait_ms(a, t->pause_ms);
         a->event = (struct participate_event){.kind = PARTICIPATE_BEGIN};
         return TACIT_OK;

@@ -36,9 +36,12 @@ enum state {
 struct participate {
     struct participate_config c;
     enum state state;
-    struct message out; /* the message of the last CALL */
-    unsigned n_failures;
+    struct message out;  /* the message of the last CALL */
+    unsigned n_failures; /* since the last thing that went well */
+    unsigned n_quick;    /* replies in a row that allow no pause */
+    unsigned n_waits;    /* WAITs of the stage in hand */
     uint8_t last_session[32];
+    uint8_t debited[32]; /* session of the last update that was debited */
     struct participate_known known; /* told in POLL */
 
     /* Kept between rounds of one plan. */
@@ -58,7 +61,6 @@ struct participate {
     struct buf input;             /* packed masked input */
     struct digest input_hash;
     uint32_t n_chunks, chunk;
-    struct msg_reveal reveal;
     struct msg_over over;
 };
 
@@ -84,7 +86,7 @@ static void end_round(struct participate *p)
     buf_release(&p->input);
     buf_init(&p->sealed, 0);
     buf_init(&p->input, 0);
-    secret_wipe(&p->reveal, sizeof p->reveal);
+    secret_wipe(&p->out, sizeof p->out); /* shares, after a REVEAL */
     p->tasked = 0;
     p->state = IDLE;
 }
@@ -95,6 +97,13 @@ static void drop_plan(struct participate *p)
     model_free(p->model);
     p->plan = NULL;
     p->model = NULL;
+}
+
+void participate_rest(struct participate *p)
+{
+    assert(!p->tasked);
+    drop_plan(p);
+    buf_release(&p->roster);
 }
 
 void participate_free(struct participate *p)
@@ -120,6 +129,7 @@ static void call(struct participate *p, struct participate_action *a,
 {
     p->state = next;
     p->out.type = type;
+    if (type != MSG_AWAIT) p->n_waits = 0;
     a->kind = PARTICIPATE_CALL;
     a->message = &p->out;
     a->timeout_ms = WIRE_CALL_MS;
@@ -145,6 +155,17 @@ static void pause_for(struct participate *p, struct participate_action *a,
     snprintf(a->why, sizeof a->why, "%s", why);
 }
 
+/* A coordinator may have us come back at once, but not for ever. */
+static int64_t pause_at_least(struct participate *p, int64_t ms)
+{
+    if (ms >= PARTICIPATE_BACKOFF_MS) return ms;
+    if (p->n_quick < PARTICIPATE_QUICK_MAX) {
+        p->n_quick++;
+        return ms;
+    }
+    return PARTICIPATE_BACKOFF_MS;
+}
+
 /* Leave the round for a reason of our own (the recorded error). */
 static void give_up(struct participate *p, struct participate_action *a,
                     enum participate_news news)
@@ -152,10 +173,13 @@ static void give_up(struct participate *p, struct participate_action *a,
     unsigned shift = p->n_failures < 8 ? p->n_failures : 8;
     int64_t ms = (int64_t)PARTICIPATE_BACKOFF_MS << shift;
     if (ms > WIRE_BACKOFF_MAX_MS) ms = WIRE_BACKOFF_MAX_MS;
-    if (news == PARTICIPATE_DECLINED)
-        ms = PARTICIPATE_DECLINE_MS;
-    else
-        p->n_failures++;
+    if (news == PARTICIPATE_DECLINED) {
+        /* The next POLL says that we are not to be waited for: soon. Whoever
+         * then asks the same again waits longer. */
+        if (p->n_failures > 0) ms = PARTICIPATE_DECLINE_MS;
+        memcpy(p->last_session, p->task.session, sizeof p->last_session);
+    }
+    p->n_failures++;
     end_round(p);
     pause_for(p, a, ms, news, err_message());
     a->why_id = err_id();
@@ -181,6 +205,7 @@ static void take_idle(struct participate *p, const struct msg_idle *m,
 {
     int64_t ms = m->retry_ms < WIRE_BACKOFF_MAX_MS ? (int64_t)m->retry_ms
                                                    : WIRE_BACKOFF_MAX_MS;
+    ms = pause_at_least(p, ms);
     p->n_failures = 0;
     if (m->why == IDLE_FINISHED) {
         p->state = IDLE;
@@ -210,6 +235,13 @@ static enum tacit_err load_plan(struct participate *p,
     return model_new(&spec, &p->model);
 }
 
+/* No file of the plan's model is larger. */
+static uint64_t model_bytes_max(const struct participate *p)
+{
+    uint64_t n = model_params(p->model)->n_flat;
+    return 8 + SAFETENSORS_HEADER_MAX + n * sizeof(float);
+}
+
 /* Does the task ask exactly what its plan says? */
 static enum tacit_err check_task(struct participate *p)
 {
@@ -231,6 +263,16 @@ static enum tacit_err check_task(struct participate *p)
                        "makes %u of %u",
                        t->n_coords, t->ring_bits, ring_coords(&p->layout),
                        p->plan->ring_bits);
+    if (t->u_min != p->plan->min_reports)
+        return fail_as(E_TASK_REFUSED,
+                       "a sum of at least %u devices; the plan says %u",
+                       t->u_min, p->plan->min_reports);
+    if (t->model_bytes > model_bytes_max(p))
+        return fail_as(E_TASK_REFUSED, "a model of %llu bytes",
+                       (unsigned long long)t->model_bytes);
+    if (memcmp(t->session, p->debited, sizeof p->debited) == 0)
+        return fail_as(E_TASK_REFUSED,
+                       "an update has left in this session before");
     return TACIT_OK;
 }
 
@@ -295,7 +337,7 @@ static void get_model(struct participate *p, struct participate_action *a)
         advertise(p, a);
         return;
     }
-    fetch(p, a, GETTING_MODEL, &p->task.model_hash, WIRE_BLOB_MAX);
+    fetch(p, a, GETTING_MODEL, &p->task.model_hash, model_bytes_max(p));
 }
 
 static void consult(struct participate *p, struct participate_action *a)
@@ -308,7 +350,6 @@ static void consult(struct participate *p, struct participate_action *a)
 static void take_task(struct participate *p, const struct msg_task *t,
                       struct participate_action *a)
 {
-    p->n_failures = 0;
     p->task = *t;
     p->tasked = 1;
     if (p->plan && digest_equal(&p->plan_hash, &t->plan_hash))
@@ -488,6 +529,7 @@ static void take_trained(struct participate *p,
                              .min_cohort = p->task.u_min};
     snprintf(r->plan, sizeof r->plan, "%s", p->plan->name);
     memcpy(r->session, p->task.session, sizeof r->session);
+    memcpy(p->debited, p->task.session, sizeof p->debited);
     p->state = DEBITING;
     a->kind = PARTICIPATE_DEBIT;
 }
@@ -530,7 +572,7 @@ static void take_signatures(struct participate *p,
                             const struct msg_signatures *m,
                             struct participate_action *a)
 {
-    struct msg_reveal *out = &p->reveal;
+    struct msg_reveal *out = &p->out.u.reveal;
     unsigned n = 0;
     memcpy(out->session, p->task.session, sizeof out->session);
     if (secagg_client_reveal(p->secagg, m->signers, m->signatures, m->n,
@@ -539,7 +581,6 @@ static void take_signatures(struct participate *p,
         return;
     }
     out->n = (uint16_t)n;
-    p->out.u.reveal = *out;
     call(p, a, REVEALING, MSG_REVEAL);
 }
 
@@ -560,7 +601,7 @@ static enum tacit_err check_over(const struct participate *p,
                        "a model of %u devices; at least %u "
                        "were promised",
                        o->n_clients, t->u_min);
-    if (o->model_bytes == 0 || o->model_bytes > WIRE_BLOB_MAX)
+    if (o->model_bytes == 0 || o->model_bytes > model_bytes_max(p))
         return fail_as(E_MODEL_REFUSED, "a model of %llu bytes",
                        (unsigned long long)o->model_bytes);
     msg_over_statement(o, statement);
@@ -581,7 +622,8 @@ static void take_over(struct participate *p, const struct msg_over *o,
         snprintf(why, sizeof why, "%s", o->reason);
         p->n_failures = 0;
         end_round(p);
-        pause_for(p, a, 0, PARTICIPATE_LOST, why);
+        pause_for(p, a, pause_at_least(p, 0), PARTICIPATE_LOST, why);
+        a->why_id = o->code;
         return;
     }
     if (check_over(p, o)) {
@@ -613,6 +655,7 @@ static void adopted(struct participate *p, struct participate_action *a)
                                           .model_hash = p->over.model_hash,
                                           .version = p->over.model_version};
     p->n_failures = 0;
+    p->n_quick = 0;
     end_round(p);
     pause_for(p, a, 0, PARTICIPATE_COMMITTED, "");
 }
@@ -644,6 +687,25 @@ static void unexpected(struct participate *p, const struct message *m,
     /* The first failure wins: end the one of a message that made no sense. */
     (void)fail(TACIT_PROTO, "%s is not an answer here", message_name(m->type));
     give_up(p, a, PARTICIPATE_BROKEN);
+}
+
+/* Ask for the reply again. An honest coordinator holds each request as long as
+ * it may, so that no stage takes more of them than its deadline allows. */
+static void wait_on(struct participate *p, unsigned stage,
+                    struct participate_action *a)
+{
+    const struct plan *plan = p->plan;
+    int64_t longest = plan->stage_deadline_ms > plan->train_deadline_ms
+                          ? plan->stage_deadline_ms
+                          : plan->train_deadline_ms;
+    if (p->n_waits++ > longest / WIRE_POLL_HOLD_MS + PARTICIPATE_WAITS_EXTRA) {
+        (void)fail(TACIT_TIMEOUT, "a stage of the round does not end");
+        give_up(p, a, PARTICIPATE_BROKEN);
+        return;
+    }
+    memcpy(p->out.u.await.session, p->task.session, 32);
+    p->out.u.await.stage = (uint8_t)stage;
+    call(p, a, p->state, MSG_AWAIT);
 }
 
 static int take_round_reply(struct participate *p, const struct message *m,
@@ -683,10 +745,7 @@ static void take_reply(struct participate *p, const struct message *m,
         take_task(p, &m->u.task, a);
     } else if (m->type == MSG_WAIT && stage >= 0 &&
                is_mine(p, m->u.wait.session)) {
-        enum state s = p->state;
-        memcpy(p->out.u.await.session, p->task.session, 32);
-        p->out.u.await.stage = (uint8_t)stage;
-        call(p, a, s, MSG_AWAIT);
+        wait_on(p, (unsigned)stage, a);
     } else if (m->type == MSG_OVER && p->state >= ADVERTISING &&
                is_mine(p, m->u.over.session)) {
         take_over(p, &m->u.over, a);

@@ -14,9 +14,10 @@
  *     └────────────────────────────────────────────────────────────────┘
  *
  * What it refuses, whatever the coordinator says: a plan against the policy, a
- * task that differs from its plan, a roster that the coordinator did not sign
- * or that lacks this device, a cohort below the policy's, a model older than an
- * adopted one or other than announced, a result without a valid statement.
+ * task that differs from its plan, a second update in one session, a roster
+ * that the coordinator did not sign or that lacks this device, a cohort below
+ * the policy's, a model older than an adopted one or other than announced, a
+ * result without a valid statement.
  * Session secrets live in the secagg session: guarded memory, never on disk,
  * wiped whenever a session ends.
  *
@@ -35,8 +36,10 @@
 
 enum {
     PARTICIPATE_ROSTER_MAX = 1 << 20,
-    PARTICIPATE_DECLINE_MS = 5000, /* between polls after a refused task */
-    PARTICIPATE_BACKOFF_MS = 200   /* after the first failure, doubled … */
+    PARTICIPATE_BACKOFF_MS = 200,  /* after the first failure, doubled … */
+    PARTICIPATE_DECLINE_MS = 5000, /* … after a second refused task */
+    PARTICIPATE_QUICK_MAX = 8,     /* replies in a row that allow no pause */
+    PARTICIPATE_WAITS_EXTRA = 16   /* WAITs of a stage beyond its deadline */
 };
 
 struct participate; /* owned */
@@ -126,6 +129,9 @@ void participate_free(struct participate *p);
 /* Take what came of the last action and say what to do next. */
 void participate_step(struct participate *p, const struct participate_event *ev,
                       struct participate_action *out);
+/* Between rounds: give back the plan, its model and the roster; the next task
+ * fetches them again. */
+void participate_rest(struct participate *p);
 /* The task in hand, or NULL between rounds. */
 const struct msg_task *participate_task(const struct participate *p);
 
