@@ -1,7 +1,7 @@
 /*
  * fleet: one plan run by many clients on one machine, under a virtual clock.
  *
- *   participate (client) <── encoded messages in memory ──> runner (coordinator)
+ *   participate (client) <── encoded messages ──> runner (coordinator)
  *
  * It is the production code on both sides: the same step functions, codecs,
  * masks, ring and strategy. What differs is only what stands between them: no

@@ -12,31 +12,47 @@ OUT=${TACIT_DEMO_OUT:-$PWD/build/demo}
 CLINIC=$PWD/sims/clinic
 SITES=(northgate harbour lakeside hillcrest)
 TEST_PATIENTS=300 # seen later: never trained on
-WORK=$(mktemp -d "${TMPDIR:-/tmp}/tacit-demo-XXXXXX")
+WORK=
 PIDS=()
 STARTED=$(date +%s)
 
-finish() {
-    local status=$?
-    trap - EXIT INT TERM
+# Ask every process to end, then make sure of it.
+stop_all() {
+    local pid alive
     for pid in "${PIDS[@]:-}"; do
         [ -n "$pid" ] && kill "$pid" 2>/dev/null || true
     done
-    for pid in "${PIDS[@]:-}"; do
-        [ -n "$pid" ] && wait "$pid" 2>/dev/null || true
+    for _ in $(seq 100); do
+        alive=0
+        for pid in "${PIDS[@]:-}"; do
+            [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null && alive=1
+        done
+        [ $alive -eq 0 ] && return 0
+        sleep 0.05
     done
+    for pid in "${PIDS[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
+}
+
+finish() {
+    local status=$? log
+    trap - EXIT
+    trap '' INT TERM # a second Ctrl-C leaves nothing half removed
+    stop_all
     if [ "$status" -ne 0 ] && [ "$status" -ne 130 ]; then
         echo "demo: failed; the last lines of each log:" >&2
         for log in "$WORK"/*.log; do
-            [ -f "$log" ] && { echo "--- $(basename "$log")"; tail -5 "$log"; } >&2
+            [ -f "$log" ] || continue
+            echo "--- $(basename "$log")" >&2
+            tail -n 5 "$log" >&2
         done
     fi
-    rm -rf "$WORK"
+    [ -n "$WORK" ] && rm -rf "$WORK"
     exit "$status"
 }
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+WORK=$(mktemp -d "${TMPDIR:-/tmp}/tacit-demo-XXXXXX")
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     BOLD=$'\033[1m' DIM=$'\033[2m' PLAIN=$'\033[0m'
@@ -54,24 +70,34 @@ lead() { "$BIN/tacit-coordinator" "$@" --home "$WORK/coordinator"; }
 
 # The demo ends by itself, whatever happens.
 LIMIT=${TACIT_DEMO_LIMIT_S:-300}
-( sleep "$LIMIT" && kill -TERM $$ ) >/dev/null 2>&1 &
+(
+    trap 'kill $!; exit' TERM
+    sleep "$LIMIT" &
+    wait $! && kill -TERM $$
+) >/dev/null 2>&1 &
 PIDS+=($!)
 
 free_port() {
     local port
     for port in $(shuf -i 20000-40000 -n 50); do
-        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; return; }
+        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && continue
+        echo "$port"
+        return
     done
 }
 
-rm -rf "$OUT"
+# Only what an earlier run wrote: the folder may hold other files.
 mkdir -p "$OUT"
+rm -f "$OUT"/{rounds,train-*,ask-*,audit-*}.json "$OUT"/ask-*.txt \
+    "$OUT"/{risk,retriever}.safetensors "$OUT"/report.html
 
 say "1. A coordinator, and four hospitals that join with one link each"
 PORT=$(free_port)
 lead init --name clinic --listen "tcp://127.0.0.1:$PORT" \
     --address "127.0.0.1:$PORT" --json >/dev/null
-lead run >"$WORK/coordinator.log" 2>&1 &
+# Not through lead: the process to end must be the program, not a subshell.
+"$BIN/tacit-coordinator" run --home "$WORK/coordinator" \
+    >"$WORK/coordinator.log" 2>&1 &
 PIDS+=($!)
 for _ in $(seq 100); do
     (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null && break
@@ -109,7 +135,8 @@ for plan in risk retriever; do
 done
 DEVICES=()
 for site in "${SITES[@]}"; do
-    on "$site" run --until-finished --wait 60s >"$WORK/$site.log" 2>&1 &
+    "$BIN/tacit" run --until-finished --wait 60s --home "$WORK/$site" \
+        >"$WORK/$site.log" 2>&1 &
     PIDS+=($!)
     DEVICES+=($!)
 done
