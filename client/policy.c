@@ -71,9 +71,10 @@ static const cyaml_schema_field_t budget_fields[] = {
     CYAML_FIELD_INT_PTR("updates_per_day", NUMBER, struct raw_budget,
                         updates_per_day),
     CYAML_FIELD_END};
+/* An empty list of tasks is an error: it reads like one that was left out. */
 static const cyaml_schema_field_t policy_fields[] = {
     CYAML_FIELD_SEQUENCE_COUNT("tasks", OPTIONAL, struct raw_policy, tasks,
-                               n_tasks, &task_name, 0, 16),
+                               n_tasks, &task_name, 1, 16),
     CYAML_FIELD_SEQUENCE_COUNT("data", OPTIONAL, struct raw_policy, data,
                                n_data, &source, 0, POLICY_SOURCES_MAX),
     CYAML_FIELD_INT_PTR("min_cohort", NUMBER, struct raw_policy, min_cohort),
@@ -153,12 +154,18 @@ static enum tacit_err take_hours(const struct checking *c, const char *hours)
 {
     int h0, m0, h1, m1, end = 0;
     if (!hours) return TACIT_OK;
-    if (sscanf(hours, "%2d:%2d-%2d:%2d%n", &h0, &m0, &h1, &m1, &end) != 4 ||
-        hours[end] || h0 < 0 || h0 > 24 || h1 < 0 || h1 > 24 || m0 < 0 ||
-        m0 > 59 || m1 < 0 || m1 > 59)
+    if (strspn(hours, "0123456789:-") != strlen(hours) ||
+        sscanf(hours, "%2d:%2d-%2d:%2d%n", &h0, &m0, &h1, &m1, &end) != 4 ||
+        hours[end] || h0 < 0 || h1 < 0 || m0 < 0 || m0 > 59 || m1 < 0 ||
+        m1 > 59 || h0 * 60 + m0 > MINUTES || h1 * 60 + m1 > MINUTES)
         return wrong(c, "hours", "write a span like \"20:00-06:00\"");
     c->p->from_minute = (h0 * 60 + m0) % MINUTES;
     c->p->to_minute = (h1 * 60 + m1) % MINUTES;
+    /* Meant as never or as always? Only one span says it plainly. */
+    if (c->p->from_minute == c->p->to_minute && h1 * 60 - h0 * 60 != MINUTES)
+        return wrong(c, "hours",
+                     "the span ends where it begins; leave hours out for "
+                     "always, or write budget: {updates: 0} for never");
     return TACIT_OK;
 }
 

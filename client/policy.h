@@ -10,6 +10,9 @@
  *   budget: {updates: 1000, updates_per_day: 500}
  *   hours: "20:00-06:00" # local time; always when left out
  *
+ * A key that is left out has its default: every task, no data, the numbers
+ * above. `budget: {updates: 0}` lets nothing out.
+ *
  * Secure aggregation is not a setting: there is no other way out.
  */
 #ifndef TACIT_CLIENT_POLICY_H
