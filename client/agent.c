@@ -17,6 +17,8 @@
 #include "common/wire/blob.h"
 #include "common/wire/session.h"
 
+enum { HANDSHAKE_MS = 1000 }; /* what a call may take beside the hold */
+
 struct agent {
     struct device *d;
     struct policy policy;
@@ -31,6 +33,7 @@ struct agent {
     struct trained trained;
     char last_why[WIRE_TEXT_MAX]; /* said once, not every five seconds */
     int64_t news_ms;              /* last sign of progress */
+    int call_ms_max;              /* of one call, by the caller's patience */
     atomic_int stop;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -118,6 +121,7 @@ static void wait_ms(struct agent *a, int64_t ms)
 static enum tacit_err call(struct agent *a, const struct message *m,
                            int timeout_ms)
 {
+    if (timeout_ms > a->call_ms_max) timeout_ms = a->call_ms_max;
     TRY(session_call(a->wire, m, &a->in, &a->reply, timeout_ms));
     a->event =
         (struct participate_event){.kind = PARTICIPATE_REPLY, .reply = &a->in};
@@ -351,12 +355,12 @@ static int is_done(struct agent *a, enum agent_until until, int64_t patience_ms,
                    const struct participate_action *t, enum tacit_err *err)
 {
     if (agent_stopped(a)) return 1;
+    if (t->news == PARTICIPATE_REVOKED)
+        return (*err = fail_as(E_REVOKED, "%s", t->why)) != TACIT_OK;
     if (until == AGENT_FOREVER) return 0;
     if (t->kind == PARTICIPATE_FINISHED) return 1;
     if (until == AGENT_ROUND && t->news == PARTICIPATE_COMMITTED) return 1;
-    if (t->news == PARTICIPATE_REVOKED)
-        *err = fail_as(E_NOT_A_MEMBER, "this device was revoked");
-    else if (t->why_id == E_BUDGET_SPENT)
+    if (t->news == PARTICIPATE_DECLINED && t->why_id == E_BUDGET_SPENT)
         *err = fail_as(E_BUDGET_SPENT, "%s", t->why);
     else if (t->kind == PARTICIPATE_PAUSE &&
              tick_ms() - a->news_ms > patience_ms)
@@ -367,12 +371,16 @@ static int is_done(struct agent *a, enum agent_until until, int64_t patience_ms,
     return *err != TACIT_OK;
 }
 
-/* Whoever has little patience is not held longer than that by a poll. */
+/* Whoever has little patience is not held longer than that by a poll, nor by
+ * repeats towards a coordinator that is gone. */
 static enum tacit_err begin(struct agent *a, enum agent_until until,
                             int64_t patience_ms)
 {
-    int64_t hold_ms = WIRE_POLL_HOLD_MS;
+    int64_t hold_ms = WIRE_POLL_HOLD_MS, call_ms = WIRE_CALL_MS;
     if (until != AGENT_FOREVER && patience_ms < hold_ms) hold_ms = patience_ms;
+    if (until != AGENT_FOREVER && patience_ms < call_ms - HANDSHAKE_MS)
+        call_ms = patience_ms + HANDSHAKE_MS;
+    a->call_ms_max = (int)call_ms;
     const struct participate_config c = {.keys = &a->d->keys,
                                          .coordinator_sign =
                                              a->d->federation.coordinator_sign,

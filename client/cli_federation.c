@@ -1,5 +1,7 @@
 /* Commands towards the coordinator: join, leave, run. */
+#include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +16,7 @@
 #include "common/crypto/secret.h"
 #include "common/wire/session.h"
 
-enum { LINK_BYTES_MAX = 1024, JOIN_MS = 30000, LEAVE_MS = 15000 };
+enum { LINK_BYTES_MAX = 1024, JOIN_MS = 30000, LEAVE_MS = 5000 };
 
 /* The invite: the argument itself, file:PATH, or - for standard input. */
 static enum tacit_err read_invite(const char *arg, struct link_invite *out)
@@ -175,27 +177,42 @@ struct running {
     int signal; /* the one that ended it, or 0 */
 };
 
-/* SIGUSR1 only wakes the thread that waits, when the run has ended by itself. */
-static void signals(sigset_t *set)
+static sem_t wake;
+static volatile sig_atomic_t caught;
+
+static void on_signal(int number)
 {
-    sigemptyset(set);
-    sigaddset(set, SIGINT);
-    sigaddset(set, SIGTERM);
-    sigaddset(set, SIGUSR1);
+    int kept = errno;
+    caught = number;
+    sem_post(&wake);
+    errno = kept;
 }
 
-/* Waits for a signal and ends the agent; agent_stop takes locks, which a
- * handler may not. */
+/* Handlers, and not a mask with sigwait: a library may have made threads before
+ * main (OpenBLAS does), no mask of ours reaches those, and a signal that one of
+ * them does not block would end the process there. */
+static enum tacit_err catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    if (sem_init(&wake, 0, 0))
+        return fail(TACIT_INTERNAL, "signals: %s", strerror(errno));
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return TACIT_OK;
+}
+
+/* Waits for a signal, or for the run's end, and ends the agent; agent_stop
+ * takes locks, which a handler may not. */
 static void *wait_for_signal(void *ctx)
 {
     struct running *r = ctx;
-    sigset_t set;
-    int number;
-    signals(&set);
-    sigwait(&set, &number);
-    if (number != SIGUSR1) {
-        log_event(LOG_INFO, "stopping", "signal=%d", number);
-        r->signal = number;
+    while (sem_wait(&wake) && errno == EINTR)
+        ;
+    if (caught) {
+        log_event(LOG_INFO, "stopping", "signal=%d", (int)caught);
+        r->signal = caught;
         agent_stop(r->agent);
     }
     return NULL;
@@ -208,7 +225,7 @@ static enum tacit_err run_agent(struct running *r, enum agent_until until,
     if (pthread_create(&waiter, NULL, wait_for_signal, r))
         return fail(TACIT_NOMEM, "no thread to wait for signals");
     enum tacit_err err = agent_run(r->agent, until, patience_ms);
-    pthread_kill(waiter, SIGUSR1);
+    sem_post(&wake);
     pthread_join(waiter, NULL);
     return err;
 }
@@ -236,7 +253,6 @@ enum tacit_err cli_run(const struct options *o)
     struct running r = {.agent = NULL};
     int lock = -1;
     int64_t patience_ms = 0;
-    sigset_t set;
     enum agent_until until = options_flag(o, "once") ? AGENT_ROUND
                              : options_flag(o, "until-finished")
                                  ? AGENT_FINISHED
@@ -244,10 +260,7 @@ enum tacit_err cli_run(const struct options *o)
     TRY(options_duration_ms(o, "wait", 10 * 60 * 1000, &patience_ms));
     log_setup(options_flag(o, "quiet") ? LOG_WARN : LOG_INFO,
               cli_json(o) ? LOG_JSON : LOG_LOGFMT);
-    /* Before any thread is made: they inherit it. */
-    signals(&set);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
+    TRY(catch_signals());
     TRY(cli_open(o, &d));
     enum tacit_err err = device_lock(&d, &lock);
     if (!err) err = agent_new(&d, &r.agent);
