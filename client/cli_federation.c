@@ -16,7 +16,7 @@
 #include "common/crypto/secret.h"
 #include "common/wire/session.h"
 
-enum { LINK_BYTES_MAX = 1024, JOIN_MS = 30000, LEAVE_MS = 5000 };
+enum { LINK_BYTES_MAX = 1024, JOIN_MS = 10000, LEAVE_MS = 5000 };
 
 /* The invite: the argument itself, file:PATH, or - for standard input. */
 static enum tacit_err read_invite(const char *arg, struct link_invite *out)

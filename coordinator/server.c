@@ -177,7 +177,14 @@ static enum message_idle idle_reason(const struct server *s,
                                      const struct session *m)
 {
     if (m->member.state == MEMBER_PENDING) return IDLE_PENDING;
+    if (m->member.state == MEMBER_REVOKED) return IDLE_REVOKED;
     return jobs_all_finished(s->jobs) ? IDLE_FINISHED : IDLE_NO_WORK;
+}
+
+/* Anything but "no work" is news, and told at once; the poll after it waits. */
+static int is_news(const struct session *m, enum message_idle why)
+{
+    return why != IDLE_NO_WORK && why != m->told;
 }
 
 static void take_poll(struct server *s, struct session *m,
@@ -189,6 +196,11 @@ static void take_poll(struct server *s, struct session *m,
         reply_idle(s, token, IDLE_REVOKED, WIRE_BACKOFF_MAX_MS);
         return;
     }
+    /* A poll that another replaces is not left without an answer: where two
+     * devices share an identity, both are there and show it. */
+    if (m->polling && m->token != token)
+        reply_idle(s, m->token, IDLE_NO_WORK, WIRE_BACKOFF_MIN_MS);
+    m->polling = 0;
     if (sessions_note_link(m, peer)) {
         log_event(LOG_WARN, "same_identity",
                   "name=\"%s\" hint=\"its home was copied to another device\"",
@@ -196,18 +208,16 @@ static void take_poll(struct server *s, struct session *m,
         reply_error(s, token, E_SAME_IDENTITY);
         return;
     }
-    m->polling = 0;
     if (jobs_message(s->jobs, now_ms, m, token, &s->in)) return;
-    int finished = idle_reason(s, m) == IDLE_FINISHED;
-    if (!finished) m->told_finished = 0;
+    enum message_idle why = idle_reason(s, m);
     uint32_t hold =
         poll->hold_ms < WIRE_POLL_HOLD_MS ? poll->hold_ms : WIRE_POLL_HOLD_MS;
-    if (hold == 0 || (finished && !m->told_finished)) {
-        /* News is told at once; the next POLL waits for work again. */
-        m->told_finished = finished;
-        reply_idle(s, token, idle_reason(s, m), hold ? 0 : WIRE_BACKOFF_MIN_MS);
+    if (hold == 0 || is_news(m, why)) {
+        m->told = why;
+        reply_idle(s, token, why, hold ? 0 : WIRE_BACKOFF_MIN_MS);
         return;
     }
+    m->told = why;
     m->polling = 1;
     m->token = token;
     m->poll = *poll;
@@ -331,15 +341,14 @@ static void look_around(struct server *s, int64_t now_ms)
         err_clear();
     }
     jobs_tick(s->jobs, now_ms);
-    int finished = jobs_all_finished(s->jobs);
     for (size_t i = 0; i < s->sessions.n; i++) {
         struct session *m = &s->sessions.list[i];
-        int news =
-            finished && !m->told_finished && m->member.state == MEMBER_APPROVED;
-        if (!m->polling || (now_ms < m->poll_until_ms && !news)) continue;
+        enum message_idle why = idle_reason(s, m);
+        if (!m->polling || (now_ms < m->poll_until_ms && !is_news(m, why)))
+            continue;
         m->polling = 0;
-        m->told_finished = finished;
-        reply_idle(s, m->token, idle_reason(s, m), 0);
+        m->told = why;
+        reply_idle(s, m->token, why, 0);
     }
 }
 

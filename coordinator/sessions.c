@@ -87,6 +87,7 @@ int sessions_note_link(struct session *m, const struct link_peer *peer)
         if (link == m->link_before) m->n_clones = 2;
         m->link_before = m->link;
         m->link = link;
+        m->told = IDLE_NO_WORK; /* whoever is there now knows nothing yet */
     }
     if (m->n_clones == 0) return 0;
     m->n_clones--;

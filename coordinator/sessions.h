@@ -35,7 +35,7 @@ struct session {
     int64_t poll_until_ms;
     struct msg_poll poll;
     /* What it was told or said. */
-    int told_finished;           /* IDLE_FINISHED, since the last plan */
+    enum message_idle told;      /* the last IDLE's reason */
     struct digest declined_plan; /* it did not want this one … */
     int64_t declined_until_ms;   /* … until then */
     /* Links it polled on: this one, and the one before. */

@@ -167,6 +167,9 @@
    "another coordinator runs on this home",                                    \
    "Only one process may serve a home. Stop the other one, or pass "           \
    "another --home.")                                                          \
+ X(REVOKED, 454, AUTH, CONNECTION, "the operator has revoked this device",     \
+   "It takes part in no more rounds; its documents, models and ledger stay. "  \
+   "Ask the operator why. Once they approve it again, start it again.")        \
  X(ROUND_TOO_FEW, 501, STATE, FAILED, "too few devices took part",             \
    "Fewer devices than the plan's min_reports (or the secret-sharing "         \
    "threshold) answered in time. The round is tried again after a "            \

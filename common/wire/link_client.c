@@ -102,14 +102,22 @@ enum tacit_err link_client_hello(struct link_client *l, struct buf *out)
     return err;
 }
 
+static enum tacit_err wrong_coordinator(const struct link_client *l)
+{
+    char fingerprint[KEYS_FINGERPRINT];
+    keys_fingerprint(fingerprint, l->config.coordinator);
+    return fail_as(E_WRONG_COORDINATOR,
+                   "what answers at this address does not hold the expected "
+                   "key, of fingerprint %s; nothing was sent: call the "
+                   "coordinator's operator",
+                   fingerprint);
+}
+
 /* What the coordinator's "no" to a handshake means to a person. */
-static enum tacit_err refused(uint8_t reason)
+static enum tacit_err refused(const struct link_client *l, uint8_t reason)
 {
     switch (reason) {
-    case RESET_KEY:
-        return fail_as(E_WRONG_COORDINATOR,
-                       "the coordinator at this address holds another key than "
-                       "the one expected");
+    case RESET_KEY: return wrong_coordinator(l);
     case RESET_VERSION:
         return fail_as(E_WIRE_VERSION,
                        "the coordinator does not speak wire version %d",
@@ -140,9 +148,7 @@ static enum tacit_err read_hello_ok(struct link_client *l,
     buf_release(&nothing);
     if (err == TACIT_AUTH) {
         err_clear();
-        return fail_as(E_WRONG_COORDINATOR,
-                       "what answers at this address does not hold the key "
-                       "that is expected");
+        return wrong_coordinator(l);
     }
     TRY(err);
     memcpy(l->session, p->session, LINK_SESSION);
@@ -174,7 +180,7 @@ static enum tacit_err take_answer(struct link_client *l, const uint8_t *packet,
     if (n > WIRE_HANDSHAKE_MAX)
         return fail(TACIT_PROTO, "a handshake packet of %zu bytes", n);
     TRY(packet_parse(packet, n, &p));
-    if (p.kind == PACKET_RESET) return refused(p.reason);
+    if (p.kind == PACKET_RESET) return refused(l, p.reason);
     if (p.kind == PACKET_HELLO_OK && l->state == HELLO_SENT)
         return read_hello_ok(l, &p);
     if (p.kind == PACKET_FINISH_OK && l->state == FINISH_SENT)
