@@ -62,61 +62,82 @@ static int take_bytes(sqlite3_stmt *st, int column, void *out, int n)
     return ok;
 }
 
-/* 0 when a blob has the wrong size: such a row cannot hash right. */
+static int take_u32(sqlite3_stmt *st, int column, uint32_t *out)
+{
+    int64_t v = sqlite3_column_int64(st, column);
+    *out = (uint32_t)v;
+    return v >= 0 && v <= UINT32_MAX;
+}
+
+static int take_name(sqlite3_stmt *st, int column, char out[PLAN_NAME_MAX])
+{
+    const unsigned char *s = sqlite3_column_text(st, column);
+    int n = snprintf(out, PLAN_NAME_MAX, "%s", s ? (const char *)s : "");
+    return n < PLAN_NAME_MAX && n == sqlite3_column_bytes(st, column);
+}
+
+/* 0 when a value does not fit its field: what is cut to fit might hash right
+ * again. */
 static int read_row(sqlite3_stmt *st, struct ledger_row *r)
 {
-    const unsigned char *plan = sqlite3_column_text(st, 2);
     memset(r, 0, sizeof *r);
     r->id = (uint64_t)sqlite3_column_int64(st, 0);
     r->time_s = sqlite3_column_int64(st, 1);
-    snprintf(r->plan, sizeof r->plan, "%s", plan ? (const char *)plan : "");
-    r->round = (uint32_t)sqlite3_column_int64(st, 5);
-    r->attempt = (uint32_t)sqlite3_column_int64(st, 6);
+    int ok = take_name(st, 2, r->plan);
+    ok &= take_bytes(st, 3, r->plan_hash.b, DIGEST_BYTES);
+    ok &= take_bytes(st, 4, r->model_hash.b, DIGEST_BYTES);
+    ok &= take_u32(st, 5, &r->round);
+    ok &= take_u32(st, 6, &r->attempt);
+    ok &= take_bytes(st, 7, r->session, sizeof r->session);
     r->bytes = (uint64_t)sqlite3_column_int64(st, 8);
     r->norm = sqlite3_column_double(st, 9);
     r->clip = sqlite3_column_double(st, 10);
-    r->weight = (uint32_t)sqlite3_column_int64(st, 11);
-    r->n_coords = (uint32_t)sqlite3_column_int64(st, 12);
-    r->ring_bits = (uint32_t)sqlite3_column_int64(st, 13);
-    r->min_cohort = (uint32_t)sqlite3_column_int64(st, 14);
-    return take_bytes(st, 3, r->plan_hash.b, DIGEST_BYTES) &&
-           take_bytes(st, 4, r->model_hash.b, DIGEST_BYTES) &&
-           take_bytes(st, 7, r->session, sizeof r->session) &&
-           take_bytes(st, 15, r->previous.b, DIGEST_BYTES) &&
-           take_bytes(st, 16, r->hash.b, DIGEST_BYTES);
+    ok &= take_u32(st, 11, &r->weight);
+    ok &= take_u32(st, 12, &r->n_coords);
+    ok &= take_u32(st, 13, &r->ring_bits);
+    ok &= take_u32(st, 14, &r->min_cohort);
+    ok &= take_bytes(st, 15, r->previous.b, DIGEST_BYTES);
+    ok &= take_bytes(st, 16, r->hash.b, DIGEST_BYTES);
+    return ok;
 }
 
-/* Does r follow a row with this id and hash, and hash to what it says? */
-static enum tacit_err check_row(const struct ledger_row *r, uint64_t last_id,
-                                const struct digest *last, int *ok)
+/* Where a walk along the chain stands. */
+struct chain {
+    uint64_t id, first_bad; /* of the last row; 0 = none */
+    struct digest hash;     /* of the last row */
+};
+
+/* Does r follow the last row, and hash to what it says? */
+static enum tacit_err follow(struct chain *c, const struct ledger_row *r,
+                             int whole)
 {
     struct digest want;
     TRY(row_hash(r, &want));
-    *ok = r->id == last_id + 1 && digest_equal(&r->previous, last) &&
-          digest_equal(&r->hash, &want);
+    int ok = whole && r->id == c->id + 1 &&
+             digest_equal(&r->previous, &c->hash) &&
+             digest_equal(&r->hash, &want);
+    if (!ok && !c->first_bad) c->first_bad = c->id + 1;
+    c->id = r->id;
+    c->hash = r->hash;
     return TACIT_OK;
 }
 
-static enum tacit_err last_row(struct db *db, uint64_t *id, struct digest *hash)
+static enum tacit_err walk(struct db *db,
+                           enum tacit_err (*visit)(const struct ledger_row *row,
+                                                   void *ctx),
+                           void *ctx, struct chain *c)
 {
     sqlite3_stmt *st = NULL;
     int has = 0;
-    memset(hash, 0, sizeof *hash);
-    *id = 0;
-    TRY(db_query(db, &st,
-                 "SELECT " COLUMNS " FROM ledger ORDER BY id DESC LIMIT 1",
-                 ""));
-    enum tacit_err err = db_step(db, st, &has);
-    if (!err && has) {
+    memset(c, 0, sizeof *c);
+    TRY(db_query(db, &st, "SELECT " COLUMNS " FROM ledger ORDER BY id", ""));
+    enum tacit_err err;
+    while (!(err = db_step(db, st, &has)) && has) {
         struct ledger_row r;
-        struct digest want;
-        int ok = read_row(st, &r);
-        err = row_hash(&r, &want);
-        if (!err && (!ok || !digest_equal(&r.hash, &want)))
-            err = fail_as(E_LEDGER_BROKEN, "row %llu of the ledger was changed",
-                          (unsigned long long)r.id);
-        *id = r.id;
-        *hash = r.hash;
+        int whole = read_row(st, &r);
+        err = follow(c, &r, whole);
+        if (!err && visit) err = visit(&r, ctx);
+        if (err) break;
     }
     db_finish(st);
     return err;
@@ -124,8 +145,13 @@ static enum tacit_err last_row(struct db *db, uint64_t *id, struct digest *hash)
 
 static enum tacit_err append(struct db *db, struct ledger_row *r)
 {
-    TRY(last_row(db, &r->id, &r->previous));
-    r->id++;
+    struct chain c;
+    TRY(walk(db, NULL, NULL, &c));
+    if (c.first_bad)
+        return fail_as(E_LEDGER_BROKEN, "row %llu was changed or removed",
+                       (unsigned long long)c.first_bad);
+    r->id = c.id + 1;
+    r->previous = c.hash;
     TRY(row_hash(r, &r->hash));
     return db_run(db,
                   "INSERT INTO ledger(" COLUMNS
@@ -168,23 +194,8 @@ enum tacit_err ledger_walk(struct db *db,
                                                    void *ctx),
                            void *ctx, uint64_t *first_bad)
 {
-    sqlite3_stmt *st = NULL;
-    struct digest last = {{0}};
-    uint64_t last_id = 0, bad = 0;
-    TRY(db_query(db, &st, "SELECT " COLUMNS " FROM ledger ORDER BY id", ""));
-    enum tacit_err err;
-    int has = 0;
-    while (!(err = db_step(db, st, &has)) && has) {
-        struct ledger_row r;
-        int whole = read_row(st, &r), ok = 0;
-        err = check_row(&r, last_id, &last, &ok);
-        if (!err && visit) err = visit(&r, ctx);
-        if (err) break;
-        if (!bad && !(whole && ok)) bad = r.id;
-        last = r.hash;
-        last_id = r.id;
-    }
-    db_finish(st);
-    if (!err) *first_bad = bad;
-    return err;
+    struct chain c;
+    TRY(walk(db, visit, ctx, &c));
+    *first_bad = c.first_bad;
+    return TACIT_OK;
 }

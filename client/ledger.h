@@ -1,15 +1,16 @@
 /*
- * ledger: everything that ever left this device, as a hash chain in its own
- * store. A row is durable BEFORE the first byte of the update leaves, so that
- * the ledger is never below what was spent; an update that then fails on the
- * way stays debited.
+ * ledger: everything that ever left this device, as a hash chain in the
+ * device's store. A row is durable BEFORE the first byte of the update leaves,
+ * so that the ledger is never below what was spent; an update that then fails
+ * on the way stays debited. Behind a broken chain nothing is debited any more.
  *
  *   hash_i = BLAKE2b("tacit ledger v1" | hash_{i-1} | fields of row i)
  *
  * The fields stand in the order of struct ledger_row, little-endian, strings
- * with their length. Threat: an operator who edits or removes rows in the
- * middle is seen; one who replaces the whole file is not (the last hash can be
- * written down elsewhere: `tacit audit` prints it).
+ * behind their length (16 bits). Threat: an operator who edits, removes or puts
+ * in rows is seen; one who cuts rows off at the end or replaces the whole file
+ * is not (the last hash can be written down elsewhere: `tacit audit` prints
+ * it).
  */
 #ifndef TACIT_CLIENT_LEDGER_H
 #define TACIT_CLIENT_LEDGER_H
@@ -44,13 +45,14 @@ enum { LEDGER_N_MIGRATIONS = 1 };
 extern const char *const ledger_migrations[LEDGER_N_MIGRATIONS];
 
 /* Append: fills id, previous and hash; durable on return. FORMAT
- * (E_LEDGER_BROKEN) when the last row does not hash to what it says. */
+ * (E_LEDGER_BROKEN) when the chain is broken: names the first row at fault. */
 TACIT_CHECKED enum tacit_err ledger_debit(struct db *db,
                                           struct ledger_row *row);
 TACIT_CHECKED enum tacit_err ledger_spent(struct db *db, int64_t now_s,
                                           struct policy_spent *out);
-/* Visit every row in order and check the chain. *first_bad is the id of the
- * first row that does not fit, 0 when the chain is whole. visit may be NULL. */
+/* Visit every row in order and check the chain. *first_bad is the id at which
+ * the first row was changed, removed or put in, 0 when the chain is whole.
+ * visit may be NULL. */
 TACIT_CHECKED enum tacit_err ledger_walk(
     struct db *db,
     enum tacit_err (*visit)(const struct ledger_row *row, void *ctx), void *ctx,
