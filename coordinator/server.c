@@ -318,27 +318,38 @@ static void take_packet(struct server *s, const struct transport_ticket *t,
 
 /* ---- the loop ----------------------------------------------------------- */
 
-/* What the admin commands changed, and what runs out of time. */
+/* What the admin commands changed. */
+static void look_at_store(struct server *s)
+{
+    int64_t changes = s->changes;
+    if (store_changes(&s->store, &changes) == TACIT_OK &&
+        changes != s->changes) {
+        s->changes = changes;
+        reload_members(s);
+        if (jobs_reload(s->jobs) != TACIT_OK)
+            log_event(LOG_ERROR, "plans_not_read", "error=\"%s\"",
+                      err_message());
+    }
+    err_clear();
+}
+
+static void save_seen(struct server *s)
+{
+    if (sessions_save_seen(&s->sessions, &s->store) != TACIT_OK)
+        log_event(LOG_ERROR, "seen_not_saved", "error=\"%s\"", err_message());
+    err_clear();
+}
+
+/* What changed, and what runs out of time. */
 static void look_around(struct server *s, int64_t now_ms)
 {
     if (now_ms - s->looked_ms >= SERVER_LOOK_MS) {
-        int64_t changes = s->changes;
         s->looked_ms = now_ms;
-        if (store_changes(&s->store, &changes) == TACIT_OK &&
-            changes != s->changes) {
-            s->changes = changes;
-            reload_members(s);
-            if (jobs_reload(s->jobs) != TACIT_OK)
-                log_event(LOG_ERROR, "plans_not_read", "error=\"%s\"",
-                          err_message());
-        }
+        look_at_store(s);
         if (now_ms - s->seen_saved_ms >= SERVER_SEEN_MS) {
             s->seen_saved_ms = now_ms;
-            if (sessions_save_seen(&s->sessions, &s->store) != TACIT_OK)
-                log_event(LOG_ERROR, "seen_not_saved", "error=\"%s\"",
-                          err_message());
+            save_seen(s);
         }
-        err_clear();
     }
     jobs_tick(s->jobs, now_ms);
     for (size_t i = 0; i < s->sessions.n; i++) {
@@ -364,12 +375,16 @@ enum tacit_err server_run(struct server *s, const volatile sig_atomic_t *stop)
     while (!*stop) {
         int timeout = wait_ms(s, tick_ms());
         enum tacit_err err = TACIT_OK;
-        for (int i = 0; err == TACIT_OK && i < SERVER_BATCH_MAX; i++) {
+        for (int i = 0; i < SERVER_BATCH_MAX; i++) {
             struct transport_ticket ticket;
             buf_clear(&s->packet);
             err = transport_server_receive(s->transport, i ? 0 : timeout,
                                            &ticket, &s->packet);
-            if (err == TACIT_OK) take_packet(s, &ticket, tick_ms());
+            if (err != TACIT_OK) break;
+            /* Nobody is sent home while a plan that was just submitted waits
+             * to be seen. */
+            if (jobs_all_finished(s->jobs)) look_at_store(s);
+            take_packet(s, &ticket, tick_ms());
         }
         if (err != TACIT_OK && err != TACIT_TIMEOUT && err != TACIT_STATE)
             log_event(LOG_ERROR, "receive_failed", "error=\"%s\"",
