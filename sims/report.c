@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/base/utf8.h"
+
 static const char style[] =
     ":root{color-scheme:light dark;--bg:#fbfbf9;--ink:#1c2326;--soft:#5d686d;"
     "--line:#dfe3e2;--card:#fff;--c0:#0b6e6e;--c1:#c8632b;--c2:#5a55a3;"
@@ -38,15 +40,29 @@ static const char style[] =
     "@media print{body{max-width:none;padding:0}figure,.card,.qa{break-inside:"
     "avoid}}";
 
+/* One character, made harmless: what is no text, a control character or a mark
+ * of direction becomes '?' (utf8.h); line ends stay. Returns its bytes. */
+static size_t put_character(struct report *r, const char *s, size_t left)
+{
+    char one[8] = "", shown[8];
+    size_t n = utf8_next(s, left, NULL);
+    memcpy(one, s, n ? n : 1);
+    utf8_printable(shown, sizeof shown, one);
+    buf_printf(&r->out, "%s", *s == '\n' || *s == '\t' ? one : shown);
+    return n ? n : 1;
+}
+
 static void text(struct report *r, const char *s)
 {
-    for (; *s; s++) {
+    for (size_t left = strlen(s), n; left > 0; s += n, left -= n) {
+        n = 1;
         switch (*s) {
         case '&': buf_printf(&r->out, "&amp;"); break;
         case '<': buf_printf(&r->out, "&lt;"); break;
         case '>': buf_printf(&r->out, "&gt;"); break;
         case '"': buf_printf(&r->out, "&quot;"); break;
-        default: buf_put_u8(&r->out, (uint8_t)*s);
+        case '\'': buf_printf(&r->out, "&#39;"); break;
+        default: n = put_character(r, s, left);
         }
     }
 }
@@ -120,11 +136,20 @@ struct axis {
     double low, high, step;
 };
 
-/* Round limits and a step of 1, 2 or 5 times a power of ten. */
+/* Finite, and so is the difference of two of them. */
+static int drawable(double v)
+{
+    return fabs(v) < 1e300;
+}
+
+/* Round limits and a step of 1, 2 or 5 times a power of ten. Limits that hardly
+ * differ are drawn apart. */
 static struct axis axis_for(double low, double high)
 {
-    if (!(low <= high)) low = 0, high = 1;
-    if (high - low < 1e-12) high = low + (fabs(low) > 1e-9 ? fabs(low) : 1);
+    if (!(low <= high && drawable(low) && drawable(high))) low = 0, high = 1;
+    double big = fmax(fabs(low), fabs(high));
+    if (high - low < fmax(1e-12, 1e-9 * big))
+        high = low + (big > 1e-9 ? big : 1);
     double raw = (high - low) / 4;
     double unit = pow(10, floor(log10(raw)));
     double m = raw / unit;
@@ -174,33 +199,42 @@ static void close_chart(struct report *r, const char *const *names, size_t n)
 static void extend(const double *v, size_t n, double *low, double *high)
 {
     for (size_t i = 0; i < n; i++) {
-        if (!isfinite(v[i])) continue;
+        if (!drawable(v[i])) continue;
         if (v[i] < *low) *low = v[i];
         if (v[i] > *high) *high = v[i];
     }
 }
 
+static int has_point(const struct report_series *s, size_t i)
+{
+    return i < s->n && drawable(s->x[i]) && drawable(s->y[i]);
+}
+
+/* A line through neighbours; a point without any is a dot. */
 static void draw_curve(struct report *r, const struct report_series *s,
                        size_t colour, const struct axis *x,
                        const struct axis *y)
 {
-    int pen = 0;
     buf_printf(
         &r->out,
         "<path fill=\"none\" stroke=\"var(--c%zu)\" stroke-width=\"2.2\" "
         "stroke-linejoin=\"round\" d=\"",
         colour);
-    for (size_t i = 0; i < s->n; i++) {
-        if (!isfinite(s->y[i]) || !isfinite(s->x[i])) {
-            pen = 0;
-            continue;
-        }
-        buf_printf(&r->out, "%s%.1f %.1f", pen ? "L" : "M",
-                   place(x, s->x[i], LEFT, RIGHT),
-                   place(y, s->y[i], BOTTOM, TOP));
-        pen = 1;
-    }
+    for (size_t i = 0; i < s->n; i++)
+        if (has_point(s, i))
+            buf_printf(&r->out, "%s%.1f %.1f",
+                       i > 0 && has_point(s, i - 1) ? "L" : "M",
+                       place(x, s->x[i], LEFT, RIGHT),
+                       place(y, s->y[i], BOTTOM, TOP));
     buf_printf(&r->out, "\"/>\n");
+    for (size_t i = 0; i < s->n; i++)
+        if (has_point(s, i) && !has_point(s, i + 1) &&
+            !(i > 0 && has_point(s, i - 1)))
+            buf_printf(&r->out,
+                       "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" "
+                       "fill=\"var(--c%zu)\"/>\n",
+                       place(x, s->x[i], LEFT, RIGHT),
+                       place(y, s->y[i], BOTTOM, TOP), colour);
 }
 
 void report_curves(struct report *r, const char *title, const char *x_label,
@@ -216,7 +250,8 @@ void report_curves(struct report *r, const char *title, const char *x_label,
         names[i] = series[i].name;
     }
     struct axis y = axis_for(y_low, y_high);
-    struct axis x = {x_low, x_high > x_low ? x_high : x_low + 1, 1};
+    struct axis x = {x_low, x_high, 1};
+    if (!(x_high > x_low)) x.high = x_low + fmax(1, fabs(x_low));
     open_chart(r, title);
     draw_grid(r, &y);
     for (size_t i = 0; i < n_series; i++) draw_curve(r, &series[i], i, &x, &y);
@@ -240,6 +275,7 @@ void report_bars(struct report *r, const char *title, double top,
     struct axis y = axis_for(0, top);
     double group = (double)(RIGHT - LEFT) / (double)n_bars;
     double width = group * .72 / (double)n_series;
+    double gap = width > 4 ? 1 : 0;
     open_chart(r, title);
     draw_grid(r, &y);
     for (size_t g = 0; g < n_bars; g++) {
@@ -247,15 +283,16 @@ void report_bars(struct report *r, const char *title, double top,
         for (size_t i = 0; i < n_series; i++) {
             double v = bars[g].value[i];
             if (!isfinite(v)) continue;
-            double at = place(&y, v, BOTTOM, TOP);
+            double shown = fmin(fmax(v, 0), y.high);
+            double at = place(&y, shown, BOTTOM, TOP);
             double x = left + width * (double)i;
             buf_printf(&r->out,
                        "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
                        "height=\"%.1f\" rx=\"2\" fill=\"var(--c%zu)\"/><text "
                        "x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%.2f"
                        "</text>\n",
-                       x + 1, at, width - 2, BOTTOM - at, i, x + width / 2,
-                       at - 4, v);
+                       x + gap, at, width - 2 * gap, BOTTOM - at, i,
+                       x + width / 2, at - 4, v);
         }
         buf_printf(&r->out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">",
                    LEFT + group * ((double)g + .5), BOTTOM + 18);
@@ -273,11 +310,14 @@ void report_table(struct report *r, const char *const *header, size_t n_columns,
                   const char *const *cells, size_t n_rows)
 {
     int right[REPORT_COLUMNS_MAX];
+    size_t stride = n_columns;
     if (n_columns > REPORT_COLUMNS_MAX) n_columns = REPORT_COLUMNS_MAX;
     end_cards(r);
     buf_printf(&r->out, "<table><tr>");
     for (size_t c = 0; c < n_columns; c++) {
-        right[c] = n_rows > 0 && numeric(cells[c]);
+        right[c] = n_rows > 0;
+        for (size_t i = 0; i < n_rows; i++)
+            right[c] &= numeric(cells[i * stride + c]);
         element(r, right[c] ? "<th class=\"n\">" : "<th>", header[c], "</th>");
     }
     buf_printf(&r->out, "</tr>\n");
@@ -285,7 +325,7 @@ void report_table(struct report *r, const char *const *header, size_t n_columns,
         buf_printf(&r->out, "<tr>");
         for (size_t c = 0; c < n_columns; c++)
             element(r, right[c] ? "<td class=\"n\">" : "<td>",
-                    cells[i * n_columns + c], "</td>");
+                    cells[i * stride + c], "</td>");
         buf_printf(&r->out, "</tr>\n");
     }
     buf_printf(&r->out, "</table>\n");

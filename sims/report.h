@@ -4,7 +4,8 @@
  *
  *   report_begin -> sections in any order -> report_end -> bytes in r->out
  *
- * Text is escaped here; numbers that are not finite are left out of curves.
+ * Text is escaped here, and what could fool a reader is replaced (utf8.h).
+ * Numbers that are not finite are left out of curves and bars.
  * Errors stick in r->out and surface in report_end().
  */
 #ifndef TACIT_SIMS_REPORT_H
@@ -43,12 +44,12 @@ void report_section(struct report *r, const char *title, const char *text);
 void report_figure(struct report *r, const char *value, const char *caption);
 void report_curves(struct report *r, const char *title, const char *x_label,
                    const struct report_series *series, size_t n_series);
-/* Grouped bars in [0, top]; names [n_series] label the colours. */
+/* Grouped bars in [0, top], cut there; names [n_series] label the colours. */
 void report_bars(struct report *r, const char *title, double top,
                  const char *const *names, size_t n_series,
                  const struct report_bar *bars, size_t n_bars);
-/* cells [n_rows][n_columns]; a column whose cells are numbers is aligned
- * right. */
+/* cells [n_rows][n_columns]; a column whose cells are numbers is aligned right;
+ * columns beyond REPORT_COLUMNS_MAX are left out. */
 void report_table(struct report *r, const char *const *header, size_t n_columns,
                   const char *const *cells, size_t n_rows);
 /* A question with its answer and where it came from; source may be NULL. */

@@ -1,10 +1,12 @@
 /*
  * world: the invented patients of a simulated clinic.
  *
- * Four sites that differ in size, prevalence and feature means as the four
- * centres of the UCI heart-disease study do (Janosi et al. 1988, doi
- * 10.24432/C52P4X; figures of its four processed files). Every patient is
- * drawn: features from the site's distributions, then
+ * Four sites that differ as the four centres of the UCI heart-disease study do
+ * (Janosi et al. 1988, doi 10.24432/C52P4X): their sizes are the centres' rows
+ * without a gap, and who is seen there (age, sex, pain, sugar, ECG, pulse,
+ * disease) is near the centres' figures. Not the same: cholesterol, which one
+ * centre did not measure, and ST depression, drawn from a folded normal. Each
+ * patient's features come from the site's distributions, then
  *
  *   P(disease | x) = sigmoid(b . x)     the same b at every site
  *
