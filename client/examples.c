@@ -1,5 +1,6 @@
 #include "client/examples.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -7,7 +8,9 @@
 #include "common/base/codes.h"
 #include "common/base/digest.h"
 
-#define SD_FLOOR 1e-6
+/* Below this share of the mean, 32-bit values cannot tell a spread. Not an
+ * absolute floor: a column in mol/l may vary by 1e-9. */
+#define SD_FLOOR 1e-7
 
 void dataset_release(struct dataset *d)
 {
@@ -41,7 +44,9 @@ static enum tacit_err find_columns(struct table *t, struct arena *a)
     for (size_t i = 0; i < t->plan->n_columns; i++)
         TRY(csv_column(t->csv, t->plan->columns[i].name, &t->columns[i]));
     t->split = csv_find(t->csv, "split");
-    return TACIT_OK;
+    /* Two of them would leave it open which one has the word. */
+    size_t only;
+    return t->split < 0 ? TACIT_OK : csv_column(t->csv, "split", &only);
 }
 
 /* Is this row held out? The table's own column has the word. */
@@ -75,6 +80,17 @@ static enum tacit_err put_category(const struct table *t, size_t row,
     return TACIT_OK;
 }
 
+/* A cell as the 32 bits that training sees: 1e39 is a number, but none there. */
+static enum tacit_err put_number(const struct table *t, size_t row,
+                                 const char *column, double v, float *out)
+{
+    if (fabs(v) > FLT_MAX)
+        return fail_as(E_CSV_VALUE, "%s:%u: column \"%s\" is out of range",
+                       t->csv->name, t->csv->line[row], column);
+    *out = (float)v;
+    return TACIT_OK;
+}
+
 /* Features and label of a row; *known = 0 when one is missing. */
 static enum tacit_err read_row(const struct table *t, size_t row, float *x,
                                float *y, int *known)
@@ -90,15 +106,14 @@ static enum tacit_err read_row(const struct table *t, size_t row, float *x,
             continue;
         }
         if (p->standardise == PLAN_STANDARDISE_PLAN) v = (v - c->mean) / c->sd;
-        *x++ = (float)v;
+        TRY(put_number(t, row, c->name, v, x++));
     }
     TRY(csv_number(t->csv, row, t->label, &v, known));
-    *y = p->task == PLAN_CLASSIFY ? (float)(v > p->label_positive_above)
-                                  : (float)v;
-    return TACIT_OK;
+    if (p->task == PLAN_CLASSIFY) v = v > p->label_positive_above;
+    return put_number(t, row, p->label, v, y);
 }
 
-/* Centre and scale the numeric features by the train rows' mean and sd. */
+/* Centre and scale every feature by the train rows' mean and sd. */
 static void standardise_site(const struct plan *p, float *x, size_t n_train,
                              size_t n_all)
 {
@@ -118,7 +133,9 @@ static void standardise_site(const struct plan *p, float *x, size_t n_train,
              * blow up the first row that differs. */
             for (size_t r = 0; r < n_all; r++) {
                 float *v = &x[r * d + f];
-                *v = sd > SD_FLOOR ? (float)(((double)*v - mean) / sd) : 0;
+                *v = sd > SD_FLOOR * fabs(mean)
+                         ? (float)(((double)*v - mean) / sd)
+                         : 0;
             }
         }
     }
@@ -130,6 +147,11 @@ static enum tacit_err fill(struct table *t, struct dataset *out)
     const struct plan *p = t->plan;
     size_t n = t->csv->n_rows, d = p->n_features, at[2] = {0, 0};
     float *x[2], *y[2];
+    if (n > EXAMPLES_VALUES_MAX / d)
+        return fail(TACIT_LIMIT,
+                    "%s: %zu rows of %zu features; the limit is %d"
+                    " values",
+                    t->csv->name, n, d, EXAMPLES_VALUES_MAX);
     for (int s = 0; s < 2; s++) {
         TRY(arena_alloc(&out->arena, (s ? 1 : 2) * n * d + 1, sizeof **x,
                         &x[s]));

@@ -8,7 +8,8 @@
  * column `split` (train | test) where it has one, otherwise by
  * BLAKE2b(plan seed, row number), so that a row never changes sides. A row with
  * an unknown value (empty or ?) is left out and counted. Columns are centred
- * and scaled as the plan says; "site" takes mean and sd of the train rows.
+ * and scaled as the plan says; "site" takes mean and unbiased sd of the train
+ * rows, of one-hot columns too, and makes a column that never varies there 0.
  *
  * CSV of pairs: question, document and optionally heading (the passages that
  * answer are those of that section), or question and passage (its text).
@@ -22,7 +23,10 @@
 #include "common/model/model.h"
 #include "common/plan/plan.h"
 
-enum { EXAMPLES_ROWS_MAX = 1 << 22 };
+enum {
+    EXAMPLES_ROWS_MAX = 1 << 22,
+    EXAMPLES_VALUES_MAX = 1 << 28 /* rows times features */
+};
 
 struct dataset {
     struct arena arena; /* owns everything below */
@@ -33,7 +37,7 @@ struct dataset {
 void dataset_release(struct dataset *d);
 
 /* Table of a classify or regress plan. E_CSV_… name file, line and column;
- * E_NO_EXAMPLES when no train row is left. */
+ * E_NO_EXAMPLES when no train row is left; LIMIT. */
 TACIT_CHECKED enum tacit_err examples_table(const struct plan *plan,
                                             const char *path,
                                             struct dataset *out);
