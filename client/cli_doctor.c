@@ -48,8 +48,8 @@ static enum tacit_err check_store(struct device *d)
     enum tacit_err err = db_step(&d->db, st, &has);
     const unsigned char *text = !err && has ? sqlite3_column_text(st, 0) : NULL;
     if (!err && (!text || strcmp((const char *)text, "ok") != 0))
-        err = fail(TACIT_FORMAT, "%s is damaged: restore it from a backup",
-                   d->db.path);
+        err = fail_as(E_STORE_DAMAGED,
+                      "%s is damaged: restore it from a backup", d->db.path);
     db_finish(st);
     return err;
 }

@@ -61,13 +61,20 @@ static void note_failure(struct adding *a, const char *path)
         snprintf(a->first, sizeof a->first, "%s", err_message());
     }
     if (a->failed)
-        json_array_append_new(a->failed,
-                              json_pack("{s:s%, s:s, s:s}", "path", path,
-                                        strlen(path), "code", code, "message",
-                                        err_message()));
+        json_array_append_new(a->failed, json_pack("{s:s, s:s, s:s}", "path",
+                                                   shown, "code", code,
+                                                   "message", err_message()));
     else
         options_print_error(stderr, "add", c ? c->err : TACIT_IO);
     err_clear();
+}
+
+/* A full disk or a damaged store stops everything; a file does not. */
+static int stops_all(enum tacit_err err)
+{
+    return err == TACIT_NOMEM ||
+           (err == TACIT_IO && err_id() != E_DOCUMENT_UNREADABLE) ||
+           err_id() == E_STORE_BUSY || err_id() == E_STORE_DAMAGED;
 }
 
 static enum tacit_err add_one(const char *path, void *ctx)
@@ -87,10 +94,7 @@ static enum tacit_err add_one(const char *path, void *ctx)
         return TACIT_OK;
     }
     if (err) {
-        /* A full disk or a damaged store stops everything; a file does not. */
-        if (err_id() == E_DISK_FULL || err == TACIT_NOMEM ||
-            err_id() == E_STORE_BUSY)
-            return err;
+        if (stops_all(err)) return err;
         progress_end(&a->progress);
         note_failure(a, path);
         return TACIT_OK;

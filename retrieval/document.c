@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/base/codes.h"
 #include "common/base/file.h"
@@ -130,9 +132,21 @@ static enum tacit_err refuse_file(enum tacit_err err, const char *path)
     }
 }
 
+/* What walks folders hands over those that it cannot go into. */
+static enum tacit_err refuse_folder(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) return TACIT_OK;
+    return fail_as(E_DOCUMENT_UNREADABLE, "%s: a folder %s", path,
+                   access(path, R_OK | X_OK) == 0
+                       ? "that lies too deep; add it by its own path"
+                       : "that may not be listed; change its permissions");
+}
+
 enum tacit_err document_open(struct document *d, const char *path)
 {
     struct document got;
+    TRY(refuse_folder(path));
     TRY(begin(&got, path));
     enum tacit_err err = file_read(path, DOCUMENT_BYTES_MAX, &got.source);
     if (err) err = refuse_file(err, path);

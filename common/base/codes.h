@@ -63,6 +63,10 @@
    "unnoticed.")                                                               \
  X(YAML_VALUE, 107, FORMAT, FAILED, "a value has the wrong kind",              \
    "The message names the line and the key, and says what belongs there.")     \
+ X(STORE_DAMAGED, 108, FORMAT, FAILED, "the store is damaged",                 \
+   "A failing disk or another program changed the file; nothing was written "  \
+   "to it since. Restore it from a backup. Without one: move the home aside, " \
+   "then run `init` and begin again.")                                         \
  X(DOCUMENT_MISSING, 201, NOTFOUND, FAILED, "the document is not there",       \
    "The file does not exist, or vanished while it was read. What was indexed " \
    "of it before is kept until it is removed.")                                \

@@ -12,6 +12,7 @@ enum { BUSY_MS = 5000 };
 
 enum tacit_err db_error(struct db *db, int rc, const char *what)
 {
+    int cause = errno; /* of a COMMIT, sqlite3_system_errno() has none */
     const char *why = db->sql ? sqlite3_errmsg(db->sql) : sqlite3_errstr(rc);
     switch (rc & 0xff) {
     case SQLITE_OK:
@@ -24,8 +25,8 @@ enum tacit_err db_error(struct db *db, int rc, const char *what)
         return fail_as(E_STORE_BUSY, "%s: %s: %s", db->path, what, why);
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
-        return fail(TACIT_FORMAT, "%s: %s: the store is damaged (%s)", db->path,
-                    what, why);
+        return fail_as(E_STORE_DAMAGED, "%s: %s: the store is damaged (%s)",
+                       db->path, what, why);
     case SQLITE_NOMEM: return fail(TACIT_NOMEM, "out of memory");
     case SQLITE_CONSTRAINT:
         return fail(TACIT_STATE, "%s: %s: %s", db->path, what, why);
@@ -36,9 +37,10 @@ enum tacit_err db_error(struct db *db, int rc, const char *what)
     case SQLITE_INTERRUPT: return fail(TACIT_STATE, "%s: interrupted", what);
     default: {
         int os = db->sql ? sqlite3_system_errno(db->sql) : 0;
+        if (!os && rc == SQLITE_IOERR_WRITE) os = cause;
         if (os == ENOSPC || os == EDQUOT || os == EFBIG)
-            return fail_as(E_DISK_FULL, "%s: %s: the disk is full", db->path,
-                           what);
+            return fail_as(E_DISK_FULL, "%s: %s: %s", db->path, what,
+                           strerror(os));
         return fail(TACIT_IO, "%s: %s: %s%s%s", db->path, what, why,
                     os ? ": " : "", os ? strerror(os) : "");
     }
@@ -225,6 +227,9 @@ enum tacit_err db_open(struct db *db, const char *path, enum db_mode mode,
         return fail(TACIT_LIMIT, "%s: path too long", path);
     if (mode != DB_CREATE && stat(path, &st) != 0)
         return fail_as(E_NOT_INITIALISED, "%s: there is no store here", path);
+    /* No store of ours is ever this short; SQLite would take it for new. */
+    if (mode != DB_CREATE && st.st_size == 0)
+        return fail_as(E_STORE_DAMAGED, "%s: the file is empty", path);
     int flags =
         mode == DB_READONLY ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
     if (mode == DB_CREATE) flags |= SQLITE_OPEN_CREATE;

@@ -227,9 +227,23 @@ static void walk_close(struct walk *w)
     *w = (struct walk){0};
 }
 
-/* Visit one entry of the deepest folder, or leave it when it is done. A folder
- * that cannot be listed is visited like a file: reading it fails with the
- * reason, so the visitor counts it among its other faults and goes on. */
+/* Go into a folder. One that cannot be listed is visited like a file: reading
+ * it fails with the reason, so the visitor counts it among its other faults and
+ * goes on. */
+static enum tacit_err walk_folder(struct walk *stack, int *depth,
+                                  const char *path,
+                                  enum tacit_err (*visit)(const char *, void *),
+                                  void *ctx)
+{
+    if (*depth == DEPTH_MAX) return visit(path, ctx);
+    enum tacit_err err = walk_open(&stack[*depth], path);
+    if (!err) ++*depth;
+    if (!err || err == TACIT_NOMEM) return err;
+    err_clear();
+    return visit(path, ctx);
+}
+
+/* Visit one entry of the deepest folder, or leave it when it is done. */
 static enum tacit_err walk_next(struct walk *stack, int *depth,
                                 enum tacit_err (*visit)(const char *, void *),
                                 void *ctx)
@@ -244,17 +258,8 @@ static enum tacit_err walk_next(struct walk *stack, int *depth,
     struct stat link, target;
     TRY(file_join(path, sizeof path, w->path, w->list[w->at++]->d_name));
     if (lstat(path, &link) != 0) return TACIT_OK; /* vanished meanwhile */
-    if (S_ISDIR(link.st_mode)) {
-        if (*depth == DEPTH_MAX) return visit(path, ctx);
-        enum tacit_err err = walk_open(&stack[*depth], path);
-        if (err == TACIT_NOMEM) return err;
-        if (err) {
-            err_clear();
-            return visit(path, ctx);
-        }
-        (*depth)++;
-        return TACIT_OK;
-    }
+    if (S_ISDIR(link.st_mode))
+        return walk_folder(stack, depth, path, visit, ctx);
     /* A link to a file counts, a link to a folder could be a circle. */
     if (stat(path, &target) != 0 || !S_ISREG(target.st_mode)) return TACIT_OK;
     return visit(path, ctx);
@@ -270,8 +275,7 @@ enum tacit_err file_walk(const char *path,
     struct walk *stack = calloc(DEPTH_MAX, sizeof *stack);
     if (!stack) return fail(TACIT_NOMEM, "out of memory");
     int depth = 0;
-    enum tacit_err err = walk_open(&stack[0], path);
-    if (!err) depth = 1;
+    enum tacit_err err = walk_folder(stack, &depth, path, visit, ctx);
     while (!err && depth > 0) err = walk_next(stack, &depth, visit, ctx);
     while (depth > 0) walk_close(&stack[--depth]);
     free(stack);

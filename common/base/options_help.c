@@ -1,5 +1,6 @@
 /* options: what the table prints: help, manual, completion, errors. */
 #include <ctype.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -375,6 +376,7 @@ int options_main(const struct options_program *p, int argc, char **argv)
         return TACIT_EXIT_OK;
     }
     struct options o;
+    signal(SIGXFSZ, SIG_IGN); /* then a limit on files is an error to report */
     enum tacit_err err = options_parse(p, argc, (const char *const *)argv, &o);
     if (err == TACIT_OK && (o.want_help || !o.command)) {
         options_print_help(o.want_help ? stdout : stderr, p, o.command);

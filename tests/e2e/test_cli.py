@@ -164,7 +164,8 @@ def small_site(home):
         tacit("init", "--home", home, "--quiet").exits(0)
     path = write(os.path.join(home, "docs/hours.md"),
                  "# Pharmacy\n\n## Opening hours\n\n"
-                 "The pharmacy opens at eight in the morning and closes at six in the evening.\n")
+                 "The pharmacy opens at eight in the morning and closes at "
+                 "six in the evening.\n")
     tacit("add", os.path.dirname(path), "--home", home, "--quiet").exits(0)
     return path
 

@@ -313,7 +313,7 @@ static void each_bad_file_has_its_own_error(void **state)
                E_DOCUMENT_NOT_UTF8);
     check_code(document_open_bytes(&d, "a.docx", "x", 1), E_DOCUMENT_KIND);
     check_code(document_open(&d, "/nonexistent/a.txt"), E_DOCUMENT_MISSING);
-    check_code(document_open(&d, "/"), E_DOCUMENT_KIND);
+    check_code(document_open(&d, "/"), E_DOCUMENT_UNREADABLE);
     check_ok(document_open_bytes(&d, "a.html", "<script>x</script>", 18));
     check_code(document_parse(&d), E_DOCUMENT_EMPTY);
     document_release(&d);

@@ -1,0 +1,545 @@
+#!/usr/bin/env python3
+"""Documents as they are in real folders: damaged, vanishing, too large, in a
+circle; a full disk, kill -9, Ctrl-C, two programs at once. Whatever happens,
+the other files are added, text, words and vectors agree, and a later run
+completes.
+"""
+# variants: asan
+import contextlib
+import glob
+import hashlib
+import os
+import random
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(__file__))
+import cases  # noqa: E402
+from cases import Skip, begin, finish, folder, tacit, write  # noqa: E402
+
+LICENSES = "/usr/share/common-licenses"
+NOBODY = 65534
+
+
+class Site:
+    """A device and a folder of documents, below one temporary folder."""
+
+    def __init__(self, at, init=True):
+        self.at, self.home = at, os.path.join(at, "home")
+        self.docs = os.path.join(at, "docs")
+        os.makedirs(self.docs, exist_ok=True)
+        if init:
+            self.run("init", "--quiet").exits(0)
+
+    def run(self, *words, **how):
+        return tacit(*words, "--home", self.home, **how)
+
+    def begin(self, *words):
+        return begin("tacit", *words, "--home", self.home)
+
+    def add(self, *paths, **how):
+        return self.run("add", *(paths or [self.docs]), "--json", **how)
+
+    def path(self, name):
+        return os.path.join(self.docs, name)
+
+    def write(self, name, text):
+        return write(self.path(name), text)
+
+    def listed(self):
+        docs = self.run("ls", "--json").exits(0).data["documents"]
+        return {os.path.basename(d["path"]) for d in docs}
+
+    def finds(self, word):
+        """Search meets this very word (near ones are found too)."""
+        done = self.run("search", word, "--json")
+        return done.status == 0 and any(
+            word in h["text"].replace(".", " ").split()
+            for h in done.data["hits"])
+
+    def rows(self, sql, *values):
+        store = f"file:{self.home}/tacit.db?mode=ro"
+        with contextlib.closing(sqlite3.connect(store, uri=True)) as db:
+            return db.execute(sql, values).fetchall()
+
+    def indexed(self):
+        return self.rows("SELECT count(*) FROM document")[0][0]
+
+    def check(self):
+        """The store is whole, and its three indexes hold the same."""
+        rows = self.rows(
+            "SELECT (SELECT sum(n_chunks) FROM document),"
+            " (SELECT count(*) FROM chunk),"
+            " (SELECT count(*) FROM chunk_fts_docsize),"
+            " (SELECT count(*) FROM vector),"
+            " (SELECT count(*) FROM chunk JOIN vector ON chunk_id = chunk.id"
+            "  JOIN chunk_fts_docsize AS f ON f.id = chunk.id"
+            "  JOIN document ON document.id = document_id)")[0]
+        assert len({n or 0 for n in rows}) == 1, rows
+        copy = os.path.join(self.at, "copy.db")
+        store = f"file:{self.home}/tacit.db?mode=ro"
+        with contextlib.closing(sqlite3.connect(store, uri=True)) as db, \
+                contextlib.closing(sqlite3.connect(copy)) as to:
+            db.backup(to)
+            assert to.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+            # Rank 1: the word index against the text of the passages.
+            to.execute("INSERT INTO chunk_fts(chunk_fts, rank)"
+                       " VALUES('integrity-check', 1)")
+        os.unlink(copy)
+
+
+@contextlib.contextmanager
+def site(**how):
+    with folder() as at:
+        yield Site(at, **how)
+
+
+def prose(n, words=60):
+    """Document n: it alone holds the word `namen`."""
+    r = random.Random(n)
+    some = ("ward nurse gloves dose pharmacy weekend order patient chart "
+            "kitchen morning evening lamp report winter garden").split()
+    text = " ".join(r.choice(some) for _ in range(words))
+    return f"# Note {n}\n\nThe word of this note is name{n}. {text}.\n"
+
+
+def failures(done):
+    """{file name: code} of `add --json`."""
+    return {os.path.basename(f["path"]): f["code"] for f in done.data["failed"]}
+
+
+BAD = {
+    "binary.txt": (b"text\0more", "TACIT-E0206", "zero byte at byte 4"),
+    "blank.md": (" \n\t\n", "TACIT-E0205", "blank"),
+    "empty.txt": ("", "TACIT-E0205", "empty"),
+    "huge.txt": (None, "TACIT-E0203", "32 MiB"),
+    "latin1.txt": ("na\xefve\n".encode("latin-1"), "TACIT-E0207", "LATIN1"),
+    "markup.html": ("<p><!-- --></p>", "TACIT-E0205", "only markup"),
+    "utf16.txt": ("hello".encode("utf-16"), "TACIT-E0207", "UTF-16"),
+}
+
+
+def case_each_bad_file_has_its_error_and_the_others_are_added():
+    with site() as s:
+        s.write("a-good.md", prose(1))
+        s.write("z-good.md", prose(2))
+        for name, (content, _, _) in BAD.items():
+            s.write(name, content or "")
+        os.truncate(s.path("huge.txt"), 1 << 40)  # sparse
+        done = s.add().exits(1)
+        assert failures(done) == {n: b[1] for n, b in BAD.items()}, done
+        assert s.listed() == {"a-good.md", "z-good.md"}
+        for fault in done.data["failed"]:
+            assert fault["path"] in fault["message"] or \
+                os.path.basename(fault["path"]) in fault["message"], fault
+        for name, (_, code, word) in BAD.items():
+            one = s.run("add", s.path(name)).exits(1)
+            one.says(code, name, word, "nothing could be added")
+            assert one.out == "", one
+        assert s.add(s.path("empty.txt")).exits(1).code == "TACIT-E0205"
+        done = s.run("add", s.path("empty.txt"), s.path("a-good.md")).exits(1)
+        done.says("E0205").prints("1 unchanged", "1 could not be read")
+        s.check()
+
+
+def case_a_bad_change_keeps_what_was_indexed_and_a_repair_replaces_it():
+    with site() as s:
+        path = s.write("a.md", prose(1))
+        s.add().exits(0)
+        write(path, b"\0")
+        s.add().exits(1)
+        assert s.listed() == {"a.md"}
+        assert s.finds("name1")
+        write(path, prose(2))
+        assert s.add().exits(0).data["replaced"] == 1
+        assert not s.finds("name1") and s.finds("name2")
+        s.check()
+
+
+def case_what_is_not_there_or_not_a_file():
+    with site() as s:
+        good = s.write("good.md", prose(1))
+        os.mkfifo(s.path("fifo"))
+        os.symlink("circle", s.path("circle"))
+        os.symlink(s.docs, s.path("up"))
+        os.symlink("nowhere.md", s.path("dangling.md"))
+        os.symlink(good, s.path("link.md"))
+        os.mkdir(s.path("v2.old"))
+        for name, code in (("missing.md", "0201"), ("fifo", "0204"),
+                           ("circle", "0202"), ("dangling.md", "0201"),
+                           ("good.md/below", "0201")):
+            done = s.run("add", s.path(name), timeout=20).exits(1)
+            done.says(f"E{code}", name)
+        done = s.add(s.path("missing.md"), good, s.path("fifo")).exits(1)
+        assert failures(done) == {"missing.md": "TACIT-E0201",
+                                  "fifo": "TACIT-E0204"}, done
+        assert done.data["added"] == 1, done
+        # The folder itself: the circle ends, and a link is its file.
+        done = s.add(timeout=20).exits(0)
+        assert done.data["failed"] == [] and done.data["added"] == 0, done
+        assert done.data["unchanged"] == 2 and s.listed() == {"good.md"}, done
+        s.run("rm", s.path("missing.md")).exits(1).says("tacit ls", "E0010")
+        s.check()
+
+
+def case_hostile_names_are_shown_harmless_and_do_not_stop_the_others():
+    with site() as s:
+        s.write("good.md", prose(1))
+        bad = os.path.join(os.fsencode(s.docs), b"bad\xff.md")
+        with open(bad, "w", encoding="utf-8") as f:
+            f.write(prose(2))
+        s.write("red\x1b[31m\nline.txt", b"\0")
+        done = s.run("add", s.docs).exits(1).says("E0210", "E0206")
+        assert "\x1b" not in done.err and "red" in done.err, done
+        done = s.add().exits(1)
+        assert sorted(f["code"] for f in done.data["failed"]) == [
+            "TACIT-E0206", "TACIT-E0210"], done
+        assert s.listed() == {"good.md"}
+
+
+def drop_to_nobody():
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+
+
+def case_what_may_not_be_read_is_named():
+    how = {}
+    with site(init=False) as s:
+        if os.getuid() == 0:
+            os.chmod(s.at, 0o755)
+            how["preexec"] = drop_to_nobody
+            os.makedirs(s.home)
+            os.chown(s.home, NOBODY, NOBODY)
+            try:
+                s.run("--version", **how)
+            except (OSError, subprocess.SubprocessError) as why:
+                raise Skip(f"cannot run as another user: {why}") from None
+        s.run("init", **how).exits(0)
+        s.write("good.md", prose(1))
+        os.chmod(s.write("secret.md", prose(2)), 0)
+        os.makedirs(s.path("shut.d"))
+        os.chmod(s.path("shut.d"), 0)
+        done = s.add(**how).exits(1)
+        assert failures(done) == {"secret.md": "TACIT-E0202",
+                                  "shut.d": "TACIT-E0202"}, done
+        assert done.data["added"] == 1, done
+        done = s.add(s.path("shut.d"), s.path("good.md"), **how).exits(1)
+        assert failures(done) == {"shut.d": "TACIT-E0202"}, done
+        assert done.data["unchanged"] == 1, done
+        done = s.run("add", s.path("secret.md"), **how).exits(1)
+        done.says("secret.md", "Permission denied", "E0202")
+        os.chmod(s.path("secret.md"), 0o644)
+        os.chmod(s.path("shut.d"), 0o755)
+        assert s.add(**how).exits(0).data["added"] == 1
+
+
+def case_a_folder_may_be_deep_but_not_without_end():
+    with site() as s:
+        s.write("a.md", prose(1))
+        deep = s.docs + "/d" * 70
+        os.makedirs(deep)
+        write(deep + "/b.md", prose(2))
+        done = s.add().exits(1)
+        assert done.data["added"] == 1, done
+        assert len(failures(done)) == 1 and "deep" in done.out, done
+        assert s.add(deep).exits(0).data["added"] == 1
+        s.check()
+
+
+def case_a_file_that_vanishes_between_listing_and_reading():
+    with site() as s:
+        s.write("a.md", prose(1, 40000))  # takes a while
+        for i in range(2, 40):
+            s.write(f"b{i}.md", prose(i, 2000))
+        gone = s.write("c.md", prose(99))
+        for words in ([s.docs], [s.docs, gone, s.path("a.md")]):
+            write(gone, prose(99))
+            p = s.begin("add", "--json", *words)
+            cases.until(lambda: s.indexed() >= 3 or p.poll() is not None, 30,
+                        "the first documents")
+            os.unlink(gone)
+            done = finish(p, timeout=60)
+            if len(words) == 1:  # nothing is lost: it is not there
+                assert done.status in (0, 1), done
+            else:
+                done.exits(1)
+                assert failures(done) == {"c.md": "TACIT-E0201"}, done
+            assert len(s.listed()) == 39, done
+            s.check()
+            s.run("rm", s.docs).exits(0)
+            assert s.indexed() == 0
+
+
+def case_unchanged_changed_and_removed():
+    with site() as s:
+        paths = [s.write(f"n{i}.md", prose(i)) for i in range(4)]
+        assert s.add().exits(0).data["added"] == 4
+        ids = s.rows("SELECT id, path, added_s FROM document ORDER BY id")
+        for words in ([s.docs], [s.docs + "/"], paths,
+                      [os.path.relpath(s.docs)]):
+            done = s.add(*words).exits(0).data
+            assert (done["unchanged"], done["added"]) == (4, 0), done
+            assert ids == s.rows(
+                "SELECT id, path, added_s FROM document ORDER BY id")
+        write(paths[1], prose(10, 900))
+        done = s.add().exits(0).data
+        assert (done["replaced"], done["unchanged"]) == (1, 3), done
+        assert not s.finds("name1") and s.finds("name10")
+        s.check()
+        os.unlink(paths[0])  # a removed file
+        assert s.add().exits(0).data["removed"] == 1
+        s.run("rm", paths[2]).exits(0)  # a removed document
+        assert os.path.exists(paths[2])
+        for word in ("name0", "name2"):
+            assert not s.finds(word)
+            assert s.rows("SELECT 1 FROM chunk_fts WHERE chunk_fts MATCH ?",
+                          word) == []
+            assert s.rows("SELECT 1 FROM chunk WHERE text LIKE ?",
+                          f"%{word}%") == []
+        n = s.rows("SELECT (SELECT count(*) FROM vector),"
+                   " sum(n_chunks), count(*) FROM document")[0]
+        assert n[0] == n[1] and n[2] == 2, n
+        s.check()
+
+
+def in_namespace(case):
+    """Run a function of this file where it may mount: as root of its own."""
+    if shutil.which("unshare") is None or subprocess.run(
+            ["unshare", "-rm", "true"], stderr=subprocess.DEVNULL,
+            check=False).returncode != 0:
+        raise Skip("unshare -rm does not work here")
+    with folder() as at:
+        done = subprocess.run(
+            ["unshare", "-rm", sys.executable, __file__, "--inside", case, at],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=60, check=False)
+        if done.returncode == 77:
+            raise Skip(done.stdout.strip())
+        assert done.returncode == 0, done.stdout
+
+
+def full_disk(at):
+    os.makedirs(os.path.join(at, "home"))
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "none",
+                       os.path.join(at, "home")], check=False).returncode:
+        print("no tmpfs may be mounted here")
+        sys.exit(77)
+    s = Site(at)
+    first = write(os.path.join(at, "first.md"), prose(1000))
+    s.add(first).exits(0)
+    for i in range(30):
+        s.write(f"n{i:02}.md", prose(i, 4000))
+    done = s.add().exits(1)
+    assert done.code == "TACIT-E0102", done
+    s.run("add", s.docs).exits(1).says("E0102", "tacit.db", "full")
+    kept = s.indexed()
+    assert 1 <= kept < 31, kept
+    s.check()
+    assert "first.md" in s.listed()
+    s.run("search", "name1000").exits(0).prints("first.md")
+    subprocess.run(["mount", "-o", "remount,size=60m",
+                    os.path.join(at, "home")], check=True)
+    done = s.add().exits(0).data
+    assert done["unchanged"] == kept - 1, (done, kept)
+    assert s.indexed() == 31
+    s.check()
+
+
+def case_a_full_disk_loses_nothing_and_a_later_run_completes():
+    in_namespace("full_disk")
+
+
+def case_a_limit_on_files_is_a_full_disk():
+    with site() as s:
+        for i in range(12):
+            s.write(f"n{i:02}.md", prose(i, 4000))
+        limit = 500_000
+        done = s.add(preexec=lambda: resource.setrlimit(
+            resource.RLIMIT_FSIZE, (limit, limit))).exits(1)
+        assert done.code == "TACIT-E0102", done
+        kept = s.indexed()
+        assert kept < 12
+        s.check()
+        assert s.add().exits(0).data["unchanged"] == kept
+        assert s.indexed() == 12
+        s.check()
+
+
+def files_of(home):
+    found = {}
+    for path in sorted(glob.glob(home + "/**", recursive=True)):
+        if os.path.isfile(path) and not path.endswith("-shm"):
+            with open(path, "rb") as f:
+                found[path] = hashlib.sha256(f.read()).hexdigest()
+    return found
+
+
+READERS = (["ls"], ["search", "name1"], ["ask", "What is the word?"],
+           ["rm", "/x"], ["status"], ["audit"], ["doctor"])
+
+
+def case_a_store_of_a_newer_version_is_refused_untouched():
+    with site() as s:
+        s.write("a.md", prose(1))
+        s.add().exits(0)
+        store = os.path.join(s.home, "tacit.db")
+        with contextlib.closing(sqlite3.connect(store)) as db:
+            was = db.execute("PRAGMA user_version").fetchone()[0]
+            db.execute("PRAGMA user_version=999")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        before = files_of(s.home)
+        for words in [["add", s.docs], *READERS]:
+            s.run(*words).exits(1).says("tacit.db", "newer", "999", "E0101")
+            assert s.run(*words, "--json").exits(1).code == "TACIT-E0101"
+        assert files_of(s.home) == before
+        with contextlib.closing(sqlite3.connect(store)) as db:
+            db.execute(f"PRAGMA user_version={was}")
+        s.run("search", "name1").exits(0)
+
+
+def case_a_damaged_store_is_said_once_and_clearly():
+    def overwrite(first, n):
+        def damage(path):
+            with open(path, "r+b") as f:
+                f.seek(first)
+                f.write(random.Random(7).randbytes(n))
+        return damage
+
+    def shorten(path):
+        os.truncate(path, os.path.getsize(path) // 2 // 4096 * 4096)
+
+    with site() as s:
+        for i in range(20):
+            s.write(f"n{i:02}.md", prose(i, 500))
+        s.add().exits(0)
+        s.write("new.md", prose(100))
+        s.write("new2.md", prose(101))
+        store = os.path.join(s.home, "tacit.db")
+        whole = open(store, "rb").read()
+        assert not os.path.exists(store + "-wal")
+        n = len(whole)
+        for damage in (overwrite(0, 100), overwrite(4096, n - 4096), shorten,
+                       lambda path: os.truncate(path, 0)):
+            write(store, whole)
+            damage(store)
+            before = files_of(s.home)
+            done = s.run("add", s.docs).exits(1).says("E0108", "tacit.db")
+            assert done.err.count("(TACIT-E0108)") == 1, done
+            assert s.run("ls", "--json").exits(1).code == "TACIT-E0108"
+            s.run("search", "name1").exits(1).says("E0108")
+            s.run("ask", "What is the word?").exits(1).says("E0108")
+            assert s.run("doctor").exits(1).status == 1
+            assert files_of(s.home) == before
+        # Somewhere in the middle: an answer or an error, and doctor knows.
+        for seed in range(3):
+            write(store, whole)
+            overwrite(4096 * random.Random(seed).randrange(8, n // 4096),
+                      4096)(store)
+            for words in ([["ls"], ["search", "name1"], ["add", s.docs]]):
+                done = s.run(*words)
+                assert done.status in (0, 1, 6), done
+        write(store, whole)
+        for side in glob.glob(store + "-*"):
+            os.unlink(side)
+        s.add().exits(0)
+        assert s.indexed() == 22
+        s.check()
+
+
+def many(s, n=100, words=500):
+    for i in range(n):
+        s.write(f"n{i:03}.md", prose(i, words))
+    return n
+
+
+def interrupted_after(s, n, how):
+    """`add` stopped by a signal when at least n documents are indexed."""
+    p = s.begin("add", s.docs, "--json")
+    cases.until(lambda: s.indexed() >= n or p.poll() is not None, 30,
+                f"{n} documents")
+    return finish(p, how)
+
+
+def case_kill_9_during_add_then_add_again():
+    with site() as s:
+        n = many(s)
+        seen = 0
+        for k in range(4):
+            done = interrupted_after(s, seen + 1 + 7 * k, signal.SIGKILL)
+            assert done.status == -signal.SIGKILL, done
+            s.check()
+            now = s.indexed()
+            assert seen <= now < n, (seen, now)  # nothing kept is lost
+            seen = now
+        done = s.add().exits(0).data
+        assert done["unchanged"] == seen, (done, seen)
+        assert s.indexed() == n
+        s.check()
+
+
+def case_ctrl_c_during_add_keeps_what_is_finished():
+    with site() as s:
+        n = many(s)
+        for how in (signal.SIGINT, signal.SIGTERM):
+            done = interrupted_after(s, s.indexed() + 5, how).exits(130)
+            assert done.code == "TACIT-E0014", done
+            kept = s.indexed()
+            assert 5 <= kept < n, kept
+            s.check()
+            assert str(kept) in done.out, done
+        assert s.add().exits(0).data["unchanged"] == kept
+        assert s.indexed() == n
+
+
+def case_two_adds_at_once():
+    with site() as s:
+        n = many(s, 50)
+        more = [write(os.path.join(s.at, f"more/m{i:03}.md"),
+                      prose(1000 + i, 300)) for i in range(30)]
+        running = [s.begin("add", s.docs, "--json"),
+                   s.begin("add", s.docs, "--json"),
+                   s.begin("add", os.path.dirname(more[0]), "--json")]
+        reads = 0
+        while any(p.poll() is None for p in running):
+            assert s.run("ls").status == 0
+            reads += 1
+        for p in running:
+            finish(p).exits(0)
+        assert reads and s.indexed() == n + len(more)
+        s.check()
+
+
+def case_the_licences_answer_and_refuse():
+    if not os.path.exists(LICENSES + "/GPL-3"):
+        raise Skip(f"{LICENSES} is not here")
+    with site() as s:
+        s.add(LICENSES).exits(0)
+        s.check()
+        start = time.monotonic()
+        done = s.run("ask", "may I use the contributors' patents?", "--json")
+        cited = {os.path.basename(c["path"])
+                 for c in done.exits(0).data["citations"]}
+        print(f"  {time.monotonic() - start:.2f} s, {sorted(cited)}")
+        assert cited & {"GPL-3", "Apache-2.0", "MPL-1.1", "MPL-2.0"}, done
+        for sentence in done.data["sentences"]:
+            assert "patent" in sentence["text"].lower(), done
+        for c in done.data["citations"]:
+            with open(c["path"], "rb") as f:
+                text = f.read()[c["bytes"][0]:c["bytes"][1]]
+            assert b"atent" in text, (c, text)
+        for absent in ("How do I bake sourdough bread?",
+                       "What is the capital of Mongolia?"):
+            s.run("ask", absent).exits(6).says("E0230")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--inside"]:
+        globals()[sys.argv[2]](sys.argv[3])
+    else:
+        cases.run(globals())
