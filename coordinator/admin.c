@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/base/codes.h"
@@ -156,6 +157,15 @@ static void on_signal(int number)
     stop_signal = number;
 }
 
+/* A descriptor for each connection: as many as the system allows us. */
+static void raise_descriptors(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur == r.rlim_max) return;
+    r.rlim_cur = r.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &r); /* else fewer: the rest has to wait */
+}
+
 static enum tacit_err run_log(const struct options *o)
 {
     const char *format = options_value(o, "log");
@@ -173,6 +183,7 @@ enum tacit_err admin_run(const struct options *o)
     struct server *s = NULL;
     TRY(admin_home(o, home));
     TRY(run_log(o));
+    raise_descriptors();
     if (options_value(o, "listen")) {
         TRY(address("listen", options_value(o, "listen"), 0, listen));
         c.listen = listen;

@@ -309,8 +309,10 @@ static void take_packet(struct server *s, const struct transport_ticket *t,
     if (err == TACIT_OK && event == LINK_REPLY)
         err = transport_server_reply(s->transport, t, s->plain.data,
                                      s->plain.len);
-    else if (err == TACIT_OK)
+    if (err == TACIT_OK && event == LINK_MESSAGE) {
+        transport_server_trust(s->transport, t);
         take_message(s, t, &peer, now_ms);
+    }
     if (err != TACIT_OK)
         log_event(LOG_WARN, "packet_failed", "error=\"%s\"", err_message());
     err_clear();

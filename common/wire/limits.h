@@ -47,6 +47,8 @@ enum {
                                     connection that has not greeted */
     WIRE_PACKET_MS = 30000,   /* coordinator: a packet begun must be whole, a
                                     reply be taken; else close */
+    WIRE_PROOF_MS = 30000,    /* coordinator: close a connection whose peer has
+                                    not shown a key by then */
     WIRE_SESSION_IDLE_MS = 15 * 60 * 1000, /* coordinator: forget; device
                                               handshakes again */
     WIRE_POLL_HOLD_MS = 10000,   /* coordinator: answers WAIT or IDLE at last */

@@ -71,6 +71,11 @@ TACIT_CHECKED enum tacit_err transport_server_receive(
 TACIT_CHECKED enum tacit_err transport_server_reply(
     struct transport_server *t, const struct transport_ticket *ticket,
     const uint8_t *packet, size_t n);
+/* The peer of that request has shown a key: its connection may stay idle as
+ * long as a session. Others are closed WIRE_PROOF_MS after they came, so that
+ * whoever only connects cannot use the connections up. */
+void transport_server_trust(struct transport_server *t,
+                            const struct transport_ticket *ticket);
 /* Connections now open. */
 size_t transport_server_connections(struct transport_server *t);
 /* Wake a waiting transport_server_receive, or the next one (from another

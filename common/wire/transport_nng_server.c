@@ -56,6 +56,7 @@ struct conn {
     size_t len, got, room; /* of the packet: whole, read, allocated */
     size_t reserved;       /* share of WIRE_INBOX_BYTES */
     int64_t rx_until_ms, tx_until_ms;
+    int64_t proof_until_ms;       /* INT64_MAX once its peer has shown a key */
     struct reply *out, *out_last; /* owned; the first is being sent */
     unsigned n_out;
 };
@@ -199,11 +200,20 @@ static struct reply *reply_new(size_t len)
 
 /* ---- reading: what to do with the bytes that came ----------------------- */
 
+/* What it may take from now on, while its peer is unknown not past the proof.
+ */
+static void give_ms(struct conn *c, int64_t ms)
+{
+    int64_t until_ms = tick_ms() + ms;
+    c->rx_until_ms =
+        until_ms < c->proof_until_ms ? until_ms : c->proof_until_ms;
+}
+
 static void expect_length(struct conn *c)
 {
     c->state = LENGTH;
     c->got = 0;
-    c->rx_until_ms = tick_ms() + WIRE_SESSION_IDLE_MS;
+    give_ms(c, WIRE_SESSION_IDLE_MS);
     start_reading(c, c->head, FRAME_LENGTH);
 }
 
@@ -219,7 +229,7 @@ static void got_greeting(struct conn *c)
 
 static void got_length(struct conn *c)
 {
-    c->rx_until_ms = tick_ms() + WIRE_PACKET_MS; /* it has begun */
+    give_ms(c, WIRE_PACKET_MS); /* it has begun */
     if (c->got < FRAME_LENGTH) {
         start_reading(c, c->head + c->got, FRAME_LENGTH - c->got);
         return;
@@ -363,7 +373,8 @@ static int add_conn(struct transport_server *t, nng_stream *stream)
     uint32_t slot = t->n_unused ? t->unused[--t->n_unused] : t->n_used++;
     c->stream = stream;
     c->pipe = ++t->generation << SLOT_BITS | slot;
-    c->rx_until_ms = tick_ms() + WIRE_HANDSHAKE_MS;
+    c->proof_until_ms = tick_ms() + WIRE_PROOF_MS;
+    give_ms(c, WIRE_HANDSHAKE_MS);
     t->conns[slot] = c;
     t->n_conns++;
     frame_put_greeting(greeting->bytes, FRAME_REP);
@@ -520,6 +531,18 @@ enum tacit_err transport_server_reply(struct transport_server *t,
     pthread_mutex_unlock(&t->mutex);
     free(r);
     return TACIT_OK;
+}
+
+void transport_server_trust(struct transport_server *t,
+                            const struct transport_ticket *ticket)
+{
+    pthread_mutex_lock(&t->mutex);
+    struct conn *c = t->conns[ticket->pipe % WIRE_CONNECTIONS_MAX];
+    if (c && c->pipe == ticket->pipe && c->proof_until_ms != INT64_MAX) {
+        c->proof_until_ms = INT64_MAX;
+        if (c->state == LENGTH) give_ms(c, WIRE_SESSION_IDLE_MS);
+    }
+    pthread_mutex_unlock(&t->mutex);
 }
 
 void transport_server_wake(struct transport_server *t)

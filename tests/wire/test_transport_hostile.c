@@ -357,7 +357,9 @@ static void slow_peers_are_closed_at_their_time_and_not_before(void **state)
     start(&s);
     int mute = raw_dial(s.port), idle = greeted(&s), half = greeted(&s);
     ask_and_answer(&s, idle);
+    transport_server_trust(s.server, &s.ticket);
     ask_and_answer(&s, half);
+    transport_server_trust(s.server, &s.ticket);
     frame_put_head(head, &request_id, 1, 100);
     raw_send(half, head, FRAME_LENGTH + 2);
     settle(&s, 3);
@@ -376,6 +378,32 @@ static void slow_peers_are_closed_at_their_time_and_not_before(void **state)
     close(mute);
     close(half);
     close(idle);
+    stop(&s);
+    atomic_store(&skipped_ms, 0);
+    tick_override(NULL, NULL, NULL);
+}
+
+static void who_shows_no_key_is_closed_however_busy(void **state)
+{
+    (void)state;
+    struct side s;
+    uint8_t byte;
+    tick_override(later_ms, NULL, NULL);
+    start(&s);
+    int known = greeted(&s), stranger = greeted(&s);
+    ask_and_answer(&s, known);
+    transport_server_trust(s.server, &s.ticket);
+    for (int i = 0; i < 3; i++) {
+        ask_and_answer(&s, stranger);
+        atomic_fetch_add(&skipped_ms, WIRE_PROOF_MS / 4);
+        settle(&s, 2);
+    }
+    atomic_fetch_add(&skipped_ms, WIRE_PROOF_MS / 4 + 1000);
+    settle(&s, 1);
+    check(!raw_receive(stranger, &byte, 1));
+    ask_and_answer(&s, known);
+    close(known);
+    close(stranger);
     stop(&s);
     atomic_store(&skipped_ms, 0);
     tick_override(NULL, NULL, NULL);
@@ -489,6 +517,7 @@ int main(void)
         cmocka_unit_test(who_asks_and_does_not_read_is_closed),
         cmocka_unit_test(more_large_packets_than_fit_wait_their_turn),
         cmocka_unit_test(slow_peers_are_closed_at_their_time_and_not_before),
+        cmocka_unit_test(who_shows_no_key_is_closed_however_busy),
         cmocka_unit_test(a_false_coordinator_gets_an_error_from_each_trick),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
