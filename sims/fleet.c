@@ -109,6 +109,11 @@ static enum tacit_err setup(struct fleet *f)
     if (c->n_clients < SECAGG_CLIENTS_MIN || c->n_clients > FLEET_CLIENTS_MAX)
         return fail(TACIT_LIMIT, "%zu clients; %d to %d can be simulated",
                     c->n_clients, SECAGG_CLIENTS_MIN, FLEET_CLIENTS_MAX);
+    if (c->n_clients < c->plan->min_reports)
+        return fail(TACIT_LIMIT,
+                    "%zu clients, but a round of plan %s needs at least %u "
+                    "(cohort.min_reports)",
+                    c->n_clients, c->plan->name, c->plan->min_reports);
     /* The simulated sites allow everything: what is studied is the plan. */
     f->policy = (struct policy){.tasks = ~0U,
                                 .min_cohort = SECAGG_CLIENTS_MIN,
@@ -248,9 +253,21 @@ static enum tacit_err open_round(struct fleet *f, unsigned attempt)
 
 /* ---- the clients' side -------------------------------------------------- */
 
+static int is_stopped(const struct fleet *f)
+{
+    return f->c.stop && atomic_load(f->c.stop) != 0;
+}
+
+static enum tacit_err stopped(const struct fleet *f)
+{
+    return fail_as(E_INTERRUPTED, "stopped in round %u",
+                   f->version.version + 1);
+}
+
 static enum tacit_err train(struct fleet *f, struct seat *s)
 {
     const struct participate_action *a = &s->action;
+    if (is_stopped(f)) return stopped(f);
     if (!s->delta) {
         size_t n = model_params(a->model)->n_flat;
         s->delta = malloc(n * sizeof *s->delta);
@@ -310,15 +327,9 @@ static void note_why(struct seat *s, const char *why, unsigned id)
     s->err_id = id;
 }
 
-/* Step one client until it has to ask the coordinator, or is through. Runs on a
- * worker. */
-static void advance(void *ctx, size_t i, unsigned worker)
+/* Step one client until it has to ask the coordinator, or is through. */
+static void step(struct fleet *f, struct seat *s)
 {
-    struct fleet *f = ctx;
-    struct seat *s = &f->seats[i];
-    (void)worker;
-    if (!s->has_event) return;
-    s->has_event = 0;
     for (;;) {
         if (s->err) {
             note_why(s, err_message(), err_id());
@@ -337,6 +348,18 @@ static void advance(void *ctx, size_t i, unsigned worker)
         default: s->err = carry_out(f, s);
         }
     }
+}
+
+/* Runs on a worker. */
+static void advance(void *ctx, size_t i, unsigned worker)
+{
+    struct fleet *f = ctx;
+    struct seat *s = &f->seats[i];
+    (void)worker;
+    if (!s->has_event) return;
+    s->has_event = 0;
+    step(f, s);
+    err_clear(); /* what failed is the client's, not this thread's */
 }
 
 /* Send a client's call, as bytes. */
@@ -434,6 +457,7 @@ static enum tacit_err run_attempt(struct fleet *f)
 {
     while (!all_over(f)) {
         size_t n_moved = 0;
+        if (is_stopped(f) && !runner_ended(f->runner)) return stopped(f);
         pool_run(f->pool, f->n_seats, advance, f);
         TRY(send_calls(f, &n_moved));
         for (size_t i = 0; i < f->n_seats; i++)
@@ -474,6 +498,7 @@ static enum tacit_err hopeless(struct fleet *f, unsigned n)
     const char *why = round_over(runner_round(f->runner))->reason;
     for (size_t i = 0; i < f->n_seats; i++)
         if (f->seats[i].err_id) why = f->seats[i].why;
+    err_clear();
     return fail(TACIT_LIMIT, "round %u failed %u times; last: %s",
                 f->version.version + 1, n, why);
 }
@@ -513,11 +538,12 @@ enum tacit_err fleet_round(struct fleet *f, struct fleet_round *out)
     int64_t start_ns = tick_ns();
     struct fleet_round r = {.round = f->version.version + 1};
     while (!committed) {
-        TRY(attempt_round(f, r.n_attempts, &r, &committed));
+        enum tacit_err err = attempt_round(f, r.n_attempts, &r, &committed);
         r.n_attempts++;
-        if (!committed && r.n_attempts == FLEET_ATTEMPTS_MAX)
-            return hopeless(f, r.n_attempts);
+        if (!err && !committed && r.n_attempts == FLEET_ATTEMPTS_MAX)
+            err = hopeless(f, r.n_attempts);
         end_round(f);
+        if (err) return err;
     }
     struct buf old = f->file;
     f->file = f->next_file;

@@ -17,6 +17,7 @@
 #ifndef TACIT_SIMS_FLEET_H
 #define TACIT_SIMS_FLEET_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,7 +36,9 @@ struct fleet_config {
     size_t plan_bytes;
     const struct dataset *data; /* [n_clients], borrowed */
     size_t n_clients;
-    unsigned n_threads; /* 0: one per core */
+    unsigned n_threads;     /* 0: one per core */
+    const atomic_int *stop; /* NULL, or not 0 once the round in hand is to be
+                               given up; borrowed */
 };
 
 /* How a round went. */
@@ -53,10 +56,13 @@ struct fleet_round {
     int64_t wall_ms;    /* real time of this round */
 };
 
+/* LIMIT when there are fewer clients than the plan needs reports. */
 TACIT_CHECKED enum tacit_err fleet_new(const struct fleet_config *c,
                                        struct fleet **out);
 void fleet_free(struct fleet *f);
-/* The next round, repeated until it commits; LIMIT after FLEET_ATTEMPTS_MAX. */
+/* The next round, repeated until it commits; LIMIT after FLEET_ATTEMPTS_MAX.
+ * E_INTERRUPTED soon after *stop: no client begins to train any more. After an
+ * error the model is that of the last round that committed. */
 TACIT_CHECKED enum tacit_err fleet_round(struct fleet *f,
                                          struct fleet_round *out);
 /* The newest weights; borrowed. */

@@ -1,6 +1,7 @@
 /* tacit-sim: run a plan with many clients on this machine. */
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,11 +21,11 @@
 
 enum { PATH_BYTES = 4096, PATIENTS_MAX = 10000000 };
 
-static volatile sig_atomic_t interrupted;
+static atomic_int interrupted;
 
 static void on_signal(int number)
 {
-    interrupted = number;
+    atomic_store(&interrupted, number);
 }
 
 static int is_quiet(const struct options *o)
@@ -231,7 +232,8 @@ static enum tacit_err prepare(struct running *r)
                                    .plan_bytes = r->text.len,
                                    .data = r->sites.data,
                                    .n_clients = r->sites.n,
-                                   .n_threads = (unsigned)threads};
+                                   .n_threads = (unsigned)threads,
+                                   .stop = &interrupted};
     r->rounds = calloc(r->plan->rounds, sizeof *r->rounds);
     if (!r->rounds) return fail(TACIT_NOMEM, "%u rounds", r->plan->rounds);
     return fleet_new(&c, &r->fleet);
@@ -248,6 +250,11 @@ static enum tacit_err run_rounds(struct running *r)
         struct fleet_round *x = &r->rounds[r->n_rounds];
         char detail[96];
         err = fleet_round(r->fleet, x);
+        if (err && err_id() == E_INTERRUPTED) {
+            err_clear();
+            err = TACIT_OK;
+            break;
+        }
         if (err) break;
         r->n_rounds++;
         snprintf(detail, sizeof detail, "loss %.4f  %s %.3f", x->loss_before,
