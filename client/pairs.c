@@ -19,11 +19,13 @@ struct pair {
     const char *question;
     const char *document, *heading; /* heading NULL: anywhere in it */
     const char *passage;            /* NULL: by document */
+    uint32_t line;                  /* in the CSV; 0: from feedback */
     int held;
 };
 
 struct loading {
     const struct plan *plan;
+    const char *csv_path; /* for messages */
     const struct encoder *encoder;
     struct dataset *d;
     struct arena scratch;
@@ -112,29 +114,61 @@ static const char *cell_at(const struct csv *t, size_t row, long column)
     return column < 0 ? NULL : csv_cell(t, row, (size_t)column);
 }
 
-static enum tacit_err take_csv(struct loading *l, const char *path,
-                               struct arena *text)
+struct columns {
+    size_t question;
+    long document, heading, passage, split; /* -1: none */
+};
+
+static enum tacit_err optional(const struct csv *t, const char *name, long *out)
+{
+    size_t at = 0;
+    *out = csv_find(t, name);
+    return *out < 0 ? TACIT_OK : csv_column(t, name, &at);
+}
+
+static enum tacit_err find_columns(const struct csv *t, struct columns *c)
+{
+    size_t document;
+    TRY(csv_column(t, "question", &c->question));
+    TRY(optional(t, "passage", &c->passage));
+    TRY(optional(t, "heading", &c->heading));
+    TRY(optional(t, "split", &c->split));
+    c->document = -1;
+    if (c->passage >= 0) return TACIT_OK;
+    TRY(csv_column(t, "document", &document));
+    c->document = (long)document;
+    return TACIT_OK;
+}
+
+static int is_unknown(const char *cell)
+{
+    return *cell == '\0' || strcmp(cell, "?") == 0;
+}
+
+static enum tacit_err take_csv(struct loading *l, struct arena *text)
 {
     struct csv t;
-    size_t question, document = 0;
-    TRY(csv_load(path, text, &t));
-    TRY(csv_column(&t, "question", &question));
-    long passage = csv_find(&t, "passage"), split = csv_find(&t, "split");
-    long heading = csv_find(&t, "heading");
-    if (passage < 0) TRY(csv_column(&t, "document", &document));
+    struct columns c;
+    TRY(csv_load(l->csv_path, text, &t));
+    TRY(find_columns(&t, &c));
     for (size_t i = 0; i < t.n_rows; i++) {
-        const char *side = cell_at(&t, i, split);
-        struct pair p = {.question = csv_cell(&t, i, question),
-                         .document = csv_cell(&t, i, document),
-                         .heading = cell_at(&t, i, heading),
-                         .passage = cell_at(&t, i, passage),
+        const char *side = cell_at(&t, i, c.split);
+        struct pair p = {.question = csv_cell(&t, i, c.question),
+                         .document = cell_at(&t, i, c.document),
+                         .heading = cell_at(&t, i, c.heading),
+                         .passage = cell_at(&t, i, c.passage),
+                         .line = t.line[i],
                          .held = side ? strcmp(side, "test") == 0
                                       : examples_held_out(l->plan, i)};
         if (side && !p.held && strcmp(side, "train") != 0)
             return fail_as(E_CSV_VALUE,
                            "%s:%u: column \"split\" must hold train or test",
-                           path, t.line[i]);
-        TRY(add_pair(l, &p));
+                           l->csv_path, t.line[i]);
+        if (is_unknown(p.question) ||
+            is_unknown(p.passage ? p.passage : p.document))
+            l->d->n_dropped++;
+        else
+            TRY(add_pair(l, &p));
     }
     return TACIT_OK;
 }
@@ -163,15 +197,36 @@ static int names_path(const char *name, const char *path)
 
 /* ---- vectors ---- */
 
-static uint32_t find_group(const struct loading *l, const struct pair *p)
+static enum tacit_err ambiguous(const struct loading *l, const struct pair *p)
 {
-    for (size_t i = 0; i < l->n_groups; i++) {
+    return fail_as(E_CSV_VALUE,
+                   "%s:%u: column \"document\" could name more than one "
+                   "document; write more of its path",
+                   l->csv_path, p->line);
+}
+
+/* A whole path is that document; the end of one must fit a single document. */
+static enum tacit_err find_group(const struct loading *l, const struct pair *p,
+                                 uint32_t *out)
+{
+    uint32_t by_end = NO_GROUP, whole = NO_GROUP;
+    int several = 0; /* documents */
+    for (size_t i = 0; i < l->n_groups && whole == NO_GROUP; i++) {
         const struct group *g = &l->groups[i];
         if (!g->path || !names_path(p->document, g->path)) continue;
-        if (l->by_document || strcmp(g->heading, p->heading) == 0)
-            return (uint32_t)i;
+        if (!l->by_document && strcmp(g->heading, p->heading) != 0) continue;
+        if (strcmp(p->document, g->path) == 0) whole = (uint32_t)i;
+        if (by_end == NO_GROUP)
+            by_end = (uint32_t)i;
+        else
+            several |= strcmp(l->groups[by_end].path, g->path) != 0;
     }
-    return NO_GROUP;
+    *out = whole;
+    /* What feedback names is there whole or not at all. */
+    if (whole != NO_GROUP || p->line == 0) return TACIT_OK;
+    if (several) return ambiguous(l, p);
+    *out = by_end;
+    return TACIT_OK;
 }
 
 /* The passage of a group that is nearest to the question. */
@@ -209,7 +264,7 @@ static enum tacit_err fill_row(struct loading *l, const struct pair *p,
         *group = (uint32_t)l->n_groups - 1;
         return add_to_pool(l, y, *group);
     }
-    *group = find_group(l, p);
+    TRY(find_group(l, p, group));
     if (*group == NO_GROUP) return TACIT_OK;
     const float *v = nearest(l, *group, x);
     assert(v); /* a group begins with a passage */
@@ -265,9 +320,10 @@ static enum tacit_err fill(struct loading *l)
     }
     if (d->train.n_rows) return TACIT_OK;
     return fail_as(E_NO_EXAMPLES,
-                   "plan %s: no question-passage pair to train on (%zu pairs, "
-                   "%zu of documents that are not indexed here)",
-                   l->plan->name, l->n_pairs, d->n_dropped);
+                   "plan %s: no question-passage pair to train on (%zu held "
+                   "out; %zu without a question, or of documents that are not "
+                   "indexed here)",
+                   l->plan->name, d->test.n_rows, d->n_dropped);
 }
 
 enum tacit_err pairs_load(const struct plan *plan, const char *csv_path,
@@ -276,7 +332,10 @@ enum tacit_err pairs_load(const struct plan *plan, const char *csv_path,
 {
     struct dataset d = {0};
     struct arena text;
-    struct loading l = {.plan = plan, .encoder = encoder, .d = &d};
+    struct loading l = {.plan = plan,
+                        .csv_path = csv_path,
+                        .encoder = encoder,
+                        .d = &d};
     if (plan->dim != ENCODER_DIM)
         return fail(TACIT_UNSUPPORTED,
                     "plan %s trains vectors of %u numbers; this device's "
@@ -285,7 +344,7 @@ enum tacit_err pairs_load(const struct plan *plan, const char *csv_path,
     arena_init(&d.arena, 0);
     arena_init(&l.scratch, 0);
     arena_init(&text, 0);
-    enum tacit_err err = csv_path ? take_csv(&l, csv_path, &text) : TACIT_OK;
+    enum tacit_err err = csv_path ? take_csv(&l, &text) : TACIT_OK;
     if (!err) err = feedback_pairs(db, take_feedback, &l);
     if (!err) err = corpus_passages(corpus, take_passage, &l);
     if (!err) err = fill(&l);

@@ -6,9 +6,11 @@
  *   all passages of the site ─> pool [n_pool, dim], grouped by section
  *
  * CSV columns: question, and either document (the end of an indexed path) with
- * or without heading, or passage (its text). A pair whose document is not
- * indexed here is left out and counted. Of a section's passages the one nearest
- * to the question is the positive; in measuring, any of them counts.
+ * or without heading, or passage (its text). A pair with an empty cell (or
+ * ?), or whose document is not indexed here, is left out and counted; one that
+ * could mean two documents is an error. Feedback names whole paths.
+ * Of a section's passages the one nearest to the question is the positive; in
+ * measuring, any of them counts.
  */
 #ifndef TACIT_CLIENT_PAIRS_H
 #define TACIT_CLIENT_PAIRS_H
@@ -20,7 +22,9 @@
 
 enum { PAIRS_MAX = 100000 };
 
-/* csv_path may be NULL: feedback only. */
+/* csv_path may be NULL: feedback only. E_CSV_… name file, line and column;
+ * E_NO_EXAMPLES when no pair is left to train on; LIMIT; UNSUPPORTED when the
+ * plan's vectors have another length. */
 TACIT_CHECKED enum tacit_err pairs_load(const struct plan *plan,
                                         const char *csv_path, struct db *db,
                                         struct corpus *corpus,
