@@ -40,7 +40,8 @@ LIBS := -lsodium -lnng -lsqlite3 -ljansson -lcyaml -lyaml -lzstd -lutf8proc \
         -lgumbo -lmd4c $(if $(HAVE_BLAS),-lopenblas) -lm -lpthread
 
 # Folders, highest floor first: the link order.
-FOLDERS := sims client coordinator retrieval common/plan common/wire \
+FOLDERS := sims client coordinator retrieval common/task common/strategy \
+           common/plan common/wire \
            common/privacy common/model common/crypto common/tensor common/base
 PROGRAMS := tacit tacit-coordinator tacit-sim
 MAIN_tacit := client/main.c

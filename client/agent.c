@@ -27,10 +27,10 @@ struct agent {
     struct local *local;       /* owned; NULL between plans */
     struct buf reply, blob;    /* storage of the last reply and blob */
     struct message in;
-    float *delta; /* [n_flat], owned */
-    size_t n_delta;
     struct participate_event event;
-    struct trained trained;
+    struct trained trained; /* owned, of `strategy` and n_trained weights */
+    const struct strategy *strategy;
+    size_t n_trained;
     char last_why[WIRE_TEXT_MAX]; /* said once, not every five seconds */
     int64_t news_ms;              /* last sign of progress */
     int call_ms_max;              /* of one call, by the caller's patience */
@@ -70,6 +70,12 @@ enum tacit_err agent_new(struct device *d, struct agent **out)
     return err;
 }
 
+static void drop_trained(struct agent *a)
+{
+    if (a->strategy) trained_release(&a->trained, a->strategy, a->n_trained);
+    a->strategy = NULL;
+}
+
 void agent_free(struct agent *a)
 {
     if (!a) return;
@@ -78,7 +84,7 @@ void agent_free(struct agent *a)
     local_free(a->local);
     buf_release(&a->reply);
     buf_release(&a->blob);
-    free(a->delta);
+    drop_trained(a);
     pthread_cond_destroy(&a->wake);
     pthread_mutex_destroy(&a->lock);
     free(a);
@@ -221,25 +227,44 @@ static enum tacit_err consult(struct agent *a,
     return TACIT_OK;
 }
 
+/* What this device has kept for a strategy that keeps something. */
+static enum tacit_err load_state(struct agent *a,
+                                 const struct participate_action *t, size_t n,
+                                 float **out)
+{
+    *out = NULL;
+    if (!t->strategy->n_client) return TACIT_OK;
+    return device_state(a->d, &t->plan->hash, n * t->strategy->n_client, out);
+}
+
 static enum tacit_err train(struct agent *a, const struct participate_action *t)
 {
     size_t n = model_params(t->model)->n_flat;
-    if (n != a->n_delta) {
-        free(a->delta);
-        a->n_delta = 0;
-        a->delta = malloc(n * sizeof *a->delta);
-        if (!a->delta) return fail(TACIT_NOMEM, "no memory for an update");
-        a->n_delta = n;
+    float *state = NULL;
+    if (a->strategy != t->strategy || a->n_trained != n) {
+        drop_trained(a);
+        TRY(trained_new(t->strategy, n, &a->trained));
+        a->strategy = t->strategy;
+        a->n_trained = n;
     }
     if (!a->local) TRY(local_new(a->d, &a->local));
     const struct dataset *d = NULL;
     TRY(local_dataset(a->local, t->plan, &a->policy, &d));
-    a->trained = (struct trained){.delta = a->delta};
-    TRY(trainer_run(t->plan, t->model, d, t->round, le64_load(a->d->keys.id),
-                    &a->trained));
+    TRY(load_state(a, t, n, &state));
+    const struct trainer_task task = {.plan = t->plan,
+                                      .strategy = t->strategy,
+                                      .numbers = t->numbers,
+                                      .down = t->down,
+                                      .state = state,
+                                      .round = t->round,
+                                      .client = le64_load(a->d->keys.id),
+                                      .work = 1};
+    enum tacit_err err = trainer_run(&task, t->model, d, &a->trained);
+    free(state);
+    if (err) return err;
     log_event(LOG_INFO, "trained", "plan=%s round=%u examples=%zu loss=%.6g",
               t->plan->name, t->round, a->trained.n_examples,
-              a->trained.metrics[1]);
+              a->trained.metrics[TASK_LOSS_AFTER]);
     a->event = (struct participate_event){.kind = PARTICIPATE_TRAINED,
                                           .trained = &a->trained,
                                           .now_s = tick_wall_s()};
@@ -261,7 +286,13 @@ static enum tacit_err debit(struct agent *a, const struct participate_action *t)
 
 static enum tacit_err adopt(struct agent *a, const struct participate_action *t)
 {
-    TRY(device_adopt(a->d, t->plan, &t->over));
+    /* What the strategy keeps belongs to the sum that was committed: it is
+     * kept only where this device's update is in it. */
+    int keeps = t->counted && a->strategy == t->strategy && a->strategy &&
+                a->strategy->n_client;
+    TRY(device_adopt(a->d, t->plan, &t->over,
+                     keeps ? a->trained.next_state : NULL,
+                     keeps ? a->n_trained * a->strategy->n_client : 0));
     log_event(LOG_INFO, "adopted", "plan=%s version=%u devices=%u",
               t->plan->name, t->over.model_version, t->over.n_clients);
     a->event = (struct participate_event){.kind = PARTICIPATE_ADOPTED};
@@ -311,9 +342,7 @@ static void rest(struct agent *a)
     participate_rest(a->part);
     local_free(a->local);
     a->local = NULL;
-    free(a->delta);
-    a->delta = NULL;
-    a->n_delta = 0;
+    drop_trained(a);
     buf_release(&a->reply);
     buf_release(&a->blob);
 #ifdef __GLIBC__

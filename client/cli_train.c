@@ -52,7 +52,7 @@ static enum tacit_err load(struct job *j)
     TRY(find_data(j));
     TRY(local_new(&j->d, &j->local));
     TRY(local_dataset(j->local, j->plan, &j->policy, &j->data));
-    trainer_spec(j->plan, &spec);
+    task_spec(j->plan, &spec);
     TRY(model_new(&spec, &j->model));
     model_init(j->model, j->plan->seed);
     j->rows = j->data->test.n_rows ? &j->data->test : &j->data->train;

@@ -19,7 +19,7 @@
 #include "retrieval/schema.h"
 
 enum {
-    OWN_MIGRATIONS = 1,
+    OWN_MIGRATIONS = 2,
     N_MIGRATIONS = CORPUS_N_MIGRATIONS + LEDGER_N_MIGRATIONS +
                    FEEDBACK_N_MIGRATIONS + OWN_MIGRATIONS
 };
@@ -34,7 +34,10 @@ static const char *const own_migrations[OWN_MIGRATIONS] = {
     " task INTEGER NOT NULL, version INTEGER NOT NULL,"
     " model_hash BLOB NOT NULL, parent_hash BLOB NOT NULL,"
     " n_clients INTEGER NOT NULL, signature BLOB NOT NULL,"
-    " adopted_s INTEGER NOT NULL, serial INTEGER NOT NULL) STRICT;"};
+    " adopted_s INTEGER NOT NULL, serial INTEGER NOT NULL) STRICT;",
+    "CREATE TABLE kept("
+    " plan_hash BLOB PRIMARY KEY, version INTEGER NOT NULL,"
+    " state BLOB NOT NULL) STRICT;"};
 
 /* One list for the one file: documents first, then what the device adds. */
 static void list_migrations(const char *out[N_MIGRATIONS])
@@ -216,8 +219,30 @@ enum tacit_err device_known(struct device *d, const struct digest *plan_hash,
     return err;
 }
 
+static enum tacit_err write_adopted(struct device *d, const struct plan *plan,
+                                    const struct msg_over *over,
+                                    const float *state, size_t n_state)
+{
+    if (state)
+        TRY(db_run(&d->db, "INSERT OR REPLACE INTO kept VALUES(?, ?, ?)", "bib",
+                   (const void *)over->plan_hash.b, (size_t)DIGEST_BYTES,
+                   (int64_t)over->model_version, (const void *)state,
+                   n_state * sizeof *state));
+    return db_run(
+        &d->db,
+        "INSERT OR REPLACE INTO adopted VALUES(?, ?, ?, ?, ?, ?, ?, ?, "
+        "?, ?, 1 + coalesce((SELECT max(serial) FROM adopted), 0))",
+        "bssiibbibi", (const void *)over->plan_hash.b, (size_t)DIGEST_BYTES,
+        plan->name, plan->model, (int64_t)plan->task,
+        (int64_t)over->model_version, (const void *)over->model_hash.b,
+        (size_t)DIGEST_BYTES, (const void *)over->parent_hash.b,
+        (size_t)DIGEST_BYTES, (int64_t)over->n_clients,
+        (const void *)over->signature, (size_t)KEYS_SIGNATURE, tick_wall_s());
+}
+
 enum tacit_err device_adopt(struct device *d, const struct plan *plan,
-                            const struct msg_over *over)
+                            const struct msg_over *over, const float *state,
+                            size_t n_state)
 {
     struct participate_known before;
     char path[DEVICE_PATH_MAX];
@@ -225,22 +250,42 @@ enum tacit_err device_adopt(struct device *d, const struct plan *plan,
     if (over->model_version < before.version)
         return fail_as(E_MODEL_REFUSED, "version %u is older than %u",
                        over->model_version, before.version);
-    TRY(db_run(&d->db,
-               "INSERT OR REPLACE INTO adopted VALUES(?, ?, ?, ?, ?, ?, ?, ?, "
-               "?, ?, 1 + coalesce((SELECT max(serial) FROM adopted), 0))",
-               "bssiibbibi", (const void *)over->plan_hash.b,
-               (size_t)DIGEST_BYTES, plan->name, plan->model,
-               (int64_t)plan->task, (int64_t)over->model_version,
-               (const void *)over->model_hash.b, (size_t)DIGEST_BYTES,
-               (const void *)over->parent_hash.b, (size_t)DIGEST_BYTES,
-               (int64_t)over->n_clients, (const void *)over->signature,
-               (size_t)KEYS_SIGNATURE, tick_wall_s()));
+    TRY(db_begin(&d->db));
+    enum tacit_err err = write_adopted(d, plan, over, state, n_state);
+    if (!err) err = db_commit(&d->db);
+    if (err) {
+        db_rollback(&d->db);
+        return err;
+    }
     if (before.version == 0 ||
         digest_equal(&before.model_hash, &over->model_hash))
         return TACIT_OK;
     TRY(blob_path(d->blobs, &before.model_hash, path, sizeof path));
     unlink(path); /* an old blob that stays costs only room */
     return TACIT_OK;
+}
+
+enum tacit_err device_state(struct device *d, const struct digest *plan_hash,
+                            size_t n, float **out)
+{
+    sqlite3_stmt *st = NULL;
+    int has = 0;
+    *out = NULL;
+    TRY(db_query(&d->db, &st, "SELECT state FROM kept WHERE plan_hash = ?", "b",
+                 (const void *)plan_hash->b, (size_t)DIGEST_BYTES));
+    enum tacit_err err = db_step(&d->db, st, &has);
+    float *state = !err && has ? malloc(n * sizeof *state) : NULL;
+    if (!err && has && !state)
+        err = fail(TACIT_NOMEM, "no memory for what a plan keeps here");
+    if (!err && has && !take_blob(st, 0, state, (int)(n * sizeof *state)))
+        err = fail_as(E_STORE_DAMAGED, "%s: what a plan keeps here is damaged",
+                      d->db.path);
+    db_finish(st);
+    if (err)
+        free(state);
+    else
+        *out = state;
+    return err;
 }
 
 #define MODEL_COLUMNS                                                          \

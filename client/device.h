@@ -68,10 +68,18 @@ struct device_model {
     int64_t adopted_s;
 };
 /* Remember the model of a round; its blob must be there. The blob of the
- * version before is deleted. MODEL_REFUSED for an older one. */
+ * version before is deleted. MODEL_REFUSED for an older one. state [n_state] is
+ * what the strategy keeps on this device (a control variate, a personal model),
+ * remembered in the same transaction; NULL leaves what there is. */
 TACIT_CHECKED enum tacit_err device_adopt(struct device *d,
                                           const struct plan *plan,
-                                          const struct msg_over *over);
+                                          const struct msg_over *over,
+                                          const float *state, size_t n_state);
+/* What was remembered so for a plan: [n], owned by the caller (free), NULL when
+ * there is none. */
+TACIT_CHECKED enum tacit_err device_state(struct device *d,
+                                          const struct digest *plan_hash,
+                                          size_t n, float **out);
 /* Newest adopted version of a plan, zeros when there is none. */
 TACIT_CHECKED enum tacit_err device_known(struct device *d,
                                           const struct digest *plan_hash,

@@ -48,7 +48,10 @@ struct participate {
     struct digest plan_hash;
     struct plan *plan;        /* owned */
     struct model *model;      /* owned, of the plan's kind */
-    struct digest model_hash; /* of the weights that it holds, or zeros */
+    struct params file;       /* owned: weights and what comes with them */
+    struct digest model_hash; /* of the weights that they hold, or zeros */
+    const struct strategy *strategy;
+    struct strategy_config numbers;
     struct digest roster_hash;
     struct buf roster; /* [n][ROSTER_ROW] */
 
@@ -61,6 +64,7 @@ struct participate {
     struct buf input;             /* packed masked input */
     struct digest input_hash;
     uint32_t n_chunks, chunk;
+    int counted; /* our update is in the sum that devices signed */
     struct msg_over over;
 };
 
@@ -88,6 +92,7 @@ static void end_round(struct participate *p)
     buf_init(&p->input, 0);
     secret_wipe(&p->out, sizeof p->out); /* shares, after a REVEAL */
     p->tasked = 0;
+    p->counted = 0;
     p->state = IDLE;
 }
 
@@ -95,6 +100,7 @@ static void drop_plan(struct participate *p)
 {
     plan_free(p->plan);
     model_free(p->model);
+    params_release(&p->file);
     p->plan = NULL;
     p->model = NULL;
 }
@@ -231,14 +237,28 @@ static enum tacit_err load_plan(struct participate *p,
     memset(&p->model_hash, 0, sizeof p->model_hash);
     TRY(plan_parse("plan", (const char *)ev->bytes, ev->n_bytes, &p->plan));
     p->plan_hash = p->plan->hash;
-    trainer_spec(p->plan, &spec);
-    return model_new(&spec, &p->model);
+    TRY(task_production(p->plan));
+    task_spec(p->plan, &spec);
+    TRY(model_new(&spec, &p->model));
+    const struct params *w = model_params(p->model);
+    TRY(task_strategy(p->plan, w, &p->strategy, &p->numbers));
+    return task_file(w, p->strategy->n_down, &p->file);
+}
+
+/* A model file whose hash was checked: weights, and what comes with them. */
+static enum tacit_err load_model(struct participate *p,
+                                 const struct participate_event *ev)
+{
+    struct params *w = model_params(p->model);
+    TRY(safetensors_decode(ev->bytes, ev->n_bytes, &p->file));
+    memcpy(w->flat, p->file.flat, w->n_flat * sizeof *w->flat);
+    return TACIT_OK;
 }
 
 /* No file of the plan's model is larger. */
 static uint64_t model_bytes_max(const struct participate *p)
 {
-    uint64_t n = model_params(p->model)->n_flat;
+    uint64_t n = p->file.n_flat;
     return 8 + SAFETENSORS_HEADER_MAX + n * sizeof(float);
 }
 
@@ -247,9 +267,9 @@ static enum tacit_err check_task(struct participate *p)
 {
     const struct msg_task *t = &p->task;
     size_t n_params = model_params(p->model)->n_flat;
-    if (n_params > WIRE_PARAMS_MAX)
+    if (n_params * p->strategy->n_up > WIRE_PARAMS_MAX)
         return fail_as(E_TASK_REFUSED, "a model of %zu weights", n_params);
-    update_layout(p->plan, n_params, &p->layout);
+    task_layout(p->plan, p->strategy, n_params, &p->layout);
     if (!digest_equal(&p->plan_hash, &t->plan_hash))
         return fail_as(E_TASK_REFUSED, "the plan is not the announced one");
     if (t->round < 1 || t->round > p->plan->rounds ||
@@ -443,7 +463,7 @@ static void take_model(struct participate *p,
                        const struct participate_event *ev,
                        struct participate_action *a)
 {
-    if (safetensors_decode(ev->bytes, ev->n_bytes, model_params(p->model))) {
+    if (load_model(p, ev)) {
         give_up(p, a, PARTICIPATE_DECLINED);
         return;
     }
@@ -498,6 +518,9 @@ static void take_shares(struct participate *p, const struct msg_peer_shares *m,
     a->kind = PARTICIPATE_TRAIN;
     a->plan = p->plan;
     a->model = p->model;
+    a->strategy = p->strategy;
+    a->numbers = &p->numbers;
+    a->down = p->file.flat + model_params(p->model)->n_flat;
     a->round = p->task.round;
 }
 
@@ -581,6 +604,7 @@ static void take_signatures(struct participate *p,
         return;
     }
     out->n = (uint16_t)n;
+    p->counted = 1;
     call(p, a, REVEALING, MSG_REVEAL);
 }
 
@@ -591,9 +615,14 @@ static enum tacit_err check_over(const struct participate *p,
 {
     uint8_t statement[MSG_STATEMENT_BYTES];
     const struct msg_task *t = &p->task;
-    if (!digest_equal(&o->plan_hash, &t->plan_hash) ||
-        !digest_equal(&o->parent_hash, &t->model_hash) ||
-        o->round != t->round || o->model_version != t->model_version + 1)
+    /* Without a barrier, other sums may have made versions meanwhile. */
+    int async = (p->strategy->flags & STRATEGY_ASYNC) != 0;
+    int follows = async ? o->model_version > t->model_version &&
+                              o->round == o->model_version
+                        : o->model_version == t->model_version + 1 &&
+                              o->round == t->round &&
+                              digest_equal(&o->parent_hash, &t->model_hash);
+    if (!digest_equal(&o->plan_hash, &t->plan_hash) || !follows)
         return fail_as(E_MODEL_REFUSED,
                        "the round's result is another round's");
     if (o->n_clients < t->u_min)
@@ -638,7 +667,7 @@ static void take_result(struct participate *p,
                         const struct participate_event *ev,
                         struct participate_action *a)
 {
-    if (safetensors_decode(ev->bytes, ev->n_bytes, model_params(p->model))) {
+    if (load_model(p, ev)) {
         give_up(p, a, PARTICIPATE_BROKEN);
         return;
     }
@@ -647,6 +676,8 @@ static void take_result(struct participate *p,
     a->kind = PARTICIPATE_ADOPT;
     a->over = p->over;
     a->plan = p->plan;
+    a->strategy = p->strategy;
+    a->counted = p->counted;
 }
 
 static void adopted(struct participate *p, struct participate_action *a)

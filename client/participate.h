@@ -113,7 +113,11 @@ struct participate_action {
     uint64_t bytes_max;
     const struct plan *plan; /* TRAIN, ADOPT: borrowed */
     struct model *model;     /* TRAIN: holds the global weights; borrowed */
+    const struct strategy *strategy; /* TRAIN, ADOPT */
+    const struct strategy_config *numbers;
+    const float *down; /* [n_down * n] TRAIN: came with the weights; borrowed */
     uint32_t round;
+    int counted; /* ADOPT: this device's update is in the sum */
     struct ledger_row debit;
     struct msg_over over;
     int64_t pause_ms;

@@ -1,74 +1,183 @@
 #include "client/trainer.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/codes.h"
+#include "common/crypto/secret.h"
 #include "common/privacy/ring.h"
 
-static enum model_task task_of(enum plan_task t)
+enum tacit_err trained_new(const struct strategy *s, size_t n,
+                           struct trained *out)
 {
-    switch (t) {
-    case PLAN_REGRESS: return MODEL_REGRESS;
-    case PLAN_RETRIEVER: return MODEL_RETRIEVER;
-    default: return MODEL_CLASSIFY;
-    }
+    *out = (struct trained){.up = calloc(n * s->n_up, sizeof *out->up)};
+    if (s->n_client)
+        out->next_state = calloc(n * s->n_client, sizeof *out->next_state);
+    if (out->up && (out->next_state || !s->n_client)) return TACIT_OK;
+    free(out->up);
+    free(out->next_state);
+    *out = (struct trained){0};
+    return fail(TACIT_NOMEM, "an update of %zu weights", n);
 }
 
-void trainer_spec(const struct plan *plan, struct model_spec *out)
+void trained_release(struct trained *t, const struct strategy *s, size_t n)
 {
-    *out = (struct model_spec){.kind = plan->model,
-                               .task = task_of(plan->task),
-                               .n_inputs = plan->task == PLAN_RETRIEVER
-                                               ? plan->dim
-                                               : plan->n_features,
-                               .n_hidden = plan->n_hidden,
-                               .temperature = plan->temperature};
-    memcpy(out->hidden, plan->hidden, sizeof out->hidden);
+    if (t->up) secret_wipe(t->up, n * s->n_up * sizeof *t->up);
+    if (t->next_state)
+        secret_wipe(t->next_state, n * s->n_client * sizeof *t->next_state);
+    free(t->up);
+    free(t->next_state);
+    *t = (struct trained){0};
 }
 
-/* n_examples relative to the plan's cap, in 1/RING_WEIGHT_MAX. */
-static uint32_t weight_of(const struct plan *plan, size_t n)
+/* One local training: what the hooks of the strategy are told. */
+struct training {
+    const struct trainer_task *t;
+    struct strategy_local local;
+    float *global; /* [n], owned */
+    float *zeros;  /* [n_client * n], owned: the first state */
+    void (*hook)(const struct strategy_local *l, const float *w, float *g);
+};
+
+static void add_gradient(void *ctx, const float *w, float *g)
 {
-    if (plan->weighting == PLAN_UNIFORM) return RING_WEIGHT_MAX;
-    double share = (double)n / (double)plan->weight_cap;
-    double w = round(RING_WEIGHT_MAX * (share < 1 ? share : 1));
-    return w < 1 ? 1 : (uint32_t)w;
+    struct training *x = ctx;
+    x->hook(&x->local, w, g);
 }
 
-enum tacit_err trainer_run(const struct plan *plan, struct model *m,
-                           const struct dataset *d, uint64_t round_number,
-                           uint64_t client, struct trained *out)
+/* At least one step, however little a straggler does. */
+static uint32_t share_of(uint32_t steps, double work)
 {
-    struct model_metrics before, after, held = {0};
+    double n = floor((double)steps * work + 0.5);
+    return n < 1 ? 1 : (uint32_t)n;
+}
+
+static uint32_t steps_of(const struct trainer_task *t, size_t n_rows)
+{
+    const struct plan *p = t->plan;
+    if (!p->local_epochs) return share_of(p->local_steps, t->work);
+    size_t per_epoch = (n_rows + p->batch - 1) / p->batch;
+    return share_of((uint32_t)per_epoch * p->local_epochs, t->work);
+}
+
+/* K steps from where m stands, with hook added to each gradient. */
+static enum tacit_err train(struct training *x, struct model *m,
+                            const struct examples *rows, uint64_t purpose)
+{
+    const struct plan *p = x->t->plan;
+    const struct model_training how = {.optimizer = p->optimizer,
+                                       .steps = steps_of(x->t, rows->n_rows),
+                                       .batch = p->batch,
+                                       .learning_rate = p->learning_rate,
+                                       .momentum = p->momentum,
+                                       .weight_decay = p->weight_decay,
+                                       .seed = p->seed ^ purpose,
+                                       .round = x->t->round,
+                                       .client = x->t->client,
+                                       .gradient =
+                                           x->hook ? add_gradient : NULL,
+                                       .ctx = x};
+    x->local.steps = how.steps;
+    return model_train(m, &how, rows);
+}
+
+/* Ditto: the device's own model, trained beside the shared one. */
+static enum tacit_err train_personal(struct training *x, struct model *m,
+                                     const struct dataset *d,
+                                     struct trained *out)
+{
     struct params *p = model_params(m);
-    const struct model_training how = {.optimizer = plan->optimizer,
-                                       .steps = plan->local_steps,
-                                       .batch = plan->batch,
-                                       .learning_rate = plan->learning_rate,
-                                       .momentum = plan->momentum,
-                                       .weight_decay = plan->weight_decay,
-                                       .seed = plan->seed,
-                                       .round = round_number,
-                                       .client = client};
-    if (d->train.n_rows == 0)
-        return fail_as(E_NO_EXAMPLES, "plan %s: no rows to train on",
-                       plan->name);
+    size_t bytes = p->n_flat * sizeof *p->flat;
+    memcpy(p->flat, x->local.fresh ? x->global : x->local.state, bytes);
+    x->hook = x->t->strategy->personal;
+    TRY(train(x, m, &d->train, 0x706572736f6eU));
+    memcpy(out->next_state, p->flat, bytes);
+    return TACIT_OK;
+}
+
+/* What the device's own model, at hand in m, gives on its held-out rows. */
+static enum tacit_err measure_personal(struct model *m, const struct dataset *d,
+                                       struct trained *out)
+{
+    struct model_metrics got;
+    if (d->test.n_rows == 0) return TACIT_OK;
+    TRY(model_evaluate(m, &d->test, &got));
+    out->metrics[TASK_PERSONAL] = got.metric;
+    return TACIT_OK;
+}
+
+static enum tacit_err check_scalars(const struct strategy *s,
+                                    const double *scalars)
+{
+    for (unsigned i = 0; i < s->n_scalars; i++)
+        if (!(fabs(scalars[i]) <= STRATEGY_SCALAR_LIMIT))
+            return fail_as(E_LOSS_NAN,
+                           "%s: a factor of %g is out of the sum's range of "
+                           "%g; lower the learning rate",
+                           s->name, scalars[i], STRATEGY_SCALAR_LIMIT);
+    return TACIT_OK;
+}
+
+static enum tacit_err run(struct training *x, struct model *m,
+                          const struct dataset *d, struct trained *out)
+{
+    const struct strategy *s = x->t->strategy;
+    struct params *p = model_params(m);
+    struct model_metrics before, after, held = {0};
     TRY(model_evaluate(m, &d->train, &before));
     if (d->test.n_rows) TRY(model_evaluate(m, &d->test, &held));
-    memcpy(out->delta, p->flat, p->n_flat * sizeof *p->flat);
-    TRY(model_train(m, &how, &d->train));
-    enum tacit_err err = model_evaluate(m, &d->train, &after);
-    for (size_t i = 0; i < p->n_flat; i++) {
-        float global = out->delta[i];
-        out->delta[i] = p->flat[i] - global;
-        p->flat[i] = global;
+    x->local.loss = before.loss;
+    x->hook = s->gradient;
+    if (s->begin) s->begin(&x->local, p->flat);
+    if (s->begin) TRY(measure_personal(m, d, out));
+    TRY(train(x, m, &d->train, 0));
+    TRY(model_evaluate(m, &d->train, &after));
+    strategy_finish(s, &x->local, p->flat, out->up,
+                    out->metrics + TASK_SCALARS);
+    TRY(check_scalars(s, out->metrics + TASK_SCALARS));
+    out->metrics[TASK_LOSS_BEFORE] = before.loss;
+    out->metrics[TASK_LOSS_AFTER] = after.loss;
+    out->metrics[TASK_METRIC] = held.metric;
+    out->metrics[TASK_HELD_OUT] = d->test.n_rows ? 1 : 0;
+    if (!(s->flags & STRATEGY_PERSONAL) || s->begin) return TACIT_OK;
+    if (s->personal) TRY(train_personal(x, m, d, out));
+    return measure_personal(m, d, out);
+}
+
+enum tacit_err trainer_run(const struct trainer_task *t, struct model *m,
+                           const struct dataset *d, struct trained *out)
+{
+    struct params *p = model_params(m);
+    size_t n = p->n_flat, n_state = n * t->strategy->n_client;
+    if (d->train.n_rows == 0)
+        return fail_as(E_NO_EXAMPLES, "plan %s: no rows to train on",
+                       t->plan->name);
+    struct training x = {.t = t};
+    x.global = malloc(n * sizeof *x.global);
+    x.zeros = n_state && !t->state ? calloc(n_state, sizeof *x.zeros) : NULL;
+    enum tacit_err err = TACIT_OK;
+    if (!x.global || (n_state && !t->state && !x.zeros)) {
+        err = fail(TACIT_NOMEM, "no memory to train %zu weights", n);
+    } else {
+        memcpy(x.global, p->flat, n * sizeof *x.global);
+        x.local =
+            (struct strategy_local){.c = t->numbers,
+                                    .n = n,
+                                    .global = x.global,
+                                    .down = t->down,
+                                    .state = t->state ? t->state : x.zeros,
+                                    .next_state = out->next_state,
+                                    .fresh = !t->state,
+                                    .learning_rate = t->plan->learning_rate,
+                                    .momentum = t->plan->momentum};
+        memset(out->metrics, 0, sizeof out->metrics);
+        err = run(&x, m, d, out);
+        memcpy(p->flat, x.global, n * sizeof *x.global);
+        out->weight = task_weight(t->plan, d->train.n_rows);
+        out->n_examples = d->train.n_rows;
     }
-    out->weight = weight_of(plan, d->train.n_rows);
-    out->n_examples = d->train.n_rows;
-    out->metrics[0] = before.loss;
-    out->metrics[1] = after.loss;
-    out->metrics[2] = d->test.n_rows ? held.metric : 0;
-    out->metrics[3] = d->test.n_rows ? 1 : 0;
+    free(x.global);
+    free(x.zeros);
     return err;
 }

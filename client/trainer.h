@@ -3,8 +3,10 @@
  * weight and metrics out. Pure: the same examples, weights and task give the
  * same bits on one machine.
  *
- *   w_global ──E steps on batches of the site's rows──> w_local
- *   delta = w_local - w_global                          [n_flat]
+ *   x, down, state ──begin──> w ──K steps, gradient──> y ──finish──> up, state'
+ *
+ * begin, gradient and finish are the strategy's (common/strategy); for FedAvg
+ * they are nothing, nothing, and up = y - x.
  */
 #ifndef TACIT_CLIENT_TRAINER_H
 #define TACIT_CLIENT_TRAINER_H
@@ -15,25 +17,39 @@
 #include "common/base/err.h"
 #include "common/model/model.h"
 #include "common/plan/plan.h"
-#include "common/wire/limits.h"
+#include "common/task/task.h"
 
-/* The architecture a plan asks for; borrows strings from the plan. */
-void trainer_spec(const struct plan *plan, struct model_spec *out);
+/* What a local training starts from; all borrowed. */
+struct trainer_task {
+    const struct plan *plan;
+    const struct strategy *strategy;
+    const struct strategy_config *numbers;
+    const float *down;  /* [n_down * n] or NULL */
+    const float *state; /* [n_client * n], NULL before this device's first */
+    uint32_t round;
+    uint64_t client; /* names the device's stream of batches */
+    double work;     /* share of the local steps to make: 1 */
+};
 
 struct trained {
-    float *delta;    /* [n_flat], the caller's */
-    uint32_t weight; /* inside the sum, 1 … RING_WEIGHT_MAX */
-    double metrics[WIRE_METRICS];
+    float *up;         /* [n_up * n] */
+    float *next_state; /* [n_client * n], NULL when n_client is 0 */
+    uint32_t weight;   /* inside the sum, 1 … RING_WEIGHT_MAX */
+    double metrics[TASK_METRICS];
     size_t n_examples;
 };
 
-/* Train m (holding the round's global weights) on d->train. client names the
- * device's stream of batches. out->delta is filled; m's weights are put back.
- * E_LOSS_NAN, E_NO_EXAMPLES. */
-TACIT_CHECKED enum tacit_err trainer_run(const struct plan *plan,
+/* Room for what a strategy sends and keeps of n weights. */
+TACIT_CHECKED enum tacit_err trained_new(const struct strategy *s, size_t n,
+                                         struct trained *out);
+/* Wipes. */
+void trained_release(struct trained *t, const struct strategy *s, size_t n);
+
+/* Train m (holding the round's global weights) on d->train. m's weights are put
+ * back. E_LOSS_NAN, E_NO_EXAMPLES. */
+TACIT_CHECKED enum tacit_err trainer_run(const struct trainer_task *t,
                                          struct model *m,
                                          const struct dataset *d,
-                                         uint64_t round, uint64_t client,
                                          struct trained *out);
 
 #endif

@@ -3,18 +3,6 @@
 #include <stdlib.h>
 
 #include "common/crypto/secret.h"
-#include "common/wire/limits.h"
-
-void update_layout(const struct plan *plan, size_t n_params,
-                   struct ring_layout *out)
-{
-    *out = (struct ring_layout){.n_params = (uint32_t)n_params,
-                                .n_metrics = WIRE_METRICS,
-                                .ring_bits = plan->ring_bits,
-                                .clients_max = SECAGG_CLIENTS_MAX,
-                                .clip = plan->clip,
-                                .metric_max = WIRE_METRIC_MAX};
-}
 
 enum tacit_err update_seal(const struct ring_layout *l,
                            struct secagg_client *session,
@@ -22,7 +10,7 @@ enum tacit_err update_seal(const struct ring_layout *l,
                            double *norm)
 {
     struct digest transcript;
-    struct ring_update u = {.delta = t->delta,
+    struct ring_update u = {.delta = t->up,
                             .weight = t->weight,
                             .metrics = t->metrics};
     size_t n = ring_coords(l);

@@ -1,7 +1,7 @@
 /*
  * update: seal what training gave into what may leave, walk B's middle:
  *
- *   delta ──clip──> quantise to the ring ──mask──> pack ──> chunks
+ *   up ──clip──> quantise to the ring ──mask──> pack ──> chunks
  *
  * Between quantising and masking the update lies in one buffer, which is wiped.
  */
@@ -16,9 +16,6 @@
 #include "common/crypto/secagg.h"
 #include "common/privacy/ring.h"
 
-/* The ring of a plan's updates. */
-void update_layout(const struct plan *plan, size_t n_params,
-                   struct ring_layout *out);
 /* Append the packed masked input to out. norm: L2 before clipping. The session
  * must have received its shares; it masks once (STATE after that). */
 TACIT_CHECKED enum tacit_err update_seal(const struct ring_layout *l,

@@ -21,7 +21,7 @@
 #include "common/wire/blob.h"
 #include "common/wire/link.h"
 #include "common/wire/text.h"
-#include "coordinator/models.h"
+#include "coordinator/aggregate.h"
 #include "coordinator/server.h"
 
 static const char default_address[] = "127.0.0.1:7420";
@@ -428,13 +428,13 @@ enum tacit_err admin_revoke(const struct options *o)
 static enum tacit_err plan_print(const struct options *o,
                                  const struct plan *plan, const char *status)
 {
-    struct model *m = NULL;
-    struct ring_layout layout;
+    struct aggregate *a = NULL;
     char hex[DIGEST_HEX];
-    TRY(models_initial(plan, &m));
-    size_t n_params = model_params(m)->n_flat;
-    models_layout(plan, n_params, &layout);
-    model_free(m);
+    TRY(task_production(plan));
+    TRY(aggregate_new(plan, &a));
+    struct ring_layout layout = a->layout;
+    size_t n_params = a->n;
+    aggregate_free(a);
     double upload = (double)ring_coords(&layout) * plan->ring_bits / 8;
     hex_encode(hex, plan->hash.b, DIGEST_BYTES);
     if (options_flag(o, "json"))
@@ -443,7 +443,7 @@ static enum tacit_err plan_print(const struct options *o,
                               "status", status, "plan", plan->name, "hash", hex,
                               "model", plan->model, "rounds", (int)plan->rounds,
                               "cohort", (int)plan->cohort_size, "invited",
-                              (int)models_invite_max(plan), "parameters",
+                              (int)task_invite_max(plan), "parameters",
                               (json_int_t)n_params, "upload_bytes",
                               (json_int_t)upload));
     printf("%s %s: %s, %s with %zu parameters\n"
@@ -452,7 +452,7 @@ static enum tacit_err plan_print(const struct options *o,
            "hash %s\n",
            status, plan->name, plan_task_name(plan->task), plan->model,
            n_params, plan->rounds, plan->cohort_size, plan->min_reports,
-           models_invite_max(plan), plan->local_steps, upload / 1024, hex);
+           task_invite_max(plan), plan->local_steps, upload / 1024, hex);
     return TACIT_OK;
 }
 
@@ -470,10 +470,11 @@ static enum tacit_err submit(const struct options *o, const struct plan *plan,
 {
     char home[512], blobs[512];
     struct digest hash;
-    struct model *m = NULL;
+    struct aggregate *a = NULL;
     struct store s;
-    TRY(models_initial(plan, &m));
-    model_free(m);
+    TRY(task_production(plan));
+    TRY(aggregate_new(plan, &a));
+    aggregate_free(a);
     TRY(admin_home(o, home));
     TRY(admin_open(o, &s));
     enum tacit_err err = file_join(blobs, sizeof blobs, home, "blobs");

@@ -60,7 +60,7 @@ static json_t *round_json(const struct store_round *r)
     }
     if (committed) {
         json_t *m = json_array();
-        for (int i = 0; i < MODELS_METRICS; i++)
+        for (int i = 0; i < TASK_METRICS; i++)
             json_array_append_new(m, json_real(r->metrics[i]));
         json_object_set_new(j, "metrics", m);
         json_object_set_new(j, "weight", json_real(r->weight));

@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/codes.h"
 #include "common/base/log.h"
 #include "common/base/rng.h"
 #include "common/base/tick.h"
 #include "common/wire/blob.h"
+#include "coordinator/aggregate.h"
 #include "coordinator/models.h"
 #include "coordinator/runner.h"
 
@@ -19,12 +21,11 @@ struct job {
     struct digest hash;
     struct plan *plan; /* owned */
     size_t plan_bytes;
-    struct model *model;           /* owned: the newest version's weights */
+    struct aggregate *learned;     /* owned: the newest version's weights */
     struct models_version version; /* … and its statement */
-    const struct strategy *strategy;
-    int broken;               /* could not be loaded: said once, skipped */
-    int64_t not_before_ms;    /* pause after an abort */
-    unsigned n_aborts;        /* in a row */
+    int broken;                    /* could not be loaded: said once, skipped */
+    int64_t not_before_ms;         /* pause after an abort */
+    unsigned n_aborts;             /* in a row */
     int64_t waiting_since_ms; /* enough devices have waited since; 0 = not */
 };
 
@@ -46,8 +47,8 @@ struct jobs {
 
 static void job_release(struct job *job)
 {
+    aggregate_free(job->learned);
     plan_free(job->plan);
-    model_free(job->model);
     memset(job, 0, sizeof *job);
 }
 
@@ -58,7 +59,7 @@ static enum tacit_err job_first_version(struct jobs *j, struct job *job)
     struct models_version v = {.plan_hash = job->hash,
                                .created_s = tick_wall_s()};
     TRY(models_seal(j->config.keys, j->config.blob_dir, job->plan,
-                    model_params(job->model), &v));
+                    &job->learned->file, &v));
     TRY(store_model_add(j->config.store, &v));
     job->version = v;
     return TACIT_OK;
@@ -77,13 +78,16 @@ static enum tacit_err job_load(struct jobs *j, const struct store_plan *row,
                          &job->plan);
     buf_release(&text);
     TRY(err);
-    TRY(strategy_find("fedavg", &job->strategy));
-    TRY(models_initial(job->plan, &job->model));
+    TRY(task_production(job->plan));
+    TRY(aggregate_new(job->plan, &job->learned));
     if (!row->has_model) return job_first_version(j, job);
     TRY(store_model_find(j->config.store, &row->hash, STORE_NEWEST,
                          &job->version));
-    return models_load(j->config.blob_dir, &job->version,
-                       model_params(job->model));
+    TRY(models_load(j->config.blob_dir, &job->version, &job->learned->file));
+    TRY(models_load_state(j->config.blob_dir, &job->version,
+                          &job->learned->state));
+    aggregate_loaded(job->learned);
+    return TACIT_OK;
 }
 
 static enum tacit_err job_add(struct jobs *j, const struct store_plan *row)
@@ -215,12 +219,39 @@ static void row_count(struct jobs *j)
     j->row.duration_ms = (tick_ns() - j->round_ns) / 1000000;
 }
 
-/* The new model: blob, then one transaction for its row and the round's. */
+static uint32_t n_members(const struct jobs *j)
+{
+    const struct sessions *s = j->config.sessions;
+    uint32_t n = 0;
+    for (size_t i = 0; i < s->n; i++)
+        n += s->list[i].member.state == MEMBER_APPROVED;
+    return n;
+}
+
+/* What the strategy kept at the version before is of no more use. */
+static void drop_state(struct jobs *j, const struct digest *old,
+                       const struct digest *new)
+{
+    static const struct digest none;
+    char path[512];
+    if (digest_equal(old, &none) || digest_equal(old, new)) return;
+    if (blob_path(j->config.blob_dir, old, path, sizeof path) == TACIT_OK)
+        unlink(path); /* one that stays costs only room */
+    else
+        err_clear();
+}
+
+/* The new model: blobs, then one transaction for its row and the round's. */
 static enum tacit_err commit_model(struct jobs *j,
                                    const struct runner_result *result,
                                    struct msg_over *over)
 {
     struct job *job = &j->list[j->active];
+    struct aggregate *a = job->learned;
+    const struct aggregate_step step = {.round = job->version.version + 1,
+                                        .n_population = n_members(j)};
+    TRY(aggregate_take(a, result->update, &result->mean, 0));
+    TRY(aggregate_step(a, &step));
     struct models_version v = {.plan_hash = job->hash,
                                .parent_hash = job->version.model_hash,
                                .version = job->version.version + 1,
@@ -228,9 +259,9 @@ static enum tacit_err commit_model(struct jobs *j,
                                .n_clients = result->n_clients,
                                .created_s = tick_wall_s()};
     memcpy(v.session, over->session, sizeof v.session);
-    struct params next = *model_params(job->model);
-    next.flat = result->weights;
-    TRY(models_seal(j->config.keys, j->config.blob_dir, job->plan, &next, &v));
+    TRY(models_put_state(j->config.blob_dir, &a->state2, &v));
+    TRY(models_seal(j->config.keys, j->config.blob_dir, job->plan, &a->next,
+                    &v));
     row_count(j);
     struct store_round row = j->row;
     snprintf(row.state, sizeof row.state, "committed");
@@ -238,9 +269,9 @@ static enum tacit_err commit_model(struct jobs *j,
     memcpy(row.metrics, result->mean.metrics, sizeof row.metrics);
     TRY(store_round_end(j->config.store, &row, &v));
     j->row = row;
+    drop_state(j, &job->version.state_hash, &v.state_hash);
     job->version = v;
-    memcpy(model_params(job->model)->flat, result->weights,
-           result->n_params * sizeof(float));
+    aggregate_adopt(a);
     models_over(&v, over);
     return TACIT_OK;
 }
@@ -249,8 +280,10 @@ static enum tacit_err commit_model(struct jobs *j,
 static enum tacit_err commit(void *ctx, const struct runner_result *result,
                              struct msg_over *over)
 {
-    enum tacit_err err = commit_model(ctx, result, over);
+    struct jobs *j = ctx;
+    enum tacit_err err = commit_model(j, result, over);
     if (err == TACIT_OK) return TACIT_OK;
+    aggregate_drop(j->list[j->active].learned);
     log_event(LOG_ERROR, "commit_failed", "error=\"%s\"", err_message());
     unsigned id = err_id();
     const struct err_code *code = err_code_find(id);
@@ -342,7 +375,7 @@ static int can_start(struct jobs *j, struct job *job, int64_t now_ms)
         n_waiting += m->polling != 0;
         n_near += seen ? now_ms - m->seen_ms < SESSIONS_LIVE_MS : fresh;
     }
-    size_t most = models_invite_max(job->plan);
+    size_t most = task_invite_max(job->plan);
     size_t all = n_eligible < most ? n_eligible : most;
     uint32_t fewest = job->plan->min_reports;
     if (fewest < SECAGG_CLIENTS_MIN) fewest = SECAGG_CLIENTS_MIN;
@@ -384,19 +417,15 @@ static void pass_reply(void *ctx, uint64_t token, const struct message *m)
 static enum tacit_err open_round(struct jobs *j, size_t i, int64_t now_ms)
 {
     struct job *job = &j->list[i];
-    struct params *params = model_params(job->model);
-    struct runner_config c = {.strategy = job->strategy,
-                              .server_lr = 1.0,
-                              .weights = params->flat,
+    struct runner_config c = {.layout = job->learned->layout,
                               .spool_dir = j->config.spool_dir,
                               .reply = pass_reply,
                               .commit = commit,
                               .ctx = j};
     struct msg_task *task = &c.round.task;
-    models_layout(job->plan, params->n_flat, &c.layout);
     models_task(job->plan, job->plan_bytes, &job->version, &c.layout, task);
     rng_secure(task->session, sizeof task->session);
-    c.round.invite_max = models_invite_max(job->plan);
+    c.round.invite_max = task_invite_max(job->plan);
     c.round.goal = job->plan->cohort_size;
     TRY(put_roster(j, task));
     TRY(store_attempts(j->config.store, &job->hash, task->round,

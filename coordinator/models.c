@@ -1,69 +1,11 @@
 /* models: see models.h. */
 #include "coordinator/models.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/model/safetensors.h"
 #include "common/wire/blob.h"
-
-static enum model_task task_of(enum plan_task t)
-{
-    switch (t) {
-    case PLAN_REGRESS: return MODEL_REGRESS;
-    case PLAN_RETRIEVER: return MODEL_RETRIEVER;
-    default: return MODEL_CLASSIFY;
-    }
-}
-
-void models_spec(const struct plan *plan, struct model_spec *out)
-{
-    *out = (struct model_spec){.kind = plan->model,
-                               .task = task_of(plan->task),
-                               .n_inputs = plan->task == PLAN_RETRIEVER
-                                               ? plan->dim
-                                               : plan->n_features,
-                               .n_hidden = plan->n_hidden,
-                               .temperature = plan->temperature};
-    memcpy(out->hidden, plan->hidden, sizeof out->hidden);
-}
-
-void models_layout(const struct plan *plan, size_t n_params,
-                   struct ring_layout *out)
-{
-    *out = (struct ring_layout){.n_params = (uint32_t)n_params,
-                                .n_metrics = MODELS_METRICS,
-                                .ring_bits = plan->ring_bits,
-                                .clients_max = MODELS_CLIENTS,
-                                .clip = plan->clip,
-                                .metric_max = MODELS_METRIC_MAX};
-}
-
-enum tacit_err models_initial(const struct plan *plan, struct model **out)
-{
-    struct model_spec spec;
-    struct model *m = NULL;
-    models_spec(plan, &spec);
-    TRY(model_new(&spec, &m));
-    size_t n = model_params(m)->n_flat;
-    size_t most = WIRE_PARAMS_MAX - 2 - MODELS_METRICS - RING_CHECKS;
-    if (n > most) {
-        model_free(m);
-        return fail(TACIT_LIMIT, "the model has %zu weights; the limit is %zu",
-                    n, most);
-    }
-    model_init(m, plan->seed);
-    *out = m;
-    return TACIT_OK;
-}
-
-uint32_t models_invite_max(const struct plan *plan)
-{
-    double n = ceil((double)plan->cohort_size * plan->over_select - 1e-9);
-    if (n < plan->cohort_size) n = plan->cohort_size;
-    return n > SECAGG_CLIENTS_MAX ? SECAGG_CLIENTS_MAX : (uint32_t)n;
-}
 
 void models_over(const struct models_version *v, struct msg_over *over)
 {
@@ -135,6 +77,37 @@ void models_task(const struct plan *plan, size_t plan_bytes,
                                           : plan->min_reports,
                              .stage_ms = (uint32_t)plan->stage_deadline_ms,
                              .train_ms = (uint32_t)plan->train_deadline_ms};
+}
+
+enum tacit_err models_put_state(const char *blob_dir, const struct params *p,
+                                struct models_version *v)
+{
+    struct buf bytes;
+    memset(&v->state_hash, 0, sizeof v->state_hash);
+    if (p->n_flat == 0) return TACIT_OK;
+    buf_init(&bytes, WIRE_BLOB_MAX);
+    enum tacit_err err = safetensors_encode(p, NULL, &bytes);
+    if (err == TACIT_OK)
+        err = blob_put(blob_dir, bytes.data, bytes.len, &v->state_hash);
+    buf_release(&bytes);
+    return err;
+}
+
+enum tacit_err models_load_state(const char *blob_dir,
+                                 const struct models_version *v,
+                                 struct params *p)
+{
+    struct buf bytes;
+    if (p->n_flat == 0 || v->version == 0) return TACIT_OK;
+    buf_init(&bytes, WIRE_BLOB_MAX);
+    enum tacit_err err =
+        blob_get(blob_dir, &v->state_hash, WIRE_BLOB_MAX, &bytes);
+    if (err == TACIT_OK) err = safetensors_decode(bytes.data, bytes.len, p);
+    buf_release(&bytes);
+    return err == TACIT_OK
+               ? TACIT_OK
+               : err_context(err, "the strategy's state of version %u",
+                             v->version);
 }
 
 enum tacit_err models_load(const char *blob_dir, const struct models_version *v,

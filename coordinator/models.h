@@ -18,28 +18,13 @@
 #include "common/model/model.h"
 #include "common/plan/plan.h"
 #include "common/privacy/ring.h"
+#include "common/task/task.h"
 #include "common/wire/messages.h"
-
-enum {
-    MODELS_METRICS = WIRE_METRICS,
-    MODELS_CLIENTS = SECAGG_CLIENTS_MAX, /* the ring's, for every plan */
-    MODELS_METRIC_MAX = WIRE_METRIC_MAX
-};
-
-/* The architecture a plan asks for; borrows strings from the plan. */
-void models_spec(const struct plan *plan, struct model_spec *out);
-/* The ring that a plan's updates travel in. */
-void models_layout(const struct plan *plan, size_t n_params,
-                   struct ring_layout *out);
-/* A plan's model with its initial weights; owned by the caller. */
-TACIT_CHECKED enum tacit_err models_initial(const struct plan *plan,
-                                            struct model **out);
-/* Most devices invited to one round: ceil(size * over_select), at most 128. */
-uint32_t models_invite_max(const struct plan *plan);
 
 /* A version as it is stored and signed. */
 struct models_version {
     struct digest plan_hash, model_hash, parent_hash;
+    struct digest state_hash; /* what the strategy keeps; zeros: nothing */
     uint32_t version, round, n_clients;
     uint64_t bytes;
     int64_t created_s;
@@ -64,6 +49,14 @@ TACIT_CHECKED enum tacit_err models_seal(const struct keys *keys,
 TACIT_CHECKED enum tacit_err models_load(const char *blob_dir,
                                          const struct models_version *v,
                                          struct params *p);
+/* What the strategy keeps at this version, durably into blob_dir; fills
+ * v->state_hash. And back. An empty p is fine. */
+TACIT_CHECKED enum tacit_err models_put_state(const char *blob_dir,
+                                              const struct params *p,
+                                              struct models_version *v);
+TACIT_CHECKED enum tacit_err models_load_state(const char *blob_dir,
+                                               const struct models_version *v,
+                                               struct params *p);
 /* What devices are told of it: all model fields of *over. */
 void models_over(const struct models_version *v, struct msg_over *over);
 /* The task of the round that follows version v: everything but session, attempt

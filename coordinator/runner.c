@@ -2,7 +2,6 @@
 #include "coordinator/runner.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +14,7 @@ struct runner {
     struct runner_config config;
     struct round *round; /* owned */
     struct tally *tally; /* owned */
-    float *next;         /* [n_params], owned while finishing */
+    float *update;       /* [n_params], owned while finishing */
     struct ring_mean mean;
     unsigned n_same_identity;
     struct message reply; /* scratch: 20 KiB is much for a stack */
@@ -57,8 +56,8 @@ static void add_input(struct runner *r, const struct round_event *asked,
 
 /* ---- the end of a round ------------------------------------------------- */
 
-/* new weights = strategy(weights, mean of the sum). */
-static enum tacit_err fold(struct runner *r, struct runner_result *out)
+/* The weighted mean of the sum, checked. */
+static enum tacit_err unmask(struct runner *r, struct runner_result *out)
 {
     const struct runner_config *c = &r->config;
     struct secagg_server *secagg = round_secagg(r->round);
@@ -68,25 +67,11 @@ static enum tacit_err fold(struct runner *r, struct runner_result *out)
     TRY(secagg_server_unmask(secagg, sum));
     struct digest transcript;
     secagg_server_transcript(secagg, &transcript);
-    float *mean = malloc(n_params * sizeof *mean);
-    float *next = malloc(n_params * sizeof *next);
-    r->next = next;
-    if (!mean || !next) {
-        free(mean);
-        return fail(TACIT_NOMEM, "a model of %u weights", n_params);
-    }
-    enum tacit_err err =
-        ring_decode(&c->layout, sum, n_clients, &transcript, mean, &r->mean);
-    if (err == TACIT_OK) {
-        memcpy(next, c->weights, n_params * sizeof *next);
-        c->strategy->apply(next, mean, n_params, c->server_lr);
-    }
-    free(mean);
-    for (uint32_t i = 0; err == TACIT_OK && i < n_params; i++)
-        if (!isfinite(r->next[i]))
-            err = fail_as(E_ROUND_SUM_WRONG, "weight %u is not a number", i);
-    if (err != TACIT_OK) return err;
-    *out = (struct runner_result){.weights = r->next,
+    r->update = malloc(n_params * sizeof *r->update);
+    if (!r->update) return fail(TACIT_NOMEM, "a mean of %u weights", n_params);
+    TRY(ring_decode(&c->layout, sum, n_clients, &transcript, r->update,
+                    &r->mean));
+    *out = (struct runner_result){.update = r->update,
                                   .n_params = n_params,
                                   .n_clients = n_clients,
                                   .mean = r->mean};
@@ -103,7 +88,7 @@ static void finish(struct runner *r, const struct round_event *asked)
                             .parent_hash = task->model_hash};
     struct round_event ev = {.now_ms = asked->now_ms};
     memcpy(over.session, task->session, sizeof over.session);
-    enum tacit_err err = fold(r, &result);
+    enum tacit_err err = unmask(r, &result);
     if (err == TACIT_AUTH) {
         /* A wrong share or a failed check: one story for people. */
         ev.code = E_ROUND_SUM_WRONG;
@@ -117,8 +102,8 @@ static void finish(struct runner *r, const struct round_event *asked)
     ev.reason = err_message();
     step(r, &ev);
     err_clear();
-    free(r->next);
-    r->next = NULL;
+    free(r->update);
+    r->update = NULL;
 }
 
 static void carry_out(struct runner *r, const struct round_event *ev,
@@ -227,7 +212,7 @@ void runner_free(struct runner *r)
     if (!r) return;
     round_free(r->round);
     tally_free(r->tally);
-    free(r->next);
+    free(r->update);
     free(r);
 }
 

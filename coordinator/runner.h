@@ -1,12 +1,12 @@
 /*
  * runner: one round with all it needs and no socket: the protocol (round), the
- * sum (tally), the unmasking, the ring's self-check and the strategy. The
- * server and the simulator both run rounds through it; they differ in where
- * replies go and what `commit` does.
+ * sum (tally), the unmasking and the ring's self-check. The server and the
+ * simulator both run rounds through it; they differ in where replies go and
+ * what `commit` does.
  *
  *   message -> round_step -> replies
  *                         -> tally_put / tally_add
- *                         -> unmask -> ring_decode -> strategy -> commit()
+ *                         -> unmask -> ring_decode -> commit()
  */
 #ifndef TACIT_COORDINATOR_RUNNER_H
 #define TACIT_COORDINATOR_RUNNER_H
@@ -17,13 +17,12 @@
 #include "common/privacy/ring.h"
 #include "common/wire/messages.h"
 #include "coordinator/round.h"
-#include "coordinator/strategy.h"
 
 struct runner; /* owned */
 
 /* A round that came out right. */
 struct runner_result {
-    float *weights; /* [n_params] of the new model, borrowed */
+    const float *update; /* [n_params] the weighted mean, borrowed */
     uint32_t n_params;
     uint32_t n_clients;
     struct ring_mean mean; /* weight and weighted mean metrics of the sum */
@@ -33,13 +32,9 @@ struct runner_config {
     struct round_config round;
     struct ring_layout layout; /* n_coords in round.task must fit it */
     const char *spool_dir;     /* NULL: uploads wait in memory */
-    const struct strategy *strategy;
-    double server_lr;
-    const float *weights; /* [n_params] the round starts from; borrowed for the
-                             runner's life */
     /* Answer the request `token`. Pointers in m are valid during the call. */
     void (*reply)(void *ctx, uint64_t token, const struct message *m);
-    /* Make the new model durable and fill what devices are told of it
+    /* Step to the new model, make it durable and fill what devices are told of it
      * (outcome, session, round and n_clients are set already). A failure
      * aborts the round with its message. */
     enum tacit_err (*commit)(void *ctx, const struct runner_result *result,

@@ -51,6 +51,11 @@ static const char *const migrations[] = {
     "  created_s INTEGER NOT NULL, session BLOB NOT NULL,"
     "  signature BLOB NOT NULL, PRIMARY KEY(plan, version)) WITHOUT ROWID;"
     "CREATE INDEX models_session ON models(session);",
+    /* What strategies add: their scalars, devices' own models, their state. */
+    "ALTER TABLE rounds ADD COLUMN m4 REAL NOT NULL DEFAULT 0;"
+    "ALTER TABLE rounds ADD COLUMN m5 REAL NOT NULL DEFAULT 0;"
+    "ALTER TABLE rounds ADD COLUMN m6 REAL NOT NULL DEFAULT 0;"
+    "ALTER TABLE models ADD COLUMN state BLOB;",
 };
 
 enum tacit_err store_open(struct store *s, const char *home, enum db_mode mode)

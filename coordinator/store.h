@@ -23,6 +23,7 @@
 #include "common/base/err.h"
 #include "common/crypto/keys.h"
 #include "common/plan/plan.h"
+#include "common/task/task.h"
 #include "common/wire/limits.h"
 #include "coordinator/models.h"
 
@@ -155,7 +156,7 @@ struct store_round {
     int64_t started_s, duration_ms;
     uint32_t n_invited, n_advertised, n_inputs;
     double weight;
-    double metrics[MODELS_METRICS];
+    double metrics[TASK_METRICS];
     int64_t bytes_in, bytes_out;
     struct digest model_hash;  /* of the model it made; zeros otherwise */
     struct digest parent_hash; /* out: what that model was made from */

@@ -79,11 +79,11 @@ enum tacit_err store_plan_find(struct store *s, const char *who,
 
 /* ---- rounds ------------------------------------------------------------- */
 
-#define ROUND_COLUMNS                                                          \
- "SELECT n, rounds.plan, plans.name, plans.n_rounds, round, attempt,"          \
- " session, state, code, reason, started_s, duration_ms, n_invited,"           \
- " n_advertised, n_inputs, weight, m0, m1, m2, m3, bytes_in, bytes_out,"       \
- " model, (SELECT parent FROM models WHERE models.session = rounds.session)"   \
+#define ROUND_COLUMNS                                                                   \
+ "SELECT n, rounds.plan, plans.name, plans.n_rounds, round, attempt,"                   \
+ " session, state, code, reason, started_s, duration_ms, n_invited,"                    \
+ " n_advertised, n_inputs, weight, m0, m1, m2, m3, m4, m5, m6, bytes_in,"               \
+ " bytes_out, model, (SELECT parent FROM models WHERE models.session = rounds.session)" \
  " FROM rounds JOIN plans ON plans.hash = rounds.plan "
 
 static uint32_t column_u32(sqlite3_stmt *st, int col)
@@ -110,14 +110,14 @@ static enum tacit_err round_read(sqlite3_stmt *st, struct store_round *r)
     r->n_advertised = column_u32(st, 13);
     r->n_inputs = column_u32(st, 14);
     r->weight = sqlite3_column_double(st, 15);
-    for (int i = 0; i < MODELS_METRICS; i++)
+    for (int i = 0; i < TASK_METRICS; i++)
         r->metrics[i] = sqlite3_column_double(st, 16 + i);
-    r->bytes_in = sqlite3_column_int64(st, 20);
-    r->bytes_out = sqlite3_column_int64(st, 21);
-    if (sqlite3_column_type(st, 22) != SQLITE_NULL)
-        TRY(store_blob(st, 22, r->model_hash.b, DIGEST_BYTES));
-    if (sqlite3_column_type(st, 23) != SQLITE_NULL)
-        TRY(store_blob(st, 23, r->parent_hash.b, DIGEST_BYTES));
+    r->bytes_in = sqlite3_column_int64(st, 23);
+    r->bytes_out = sqlite3_column_int64(st, 24);
+    if (sqlite3_column_type(st, 25) != SQLITE_NULL)
+        TRY(store_blob(st, 25, r->model_hash.b, DIGEST_BYTES));
+    if (sqlite3_column_type(st, 26) != SQLITE_NULL)
+        TRY(store_blob(st, 26, r->parent_hash.b, DIGEST_BYTES));
     return TACIT_OK;
 }
 
@@ -147,30 +147,32 @@ enum tacit_err store_round_begin(struct store *s, struct store_round *r)
 static enum tacit_err model_write(struct store *s,
                                   const struct models_version *v)
 {
-    return db_run(&s->db, "INSERT INTO models VALUES(?,?,?,?,?,?,?,?,?,?)",
-                  "biibbiiibb", v->plan_hash.b, (size_t)DIGEST_BYTES,
+    return db_run(&s->db, "INSERT INTO models VALUES(?,?,?,?,?,?,?,?,?,?,?)",
+                  "biibbiiibbb", v->plan_hash.b, (size_t)DIGEST_BYTES,
                   (int64_t)v->version, (int64_t)v->round, v->model_hash.b,
                   (size_t)DIGEST_BYTES, v->parent_hash.b, (size_t)DIGEST_BYTES,
                   (int64_t)v->bytes, (int64_t)v->n_clients, v->created_s,
                   v->session, sizeof v->session, v->signature,
-                  sizeof v->signature);
+                  sizeof v->signature, v->state_hash.b, (size_t)DIGEST_BYTES);
 }
 
 static enum tacit_err round_end_write(struct store *s,
                                       const struct store_round *r,
                                       const struct models_version *v)
 {
-    TRY(db_run(&s->db,
-               "UPDATE rounds SET state = ?, code = ?, reason = ?,"
-               " duration_ms = ?, n_invited = ?, n_advertised = ?,"
-               " n_inputs = ?, weight = ?, m0 = ?, m1 = ?, m2 = ?, m3 = ?,"
-               " bytes_in = ?, bytes_out = ?, model = nullif(?, x'')"
-               " WHERE n = ?",
-               "sisiiiidddddiibi", r->state, (int64_t)r->code, r->reason,
-               r->duration_ms, (int64_t)r->n_invited, (int64_t)r->n_advertised,
-               (int64_t)r->n_inputs, r->weight, r->metrics[0], r->metrics[1],
-               r->metrics[2], r->metrics[3], r->bytes_in, r->bytes_out,
-               v ? v->model_hash.b : NULL, v ? (size_t)DIGEST_BYTES : 0, r->n));
+    TRY(db_run(
+        &s->db,
+        "UPDATE rounds SET state = ?, code = ?, reason = ?,"
+        " duration_ms = ?, n_invited = ?, n_advertised = ?,"
+        " n_inputs = ?, weight = ?, m0 = ?, m1 = ?, m2 = ?, m3 = ?, m4 = ?,"
+        " m5 = ?, m6 = ?, bytes_in = ?, bytes_out = ?, model = nullif(?, x'')"
+        " WHERE n = ?",
+        "sisiiiiddddddddiibi", r->state, (int64_t)r->code, r->reason,
+        r->duration_ms, (int64_t)r->n_invited, (int64_t)r->n_advertised,
+        (int64_t)r->n_inputs, r->weight, r->metrics[0], r->metrics[1],
+        r->metrics[2], r->metrics[3], r->metrics[4], r->metrics[5],
+        r->metrics[6], r->bytes_in, r->bytes_out, v ? v->model_hash.b : NULL,
+        v ? (size_t)DIGEST_BYTES : 0, r->n));
     return v ? model_write(s, v) : TACIT_OK;
 }
 
@@ -241,7 +243,7 @@ enum tacit_err store_rounds(struct store *s, const struct digest *plan,
 
 #define MODEL_COLUMNS                                                          \
  "SELECT plan, version, round, models.hash, parent, bytes, n_clients,"         \
- " created_s, session, signature FROM models "
+ " created_s, session, signature, models.state FROM models "
 
 static enum tacit_err model_read(sqlite3_stmt *st, struct models_version *v)
 {
@@ -255,6 +257,8 @@ static enum tacit_err model_read(sqlite3_stmt *st, struct models_version *v)
     v->n_clients = column_u32(st, 6);
     v->created_s = sqlite3_column_int64(st, 7);
     TRY(store_blob(st, 8, v->session, sizeof v->session));
+    if (sqlite3_column_type(st, 10) != SQLITE_NULL)
+        TRY(store_blob(st, 10, v->state_hash.b, DIGEST_BYTES));
     return store_blob(st, 9, v->signature, sizeof v->signature);
 }
 

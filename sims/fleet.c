@@ -12,6 +12,7 @@
 #include "common/base/pool.h"
 #include "common/base/rng.h"
 #include "common/base/tick.h"
+#include "coordinator/aggregate.h"
 #include "coordinator/models.h"
 #include "coordinator/runner.h"
 
@@ -32,8 +33,8 @@ struct seat {
     struct participate_event event; /* for its next step */
     struct message in;              /* the reply in `bytes`, decoded */
     struct buf bytes;
-    float *delta; /* [n_flat], owned */
-    struct trained trained;
+    struct trained trained; /* owned */
+    int has_trained;
     int has_event, waits, over;
     int drop_at; /* vanishes before its call number drop_at; NEVER */
     int n_calls;
@@ -51,11 +52,10 @@ struct fleet {
     uint8_t roster_signature[KEYS_SIGNATURE];
     struct pool *pool;
     struct policy policy;
-    struct model *model;           /* owned: newest weights */
+    struct aggregate *learned;     /* owned: newest weights */
     struct models_version version; /* … and their statement */
     struct buf file, next_file;
-    struct ring_layout layout;
-    const struct strategy *strategy;
+    float **kept; /* [n_clients] what a strategy keeps there, owned; or NULL */
     int64_t now_ms;
     /* The round in hand. */
     struct runner *runner;
@@ -130,12 +130,12 @@ static enum tacit_err setup(struct fleet *f)
         TRY(make_identity(&f->identities[i]));
     TRY(make_roster(f));
     TRY(pool_new(&f->pool, c->n_threads));
-    TRY(strategy_find("fedavg", &f->strategy));
-    TRY(models_initial(c->plan, &f->model));
-    models_layout(c->plan, model_params(f->model)->n_flat, &f->layout);
+    TRY(aggregate_new(c->plan, &f->learned));
+    f->kept = calloc(c->n_clients, sizeof *f->kept);
+    if (!f->kept) return fail(TACIT_NOMEM, "%zu clients", c->n_clients);
     f->version = (struct models_version){.plan_hash = c->plan->hash};
-    return models_sign(&f->coordinator, c->plan, model_params(f->model),
-                       &f->version, &f->file);
+    return models_sign(&f->coordinator, c->plan, &f->learned->file, &f->version,
+                       &f->file);
 }
 
 enum tacit_err fleet_new(const struct fleet_config *c, struct fleet **out)
@@ -159,7 +159,9 @@ static void end_round(struct fleet *f)
     for (size_t i = 0; i < f->n_seats; i++) {
         participate_free(f->seats[i].part);
         buf_release(&f->seats[i].bytes);
-        free(f->seats[i].delta);
+        if (f->seats[i].has_trained)
+            trained_release(&f->seats[i].trained, f->learned->strategy,
+                            f->learned->n);
     }
     free(f->seats);
     f->seats = NULL;
@@ -173,7 +175,9 @@ void fleet_free(struct fleet *f)
     if (!f) return;
     end_round(f);
     pool_free(f->pool);
-    model_free(f->model);
+    for (size_t i = 0; f->kept && i < f->c.n_clients; i++) free(f->kept[i]);
+    free(f->kept);
+    aggregate_free(f->learned);
     keys_release(&f->coordinator);
     buf_release(&f->roster);
     buf_release(&f->file);
@@ -184,7 +188,7 @@ void fleet_free(struct fleet *f)
 
 struct model *fleet_model(struct fleet *f)
 {
-    return f->model;
+    return f->learned->model;
 }
 
 const struct buf *fleet_file(const struct fleet *f)
@@ -213,18 +217,21 @@ static enum tacit_err commit(void *ctx, const struct runner_result *r,
                              struct msg_over *over)
 {
     struct fleet *f = ctx;
-    struct params next = *model_params(f->model);
+    struct aggregate *a = f->learned;
+    const struct aggregate_step step = {.round = over->round,
+                                        .n_population =
+                                            (uint32_t)f->c.n_clients};
+    TRY(aggregate_take(a, r->update, &r->mean, 0));
+    TRY(aggregate_step(a, &step));
     struct models_version v = {.plan_hash = f->c.plan->hash,
                                .parent_hash = f->version.model_hash,
                                .version = f->version.version + 1,
                                .round = over->round,
                                .n_clients = r->n_clients};
     memcpy(v.session, over->session, sizeof v.session);
-    next.flat = r->weights;
     buf_clear(&f->next_file);
-    TRY(models_sign(&f->coordinator, f->c.plan, &next, &v, &f->next_file));
-    memcpy(model_params(f->model)->flat, r->weights,
-           r->n_params * sizeof(float));
+    TRY(models_sign(&f->coordinator, f->c.plan, &a->next, &v, &f->next_file));
+    aggregate_adopt(a);
     f->version = v;
     f->mean = r->mean;
     models_over(&v, over);
@@ -233,15 +240,12 @@ static enum tacit_err commit(void *ctx, const struct runner_result *r,
 
 static enum tacit_err open_round(struct fleet *f, unsigned attempt)
 {
-    struct runner_config c = {.layout = f->layout,
-                              .strategy = f->strategy,
-                              .server_lr = 1.0,
-                              .weights = model_params(f->model)->flat,
+    struct runner_config c = {.layout = f->learned->layout,
                               .reply = deliver,
                               .commit = commit,
                               .ctx = f};
     struct msg_task *task = &c.round.task;
-    models_task(f->c.plan, f->c.plan_bytes, &f->version, &f->layout, task);
+    models_task(f->c.plan, f->c.plan_bytes, &f->version, &c.layout, task);
     rng_secure(task->session, sizeof task->session);
     task->attempt = attempt;
     task->roster_hash = f->roster_hash;
@@ -268,14 +272,18 @@ static enum tacit_err train(struct fleet *f, struct seat *s)
 {
     const struct participate_action *a = &s->action;
     if (is_stopped(f)) return stopped(f);
-    if (!s->delta) {
-        size_t n = model_params(a->model)->n_flat;
-        s->delta = malloc(n * sizeof *s->delta);
-        if (!s->delta) return fail(TACIT_NOMEM, "an update of %zu", n);
-    }
-    s->trained = (struct trained){.delta = s->delta};
-    TRY(trainer_run(a->plan, a->model, &f->c.data[s->client], a->round,
-                    s->client, &s->trained));
+    if (!s->has_trained)
+        TRY(trained_new(a->strategy, f->learned->n, &s->trained));
+    s->has_trained = 1;
+    const struct trainer_task task = {.plan = a->plan,
+                                      .strategy = a->strategy,
+                                      .numbers = a->numbers,
+                                      .down = a->down,
+                                      .state = f->kept[s->client],
+                                      .round = a->round,
+                                      .client = s->client,
+                                      .work = 1};
+    TRY(trainer_run(&task, a->model, &f->c.data[s->client], &s->trained));
     s->event = (struct participate_event){.kind = PARTICIPATE_TRAINED,
                                           .trained = &s->trained};
     return TACIT_OK;
@@ -302,6 +310,16 @@ static enum tacit_err fetch(struct fleet *f, struct seat *s)
     return TACIT_OK;
 }
 
+/* What the strategy keeps on a client whose update is in the sum. */
+static void keep(struct fleet *f, struct seat *s)
+{
+    float *state = s->trained.next_state;
+    s->trained.next_state = NULL;
+    if (!state) return;
+    free(f->kept[s->client]);
+    f->kept[s->client] = state;
+}
+
 /* Carry out what needs no coordinator. */
 static enum tacit_err carry_out(struct fleet *f, struct seat *s)
 {
@@ -315,6 +333,7 @@ static enum tacit_err carry_out(struct fleet *f, struct seat *s)
         s->event = (struct participate_event){.kind = PARTICIPATE_DEBITED};
         return TACIT_OK;
     case PARTICIPATE_ADOPT:
+        if (s->action.counted) keep(f, s);
         s->event = (struct participate_event){.kind = PARTICIPATE_ADOPTED};
         return TACIT_OK;
     default: return fail(TACIT_INTERNAL, "not an action of a client");
@@ -408,7 +427,7 @@ enum { CALLS_OF_A_ROUND = 7 };
 static enum tacit_err seat_clients(struct fleet *f, unsigned attempt)
 {
     const struct plan *p = f->c.plan;
-    uint32_t most = models_invite_max(p), round = f->version.version + 1;
+    uint32_t most = task_invite_max(p), round = f->version.version + 1;
     struct rng rng;
     uint32_t *order = malloc(f->c.n_clients * sizeof *order);
     f->n_seats = f->c.n_clients < most ? f->c.n_clients : most;
@@ -426,7 +445,7 @@ static enum tacit_err seat_clients(struct fleet *f, unsigned attempt)
         struct seat *s = &f->seats[i];
         s->client = order[i];
         s->drop_at = NEVER;
-        if (rng_f64(&rng) < p->sim_dropout)
+        if (rng_f64(&rng) < p->sim.dropout)
             s->drop_at = (int)rng_below(&rng, CALLS_OF_A_ROUND);
         buf_init(&s->bytes, 0);
         const struct participate_config c = {.keys =
@@ -513,7 +532,7 @@ static enum tacit_err pooled(struct fleet *f, struct fleet_round *out)
     for (size_t i = 0; i < f->c.n_clients; i++) {
         struct model_metrics m;
         if (f->c.data[i].test.n_rows == 0) continue;
-        TRY(model_evaluate(f->model, &f->c.data[i].test, &m));
+        TRY(model_evaluate(f->learned->model, &f->c.data[i].test, &m));
         double rows = (double)m.n_rows;
         loss += m.loss * rows;
         metric += f->c.plan->task == PLAN_REGRESS ? m.metric * m.metric * rows

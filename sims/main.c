@@ -221,10 +221,10 @@ static enum tacit_err prepare(struct running *r)
     TRY(buf_end(&r->text));
     TRY(plan_parse(o->args[0], (const char *)r->text.data, r->text.len,
                    &r->plan));
-    TRY(options_int(o, "clients", 2, FLEET_CLIENTS_MAX, r->plan->sim_clients,
+    TRY(options_int(o, "clients", 2, FLEET_CLIENTS_MAX, r->plan->sim.clients,
                     &n));
-    TRY(options_int(o, "threads", 0, 64, r->plan->sim_threads, &threads));
-    r->plan->sim_clients = (uint32_t)n;
+    TRY(options_int(o, "threads", 0, 64, r->plan->sim.threads, &threads));
+    r->plan->sim.clients = (uint32_t)n;
     TRY(data ? sites_load(r->plan, data, &r->sites)
              : sites_invent(r->plan, &r->sites));
     const struct fleet_config c = {.plan = r->plan,

@@ -53,19 +53,19 @@ static enum tacit_err put_rows(struct buf *out, uint64_t seed, size_t site,
     return err;
 }
 
-/* The rows of client number i. By site: the next sim_rows of site i mod 4. Iid:
+/* The rows of client number i. By site: the next sim.rows of site i mod 4. Iid:
  * each row from a site drawn at random, so that all clients look alike. */
 static enum tacit_err invent_rows(const struct plan *p, size_t i,
                                   struct buf *out)
 {
-    uint64_t first = (uint64_t)(i / WORLD_SITES) * p->sim_rows;
-    if (p->sim_partition == PLAN_PART_SITES)
-        return put_rows(out, p->seed, i % WORLD_SITES, first, p->sim_rows);
+    uint64_t first = (uint64_t)(i / WORLD_SITES) * p->sim.rows;
+    if (p->sim.partition == PLAN_PART_SITES)
+        return put_rows(out, p->seed, i % WORLD_SITES, first, p->sim.rows);
     struct rng rng;
     rng_init(&rng, p->seed, 0x736974657u, i);
-    for (uint32_t r = 0; r < p->sim_rows; r++)
+    for (uint32_t r = 0; r < p->sim.rows; r++)
         TRY(put_rows(out, p->seed, (size_t)rng_below(&rng, WORLD_SITES),
-                     (uint64_t)i * p->sim_rows + r, 1));
+                     (uint64_t)i * p->sim.rows + r, 1));
     return TACIT_OK;
 }
 
@@ -91,8 +91,8 @@ enum tacit_err sites_invent(const struct plan *plan, struct sites *out)
         return fail(TACIT_UNSUPPORTED,
                     "a retriever plan needs --data FOLDER with one folder per "
                     "client (documents/ and questions.csv)");
-    enum tacit_err err = make_room(&s, plan->sim_clients);
-    for (size_t i = 0; !err && i < plan->sim_clients; i++) {
+    enum tacit_err err = make_room(&s, plan->sim.clients);
+    for (size_t i = 0; !err && i < plan->sim.clients; i++) {
         struct buf text;
         buf_init(&text, 0);
         snprintf(s.name[i], SITES_NAME_MAX, "%s-%zu",

@@ -25,7 +25,7 @@ struct sites {
 };
 
 void sites_release(struct sites *s);
-/* plan->sim_clients clients of plan->sim_rows patients each. UNSUPPORTED for a
+/* plan->sim.clients clients of plan->sim.rows patients each. UNSUPPORTED for a
  * retriever plan: documents are not invented here. */
 TACIT_CHECKED enum tacit_err sites_invent(const struct plan *plan,
                                           struct sites *out);

@@ -137,6 +137,8 @@ struct var *arch_loss(const struct model_spec *s, struct tape *t,
     switch (s->task) {
     case MODEL_CLASSIFY: return op_bce(t, output, b->y);
     case MODEL_REGRESS: return op_mse(t, output, b->y);
+    case MODEL_COX:
+    case MODEL_LM: return NULL;
     case MODEL_RETRIEVER:
         return op_contrastive(t, output,
                               tape_constant(t, b->p, b->n, s->n_inputs),

@@ -174,6 +174,8 @@ static double score(const struct model *m, const struct examples *ex,
         case MODEL_REGRESS:
             sum += (e - (double)b->y[i]) * (e - (double)b->y[i]);
             break;
+        case MODEL_COX:
+        case MODEL_LM: break;
         case MODEL_RETRIEVER:
             sum += is_recalled(ex, first + i, out->v + i * out->cols);
             break;
@@ -300,6 +302,7 @@ static enum tacit_err steps(struct model *m, struct training *t,
         size_t n = next_batch(t, ex->n_rows, how->batch, &rows);
         float loss = 0;
         TRY(model_gradient(m, ex, rows, n, t->grad, &loss));
+        if (how->gradient) how->gradient(how->ctx, m->p.flat, t->grad);
         optim_step(t->optim, m->p.flat, t->grad);
         if (!isfinite(loss) || !all_finite(m->p.flat, m->p.n_flat))
             return fail_as(E_LOSS_NAN,

@@ -44,7 +44,13 @@ struct model_metrics {
 
 struct model; /* opaque */
 
-enum model_task { MODEL_CLASSIFY, MODEL_REGRESS, MODEL_RETRIEVER };
+enum model_task {
+    MODEL_CLASSIFY,
+    MODEL_REGRESS,
+    MODEL_RETRIEVER,
+    MODEL_COX,
+    MODEL_LM
+};
 enum { MODEL_HIDDEN_MAX = 8 };
 
 struct model_spec {
@@ -53,7 +59,9 @@ struct model_spec {
     size_t n_inputs; /* features after one-hot; static: vector length */
     size_t n_hidden;
     uint32_t hidden[MODEL_HIDDEN_MAX]; /* mlp: widths */
-    double temperature;                /* static: contrastive loss, 0 = 0.05 */
+    uint32_t classes, channels, height, width, seq, layers, heads;
+    const char *norm;
+    double temperature; /* static: contrastive loss, 0 = 0.05 */
 };
 
 /* How to train locally; optimizer is "sgd" | "adam" | "adamw". */
@@ -62,6 +70,8 @@ struct model_training {
     uint32_t steps, batch;
     double learning_rate, momentum, weight_decay;
     uint64_t seed, round, client; /* name the batch order */
+    void (*gradient)(void *ctx, const float *w, float *g);
+    void *ctx;
 };
 
 /* Build the model; its weights are zero until model_init or a load.

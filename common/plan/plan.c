@@ -2,7 +2,6 @@
 
 #include <ctype.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,115 +9,7 @@
 #include "common/base/buf.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
-#include "common/plan/plan_schema.h"
-
-/* What a check needs to know: the file's name and text for messages. */
-struct check {
-    const char *file, *text;
-    size_t n;
-    struct plan *plan;
-};
-
-static enum tacit_err wrong(const struct check *c, const char *key,
-                            const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-/* "risk.yaml:9: clip is 0; …": the line of the key, or of what should hold it.
- */
-static enum tacit_err wrong(const struct check *c, const char *key,
-                            const char *fmt, ...)
-{
-    char text[512], path[PLAN_NAME_MAX];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    snprintf(path, sizeof path, "%s", key);
-    unsigned line = yaml_line(c->text, c->n, path);
-    char *dot = strrchr(path, '.');
-    if (line == 0 && dot) {
-        *dot = '\0';
-        line = yaml_line(c->text, c->n, path);
-    }
-    if (line == 0) return fail_as(E_PLAN_VALUE, "%s: %s", c->file, text);
-    return fail_as(E_PLAN_VALUE, "%s:%u: %s", c->file, line, text);
-}
-
-static enum tacit_err integer(const struct check *c, const char *key,
-                              const int64_t *v, int64_t min, int64_t max,
-                              int64_t fallback, uint32_t *out)
-{
-    int64_t got = v ? *v : fallback;
-    if (got < min || got > max)
-        return wrong(c, key, "%s is %lld; it may be %lld to %lld", key,
-                     (long long)got, (long long)min, (long long)max);
-    *out = (uint32_t)got;
-    return TACIT_OK;
-}
-
-static enum tacit_err real(const struct check *c, const char *key,
-                           const double *v, double min, double max,
-                           double fallback, double *out)
-{
-    double got = v ? *v : fallback;
-    if (!(got >= min && got <= max))
-        return wrong(c, key, "%s is %g; it may be %g to %g", key, got, min,
-                     max);
-    *out = got;
-    return TACIT_OK;
-}
-
-/* The index of text among names, with the nearest in the message. */
-static enum tacit_err choice(const struct check *c, const char *key,
-                             const char *text, const char *const *names,
-                             size_t n, size_t *out)
-{
-    char all[256] = "";
-    size_t at = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *out = i;
-            return TACIT_OK;
-        }
-        int k = snprintf(all + at, sizeof all - at, "%s%s",
-                         i == 0       ? ""
-                         : i + 1 == n ? " or "
-                                      : ", ",
-                         names[i]);
-        if (k > 0) at += (size_t)k;
-    }
-    const char *near = yaml_nearest(text, names, n);
-    return wrong(c, key, "%s is \"%s\"; it may be %s%s%s%s", key, text, all,
-                 near ? " (did you mean \"" : "", near ? near : "",
-                 near ? "\"?)" : "");
-}
-
-static enum tacit_err duration(const struct check *c, const char *key,
-                               const char *text, int64_t fallback_ms,
-                               int64_t *out)
-{
-    static const struct {
-        const char *unit;
-        int64_t ms;
-    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
-    *out = fallback_ms;
-    if (!text) return TACIT_OK;
-    /* strtod also knows signs, exponents and nan. */
-    size_t number = strspn(text, "0123456789.");
-    char *end;
-    double v = strtod(text, &end);
-    if (end != text + number) number = 0;
-    for (size_t i = 0; number > 0 && i < 4; i++) {
-        if (strcmp(end, units[i].unit) != 0) continue;
-        double ms = v * (double)units[i].ms;
-        if (!(ms >= 100 && ms <= 24.0 * 3600000)) break;
-        *out = (int64_t)ms;
-        return TACIT_OK;
-    }
-    return wrong(c, key,
-                 "%s is \"%s\"; it may be 100ms to 24h, as in 30s or 10m", key,
-                 text);
-}
+#include "common/plan/plan_check.h"
 
 static void copy(char out[PLAN_NAME_MAX], const char *text)
 {
@@ -130,47 +21,118 @@ static enum tacit_err take_name(const struct check *c, const char *name)
     size_t n = strlen(name);
     for (size_t i = 0; i < n; i++)
         if (!isalnum((unsigned char)name[i]) && !strchr("-_.", name[i]))
-            return wrong(c, "name",
-                         "name is \"%s\"; letters, digits, '-', '_' and '.' "
-                         "may stand in it",
-                         name);
+            return plan_wrong(
+                c, "name",
+                "name is \"%s\"; letters, digits, '-', '_' and '.' "
+                "may stand in it",
+                name);
     if (n == 0 || name[0] == '.')
-        return wrong(c, "name", "name is empty or begins with '.'");
+        return plan_wrong(c, "name", "name is empty or begins with '.'");
     copy(c->plan->name, name);
+    return TACIT_OK;
+}
+
+/* What each kind of model learns, and which of its keys it reads. */
+enum model_key {
+    KEY_HIDDEN = 1,
+    KEY_CLASSES = 2,
+    KEY_NORM = 4,
+    KEY_LAYERS = 8,
+    KEY_HEADS = 16,
+    KEY_DIM = 32
+};
+enum { NUMBERS = 1 << PLAN_TABLE | 1 << PLAN_VECTORS | 1 << PLAN_IMAGES };
+static const struct kind {
+    const char *name;
+    unsigned tasks; /* bit 1 << enum plan_task */
+    unsigned keys;
+    unsigned formats; /* bit 1 << enum plan_format */
+} model_kinds[] = {
+    {"logistic", 1 << PLAN_CLASSIFY, 0, NUMBERS},
+    {"softmax", 1 << PLAN_CLASSIFY, KEY_CLASSES, NUMBERS},
+    {"linear", 1 << PLAN_REGRESS, 0, NUMBERS},
+    {"cox", 1 << PLAN_COX, 0, 1 << PLAN_TABLE},
+    {"mlp", 1 << PLAN_CLASSIFY | 1 << PLAN_REGRESS, KEY_HIDDEN | KEY_CLASSES,
+     NUMBERS},
+    {"cnn", 1 << PLAN_CLASSIFY, KEY_HIDDEN | KEY_CLASSES | KEY_NORM,
+     1 << PLAN_IMAGES},
+    {"gru", 1 << PLAN_LM, KEY_HIDDEN, 1 << PLAN_TEXT},
+    {"lstm", 1 << PLAN_LM, KEY_HIDDEN, 1 << PLAN_TEXT},
+    {"transformer", 1 << PLAN_LM, KEY_HIDDEN | KEY_LAYERS | KEY_HEADS,
+     1 << PLAN_TEXT},
+    {"static", 1 << PLAN_RETRIEVER, KEY_DIM, 1 << PLAN_TABLE},
+};
+enum { N_KINDS = sizeof model_kinds / sizeof *model_kinds };
+
+/* A key that the kind does not read, or a missing one that it cannot do
+ * without. */
+static enum tacit_err take_model_keys(const struct check *c,
+                                      const struct kind *k,
+                                      const struct raw_model *m)
+{
+    const struct {
+        const char *key;
+        int given;
+        unsigned bit;
+    } rows[] = {{"model.hidden", m->n_hidden > 0, KEY_HIDDEN},
+                {"model.classes", m->classes != NULL, KEY_CLASSES},
+                {"model.norm", m->norm != NULL, KEY_NORM},
+                {"model.layers", m->layers != NULL, KEY_LAYERS},
+                {"model.heads", m->heads != NULL, KEY_HEADS},
+                {"model.dim", m->dim != NULL, KEY_DIM}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].given && !(k->keys & rows[i].bit))
+            return plan_wrong(c, rows[i].key, "%s has no effect on %s",
+                              rows[i].key, k->name);
+    if (k->keys & KEY_HIDDEN && m->n_hidden == 0)
+        return plan_wrong(c, "model.hidden",
+                          "model.hidden is missing: the width of each layer, "
+                          "as in [16]");
+    if (strcmp(k->name, "softmax") == 0 && !m->classes)
+        return plan_wrong(c, "model.classes",
+                          "model.classes is missing: how many classes there "
+                          "are");
     return TACIT_OK;
 }
 
 static enum tacit_err take_model(const struct check *c,
                                  const struct raw_plan *raw)
 {
-    static const char *const tasks[] = {"classify", "regress", "retriever"};
-    static const char *const kinds[][2] = {{"logistic", "mlp"},
-                                           {"linear", "mlp"},
-                                           {"static", "static"}};
+    static const char *const tasks[] = {"classify", "regress", "retriever",
+                                        "cox", "lm"};
+    static const char *const norms[] = {"none", "batch", "group"};
     struct plan *p = c->plan;
     const struct raw_model *m = raw->model;
-    size_t task = 0, kind = 0;
-    TRY(choice(c, "task", raw->task, tasks, 3, &task));
+    const char *names[N_KINDS];
+    const struct kind *fit[N_KINDS];
+    size_t task = 0, kind = 0, norm = 0, n = 0;
+    TRY(plan_choice(c, "task", raw->task, tasks, 5, &task));
     p->task = (enum plan_task)task;
-    TRY(choice(c, "model.kind", m->kind, kinds[task], task == 2 ? 1 : 2,
-               &kind));
+    for (size_t i = 0; i < N_KINDS; i++) {
+        if (!(model_kinds[i].tasks >> task & 1)) continue;
+        fit[n] = &model_kinds[i];
+        names[n++] = model_kinds[i].name;
+    }
+    TRY(plan_choice(c, "model.kind", m->kind, names, n, &kind));
     copy(p->model, m->kind);
-    int mlp = strcmp(m->kind, "mlp") == 0;
-    if (mlp && m->n_hidden == 0)
-        return wrong(c, "model.hidden",
-                     "model.hidden is missing: the width of each layer, as in "
-                     "[16]");
-    if (!mlp && m->n_hidden > 0)
-        return wrong(c, "model.hidden",
-                     "model.hidden is for mlp; %s has no hidden layer",
-                     m->kind);
+    p->formats = fit[kind]->formats;
+    TRY(take_model_keys(c, fit[kind], m));
     for (unsigned i = 0; i < m->n_hidden; i++)
-        TRY(integer(c, "model.hidden", &m->hidden[i], 1, 65536, 1,
-                    &p->hidden[i]));
+        TRY(plan_integer(c, "model.hidden", &m->hidden[i], 1, 65536, 1,
+                         &p->hidden[i]));
     p->n_hidden = m->n_hidden;
-    if (m->dim && p->task != PLAN_RETRIEVER)
-        return wrong(c, "model.dim", "model.dim is for the retriever");
-    return integer(c, "model.dim", m->dim, 16, 1024, 256, &p->dim);
+    if (m->norm) TRY(plan_choice(c, "model.norm", m->norm, norms, 3, &norm));
+    copy(p->norm, norms[norm]);
+    int many = m->classes || strcmp(m->kind, "cnn") == 0;
+    TRY(plan_integer(c, "model.classes", m->classes, 2, 65536, many ? 10 : 2,
+                     &p->classes));
+    if (!many) p->classes = 1;
+    if (p->task == PLAN_LM) p->classes = PLAN_VOCABULARY;
+    if (m->classes && p->task == PLAN_REGRESS)
+        return plan_wrong(c, "model.classes", "model.classes is for classify");
+    TRY(plan_integer(c, "model.layers", m->layers, 1, 8, 2, &p->layers));
+    TRY(plan_integer(c, "model.heads", m->heads, 1, 16, 4, &p->heads));
+    return plan_integer(c, "model.dim", m->dim, 16, 1024, 256, &p->dim);
 }
 
 static enum tacit_err take_column(const struct check *c,
@@ -178,40 +140,44 @@ static enum tacit_err take_column(const struct check *c,
 {
     struct plan_column *col = &c->plan->columns[at];
     if (!raw->name[0])
-        return wrong(c, "data.columns", "data.columns[%zu] has no name",
-                     at + 1);
+        return plan_wrong(c, "data.columns", "data.columns[%zu] has no name",
+                          at + 1);
     for (size_t i = 0; i < at; i++)
         if (strcmp(c->plan->columns[i].name, raw->name) == 0)
-            return wrong(c, "data.columns", "data.columns names \"%s\" twice",
-                         raw->name);
+            return plan_wrong(c, "data.columns",
+                              "data.columns names \"%s\" twice", raw->name);
     if (strcmp(c->plan->label, raw->name) == 0)
-        return wrong(c, "data.columns",
-                     "data.columns contains the label \"%s\": the model "
-                     "would be told the answer",
-                     raw->name);
+        return plan_wrong(c, "data.columns",
+                          "data.columns contains the label \"%s\": the model "
+                          "would be told the answer",
+                          raw->name);
     copy(col->name, raw->name);
     for (unsigned i = 0; i < raw->n_values; i++) {
         for (unsigned j = 0; j < i; j++)
             if (!(raw->values[i] < raw->values[j]) &&
                 !(raw->values[i] > raw->values[j]))
-                return wrong(c, "data.columns",
-                             "data.columns: %s lists a value twice", raw->name);
+                return plan_wrong(c, "data.columns",
+                                  "data.columns: %s lists a value twice",
+                                  raw->name);
         col->values[i] = raw->values[i];
     }
     col->n_values = raw->n_values;
     if ((raw->mean || raw->sd) &&
         (raw->n_values || c->plan->standardise != PLAN_STANDARDISE_PLAN))
-        return wrong(c, "data.columns",
-                     "data.columns: %s has a mean or sd; they are for numbers "
-                     "under standardise: plan",
-                     raw->name);
-    TRY(real(c, "data.columns.mean", raw->mean, -1e12, 1e12, 0, &col->mean));
-    TRY(real(c, "data.columns.sd", raw->sd, 1e-9, 1e12, 1, &col->sd));
+        return plan_wrong(
+            c, "data.columns",
+            "data.columns: %s has a mean or sd; they are for numbers "
+            "under standardise: plan",
+            raw->name);
+    TRY(plan_real(c, "data.columns.mean", raw->mean, -1e12, 1e12, 0,
+                  &col->mean));
+    TRY(plan_real(c, "data.columns.sd", raw->sd, 1e-9, 1e12, 1, &col->sd));
     c->plan->n_features += raw->n_values ? raw->n_values - 1 : 1;
     return TACIT_OK;
 }
 
-/* The network may not have more weights than an update carries. */
+/* The network may not have more weights than an update carries. Only layers of
+ * the user's own widths can reach that. */
 static enum tacit_err take_size(const struct check *c)
 {
     const struct plan *p = c->plan;
@@ -220,11 +186,56 @@ static enum tacit_err take_size(const struct check *c)
         weights += (inputs + 1) * p->hidden[i];
         inputs = p->hidden[i];
     }
-    weights += inputs + 1;
+    weights += (inputs + 1) * p->classes;
     if (weights > PLAN_WEIGHTS_MAX)
-        return wrong(c, "model.hidden",
-                     "model.hidden makes %llu weights; there may be %d",
-                     (unsigned long long)weights, PLAN_WEIGHTS_MAX);
+        return plan_wrong(c, "model.hidden",
+                          "model.hidden makes %llu weights; there may be %d",
+                          (unsigned long long)weights, PLAN_WEIGHTS_MAX);
+    return TACIT_OK;
+}
+
+/* Images and text have a shape in place of columns. */
+static enum tacit_err take_format(const struct check *c,
+                                  const struct raw_data *raw)
+{
+    static const char *const formats[] = {"table", "vectors", "images", "text"};
+    struct plan *p = c->plan;
+    size_t format = p->formats == 1 << PLAN_IMAGES ? PLAN_IMAGES
+                    : p->formats == 1 << PLAN_TEXT ? PLAN_TEXT
+                                                   : PLAN_TABLE;
+    if (raw->format)
+        TRY(plan_choice(c, "data.format", raw->format, formats, 4, &format));
+    p->format = (enum plan_format)format;
+    if (!(p->formats >> format & 1))
+        return plan_wrong(c, "data.format", "data.format: %s is not for %s",
+                          formats[format], p->model);
+    const struct {
+        const char *key;
+        int given;
+        enum plan_format reads;
+    } own[] = {{"data.channels", raw->channels != NULL, PLAN_IMAGES},
+               {"data.height", raw->height != NULL, PLAN_IMAGES},
+               {"data.width", raw->width != NULL, PLAN_IMAGES},
+               {"data.length", raw->length != NULL, PLAN_TEXT},
+               {"data.label", raw->label != NULL, PLAN_TABLE},
+               {"data.columns", raw->n_columns > 0, PLAN_TABLE},
+               {"data.standardise", raw->standardise != NULL, PLAN_TABLE},
+               {"data.positive_above", raw->positive_above != NULL,
+                PLAN_TABLE}};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (own[i].given && own[i].reads != p->format &&
+            !(raw->width && i == 2 && p->format == PLAN_VECTORS))
+            return plan_wrong(c, own[i].key, "%s is for format: %s", own[i].key,
+                              formats[own[i].reads]);
+    TRY(plan_integer(c, "data.channels", raw->channels, 1, 16, 1,
+                     &p->channels));
+    TRY(plan_integer(c, "data.height", raw->height, 1, 1024, 28, &p->height));
+    TRY(plan_integer(c, "data.width", raw->width, 1, 1024, 28, &p->width));
+    TRY(plan_integer(c, "data.length", raw->length, 2, 1024, 64, &p->length));
+    if (p->format == PLAN_IMAGES)
+        p->n_features = (size_t)p->channels * p->height * p->width;
+    if (p->format == PLAN_TEXT) p->n_features = p->length;
+    if (p->format == PLAN_VECTORS) p->n_features = p->width;
     return TACIT_OK;
 }
 
@@ -234,30 +245,45 @@ static enum tacit_err take_data(const struct check *c,
     static const char *const standards[] = {"site", "plan", "none"};
     struct plan *p = c->plan;
     size_t standard = 0;
-    if (!raw->source[0]) return wrong(c, "data.source", "data.source is empty");
+    if (!raw->source[0])
+        return plan_wrong(c, "data.source", "data.source is empty");
     copy(p->source, raw->source);
-    TRY(real(c, "data.holdout", raw->holdout, 0, 0.9, 0.3, &p->holdout));
+    TRY(plan_real(c, "data.holdout", raw->holdout, 0, 0.9, 0.3, &p->holdout));
     if (raw->positive_above && p->task != PLAN_CLASSIFY)
-        return wrong(c, "data.positive_above",
-                     "data.positive_above is for classify: what counts as 1");
+        return plan_wrong(
+            c, "data.positive_above",
+            "data.positive_above is for classify: what counts as 1");
     if (p->task == PLAN_RETRIEVER) {
         if (raw->n_columns || raw->label || raw->standardise)
-            return wrong(c, "data",
-                         "data.columns, data.label and data.standardise are "
-                         "for tables; a retriever learns from pairs");
+            return plan_wrong(
+                c, "data",
+                "data.columns, data.label and data.standardise are "
+                "for tables; a retriever learns from pairs");
         p->n_features = p->dim;
         return TACIT_OK;
     }
+    TRY(take_format(c, raw));
+    if (raw->event && p->task != PLAN_COX)
+        return plan_wrong(c, "data.event",
+                          "data.event is for cox: the column that says whether "
+                          "it happened");
+    if (p->format != PLAN_TABLE) return take_size(c);
+    if (p->task == PLAN_COX && (!raw->event || !raw->event[0]))
+        return plan_wrong(c, "data.event",
+                          "data.event is missing: the column that says whether "
+                          "it happened (1) or the row was lost from sight (0)");
+    if (raw->event) copy(p->event, raw->event);
     if (raw->standardise)
-        TRY(choice(c, "data.standardise", raw->standardise, standards, 3,
-                   &standard));
+        TRY(plan_choice(c, "data.standardise", raw->standardise, standards, 3,
+                        &standard));
     p->standardise = (enum plan_standardise)standard;
     if (!raw->label || !raw->label[0])
-        return wrong(c, "data.label",
-                     "data.label is missing: the column to predict");
+        return plan_wrong(c, "data.label",
+                          "data.label is missing: the column to predict");
     if (raw->n_columns == 0)
-        return wrong(c, "data.columns",
-                     "data.columns is missing: the columns to predict from");
+        return plan_wrong(
+            c, "data.columns",
+            "data.columns is missing: the columns to predict from");
     copy(p->label, raw->label);
     p->label_positive_above = raw->positive_above ? *raw->positive_above : 0;
     p->columns = calloc(raw->n_columns, sizeof *p->columns);
@@ -274,15 +300,15 @@ static enum tacit_err take_cohort(const struct check *c,
     static const struct raw_cohort none;
     const struct raw_cohort *r = raw->cohort ? raw->cohort : &none;
     struct plan *p = c->plan;
-    TRY(integer(c, "rounds", raw->rounds, 1, 100000, 10, &p->rounds));
-    TRY(integer(c, "cohort.size", r->size, 2, PLAN_CLIENTS_MAX, 3,
-                &p->cohort_size));
-    TRY(integer(c, "cohort.min_reports", r->min_reports, 2, p->cohort_size,
-                p->cohort_size > 3 ? p->cohort_size * 3 / 4 : 2,
-                &p->min_reports));
-    TRY(real(c, "cohort.over_select", r->over_select, 1, 4, 1.3,
-             &p->over_select));
-    return real(c, "clip", raw->clip, 1e-6, 1e6, 1, &p->clip);
+    TRY(plan_integer(c, "rounds", raw->rounds, 1, 100000, 10, &p->rounds));
+    TRY(plan_integer(c, "cohort.size", r->size, 2, PLAN_COHORT_MAX, 3,
+                     &p->cohort_size));
+    TRY(plan_integer(c, "cohort.min_reports", r->min_reports, 2, p->cohort_size,
+                     p->cohort_size > 3 ? p->cohort_size * 3 / 4 : 2,
+                     &p->min_reports));
+    TRY(plan_real(c, "cohort.over_select", r->over_select, 1, 4, 1.3,
+                  &p->over_select));
+    return plan_real(c, "clip", raw->clip, 1e-6, 1e6, 1, &p->clip);
 }
 
 static enum tacit_err take_local(const struct check *c,
@@ -293,83 +319,71 @@ static enum tacit_err take_local(const struct check *c,
     const struct raw_local *r = raw->local ? raw->local : &none;
     struct plan *p = c->plan;
     size_t which = 0;
-    TRY(integer(c, "local.steps", r->steps, 1, 1000000, 10, &p->local_steps));
-    TRY(integer(c, "local.batch", r->batch, p->task == PLAN_RETRIEVER ? 2 : 1,
-                4096, 16, &p->batch));
+    if (r->steps && r->epochs)
+        return plan_wrong(c, "local.epochs",
+                          "local.steps and local.epochs exclude each other");
+    TRY(plan_integer(c, "local.epochs", r->epochs, 1, 10000, 1,
+                     &p->local_epochs));
+    if (!r->epochs) p->local_epochs = 0;
+    TRY(plan_integer(c, "local.steps", r->steps, 1, 1000000, 10,
+                     &p->local_steps));
+    TRY(plan_integer(c, "local.batch", r->batch,
+                     p->task == PLAN_RETRIEVER ? 2 : 1, 4096, 16, &p->batch));
     if (r->optimizer)
-        TRY(choice(c, "local.optimizer", r->optimizer, optimizers, 3, &which));
+        TRY(plan_choice(c, "local.optimizer", r->optimizer, optimizers, 3,
+                        &which));
     copy(p->optimizer, optimizers[which]);
     if (r->momentum && which > 0)
-        return wrong(c, "local.momentum",
-                     "local.momentum is for sgd; %s has its own", p->optimizer);
+        return plan_wrong(c, "local.momentum",
+                          "local.momentum is for sgd; %s has its own",
+                          p->optimizer);
     if (r->temperature && p->task != PLAN_RETRIEVER)
-        return wrong(c, "local.temperature",
-                     "local.temperature is for the retriever");
-    TRY(real(c, "local.learning_rate", r->learning_rate, 1e-9, 100, 0.01,
-             &p->learning_rate));
-    TRY(real(c, "local.momentum", r->momentum, 0, 0.9999, 0, &p->momentum));
-    TRY(real(c, "local.weight_decay", r->weight_decay, 0, 1, 0,
-             &p->weight_decay));
-    return real(c, "local.temperature", r->temperature, 1e-3, 10, 0.05,
-                &p->temperature);
+        return plan_wrong(c, "local.temperature",
+                          "local.temperature is for the retriever");
+    TRY(plan_real(c, "local.learning_rate", r->learning_rate, 1e-9, 100, 0.01,
+                  &p->learning_rate));
+    TRY(plan_real(c, "local.momentum", r->momentum, 0, 0.9999, 0,
+                  &p->momentum));
+    TRY(plan_real(c, "local.weight_decay", r->weight_decay, 0, 1, 0,
+                  &p->weight_decay));
+    return plan_real(c, "local.temperature", r->temperature, 1e-3, 10, 0.05,
+                     &p->temperature);
 }
 
 static enum tacit_err take_protocol(const struct check *c,
                                     const struct raw_plan *raw)
 {
     static const char *const ways[] = {"examples", "uniform"};
+    static const char *const modes[] = {"on", "off"};
     static const struct raw_weighting no_weighting;
     static const struct raw_deadline no_deadline;
+    static const struct raw_secagg no_secagg;
     const struct raw_weighting *w =
         raw->weighting ? raw->weighting : &no_weighting;
     const struct raw_deadline *d = raw->deadline ? raw->deadline : &no_deadline;
+    const struct raw_secagg *x = raw->secagg ? raw->secagg : &no_secagg;
     struct plan *p = c->plan;
-    size_t way = 0;
-    if (w->by) TRY(choice(c, "weighting.by", w->by, ways, 2, &way));
+    size_t way = 0, mode = 0;
+    if (w->by) TRY(plan_choice(c, "weighting.by", w->by, ways, 2, &way));
     p->weighting = (enum plan_weighting)way;
     if (w->cap && p->weighting == PLAN_UNIFORM)
-        return wrong(c, "weighting.cap",
-                     "weighting.cap is for by: examples; uniform counts "
-                     "every device alike");
-    TRY(integer(c, "weighting.cap", w->cap, 1, 1000000000, 1000,
-                &p->weight_cap));
-    TRY(integer(c, "secagg.ring_bits",
-                raw->secagg ? raw->secagg->ring_bits : NULL, 24, 32, 32,
-                &p->ring_bits));
+        return plan_wrong(c, "weighting.cap",
+                          "weighting.cap is for by: examples; uniform counts "
+                          "every device alike");
+    TRY(plan_integer(c, "weighting.cap", w->cap, 1, 1000000000, 1000,
+                     &p->weight_cap));
+    if (x->mode) TRY(plan_choice(c, "secagg.mode", x->mode, modes, 2, &mode));
+    p->secagg_off = mode == 1;
+    TRY(plan_integer(c, "secagg.ring_bits", x->ring_bits, 24, 32, 32,
+                     &p->ring_bits));
     if (p->ring_bits != 24 && p->ring_bits != 32)
-        return wrong(c, "secagg.ring_bits",
-                     "secagg.ring_bits is %u; it may be 24 or 32",
-                     p->ring_bits);
-    TRY(duration(c, "deadline.stage", d->stage, 30000, &p->stage_deadline_ms));
-    return duration(c, "deadline.train", d->train, 600000,
-                    &p->train_deadline_ms);
-}
-
-static enum tacit_err take_sim(const struct check *c,
-                               const struct raw_plan *raw)
-{
-    static const char *const partitions[] = {"iid", "sites"};
-    static const struct raw_sim none;
-    const struct raw_sim *s = raw->sim ? raw->sim : &none;
-    struct plan *p = c->plan;
-    size_t way = 1;
-    if (raw->seed && *raw->seed < 0)
-        return wrong(c, "seed", "seed is %lld; it may not be negative",
-                     (long long)*raw->seed);
-    p->seed = raw->seed ? (uint64_t)*raw->seed : 1;
-    TRY(integer(c, "sim.clients", s->clients, 2, 1000000, p->cohort_size,
-                &p->sim_clients));
-    TRY(integer(c, "sim.rows", s->rows, 2, 10000000, 100, &p->sim_rows));
-    TRY(integer(c, "sim.threads", s->threads, 0, 64, 0, &p->sim_threads));
-    TRY(real(c, "sim.dropout", s->dropout, 0, 0.9, 0, &p->sim_dropout));
-    if (s->partition)
-        TRY(choice(c, "sim.partition", s->partition, partitions, 2, &way));
-    p->sim_partition = (enum plan_partition)way;
-    if (p->sim_clients < p->cohort_size)
-        return wrong(c, "sim.clients",
-                     "sim.clients is %u, fewer than cohort.size %u",
-                     p->sim_clients, p->cohort_size);
-    return TACIT_OK;
+        return plan_wrong(c, "secagg.ring_bits",
+                          "secagg.ring_bits is %u; it may be 24 or 32",
+                          p->ring_bits);
+    TRY(plan_duration(c, "deadline.stage", d->stage, 30000,
+                      &p->stage_deadline_ms));
+    return plan_duration(c, "deadline.train", d->train, 600000,
+                         &p->train_deadline_ms);
 }
 
 static enum tacit_err take(const struct check *c, const struct raw_plan *raw)
@@ -380,7 +394,8 @@ static enum tacit_err take(const struct check *c, const struct raw_plan *raw)
     TRY(take_cohort(c, raw));
     TRY(take_local(c, raw));
     TRY(take_protocol(c, raw));
-    return take_sim(c, raw);
+    TRY(plan_take_strategy(c, raw));
+    return plan_take_sim(c, raw);
 }
 
 enum tacit_err plan_parse(const char *name, const char *text, size_t n,
@@ -427,6 +442,7 @@ void plan_free(struct plan *p)
 
 const char *plan_task_name(enum plan_task t)
 {
-    static const char *const names[] = {"classify", "regress", "retriever"};
+    static const char *const names[] = {"classify", "regress", "retriever",
+                                        "cox", "lm"};
     return names[t];
 }

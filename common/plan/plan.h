@@ -3,8 +3,9 @@
  * production; checked completely before anything starts.
  *
  *   name: heart-risk
- *   task: classify            # classify | regress | retriever
- *   model: {kind: logistic}   # logistic | linear | mlp | static; hidden: [16]
+ *   task: classify            # classify | regress | cox | lm | retriever
+ *   model: {kind: logistic}   # logistic | softmax | linear | cox | mlp | cnn |
+ *                             # gru | lstm | transformer | static
  *   data:
  *     source: patients        # the device's policy maps it to a file
  *     label: disease          # classify, regress: the column
@@ -16,6 +17,7 @@
  *     holdout: 0.34           # share of rows kept for testing, never trained
  *   rounds: 15
  *   cohort: {size: 4, min_reports: 3, over_select: 1.3}
+ *   strategy: {kind: fedavg}  # a row of common/strategy, with its numbers
  *   local: {steps: 100, batch: 4, optimizer: sgd, learning_rate: 0.001}
  *   weighting: {by: examples, cap: 1000}        # examples | uniform
  *   clip: 4.0                 # L2 bound of a device's update
@@ -43,17 +45,50 @@ enum {
     PLAN_VALUES_MAX = 64,
     PLAN_HIDDEN_MAX = 8,
     PLAN_WEIGHTS_MAX = 64 << 20, /* as many as an update carries */
-    PLAN_CLIENTS_MAX = 128       /* complete graph; see crypto/secagg.h */
+    PLAN_CLIENTS_MAX = 128,      /* complete graph; see crypto/secagg.h */
+    PLAN_COHORT_MAX = 4096,      /* in all groups, or without masks */
+    PLAN_GROUPS_MAX = 256,
+    PLAN_VOCABULARY = 96 /* printable ASCII, and one for all else */
 };
 
-enum plan_task { PLAN_CLASSIFY, PLAN_REGRESS, PLAN_RETRIEVER };
+enum plan_task {
+    PLAN_CLASSIFY,
+    PLAN_REGRESS,
+    PLAN_RETRIEVER,
+    PLAN_COX,
+    PLAN_LM
+};
+enum plan_format { PLAN_TABLE, PLAN_VECTORS, PLAN_IMAGES, PLAN_TEXT };
 enum plan_weighting { PLAN_BY_EXAMPLES, PLAN_UNIFORM };
 enum plan_standardise {
     PLAN_STANDARDISE_SITE,
     PLAN_STANDARDISE_PLAN,
     PLAN_STANDARDISE_NONE
 };
-enum plan_partition { PLAN_PART_IID, PLAN_PART_SITES };
+enum plan_partition {
+    PLAN_PART_IID,
+    PLAN_PART_SITES,
+    PLAN_PART_DIRICHLET,
+    PLAN_PART_LABELS,
+    PLAN_PART_COLUMN,
+    PLAN_PART_SHIFT
+};
+enum plan_selection {
+    PLAN_SELECT_UNIFORM,
+    PLAN_SELECT_WEIGHTED,
+    PLAN_SELECT_AVAILABLE,
+    PLAN_SELECT_OORT
+};
+enum plan_attack {
+    PLAN_ATTACK_NONE,
+    PLAN_ATTACK_LABEL_FLIP,
+    PLAN_ATTACK_SIGN_FLIP,
+    PLAN_ATTACK_SCALE,
+    PLAN_ATTACK_BACKDOOR,
+    PLAN_ATTACK_FREE_RIDER,
+    PLAN_ATTACK_COLLUDE,
+    PLAN_ATTACK_NAN
+};
 
 struct plan_column {
     char name[PLAN_NAME_MAX];
@@ -62,13 +97,63 @@ struct plan_column {
     double mean, sd; /* standardise: plan; 0 and 1 unless given */
 };
 
+/* How updates become the next model: a row of common/strategy. What a kind does
+ * not read is 0. */
+struct plan_strategy {
+    char kind[PLAN_NAME_MAX];
+    double server_lr, momentum, beta1, beta2, tau, mu, q, alpha, lambda, bound,
+        trim, staleness;
+    uint32_t byzantine, keep, iterations;
+    uint32_t personal;   /* FedPer: last layers that stay on the device */
+    uint32_t groups;     /* 0: one sum; else the rule runs across groups */
+    uint32_t concurrent; /* FedBuff: buffers under way at once */
+    uint32_t trusted;    /* FLTrust in a simulation: the first clients */
+    int compares;        /* a robust rule: wants single updates or groups */
+    int personalises;
+};
+
+/* Simulation only. */
+struct plan_sim {
+    uint32_t clients, rows, threads;
+    int sum_only; /* protocol: sum */
+    double a, b;  /* vectors: spread of the models, spread of the inputs */
+    enum plan_partition partition;
+    double alpha;               /* dirichlet */
+    uint32_t labels;            /* labels per client */
+    char column[PLAN_NAME_MAX]; /* natural */
+    double shift;               /* sd of each client's own offset of x */
+    int power_sizes;
+    double dropout;    /* chance that a client vanishes in a round */
+    double stragglers; /* share of a cohort that does only part of its steps */
+    enum plan_selection selection;
+    enum plan_attack attack;
+    double attack_share, attack_factor;
+    uint32_t attack_from, attack_to; /* labels: flip, backdoor */
+    uint32_t evaluate_every, checkpoint_every;
+    /* Devices: medians, and the sd of the logarithm between devices. */
+    double rows_per_s, speed_sd, up_mbps, down_mbps, link_sd, latency_ms;
+    double available; /* share of the time that a device is reachable */
+    double battery;   /* share of the devices that run on a battery */
+    double delay, duplicate, crash; /* chances per message, message, round */
+    double skew_s;                  /* sd of a device's clock */
+};
+
 struct plan {
     char name[PLAN_NAME_MAX];
     enum plan_task task;
     char model[PLAN_NAME_MAX]; /* a row of common/model/arch.c: "logistic" … */
     size_t n_hidden;
     uint32_t hidden[PLAN_HIDDEN_MAX];
-    uint32_t dim; /* retriever: vector length, 256 by default */
+    uint32_t dim;             /* retriever: vector length, 256 by default */
+    uint32_t classes;         /* 1: one probability; else one logit per class */
+    uint32_t layers, heads;   /* transformer */
+    char norm[PLAN_NAME_MAX]; /* cnn: "none", "batch", "group" */
+
+    unsigned formats; /* bits of what the model can read */
+    enum plan_format format;
+    uint32_t channels, height, width; /* images; vectors: width */
+    uint32_t length;                  /* text: characters of a window */
+    char event[PLAN_NAME_MAX];        /* cox: column, 1 = it happened */
 
     char source[PLAN_NAME_MAX];
     char label[PLAN_NAME_MAX];
@@ -81,8 +166,8 @@ struct plan {
     uint32_t rounds;
     uint32_t cohort_size, min_reports;
     double over_select;
-    uint32_t local_steps, batch;
-    char optimizer[PLAN_NAME_MAX]; /* "sgd", "adam", "adamw" */
+    uint32_t local_steps, local_epochs, batch; /* one of the first two is 0 */
+    char optimizer[PLAN_NAME_MAX];             /* "sgd", "adam", "adamw" */
     double learning_rate, momentum, weight_decay, temperature;
     enum plan_weighting weighting;
     uint32_t weight_cap;
@@ -91,9 +176,9 @@ struct plan {
     int64_t stage_deadline_ms, train_deadline_ms;
     uint64_t seed;
 
-    uint32_t sim_clients, sim_rows, sim_threads;
-    enum plan_partition sim_partition;
-    double sim_dropout; /* chance that a client vanishes in a round */
+    int secagg_off; /* only a simulation may */
+    struct plan_strategy strategy;
+    struct plan_sim sim;
 
     struct digest hash; /* of the file's bytes */
     size_t n_features;  /* inputs after one-hot; derived */
@@ -107,6 +192,8 @@ TACIT_CHECKED enum tacit_err plan_parse(const char *name, const char *text,
                                         size_t n, struct plan **out);
 TACIT_CHECKED enum tacit_err plan_load(const char *path, struct plan **out);
 void plan_free(struct plan *p);
+/* Strategy number i as plans may name it, or NULL past the end. */
+const char *plan_strategy_name(size_t i);
 const char *plan_task_name(enum plan_task t);
 
 #endif

@@ -13,7 +13,8 @@ struct raw_model {
     char *kind;
     int64_t *hidden;
     unsigned n_hidden;
-    int64_t *dim;
+    int64_t *dim, *classes, *layers, *heads;
+    char *norm;
 };
 struct raw_column {
     char *name;
@@ -22,7 +23,8 @@ struct raw_column {
     double *mean, *sd;
 };
 struct raw_data {
-    char *source, *label;
+    char *source, *label, *event, *format;
+    int64_t *channels, *height, *width, *length;
     double *positive_above;
     struct raw_column *columns;
     unsigned n_columns;
@@ -34,7 +36,7 @@ struct raw_cohort {
     double *over_select;
 };
 struct raw_local {
-    int64_t *steps, *batch;
+    int64_t *steps, *epochs, *batch;
     char *optimizer;
     double *learning_rate, *momentum, *weight_decay, *temperature;
 };
@@ -43,15 +45,35 @@ struct raw_weighting {
     int64_t *cap;
 };
 struct raw_secagg {
+    char *mode;
     int64_t *ring_bits;
 };
 struct raw_deadline {
     char *stage, *train;
 };
+struct raw_strategy {
+    char *kind;
+    double *server_learning_rate, *momentum, *beta1, *beta2, *tau, *mu, *q,
+        *alpha, *lambda, *bound, *trim, *staleness;
+    int64_t *byzantine, *keep, *iterations, *personal, *groups, *concurrent,
+        *trusted;
+};
+struct raw_attack {
+    char *kind;
+    double *share, *factor;
+    int64_t *from, *to;
+};
+struct raw_devices {
+    double *rows_per_s, *speed_sd, *up_mbps, *down_mbps, *link_sd, *latency_ms,
+        *available, *battery, *delay, *duplicate, *crash, *skew_s;
+};
 struct raw_sim {
-    int64_t *clients, *rows, *threads;
-    char *partition;
-    double *dropout;
+    int64_t *clients, *rows, *threads, *labels, *evaluate_every,
+        *checkpoint_every;
+    char *partition, *protocol, *column, *sizes, *selection;
+    double *dropout, *stragglers, *alpha, *shift, *a, *b;
+    struct raw_attack *attack;
+    struct raw_devices *devices;
 };
 struct raw_plan {
     char *name, *task;
@@ -59,6 +81,7 @@ struct raw_plan {
     struct raw_data *data;
     int64_t *rounds;
     struct raw_cohort *cohort;
+    struct raw_strategy *strategy;
     struct raw_local *local;
     struct raw_weighting *weighting;
     double *clip;

@@ -34,12 +34,6 @@ enum {
                                     in the kernel */
     WIRE_PARAMS_MAX = 64 << 20,  /* coordinates in one update */
 
-    /* What rides in a secure sum beside the update, the same on both sides:
-     * loss before and after local training, the held-out metric of the round's
-     * first model, and 1 where there were held-out rows. */
-    WIRE_METRICS = 4,
-    WIRE_METRIC_MAX = 64, /* |metric| bound inside the ring */
-
     /* Time-outs, milliseconds: what happens when they pass. */
     WIRE_DIAL_MS = 5000,      /* device: error, back off, dial again */
     WIRE_CALL_MS = 30000,     /* device: new handshake, repeat the request */

@@ -1,0 +1,17 @@
+/*
+ * FedAvg with local fine-tuning: the global model is trained as in FedAvg; what
+ * a device uses, and what its held-out rows measure, is that model after K more
+ * steps on its own train rows (Yu, Bagdasaryan, Shmatikov, Salvaging Federated
+ * Learning by Local Adaptation, 2020, arXiv 2002.04758, section 4.1).
+ *
+ * The fine-tuned weights never leave the device.
+ * Secure aggregation: yes.
+ */
+#include "common/strategy/rows.h"
+
+const struct strategy strategy_finetune = {
+    .name = "finetune",
+    .paper = "Yu et al. 2020",
+    .flags = STRATEGY_SUM | STRATEGY_PERSONAL,
+    .n_up = 1,
+};

@@ -1,0 +1,151 @@
+#include "common/task/task.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "common/base/codes.h"
+
+#define METRIC_MAX 64.0
+
+_Static_assert((int)TASK_METRICS <= (int)RING_METRICS_MAX,
+               "more metrics than the ring");
+
+static enum model_task task_of(enum plan_task t)
+{
+    switch (t) {
+    case PLAN_REGRESS: return MODEL_REGRESS;
+    case PLAN_RETRIEVER: return MODEL_RETRIEVER;
+    case PLAN_COX: return MODEL_COX;
+    case PLAN_LM: return MODEL_LM;
+    default: return MODEL_CLASSIFY;
+    }
+}
+
+void task_spec(const struct plan *plan, struct model_spec *out)
+{
+    *out = (struct model_spec){.kind = plan->model,
+                               .task = task_of(plan->task),
+                               .n_inputs = plan->n_features,
+                               .n_hidden = plan->n_hidden,
+                               .classes = plan->classes,
+                               .channels = plan->channels,
+                               .height = plan->height,
+                               .width = plan->width,
+                               .seq = plan->length,
+                               .layers = plan->layers,
+                               .heads = plan->heads,
+                               .norm = plan->norm,
+                               .temperature = plan->temperature};
+    memcpy(out->hidden, plan->hidden, sizeof out->hidden);
+}
+
+/* FedPer: the personal end begins with the weight matrix of the n-th layer from
+ * the end; a layer is a matrix and its bias. */
+static size_t personal_from(const struct plan *plan, const struct params *p)
+{
+    size_t n_layers = 0;
+    for (size_t i = p->n_params; i-- > 0;) {
+        if (p->list[i].n_dims < 2) continue;
+        if (++n_layers == plan->strategy.personal) return p->list[i].offset;
+    }
+    return 0;
+}
+
+enum tacit_err task_strategy(const struct plan *plan, const struct params *p,
+                             const struct strategy **out,
+                             struct strategy_config *numbers)
+{
+    const struct plan_strategy *s = &plan->strategy;
+    TRY(strategy_find(s->kind, out));
+    *numbers = (struct strategy_config){.server_lr = s->server_lr,
+                                        .momentum = s->momentum,
+                                        .beta1 = s->beta1,
+                                        .beta2 = s->beta2,
+                                        .tau = s->tau,
+                                        .mu = s->mu,
+                                        .q = s->q,
+                                        .alpha = s->alpha,
+                                        .lambda = s->lambda,
+                                        .bound = s->bound,
+                                        .trim = s->trim,
+                                        .staleness = s->staleness,
+                                        .byzantine = s->byzantine,
+                                        .keep = s->keep,
+                                        .iterations = s->iterations,
+                                        .steps = plan->local_steps};
+    if (s->personal) {
+        size_t from = personal_from(plan, p);
+        if (from == 0)
+            return fail_as(E_PLAN_VALUE,
+                           "strategy.personal %u: the model has no more than "
+                           "so many layers; nothing would be shared",
+                           s->personal);
+        numbers->personal = (uint32_t)from;
+    }
+    if ((*out)->flags & STRATEGY_PLAIN_SGD &&
+        strcmp(plan->optimizer, "sgd") != 0)
+        return fail_as(E_PLAN_VALUE,
+                       "strategy %s is defined for local.optimizer: sgd, not "
+                       "%s",
+                       s->kind, plan->optimizer);
+    return TACIT_OK;
+}
+
+void task_layout(const struct plan *plan, const struct strategy *s,
+                 size_t n_weights, struct ring_layout *out)
+{
+    uint32_t most = task_invite_max(plan);
+    *out = (struct ring_layout){.n_params = (uint32_t)(n_weights * s->n_up),
+                                .n_metrics = TASK_METRICS,
+                                .ring_bits = plan->ring_bits,
+                                .clients_max = most > PLAN_CLIENTS_MAX
+                                                   ? most
+                                                   : PLAN_CLIENTS_MAX,
+                                .clip = plan->clip,
+                                .metric_max = METRIC_MAX};
+}
+
+uint32_t task_invite_max(const struct plan *plan)
+{
+    double n = ceil((double)plan->cohort_size * plan->over_select - 1e-9);
+    return n < plan->cohort_size ? plan->cohort_size : (uint32_t)n;
+}
+
+enum tacit_err task_file(const struct params *p, unsigned n_down,
+                         struct params *out)
+{
+    params_init(out);
+    enum tacit_err err = TACIT_OK;
+    for (size_t i = 0; !err && i < p->n_params; i++)
+        err = params_add(out, p->list[i].name, p->list[i].dims,
+                         p->list[i].n_dims);
+    const size_t dims[] = {n_down, p->n_flat};
+    if (!err && n_down) err = params_add(out, TASK_DOWN, dims, 2);
+    if (!err) err = params_alloc(out);
+    if (err) params_release(out);
+    return err;
+}
+
+uint32_t task_weight(const struct plan *plan, size_t n_rows)
+{
+    if (plan->weighting == PLAN_UNIFORM) return RING_WEIGHT_MAX;
+    double share = (double)n_rows / (double)plan->weight_cap;
+    double w = round(RING_WEIGHT_MAX * (share < 1 ? share : 1));
+    return w < 1 ? 1 : (uint32_t)w;
+}
+
+enum tacit_err task_production(const struct plan *plan)
+{
+    uint32_t groups = plan->strategy.groups ? plan->strategy.groups : 1;
+    uint32_t most = (task_invite_max(plan) + groups - 1) / groups;
+    if (plan->secagg_off)
+        return fail_as(E_PLAN_VALUE,
+                       "secagg.mode: off is for simulations; a device sends "
+                       "only masked updates");
+    if (plan->cohort_size / groups > PLAN_CLIENTS_MAX)
+        return fail_as(E_PLAN_VALUE,
+                       "cohort.size %u makes %u devices in one secure sum; "
+                       "there may be %d",
+                       plan->cohort_size, most, PLAN_CLIENTS_MAX);
+    return TACIT_OK;
+}

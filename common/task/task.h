@@ -1,0 +1,62 @@
+/*
+ * task: what a plan asks for, said in the terms of model, strategy and ring.
+ * Devices and coordinator both build from it, so they cannot differ.
+ *
+ *   plan ──> model_spec ──> model          layout of n weights
+ *        ──> strategy + its numbers        n_up, n_down, scalars
+ *        ──> ring_layout                   [ n_up * n | aggregates | checks ]
+ *        ──> model file                    [ weights | strategy.down ]
+ *
+ * A model file is the model's tensors and, where the strategy sends something
+ * along (SCAFFOLD's c), one more tensor behind them.
+ */
+#ifndef TACIT_TASK_TASK_H
+#define TACIT_TASK_TASK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+#include "common/model/model.h"
+#include "common/plan/plan.h"
+#include "common/privacy/ring.h"
+#include "common/strategy/strategy.h"
+#include "common/tensor/params.h"
+
+#define TASK_DOWN "strategy.down"
+
+/* Metrics of every round, as weighted means inside the sum. */
+enum task_metric {
+    TASK_LOSS_BEFORE,
+    TASK_LOSS_AFTER,
+    TASK_METRIC,   /* held out, of the model the round starts from */
+    TASK_HELD_OUT, /* 1 where a device has held-out rows, else 0 */
+    TASK_SCALARS,  /* the strategy's */
+    TASK_PERSONAL = TASK_SCALARS + STRATEGY_SCALARS_MAX, /* held out, of the
+                                                            device's own model */
+    TASK_METRICS
+};
+
+/* The architecture; borrows strings from the plan. */
+void task_spec(const struct plan *plan, struct model_spec *out);
+/* The strategy and its numbers for a model of this layout. */
+TACIT_CHECKED enum tacit_err task_strategy(const struct plan *plan,
+                                           const struct params *p,
+                                           const struct strategy **out,
+                                           struct strategy_config *numbers);
+/* The ring of one secure sum of this plan. n_weights: the model's. */
+void task_layout(const struct plan *plan, const struct strategy *s,
+                 size_t n_weights, struct ring_layout *out);
+/* Most devices invited to a round: ceil(size * over_select). */
+uint32_t task_invite_max(const struct plan *plan);
+/* The layout of a model file: p's tensors, then [n_down, n] where n_down > 0.
+ * Allocated, zeroed; released by the caller. */
+TACIT_CHECKED enum tacit_err task_file(const struct params *p, unsigned n_down,
+                                       struct params *out);
+/* Rows as a round counts them: inside the sum, 1 to RING_WEIGHT_MAX. */
+uint32_t task_weight(const struct plan *plan, size_t n_rows);
+/* UNSUPPORTED when only a simulation may run it: secure aggregation off, or
+ * more devices in one sum than its graph has room for. */
+TACIT_CHECKED enum tacit_err task_production(const struct plan *plan);
+
+#endif

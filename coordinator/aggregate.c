@@ -1,0 +1,204 @@
+#include "coordinator/aggregate.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/codes.h"
+#include "common/wire/limits.h"
+
+#define STATE "strategy.state"
+
+static enum tacit_err make_state(const struct aggregate *a, struct params *p)
+{
+    const size_t dims[] = {a->strategy->n_server, a->n};
+    params_init(p);
+    if (!a->strategy->n_server) return TACIT_OK;
+    TRY(params_add(p, STATE, dims, 2));
+    return params_alloc(p);
+}
+
+static enum tacit_err setup(struct aggregate *a, const struct plan *plan)
+{
+    struct model_spec spec;
+    a->plan = plan;
+    task_spec(plan, &spec);
+    TRY(model_new(&spec, &a->model));
+    const struct params *p = model_params(a->model);
+    a->n = p->n_flat;
+    TRY(task_strategy(plan, p, &a->strategy, &a->numbers));
+    task_layout(plan, a->strategy, a->n, &a->layout);
+    size_t most = WIRE_PARAMS_MAX - 2 - TASK_METRICS - RING_CHECKS;
+    if (a->n * a->strategy->n_up > most)
+        return fail(TACIT_LIMIT,
+                    "the model has %zu weights, %u times in an update; the "
+                    "limit is %zu",
+                    a->n, a->strategy->n_up, most);
+    TRY(task_file(p, a->strategy->n_down, &a->file));
+    TRY(task_file(p, a->strategy->n_down, &a->next));
+    TRY(make_state(a, &a->state));
+    TRY(make_state(a, &a->state2));
+    model_init(a->model, plan->seed);
+    memcpy(a->file.flat, p->flat, a->n * sizeof *p->flat);
+    return TACIT_OK;
+}
+
+enum tacit_err aggregate_new(const struct plan *plan, struct aggregate **out)
+{
+    struct aggregate *a = calloc(1, sizeof *a);
+    if (!a) return fail(TACIT_NOMEM, "no memory for a plan");
+    enum tacit_err err = setup(a, plan);
+    if (err)
+        aggregate_free(a);
+    else
+        *out = a;
+    return err;
+}
+
+void aggregate_free(struct aggregate *a)
+{
+    if (!a) return;
+    aggregate_drop(a);
+    free(a->mean);
+    free(a->weight);
+    model_free(a->model);
+    params_release(&a->file);
+    params_release(&a->next);
+    params_release(&a->state);
+    params_release(&a->state2);
+    free(a);
+}
+
+void aggregate_loaded(struct aggregate *a)
+{
+    memcpy(model_params(a->model)->flat, a->file.flat,
+           a->n * sizeof *a->file.flat);
+}
+
+void aggregate_drop(struct aggregate *a)
+{
+    for (unsigned i = 0; i < a->n_taken; i++) free(a->mean[i]);
+    free(a->root);
+    a->root = NULL;
+    a->n_taken = a->n_clients = 0;
+    a->weight_sum = 0;
+    memset(a->scalars, 0, sizeof a->scalars);
+    a->stepped = 0;
+}
+
+static enum tacit_err make_room(struct aggregate *a)
+{
+    if (a->n_taken < a->n_room) return TACIT_OK;
+    unsigned n = a->n_room ? 2 * a->n_room : 8;
+    float **mean = realloc(a->mean, n * sizeof *mean);
+    if (mean) a->mean = mean;
+    double *weight = realloc(a->weight, n * sizeof *weight);
+    if (weight) a->weight = weight;
+    if (!mean || !weight) return fail(TACIT_NOMEM, "%u groups", n);
+    a->n_room = n;
+    return TACIT_OK;
+}
+
+enum tacit_err aggregate_take(struct aggregate *a, const float *mean,
+                              const struct ring_mean *m, int trusted)
+{
+    size_t bytes = a->n * a->strategy->n_up * sizeof *mean;
+    TRY(make_room(a));
+    float *copy = malloc(bytes);
+    if (!copy) return fail(TACIT_NOMEM, "a mean of %zu weights", a->n);
+    memcpy(copy, mean, bytes);
+    a->n_clients += m->n_clients;
+    if (trusted && a->strategy->flags & STRATEGY_ROOTED) {
+        free(a->root);
+        a->root = copy;
+        return TACIT_OK;
+    }
+    double w = (double)m->weight;
+    for (unsigned i = 0; i < a->strategy->n_scalars; i++)
+        a->scalars[i] += w * m->metrics[TASK_SCALARS + i];
+    a->mean[a->n_taken] = copy;
+    a->weight[a->n_taken++] = w;
+    a->weight_sum += w;
+    return TACIT_OK;
+}
+
+/* One mean of all that was taken, into out [n_up * n]. */
+static enum tacit_err combine(struct aggregate *a, float *out)
+{
+    const struct strategy *s = a->strategy;
+    size_t n = a->n * s->n_up;
+    if (s->combine) {
+        const struct strategy_updates u = {.row = (const float *const *)a->mean,
+                                           .weight = a->weight,
+                                           .k = a->n_taken,
+                                           .n = n,
+                                           .root = a->root,
+                                           .centre = s->flags & STRATEGY_CENTRED
+                                                         ? a->state.flat
+                                                         : NULL};
+        return s->combine(&a->numbers, &u, out);
+    }
+    if (a->n_taken == 1) {
+        memcpy(out, a->mean[0], n * sizeof *out);
+        return TACIT_OK;
+    }
+    for (size_t l = 0; l < n; l++) {
+        double sum = 0;
+        for (unsigned i = 0; i < a->n_taken; i++)
+            sum += a->weight[i] * (double)a->mean[i][l];
+        out[l] = (float)(sum / a->weight_sum);
+    }
+    return TACIT_OK;
+}
+
+static enum tacit_err check(const struct params *p)
+{
+    for (size_t i = 0; i < p->n_flat; i++)
+        if (!isfinite(p->flat[i]))
+            return fail_as(E_ROUND_SUM_WRONG, "weight %zu is not a number", i);
+    return TACIT_OK;
+}
+
+enum tacit_err aggregate_step(struct aggregate *a,
+                              const struct aggregate_step *s)
+{
+    double scalars[STRATEGY_SCALARS_MAX] = {0};
+    if (a->n_taken == 0) return fail(TACIT_STATE, "no sum to step with");
+    float *mean = malloc(a->n * a->strategy->n_up * sizeof *mean);
+    if (!mean) return fail(TACIT_NOMEM, "a mean of %zu weights", a->n);
+    enum tacit_err err = combine(a, mean);
+    for (unsigned i = 0; i < a->strategy->n_scalars; i++)
+        scalars[i] = a->weight_sum > 0 ? a->scalars[i] / a->weight_sum : 0;
+    if (!err) {
+        memcpy(a->next.flat, a->file.flat, a->file.n_flat * sizeof(float));
+        if (a->state.n_flat)
+            memcpy(a->state2.flat, a->state.flat,
+                   a->state.n_flat * sizeof(float));
+        struct strategy_server server = {.c = &a->numbers,
+                                         .n = a->n,
+                                         .weights = a->next.flat,
+                                         .down = a->next.flat + a->n,
+                                         .state = a->state2.flat,
+                                         .round = s->round,
+                                         .n_clients = a->n_clients,
+                                         .n_population = s->n_population,
+                                         .staleness = s->staleness};
+        strategy_apply(a->strategy, &server, mean, scalars);
+        err = check(&a->next);
+    }
+    free(mean);
+    a->stepped = !err;
+    return err;
+}
+
+void aggregate_adopt(struct aggregate *a)
+{
+    float *flat = a->file.flat, *state = a->state.flat;
+    if (!a->stepped) return;
+    a->file.flat = a->next.flat;
+    a->next.flat = flat;
+    a->state.flat = a->state2.flat;
+    a->state2.flat = state;
+    aggregate_loaded(a);
+    aggregate_drop(a);
+}
