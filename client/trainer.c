@@ -40,7 +40,7 @@ enum tacit_err trainer_run(const struct plan *plan, struct model *m,
                            const struct dataset *d, uint64_t round_number,
                            uint64_t client, struct trained *out)
 {
-    struct model_metrics before, after, held = {0};
+    struct model_metrics before, after = {0}, held = {0};
     struct params *p = model_params(m);
     const struct model_training how = {.optimizer = plan->optimizer,
                                        .steps = plan->local_steps,
@@ -70,5 +70,9 @@ enum tacit_err trainer_run(const struct plan *plan, struct model *m,
     out->metrics[1] = after.loss;
     out->metrics[2] = d->test.n_rows ? held.metric : 0;
     out->metrics[3] = d->test.n_rows ? 1 : 0;
+    if (!err && !(isfinite(before.loss) && isfinite(after.loss) &&
+                  isfinite(held.loss) && isfinite(held.metric)))
+        return fail_as(E_LOSS_NAN, "plan %s: a loss or metric is not a number",
+                       plan->name);
     return err;
 }
