@@ -88,6 +88,16 @@ static enum tacit_err make_keys(const struct device *d)
     return err;
 }
 
+/* The store holds the documents' text. SQLite would make it readable by others,
+ * and gives its journals the store's mode. */
+static enum tacit_err make_private(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) return fail(TACIT_IO, "%s: %s", path, strerror(errno));
+    close(fd);
+    return TACIT_OK;
+}
+
 /* The keys come last: a home that was interrupted half-way is made again. */
 enum tacit_err device_init(const char *home)
 {
@@ -99,6 +109,8 @@ enum tacit_err device_init(const char *home)
         return fail(TACIT_STATE, "%s: there is a device here already", home);
     TRY(file_mkdirs(home, 0700));
     TRY(file_mkdirs(d.blobs, 0700));
+    TRY(device_path(&d, "tacit.db", path));
+    TRY(make_private(path));
     TRY(open_db(&d, DB_CREATE));
     db_close(&d.db);
     TRY(device_path(&d, "policy.yaml", path));
@@ -136,8 +148,8 @@ static enum tacit_err load_federation(struct device *d)
         take_text(st, 1, f->address, sizeof f->address);
         if (!take_blob(st, 2, f->coordinator_dh, KEYS_PUBLIC) ||
             !take_blob(st, 3, f->coordinator_sign, KEYS_PUBLIC))
-            err = fail(TACIT_FORMAT, "%s: the federation's keys are damaged",
-                       d->db.path);
+            err = fail_as(E_STORE_DAMAGED,
+                          "%s: the federation's keys are damaged", d->db.path);
         f->joined_s = sqlite3_column_int64(st, 4);
         d->joined = !err;
     }
@@ -180,10 +192,14 @@ enum tacit_err device_policy(const struct device *d, struct policy *out)
 
 enum tacit_err device_join(struct device *d, const struct device_federation *f)
 {
-    TRY(db_run(&d->db, "INSERT INTO federation VALUES(1, ?, ?, ?, ?, ?)",
+    TRY(db_run(&d->db,
+               "INSERT OR IGNORE INTO federation VALUES(1, ?, ?, ?, ?, ?)",
                "ssbbi", f->name, f->address, (const void *)f->coordinator_dh,
                (size_t)KEYS_PUBLIC, (const void *)f->coordinator_sign,
                (size_t)KEYS_PUBLIC, f->joined_s));
+    if (!sqlite3_changes(d->db.sql))
+        return fail_as(E_ALREADY_JOINED, "%s: this device is a member already",
+                       d->home);
     d->federation = *f;
     d->joined = 1;
     return TACIT_OK;
@@ -211,8 +227,8 @@ enum tacit_err device_known(struct device *d, const struct digest *plan_hash,
     if (!err && has) {
         k.version = (uint32_t)sqlite3_column_int64(st, 0);
         if (!take_blob(st, 1, k.model_hash.b, DIGEST_BYTES))
-            err = fail(TACIT_FORMAT, "%s: an adopted model's hash is damaged",
-                       d->db.path);
+            err = fail_as(E_STORE_DAMAGED,
+                          "%s: an adopted model's hash is damaged", d->db.path);
     }
     db_finish(st);
     if (!err) *out = k;
@@ -257,9 +273,12 @@ enum tacit_err device_adopt(struct device *d, const struct plan *plan,
         db_rollback(&d->db);
         return err;
     }
-    if (before.version == 0 ||
-        digest_equal(&before.model_hash, &over->model_hash))
-        return TACIT_OK;
+    /* Two plans that differ in a comment only make the same model. */
+    int64_t n_users = 0;
+    TRY(db_int(&d->db, &n_users,
+               "SELECT count(*) FROM adopted WHERE model_hash = ?", "b",
+               (const void *)before.model_hash.b, (size_t)DIGEST_BYTES));
+    if (before.version == 0 || n_users > 0) return TACIT_OK;
     TRY(blob_path(d->blobs, &before.model_hash, path, sizeof path));
     unlink(path); /* an old blob that stays costs only room */
     return TACIT_OK;
@@ -304,8 +323,8 @@ static enum tacit_err read_model(struct device *d, sqlite3_stmt *st,
     if (take_blob(st, 3, m->plan_hash.b, DIGEST_BYTES) &&
         take_blob(st, 4, m->model_hash.b, DIGEST_BYTES))
         return TACIT_OK;
-    return fail(TACIT_FORMAT, "%s: an adopted model's row is damaged",
-                d->db.path);
+    return fail_as(E_STORE_DAMAGED, "%s: an adopted model's row is damaged",
+                   d->db.path);
 }
 
 enum tacit_err device_models(
@@ -398,7 +417,10 @@ enum tacit_err device_lock(const struct device *d, int *out_fd)
         *out_fd = fd;
         return TACIT_OK;
     }
+    int why = errno;
     close(fd);
+    if (why != EWOULDBLOCK)
+        return fail(TACIT_IO, "%s: cannot lock: %s", path, strerror(why));
     return fail_as(E_STORE_BUSY, "%s: another `tacit run` works on this home",
                    d->home);
 }

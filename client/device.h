@@ -43,7 +43,8 @@ struct device {
 
 /* Make the home: store, keys, policy. STATE when there is one already. */
 TACIT_CHECKED enum tacit_err device_init(const char *home);
-/* Open a home. E_NOT_INITIALISED, E_STORE_NEWER, E_KEYS_READABLE … */
+/* Open a home. E_NOT_INITIALISED, E_STORE_NEWER, E_STORE_DAMAGED,
+ * E_KEYS_READABLE … */
 TACIT_CHECKED enum tacit_err device_open(struct device *d, const char *home);
 void device_close(struct device *d);
 /* "<home>/name". */
@@ -53,7 +54,8 @@ TACIT_CHECKED enum tacit_err device_path(const struct device *d,
 TACIT_CHECKED enum tacit_err device_policy(const struct device *d,
                                            struct policy *out);
 
-/* Remember the federation, durably. */
+/* Remember the federation, durably. STATE (E_ALREADY_JOINED) when there is one.
+ */
 TACIT_CHECKED enum tacit_err device_join(struct device *d,
                                          const struct device_federation *f);
 /* Forget it; adopted models and the ledger stay. */
@@ -68,9 +70,10 @@ struct device_model {
     int64_t adopted_s;
 };
 /* Remember the model of a round; its blob must be there. The blob of the
- * version before is deleted. MODEL_REFUSED for an older one. state [n_state] is
- * what the strategy keeps on this device (a control variate, a personal model),
- * remembered in the same transaction; NULL leaves what there is. */
+ * version before is deleted unless another plan's model is the same.
+ * MODEL_REFUSED for an older one. state [n_state] is what the strategy keeps on
+ * this device (a control variate, a personal model), remembered in the same
+ * transaction; NULL leaves what there is. */
 TACIT_CHECKED enum tacit_err device_adopt(struct device *d,
                                           const struct plan *plan,
                                           const struct msg_over *over,

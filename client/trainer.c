@@ -140,6 +140,10 @@ static enum tacit_err run(struct training *x, struct model *m,
     out->metrics[TASK_LOSS_AFTER] = after.loss;
     out->metrics[TASK_METRIC] = held.metric;
     out->metrics[TASK_HELD_OUT] = d->test.n_rows ? 1 : 0;
+    if (!(isfinite(before.loss) && isfinite(after.loss) &&
+          isfinite(held.loss) && isfinite(held.metric)))
+        return fail_as(E_LOSS_NAN, "plan %s: a loss or metric is not a number",
+                       x->t->plan->name);
     if (!(s->flags & STRATEGY_PERSONAL) || s->begin) return TACIT_OK;
     if (s->personal) TRY(train_personal(x, m, d, out));
     return measure_personal(m, d, out);

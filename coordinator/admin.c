@@ -465,8 +465,15 @@ enum tacit_err admin_plan_check(const struct options *o)
     return err;
 }
 
+static enum tacit_err count_approved(void *ctx, const struct store_member *m)
+{
+    *(unsigned *)ctx += m->state == MEMBER_APPROVED;
+    return TACIT_OK;
+}
+
 static enum tacit_err submit(const struct options *o, const struct plan *plan,
-                             const struct buf *text, int *again)
+                             const struct buf *text, int *again,
+                             unsigned *n_approved)
 {
     char home[512], blobs[512];
     struct digest hash;
@@ -480,6 +487,7 @@ static enum tacit_err submit(const struct options *o, const struct plan *plan,
     enum tacit_err err = file_join(blobs, sizeof blobs, home, "blobs");
     if (err == TACIT_OK) err = blob_put(blobs, text->data, text->len, &hash);
     if (err == TACIT_OK) err = store_plan_add(&s, plan, tick_wall_s(), again);
+    if (err == TACIT_OK) err = store_members(&s, count_approved, n_approved);
     store_close(&s);
     return err;
 }
@@ -489,13 +497,20 @@ enum tacit_err admin_plan_submit(const struct options *o)
     struct plan *plan = NULL;
     struct buf text;
     int again = 0;
+    unsigned n_approved = 0;
     buf_init(&text, PLAN_BYTES_MAX);
     enum tacit_err err = file_read(o->args[0], PLAN_BYTES_MAX, &text);
     if (err == TACIT_OK)
         err = plan_parse(o->args[0], (const char *)text.data, text.len, &plan);
-    if (err == TACIT_OK) err = submit(o, plan, &text, &again);
+    if (err == TACIT_OK) err = submit(o, plan, &text, &again, &n_approved);
     if (err == TACIT_OK)
         err = plan_print(o, plan, again ? "already submitted" : "submitted");
+    if (err == TACIT_OK && n_approved < plan->min_reports &&
+        !options_flag(o, "json"))
+        fprintf(stderr,
+                "%s waits for devices: a round takes at least %u, and %u are "
+                "approved\n",
+                plan->name, plan->min_reports, n_approved);
     buf_release(&text);
     plan_free(plan);
     return err;

@@ -43,6 +43,8 @@ struct jobs {
     int64_t round_ns;
     unsigned n_same_identity;
     struct digest roster_hash; /* of the newest roster blob */
+    size_t n_unread;           /* plans to be tried again … */
+    int64_t reload_ms;         /* … at this time */
 };
 
 static void job_release(struct job *job)
@@ -90,6 +92,12 @@ static enum tacit_err job_load(struct jobs *j, const struct store_plan *row,
     return TACIT_OK;
 }
 
+/* Nothing is wrong with the plan: a full disk, no descriptor, no memory. */
+static int may_pass(enum tacit_err err)
+{
+    return err == TACIT_IO || err == TACIT_NOMEM || err_id() == E_STORE_BUSY;
+}
+
 static enum tacit_err job_add(struct jobs *j, const struct store_plan *row)
 {
     if (row->has_model && row->version >= row->n_rounds) {
@@ -103,11 +111,18 @@ static enum tacit_err job_add(struct jobs *j, const struct store_plan *row)
     j->list = list;
     struct job *job = &list[j->n++];
     *job = (struct job){.hash = row->hash};
-    if (job_load(j, row, job) != TACIT_OK) {
-        log_event(LOG_ERROR, "plan_refused", "plan=%s error=\"%s\"", row->name,
-                  err_message());
+    enum tacit_err err = job_load(j, row, job);
+    if (err != TACIT_OK) {
+        int later = may_pass(err);
+        log_event(LOG_ERROR, later ? "plan_not_read" : "plan_refused",
+                  "plan=%s error=\"%s\"", row->name, err_message());
         err_clear();
         job_release(job);
+        if (later) {
+            j->n--;
+            j->n_unread++;
+            return TACIT_OK;
+        }
         job->hash = row->hash;
         job->broken = 1;
         return TACIT_OK;
@@ -164,7 +179,7 @@ enum tacit_err jobs_reload(struct jobs *j)
 {
     struct plan_rows rows = {0};
     enum tacit_err err = store_plans(j->config.store, collect_plan, &rows);
-    if (err == TACIT_OK) j->n_finished = 0;
+    if (err == TACIT_OK) j->n_finished = j->n_unread = 0;
     for (size_t i = 0; err == TACIT_OK && i < rows.n; i++)
         err = job_add(j, &rows.list[i]);
     free(rows.list);
@@ -204,7 +219,7 @@ int jobs_all_finished(const struct jobs *j)
 {
     size_t n_open = 0;
     for (size_t i = 0; i < j->n; i++) n_open += !j->list[i].broken;
-    return n_open == 0 && j->n_finished > 0;
+    return n_open == 0 && j->n_unread == 0 && j->n_finished > 0;
 }
 
 /* ---- a round ends ------------------------------------------------------- */
@@ -529,6 +544,14 @@ void jobs_tick(struct jobs *j, int64_t now_ms)
     if (j->running && now_ms >= runner_next_ms(j->runner)) {
         runner_tick(j->runner, now_ms);
         look_after(j, now_ms);
+    }
+    if (j->n_unread && now_ms >= j->reload_ms) {
+        j->reload_ms = now_ms + JOBS_GRACE_MS;
+        if (jobs_reload(j) != TACIT_OK) {
+            log_event(LOG_ERROR, "plans_not_read", "error=\"%s\"",
+                      err_message());
+            err_clear();
+        }
     }
     if (!j->running) start_next(j, now_ms);
 }

@@ -34,7 +34,7 @@ _Static_assert((int)WIRE_SESSIONS_MAX + (int)WIRE_HANDSHAKES_MAX <=
 
 /* The last request of a link session, until it is answered. */
 struct request {
-    struct transport_ticket ticket;
+    struct transport_ticket first, ticket; /* where it came from, and again */
     struct link_peer peer;
     uint64_t seq; /* 0 = none waits */
     int in_round; /* its bytes count as the round's */
@@ -93,6 +93,9 @@ static void send_plain(struct server *s, uint64_t token, const uint8_t *msg,
     if (err == TACIT_OK) err = buf_end(&s->sealed);
     if (err == TACIT_OK)
         err = transport_server_reply(s->transport, &q->ticket, s->sealed.data,
+                                     s->sealed.len);
+    if (err == TACIT_OK && q->first.pipe != q->ticket.pipe)
+        err = transport_server_reply(s->transport, &q->first, s->sealed.data,
                                      s->sealed.len);
     if (err == TACIT_OK && q->in_round)
         jobs_count_bytes(s->jobs, 0, s->sealed.len);
@@ -266,7 +269,13 @@ static uint64_t request_new(struct server *s, const struct transport_ticket *t,
         s->n_requests = n;
     }
     struct request *q = &s->requests[peer->slot];
-    *q = (struct request){.ticket = *t, .peer = *peer, .seq = ++s->seq};
+    /* A repeat may come from anybody who saw the bytes: it gets the answer, but
+     * never takes it away from where the request first came from. */
+    struct transport_ticket first = peer->repeat && q->seq ? q->first : *t;
+    *q = (struct request){.first = first,
+                          .ticket = *t,
+                          .peer = *peer,
+                          .seq = ++s->seq};
     q->peer.hash = NULL; /* borrowed only until the next packet */
     return q->seq << SLOT_BITS | peer->slot;
 }

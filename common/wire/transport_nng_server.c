@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "common/base/codes.h"
@@ -29,6 +30,7 @@
 enum {
     SLOT_BITS = 14,
     SWEEP_MS = 500,      /* how often overdue connections are looked for */
+    OWN_FILES = 64,      /* descriptors left to the rest of the process */
     ACCEPT_PAUSE_MS = 50 /* after accepting failed: no descriptors left … */
 };
 _Static_assert(1 << SLOT_BITS == WIRE_CONNECTIONS_MAX, "a pipe holds a slot");
@@ -73,7 +75,7 @@ struct transport_server {
     pthread_cond_t changed;
     struct conn **conns; /* [WIRE_CONNECTIONS_MAX], by slot */
     uint32_t *unused;    /* [n_unused] slots given back */
-    uint32_t n_used, n_unused, n_conns, generation;
+    uint32_t n_used, n_unused, n_conns, n_conns_max, generation;
     struct queue ready, parked;
     struct conn *dead; /* to be freed by the owner */
     size_t reserved;
@@ -362,7 +364,7 @@ static struct conn *conn_new(struct transport_server *t)
 /* The mutex is held; 0 when there is no room for it. */
 static int add_conn(struct transport_server *t, nng_stream *stream)
 {
-    if (t->stopping || t->n_conns == WIRE_CONNECTIONS_MAX) return 0;
+    if (t->stopping || t->n_conns >= t->n_conns_max) return 0;
     struct conn *c = conn_new(t);
     struct reply *greeting = reply_new(FRAME_GREETING);
     if (!c || !greeting) {
@@ -587,6 +589,18 @@ static enum tacit_err listen_now(struct transport_server *t,
     return TACIT_OK;
 }
 
+/* As many as there are descriptors for, so that no number of peers can keep the
+ * process from opening its own files. */
+static uint32_t conns_max(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur == RLIM_INFINITY ||
+        r.rlim_cur >= WIRE_CONNECTIONS_MAX + (rlim_t)OWN_FILES)
+        return WIRE_CONNECTIONS_MAX;
+    return r.rlim_cur > 2 * (rlim_t)OWN_FILES ? (uint32_t)r.rlim_cur - OWN_FILES
+                                              : (uint32_t)r.rlim_cur / 2;
+}
+
 static enum tacit_err server_init(struct transport_server *t,
                                   const char *address)
 {
@@ -596,6 +610,7 @@ static enum tacit_err server_init(struct transport_server *t,
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&t->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    t->n_conns_max = conns_max();
     t->conns = calloc(WIRE_CONNECTIONS_MAX, sizeof *t->conns);
     t->unused = calloc(WIRE_CONNECTIONS_MAX, sizeof *t->unused);
     if (!t->conns || !t->unused || nng_aio_alloc(&t->accept, accepted, t) != 0)

@@ -24,6 +24,7 @@
 #include "client/update.h"
 #include "common/base/codes.h"
 #include "common/base/rng.h"
+#include "coordinator/aggregate.h"
 #include "coordinator/models.h"
 #include "coordinator/runner.h"
 
@@ -85,9 +86,10 @@ struct federation {
     struct keys coordinator;
     const char *text;
     struct plan *plan;
-    struct model *model;
+    struct aggregate *learned;
+    struct model *model; /* the same, borrowed */
     struct models_version version;
-    struct ring_layout layout;
+    struct ring_layout layout; /* the same */
     struct buf blobs[BLOBS_MAX];
     unsigned n_blobs;
     struct buf roster;
@@ -154,7 +156,7 @@ static void federation_member(struct federation *f, struct member *m)
     check(m->delta != NULL);
     for (size_t i = 0; i < n; i++)
         m->delta[i] = 0.01f * (float)(m - f->m + 1) * (float)(i % 7);
-    m->trained = (struct trained){.delta = m->delta,
+    m->trained = (struct trained){.up = m->delta,
                                   .weight = 1000,
                                   .metrics = {0.7, 0.6, 0.5, 1},
                                   .n_examples = 10};
@@ -168,8 +170,9 @@ static void federation_begin_with(struct federation *f, const char *text)
     f->scramble_at = NEVER;
     check_ok(plan_parse("plan", text, strlen(text), &f->plan));
     check_ok(keys_new(&f->coordinator));
-    check_ok(models_initial(f->plan, &f->model));
-    models_layout(f->plan, model_params(f->model)->n_flat, &f->layout);
+    check_ok(aggregate_new(f->plan, &f->learned));
+    f->model = f->learned->model;
+    f->layout = f->learned->layout;
     federation_blob(f, text, strlen(text));
     for (int i = 0; i < MEMBERS; i++) check_ok(keys_new(&f->m[i].keys));
     qsort(f->m, MEMBERS, sizeof f->m[0], compare_members);
@@ -203,7 +206,7 @@ static void federation_end(struct federation *f)
     for (unsigned i = 0; i < f->n_blobs; i++) buf_release(&f->blobs[i]);
     buf_release(&f->roster);
     runner_free(f->runner);
-    model_free(f->model);
+    aggregate_free(f->learned);
     plan_free(f->plan);
     keys_release(&f->coordinator);
 }
@@ -245,8 +248,10 @@ static enum tacit_err federation_commit(void *ctx,
                                .round = over->round,
                                .n_clients = r->n_clients};
     memcpy(v.session, over->session, sizeof v.session);
-    memcpy(model_params(f->model)->flat, r->weights,
-           r->n_params * sizeof(float));
+    const struct aggregate_step step = {over->round, MEMBERS, 0};
+    check_ok(aggregate_take(f->learned, r->update, &r->mean, 0));
+    check_ok(aggregate_step(f->learned, &step));
+    aggregate_adopt(f->learned);
     buf_init(&file, 0);
     check_ok(models_sign(&f->coordinator, f->plan, model_params(f->model), &v,
                          &file));
@@ -260,18 +265,11 @@ static enum tacit_err federation_commit(void *ctx,
 
 static void federation_open(struct federation *f)
 {
-    static float weights[1 << 17]; /* what the round starts from */
-    const struct params *p = model_params(f->model);
-    check(p->n_flat <= sizeof weights / sizeof weights[0]);
-    memcpy(weights, p->flat, p->n_flat * sizeof weights[0]);
     struct runner_config c = {.layout = f->layout,
-                              .server_lr = 1.0,
-                              .weights = weights,
                               .reply = federation_reply,
                               .commit = federation_commit,
                               .ctx = f};
     struct msg_task *task = &c.round.task;
-    check_ok(strategy_find("fedavg", &c.strategy));
     models_task(f->plan, strlen(f->text), &f->version, &f->layout, task);
     rng_secure(task->session, sizeof task->session);
     task->attempt = f->attempt++;

@@ -233,6 +233,14 @@ def case_every_coordinator_command_prints_one_envelope():
             assert done.err == "" or words[0] == "run", done
 
 
+def case_a_plan_for_more_devices_than_there_are_says_so():
+    with folder() as home:
+        lead("init", "--home", home + "/lead").exits(0)
+        words = ["plan", "submit", PLAN, "--home", home + "/lead"]
+        lead(*words).exits(0).says("waits for devices", "at least 3", "0 are")
+        assert lead(*words, "--json").exits(0).err == ""
+
+
 def case_every_simulator_command_prints_one_envelope():
     with folder() as here:
         plan = os.path.join(here, "small.yaml")

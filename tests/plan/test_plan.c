@@ -79,8 +79,8 @@ static void every_key_arrives(void **state)
     check(p->weighting == PLAN_BY_EXAMPLES && p->weight_cap == 500);
     check(p->clip == 4 && p->ring_bits == 24 && p->seed == 42);
     check(p->stage_deadline_ms == 1500 && p->train_deadline_ms == 7200000);
-    check(p->sim_clients == 100 && p->sim_rows == 50 && p->sim_threads == 2);
-    check(p->sim_partition == PLAN_PART_IID && p->sim_dropout == 0.1);
+    check(p->sim.clients == 100 && p->sim.rows == 50 && p->sim.threads == 2);
+    check(p->sim.partition == PLAN_PART_IID && p->sim.dropout == 0.1);
     plan_free(p);
     plan_free(NULL);
 }
@@ -99,7 +99,7 @@ static void what_is_absent_has_its_default(void **state)
     check(p->weighting == PLAN_BY_EXAMPLES && p->weight_cap == 1000);
     check(p->clip == 1 && p->ring_bits == 32 && p->seed == 1);
     check(p->stage_deadline_ms == 30000 && p->train_deadline_ms == 600000);
-    check(p->sim_clients == 3 && p->sim_partition == PLAN_PART_SITES);
+    check(p->sim.clients == 3 && p->sim.partition == PLAN_PART_SITES);
     plan_free(p);
 }
 
@@ -243,15 +243,15 @@ static const struct change changes[] = {
     {classify, "name: heart-risk", "name: .x", "begins with"},
     {classify, "name: heart-risk", "name: ''", "name is empty"},
     {classify, "task: classify", "task: clasify",
-     ":2: task is \"clasify\"; it may be classify, regress or retriever (did "
-     "you mean \"classify\"?)"},
+     ":2: task is \"clasify\"; it may be classify, regress, retriever, cox or "
+     "lm (did you mean \"classify\"?)"},
     {classify, "kind: mlp", "kind: logit",
-     ":3: model.kind is \"logit\"; it may be logistic or mlp"},
+     ":3: model.kind is \"logit\"; it may be logistic, softmax, mlp or cnn"},
     {regress, "kind: linear", "kind: logistic", "linear or mlp"},
     {retriever, "kind: static", "kind: mlp", "it may be static"},
     {classify, "optimizer: adamw", "optimizer: lbfgs", "sgd, adam or adamw"},
     {classify, "by: examples", "by: example", "did you mean \"examples\"?"},
-    {classify, "partition: iid", "partition: dirichlet", "iid or sites"},
+    {classify, "partition: iid", "partition: dirichlett", "\"dirichlet\"?"},
     {classify, "standardise: plan", "standardise: all", "site, plan or none"},
     {classify, "ring_bits: 24", "ring_bits: 28", "it may be 24 or 32"},
     /* The network. */
@@ -262,9 +262,9 @@ static const struct change changes[] = {
      "model.hidden makes 36"},
     {classify, "hidden: [16, 8]", "hidden: [1, 1, 1, 1, 1, 1, 1, 1, 1]",
      "too many entries"},
-    {classify, "kind: mlp", "kind: logistic", "model.hidden is for mlp"},
+    {classify, "kind: mlp", "kind: logistic", "model.hidden has no effect on logistic"},
     {classify, "hidden: [16, 8]", "hidden: [4], dim: 64",
-     "model.dim is for the retriever"},
+     "model.dim has no effect on mlp"},
     {retriever, "dim: 64", "dim: 15", "model.dim is 15"},
     {retriever, "dim: 64", "dim: 1025", "model.dim is 1025"},
     /* The data. */

@@ -9,6 +9,7 @@
 #include "common/base/codes.h"
 #include "common/base/rng.h"
 #include "common/model/safetensors.h"
+#include "coordinator/aggregate.h"
 #include "coordinator/models.h"
 #include "sims/fleet.h"
 #include "sims/sites.h"
@@ -90,7 +91,7 @@ struct locals {
     size_t n_clients, n_flat;
     float before[PARAMS_MOST];
     double delta[CLIENTS_MOST][PARAMS_MOST], weight[CLIENTS_MOST];
-    double metrics[CLIENTS_MOST][WIRE_METRICS];
+    double metrics[CLIENTS_MOST][TASK_METRICS];
 };
 
 static void train_locally(const struct run *r, uint32_t round, struct locals *l)
@@ -99,12 +100,20 @@ static void train_locally(const struct run *r, uint32_t round, struct locals *l)
     float delta[PARAMS_MOST];
     l->n_clients = r->sites.n;
     l->n_flat = copy_weights(r, l->before);
-    check_ok(models_initial(r->plan, &m));
+    struct aggregate *a = NULL;
+    check_ok(aggregate_new(r->plan, &a));
+    m = a->model;
     memcpy(model_params(m)->flat, l->before, l->n_flat * sizeof *delta);
     for (size_t i = 0; i < l->n_clients; i++) {
-        struct trained t = {.delta = delta};
+        struct trained t = {.up = delta};
+        const struct trainer_task task = {.plan = r->plan,
+                                          .strategy = a->strategy,
+                                          .numbers = &a->numbers,
+                                          .round = round,
+                                          .client = i,
+                                          .work = 1};
         double norm = 0;
-        check_ok(trainer_run(r->plan, m, &r->sites.data[i], round, i, &t));
+        check_ok(trainer_run(&task, m, &r->sites.data[i], &t));
         for (size_t k = 0; k < l->n_flat; k++)
             norm += (double)delta[k] * (double)delta[k];
         norm = sqrt(norm);
@@ -114,7 +123,7 @@ static void train_locally(const struct run *r, uint32_t round, struct locals *l)
         l->weight[i] = (double)t.weight / RING_WEIGHT_MAX;
         memcpy(l->metrics[i], t.metrics, sizeof t.metrics);
     }
-    model_free(m);
+    aggregate_free(a);
 }
 
 /* Largest difference of the fleet's new weights from the weighted average of
@@ -143,7 +152,9 @@ static double tolerance(const struct run *r, const struct locals *l)
 {
     struct ring_layout layout;
     double weight = 0, largest = 0;
-    models_layout(r->plan, l->n_flat, &layout);
+    const struct strategy *s = NULL;
+    check_ok(strategy_find("fedavg", &s));
+    task_layout(r->plan, s, l->n_flat, &layout);
     for (size_t i = 0; i < l->n_clients; i++) weight += l->weight[i];
     for (size_t k = 0; k < l->n_flat; k++)
         largest = fmax(largest, fabs((double)l->before[k]) + r->plan->clip);
@@ -156,7 +167,9 @@ static double tolerance_metric(const struct run *r, const struct locals *l)
 {
     struct ring_layout layout;
     double weight = 0;
-    models_layout(r->plan, l->n_flat, &layout);
+    const struct strategy *s = NULL;
+    check_ok(strategy_find("fedavg", &s));
+    task_layout(r->plan, s, l->n_flat, &layout);
     for (size_t i = 0; i < l->n_clients; i++) weight += l->weight[i];
     return .5 * layout.metric_max / (double)ring_limit(&layout) *
                (double)l->n_clients / weight +
@@ -170,7 +183,7 @@ static void check_average(const char *rest)
     struct locals l;
     start(&r, rest, 2);
     for (uint32_t i = 1; i <= 4; i++) {
-        double weight = 0, want[WIRE_METRICS] = {0};
+        double weight = 0, want[TASK_METRICS] = {0};
         train_locally(&r, i, &l);
         check_ok(fleet_round(r.fleet, &round));
         check(round.round == i && round.n_inputs == l.n_clients);
@@ -178,7 +191,7 @@ static void check_average(const char *rest)
         check(distance(&r, &l, 1) > 10 * tolerance(&r, &l));
         for (size_t c = 0; c < l.n_clients; c++) {
             weight += l.weight[c];
-            for (size_t m = 0; m < WIRE_METRICS; m++)
+            for (size_t m = 0; m < TASK_METRICS; m++)
                 want[m] += l.weight[c] * l.metrics[c][m];
         }
         check_near(round.loss_before, want[0] / weight,
@@ -353,7 +366,9 @@ static void the_file_holds_the_models_weights(void **state)
     struct model *m = NULL;
     float got[PARAMS_MOST];
     start(&r, lively, 1);
-    check_ok(models_initial(r.plan, &m));
+    struct aggregate *a = NULL;
+    check_ok(aggregate_new(r.plan, &a));
+    m = a->model;
     for (int i = 0; i < 3; i++) { /* version 0, 1, 2 */
         const struct buf *file = fleet_file(r.fleet);
         size_t n = copy_weights(&r, got);
@@ -361,7 +376,7 @@ static void the_file_holds_the_models_weights(void **state)
         check(memcmp(model_params(m)->flat, got, n * sizeof *got) == 0);
         check_ok(fleet_round(r.fleet, &round));
     }
-    model_free(m);
+    aggregate_free(a);
     finish(&r);
 }
 
