@@ -12,11 +12,14 @@
 #include "common/base/file.h"
 #include "common/plan/plan_schema.h"
 
-/* What a check needs to know: the file's name and text for messages. */
+/* What a check needs to know: the file's name and text for messages, and where
+ * they are collected. After a fault the checks go on with a value that may
+ * stand there, so that each tells of its own fault only. */
 struct check {
     const char *file, *text;
     size_t n;
     struct plan *plan;
+    struct faults *faults;
 };
 
 static enum tacit_err wrong(const struct check *c, const char *key,
@@ -40,8 +43,10 @@ static enum tacit_err wrong(const struct check *c, const char *key,
         *dot = '\0';
         line = yaml_line(c->text, c->n, path);
     }
-    if (line == 0) return fail_as(E_PLAN_VALUE, "%s: %s", c->file, text);
-    return fail_as(E_PLAN_VALUE, "%s:%u: %s", c->file, line, text);
+    enum tacit_err err =
+        line ? fail_as(E_PLAN_VALUE, "%s:%u: %s", c->file, line, text)
+             : fail_as(E_PLAN_VALUE, "%s: %s", c->file, text);
+    return faults_take(c->faults, err);
 }
 
 static enum tacit_err integer(const struct check *c, const char *key,
@@ -49,9 +54,11 @@ static enum tacit_err integer(const struct check *c, const char *key,
                               int64_t fallback, uint32_t *out)
 {
     int64_t got = v ? *v : fallback;
-    if (got < min || got > max)
-        return wrong(c, key, "%s is %lld; it may be %lld to %lld", key,
-                     (long long)got, (long long)min, (long long)max);
+    if (got < min || got > max) {
+        TRY(wrong(c, key, "%s is %lld; it may be %lld to %lld", key,
+                  (long long)got, (long long)min, (long long)max));
+        got = got < min ? min : max;
+    }
     *out = (uint32_t)got;
     return TACIT_OK;
 }
@@ -61,9 +68,10 @@ static enum tacit_err real(const struct check *c, const char *key,
                            double fallback, double *out)
 {
     double got = v ? *v : fallback;
-    if (!(got >= min && got <= max))
-        return wrong(c, key, "%s is %g; it may be %g to %g", key, got, min,
-                     max);
+    if (!(got >= min && got <= max)) {
+        TRY(wrong(c, key, "%s is %g; it may be %g to %g", key, got, min, max));
+        got = got < min ? min : max;
+    }
     *out = got;
     return TACIT_OK;
 }
@@ -140,20 +148,27 @@ static enum tacit_err take_name(const struct check *c, const char *name)
     return TACIT_OK;
 }
 
-static enum tacit_err take_model(const struct check *c,
-                                 const struct raw_plan *raw)
+static enum tacit_err take_task(const struct check *c, const char *task)
 {
     static const char *const tasks[] = {"classify", "regress", "retriever"};
+    size_t which = 0;
+    TRY(choice(c, "task", task, tasks, 3, &which));
+    c->plan->task = (enum plan_task)which;
+    return TACIT_OK;
+}
+
+static enum tacit_err take_model(const struct check *c,
+                                 const struct raw_model *m)
+{
     static const char *const kinds[][2] = {{"logistic", "mlp"},
                                            {"linear", "mlp"},
                                            {"static", "static"}};
     struct plan *p = c->plan;
-    const struct raw_model *m = raw->model;
-    size_t task = 0, kind = 0;
-    TRY(choice(c, "task", raw->task, tasks, 3, &task));
-    p->task = (enum plan_task)task;
-    TRY(choice(c, "model.kind", m->kind, kinds[task], task == 2 ? 1 : 2,
-               &kind));
+    size_t kind = 0;
+    unsigned before = c->faults->n;
+    TRY(choice(c, "model.kind", m->kind, kinds[p->task],
+               p->task == PLAN_RETRIEVER ? 1 : 2, &kind));
+    if (c->faults->n > before) return TACIT_OK;
     copy(p->model, m->kind);
     int mlp = strcmp(m->kind, "mlp") == 0;
     if (mlp && m->n_hidden == 0)
@@ -234,12 +249,12 @@ static enum tacit_err take_data(const struct check *c,
     static const char *const standards[] = {"site", "plan", "none"};
     struct plan *p = c->plan;
     size_t standard = 0;
-    if (!raw->source[0]) return wrong(c, "data.source", "data.source is empty");
+    if (!raw->source[0]) TRY(wrong(c, "data.source", "data.source is empty"));
     copy(p->source, raw->source);
     TRY(real(c, "data.holdout", raw->holdout, 0, 0.9, 0.3, &p->holdout));
     if (raw->positive_above && p->task != PLAN_CLASSIFY)
-        return wrong(c, "data.positive_above",
-                     "data.positive_above is for classify: what counts as 1");
+        TRY(wrong(c, "data.positive_above",
+                  "data.positive_above is for classify: what counts as 1"));
     if (p->task == PLAN_RETRIEVER) {
         if (raw->n_columns || raw->label || raw->standardise)
             return wrong(c, "data",
@@ -253,12 +268,13 @@ static enum tacit_err take_data(const struct check *c,
                    &standard));
     p->standardise = (enum plan_standardise)standard;
     if (!raw->label || !raw->label[0])
-        return wrong(c, "data.label",
-                     "data.label is missing: the column to predict");
+        TRY(wrong(c, "data.label",
+                  "data.label is missing: the column to predict"));
+    else
+        copy(p->label, raw->label);
     if (raw->n_columns == 0)
         return wrong(c, "data.columns",
                      "data.columns is missing: the columns to predict from");
-    copy(p->label, raw->label);
     p->label_positive_above = raw->positive_above ? *raw->positive_above : 0;
     p->columns = calloc(raw->n_columns, sizeof *p->columns);
     if (!p->columns) return fail(TACIT_NOMEM, "out of memory");
@@ -300,11 +316,11 @@ static enum tacit_err take_local(const struct check *c,
         TRY(choice(c, "local.optimizer", r->optimizer, optimizers, 3, &which));
     copy(p->optimizer, optimizers[which]);
     if (r->momentum && which > 0)
-        return wrong(c, "local.momentum",
-                     "local.momentum is for sgd; %s has its own", p->optimizer);
+        TRY(wrong(c, "local.momentum",
+                  "local.momentum is for sgd; %s has its own", p->optimizer));
     if (r->temperature && p->task != PLAN_RETRIEVER)
-        return wrong(c, "local.temperature",
-                     "local.temperature is for the retriever");
+        TRY(wrong(c, "local.temperature",
+                  "local.temperature is for the retriever"));
     TRY(real(c, "local.learning_rate", r->learning_rate, 1e-9, 100, 0.01,
              &p->learning_rate));
     TRY(real(c, "local.momentum", r->momentum, 0, 0.9999, 0, &p->momentum));
@@ -328,18 +344,17 @@ static enum tacit_err take_protocol(const struct check *c,
     if (w->by) TRY(choice(c, "weighting.by", w->by, ways, 2, &way));
     p->weighting = (enum plan_weighting)way;
     if (w->cap && p->weighting == PLAN_UNIFORM)
-        return wrong(c, "weighting.cap",
-                     "weighting.cap is for by: examples; uniform counts "
-                     "every device alike");
+        TRY(wrong(c, "weighting.cap",
+                  "weighting.cap is for by: examples; uniform counts "
+                  "every device alike"));
     TRY(integer(c, "weighting.cap", w->cap, 1, 1000000000, 1000,
                 &p->weight_cap));
     TRY(integer(c, "secagg.ring_bits",
                 raw->secagg ? raw->secagg->ring_bits : NULL, 24, 32, 32,
                 &p->ring_bits));
     if (p->ring_bits != 24 && p->ring_bits != 32)
-        return wrong(c, "secagg.ring_bits",
-                     "secagg.ring_bits is %u; it may be 24 or 32",
-                     p->ring_bits);
+        TRY(wrong(c, "secagg.ring_bits",
+                  "secagg.ring_bits is %u; it may be 24 or 32", p->ring_bits));
     TRY(duration(c, "deadline.stage", d->stage, 30000, &p->stage_deadline_ms));
     return duration(c, "deadline.train", d->train, 600000,
                     &p->train_deadline_ms);
@@ -354,8 +369,8 @@ static enum tacit_err take_sim(const struct check *c,
     struct plan *p = c->plan;
     size_t way = 1;
     if (raw->seed && *raw->seed < 0)
-        return wrong(c, "seed", "seed is %lld; it may not be negative",
-                     (long long)*raw->seed);
+        TRY(wrong(c, "seed", "seed is %lld; it may not be negative",
+                  (long long)*raw->seed));
     p->seed = raw->seed ? (uint64_t)*raw->seed : 1;
     TRY(integer(c, "sim.clients", s->clients, 2, 1000000, p->cohort_size,
                 &p->sim_clients));
@@ -375,8 +390,13 @@ static enum tacit_err take_sim(const struct check *c,
 static enum tacit_err take(const struct check *c, const struct raw_plan *raw)
 {
     TRY(take_name(c, raw->name));
-    TRY(take_model(c, raw));
-    TRY(take_data(c, raw->data));
+    unsigned before = c->faults->n;
+    TRY(take_task(c, raw->task));
+    /* What may stand in these two depends on the task. */
+    if (c->faults->n == before) {
+        TRY(take_model(c, raw->model));
+        TRY(take_data(c, raw->data));
+    }
     TRY(take_cohort(c, raw));
     TRY(take_local(c, raw));
     TRY(take_protocol(c, raw));
@@ -386,15 +406,17 @@ static enum tacit_err take(const struct check *c, const struct raw_plan *raw)
 enum tacit_err plan_parse(const char *name, const char *text, size_t n,
                           struct plan **out)
 {
+    struct faults faults = {0};
     void *raw;
     if (n > PLAN_BYTES_MAX)
         return fail(TACIT_LIMIT, "%s: %zu bytes; a plan has at most %d", name,
                     n, PLAN_BYTES_MAX);
-    TRY(yaml_load(name, text, n, &plan_schema, &raw));
+    TRY(yaml_load_all(name, text, n, &plan_schema, &faults, &raw));
     struct plan *p = calloc(1, sizeof *p);
     enum tacit_err err = TACIT_OK;
     if (!p) err = fail(TACIT_NOMEM, "out of memory");
-    if (!err) err = take(&(struct check){name, text, n, p}, raw);
+    if (!err) err = take(&(struct check){name, text, n, p, &faults}, raw);
+    if (!err) err = faults_end(&faults);
     yaml_unload(&plan_schema, raw);
     if (err) {
         plan_free(p);
