@@ -212,6 +212,28 @@ static enum tacit_err fetch(struct agent *a, const struct participate_action *t)
 
 /* ---- at home ------------------------------------------------------------ */
 
+static enum tacit_err examples(struct agent *a, const struct plan *plan,
+                               const struct dataset **out)
+{
+    if (!a->local) TRY(local_new(a->d, &a->local));
+    return local_dataset(a->local, plan, &a->policy, out);
+}
+
+/* The examples are read before the round: a table that cannot be used costs the
+ * others nothing, while a device lost after sharing its keys may cost them the
+ * round. A plan that the policy does not allow reads nothing. */
+static enum tacit_err try_examples(struct agent *a, const struct plan *plan,
+                                   const struct participate_event *ev)
+{
+    const struct msg_task *task = participate_task(a->part);
+    const struct dataset *unused;
+    if (task && policy_allow(&a->policy, plan, task->u_min, &ev->spent,
+                             ev->local_minute) == TACIT_OK)
+        return examples(a, plan, &unused);
+    err_clear(); /* participate says why */
+    return TACIT_OK;
+}
+
 static enum tacit_err consult(struct agent *a,
                               const struct participate_action *t)
 {
@@ -223,6 +245,7 @@ static enum tacit_err consult(struct agent *a,
     TRY(device_known(a->d, &t->hash, &ev.known));
     if (localtime_r(&now, &local))
         ev.local_minute = local.tm_hour * 60 + local.tm_min;
+    TRY(try_examples(a, t->plan, &ev));
     a->event = ev;
     return TACIT_OK;
 }
@@ -247,9 +270,8 @@ static enum tacit_err train(struct agent *a, const struct participate_action *t)
         a->strategy = t->strategy;
         a->n_trained = n;
     }
-    if (!a->local) TRY(local_new(a->d, &a->local));
     const struct dataset *d = NULL;
-    TRY(local_dataset(a->local, t->plan, &a->policy, &d));
+    TRY(examples(a, t->plan, &d));
     TRY(load_state(a, t, n, &state));
     const struct trainer_task task = {.plan = t->plan,
                                       .strategy = t->strategy,

@@ -240,8 +240,9 @@ enum tacit_err cli_ls(const struct options *o)
     struct device d;
     struct encoder *e = NULL;
     struct corpus *c = NULL;
-    struct listing l = {.list = cli_json(o) ? json_array() : NULL};
+    struct listing l = {0};
     TRY(with_corpus(o, &d, &e, &c));
+    if (cli_json(o)) l.list = json_array();
     enum tacit_err err = corpus_list(c, list_one, &l);
     if (!err && l.list)
         err = json_print_ok(stdout, json_pack("{s:O}", "documents", l.list));

@@ -92,9 +92,10 @@ static enum tacit_err print_audit(const struct options *o,
 enum tacit_err cli_audit(const struct options *o)
 {
     struct device d;
-    struct auditing a = {.list = cli_json(o) ? json_array() : NULL};
+    struct auditing a = {0};
     uint64_t first_bad = 0;
     TRY(cli_open(o, &d));
+    if (cli_json(o)) a.list = json_array();
     enum tacit_err err = ledger_walk(&d.db, audit_row, &a, &first_bad);
     if (!err) err = print_audit(o, &a, first_bad);
     if (!err && first_bad && !a.list)

@@ -39,8 +39,12 @@ static int take_line_end(struct cursor *c)
 static enum tacit_err take_quoted(struct cursor *c, const char **out)
 {
     char *from = ++c->p, *to = from;
+    uint32_t opened = c->line;
     for (;; c->p++) {
-        if (c->p == c->end) return syntax(c, "a quote is not closed");
+        if (c->p == c->end) {
+            c->line = opened;
+            return syntax(c, "a quote is not closed");
+        }
         if (*c->p == '"' && (c->p + 1 == c->end || c->p[1] != '"')) break;
         if (*c->p == '"') c->p++;
         if (*c->p == '\n') c->line++;

@@ -8,7 +8,7 @@
 #include "common/base/codes.h"
 #include "common/tensor/kernels.h"
 
-enum { NO_GROUP = UINT32_MAX };
+#define NO_GROUP UINT32_MAX
 
 /* What answers a question: a section of a document, or all of it. */
 struct group {

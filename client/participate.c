@@ -365,6 +365,7 @@ static void consult(struct participate *p, struct participate_action *a)
     p->state = CONSULTING;
     a->kind = PARTICIPATE_CONSULT;
     a->hash = p->task.plan_hash;
+    a->plan = p->plan;
 }
 
 static void take_task(struct participate *p, const struct msg_task *t,
@@ -809,7 +810,9 @@ static void take_failure(struct participate *p, struct participate_action *a)
         a->kind = PARTICIPATE_STOP;
         return;
     }
-    give_up(p, a, s == TRAINING ? PARTICIPATE_DECLINED : PARTICIPATE_BROKEN);
+    /* The site's own policy or examples: the same next time. */
+    int at_home = s == CONSULTING || s == TRAINING;
+    give_up(p, a, at_home ? PARTICIPATE_DECLINED : PARTICIPATE_BROKEN);
 }
 
 void participate_step(struct participate *p, const struct participate_event *ev,

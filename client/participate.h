@@ -83,8 +83,8 @@ struct participate_event {
 enum participate_action_kind {
     PARTICIPATE_CALL,     /* send `message`, wait `timeout_ms` */
     PARTICIPATE_FETCH,    /* blob `hash` of at most `bytes_max` */
-    PARTICIPATE_CONSULT,  /* what has left, and the newest model of `hash`, a
-                             plan's */
+    PARTICIPATE_CONSULT,  /* policy, examples, what has left, and the newest
+                             model of `hash`, a plan's */
     PARTICIPATE_TRAIN,    /* trainer_run(plan, model, …) */
     PARTICIPATE_DEBIT,    /* write `debit` into the ledger, durably */
     PARTICIPATE_ADOPT,    /* keep the model of `over` (fetched before) */
@@ -111,7 +111,7 @@ struct participate_action {
     int timeout_ms;
     struct digest hash;
     uint64_t bytes_max;
-    const struct plan *plan; /* TRAIN, ADOPT: borrowed */
+    const struct plan *plan; /* CONSULT, TRAIN, ADOPT: borrowed */
     struct model *model;     /* TRAIN: holds the global weights; borrowed */
     const struct strategy *strategy; /* TRAIN, ADOPT */
     const struct strategy_config *numbers;

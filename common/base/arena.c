@@ -62,8 +62,8 @@ static enum tacit_err add_block(struct arena *a, size_t need)
     return TACIT_OK;
 }
 
-enum tacit_err arena_alloc(struct arena *a, size_t n, size_t size,
-                           void *out_ptr)
+enum tacit_err arena_alloc_raw(struct arena *a, size_t n, size_t size,
+                               void *out_ptr)
 {
     if (size && n > (SIZE_MAX - ALIGN) / size / 2)
         return fail(TACIT_NOMEM, "out of memory: %zu items of %zu bytes", n,
@@ -76,9 +76,18 @@ enum tacit_err arena_alloc(struct arena *a, size_t n, size_t size,
     if (!a->head || a->head->size - a->head->used < bytes)
         TRY(add_block(a, bytes));
     unsigned char *p = payload(a->head) + a->head->used;
-    memset(p, 0, bytes);
     a->head->used += bytes;
     a->used_bytes += bytes;
+    memcpy(out_ptr, &p, sizeof p);
+    return TACIT_OK;
+}
+
+enum tacit_err arena_alloc(struct arena *a, size_t n, size_t size,
+                           void *out_ptr)
+{
+    unsigned char *p;
+    TRY(arena_alloc_raw(a, n, size, &p));
+    memset(p, 0, n * size);
     memcpy(out_ptr, &p, sizeof p);
     return TACIT_OK;
 }

@@ -32,6 +32,9 @@ void arena_reset(struct arena *a);
 /* n*size zeroed bytes aligned to 64; NOMEM (also on overflow) or LIMIT. */
 TACIT_CHECKED enum tacit_err arena_alloc(struct arena *a, size_t n, size_t size,
                                          void *out_ptr);
+/* The same, but what the bytes hold is left open. */
+TACIT_CHECKED enum tacit_err arena_alloc_raw(struct arena *a, size_t n,
+                                             size_t size, void *out_ptr);
 /* A NUL-terminated copy of the n bytes at s. */
 TACIT_CHECKED enum tacit_err arena_strdup(struct arena *a, const char *s,
                                           size_t n, char **out);

@@ -100,34 +100,6 @@ const char *yaml_nearest(const char *word, const char *const *candidates,
     return best;
 }
 
-/* The fields of a mapping, looking through lists. Schemas are ours: shallow. */
-static const cyaml_schema_field_t *mapping_fields(
-    const cyaml_schema_value_t *schema)
-{
-    while (schema->type == CYAML_SEQUENCE ||
-           schema->type == CYAML_SEQUENCE_FIXED)
-        schema = schema->sequence.entry;
-    return schema->type == CYAML_MAPPING ? schema->mapping.fields : NULL;
-}
-
-/* The known key nearest to `key` in the mapping that holds it: follow the
- * places from the outermost to number `from`. */
-static const char *nearest_key(const cyaml_schema_value_t *schema,
-                               const struct report *r, size_t from,
-                               const char *key)
-{
-    const char *names[128];
-    size_t n = 0;
-    const cyaml_schema_field_t *f = mapping_fields(schema);
-    for (size_t i = r->n_places; f && i-- > from;) {
-        if (!r->places[i].key[0]) continue;
-        while (f->key && strcmp(f->key, r->places[i].key) != 0) f++;
-        f = f->key ? mapping_fields(&f->value) : NULL;
-    }
-    for (; f && f->key && n < 128; f++) names[n++] = f->key;
-    return yaml_nearest(key, names, n);
-}
-
 static int is_word(char c)
 {
     return isalnum((unsigned char)c) || c == '_' || c == '-';
@@ -154,13 +126,6 @@ static unsigned line_of(const char *text, size_t offset)
     return line;
 }
 
-static size_t line_start(const char *text, size_t n, unsigned line)
-{
-    size_t i = 0;
-    for (; i < n && line > 1; i++) line -= text[i] == '\n';
-    return i;
-}
-
 unsigned yaml_line(const char *text, size_t n, const char *path)
 {
     char key[WORD_MAX];
@@ -178,44 +143,6 @@ unsigned yaml_line(const char *text, size_t n, const char *path)
         if (*path) path++;
     }
     return line_of(text, at);
-}
-
-/* A fault in the keys: unknown, twice, missing. TACIT_OK when it is not. */
-static enum tacit_err explain_key(const char *name, const char *text, size_t n,
-                                  const cyaml_schema_value_t *schema,
-                                  const struct report *r)
-{
-    static const char unknown[] = "Unexpected key: ";
-    static const char repeated[] = "Mapping field already seen: ";
-    static const char missing[] = "Missing required mapping field: ";
-    unsigned line = r->n_places ? r->places[0].line : 1;
-    /* Place 0 is the mapping at fault, or the last key read in it. */
-    size_t from = line_start(text, n, line);
-    if (strncmp(r->fault, unknown, sizeof unknown - 1) == 0) {
-        const char *key = r->fault + sizeof unknown - 1;
-        const char *near = nearest_key(schema, r, 1, key);
-        size_t at = find_key(text, n, from, key);
-        return fail_as(E_YAML_KEY, "%s:%u: unknown key \"%s\"%s%s%s", name,
-                       at < n ? line_of(text, at) : line, key,
-                       near ? "; did you mean \"" : "", near ? near : "",
-                       near ? "\"?" : "");
-    }
-    if (strncmp(r->fault, repeated, sizeof repeated - 1) == 0) {
-        const char *key = r->fault + sizeof repeated - 1;
-        size_t at = find_key(text, n, from, key);
-        if (at < n) at = find_key(text, n, at + 1, key);
-        return fail_as(E_YAML_KEY, "%s:%u: the key \"%s\" stands twice", name,
-                       at < n ? line_of(text, at) : line, key);
-    }
-    if (strncmp(r->fault, missing, sizeof missing - 1) == 0) {
-        char path[PATH_BYTES];
-        put_path(path, r, 1);
-        return fail_as(E_YAML_KEY, "%s:%u: the key \"%s\" is missing%s%s", name,
-                       r->n_places > 1 ? r->places[1].line : 1,
-                       r->fault + sizeof missing - 1, path[0] ? " in " : "",
-                       path);
-    }
-    return TACIT_OK;
 }
 
 /* libcyaml does not say where a syntax error stands; libyaml does. */
@@ -326,40 +253,53 @@ static enum tacit_err check_text(const char *name, const char *text, size_t n)
 }
 
 static enum tacit_err explain(const char *name, const char *text, size_t n,
-                              const cyaml_schema_value_t *schema,
                               const struct report *r, cyaml_err_t e)
 {
     if (e == CYAML_ERR_OOM || e == CYAML_ERR_LIBYAML_PARSER_INIT)
         return fail(TACIT_NOMEM, "out of memory");
     if (e == CYAML_ERR_LIBYAML_PARSER) return explain_syntax(name, text, n);
-    TRY(explain_key(name, text, n, schema, r));
     return explain_value(name, r, e);
 }
 
 enum tacit_err yaml_load(const char *name, const char *text, size_t n,
                          const cyaml_schema_value_t *schema, void **out)
 {
-    struct report r = {0};
-    cyaml_config_t config = {.log_fn = on_log,
-                             .log_ctx = &r,
-                             .mem_fn = cyaml_mem,
-                             .log_level = CYAML_LOG_WARNING,
-                             .flags = CYAML_CFG_NO_ALIAS};
-    cyaml_data_t *data = NULL;
-    if (n > YAML_BYTES_MAX)
-        return fail(TACIT_LIMIT, "%s: %zu bytes, the limit is %d", name, n,
-                    YAML_BYTES_MAX);
-    TRY(check_text(name, text, n));
-    cyaml_err_t e =
-        cyaml_load_data((const uint8_t *)text, n, &config, schema, &data, NULL);
-    if (e != CYAML_OK) return explain(name, text, n, schema, &r, e);
-    if (!data) return fail_as(E_YAML_SYNTAX, "%s: the file is empty", name);
-    enum tacit_err err = yaml_check_strict(name, text, n, schema);
+    struct faults f = {0};
+    void *data = NULL;
+    TRY(yaml_load_all(name, text, n, schema, &f, &data));
+    enum tacit_err err = faults_end(&f);
     if (err)
         yaml_unload(schema, data);
     else
         *out = data;
     return err;
+}
+
+enum tacit_err yaml_load_all(const char *name, const char *text, size_t n,
+                             const cyaml_schema_value_t *schema,
+                             struct faults *f, void **out)
+{
+    struct report r = {0};
+    cyaml_config_t config = {.log_fn = on_log,
+                             .log_ctx = &r,
+                             .mem_fn = cyaml_mem,
+                             .log_level = CYAML_LOG_WARNING,
+                             .flags = CYAML_CFG_NO_ALIAS |
+                                      CYAML_CFG_IGNORE_UNKNOWN_KEYS};
+    cyaml_data_t *data = NULL;
+    if (n > YAML_BYTES_MAX)
+        return fail(TACIT_LIMIT, "%s: %zu bytes, the limit is %d", name, n,
+                    YAML_BYTES_MAX);
+    TRY(check_text(name, text, n));
+    TRY(yaml_check_strict(name, text, n, schema, f));
+    cyaml_err_t e =
+        cyaml_load_data((const uint8_t *)text, n, &config, schema, &data, NULL);
+    /* What was collected says it better. */
+    if (e != CYAML_OK && f->n > 0) return faults_end(f);
+    if (e != CYAML_OK) return explain(name, text, n, &r, e);
+    if (!data) return fail_as(E_YAML_SYNTAX, "%s: the file is empty", name);
+    *out = data;
+    return TACIT_OK;
 }
 
 void yaml_unload(const cyaml_schema_value_t *schema, void *value)

@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "common/base/err.h"
+#include "common/base/faults.h"
 
 enum { YAML_BYTES_MAX = 1 << 20 };
 
@@ -22,6 +23,12 @@ TACIT_CHECKED enum tacit_err yaml_load(const char *name, const char *text,
                                        size_t n,
                                        const cyaml_schema_value_t *schema,
                                        void **out);
+/* The same, for a caller that has checks of its own to add to the message: what
+ * a person can mend line by line goes to f, and *out is what could be read. */
+TACIT_CHECKED enum tacit_err yaml_load_all(const char *name, const char *text,
+                                           size_t n,
+                                           const cyaml_schema_value_t *schema,
+                                           struct faults *f, void **out);
 /* (Not called yaml_free: libyaml has a global function of that name.) */
 void yaml_unload(const cyaml_schema_value_t *schema, void *value);
 /* The line where the value of "cohort.size" stands in text[n], 0 when it is not

@@ -1,5 +1,6 @@
 #include "common/base/yaml_strict.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -11,12 +12,19 @@ enum { DEPTH_MAX = 16, PATH_BYTES = 256 }; /* schemas are ours: shallow */
 
 /* A mapping or list that is open. */
 struct level {
-    const cyaml_schema_value_t *schema;
-    const cyaml_schema_field_t *field; /* of a mapping: the key just read */
-    unsigned entry;                    /* of a list: 1, 2, … */
+    const cyaml_schema_value_t *schema; /* NULL: of an unknown key, or amiss */
+    const cyaml_schema_field_t *field;  /* of a mapping: the key just read */
+    int has_key;                        /* of a mapping: its value is next */
+    unsigned entry;                     /* of a list: 1, 2, … */
+    unsigned line;                      /* of the key that holds this */
+    unsigned key_line;
+    uint64_t seen; /* a bit for each field */
 };
 
 struct walk {
+    const char *name;
+    const cyaml_schema_value_t *root;
+    struct faults *faults;
     struct level levels[DEPTH_MAX];
     size_t depth;
 };
@@ -83,102 +91,171 @@ static void put_path(char out[PATH_BYTES], const struct walk *w)
     }
 }
 
-static const cyaml_schema_field_t *field_called(
-    const cyaml_schema_value_t *mapping, const char *key)
+static int is_mapping(const struct level *l)
 {
-    const cyaml_schema_field_t *f = mapping->mapping.fields;
-    while (f->key && strcmp(f->key, key) != 0) f++;
-    return f->key ? f : NULL;
+    return l->schema && l->schema->type == CYAML_MAPPING;
 }
 
-/* The schema of the value that begins now; NULL where none is known. */
-static const cyaml_schema_value_t *begin_value(struct walk *w,
-                                               const cyaml_schema_value_t *root)
+static int is_list(const cyaml_schema_value_t *v)
 {
-    if (w->depth == 0) return root;
-    struct level *l = &w->levels[w->depth - 1];
-    if (!l->schema) return NULL;
-    if (l->schema->type == CYAML_MAPPING)
-        return l->field ? &l->field->value : NULL;
-    l->entry++;
-    return l->schema->sequence.entry;
+    return v->type == CYAML_SEQUENCE || v->type == CYAML_SEQUENCE_FIXED;
 }
 
-static void end_value(struct walk *w)
+static unsigned line_of(const yaml_event_t *event)
 {
-    if (w->depth > 0) w->levels[w->depth - 1].field = NULL;
+    return (unsigned)event->start_mark.line + 1;
 }
 
 static int expects_key(const struct walk *w)
 {
     if (w->depth == 0) return 0;
     const struct level *l = &w->levels[w->depth - 1];
-    return l->schema && l->schema->type == CYAML_MAPPING && !l->field;
+    return is_mapping(l) && !l->has_key;
 }
 
-static enum tacit_err take_scalar(struct walk *w, const char *name,
-                                  const yaml_event_t *event,
-                                  const cyaml_schema_value_t *root)
+/* The schema of the value that begins now; NULL where none is known. */
+static const cyaml_schema_value_t *begin_value(struct walk *w)
 {
-    const char *text = (const char *)event->data.scalar.value;
-    if (expects_key(w)) {
-        struct level *l = &w->levels[w->depth - 1];
-        l->field = field_called(l->schema, text);
-        return TACIT_OK;
+    if (w->depth == 0) return w->root;
+    struct level *l = &w->levels[w->depth - 1];
+    if (!l->schema) return NULL;
+    if (is_mapping(l)) return l->field ? &l->field->value : NULL;
+    l->entry++;
+    return l->schema->sequence.entry;
+}
+
+/* A key or a value is over. */
+static void end_node(struct walk *w)
+{
+    if (w->depth == 0) return;
+    struct level *l = &w->levels[w->depth - 1];
+    l->has_key = is_mapping(l) && !l->has_key;
+    if (!l->has_key) l->field = NULL;
+}
+
+static enum tacit_err unknown_key(struct walk *w, const struct level *l,
+                                  const char *key, unsigned line)
+{
+    const char *names[64];
+    size_t n = 0;
+    for (const cyaml_schema_field_t *f = l->schema->mapping.fields;
+         f->key && n < 64; f++)
+        names[n++] = f->key;
+    const char *near = yaml_nearest(key, names, n);
+    return faults_take(w->faults,
+                       fail_as(E_YAML_KEY, "%s:%u: unknown key \"%.64s\"%s%s%s",
+                               w->name, line, key,
+                               near ? "; did you mean \"" : "",
+                               near ? near : "", near ? "\"?" : ""));
+}
+
+static enum tacit_err take_key(struct walk *w, const yaml_event_t *event)
+{
+    struct level *l = &w->levels[w->depth - 1];
+    const char *key = (const char *)event->data.scalar.value;
+    const cyaml_schema_field_t *f = l->schema->mapping.fields;
+    size_t i = 0;
+    while (f[i].key && strcmp(f[i].key, key) != 0) i++;
+    l->key_line = line_of(event);
+    l->has_key = 1;
+    l->field = f[i].key ? &f[i] : NULL;
+    if (!l->field) return unknown_key(w, l, key, l->key_line);
+    uint64_t bit = (uint64_t)1 << (i & 63);
+    int again = (l->seen & bit) != 0;
+    l->seen |= bit;
+    if (!again) return TACIT_OK;
+    return faults_take(w->faults,
+                       fail_as(E_YAML_KEY, "%s:%u: the key \"%s\" stands twice",
+                               w->name, l->key_line, key));
+}
+
+static enum tacit_err take_scalar(struct walk *w, const yaml_event_t *event)
+{
+    char path[PATH_BYTES];
+    if (expects_key(w)) return take_key(w, event);
+    const cyaml_schema_value_t *schema = begin_value(w);
+    const char *fault =
+        schema ? fault_of(schema->type, (const char *)event->data.scalar.value)
+               : NULL;
+    put_path(path, w);
+    end_node(w);
+    if (!fault) return TACIT_OK;
+    return faults_take(w->faults,
+                       fail_as(E_YAML_VALUE, "%s:%u: %s: %s", w->name,
+                               line_of(event), path, fault));
+}
+
+static enum tacit_err begin_level(struct walk *w, const yaml_event_t *event)
+{
+    struct level next = {.line = 1};
+    int mapping = event->type == YAML_MAPPING_START_EVENT;
+    if (w->depth == DEPTH_MAX)
+        return fail_as(E_YAML_VALUE, "%s:%u: nested too deeply", w->name,
+                       line_of(event));
+    /* Where another kind of value belongs, libcyaml says so. */
+    const cyaml_schema_value_t *schema = expects_key(w) ? NULL : begin_value(w);
+    if (schema && (mapping ? schema->type == CYAML_MAPPING : is_list(schema)))
+        next.schema = schema;
+    if (w->depth > 0) {
+        const struct level *l = &w->levels[w->depth - 1];
+        next.line = is_mapping(l) ? l->key_line : line_of(event);
     }
-    const cyaml_schema_value_t *schema = begin_value(w, root);
-    const char *fault = schema ? fault_of(schema->type, text) : NULL;
-    if (fault) {
-        char path[PATH_BYTES];
-        put_path(path, w);
-        return fail_as(E_YAML_VALUE, "%s:%zu: %s: %s", name,
-                       event->start_mark.line + 1, path, fault);
-    }
-    end_value(w);
+    w->levels[w->depth++] = next;
     return TACIT_OK;
 }
 
-static enum tacit_err take_event(struct walk *w, const char *name,
-                                 const yaml_event_t *event,
-                                 const cyaml_schema_value_t *root)
+static enum tacit_err end_level(struct walk *w)
+{
+    const struct level l = w->levels[--w->depth];
+    char path[PATH_BYTES];
+    put_path(path, w);
+    end_node(w);
+    const cyaml_schema_field_t *f =
+        is_mapping(&l) ? l.schema->mapping.fields : NULL;
+    for (size_t i = 0; f && f[i].key; i++) {
+        if (f[i].value.flags & CYAML_FLAG_OPTIONAL || l.seen & (uint64_t)1
+                                                                   << (i & 63))
+            continue;
+        TRY(faults_take(w->faults,
+                        fail_as(E_YAML_KEY,
+                                "%s:%u: the key \"%s\" is missing%s%s", w->name,
+                                l.line, f[i].key, path[0] ? " in " : "",
+                                path)));
+    }
+    return TACIT_OK;
+}
+
+static enum tacit_err take_event(struct walk *w, const yaml_event_t *event)
 {
     switch (event->type) {
-    case YAML_SCALAR_EVENT: return take_scalar(w, name, event, root);
+    case YAML_SCALAR_EVENT: return take_scalar(w, event);
     case YAML_MAPPING_START_EVENT:
-    case YAML_SEQUENCE_START_EVENT: {
-        const cyaml_schema_value_t *schema = begin_value(w, root);
-        if (w->depth == DEPTH_MAX)
-            return fail_as(E_YAML_VALUE, "%s:%zu: nested too deeply", name,
-                           event->start_mark.line + 1);
-        w->levels[w->depth++] = (struct level){.schema = schema};
-        return TACIT_OK;
-    }
+    case YAML_SEQUENCE_START_EVENT: return begin_level(w, event);
     case YAML_MAPPING_END_EVENT:
-    case YAML_SEQUENCE_END_EVENT:
-        w->depth--;
-        end_value(w);
-        return TACIT_OK;
+    case YAML_SEQUENCE_END_EVENT: return end_level(w);
+    case YAML_ALIAS_EVENT: end_node(w); return TACIT_OK;
     default: return TACIT_OK;
     }
 }
 
 enum tacit_err yaml_check_strict(const char *name, const char *text, size_t n,
-                                 const cyaml_schema_value_t *schema)
+                                 const cyaml_schema_value_t *schema,
+                                 struct faults *f)
 {
     yaml_parser_t parser;
     yaml_event_t event;
-    struct walk w = {.depth = 0};
+    struct walk w = {.name = name, .root = schema, .faults = f};
     enum tacit_err err = TACIT_OK;
     if (!yaml_parser_initialize(&parser))
         return fail(TACIT_NOMEM, "out of memory");
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, n);
     for (int done = 0; !err && !done;) {
-        /* libcyaml has read the same bytes, so only memory can be missing. */
         if (!yaml_parser_parse(&parser, &event)) {
-            err = fail(TACIT_NOMEM, "out of memory");
+            /* What stands behind the place is not to be judged. */
+            memset(f, 0, sizeof *f);
             break;
         }
-        err = take_event(&w, name, &event, schema);
+        err = take_event(&w, &event);
         done = event.type == YAML_STREAM_END_EVENT;
         yaml_event_delete(&event);
     }

@@ -82,12 +82,12 @@ static enum tacit_err take_model_keys(const struct check *c,
                 {"model.dim", m->dim != NULL, KEY_DIM}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].given && !(k->keys & rows[i].bit))
-            return plan_wrong(c, rows[i].key, "%s has no effect on %s",
-                              rows[i].key, k->name);
+            TRY(plan_wrong(c, rows[i].key, "%s has no effect on %s",
+                           rows[i].key, k->name));
     if (k->keys & KEY_HIDDEN && m->n_hidden == 0)
-        return plan_wrong(c, "model.hidden",
-                          "model.hidden is missing: the width of each layer, "
-                          "as in [16]");
+        TRY(plan_wrong(c, "model.hidden",
+                       "model.hidden is missing: the width of each layer, as "
+                       "in [16]"));
     if (strcmp(k->name, "softmax") == 0 && !m->classes)
         return plan_wrong(c, "model.classes",
                           "model.classes is missing: how many classes there "
@@ -95,25 +95,32 @@ static enum tacit_err take_model_keys(const struct check *c,
     return TACIT_OK;
 }
 
-static enum tacit_err take_model(const struct check *c,
-                                 const struct raw_plan *raw)
+static enum tacit_err take_task(const struct check *c, const char *task)
 {
     static const char *const tasks[] = {"classify", "regress", "retriever",
                                         "cox", "lm"};
+    size_t which = 0;
+    TRY(plan_choice(c, "task", task, tasks, 5, &which));
+    c->plan->task = (enum plan_task)which;
+    return TACIT_OK;
+}
+
+static enum tacit_err take_model(const struct check *c,
+                                 const struct raw_model *m)
+{
     static const char *const norms[] = {"none", "batch", "group"};
     struct plan *p = c->plan;
-    const struct raw_model *m = raw->model;
     const char *names[N_KINDS];
     const struct kind *fit[N_KINDS];
-    size_t task = 0, kind = 0, norm = 0, n = 0;
-    TRY(plan_choice(c, "task", raw->task, tasks, 5, &task));
-    p->task = (enum plan_task)task;
+    size_t kind = 0, norm = 0, n = 0;
+    unsigned before = c->faults->n;
     for (size_t i = 0; i < N_KINDS; i++) {
-        if (!(model_kinds[i].tasks >> task & 1)) continue;
+        if (!(model_kinds[i].tasks >> p->task & 1)) continue;
         fit[n] = &model_kinds[i];
         names[n++] = model_kinds[i].name;
     }
     TRY(plan_choice(c, "model.kind", m->kind, names, n, &kind));
+    if (c->faults->n > before) return TACIT_OK;
     copy(p->model, m->kind);
     p->formats = fit[kind]->formats;
     TRY(take_model_keys(c, fit[kind], m));
@@ -246,13 +253,13 @@ static enum tacit_err take_data(const struct check *c,
     struct plan *p = c->plan;
     size_t standard = 0;
     if (!raw->source[0])
-        return plan_wrong(c, "data.source", "data.source is empty");
+        TRY(plan_wrong(c, "data.source", "data.source is empty"));
     copy(p->source, raw->source);
     TRY(plan_real(c, "data.holdout", raw->holdout, 0, 0.9, 0.3, &p->holdout));
     if (raw->positive_above && p->task != PLAN_CLASSIFY)
-        return plan_wrong(
+        TRY(plan_wrong(
             c, "data.positive_above",
-            "data.positive_above is for classify: what counts as 1");
+            "data.positive_above is for classify: what counts as 1"));
     if (p->task == PLAN_RETRIEVER) {
         if (raw->n_columns || raw->label || raw->standardise)
             return plan_wrong(
@@ -264,9 +271,9 @@ static enum tacit_err take_data(const struct check *c,
     }
     TRY(take_format(c, raw));
     if (raw->event && p->task != PLAN_COX)
-        return plan_wrong(c, "data.event",
-                          "data.event is for cox: the column that says whether "
-                          "it happened");
+        TRY(plan_wrong(c, "data.event",
+                       "data.event is for cox: the column that says whether "
+                       "it happened"));
     if (p->format != PLAN_TABLE) return take_size(c);
     if (p->task == PLAN_COX && (!raw->event || !raw->event[0]))
         return plan_wrong(c, "data.event",
@@ -278,13 +285,14 @@ static enum tacit_err take_data(const struct check *c,
                         &standard));
     p->standardise = (enum plan_standardise)standard;
     if (!raw->label || !raw->label[0])
-        return plan_wrong(c, "data.label",
-                          "data.label is missing: the column to predict");
+        TRY(plan_wrong(c, "data.label",
+                       "data.label is missing: the column to predict"));
+    else
+        copy(p->label, raw->label);
     if (raw->n_columns == 0)
         return plan_wrong(
             c, "data.columns",
             "data.columns is missing: the columns to predict from");
-    copy(p->label, raw->label);
     p->label_positive_above = raw->positive_above ? *raw->positive_above : 0;
     p->columns = calloc(raw->n_columns, sizeof *p->columns);
     if (!p->columns) return fail(TACIT_NOMEM, "out of memory");
@@ -320,8 +328,8 @@ static enum tacit_err take_local(const struct check *c,
     struct plan *p = c->plan;
     size_t which = 0;
     if (r->steps && r->epochs)
-        return plan_wrong(c, "local.epochs",
-                          "local.steps and local.epochs exclude each other");
+        TRY(plan_wrong(c, "local.epochs",
+                       "local.steps and local.epochs exclude each other"));
     TRY(plan_integer(c, "local.epochs", r->epochs, 1, 10000, 1,
                      &p->local_epochs));
     if (!r->epochs) p->local_epochs = 0;
@@ -334,12 +342,12 @@ static enum tacit_err take_local(const struct check *c,
                         &which));
     copy(p->optimizer, optimizers[which]);
     if (r->momentum && which > 0)
-        return plan_wrong(c, "local.momentum",
-                          "local.momentum is for sgd; %s has its own",
-                          p->optimizer);
+        TRY(plan_wrong(c, "local.momentum",
+                       "local.momentum is for sgd; %s has its own",
+                       p->optimizer));
     if (r->temperature && p->task != PLAN_RETRIEVER)
-        return plan_wrong(c, "local.temperature",
-                          "local.temperature is for the retriever");
+        TRY(plan_wrong(c, "local.temperature",
+                       "local.temperature is for the retriever"));
     TRY(plan_real(c, "local.learning_rate", r->learning_rate, 1e-9, 100, 0.01,
                   &p->learning_rate));
     TRY(plan_real(c, "local.momentum", r->momentum, 0, 0.9999, 0,
@@ -367,9 +375,9 @@ static enum tacit_err take_protocol(const struct check *c,
     if (w->by) TRY(plan_choice(c, "weighting.by", w->by, ways, 2, &way));
     p->weighting = (enum plan_weighting)way;
     if (w->cap && p->weighting == PLAN_UNIFORM)
-        return plan_wrong(c, "weighting.cap",
-                          "weighting.cap is for by: examples; uniform counts "
-                          "every device alike");
+        TRY(plan_wrong(c, "weighting.cap",
+                       "weighting.cap is for by: examples; uniform counts "
+                       "every device alike"));
     TRY(plan_integer(c, "weighting.cap", w->cap, 1, 1000000000, 1000,
                      &p->weight_cap));
     if (x->mode) TRY(plan_choice(c, "secagg.mode", x->mode, modes, 2, &mode));
@@ -377,9 +385,9 @@ static enum tacit_err take_protocol(const struct check *c,
     TRY(plan_integer(c, "secagg.ring_bits", x->ring_bits, 24, 32, 32,
                      &p->ring_bits));
     if (p->ring_bits != 24 && p->ring_bits != 32)
-        return plan_wrong(c, "secagg.ring_bits",
-                          "secagg.ring_bits is %u; it may be 24 or 32",
-                          p->ring_bits);
+        TRY(plan_wrong(c, "secagg.ring_bits",
+                       "secagg.ring_bits is %u; it may be 24 or 32",
+                       p->ring_bits));
     TRY(plan_duration(c, "deadline.stage", d->stage, 30000,
                       &p->stage_deadline_ms));
     return plan_duration(c, "deadline.train", d->train, 600000,
@@ -389,8 +397,12 @@ static enum tacit_err take_protocol(const struct check *c,
 static enum tacit_err take(const struct check *c, const struct raw_plan *raw)
 {
     TRY(take_name(c, raw->name));
-    TRY(take_model(c, raw));
-    TRY(take_data(c, raw->data));
+    unsigned before = c->faults->n;
+    TRY(take_task(c, raw->task));
+    /* What may stand in these two depends on the task and the model. */
+    if (c->faults->n == before) TRY(take_model(c, raw->model));
+    if (c->faults->n == before || c->plan->formats)
+        TRY(take_data(c, raw->data));
     TRY(take_cohort(c, raw));
     TRY(take_local(c, raw));
     TRY(take_protocol(c, raw));
@@ -401,15 +413,17 @@ static enum tacit_err take(const struct check *c, const struct raw_plan *raw)
 enum tacit_err plan_parse(const char *name, const char *text, size_t n,
                           struct plan **out)
 {
+    struct faults faults = {0};
     void *raw;
     if (n > PLAN_BYTES_MAX)
         return fail(TACIT_LIMIT, "%s: %zu bytes; a plan has at most %d", name,
                     n, PLAN_BYTES_MAX);
-    TRY(yaml_load(name, text, n, &plan_schema, &raw));
+    TRY(yaml_load_all(name, text, n, &plan_schema, &faults, &raw));
     struct plan *p = calloc(1, sizeof *p);
     enum tacit_err err = TACIT_OK;
     if (!p) err = fail(TACIT_NOMEM, "out of memory");
-    if (!err) err = take(&(struct check){name, text, n, p}, raw);
+    if (!err) err = take(&(struct check){name, text, n, p, &faults}, raw);
+    if (!err) err = faults_end(&faults);
     yaml_unload(&plan_schema, raw);
     if (err) {
         plan_free(p);

@@ -186,8 +186,8 @@ struct plan {
 
 /* Parse and check text[n]; name is used in messages ("risk.yaml:9: …").
  * FORMAT with E_PLAN_VALUE or a code of yaml.h, or LIMIT; the message names the
- * line, the key, its value and what may stand there. A key that would change
- * nothing is an error too. */
+ * line, the key, its value and what may stand there, for every fault of the
+ * plan (faults.h). A key that would change nothing is an error too. */
 TACIT_CHECKED enum tacit_err plan_parse(const char *name, const char *text,
                                         size_t n, struct plan **out);
 TACIT_CHECKED enum tacit_err plan_load(const char *path, struct plan **out);

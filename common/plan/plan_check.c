@@ -22,8 +22,10 @@ enum tacit_err plan_wrong(const struct check *c, const char *key,
         *dot = '\0';
         line = yaml_line(c->text, c->n, path);
     }
-    if (line == 0) return fail_as(E_PLAN_VALUE, "%s: %s", c->file, text);
-    return fail_as(E_PLAN_VALUE, "%s:%u: %s", c->file, line, text);
+    enum tacit_err err =
+        line ? fail_as(E_PLAN_VALUE, "%s:%u: %s", c->file, line, text)
+             : fail_as(E_PLAN_VALUE, "%s: %s", c->file, text);
+    return faults_take(c->faults, err);
 }
 
 enum tacit_err plan_integer(const struct check *c, const char *key,
@@ -31,9 +33,11 @@ enum tacit_err plan_integer(const struct check *c, const char *key,
                             int64_t fallback, uint32_t *out)
 {
     int64_t got = v ? *v : fallback;
-    if (got < min || got > max)
-        return plan_wrong(c, key, "%s is %lld; it may be %lld to %lld", key,
-                          (long long)got, (long long)min, (long long)max);
+    if (got < min || got > max) {
+        TRY(plan_wrong(c, key, "%s is %lld; it may be %lld to %lld", key,
+                       (long long)got, (long long)min, (long long)max));
+        got = got < min ? min : max;
+    }
     *out = (uint32_t)got;
     return TACIT_OK;
 }
@@ -43,9 +47,11 @@ enum tacit_err plan_real(const struct check *c, const char *key,
                          double fallback, double *out)
 {
     double got = v ? *v : fallback;
-    if (!(got >= min && got <= max))
-        return plan_wrong(c, key, "%s is %g; it may be %g to %g", key, got, min,
-                          max);
+    if (!(got >= min && got <= max)) {
+        TRY(plan_wrong(c, key, "%s is %g; it may be %g to %g", key, got, min,
+                       max));
+        got = got < min ? min : max;
+    }
     *out = got;
     return TACIT_OK;
 }

@@ -5,14 +5,18 @@
 #ifndef TACIT_PLAN_PLAN_CHECK_H
 #define TACIT_PLAN_PLAN_CHECK_H
 
+#include "common/base/faults.h"
 #include "common/plan/plan.h"
 #include "common/plan/plan_schema.h"
 
-/* The file's name and text, for messages, and the plan that is filled. */
+/* The file's name and text, for messages, the plan that is filled, and where
+ * faults are collected. After a fault the checks go on with a value that may
+ * stand there, so that each tells of its own fault only. */
 struct check {
     const char *file, *text;
     size_t n;
     struct plan *plan;
+    struct faults *faults;
 };
 
 /* "risk.yaml:9: clip is 0; ...": the line of the key, or of what should hold

@@ -120,10 +120,8 @@ static enum tacit_err take_key(const struct check *c, const struct row *r,
     char path[PLAN_NAME_MAX];
     int reads = k == SERVER_LR || r->keys & KEY(k);
     snprintf(path, sizeof path, "strategy.%s", keys[k].name);
-    if (!given) {
-        *out = reads ? fallback_of(r, k) : 0;
-        return TACIT_OK;
-    }
+    *out = reads ? fallback_of(r, k) : 0;
+    if (!given) return TACIT_OK;
     if (!reads)
         return plan_wrong(c, path, "%s has no effect: %s does not read it",
                           path, r->kind);

@@ -1,39 +1,11 @@
+#include "common/tensor/vectorise.h"
+
 #include "common/tensor/kernels.h"
 
 #include <math.h>
 #include <string.h>
 
-#if TACIT_HAVE_BLAS
-# include <cblas.h>
-# include <pthread.h>
-#endif
-
-#if defined __x86_64__ && defined __GNUC__ && !defined __clang__ &&            \
-    !defined __SANITIZE_THREAD__ && !defined __SANITIZE_ADDRESS__
-# define MANY_TARGETS                                                          \
-  __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-# define MANY_TARGETS
-#endif
-
-#if TACIT_HAVE_BLAS
-/* Under this many multiplications a call costs more than it saves. */
-enum { BLAS_WORK = 64 * 64 * 64 };
-
-static pthread_once_t blas_once = PTHREAD_ONCE_INIT;
-
-static void blas_setup(void)
-{
-    openblas_set_num_threads(1);
-}
-
-static int blas_wanted(size_t m, size_t n, size_t k)
-{
-    if (m < 4 || n < 4 || k < 4 || m * n * k < BLAS_WORK) return 0;
-    pthread_once(&blas_once, blas_setup);
-    return 1;
-}
-#endif
+#include "common/tensor/kernel_set.h"
 
 MANY_TARGETS
 float kernel_dot(const float *x, const float *y, size_t n)
@@ -62,54 +34,46 @@ float kernel_normalise(float *x, size_t n)
     return len;
 }
 
+static const struct kernel_set *best_set(void)
+{
+#if KERNEL_SETS_X86
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
+        return &kernel_set_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return &kernel_set_avx2;
+#endif
+    return &kernel_set_base;
+}
+
+void gemm_run(const struct gemm *g)
+{
+    best_set()->gemm(g);
+}
+
+void kernel_correlate(const struct kernel_window *w)
+{
+    best_set()->correlate(w);
+}
+
+void kernel_reduce(const struct kernel_window *w)
+{
+    best_set()->reduce(w);
+}
+
 void gemm_nn(float *c, const float *a, const float *b, size_t m, size_t n,
              size_t k, enum gemm_mode mode)
 {
-#if TACIT_HAVE_BLAS
-    if (blas_wanted(m, n, k)) {
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)n,
-                    (int)k, 1, a, (int)k, b, (int)n, mode == GEMM_ADD, c,
-                    (int)n);
-        return;
-    }
-#endif
-    if (mode == GEMM_SET) memset(c, 0, m * n * sizeof *c);
-    for (size_t i = 0; i < m; i++)
-        for (size_t l = 0; l < k; l++)
-            kernel_axpy(c + i * n, a[i * k + l], b + l * n, n);
+    gemm_run(&(struct gemm){m, n, k, a, k, 1, b, n, 1, c, n, mode});
 }
 
 void gemm_nt(float *c, const float *a, const float *b, size_t m, size_t n,
              size_t k, enum gemm_mode mode)
 {
-#if TACIT_HAVE_BLAS
-    if (blas_wanted(m, n, k)) {
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)n,
-                    (int)k, 1, a, (int)k, b, (int)k, mode == GEMM_ADD, c,
-                    (int)n);
-        return;
-    }
-#endif
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++) {
-            float v = kernel_dot(a + i * k, b + j * k, k);
-            c[i * n + j] = mode == GEMM_ADD ? c[i * n + j] + v : v;
-        }
+    gemm_run(&(struct gemm){m, n, k, a, k, 1, b, 1, k, c, n, mode});
 }
 
 void gemm_tn(float *c, const float *a, const float *b, size_t m, size_t n,
              size_t k, enum gemm_mode mode)
 {
-#if TACIT_HAVE_BLAS
-    if (blas_wanted(m, n, k)) {
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)m, (int)n,
-                    (int)k, 1, a, (int)m, b, (int)n, mode == GEMM_ADD, c,
-                    (int)n);
-        return;
-    }
-#endif
-    if (mode == GEMM_SET) memset(c, 0, m * n * sizeof *c);
-    for (size_t l = 0; l < k; l++)
-        for (size_t i = 0; i < m; i++)
-            kernel_axpy(c + i * n, a[l * m + i], b + l * n, n);
+    gemm_run(&(struct gemm){m, n, k, a, 1, m, b, n, 1, c, n, mode});
 }

@@ -5,10 +5,11 @@
  *   gemm_nt  C [m, n] (+)= A [m, k]   B [n, k]^T
  *   gemm_tn  C [m, n] (+)= A [k, m]^T B [k, n]
  *
- * Large products go to OpenBLAS where it was built in, on one thread; small
- * and thin ones to loops that the compiler vectorises, chosen at run time for
- * AVX-512, AVX2 or the base. Every result is a pure function of its inputs on
- * one machine: nothing depends on the number of threads. No fast-math.
+ * Register tiles for AVX-512, AVX2 or the base, chosen at run time
+ * (kernel_set.h); at the sizes of these models they are as fast as a BLAS, with
+ * no locks, threads or start-up of its own. Every result is a pure function of
+ * its inputs, the same on all processors with AVX2 and FMA: nothing depends on
+ * the number of threads. No fast-math. Nothing here allocates.
  */
 #ifndef TACIT_TENSOR_KERNELS_H
 #define TACIT_TENSOR_KERNELS_H
@@ -17,12 +18,50 @@
 
 enum gemm_mode { GEMM_SET, GEMM_ADD };
 
+/* C [m, n] (+)= A [m, k] B [k, n] in any layout: a_il = a[i a_row + l a_col],
+ * b_lj = b[l b_row + j b_col], where b_row or b_col is 1; c_ij = c[i c_row + j].
+ */
+struct gemm {
+    size_t m, n, k;
+    const float *a;
+    size_t a_row, a_col;
+    const float *b;
+    size_t b_row, b_col;
+    float *c;
+    size_t c_row;
+    enum gemm_mode mode;
+};
+void gemm_run(const struct gemm *g);
+
 void gemm_nn(float *c, const float *a, const float *b, size_t m, size_t n,
              size_t k, enum gemm_mode mode);
 void gemm_nt(float *c, const float *a, const float *b, size_t m, size_t n,
              size_t k, enum gemm_mode mode);
 void gemm_tn(float *c, const float *a, const float *b, size_t m, size_t n,
              size_t k, enum gemm_mode mode);
+
+/* Products with a window that slides over a plane, for convolutions: row l of
+ * B begins at b + offset[l] (floats).
+ *   correlate  c[i c_row + p]  = sum_l a[i a_row + l] b[offset[l] + p]
+ *   reduce     c[i c_row + l] += sum_p a[i a_row + p] b[offset[l] + p], and
+ *              over n_images that lie a_image and b_image apart
+ * for i < rows, l < n_offsets, p < n_points. Whole vectors are read and
+ * written: up to WINDOW_SLACK floats past the last point must be there, and be
+ * numbers; reduce wants zeros there in a. */
+enum { WINDOW_SLACK = 16 };
+struct kernel_window {
+    size_t rows, n_offsets, n_points;
+    const float *a;
+    size_t a_row;
+    const float *b;
+    const ptrdiff_t *offset;
+    float *c;
+    size_t c_row;
+    size_t n_images, a_image, b_image; /* reduce */
+};
+void kernel_correlate(const struct kernel_window *w);
+void kernel_reduce(const struct kernel_window *w);
+
 /* sum x_i y_i, in sixteen partial sums, so that it can be vectorised. */
 float kernel_dot(const float *x, const float *y, size_t n);
 /* y += a x. */

@@ -1,7 +1,8 @@
 /*
- * ops: the operations a tape records, forward beside backward in ops.c. Each
- * returns NULL after an error, which sticks in the tape; shapes that do not
- * fit are SHAPE. B = batch rows.
+ * ops: the operations a tape records, forward beside backward: dense ones in
+ * ops.c, losses in ops_loss.c; ops_conv.h, ops_norm.h and ops_seq.h have the
+ * others. Each returns NULL after an error, which sticks in the tape; shapes that
+ * do not fit are SHAPE. B = batch rows.
  */
 #ifndef TACIT_TENSOR_OPS_H
 #define TACIT_TENSOR_OPS_H
@@ -13,6 +14,9 @@
 
 /* x [B, k] times w [k, n] -> [B, n]. */
 struct var *op_matmul(struct tape *t, struct var *x, struct var *w);
+/* x [B, k] times w [k, n] plus b [1, n] on every row -> [B, n]. */
+struct var *op_linear(struct tape *t, struct var *x, struct var *w,
+                      struct var *b);
 /* x [B, n] plus b [1, n] on every row. */
 struct var *op_add_bias(struct tape *t, struct var *x, struct var *b);
 struct var *op_add(struct tape *t, struct var *x, struct var *y);
@@ -43,6 +47,13 @@ struct var *op_bce(struct tape *t, struct var *z, const float *y);
 struct var *op_softmax_ce(struct tape *t, struct var *z, const uint32_t *y);
 /* z [B, 1], y [B]: mean (z - y)^2. */
 struct var *op_mse(struct tape *t, struct var *z, const float *y);
+/* z [B, 1] log hazards, time [B], event [B] (1 seen, 0 censored): Cox's partial
+ * likelihood with Breslow's handling of ties,
+ *   -1/E sum_{i: event} (z_i - log sum_{j: time_j >= time_i} exp z_j),
+ * E the number of events (Cox 1972; Breslow 1974). The batch is its own risk
+ * set; one without an event costs 0. SHAPE when a time is not a number. */
+struct var *op_cox(struct tape *t, struct var *z, const float *time,
+                   const float *event);
 /* q [B, d], p [B, d] unit rows: softmax cross-entropy of q p^T / temperature
  * against the diagonal; the other rows are the negatives (van den Oord et al.
  * 2018, "InfoNCE", with in-batch negatives). */

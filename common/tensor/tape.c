@@ -28,6 +28,13 @@ void *tape_scratch(struct tape *t, size_t n, size_t size)
     return t->err ? NULL : p;
 }
 
+void *tape_raw(struct tape *t, size_t n, size_t size)
+{
+    void *p = NULL;
+    if (!t->err) t->err = arena_alloc_raw(&t->arena, n, size, &p);
+    return t->err ? NULL : p;
+}
+
 static struct var *view(struct tape *t, float *v, float *grad, size_t rows,
                         size_t cols)
 {
@@ -49,7 +56,7 @@ struct var *tape_parameter(struct tape *t, float *v, float *grad, size_t rows,
 
 struct var *tape_value(struct tape *t, size_t rows, size_t cols, int needs_grad)
 {
-    float *v = tape_scratch(t, rows * cols, sizeof *v);
+    float *v = tape_raw(t, rows * cols, sizeof *v);
     float *g = needs_grad ? tape_scratch(t, rows * cols, sizeof *g) : NULL;
     return t->err ? NULL : view(t, v, g, rows, cols);
 }
@@ -63,6 +70,15 @@ void tape_record(struct tape *t, const struct tape_node *node)
         return;
     }
     t->nodes[t->n_nodes++] = *node;
+}
+
+struct var *tape_refuse(struct tape *t, const char *op, const struct var *a,
+                        const struct var *b)
+{
+    if (!t->err)
+        t->err = fail(TACIT_SHAPE, "%s of %zux%zu and %zux%zu", op, a->rows,
+                      a->cols, b->rows, b->cols);
+    return NULL;
 }
 
 enum tacit_err tape_backward(struct tape *t, struct var *loss)

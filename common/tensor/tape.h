@@ -18,7 +18,7 @@
 #include "common/base/arena.h"
 #include "common/base/err.h"
 
-enum { TAPE_NODES_MAX = 256 };
+enum { TAPE_NODES_MAX = 256, TAPE_INPUTS_MAX = 5 };
 
 /* A value; grad is NULL where none is needed. Both [rows, cols], arena or
  * borrowed. */
@@ -31,7 +31,7 @@ struct var {
 struct tape;
 struct tape_node {
     struct var *out;
-    struct var *in[3];
+    struct var *in[TAPE_INPUTS_MAX];
     const void *extra; /* op's own data, arena or borrowed */
     float scalar;
     /* Adds to in[]->grad from out->grad. */
@@ -54,12 +54,18 @@ struct var *tape_constant(struct tape *t, float *v, size_t rows, size_t cols);
 /* A parameter: value and gradient are borrowed; backward adds into grad. */
 struct var *tape_parameter(struct tape *t, float *v, float *grad, size_t rows,
                            size_t cols);
-/* For ops: a fresh value, with a zeroed gradient when needs_grad. */
+/* For ops: a fresh value to be written whole, with a zeroed gradient when
+ * needs_grad. */
 struct var *tape_value(struct tape *t, size_t rows, size_t cols,
                        int needs_grad);
+/* For ops: n items of `size` bytes, zeroed; tape_raw: with anything in them. */
 void *tape_scratch(struct tape *t, size_t n, size_t size);
+void *tape_raw(struct tape *t, size_t n, size_t size);
 /* For ops: record; a no-op when out has no gradient. */
 void tape_record(struct tape *t, const struct tape_node *node);
+/* For ops: SHAPE, naming the op and what does not fit. Returns NULL. */
+struct var *tape_refuse(struct tape *t, const char *op, const struct var *a,
+                        const struct var *b);
 /* The recorded error of an op, or gradients of the scalar loss [1, 1]. */
 TACIT_CHECKED enum tacit_err tape_backward(struct tape *t, struct var *loss);
 

@@ -147,7 +147,7 @@ static void ragged_rows_name_their_line(void **state)
 static void broken_quotes_name_their_line(void **state)
 {
     (void)state;
-    REFUSED("a,b\n1,\"2\n", "t.csv:3: a quote is not closed");
+    REFUSED("a,b\n1,\"2\n", "t.csv:2: a quote is not closed");
     REFUSED("a,b\n1,2\"3\n", "t.csv:2: a quote inside a bare value");
     REFUSED("a,b\n\"1\"x,2\n", "t.csv:2: text behind a closing quote");
 }

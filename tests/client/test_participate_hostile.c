@@ -391,6 +391,33 @@ static void members_that_are_not_sound_end_the_round_before_any_secret(
     }
 }
 
+static struct secagg_advert earlier[MEMBERS];
+
+static void note_adverts(struct federation *w, struct message *reply)
+{
+    (void)w;
+    memcpy(earlier, reply->u.roster.list, sizeof earlier);
+}
+
+static void replay_adverts(struct federation *w, struct message *reply)
+{
+    (void)w;
+    for (int i = 0; i < MEMBERS; i++)
+        if (which >> i & 1) reply->u.roster.list[i] = earlier[i];
+}
+
+static void adverts_of_an_earlier_round_are_refused(void **unused)
+{
+    (void)unused;
+    f.attack_on = MSG_ROSTER;
+    f.attack = note_adverts;
+    federation_round(&f);
+    check(f.m[0].news == PARTICIPATE_COMMITTED);
+    for (which = 1; which < 1 << MEMBERS; which++)
+        expect(MSG_ROSTER, replay_adverts, PARTICIPATE_BROKEN,
+               which & 1 ? E_SECAGG_ROSTER : E_BAD_SIGNATURE, 0, 0);
+}
+
 static void many_members(struct federation *w, struct buf *bytes)
 {
     (void)w;
@@ -840,6 +867,7 @@ int main(void)
         T(a_roster_that_is_not_sound_is_declined),
         T(a_roster_without_end_is_not_fetched),
         T(members_that_are_not_sound_end_the_round_before_any_secret),
+        T(adverts_of_an_earlier_round_are_refused),
         T(more_members_than_a_round_may_have_are_refused),
         T(shares_of_too_few_or_of_nobody_end_the_round),
         T(a_share_that_does_not_open_only_lowers_what_can_be_revealed),

@@ -131,6 +131,40 @@ static void two_that_take_turns_are_both_told(void **unused)
     check(poll_on(s, 1) == 0);
 }
 
+static void a_slot_that_was_given_anew_is_another_link(void **unused)
+{
+    (void)unused;
+    struct store_member a = enrol(1, 1);
+    check_ok(sessions_reload(&sessions, &store));
+    struct session *s = sessions_find(&sessions, a.dh);
+    /* One device that restarts between the same two slots, again and again. */
+    for (uint32_t generation = 1; generation < 20; generation++) {
+        struct link_peer peer = {.slot = generation & 1,
+                                 .generation = generation};
+        check(sessions_note_link(s, &peer) == 0);
+        check(sessions_note_link(s, &peer) == 0);
+    }
+}
+
+static void one_members_copy_is_not_anothers(void **unused)
+{
+    (void)unused;
+    struct store_member a = enrol(1, 1), b = enrol(2, 1);
+    check_ok(sessions_reload(&sessions, &store));
+    struct session *s = sessions_find(&sessions, a.dh);
+    poll_on(s, 0);
+    poll_on(s, 1);
+    check(poll_on(s, 0) == 1);
+    /* Others poll between its turns and hear nothing of it. */
+    for (uint32_t i = 0; i < 4; i++)
+        check(poll_on(sessions_find(&sessions, b.dh), 2) == 0);
+    check(poll_on(s, 1) == 1);
+    /* What is known of it survives a reload. */
+    check(poll_on(s, 0) == 1);
+    check_ok(sessions_reload(&sessions, &store));
+    check(poll_on(sessions_find(&sessions, a.dh), 1) == 1);
+}
+
 static enum tacit_err see(void *ctx, const struct store_member *m)
 {
     *(int64_t *)ctx = m->last_seen_s;
@@ -162,6 +196,8 @@ int main(void)
         T(the_roster_is_the_approved_in_order_of_id),
         T(a_device_that_restarts_is_one_device),
         T(two_that_take_turns_are_both_told),
+        T(a_slot_that_was_given_anew_is_another_link),
+        T(one_members_copy_is_not_anothers),
         T(last_seen_is_written_once),
 #undef T
     };

@@ -342,10 +342,10 @@ def case_explain_knows_every_code_that_was_printed():
         assert seen_codes <= set(listed), seen_codes - set(listed)
         for c in known:
             assert c["title"] and c["help"] and 0 <= c["exit"] <= 130, c
-    for code in sorted(seen_codes):
-        for spelling in (code, code[6:], code[6:].lower(), code[7:]):
-            tacit("explain", spelling).exits(0).prints(
-                listed[code]["title"], f"Exit code {listed[code]['exit']}")
+    for i, code in enumerate(sorted(seen_codes)):
+        spelling = (code, code[6:], code[6:].lower(), code[7:])[i % 4]
+        tacit("explain", spelling).exits(0).prints(
+            listed[code]["title"], f"Exit code {listed[code]['exit']}")
     tacit("explain", "E9999").exits(1).says("explain")
     print(f"  {len(seen_codes)} codes were seen")
 

@@ -371,6 +371,44 @@ static void values_that_stand_at_the_limit_are_taken(void **state)
     }
 }
 
+static void every_fault_is_told_at_once(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "name: a b\ntask: classify\nmodel: {kind: mlp}\n"
+        "data:\n  source: s\n  labell: y\n  columns: [{name: x}]\n"
+        "rounds: -3\ncohort: {size: 1}\nlocal: {steps: 1.5, lr: 2}\n";
+    static const char *const says[] = {
+        "x:6: unknown key \"labell\"; did you mean \"label\"?",
+        "x:10: local.steps: not a whole number",
+        "x:10: unknown key \"lr\"",
+        "x:1: name is \"a b\"",
+        "x:3: model.hidden is missing",
+        "x:4: data.label is missing",
+        "x:8: rounds is -3; it may be 1",
+        "(1 of 8)"};
+    struct plan *p = NULL;
+    enum tacit_err e = plan_parse("x", text, sizeof text - 1, &p);
+    for (size_t i = 0; i < sizeof says / sizeof *says; i++)
+        if (!strstr(err_message(), says[i]))
+            print_error("no \"%s\" in \"%s\"\n", says[i], err_message());
+    for (size_t i = 0; i < sizeof says / sizeof *says; i++)
+        check(strstr(err_message(), says[i]) != NULL);
+    check_err(e, TACIT_FORMAT);
+}
+
+static void an_unknown_task_is_one_fault(void **state)
+{
+    (void)state;
+    static const char text[] = "name: a\ntask: retreiver\n"
+                               "model: {kind: static}\ndata: {source: s}\n";
+    struct plan *p = NULL;
+    enum tacit_err e = plan_parse("x", text, sizeof text - 1, &p);
+    check(strstr(err_message(), "did you mean \"retriever\"") != NULL);
+    check(strstr(err_message(), " of ") == NULL);
+    check_err(e, TACIT_FORMAT);
+}
+
 static void a_retrievers_batch_holds_a_negative(void **state)
 {
     (void)state;
@@ -474,6 +512,8 @@ int main(void)
         cmocka_unit_test(what_cannot_work_is_explained),
         cmocka_unit_test(a_missing_group_is_named),
         cmocka_unit_test(values_that_stand_at_the_limit_are_taken),
+        cmocka_unit_test(every_fault_is_told_at_once),
+        cmocka_unit_test(an_unknown_task_is_one_fault),
         cmocka_unit_test(a_retrievers_batch_holds_a_negative),
         cmocka_unit_test(too_many_columns_are_refused),
         cmocka_unit_test(a_plan_over_the_limit_is_not_read),

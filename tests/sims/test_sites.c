@@ -297,8 +297,9 @@ static void a_folder_of_results_is_told_whole(void **state)
         "<b>1</b>\n<span>sites",
         "<b>3</b>\n<span>secure rounds",
         "<b>6 ms</b>",
-        "<td>harbour</td>\n<td class=\"n\">46</td>\n<td class=\"n\">0.800</td>\n"
-        "<td class=\"n\">0.900</td>\n<td class=\"n\">+0.100</td>",
+        "<td>harbour</td>\n<td class=\"n\">46</td>\n"
+        "<td class=\"n\">0.800</td>\n<td class=\"n\">0.900</td>\n"
+        "<td class=\"n\">+0.100</td>",
         "<td class=\"n\">+0.800</td>",
         "where is the &lt;key&gt;?</b>",
         "Keys hang &lt;there&gt;. [1]",

@@ -1,0 +1,303 @@
+/*
+ * kernel_body: the register tiles of one instruction set. Included once by each
+ * kernels_*.c, which defines
+ *
+ *   vec, LANES            a vector of LANES floats
+ *   vec_load, vec_store   unaligned
+ *   vec_load_n, vec_store_n   the first n lanes, 1 <= n <= LANES; others are 0
+ *   vec_all, vec_fma      broadcast; a * b + c
+ *   ROWS, COLUMNS         a tile: ROWS x (COLUMNS LANES) sums in registers
+ *   UNIT_ROWS, UNIT_COLUMNS   a tile of reduce: sums of 16 lanes each
+ *   KERNEL_SET            name of the table that is defined last
+ *
+ *          B  COLUMNS vectors of row l
+ *            ─────────────
+ *   A  a_il │ C += a_il b_l     for l = 0 … k - 1, then C leaves the registers
+ *    ROWS   │
+ */
+#include <string.h>
+
+enum {
+    DEPTH = 256, /* rows of a packed panel of B */
+    PANEL = COLUMNS * LANES,
+    STRANDS = 16,
+    UNIT = STRANDS / LANES
+};
+
+#define ALWAYS static inline __attribute__((always_inline))
+
+struct tile {
+    size_t k, last; /* lanes in use of the last vector */
+    const float *a; /* a[i * a_row + l * a_col] */
+    size_t a_row, a_col;
+    const float *b; /* row l at l * b_row, or at offset[l] */
+    size_t b_row;
+    const ptrdiff_t *offset;
+    float *c;
+    size_t c_row;
+    enum gemm_mode mode;
+};
+
+ALWAYS void tile_run(const struct tile *t, size_t rows, size_t cols,
+                     int by_offset)
+{
+    vec sum[ROWS][COLUMNS];
+    const float *a = t->a, *b = t->b;
+#pragma GCC unroll 16
+    for (size_t i = 0; i < rows; i++)
+#pragma GCC unroll 16
+        for (size_t j = 0; j < cols; j++)
+            sum[i][j] = t->mode == GEMM_SET
+                            ? vec_all(0)
+                            : vec_load_n(t->c + i * t->c_row + j * LANES,
+                                         j + 1 < cols ? LANES : t->last);
+    for (size_t l = 0; l < t->k; l++, a += t->a_col) {
+        vec right[COLUMNS];
+        const float *from = by_offset ? b + t->offset[l] : b + l * t->b_row;
+#pragma GCC unroll 16
+        for (size_t j = 0; j + 1 < cols; j++)
+            right[j] = vec_load(from + j * LANES);
+        right[cols - 1] = by_offset
+                              ? vec_load(from + (cols - 1) * LANES)
+                              : vec_load_n(from + (cols - 1) * LANES, t->last);
+#pragma GCC unroll 16
+        for (size_t i = 0; i < rows; i++) {
+            vec left = vec_all(a[i * t->a_row]);
+#pragma GCC unroll 16
+            for (size_t j = 0; j < cols; j++)
+                sum[i][j] = vec_fma(left, right[j], sum[i][j]);
+        }
+    }
+#pragma GCC unroll 16
+    for (size_t i = 0; i < rows; i++)
+#pragma GCC unroll 16
+        for (size_t j = 0; j < cols; j++)
+            vec_store_n(t->c + i * t->c_row + j * LANES, sum[i][j],
+                        j + 1 < cols ? LANES : t->last);
+}
+
+/* Every height of a tile is its own function, so that its sums have names. */
+#define TILE(rows, cols, how)                                                  \
+ static void tile_##how##_##rows##_##cols(const struct tile *t)                \
+ {                                                                             \
+  tile_run(t, rows, cols, #how[0] == 'o');                                     \
+ }
+#define TILES(cols)                                                            \
+ TILE(1, cols, row)                                                            \
+ TILE(2, cols, row)                                                            \
+ TILE(3, cols, row)                                                            \
+ TILE(4, cols, row)                                                            \
+ TILE(5, cols, row)                                                            \
+ TILE(6, cols, row)                                                            \
+ TILE(1, cols, offset)                                                         \
+ TILE(2, cols, offset)                                                         \
+ TILE(3, cols, offset)                                                         \
+ TILE(4, cols, offset)                                                         \
+ TILE(5, cols, offset)                                                         \
+ TILE(6, cols, offset)
+#define LIST(cols, how)                                                        \
+ {                                                                             \
+  tile_##how##_1_##cols, tile_##how##_2_##cols, tile_##how##_3_##cols,         \
+      tile_##how##_4_##cols, tile_##how##_5_##cols, tile_##how##_6_##cols      \
+ }
+
+TILES(1)
+TILES(2)
+#if COLUMNS > 2
+TILES(3)
+TILES(4)
+#endif
+
+typedef void (*tile_function)(const struct tile *);
+static const tile_function by_row[COLUMNS][ROWS] = {
+    LIST(1, row),
+    LIST(2, row),
+#if COLUMNS > 2
+    LIST(3, row),
+    LIST(4, row),
+#endif
+};
+static const tile_function by_offset[COLUMNS][ROWS] = {
+    LIST(1, offset),
+    LIST(2, offset),
+#if COLUMNS > 2
+    LIST(3, offset),
+    LIST(4, offset),
+#endif
+};
+
+/* Walk m rows in tiles of nearly the same height. */
+static void walk_rows(struct tile *t, size_t m, const tile_function *with)
+{
+    size_t n_tiles = (m + ROWS - 1) / ROWS;
+    const float *a = t->a;
+    float *c = t->c;
+    for (size_t i = 0, done = 0; i < n_tiles; i++) {
+        size_t rows = (m - done + n_tiles - i - 1) / (n_tiles - i);
+        t->a = a + done * t->a_row;
+        t->c = c + done * t->c_row;
+        with[rows - 1](t);
+        done += rows;
+    }
+}
+
+/* out [4 rows of PANEL] = the 4 x 4 block at b, turned. */
+ALWAYS void turn_4x4(float *out, const float *b, size_t b_col)
+{
+    typedef float quad __attribute__((vector_size(16)));
+    quad r[4], s[4];
+    for (size_t i = 0; i < 4; i++) memcpy(&r[i], b + i * b_col, sizeof r[i]);
+    s[0] = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
+    s[1] = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
+    s[2] = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
+    s[3] = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+    r[0] = __builtin_shufflevector(s[0], s[1], 0, 1, 4, 5);
+    r[1] = __builtin_shufflevector(s[0], s[1], 2, 3, 6, 7);
+    r[2] = __builtin_shufflevector(s[2], s[3], 0, 1, 4, 5);
+    r[3] = __builtin_shufflevector(s[2], s[3], 2, 3, 6, 7);
+    for (size_t i = 0; i < 4; i++) memcpy(out + i * PANEL, &r[i], sizeof r[i]);
+}
+
+/* panel [k, PANEL] = B's k rows from b, n columns; B lies turned: b_row is 1. */
+static void pack_turned(float *panel, const float *b, size_t b_col, size_t k,
+                        size_t n)
+{
+    for (size_t j = 0; j < n; j += 4) {
+        size_t l = 0;
+        if (j + 4 <= n)
+            for (; l + 4 <= k; l += 4)
+                turn_4x4(panel + l * PANEL + j, b + j * b_col + l, b_col);
+        for (size_t i = j; i < n && i < j + 4; i++)
+            for (size_t r = l; r < k; r++)
+                panel[r * PANEL + i] = b[i * b_col + r];
+    }
+}
+
+static void pack_rows(float *panel, const float *b, size_t b_row, size_t k,
+                      size_t n)
+{
+    for (size_t l = 0; l < k; l++)
+        memcpy(panel + l * PANEL, b + l * b_row, n * sizeof *b);
+}
+
+static void gemm(const struct gemm *g)
+{
+    float panel[DEPTH * PANEL] __attribute__((aligned(64)));
+    /* Rows far apart share few cache sets: worth packing when used often. */
+    int turned = g->b_col != 1;
+    int packed = turned || (g->b_row > 2 * PANEL && g->m > 4 * ROWS);
+    if (g->k == 0 && g->mode == GEMM_SET)
+        for (size_t i = 0; i < g->m; i++)
+            memset(g->c + i * g->c_row, 0, g->n * sizeof *g->c);
+    for (size_t l = 0; l < g->k; l += DEPTH) {
+        size_t k = g->k - l < DEPTH ? g->k - l : DEPTH;
+        for (size_t j = 0; j < g->n; j += PANEL) {
+            size_t n = g->n - j < PANEL ? g->n - j : PANEL;
+            size_t cols = (n + LANES - 1) / LANES;
+            const float *b = g->b + l * g->b_row + j * g->b_col;
+            struct tile t = {.k = k,
+                             .last = n - (cols - 1) * LANES,
+                             .a = g->a + l * g->a_col,
+                             .a_row = g->a_row,
+                             .a_col = g->a_col,
+                             .b = packed ? panel : b,
+                             .b_row = packed ? PANEL : g->b_row,
+                             .c = g->c + j,
+                             .c_row = g->c_row,
+                             .mode = l ? GEMM_ADD : g->mode};
+            if (turned)
+                pack_turned(panel, b, g->b_col, k, n);
+            else if (packed)
+                pack_rows(panel, b, g->b_row, k, n);
+            walk_rows(&t, g->m, by_row[cols - 1]);
+        }
+    }
+}
+
+static void correlate(const struct kernel_window *w)
+{
+    size_t n_vectors = (w->n_points + LANES - 1) / LANES;
+    for (size_t j = 0; j < n_vectors; j += COLUMNS) {
+        size_t cols = n_vectors - j < COLUMNS ? n_vectors - j : COLUMNS;
+        struct tile t = {.k = w->n_offsets,
+                         .last = LANES,
+                         .a = w->a,
+                         .a_row = w->a_row,
+                         .a_col = 1,
+                         .b = w->b + j * LANES,
+                         .offset = w->offset,
+                         .c = w->c + j * LANES,
+                         .c_row = w->c_row,
+                         .mode = GEMM_SET};
+        walk_rows(&t, w->rows, by_offset[cols - 1]);
+    }
+}
+
+/* Sixteen strands to one: halves on halves. */
+ALWAYS float strands_sum(const vec *v)
+{
+    float s[STRANDS];
+    memcpy(s, v, sizeof s);
+    for (size_t half = STRANDS / 2; half; half /= 2)
+        for (size_t i = 0; i < half; i++) s[i] += s[i + half];
+    return s[0];
+}
+
+ALWAYS void reduce_tile(const struct kernel_window *w, size_t i0, size_t l0,
+                        size_t rows, size_t cols)
+{
+    vec sum[UNIT_ROWS][UNIT_COLUMNS][UNIT];
+#pragma GCC unroll 32
+    for (size_t i = 0; i < rows; i++)
+#pragma GCC unroll 32
+        for (size_t l = 0; l < cols; l++)
+#pragma GCC unroll 4
+            for (size_t u = 0; u < UNIT; u++) sum[i][l][u] = vec_all(0);
+    for (size_t image = 0; image < w->n_images; image++) {
+        const float *a = w->a + image * w->a_image + i0 * w->a_row;
+        const float *b = w->b + image * w->b_image;
+        for (size_t p = 0; p < w->n_points; p += STRANDS)
+#pragma GCC unroll 4
+            for (size_t u = 0; u < UNIT; u++) {
+                vec left[UNIT_ROWS];
+                size_t at = p + u * LANES;
+#pragma GCC unroll 32
+                for (size_t i = 0; i < rows; i++)
+                    left[i] = vec_load(a + i * w->a_row + at);
+#pragma GCC unroll 32
+                for (size_t l = 0; l < cols; l++) {
+                    vec right = vec_load(b + w->offset[l0 + l] + at);
+#pragma GCC unroll 32
+                    for (size_t i = 0; i < rows; i++)
+                        sum[i][l][u] = vec_fma(left[i], right, sum[i][l][u]);
+                }
+            }
+    }
+#pragma GCC unroll 32
+    for (size_t i = 0; i < rows; i++)
+#pragma GCC unroll 32
+        for (size_t l = 0; l < cols; l++)
+            w->c[(i0 + i) * w->c_row + l0 + l] += strands_sum(sum[i][l]);
+}
+
+static void reduce(const struct kernel_window *w)
+{
+    for (size_t i = 0; i < w->rows;) {
+        int high = i + UNIT_ROWS <= w->rows;
+        for (size_t l = 0; l < w->n_offsets;) {
+            int wide = l + UNIT_COLUMNS <= w->n_offsets;
+            if (high && wide)
+                reduce_tile(w, i, l, UNIT_ROWS, UNIT_COLUMNS);
+            else if (high)
+                reduce_tile(w, i, l, UNIT_ROWS, 1);
+            else if (wide)
+                reduce_tile(w, i, l, 1, UNIT_COLUMNS);
+            else
+                reduce_tile(w, i, l, 1, 1);
+            l += wide ? UNIT_COLUMNS : 1;
+        }
+        i += high ? UNIT_ROWS : 1;
+    }
+}
+
+const struct kernel_set KERNEL_SET = {KERNEL_NAME, gemm, correlate, reduce};

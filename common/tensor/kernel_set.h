@@ -1,0 +1,32 @@
+/*
+ * kernel_set: the products of one instruction set. kernel_body.h is their one
+ * source; kernels_avx512.c, kernels_avx2.c and kernels_base.c include it with
+ * their own vector type, and kernels.c picks the widest that the processor has.
+ *
+ * gemm and correlate sum over k in order with one rounding per step (a fused
+ * multiply and add), whatever the width of the vectors; reduce sums in sixteen
+ * strands. So AVX2 and AVX-512 give the same bits. The base, for processors
+ * without a fused step, rounds twice.
+ */
+#ifndef TACIT_TENSOR_KERNEL_SET_H
+#define TACIT_TENSOR_KERNEL_SET_H
+
+#include "common/tensor/kernels.h"
+
+struct kernel_set {
+    const char *name;
+    void (*gemm)(const struct gemm *g);
+    void (*correlate)(const struct kernel_window *w);
+    void (*reduce)(const struct kernel_window *w);
+};
+
+extern const struct kernel_set kernel_set_base;
+#if defined __x86_64__ && defined __GNUC__ && !defined __clang__
+# define KERNEL_SETS_X86 1
+extern const struct kernel_set kernel_set_avx2;
+extern const struct kernel_set kernel_set_avx512;
+#else
+# define KERNEL_SETS_X86 0
+#endif
+
+#endif
