@@ -42,7 +42,10 @@ static void on_signal(int number)
 
 void cli_catch_interrupt(void)
 {
-    struct sigaction action = {.sa_handler = on_signal};
+    /* Once: a second Ctrl-C ends the program at once, which loses only the
+     * transaction it is in. */
+    struct sigaction action = {.sa_handler = on_signal,
+                               .sa_flags = (int)SA_RESETHAND};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

@@ -80,7 +80,7 @@ static enum tacit_err put_category(const struct table *t, size_t row,
     return TACIT_OK;
 }
 
-/* A cell as the 32 bits that training sees: 1e39 is a number, but none there. */
+/* A cell in the 32 bits that training sees: 1e39 is a number, but not there. */
 static enum tacit_err put_number(const struct table *t, size_t row,
                                  const char *column, double v, float *out)
 {

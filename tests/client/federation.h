@@ -67,7 +67,7 @@ struct member {
     int ready, waits, resting;
     int drop_at; /* silent from this call on, or NEVER */
     int n_calls;
-    int debit_fails, training_fails;
+    int data_fails, debit_fails, training_fails;
     /* Since its last BEGIN. */
     int allowed; /* its policy said yes */
     unsigned n_debits, n_uploads, n_reveals, n_adopts, n_waits;
@@ -379,6 +379,8 @@ static void member_consult(struct federation *f, struct member *m)
                                           .spent = m->spent,
                                           .local_minute = 720,
                                           .known = m->known};
+    check(m->action.plan != NULL);
+    if (m->data_fails) m->failed = E_CSV_COLUMN;
 }
 
 /* Step until it asks the coordinator or rests. */

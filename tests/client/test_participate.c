@@ -248,6 +248,17 @@ static void what_the_policy_forbids_is_declined(void **unused)
     check_committed(0, f.version.version);
 }
 
+static void data_that_cannot_be_used_costs_the_others_nothing(void **unused)
+{
+    (void)unused;
+    f.m[0].data_fails = 1;
+    check_declined(E_CSV_COLUMN);
+    check(f.version.n_clients == 3);
+    f.m[0].data_fails = 0;
+    federation_round(&f);
+    check_committed(0, 2);
+}
+
 static void the_coordinator_hears_of_a_decline_at_the_next_poll(void **unused)
 {
     (void)unused;
@@ -463,6 +474,7 @@ int main(void)
         T(a_lost_round_has_the_coordinators_code),
         T(of_two_devices_with_one_identity_one_takes_part),
         T(what_the_policy_forbids_is_declined),
+        T(data_that_cannot_be_used_costs_the_others_nothing),
         T(the_coordinator_hears_of_a_decline_at_the_next_poll),
         T(nothing_leaves_when_the_ledger_cannot_be_written),
         T(an_update_with_nan_never_leaves),

@@ -316,26 +316,39 @@ static void a_wrong_share_aborts_and_nothing_is_committed(void **unused)
     cohort_end(&c);
 }
 
-static void a_wrong_input_fails_the_check_coordinates(void **unused)
+/* What a member with a program of its own may put under its masks. */
+enum tampering {
+    ONE_MORE,     /* a coordinate is changed */
+    OTHER_MODEL,  /* made for a round of another model */
+    NAN_PATTERNS, /* every weight has the bits of a NaN */
+    ALL_ONES
+};
+
+static void a_tampered_input_is_not_committed(enum tampering how)
 {
-    (void)unused;
     struct cohort c;
     cohort_begin(&c, 3, 2);
     cohort_open(&c);
     cohort_run_to(&c, 2);
-    /* Device 2 masks, then changes a coordinate of what it sends. */
     struct device *d = &c.d[2];
     const struct msg_peer_shares *s = &d->reply.u.peer_shares;
     check_ok(secagg_client_receive(d->client, s->senders, s->sealed, s->n));
     size_t n = ring_coords(&c.config.layout);
     uint32_t y[64] = {0};
     struct digest t;
+    check(n <= sizeof y / sizeof y[0]);
     secagg_client_transcript(d->client, &t);
+    if (how == OTHER_MODEL) t.b[0] ^= 1;
     device_plain(&c, 2, &t, y);
-    y[1] += 12345;
+    if (how == ONE_MORE) y[1] += 12345;
+    for (size_t i = 0; i < COHORT_PARAMS; i++) {
+        if (how == NAN_PATTERNS) y[i] = 0x7fc00000;
+        if (how == ALL_ONES) y[i] = 0xffffffff;
+    }
     check_ok(secagg_client_mask(d->client, y));
     d->n_packed = n * 4;
     d->packed = malloc(d->n_packed);
+    check(d->packed != NULL);
     ring_pack(d->packed, y, n, 32);
     device_chunk(&c, 2, 99);
     struct message m;
@@ -346,6 +359,25 @@ static void a_wrong_input_fails_the_check_coordinates(void **unused)
     check(c.n_commits == 0);
     check(round_over(runner_round(c.runner))->code == E_ROUND_SUM_WRONG);
     cohort_end(&c);
+}
+
+static void a_wrong_input_fails_the_check_coordinates(void **unused)
+{
+    (void)unused;
+    a_tampered_input_is_not_committed(ONE_MORE);
+}
+
+static void an_update_for_another_model_is_not_committed(void **unused)
+{
+    (void)unused;
+    a_tampered_input_is_not_committed(OTHER_MODEL);
+}
+
+static void bits_that_would_be_nan_are_not_committed(void **unused)
+{
+    (void)unused;
+    a_tampered_input_is_not_committed(NAN_PATTERNS);
+    a_tampered_input_is_not_committed(ALL_ONES);
 }
 
 static void a_second_set_of_keys_is_told_that_the_identity_is_taken(
@@ -562,6 +594,8 @@ int main(void)
         cmocka_unit_test(garbage_from_one_device_spoils_nothing_for_others),
         cmocka_unit_test(a_wrong_share_aborts_and_nothing_is_committed),
         cmocka_unit_test(a_wrong_input_fails_the_check_coordinates),
+        cmocka_unit_test(an_update_for_another_model_is_not_committed),
+        cmocka_unit_test(bits_that_would_be_nan_are_not_committed),
         cmocka_unit_test(
             a_second_set_of_keys_is_told_that_the_identity_is_taken),
         cmocka_unit_test(the_same_after_the_roster_is_fixed),

@@ -254,9 +254,9 @@ def case_a_folder_may_be_deep_but_not_without_end():
 
 def case_a_file_that_vanishes_between_listing_and_reading():
     with site() as s:
-        s.write("a.md", prose(1, 40000))  # takes a while
+        s.write("a.md", prose(1, 20000))  # takes a while
         for i in range(2, 40):
-            s.write(f"b{i}.md", prose(i, 2000))
+            s.write(f"b{i}.md", prose(i, 1000))
         gone = s.write("c.md", prose(99))
         for words in ([s.docs], [s.docs, gone, s.path("a.md")]):
             write(gone, prose(99))
@@ -452,10 +452,16 @@ def case_a_damaged_store_is_said_once_and_clearly():
         s.check()
 
 
-def many(s, n=100, words=500):
+LONG = 6
+
+
+def many(s, n=60, n_long=LONG):
+    """Short documents, then some that keep a quick machine busy too."""
     for i in range(n):
-        s.write(f"n{i:03}.md", prose(i, words))
-    return n
+        s.write(f"n{i:03}.md", prose(i, 400))
+    for i in range(n_long):
+        s.write(f"z{i}.md", prose(n + i, 50000))
+    return n + n_long
 
 
 def interrupted_after(s, n, how):
@@ -471,7 +477,8 @@ def case_kill_9_during_add_then_add_again():
         n = many(s)
         seen = 0
         for k in range(4):
-            done = interrupted_after(s, seen + 1 + 7 * k, signal.SIGKILL)
+            enough = min(seen + 1 + 4 * k, n - LONG + 1)
+            done = interrupted_after(s, enough, signal.SIGKILL)
             assert done.status == -signal.SIGKILL, done
             s.check()
             now = s.indexed()
@@ -487,7 +494,8 @@ def case_ctrl_c_during_add_keeps_what_is_finished():
     with site() as s:
         n = many(s)
         for how in (signal.SIGINT, signal.SIGTERM):
-            done = interrupted_after(s, s.indexed() + 5, how).exits(130)
+            enough = min(s.indexed() + 5, n - LONG)
+            done = interrupted_after(s, enough, how).exits(130)
             assert done.code == "TACIT-E0014", done
             kept = s.indexed()
             assert 5 <= kept < n, kept
@@ -497,9 +505,25 @@ def case_ctrl_c_during_add_keeps_what_is_finished():
         assert s.indexed() == n
 
 
+def case_a_second_ctrl_c_does_not_wait_for_a_long_document():
+    with site() as s:
+        s.write("a.md", prose(1))
+        s.write("b.md", prose(2, 600000))
+        p = s.begin("add", s.docs)
+        cases.until(lambda: s.indexed() == 1 or p.poll() is not None, 30,
+                    "the first document")
+        p.send_signal(signal.SIGINT)
+        time.sleep(0.2)  # two at once would count as one
+        done = finish(p, signal.SIGINT)
+        # 130 where the first one came before b.md was begun.
+        assert done.status in (-signal.SIGINT, 130), done
+        assert s.listed() == {"a.md"}
+        s.check()
+
+
 def case_two_adds_at_once():
     with site() as s:
-        n = many(s, 50)
+        n = many(s, 50, 0)
         more = [write(os.path.join(s.at, f"more/m{i:03}.md"),
                       prose(1000 + i, 300)) for i in range(30)]
         running = [s.begin("add", s.docs, "--json"),

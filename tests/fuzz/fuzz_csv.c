@@ -1,5 +1,5 @@
 /* Any bytes as a table: refused with a message, or cells that lie within the
- * text, numbers that are finite, and examples of a plan that a model can use. */
+ * text, numbers that are finite and examples that a model can use. */
 #include <assert.h>
 #include <math.h>
 #include <stdint.h>
