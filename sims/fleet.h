@@ -36,9 +36,17 @@ struct fleet_config {
     size_t plan_bytes;
     const struct dataset *data; /* [n_clients], borrowed */
     size_t n_clients;
+    const struct examples *test; /* a common test set, or NULL */
     unsigned n_threads;     /* 0: one per core */
     const atomic_int *stop; /* NULL, or not 0 once the round in hand is to be
                                given up; borrowed */
+};
+
+/* How the model does on the clients' own held-out rows, one figure each. */
+struct fleet_spread {
+    size_t n; /* clients that have such rows; 0: none has */
+    double mean, sd, low, median, high; /* low, high: 10th, 90th percentile */
+    double worst; /* mean of the worst tenth */
 };
 
 /* How a round went. */
@@ -49,10 +57,17 @@ struct fleet_round {
     double loss_before, loss_after; /* weighted means from the secure sum */
     double metric; /* held-out, of the model the round started from */
     int has_metric;
-    struct model_metrics pooled; /* of the new model, on all held-out rows: what
-                                    only a simulation can know */
+    double personal; /* the same, of devices' own models */
+    int has_personal;
+    uint32_t staleness; /* FedBuff */
+    /* Of the new model, every sim.evaluate_every rounds and after the last:
+     * what only a simulation can know. */
+    struct model_metrics pooled; /* on all held-out rows, or the common set */
     int has_pooled;
-    int64_t virtual_ms; /* since the start, by the virtual clock */
+    struct fleet_spread spread;
+    uint64_t bytes_up, bytes_down; /* of all attempts of this round */
+    double energy_j;               /* of the devices, estimated (device.h) */
+    int64_t virtual_ms; /* at its end, since the start, by the virtual clock */
     int64_t wall_ms;    /* real time of this round */
 };
 
