@@ -40,7 +40,7 @@ DOORS = [
     (r'sqlite3(ext)?\.h', r'common/base/db\.[ch]|retrieval/vecindex.*'),
     (r'(cblas|lapacke|openblas.*)\.h', r'common/tensor/kernels.*'),
     (r'jansson\.h', r'common/base/json\.[ch]'),
-    (r'cyaml/.*|yaml\.h', r'common/base/yaml(_strict)?\.[ch]'),
+    (r'cyaml/.*|yaml\.h', r'common/base/yaml(_strict|_edit)?\.[ch]'),
     (r'zstd.*\.h', r'common/base/file\.c'),
     (r'utf8proc\.h', r'common/model/tokenizer.*'),
     (r'gumbo\.h|md4c.*\.h', r'retrieval/document.*'),
