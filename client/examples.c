@@ -2,6 +2,8 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/buf.h"
@@ -32,14 +34,23 @@ int examples_held_out(const struct plan *plan, uint64_t row)
 struct table {
     const struct plan *plan;
     const struct csv *csv;
-    size_t label;
+    size_t label, event;
+    size_t y_dim;
     size_t *columns; /* [plan->n_columns] */
     long split;      /* column, or -1 */
 };
 
+static enum tacit_err find_label(struct table *t)
+{
+    t->y_dim = t->plan->task == PLAN_COX ? 2 : 1;
+    TRY(csv_column(t->csv, t->plan->label, &t->label));
+    if (t->plan->task != PLAN_COX) return TACIT_OK;
+    return csv_column(t->csv, t->plan->event, &t->event);
+}
+
 static enum tacit_err find_columns(struct table *t, struct arena *a)
 {
-    TRY(csv_column(t->csv, t->plan->label, &t->label));
+    TRY(find_label(t));
     TRY(arena_alloc(a, t->plan->n_columns, sizeof *t->columns, &t->columns));
     for (size_t i = 0; i < t->plan->n_columns; i++)
         TRY(csv_column(t->csv, t->plan->columns[i].name, &t->columns[i]));
@@ -91,6 +102,40 @@ static enum tacit_err put_number(const struct table *t, size_t row,
     return TACIT_OK;
 }
 
+static enum tacit_err wrong(const struct table *t, size_t row, size_t column,
+                            const char *wanted)
+{
+    return fail_as(E_CSV_VALUE, "%s:%u: column \"%s\" must hold %s",
+                   t->csv->name, t->csv->line[row], t->csv->header[column],
+                   wanted);
+}
+
+/* y of a row; *known = 0 when it is missing. */
+static enum tacit_err read_label(const struct table *t, size_t row, float *y,
+                                 int *known)
+{
+    const struct plan *p = t->plan;
+    char wanted[64];
+    double v, event;
+    TRY(csv_number(t->csv, row, t->label, &v, known));
+    if (!*known) return TACIT_OK;
+    if (p->task == PLAN_CLASSIFY && p->classes > 1 && !pooled_label_ok(p, v)) {
+        snprintf(wanted, sizeof wanted, "a whole number from 0 to %u",
+                 p->classes - 1);
+        return wrong(t, row, t->label, wanted);
+    }
+    if (p->task == PLAN_CLASSIFY && p->classes <= 1)
+        v = v > p->label_positive_above;
+    TRY(put_number(t, row, p->label, v, y));
+    if (p->task != PLAN_COX) return TACIT_OK;
+    if (v < 0) return wrong(t, row, t->label, "a time, 0 or more");
+    TRY(csv_number(t->csv, row, t->event, &event, known));
+    if (event < 0 || event > 1 || event > floor(event))
+        return wrong(t, row, t->event, "1 (it happened) or 0 (censored)");
+    y[1] = (float)event;
+    return TACIT_OK;
+}
+
 /* Features and label of a row; *known = 0 when one is missing. */
 static enum tacit_err read_row(const struct table *t, size_t row, float *x,
                                float *y, int *known)
@@ -108,9 +153,7 @@ static enum tacit_err read_row(const struct table *t, size_t row, float *x,
         if (p->standardise == PLAN_STANDARDISE_PLAN) v = (v - c->mean) / c->sd;
         TRY(put_number(t, row, c->name, v, x++));
     }
-    TRY(csv_number(t->csv, row, t->label, &v, known));
-    if (p->task == PLAN_CLASSIFY) v = v > p->label_positive_above;
-    return put_number(t, row, p->label, v, y);
+    return read_label(t, row, y, known);
 }
 
 /* Centre and scale every feature by the train rows' mean and sd. */
@@ -145,7 +188,8 @@ static void standardise_site(const struct plan *p, float *x, size_t n_train,
 static enum tacit_err fill(struct table *t, struct dataset *out)
 {
     const struct plan *p = t->plan;
-    size_t n = t->csv->n_rows, d = p->n_features, at[2] = {0, 0};
+    size_t n = t->csv->n_rows, d = p->n_features, k = t->y_dim;
+    size_t at[2] = {0, 0};
     float *x[2], *y[2];
     if (n > EXAMPLES_VALUES_MAX / d)
         return fail(TACIT_LIMIT,
@@ -155,12 +199,13 @@ static enum tacit_err fill(struct table *t, struct dataset *out)
     for (int s = 0; s < 2; s++) {
         TRY(arena_alloc(&out->arena, (s ? 1 : 2) * n * d + 1, sizeof **x,
                         &x[s]));
-        TRY(arena_alloc(&out->arena, (s ? 1 : 2) * n + 1, sizeof **y, &y[s]));
+        TRY(arena_alloc(&out->arena, (s ? 1 : 2) * n * k + 1, sizeof **y,
+                        &y[s]));
     }
     for (size_t row = 0; row < n; row++) {
         int held = 0, known = 0;
         TRY(row_side(t, row, &held));
-        TRY(read_row(t, row, x[held] + at[held] * d, y[held] + at[held],
+        TRY(read_row(t, row, x[held] + at[held] * d, y[held] + at[held] * k,
                      &known));
         if (known)
             at[held]++;
@@ -169,15 +214,15 @@ static enum tacit_err fill(struct table *t, struct dataset *out)
     }
     /* x[0] has room for both. */
     memcpy(x[0] + at[0] * d, x[1], at[1] * d * sizeof **x);
-    memcpy(y[0] + at[0], y[1], at[1] * sizeof **y);
+    memcpy(y[0] + at[0] * k, y[1], at[1] * k * sizeof **y);
     if (p->standardise == PLAN_STANDARDISE_SITE && at[0])
         standardise_site(p, x[0], at[0], at[0] + at[1]);
-    out->train =
-        (struct examples){.n_rows = at[0], .x_dim = d, .x = x[0], .y = y[0]};
-    out->test = (struct examples){.n_rows = at[1],
-                                  .x_dim = d,
-                                  .x = x[0] + at[0] * d,
-                                  .y = y[0] + at[0]};
+    const struct examples all = {.x_dim = d, .y_dim = k, .x = x[0], .y = y[0]};
+    out->train = out->test = all;
+    out->train.n_rows = at[0];
+    out->test.n_rows = at[1];
+    out->test.x = x[0] + at[0] * d;
+    out->test.y = y[0] + at[0] * k;
     return TACIT_OK;
 }
 
@@ -215,4 +260,66 @@ enum tacit_err examples_table(const struct plan *plan, const char *path,
     if (!err) err = examples_from_csv(plan, &t, out);
     arena_release(&a);
     return err;
+}
+
+enum tacit_err examples_class(const struct plan *plan, const struct csv *t,
+                              size_t row, uint32_t *out, int *known)
+{
+    struct table table = {.plan = plan, .csv = t};
+    float y[2] = {0, 0};
+    TRY(find_label(&table));
+    TRY(read_label(&table, row, y, known));
+    if (plan->task == PLAN_REGRESS) *known = 0;
+    *out = (uint32_t)(*known ? y[plan->task == PLAN_COX] : 0);
+    return TACIT_OK;
+}
+
+/* ---- rows that are no table --------------------------------------------- */
+
+static int is_held(const struct plan *plan, const struct pooled *p, size_t row)
+{
+    return p->is_test ? p->is_test[row] : examples_held_out(plan, row);
+}
+
+static enum tacit_err split(const struct plan *plan, const char *name,
+                            struct pooled *p, struct dataset *out)
+{
+    uint32_t *order = malloc((p->n_rows + 1) * sizeof *order);
+    size_t n = 0, n_train = 0;
+    if (!order) return fail(TACIT_NOMEM, "%s: %zu rows", name, p->n_rows);
+    for (int held = 0; held < 2; held++) {
+        for (size_t i = 0; i < p->n_rows; i++)
+            if (is_held(plan, p, i) == held) order[n++] = (uint32_t)i;
+        if (!held) n_train = n;
+    }
+    enum tacit_err err =
+        n_train ? pooled_order(p, order)
+                : fail_as(E_NO_EXAMPLES,
+                          "%s: no row to train on (%zu rows, all held out)",
+                          name, p->n_rows);
+    free(order);
+    if (err) return err;
+    struct dataset d = {.arena = p->arena};
+    pooled_view(p, 0, n_train, &d.train);
+    pooled_view(p, n_train, p->n_rows - n_train, &d.test);
+    *p = (struct pooled){0}; /* its memory is the dataset's now */
+    *out = d;
+    return TACIT_OK;
+}
+
+enum tacit_err examples_from_pooled(const struct plan *plan, const char *name,
+                                    struct pooled *p, struct dataset *out)
+{
+    enum tacit_err err = split(plan, name, p, out);
+    if (err) pooled_release(p);
+    return err;
+}
+
+enum tacit_err examples_load(const struct plan *plan, const char *path,
+                             struct dataset *out)
+{
+    struct pooled p;
+    if (plan->format == PLAN_TABLE) return examples_table(plan, path, out);
+    TRY(pooled_load(plan, path, &p));
+    return examples_from_pooled(plan, path, &p, out);
 }

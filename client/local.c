@@ -73,7 +73,7 @@ static enum tacit_err load(struct local *l, const struct plan *plan,
                            const char *path)
 {
     if (plan->task != PLAN_RETRIEVER)
-        return examples_table(plan, path, &l->data);
+        return examples_load(plan, path, &l->data);
     if (!l->encoder) TRY(encoder_new(&l->encoder));
     if (!l->corpus) TRY(corpus_open(&l->d->db, l->encoder, &l->corpus));
     return pairs_load(plan, path, &l->d->db, l->corpus, l->encoder, &l->data);

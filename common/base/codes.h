@@ -228,9 +228,17 @@
    "The message was refused.")                                                 \
  X(SECAGG_INPUT, 517, PROTO, CONNECTION, "an input that may not be counted",   \
    "The device is not among those that shared their keys.")                    \
+ X(STRATEGY_FEW, 518, LIMIT, FAILED, "too few updates for the robust rule",    \
+   "A rule that compares updates wants a certain number of them; the message " \
+   "names it. Nothing was committed; the round is tried again. Raise the "     \
+   "cohort or its groups, or lower strategy.byzantine.")                       \
  X(PLAN_VALUE, 601, FORMAT, FAILED, "a value in the plan cannot work",         \
    "The message names the key, its value and what may stand there. "           \
    "common/plan/README.md describes every key.")                               \
+ X(DEAL, 602, LIMIT, FAILED, "the rows cannot be dealt out like this",         \
+   "The message names the client that would have too few rows, or why this "   \
+   "partition makes no sense here. Every client needs at least two rows: "     \
+   "use more rows, fewer clients, or a milder partition.")                     \
  X(LOSS_NAN, 701, LIMIT, FAILED, "training diverged",                          \
    "The loss or a weight stopped being a number. The model is as it was "      \
    "before. Lower the learning rate in the plan, or look for outliers in "     \
@@ -247,7 +255,20 @@
    "double quotes (RFC 4180); the text is UTF-8.")                             \
  X(NO_EXAMPLES, 705, STATE, FAILED, "there is nothing to learn from",          \
    "No usable row was found for this plan. Check the data that policy.yaml "   \
-   "names, or give feedback on answers first.")
+   "names, or give feedback on answers first.")                                \
+ X(DATA_KIND, 706, FORMAT, FAILED, "the file is not of the expected kind",     \
+   "Images are read from IDX files (labels beside them) or .npy, vectors "     \
+   "from .npy (x.npy, y.npy beside it), text from .jsonl, tables from "        \
+   ".csv. Unpack compressed files first.")                                     \
+ X(DATA_ENDS, 707, FORMAT, FAILED, "a dataset ends early",                     \
+   "The file is shorter than its own header says, or the file beside it "      \
+   "has another number of rows: a copy was cut off. Fetch it again.")          \
+ X(DATA_SHAPE, 708, SHAPE, FAILED, "the data does not fit the plan",           \
+   "The message names both sizes. Change width, height, channels, length "     \
+   "or classes in the plan, or name another file.")                            \
+ X(DATA_VALUE, 709, FORMAT, FAILED, "a value in the data cannot be used",      \
+   "The message names file and row. Labels are whole numbers from 0 to "       \
+   "classes - 1; values are finite.")
 
 enum tacit_code {
 #define X(name, id, cls, exit, title, help) E_##name = (id),

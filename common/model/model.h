@@ -33,6 +33,7 @@ struct examples {
     size_t n_pool;
     const uint32_t *pool_group; /* [n_pool] */
     const uint32_t *row_group;  /* [n_rows] */
+    size_t y_dim;               /* 0 = 1 */
 };
 
 struct model_metrics {

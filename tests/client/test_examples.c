@@ -105,6 +105,73 @@ static void a_label_above_the_bound_is_one(void **state)
     plan_free(p);
 }
 
+/* A plan over age alone, with this model and label. */
+static struct plan *plan_for(const char *task, const char *model,
+                             const char *label)
+{
+    struct plan *p = NULL;
+    char text[512];
+    snprintf(text, sizeof text,
+             "name: risk\ntask: %s\nmodel: {%s}\n"
+             "data: {source: patients, %s, columns: [{name: age}],\n"
+             "       standardise: none, holdout: 0}\n",
+             task, model, label);
+    check_ok(plan_parse("risk.yaml", text, strlen(text), &p));
+    return p;
+}
+
+static void a_label_of_many_classes_is_the_number_of_one(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"3", "-1", "0.5", "1e300"};
+    struct plan *p =
+        plan_for("classify", "kind: softmax, classes: 3", "label: stage");
+    struct dataset d;
+    check_ok(read_text(p, "age,stage\n1,0\n2,2\n3,?\n4,1.0\n", &d));
+    static const float y[] = {0, 2, 1};
+    assert_int_equal(d.n_dropped, 1);
+    assert_int_equal(d.train.y_dim, 1);
+    check_tensor(d.train.y, y, 3, 0);
+    dataset_release(&d);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "age,stage\n1,0\n2,%s\n", wrong[i]);
+        check_refused(p, text, E_CSV_VALUE,
+                      "t.csv:3: column \"stage\" must hold a whole number from "
+                      "0 to 2");
+    }
+    plan_free(p);
+}
+
+static void survival_takes_a_time_and_an_event(void **state)
+{
+    (void)state;
+    struct plan *p = plan_for("cox", "kind: cox", "label: days, event: died");
+    struct dataset d;
+    check_ok(read_text(p,
+                       "died,age,days,split\n1,50,12.5,train\n0,60,0,test\n"
+                       "0,61,400,train\n,62,3,train\n1,63,?,train\n",
+                       &d));
+    static const float train[] = {12.5F, 1, 400, 0}, test[] = {0, 0};
+    assert_int_equal(d.n_dropped, 2);
+    check(d.train.n_rows == 2 && d.test.n_rows == 1);
+    check(d.train.y_dim == 2 && d.test.y_dim == 2);
+    check_tensor(d.train.y, train, 4, 0);
+    check_tensor(d.test.y, test, 2, 0);
+    dataset_release(&d);
+    check_refused(p, "age,days,died\n1,-1,1\n", E_CSV_VALUE,
+                  "t.csv:2: column \"days\" must hold a time, 0 or more");
+    check_refused(p, "age,days,died\n1,1,2\n", E_CSV_VALUE,
+                  "t.csv:2: column \"died\" must hold 1 (it happened) or 0 "
+                  "(censored)");
+    check_refused(p, "age,days,died\n1,1,0.5\n", E_CSV_VALUE,
+                  "t.csv:2: column \"died\" must hold 1 (it happened) or 0 "
+                  "(censored)");
+    check_refused(p, "age,days\n1,1\n", E_CSV_COLUMN,
+                  "t.csv: no column \"died\"");
+    plan_free(p);
+}
+
 static void categories_become_features_without_the_first(void **state)
 {
     (void)state;
@@ -476,6 +543,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_come_in_order_with_the_plans_columns),
         cmocka_unit_test(a_label_above_the_bound_is_one),
+        cmocka_unit_test(a_label_of_many_classes_is_the_number_of_one),
+        cmocka_unit_test(survival_takes_a_time_and_an_event),
         cmocka_unit_test(categories_become_features_without_the_first),
         cmocka_unit_test(rows_with_an_unknown_value_are_left_out_and_counted),
         cmocka_unit_test(
