@@ -439,20 +439,30 @@ static enum tacit_err plan_print(const struct options *o,
     hex_encode(hex, plan->hash.b, DIGEST_BYTES);
     if (options_flag(o, "json"))
         return json_print_ok(
-            stdout, json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:I}",
-                              "status", status, "plan", plan->name, "hash", hex,
-                              "model", plan->model, "rounds", (int)plan->rounds,
-                              "cohort", (int)plan->cohort_size, "invited",
-                              (int)task_invite_max(plan), "parameters",
-                              (json_int_t)n_params, "upload_bytes",
-                              (json_int_t)upload));
-    printf("%s %s: %s, %s with %zu parameters\n"
-           "%u rounds of %u devices (%u to %u take part), %u local steps\n"
+            stdout,
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, "
+                      "s:I, s:I}",
+                      "status", status, "plan", plan->name, "hash", hex,
+                      "model", plan->model, "strategy", plan->strategy.kind,
+                      "groups", (int)plan->strategy.groups, "rounds",
+                      (int)plan->rounds, "cohort", (int)plan->cohort_size,
+                      "invited", (int)task_invite_max(plan), "parameters",
+                      (json_int_t)n_params, "upload_bytes",
+                      (json_int_t)upload));
+    printf("%s %s: %s, %s with %zu parameters, by %s", status, plan->name,
+           plan_task_name(plan->task), plan->model, n_params,
+           plan->strategy.kind);
+    if (plan->strategy.groups)
+        printf(" across %u groups", plan->strategy.groups);
+    printf("\n%u rounds of %u devices (%u to %u take part), %u local %s\n"
            "each device sends %.1f KiB a round, under secure aggregation\n"
            "hash %s\n",
-           status, plan->name, plan_task_name(plan->task), plan->model,
-           n_params, plan->rounds, plan->cohort_size, plan->min_reports,
-           task_invite_max(plan), plan->local_steps, upload / 1024, hex);
+           plan->rounds, plan->cohort_size,
+           plan->min_reports *
+               (plan->strategy.groups ? plan->strategy.groups : 1),
+           task_invite_max(plan),
+           plan->local_epochs ? plan->local_epochs : plan->local_steps,
+           plan->local_epochs ? "epochs" : "steps", upload / 1024, hex);
     return TACIT_OK;
 }
 
