@@ -172,7 +172,8 @@ const uint8_t *round_message_session(const struct message *m)
 int64_t round_next_ms(const struct round *r)
 {
     if (ended(r)) return INT64_MAX;
-    int64_t next = r->deadline_ms;
+    /* The host's commit has no deadline of ours: only requests are answered. */
+    int64_t next = r->state == ROUND_FINISHING ? INT64_MAX : r->deadline_ms;
     for (unsigned i = 0; i < r->n_seats; i++)
         if (r->seats[i].held && r->seats[i].hold_until_ms < next)
             next = r->seats[i].hold_until_ms;
@@ -332,7 +333,7 @@ static unsigned fewest(const struct round *r, unsigned stage)
 {
     if (stage == STAGE_ADVERT) return r->task.u_min;
     unsigned t = secagg_threshold(secagg_server_n(r->secagg));
-    if (stage >= STAGE_CONSISTENCY) return t;
+    if (stage == STAGE_REVEAL) return t;
     return t > r->task.u_min ? t : r->task.u_min;
 }
 
@@ -545,12 +546,16 @@ static void take_stage(struct round *r, unsigned seat, unsigned stage,
         same_identity(out, seat, ev);
         return;
     }
-    if (stage < (unsigned)r->state && r->state != ROUND_FINISHING) {
+    if (r->state == ROUND_FINISHING && did(s, STAGE_INPUT)) {
+        hold(r, seat, stage, ev); /* it is in the sum: it hears the end */
+        return;
+    }
+    if (stage < (unsigned)r->state) {
         say_answer(r, out, seat, stage, ev->token);
         return;
     }
-    if (did(s, stage) || m->type == MSG_AWAIT || r->state == ROUND_FINISHING) {
-        if (!did(s, stage) && r->state != ROUND_FINISHING)
+    if (did(s, stage) || m->type == MSG_AWAIT) {
+        if (!did(s, stage))
             refuse(out, ev, E_ROUND_ORDER); /* AWAIT before the message */
         else
             hold(r, seat, stage, ev);

@@ -17,6 +17,8 @@
  * closes, at the latest after WIRE_POLL_HOLD_MS with WAIT. A repeat of a
  * request gets the same answer. A device that polls again in the middle has
  * lost its session secrets (they never touch its disk), so nobody waits for it.
+ * FINISHING lasts as long as the host's commit does: the sum of a group waits
+ * there for the other groups, and its devices get WAIT.
  *
  * Over-selection: up to invite_max devices join; once `goal` inputs are there
  * the stage closes, and the others have lost only their own update.

@@ -96,14 +96,36 @@ static void finish(struct runner *r, const struct round_event *asked)
         over.n_clients = result.n_clients;
         err = r->config.commit(r->config.ctx, &result, &over);
     }
+    free(r->update);
+    r->update = NULL;
+    if (err == TACIT_OK && r->config.when == RUNNER_LATER) return;
     if (err != TACIT_OK && ev.code == 0) ev.code = err_id();
     ev.kind = err == TACIT_OK ? ROUND_DONE : ROUND_FAILED;
     ev.over = &over;
     ev.reason = err_message();
     step(r, &ev);
     err_clear();
-    free(r->update);
-    r->update = NULL;
+}
+
+void runner_finish(struct runner *r, int64_t now_ms, enum tacit_err err,
+                   const struct msg_over *over)
+{
+    struct round_event ev = {.now_ms = now_ms};
+    struct msg_over mine;
+    assert(round_state(r->round) == ROUND_FINISHING);
+    if (err == TACIT_OK) {
+        mine = *over;
+        memcpy(mine.session, round_task(r->round)->session,
+               sizeof mine.session);
+        ev.kind = ROUND_DONE;
+        ev.over = &mine;
+        step(r, &ev);
+        return;
+    }
+    ev.kind = ROUND_FAILED;
+    ev.code = err_id();
+    ev.reason = err_message();
+    step(r, &ev);
 }
 
 static void carry_out(struct runner *r, const struct round_event *ev,

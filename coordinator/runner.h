@@ -7,6 +7,7 @@
  *   message -> round_step -> replies
  *                         -> tally_put / tally_add
  *                         -> unmask -> ring_decode -> commit()
+ *                                       (-> other sums -> runner_finish())
  */
 #ifndef TACIT_COORDINATOR_RUNNER_H
 #define TACIT_COORDINATOR_RUNNER_H
@@ -28,6 +29,13 @@ struct runner_result {
     struct ring_mean mean; /* weight and weighted mean metrics of the sum */
 };
 
+/* When a sum that came out right ends its round. */
+enum runner_commit {
+    RUNNER_AT_ONCE, /* with commit(): it has made the model */
+    RUNNER_LATER    /* with runner_finish(): commit() only takes the mean, for
+                     * the model needs other sums too; devices WAIT */
+};
+
 struct runner_config {
     struct round_config round;
     struct ring_layout layout; /* n_coords in round.task must fit it */
@@ -37,6 +45,7 @@ struct runner_config {
     /* Step to the new model, make it durable and fill what devices are told of it
      * (outcome, session, round and n_clients are set already). A failure
      * aborts the round with its message. */
+    enum runner_commit when;
     enum tacit_err (*commit)(void *ctx, const struct runner_result *result,
                              struct msg_over *over);
     void *ctx;
@@ -62,6 +71,10 @@ void runner_gone(struct runner *r, int64_t now_ms, const uint8_t id[KEYS_ID]);
 /* End it now; every waiting request is told. */
 void runner_abort(struct runner *r, int64_t now_ms, unsigned code,
                   const char *reason);
+/* End a round whose commit() came RUNNER_LATER: err OK commits it with *over
+ * (its session is set here), any other aborts it with the recorded error. */
+void runner_finish(struct runner *r, int64_t now_ms, enum tacit_err err,
+                   const struct msg_over *over);
 int64_t runner_next_ms(const struct runner *r);
 /* COMMITTED or ABORTED. */
 int runner_ended(const struct runner *r);
