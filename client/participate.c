@@ -721,15 +721,23 @@ static void unexpected(struct participate *p, const struct message *m,
     give_up(p, a, PARTICIPATE_BROKEN);
 }
 
+/* How long a stage may last. A group that has revealed waits for the others of
+ * its round, which may need the time of all stages. */
+static int64_t longest_ms(const struct plan *plan, unsigned stage)
+{
+    if (plan->strategy.groups && stage == STAGE_REVEAL)
+        return STAGE_REVEAL * plan->stage_deadline_ms + plan->train_deadline_ms;
+    return plan->stage_deadline_ms > plan->train_deadline_ms
+               ? plan->stage_deadline_ms
+               : plan->train_deadline_ms;
+}
+
 /* Ask for the reply again. An honest coordinator holds each request as long as
  * it may, so that no stage takes more of them than its deadline allows. */
 static void wait_on(struct participate *p, unsigned stage,
                     struct participate_action *a)
 {
-    const struct plan *plan = p->plan;
-    int64_t longest = plan->stage_deadline_ms > plan->train_deadline_ms
-                          ? plan->stage_deadline_ms
-                          : plan->train_deadline_ms;
+    int64_t longest = longest_ms(p->plan, stage);
     if (p->n_waits++ > longest / WIRE_POLL_HOLD_MS + PARTICIPATE_WAITS_EXTRA) {
         (void)fail(TACIT_TIMEOUT, "a stage of the round does not end");
         give_up(p, a, PARTICIPATE_BROKEN);

@@ -113,8 +113,9 @@ static enum tacit_err check_scalars(const struct strategy *s,
     for (unsigned i = 0; i < s->n_scalars; i++)
         if (!(fabs(scalars[i]) <= STRATEGY_SCALAR_LIMIT))
             return fail_as(E_LOSS_NAN,
-                           "%s: a factor of %g is out of the sum's range of "
-                           "%g; lower the learning rate",
+                           "strategy %s: a factor of %g is out of the sum's "
+                           "range of %g; local.learning_rate is too high, or "
+                           "weighting.cap too low",
                            s->name, scalars[i], STRATEGY_SCALAR_LIMIT);
     return TACIT_OK;
 }

@@ -44,13 +44,15 @@ static json_t *round_json(const struct store_round *r)
     hex_encode(parent, r->parent_hash.b, DIGEST_BYTES);
     tick_iso8601(r->started_s, at);
     json_t *j = json_pack(
-        "{s:s, s:s, s:i, s:i, s:i, s:s, s:s, s:I, s:i, s:i, s:i, s:I, s:I}",
+        "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:I, s:i, s:i, s:i, s:I, "
+        "s:I}",
         "plan", r->plan_name, "plan_hash", plan, "round", (int)r->round,
-        "n_rounds", (int)r->n_rounds, "attempt", (int)r->attempt, "state",
-        r->state, "started", at, "duration_ms", (json_int_t)r->duration_ms,
-        "n_invited", (int)r->n_invited, "n_advertised", (int)r->n_advertised,
-        "n_inputs", (int)r->n_inputs, "bytes_in", (json_int_t)r->bytes_in,
-        "bytes_out", (json_int_t)r->bytes_out);
+        "n_rounds", (int)r->n_rounds, "attempt", (int)r->attempt, "group",
+        (int)r->group, "base_version", (int)r->base, "state", r->state,
+        "started", at, "duration_ms", (json_int_t)r->duration_ms, "n_invited",
+        (int)r->n_invited, "n_advertised", (int)r->n_advertised, "n_inputs",
+        (int)r->n_inputs, "bytes_in", (json_int_t)r->bytes_in, "bytes_out",
+        (json_int_t)r->bytes_out);
     if (!j) return NULL;
     if (r->code) {
         char code[24];
@@ -82,9 +84,11 @@ static void print_head(void)
 
 static void print_row(const struct store_round *r)
 {
-    char round[24], devices[24];
-    snprintf(round, sizeof round, "%u/%u%s", r->round, r->n_rounds,
-             r->attempt ? "*" : "");
+    char round[48], devices[24];
+    char group[16] = "";
+    if (r->group) snprintf(group, sizeof group, " #%u", r->group);
+    snprintf(round, sizeof round, "%u/%u%s%s", r->round, r->n_rounds,
+             r->attempt ? "*" : "", group);
     snprintf(devices, sizeof devices, "%u/%u", r->n_inputs, r->n_invited);
     printf("%-20s  %9s  %-9s  %7s  ", r->plan_name, round, r->state, devices);
     if (strcmp(r->state, "committed") == 0)
@@ -136,7 +140,7 @@ static enum tacit_err print_rounds_json(struct store *s,
 {
     json_t *rounds = json_array();
     struct plan_list plans = {.json = json_array()};
-    enum tacit_err err = store_rounds(s, plan, 0, visit_round, rounds);
+    enum tacit_err err = store_rounds(s, plan, visit_round, rounds);
     if (err == TACIT_OK) err = store_plans(s, visit_plan, &plans);
     if (err == TACIT_OK)
         return json_print_ok(stdout, json_pack("{s:o, s:o}", "plans",
@@ -157,7 +161,7 @@ enum tacit_err admin_rounds(const struct options *o)
         err = print_rounds_json(&s, plan);
     } else if (err == TACIT_OK) {
         print_head();
-        err = store_rounds(&s, plan, 0, visit_round, NULL);
+        err = store_rounds(&s, plan, visit_round, NULL);
     }
     store_close(&s);
     return err;
@@ -166,20 +170,19 @@ enum tacit_err admin_rounds(const struct options *o)
 /* ---- watch -------------------------------------------------------------- */
 
 struct watching {
-    int quiet; /* 1: rows are printed at the end as JSON */
-    int64_t after;
+    int quiet;     /* 1: rows are printed at the end as JSON */
+    int64_t after; /* store_round.ended of the last that was shown */
     char last[128];
 };
 
 static enum tacit_err watch_round(void *ctx, const struct store_round *r)
 {
     struct watching *w = ctx;
-    if (strcmp(r->state, "running") == 0) return TACIT_OK;
     if (!w->quiet) {
         print_row(r);
         fflush(stdout);
     }
-    w->after = r->n;
+    w->after = r->ended;
     snprintf(w->last, sizeof w->last, "%.40s loss %.4f", r->plan_name,
              r->metrics[0]);
     return TACIT_OK;
@@ -197,7 +200,7 @@ static enum tacit_err watch_look(struct store *s, struct watching *w,
                                  struct progress *p, int *finished)
 {
     struct plan_list plans = {0};
-    TRY(store_rounds(s, NULL, w->after, watch_round, w));
+    TRY(store_rounds_ended(s, w->after, watch_round, w));
     TRY(store_plans(s, visit_plan, &plans));
     p->total = plans.total;
     progress_update(p, plans.done, w->last[0] ? w->last : plans.running);

@@ -80,7 +80,7 @@ void aggregate_drop(struct aggregate *a)
     for (unsigned i = 0; i < a->n_taken; i++) free(a->mean[i]);
     free(a->root);
     a->root = NULL;
-    a->n_taken = a->n_clients = 0;
+    a->n_taken = a->n_clients = a->n_refused = 0;
     a->weight_sum = 0;
     memset(a->scalars, 0, sizeof a->scalars);
     a->stepped = 0;
@@ -99,14 +99,28 @@ static enum tacit_err make_room(struct aggregate *a)
     return TACIT_OK;
 }
 
+static int is_number(const struct aggregate *a, const float *mean, size_t n,
+                     const struct ring_mean *m)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(mean[i])) return 0;
+    for (unsigned i = 0; i < a->strategy->n_scalars; i++)
+        if (!isfinite(m->metrics[TASK_SCALARS + i])) return 0;
+    return 1;
+}
+
 enum tacit_err aggregate_take(struct aggregate *a, const float *mean,
                               const struct ring_mean *m, int trusted)
 {
-    size_t bytes = a->n * a->strategy->n_up * sizeof *mean;
+    size_t n = a->n * a->strategy->n_up;
+    if (!is_number(a, mean, n, m)) {
+        a->n_refused++;
+        return TACIT_OK;
+    }
     TRY(make_room(a));
-    float *copy = malloc(bytes);
+    float *copy = malloc(n * sizeof *copy);
     if (!copy) return fail(TACIT_NOMEM, "a mean of %zu weights", a->n);
-    memcpy(copy, mean, bytes);
+    memcpy(copy, mean, n * sizeof *copy);
     a->n_clients += m->n_clients;
     if (trusted && a->strategy->flags & STRATEGY_ROOTED) {
         free(a->root);
@@ -122,7 +136,8 @@ enum tacit_err aggregate_take(struct aggregate *a, const float *mean,
     return TACIT_OK;
 }
 
-/* One mean of all that was taken, into out [n_up * n]. */
+/* One mean of all that was taken, into out [n_up * n]; more than one, or a rule
+ * that wants to see even one. */
 static enum tacit_err combine(struct aggregate *a, float *out)
 {
     const struct strategy *s = a->strategy;
@@ -138,10 +153,6 @@ static enum tacit_err combine(struct aggregate *a, float *out)
                                                          : NULL};
         return s->combine(&a->numbers, &u, out);
     }
-    if (a->n_taken == 1) {
-        memcpy(out, a->mean[0], n * sizeof *out);
-        return TACIT_OK;
-    }
     for (size_t l = 0; l < n; l++) {
         double sum = 0;
         for (unsigned i = 0; i < a->n_taken; i++)
@@ -151,42 +162,64 @@ static enum tacit_err combine(struct aggregate *a, float *out)
     return TACIT_OK;
 }
 
-static enum tacit_err check(const struct params *p)
+static enum tacit_err check(const struct params *p, uint32_t round)
 {
     for (size_t i = 0; i < p->n_flat; i++)
         if (!isfinite(p->flat[i]))
-            return fail_as(E_ROUND_SUM_WRONG, "weight %zu is not a number", i);
+            return fail_as(E_LOSS_NAN,
+                           "round %u: weight %zu would not be a number; the "
+                           "model stays as it was",
+                           round, i);
     return TACIT_OK;
+}
+
+/* From the current weights and state to the next ones. */
+static enum tacit_err apply(struct aggregate *a, const float *mean,
+                            const struct aggregate_step *s)
+{
+    double scalars[STRATEGY_SCALARS_MAX] = {0};
+    for (unsigned i = 0; i < a->strategy->n_scalars; i++)
+        scalars[i] = a->weight_sum > 0 ? a->scalars[i] / a->weight_sum : 0;
+    memcpy(a->next.flat, a->file.flat, a->file.n_flat * sizeof(float));
+    if (a->state.n_flat)
+        memcpy(a->state2.flat, a->state.flat, a->state.n_flat * sizeof(float));
+    /* Members may have left since the round began. */
+    uint32_t n_all =
+        s->n_population > a->n_clients ? s->n_population : a->n_clients;
+    struct strategy_server server = {.c = &a->numbers,
+                                     .n = a->n,
+                                     .weights = a->next.flat,
+                                     .down = a->next.flat + a->n,
+                                     .state = a->state2.flat,
+                                     .round = s->round,
+                                     .n_clients = a->n_clients,
+                                     .n_population = n_all,
+                                     .staleness = s->staleness};
+    strategy_apply(a->strategy, &server, mean, scalars);
+    TRY(check(&a->next, s->round));
+    return check(&a->state2, s->round);
 }
 
 enum tacit_err aggregate_step(struct aggregate *a,
                               const struct aggregate_step *s)
 {
-    double scalars[STRATEGY_SCALARS_MAX] = {0};
+    a->stepped = 0;
+    if (a->n_taken == 0 && a->n_refused > 0)
+        return fail_as(E_LOSS_NAN,
+                       "round %u: none of %u updates is a number; the model "
+                       "stays as it was",
+                       s->round, a->n_refused);
     if (a->n_taken == 0) return fail(TACIT_STATE, "no sum to step with");
-    float *mean = malloc(a->n * a->strategy->n_up * sizeof *mean);
-    if (!mean) return fail(TACIT_NOMEM, "a mean of %zu weights", a->n);
-    enum tacit_err err = combine(a, mean);
-    for (unsigned i = 0; i < a->strategy->n_scalars; i++)
-        scalars[i] = a->weight_sum > 0 ? a->scalars[i] / a->weight_sum : 0;
-    if (!err) {
-        memcpy(a->next.flat, a->file.flat, a->file.n_flat * sizeof(float));
-        if (a->state.n_flat)
-            memcpy(a->state2.flat, a->state.flat,
-                   a->state.n_flat * sizeof(float));
-        struct strategy_server server = {.c = &a->numbers,
-                                         .n = a->n,
-                                         .weights = a->next.flat,
-                                         .down = a->next.flat + a->n,
-                                         .state = a->state2.flat,
-                                         .round = s->round,
-                                         .n_clients = a->n_clients,
-                                         .n_population = s->n_population,
-                                         .staleness = s->staleness};
-        strategy_apply(a->strategy, &server, mean, scalars);
-        err = check(&a->next);
+    enum tacit_err err = TACIT_OK;
+    if (a->n_taken == 1 && !a->strategy->combine) {
+        err = apply(a, a->mean[0], s);
+    } else {
+        float *mean = malloc(a->n * a->strategy->n_up * sizeof *mean);
+        if (!mean) return fail(TACIT_NOMEM, "a mean of %zu weights", a->n);
+        err = combine(a, mean);
+        if (!err) err = apply(a, mean, s);
+        free(mean);
     }
-    free(mean);
     a->stepped = !err;
     return err;
 }

@@ -41,6 +41,7 @@ struct aggregate {
     float **mean;   /* [n_taken] of [n_up * n], owned */
     double *weight; /* [n_taken] */
     unsigned n_taken, n_room, n_clients;
+    unsigned n_refused;                   /* held NaN or infinity */
     double scalars[STRATEGY_SCALARS_MAX]; /* weighted sums */
     double weight_sum;
     float *root; /* [n] trusted mean, owned; NULL: none was taken */
@@ -54,7 +55,9 @@ void aggregate_free(struct aggregate *a);
 /* After `file` or `state` were loaded from elsewhere. */
 void aggregate_loaded(struct aggregate *a);
 /* Keep a sum's mean [n_up * n] for the next step: a copy. trusted: it is the
- * root of a rule that wants one, and nothing else. */
+ * root of a rule that wants one, and nothing else. What holds NaN or infinity
+ * is left out and counted in n_refused: a secure sum never does, a single
+ * update of a simulation may, and may not end the round for all. */
 TACIT_CHECKED enum tacit_err aggregate_take(struct aggregate *a,
                                             const float *mean,
                                             const struct ring_mean *m,
@@ -66,8 +69,9 @@ struct aggregate_step {
     uint32_t n_population; /* members in all */
     uint32_t staleness;    /* FedBuff */
 };
-/* Compute a->next and a->state2 from what was taken. E_ROUND_SUM_WRONG when a
- * weight is not a number; LIMIT when the rule wants more updates. */
+/* Compute a->next and a->state2 from what was taken. E_LOSS_NAN when a weight
+ * would not be a number or no update is one, E_STRATEGY_FEW when the rule wants
+ * more updates, STATE when nothing was taken. */
 TACIT_CHECKED enum tacit_err aggregate_step(struct aggregate *a,
                                             const struct aggregate_step *s);
 /* The step is durable: make it the newest, and forget what was taken. */

@@ -1,14 +1,18 @@
 /*
- * jobs: the queue of plans and the one round that is running.
+ * jobs: which plan runs next, and when does its round open?
  *
- *   plans, oldest first -> the first that can start -> runner -> commit -> next
+ *   queue: plans, oldest first -> the first that can start -> sums -> commit
+ *
+ * One plan runs at a time: its round is one secure sum, or one for each group;
+ * a plan of asynchronous buffers (FedBuff) has several rounds under way.
  *
  * A round opens when enough eligible devices wait in POLL: at once when all
  * that can come are there (or as many as may be invited), else after a short
- * grace, never below min_reports. An aborted round is tried again after a pause
- * that doubles up to JOBS_PAUSE_MAX_MS; meanwhile another plan may run.
+ * grace, never below min_reports for each of its sums. An aborted round is
+ * tried again after a pause that doubles up to JOBS_PAUSE_MAX_MS; meanwhile
+ * another plan may run.
  *
- * A round's row is durable before its first TASK, its model before any OVER.
+ * A sum's row is durable before its first TASK, its model before any OVER.
  *
  * Thread rule: the server's owner thread.
  */
@@ -57,8 +61,9 @@ int jobs_message(struct jobs *j, int64_t now_ms, struct session *m,
 /* Deadlines, and the next round when one can start. */
 void jobs_tick(struct jobs *j, int64_t now_ms);
 int64_t jobs_next_ms(const struct jobs *j);
-/* Traffic of the running round. */
-void jobs_count_bytes(struct jobs *j, size_t in, size_t out);
+/* Traffic of a device in the running round. */
+void jobs_count_bytes(struct jobs *j, const struct session *m, size_t in,
+                      size_t out);
 /* 1 when every submitted plan has run (and there is one). */
 int jobs_all_finished(const struct jobs *j);
 

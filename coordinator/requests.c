@@ -117,7 +117,14 @@ void requests_over(struct store *s, const uint8_t session[32],
         return;
     }
     struct msg_over *o = &out->u.over;
+    /* Of a round in groups, the model's row names the first one's session. */
+    static const struct digest none;
+    if (!digest_equal(&r.model_hash, &none) &&
+        store_model_find(s, &r.plan_hash, r.round, &v) == TACIT_OK)
+        models_over(&v, o);
+    err_clear();
     memcpy(o->session, session, sizeof o->session);
+    if (o->model_version) return;
     o->outcome = OUTCOME_ABORTED;
     o->code = (uint16_t)r.code;
     o->round = r.round;

@@ -97,8 +97,9 @@ static void send_plain(struct server *s, uint64_t token, const uint8_t *msg,
     if (err == TACIT_OK && q->first.pipe != q->ticket.pipe)
         err = transport_server_reply(s->transport, &q->first, s->sealed.data,
                                      s->sealed.len);
-    if (err == TACIT_OK && q->in_round)
-        jobs_count_bytes(s->jobs, 0, s->sealed.len);
+    const struct session *m =
+        q->in_round ? sessions_find(&s->sessions, q->peer.dh_public) : NULL;
+    if (err == TACIT_OK && m) jobs_count_bytes(s->jobs, m, 0, s->sealed.len);
     if (err != TACIT_OK && err != TACIT_NOTFOUND)
         log_event(LOG_WARN, "reply_failed", "error=\"%s\"", err_message());
     err_clear();
@@ -300,7 +301,7 @@ static void take_message(struct server *s, const struct transport_ticket *t,
         assert(q); /* made above */
         q->in_round =
             round_message_session(&s->in) != NULL || s->in.type == MSG_BLOB_GET;
-        if (q->in_round) jobs_count_bytes(s->jobs, s->packet.len, 0);
+        if (q->in_round) jobs_count_bytes(s->jobs, m, s->packet.len, 0);
         take_member(s, m, peer, now_ms, token);
     }
 }

@@ -40,6 +40,15 @@ static enum tacit_err load_one(void *ctx, const struct store_member *m)
     return TACIT_OK;
 }
 
+static int by_enrolment(const void *a, const void *b)
+{
+    const struct session *x = a, *y = b;
+    if (x->member.enrolled_s != y->member.enrolled_s)
+        return x->member.enrolled_s < y->member.enrolled_s ? -1 : 1;
+    int order = strcmp(x->member.name, y->member.name);
+    return order ? order : memcmp(x->member.id, y->member.id, KEYS_ID);
+}
+
 enum tacit_err sessions_reload(struct sessions *s, struct store *store)
 {
     struct loading l = {0};
@@ -48,13 +57,16 @@ enum tacit_err sessions_reload(struct sessions *s, struct store *store)
         free(l.list);
         return err;
     }
+    if (l.n) qsort(l.list, l.n, sizeof *l.list, by_enrolment);
+    for (size_t i = 0; i < l.n; i++) l.list[i].rank = (uint32_t)i;
     if (l.n) qsort(l.list, l.n, sizeof *l.list, by_dh);
     for (size_t i = 0; i < l.n; i++) {
         struct session *old = sessions_find(s, l.list[i].member.dh);
         if (!old) continue;
-        struct store_member stored = l.list[i].member;
+        struct session fresh = l.list[i];
         l.list[i] = *old;
-        l.list[i].member = stored;
+        l.list[i].member = fresh.member;
+        l.list[i].rank = fresh.rank;
     }
     free(s->list);
     s->list = l.list;

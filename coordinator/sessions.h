@@ -27,6 +27,9 @@ enum {
 
 struct session {
     struct store_member member;
+    uint32_t rank; /* in the order of enrolment, of all members ever; those
+                      * of one second by name */
+    uint64_t sum;  /* serial of the secure sum it sits in (sums.h); 0 = none */
     int64_t seen_ms; /* monotonic, last request; -1 = not since the start */
     int64_t seen_s;  /* wall, not yet in the store; 0 = nothing new */
     /* The held POLL. */

@@ -56,6 +56,13 @@ static const char *const migrations[] = {
     "ALTER TABLE rounds ADD COLUMN m5 REAL NOT NULL DEFAULT 0;"
     "ALTER TABLE rounds ADD COLUMN m6 REAL NOT NULL DEFAULT 0;"
     "ALTER TABLE models ADD COLUMN state BLOB;",
+    /* Several sums in one round, or at once; in which order they ended. */
+    "ALTER TABLE rounds ADD COLUMN part INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE rounds ADD COLUMN base INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE rounds ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE rounds SET base = round - 1;"
+    "UPDATE rounds SET ended = n WHERE state <> 'running';"
+    "CREATE INDEX rounds_ended ON rounds(ended);",
 };
 
 enum tacit_err store_open(struct store *s, const char *home, enum db_mode mode)

@@ -6,7 +6,8 @@
  *   invites     one row per one-time token (its PSK, never the token)
  *   members     one row per device: keys, state, last seen
  *   plans       the queue; the text is a blob named by plan_hash
- *   rounds      one row per attempt, written when it opens and when it ends
+ *   rounds      one row per secure sum (most rounds have one; a round in groups
+ *               has one for each), written when it opens and when it ends
  *   models      one row per version, written with its round in one transaction
  *
  * Every function that writes is one transaction (WAL, synchronous=FULL): when
@@ -149,6 +150,9 @@ struct store_round {
     char plan_name[PLAN_NAME_MAX]; /* out */
     uint32_t n_rounds;             /* out: of the plan */
     uint32_t round, attempt;
+    uint32_t group; /* 1 … of a round in groups, or the buffer; 0: one sum */
+    uint32_t base;  /* version that its devices trained on */
+    int64_t ended;  /* out: order of ending, 0 = running */
     uint8_t session[32];
     char state[16]; /* "running", "committed", "aborted" */
     unsigned code;
@@ -161,17 +165,26 @@ struct store_round {
     struct digest model_hash;  /* of the model it made; zeros otherwise */
     struct digest parent_hash; /* out: what that model was made from */
 };
-/* Attempts at this round so far. */
+/* Attempts at this round that have ended so far. */
 TACIT_CHECKED enum tacit_err store_attempts(struct store *s,
                                             const struct digest *plan,
                                             uint32_t round, uint32_t *out);
 /* Record that a round opens; r->n gets its row. */
 TACIT_CHECKED enum tacit_err store_round_begin(struct store *s,
                                                struct store_round *r);
+/* The same for n sums at once, in one transaction. */
+TACIT_CHECKED enum tacit_err store_sums_begin(struct store *s,
+                                              struct store_round *const *list,
+                                              size_t n);
 /* Record how it ended; with the model it made, unless v is NULL. */
 TACIT_CHECKED enum tacit_err store_round_end(struct store *s,
                                              const struct store_round *r,
                                              const struct models_version *v);
+/* The same for the n sums that one step was made from, in one transaction. */
+TACIT_CHECKED enum tacit_err store_sums_end(struct store *s,
+                                            const struct store_round *list,
+                                            size_t n,
+                                            const struct models_version *v);
 /* After a restart: what was running is aborted with this code; *n = how many.
  */
 TACIT_CHECKED enum tacit_err store_rounds_abort(struct store *s, unsigned code,
@@ -180,11 +193,13 @@ TACIT_CHECKED enum tacit_err store_round_by_session(struct store *s,
                                                     const uint8_t session[32],
                                                     struct store_round *out);
 typedef enum tacit_err store_round_fn(void *ctx, const struct store_round *r);
-/* Rows with n > after, in order; plan NULL = all. */
+/* In the order of opening; plan NULL = all. */
 TACIT_CHECKED enum tacit_err store_rounds(struct store *s,
                                           const struct digest *plan,
-                                          int64_t after, store_round_fn *fn,
-                                          void *ctx);
+                                          store_round_fn *fn, void *ctx);
+/* Those that ended after `after` (of store_round.ended), in that order. */
+TACIT_CHECKED enum tacit_err store_rounds_ended(struct store *s, int64_t after,
+                                                store_round_fn *fn, void *ctx);
 
 /* ---- models ------------------------------------------------------------- */
 TACIT_CHECKED enum tacit_err store_model_add(struct store *s,

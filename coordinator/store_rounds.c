@@ -79,12 +79,14 @@ enum tacit_err store_plan_find(struct store *s, const char *who,
 
 /* ---- rounds ------------------------------------------------------------- */
 
-#define ROUND_COLUMNS                                                                   \
- "SELECT n, rounds.plan, plans.name, plans.n_rounds, round, attempt,"                   \
- " session, state, code, reason, started_s, duration_ms, n_invited,"                    \
- " n_advertised, n_inputs, weight, m0, m1, m2, m3, m4, m5, m6, bytes_in,"               \
- " bytes_out, model, (SELECT parent FROM models WHERE models.session = rounds.session)" \
- " FROM rounds JOIN plans ON plans.hash = rounds.plan "
+/* The model a committed row made is its plan's version of that round. */
+#define ROUND_COLUMNS                                                          \
+ "SELECT n, rounds.plan, plans.name, plans.n_rounds, round, attempt,"          \
+ " session, rounds.state, code, reason, started_s, duration_ms, n_invited,"    \
+ " n_advertised, n_inputs, weight, m0, m1, m2, m3, m4, m5, m6, bytes_in,"      \
+ " bytes_out, model, (SELECT parent FROM models WHERE models.plan ="           \
+ " rounds.plan AND version = rounds.round AND rounds.model IS NOT NULL),"      \
+ " part, base, ended FROM rounds JOIN plans ON plans.hash = rounds.plan "
 
 static uint32_t column_u32(sqlite3_stmt *st, int col)
 {
@@ -118,6 +120,9 @@ static enum tacit_err round_read(sqlite3_stmt *st, struct store_round *r)
         TRY(store_blob(st, 25, r->model_hash.b, DIGEST_BYTES));
     if (sqlite3_column_type(st, 26) != SQLITE_NULL)
         TRY(store_blob(st, 26, r->parent_hash.b, DIGEST_BYTES));
+    r->group = column_u32(st, 27);
+    r->base = column_u32(st, 28);
+    r->ended = sqlite3_column_int64(st, 29);
     return TACIT_OK;
 }
 
@@ -126,8 +131,9 @@ enum tacit_err store_attempts(struct store *s, const struct digest *plan,
 {
     int64_t n = 0;
     TRY(db_int(&s->db, &n,
-               "SELECT count(*) FROM rounds WHERE plan = ? AND round = ?", "bi",
-               plan->b, (size_t)DIGEST_BYTES, (int64_t)round));
+               "SELECT coalesce(max(attempt) + 1, 0) FROM rounds"
+               " WHERE plan = ? AND round = ? AND state <> 'running'",
+               "bi", plan->b, (size_t)DIGEST_BYTES, (int64_t)round));
     *out = (uint32_t)n;
     return TACIT_OK;
 }
@@ -136,12 +142,25 @@ enum tacit_err store_round_begin(struct store *s, struct store_round *r)
 {
     TRY(db_run(&s->db,
                "INSERT INTO rounds(plan, round, attempt, session, state,"
-               " started_s) VALUES(?, ?, ?, ?, 'running', ?)",
-               "biibi", r->plan_hash.b, (size_t)DIGEST_BYTES, (int64_t)r->round,
-               (int64_t)r->attempt, r->session, sizeof r->session,
-               r->started_s));
+               " started_s, part, base) VALUES(?, ?, ?, ?, 'running', ?, ?, ?)",
+               "biibiii", r->plan_hash.b, (size_t)DIGEST_BYTES,
+               (int64_t)r->round, (int64_t)r->attempt, r->session,
+               sizeof r->session, r->started_s, (int64_t)r->group,
+               (int64_t)r->base));
     r->n = sqlite3_last_insert_rowid(s->db.sql);
     return TACIT_OK;
+}
+
+enum tacit_err store_sums_begin(struct store *s,
+                                struct store_round *const *list, size_t n)
+{
+    TRY(db_begin(&s->db));
+    enum tacit_err err = TACIT_OK;
+    for (size_t i = 0; err == TACIT_OK && i < n; i++)
+        err = store_round_begin(s, list[i]);
+    if (err == TACIT_OK) err = db_commit(&s->db);
+    if (err != TACIT_OK) db_rollback(&s->db);
+    return err;
 }
 
 static enum tacit_err model_write(struct store *s,
@@ -156,41 +175,50 @@ static enum tacit_err model_write(struct store *s,
                   sizeof v->signature, v->state_hash.b, (size_t)DIGEST_BYTES);
 }
 
-static enum tacit_err round_end_write(struct store *s,
-                                      const struct store_round *r,
-                                      const struct models_version *v)
+static enum tacit_err sum_end_write(struct store *s,
+                                    const struct store_round *r,
+                                    const struct models_version *v)
 {
-    TRY(db_run(
+    return db_run(
         &s->db,
-        "UPDATE rounds SET state = ?, code = ?, reason = ?,"
+        "UPDATE rounds SET state = ?, round = ?, code = ?, reason = ?,"
         " duration_ms = ?, n_invited = ?, n_advertised = ?,"
         " n_inputs = ?, weight = ?, m0 = ?, m1 = ?, m2 = ?, m3 = ?, m4 = ?,"
-        " m5 = ?, m6 = ?, bytes_in = ?, bytes_out = ?, model = nullif(?, x'')"
-        " WHERE n = ?",
-        "sisiiiiddddddddiibi", r->state, (int64_t)r->code, r->reason,
-        r->duration_ms, (int64_t)r->n_invited, (int64_t)r->n_advertised,
-        (int64_t)r->n_inputs, r->weight, r->metrics[0], r->metrics[1],
-        r->metrics[2], r->metrics[3], r->metrics[4], r->metrics[5],
-        r->metrics[6], r->bytes_in, r->bytes_out, v ? v->model_hash.b : NULL,
-        v ? (size_t)DIGEST_BYTES : 0, r->n));
-    return v ? model_write(s, v) : TACIT_OK;
+        " m5 = ?, m6 = ?, bytes_in = ?, bytes_out = ?, model = nullif(?, x''),"
+        " ended = (SELECT max(ended) + 1 FROM rounds) WHERE n = ?",
+        "siisiiiiddddddddiibi", r->state, (int64_t)r->round, (int64_t)r->code,
+        r->reason, r->duration_ms, (int64_t)r->n_invited,
+        (int64_t)r->n_advertised, (int64_t)r->n_inputs, r->weight,
+        r->metrics[0], r->metrics[1], r->metrics[2], r->metrics[3],
+        r->metrics[4], r->metrics[5], r->metrics[6], r->bytes_in, r->bytes_out,
+        v ? v->model_hash.b : NULL, v ? (size_t)DIGEST_BYTES : 0, r->n);
+}
+
+enum tacit_err store_sums_end(struct store *s, const struct store_round *list,
+                              size_t n, const struct models_version *v)
+{
+    TRY(db_begin(&s->db));
+    enum tacit_err err = TACIT_OK;
+    for (size_t i = 0; err == TACIT_OK && i < n; i++)
+        err = sum_end_write(s, &list[i], v);
+    if (err == TACIT_OK && v) err = model_write(s, v);
+    if (err == TACIT_OK) err = db_commit(&s->db);
+    if (err != TACIT_OK) db_rollback(&s->db);
+    return err;
 }
 
 enum tacit_err store_round_end(struct store *s, const struct store_round *r,
                                const struct models_version *v)
 {
-    TRY(db_begin(&s->db));
-    enum tacit_err err = round_end_write(s, r, v);
-    if (err == TACIT_OK) err = db_commit(&s->db);
-    if (err != TACIT_OK) db_rollback(&s->db);
-    return err;
+    return store_sums_end(s, r, 1, v);
 }
 
 enum tacit_err store_rounds_abort(struct store *s, unsigned code,
                                   const char *reason, int *n)
 {
     TRY(db_run(&s->db,
-               "UPDATE rounds SET state = 'aborted', code = ?, reason = ?"
+               "UPDATE rounds SET state = 'aborted', code = ?, reason = ?,"
+               " ended = (SELECT max(ended) + 1 FROM rounds)"
                " WHERE state = 'running'",
                "is", (int64_t)code, reason));
     *n = sqlite3_changes(s->db.sql);
@@ -227,15 +255,22 @@ static enum tacit_err round_row(void *ctx, sqlite3_stmt *st)
 }
 
 enum tacit_err store_rounds(struct store *s, const struct digest *plan,
-                            int64_t after, store_round_fn *fn, void *ctx)
+                            store_round_fn *fn, void *ctx)
 {
     sqlite3_stmt *st = NULL;
     TRY(db_query(&s->db, &st,
                  ROUND_COLUMNS
-                 "WHERE n > ?1 AND (length(?2) = 0 OR rounds.plan = ?2)"
-                 " ORDER BY n",
-                 "ib", after, plan ? plan->b : NULL,
-                 plan ? (size_t)DIGEST_BYTES : 0));
+                 "WHERE length(?1) = 0 OR rounds.plan = ?1 ORDER BY n",
+                 "b", plan ? plan->b : NULL, plan ? (size_t)DIGEST_BYTES : 0));
+    return store_each(s, st, round_row, &(struct round_visit){fn, ctx});
+}
+
+enum tacit_err store_rounds_ended(struct store *s, int64_t after,
+                                  store_round_fn *fn, void *ctx)
+{
+    sqlite3_stmt *st = NULL;
+    TRY(db_query(&s->db, &st, ROUND_COLUMNS "WHERE ended > ? ORDER BY ended, n",
+                 "i", after));
     return store_each(s, st, round_row, &(struct round_visit){fn, ctx});
 }
 

@@ -7,12 +7,15 @@
  *   selected values that lie nearest to their median
  *
  * Wants k >= 4f + 3. While fewer than f + 3 are left, Krum's sum takes at least
- * the one nearest. Example counts are ignored, as in the paper.
+ * the one nearest. Of equal scores the first row wins, of values equally near
+ * to the median the smaller. Example counts are ignored, as in the paper.
+ * Differs in: updates of K steps stand for the paper's gradients.
  * Secure aggregation: across the means of groups.
  */
 #include <math.h>
 #include <stdlib.h>
 
+#include "common/base/codes.h"
 #include "common/strategy/rows.h"
 
 static void select_rows(const struct strategy_updates *u, size_t f,
@@ -67,10 +70,11 @@ static enum tacit_err bulyan(const struct strategy_config *c,
 {
     size_t k = u->k, f = c->byzantine;
     if (k < 4 * f + 3)
-        return fail(TACIT_LIMIT,
-                    "bulyan: %zu updates cannot stand %zu attackers; it wants "
-                    "4f + 3 = %zu",
-                    k, f, 4 * f + 3);
+        return fail_as(
+            E_STRATEGY_FEW,
+            "bulyan: %zu updates cannot stand %zu attackers; it wants "
+            "4f + 3 = %zu",
+            k, f, 4 * f + 3);
     size_t theta = k - 2 * f, beta = theta - 2 * f;
     double *distance = malloc((k * k + k) * sizeof *distance);
     int *alive = malloc(k * sizeof *alive);

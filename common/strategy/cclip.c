@@ -5,8 +5,9 @@
  *   v <- v + 1/k sum_i (delta_i - v) min(1, bound / |delta_i - v|)
  *
  * `iterations` times, from the last round's mean (0 before the first). Example
- * counts are ignored, as in the paper; devices' momentum is the plan's
- * optimiser's.
+ * counts are ignored, as in the paper.
+ * Differs in: updates of K steps stand for the paper's momentum vectors, and
+ * devices keep no momentum between rounds.
  * Secure aggregation: across the means of groups.
  */
 #include <math.h>

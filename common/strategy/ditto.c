@@ -6,6 +6,8 @@
  *   personal: g <- g + lambda (v_i - x), K steps from the device's own v_i
  *
  * v_i never leaves the device. It starts at x.
+ * Differs in: the global part runs the plan's optimiser, the personal part the
+ * same with the same number of steps; the paper's solver may be any.
  * Secure aggregation: yes.
  */
 #include "common/strategy/rows.h"

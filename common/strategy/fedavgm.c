@@ -1,11 +1,12 @@
 /*
  * FedAvgM: Hsu, Qi, Brown, Measuring the Effects of Non-Identical Data
- * Distribution for Federated Visual Classification, 2019 (arXiv 1909.06335),
- * section 4.3.
+ * Distribution for Federated Visual Classification, 2019 (arXiv 1909.06335).
  *
  *   v <- beta v + sum_i p_i delta_i
  *   x <- x + eta_g v
  *
+ * Differs in: a server learning rate (1 is the paper); each delta_i is clipped
+ * to the plan's bound.
  * Secure aggregation: yes.
  */
 #include "common/strategy/rows.h"

@@ -8,7 +8,9 @@
  *           x <- x + mean(delta) - h / alpha
  *
  * Differs in: K steps of the plan's optimiser stand for the exact minimum;
- * means are weighted as the plan says (uniform is the paper).
+ * means are weighted as the plan says (uniform is the paper). There is no
+ * server learning rate. h is the sum of all s_i over N only while no update
+ * reaches the clip.
  * Secure aggregation: yes.
  */
 #include "common/strategy/rows.h"

@@ -7,22 +7,19 @@
  *   a_i = (K - rho (1 - rho^K) / (1 - rho)) / (1 - rho)  momentum rho
  *   x <- x + eta_g (sum_i p_i a_i) (sum_i p_i delta_i / a_i)
  *
- * Differs in: on the wire delta_i is scaled by K_ref / a_i and a_i by 1 / K_ref
- * (the plan's number of steps); the product is the same.
+ * Differs in: on the wire delta_i is scaled by a_ref / a_i and a_i by 1 / a_ref,
+ * where a_ref is that of the plan's number of steps; the product is the same.
  * Secure aggregation: yes.
  */
-#include <math.h>
-
 #include "common/strategy/rows.h"
 
 static void finish(const struct strategy_local *l, const float *w, float *up,
                    double *scalars)
 {
-    double k = (double)l->steps, rho = l->momentum, a = k;
-    if (rho > 0) a = (k - rho * (1 - pow(rho, k)) / (1 - rho)) / (1 - rho);
-    double reference = (double)l->c->steps, scale = reference / a;
+    double a = strategy_steps(l->steps, l->momentum);
+    double reference = strategy_steps(l->c->steps, l->momentum);
     for (size_t i = 0; i < l->n; i++)
-        up[i] = (float)(((double)w[i] - (double)l->global[i]) * scale);
+        up[i] = (float)(((double)w[i] - (double)l->global[i]) * reference / a);
     scalars[0] = a / reference;
 }
 

@@ -9,6 +9,8 @@
  *   x <- x + eta_g m / (sqrt(v) + tau)
  *
  * v starts at tau^2, m at 0; no bias correction, as in the paper.
+ * Differs in: delta_i are weighted as the plan says (uniform is the paper) and
+ * clipped to its bound. FedAdagrad's beta1 is 0 unless given, as in the paper.
  * Secure aggregation: yes.
  */
 #include <math.h>

@@ -7,6 +7,7 @@
  *
  * The uplink is zero where the weights are personal, so nothing of them leaves.
  * A device without any yet starts from the global model's.
+ * Differs in: base and personal layers share one optimiser and learning rate.
  * Secure aggregation: yes.
  */
 #include <string.h>

@@ -7,6 +7,8 @@
  *
  * Devices that have done fewer steps are not dropped: their update counts as it
  * is (the paper's gamma-inexact solutions).
+ * Differs in: devices are drawn uniformly and weighted by examples, as the
+ * paper's experiments are, not its algorithm 2; any local optimiser may run.
  * Secure aggregation: yes.
  */
 #include "common/strategy/rows.h"

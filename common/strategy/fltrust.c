@@ -5,7 +5,7 @@
  *   t_i  = max(0, cos(delta_i, root))
  *   mean = sum_i t_i delta_i |root| / |delta_i|  /  sum_i t_i
  *
- * The paper's root update comes from a clean set that the server holds. Here
+ * Differs in: the paper's root update comes from a clean set that the server holds. Here
  * the coordinator holds no examples: the root is the update of a trusted device
  * (in a simulation without secure aggregation) or the mean of a trusted group.
  * When no update agrees with the root, the root itself is the mean.
@@ -13,6 +13,7 @@
  */
 #include <stdlib.h>
 
+#include "common/base/codes.h"
 #include "common/strategy/rows.h"
 
 static enum tacit_err fltrust(const struct strategy_config *c,
@@ -20,7 +21,8 @@ static enum tacit_err fltrust(const struct strategy_config *c,
 {
     (void)c;
     if (!u->root)
-        return fail(TACIT_LIMIT, "fltrust: no trusted update in this round");
+        return fail_as(E_STRATEGY_FEW,
+                       "fltrust: no trusted update in this round");
     double *t = malloc(u->k * sizeof *t);
     if (!t) return fail(TACIT_NOMEM, "%zu updates", u->k);
     double root_norm = strategy_norm(u->root, u->n), sum = 0;

@@ -6,6 +6,9 @@
  *   v <- sum_i b_i delta_i / sum_i b_i,   b_i = p_i / max(nu, |v - delta_i|)
  *
  * from v = sum_i p_i delta_i, `iterations` times; nu = 1e-6.
+ * Differs in: distances are seen in the clear. The paper's protocol has devices
+ * compute b_i, so that one secure sum does each iteration; here the rule runs
+ * once, across the means of groups.
  * Secure aggregation: across the means of groups.
  */
 #include <math.h>

@@ -9,11 +9,14 @@
  *              unless the plan says keep)
  *
  * Wants k >= 2f + 3. Of equal scores the first row wins. Example counts are
- * ignored, as in the paper.
+ * ignored, as in the paper. Where fewer than `keep` updates came, all of them
+ * are averaged.
+ * Differs in: updates of K steps stand for the paper's gradients.
  * Secure aggregation: across the means of groups.
  */
 #include <stdlib.h>
 
+#include "common/base/codes.h"
 #include "common/strategy/rows.h"
 
 struct scored {
@@ -44,10 +47,10 @@ static enum tacit_err krum_mean(const struct strategy_config *c,
 {
     size_t k = u->k, f = c->byzantine;
     if (k < 2 * f + 3)
-        return fail(TACIT_LIMIT,
-                    "krum: %zu updates cannot stand %zu attackers; it wants "
-                    "2f + 3 = %zu",
-                    k, f, 2 * f + 3);
+        return fail_as(E_STRATEGY_FEW,
+                       "krum: %zu updates cannot stand %zu attackers; it wants "
+                       "2f + 3 = %zu",
+                       k, f, 2 * f + 3);
     double *distance = malloc((k * k + k) * sizeof *distance);
     struct scored *list = malloc(k * sizeof *list);
     int *alive = malloc(k * sizeof *alive);
@@ -81,8 +84,8 @@ static enum tacit_err multikrum(const struct strategy_config *c,
                                 const struct strategy_updates *u, float *mean)
 {
     size_t f = c->byzantine < u->k ? c->byzantine : u->k - 1;
-    size_t m = c->keep && c->keep <= u->k ? c->keep : u->k - f;
-    return krum_mean(c, u, m, mean);
+    size_t m = c->keep ? c->keep : u->k - f;
+    return krum_mean(c, u, m < u->k ? m : u->k, mean);
 }
 
 const struct strategy strategy_krum = {

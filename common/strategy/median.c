@@ -8,10 +8,12 @@
  *            and as many of the smallest are cut
  *
  * Example counts are ignored, as in the paper.
+ * Differs in: updates of K steps stand for the paper's gradients.
  * Secure aggregation: across the means of groups.
  */
 #include <stdlib.h>
 
+#include "common/base/codes.h"
 #include "common/strategy/rows.h"
 
 static int ascending(const void *a, const void *b)
@@ -47,12 +49,14 @@ static enum tacit_err median(const struct strategy_config *c,
 static enum tacit_err trimmed(const struct strategy_config *c,
                               const struct strategy_updates *u, float *mean)
 {
-    size_t n_cut = (size_t)(c->trim * (double)u->k);
+    /* 0.29 of 100 is 28.999999999999996 in binary. */
+    size_t n_cut = (size_t)(c->trim * (double)u->k + 1e-9);
     if (2 * n_cut >= u->k)
-        return fail(TACIT_LIMIT,
-                    "trimmed: cutting %zu of %zu updates from each end leaves "
-                    "none; trim must stay under 0.5",
-                    n_cut, u->k);
+        return fail_as(
+            E_STRATEGY_FEW,
+            "trimmed: cutting %zu of %zu updates from each end leaves "
+            "none; trim must stay under 0.5",
+            n_cut, u->k);
     return trimmed_mean(u, n_cut, mean);
 }
 

@@ -6,6 +6,8 @@
  *
  * The plan's clip bounds honest devices already; this is the coordinator's own
  * check, for devices that do not keep to it.
+ * Differs in: no noise is added to the mean (the paper's weak differential
+ * privacy); p_i come from example counts as in FedAvg.
  * Secure aggregation: across the means of groups.
  */
 #include <stdlib.h>

@@ -8,9 +8,16 @@
  *   x <- x - sum_i F_i^q Delta_i / sum_i h_i
  *      = x + sum_i F_i^q delta_i / sum_i (h_i / L)
  *
- * Differs in: F_i is at least 1e-10; a server learning rate (1 is the paper);
- * sums are weighted as the plan says (uniform is the paper).
- * Secure aggregation: yes; h_i / L rides as a scalar.
+ * Differs in:
+ * 1. both sums are divided by F_0^q, F_0 the loss of a model that knows nothing
+ *    (log of the number of classes), so that they are of order 1 in the ring;
+ *    the quotient is the same. Where F_i^q falls under the ring's resolution
+ *    of about 1e-5, the round changes nothing: lower q;
+ * 2. F_i is at least 1e-10;
+ * 3. a server learning rate (1 is the paper);
+ * 4. sums are weighted as the plan says (uniform is the paper).
+ *
+ * Secure aggregation: yes; h_i / (L F_0^q) rides as a scalar.
  */
 #include <math.h>
 
@@ -19,14 +26,15 @@
 static void finish(const struct strategy_local *l, const float *w, float *up,
                    double *scalars)
 {
-    double q = l->c->q, f = l->loss > 1e-10 ? l->loss : 1e-10;
+    double q = l->c->q, f0 = l->c->loss_scale;
+    double f = (l->loss > 1e-10 ? l->loss : 1e-10) / f0;
     double fq = pow(f, q), norm2 = 0;
     for (size_t i = 0; i < l->n; i++) {
         double delta = (double)w[i] - (double)l->global[i];
         up[i] = (float)(fq * delta);
         norm2 += delta * delta;
     }
-    scalars[0] = q * pow(f, q - 1) * norm2 / l->learning_rate + fq;
+    scalars[0] = q * pow(f, q - 1) * norm2 / (l->learning_rate * f0) + fq;
 }
 
 static void apply(struct strategy_server *s, const float *mean,

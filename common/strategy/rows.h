@@ -19,6 +19,9 @@ void strategy_distances(const struct strategy_updates *u, double *out);
 double strategy_krum_score(const double *distance, const int *alive, size_t k,
                            size_t i, size_t n_near, double *scratch);
 double strategy_norm(const float *v, size_t n);
+/* What K steps of SGD with this momentum add up to, in gradients: FedNova's
+ * |a|_1 = (K - rho (1 - rho^K) / (1 - rho)) / (1 - rho), K for rho = 0. */
+double strategy_steps(uint32_t n_steps, double momentum);
 /* weights of the rows, scaled to sum 1, into out [k]. */
 void strategy_shares(const struct strategy_updates *u, double *out);
 

@@ -4,12 +4,16 @@
  *
  *   device: y <- y - eta (g + c - c_i), K times
  *           c_i+ = c_i - c + (x - y) / (K eta)
- *           up = [ y - x | K eta (c_i+ - c_i) ]
+ *           up = [ y - x | K_ref eta (c_i+ - c_i) ]
  *   server: x <- x + eta_g mean(delta);  c <- c + |S|/N mean(c_i+ - c_i)
  *
- * Differs in: the second half of the uplink is scaled by K_ref eta, so that
- * both halves are of one size under the one clip; means are weighted as the
- * plan says (uniform is the paper). K_ref is the plan's number of steps.
+ * Differs in:
+ * 1. the second half of the uplink is scaled by K_ref eta, which both sides
+ *    know from the plan, so that both halves are of one size under one clip;
+ * 2. with momentum, what K steps add up to (FedNova's a_i) stands for K;
+ * 3. means are weighted as the plan says (uniform is the paper).
+ *
+ * c is the mean of all c_i only while no update reaches the clip.
  * Secure aggregation: yes, with an uplink of two vectors.
  */
 #include "common/strategy/rows.h"
@@ -23,8 +27,9 @@ static void gradient(const struct strategy_local *l, const float *w, float *g)
 static void finish(const struct strategy_local *l, const float *w, float *up,
                    double *scalars)
 {
-    double k_eta = (double)l->steps * l->learning_rate;
-    double scale = (double)l->c->steps * l->learning_rate;
+    double k_eta = strategy_steps(l->steps, l->momentum) * l->learning_rate;
+    double scale = (double)l->c->steps * l->c->learning_rate;
+    (void)scalars;
     for (size_t i = 0; i < l->n; i++) {
         double delta = (double)w[i] - (double)l->global[i];
         double change = -(double)l->down[i] - delta / k_eta;
@@ -32,14 +37,14 @@ static void finish(const struct strategy_local *l, const float *w, float *up,
         up[l->n + i] = (float)(change * scale);
         l->next_state[i] = (float)((double)l->state[i] + change);
     }
-    scalars[0] = scale; /* the server knows no eta */
 }
 
 static void apply(struct strategy_server *s, const float *mean,
                   const double *scalars)
 {
     double share = (double)s->n_clients / (double)s->n_population;
-    double unscale = scalars[0] > 0 ? share / scalars[0] : 0;
+    double unscale = share / ((double)s->c->steps * s->c->learning_rate);
+    (void)scalars;
     for (size_t i = 0; i < s->n; i++) {
         s->weights[i] =
             (float)((double)s->weights[i] + s->c->server_lr * (double)mean[i]);
@@ -55,7 +60,6 @@ const struct strategy strategy_scaffold = {
     .n_up = 2,
     .n_down = 1,
     .n_client = 1,
-    .n_scalars = 1,
     .gradient = gradient,
     .finish = finish,
     .apply = apply,

@@ -1,5 +1,6 @@
 #include "common/strategy/strategy.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "common/base/yaml.h"
@@ -35,6 +36,12 @@ enum tacit_err strategy_find(const char *name, const struct strategy **out)
 const struct strategy *strategy_at(size_t i)
 {
     return i < N_STRATEGIES ? table[i] : NULL;
+}
+
+double strategy_steps(uint32_t n_steps, double momentum)
+{
+    double k = (double)n_steps, rho = momentum;
+    return rho > 0 ? (k - rho * (1 - pow(rho, k)) / (1 - rho)) / (1 - rho) : k;
 }
 
 void strategy_finish(const struct strategy *s, const struct strategy_local *l,

@@ -55,11 +55,13 @@ struct strategy_config {
     double bound;             /* norm bounding, centred clipping: L2 */
     double trim;              /* trimmed mean: share cut from each end */
     double staleness;         /* FedBuff: exponent of 1/(1+s)^a */
+    double learning_rate;     /* eta, of the local optimiser */
+    double loss_scale;        /* q-FedAvg: loss of a model that knows nothing */
     uint32_t byzantine;       /* Krum, Bulyan: f */
     uint32_t keep;            /* multi-Krum: m; 0 = k - f */
     uint32_t iterations;      /* geometric median, centred clipping */
     uint32_t personal;        /* FedPer: first personal weight's index */
-    uint32_t steps;           /* FedNova: reference number of local steps */
+    uint32_t steps;           /* K_ref: local steps of a common device */
 };
 
 /* The device's side of one local training. */
@@ -103,7 +105,9 @@ struct strategy {
     const char *paper;
     unsigned flags;
     /* Vectors of n floats: uplink (at least 1), downlink beside the weights,
-     * kept by a device, kept by the coordinator. */
+     * kept by a device, kept by the coordinator. What a device keeps, and what
+     * it sends, is of its update before the plan's clip: a clip that honest
+     * updates reach makes both differ. */
     unsigned n_up, n_down, n_client, n_server;
     unsigned n_scalars;
     /* Move w [n], a copy of the global weights, to where training starts. */
@@ -118,7 +122,7 @@ struct strategy {
     /* NULL with SINGLES: weights += server_lr * mean. */
     void (*apply)(struct strategy_server *s, const float *mean,
                   const double *scalars);
-    /* LIMIT when k is too small for the rule. */
+    /* All rows are finite. E_STRATEGY_FEW when the rule wants more of them. */
     enum tacit_err (*combine)(const struct strategy_config *c,
                               const struct strategy_updates *u, float *mean);
 };

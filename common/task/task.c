@@ -51,6 +51,23 @@ static size_t personal_from(const struct plan *plan, const struct params *p)
     return 0;
 }
 
+/* K_ref: under epochs, of a device whose examples reach the cap. */
+static uint32_t common_steps(const struct plan *plan)
+{
+    if (!plan->local_epochs || !plan->batch) return plan->local_steps;
+    uint64_t per_epoch =
+        ((uint64_t)plan->weight_cap + plan->batch - 1) / plan->batch;
+    uint64_t n = per_epoch * plan->local_epochs;
+    return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+}
+
+/* The loss of a model that gives every class the same chance. */
+static double loss_scale(const struct plan *plan)
+{
+    if (plan->task != PLAN_CLASSIFY && plan->task != PLAN_LM) return 1;
+    return log(plan->classes > 2 ? (double)plan->classes : 2);
+}
+
 enum tacit_err task_strategy(const struct plan *plan, const struct params *p,
                              const struct strategy **out,
                              struct strategy_config *numbers)
@@ -72,7 +89,9 @@ enum tacit_err task_strategy(const struct plan *plan, const struct params *p,
                                         .byzantine = s->byzantine,
                                         .keep = s->keep,
                                         .iterations = s->iterations,
-                                        .steps = plan->local_steps};
+                                        .learning_rate = plan->learning_rate,
+                                        .loss_scale = loss_scale(plan),
+                                        .steps = common_steps(plan)};
     if (s->personal) {
         size_t from = personal_from(plan, p);
         if (from == 0)
@@ -91,10 +110,17 @@ enum tacit_err task_strategy(const struct plan *plan, const struct params *p,
     return TACIT_OK;
 }
 
+/* Groups are dealt out evenly. */
+static uint32_t per_sum(const struct plan *plan, uint32_t n)
+{
+    uint32_t groups = plan->strategy.groups ? plan->strategy.groups : 1;
+    return (n + groups - 1) / groups;
+}
+
 void task_layout(const struct plan *plan, const struct strategy *s,
                  size_t n_weights, struct ring_layout *out)
 {
-    uint32_t most = task_invite_max(plan);
+    uint32_t most = per_sum(plan, task_invite_max(plan));
     *out = (struct ring_layout){.n_params = (uint32_t)(n_weights * s->n_up),
                                 .n_metrics = TASK_METRICS,
                                 .ring_bits = plan->ring_bits,
@@ -108,7 +134,12 @@ void task_layout(const struct plan *plan, const struct strategy *s,
 uint32_t task_invite_max(const struct plan *plan)
 {
     double n = ceil((double)plan->cohort_size * plan->over_select - 1e-9);
-    return n < plan->cohort_size ? plan->cohort_size : (uint32_t)n;
+    uint32_t groups = plan->strategy.groups ? plan->strategy.groups : 1;
+    uint32_t most = groups * PLAN_CLIENTS_MAX;
+    if (n < plan->cohort_size) return plan->cohort_size;
+    /* A cohort over the bound is one without masks. */
+    if (n > most && plan->cohort_size <= most) return most;
+    return (uint32_t)n;
 }
 
 enum tacit_err task_file(const struct params *p, unsigned n_down,
@@ -136,13 +167,12 @@ uint32_t task_weight(const struct plan *plan, size_t n_rows)
 
 enum tacit_err task_production(const struct plan *plan)
 {
-    uint32_t groups = plan->strategy.groups ? plan->strategy.groups : 1;
-    uint32_t most = (task_invite_max(plan) + groups - 1) / groups;
+    uint32_t most = per_sum(plan, plan->cohort_size);
     if (plan->secagg_off)
         return fail_as(E_PLAN_VALUE,
                        "secagg.mode: off is for simulations; a device sends "
                        "only masked updates");
-    if (plan->cohort_size / groups > PLAN_CLIENTS_MAX)
+    if (most > PLAN_CLIENTS_MAX)
         return fail_as(E_PLAN_VALUE,
                        "cohort.size %u makes %u devices in one secure sum; "
                        "there may be %d",

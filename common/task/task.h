@@ -39,7 +39,8 @@ enum task_metric {
 
 /* The architecture; borrows strings from the plan. */
 void task_spec(const struct plan *plan, struct model_spec *out);
-/* The strategy and its numbers for a model of this layout. */
+/* The strategy and its numbers for a model of this layout. E_PLAN_VALUE where
+ * the two, or the local optimiser, do not go together. */
 TACIT_CHECKED enum tacit_err task_strategy(const struct plan *plan,
                                            const struct params *p,
                                            const struct strategy **out,
@@ -47,7 +48,8 @@ TACIT_CHECKED enum tacit_err task_strategy(const struct plan *plan,
 /* The ring of one secure sum of this plan. n_weights: the model's. */
 void task_layout(const struct plan *plan, const struct strategy *s,
                  size_t n_weights, struct ring_layout *out);
-/* Most devices invited to a round: ceil(size * over_select). */
+/* Most devices invited to a round: ceil(size * over_select), in all groups; no
+ * more than their sums have seats for. */
 uint32_t task_invite_max(const struct plan *plan);
 /* The layout of a model file: p's tensors, then [n_down, n] where n_down > 0.
  * Allocated, zeroed; released by the caller. */
@@ -55,7 +57,7 @@ TACIT_CHECKED enum tacit_err task_file(const struct params *p, unsigned n_down,
                                        struct params *out);
 /* Rows as a round counts them: inside the sum, 1 to RING_WEIGHT_MAX. */
 uint32_t task_weight(const struct plan *plan, size_t n_rows);
-/* UNSUPPORTED when only a simulation may run it: secure aggregation off, or
+/* E_PLAN_VALUE when only a simulation may run it: secure aggregation off, or
  * more devices in one sum than its graph has room for. */
 TACIT_CHECKED enum tacit_err task_production(const struct plan *plan);
 

@@ -278,10 +278,10 @@ static void plans_are_found_by_name_hash_and_age(void **unused)
     check_ok(store_round_end(&store, &r, &v));
     begin_round(&b, 1, 2);
     int n = 0;
-    check_ok(store_rounds(&store, NULL, 0, count_round, &n));
+    check_ok(store_rounds(&store, NULL, count_round, &n));
     check(n == 2);
     n = 0;
-    check_ok(store_rounds(&store, &b.hash, 0, count_round, &n));
+    check_ok(store_rounds(&store, &b.hash, count_round, &n));
     check(n == 1);
     check_ok(store_plan_find(&store, "first", &row));
     check(row.has_model && row.version == 1);
@@ -381,7 +381,7 @@ static void kill_9_loses_no_acknowledged_round(void **unused)
         while ((got = read(fds[0], bytes, sizeof bytes)) > 0) n += got;
         close(fds[0]);
         struct seen s = {0};
-        check_ok(store_rounds(&store, NULL, 0, see_round, &s));
+        check_ok(store_rounds(&store, NULL, see_round, &s));
         check(s.committed >= (uint32_t)n && s.committed <= (uint32_t)n + 1);
         check(s.running <= 1);
     }
