@@ -70,6 +70,11 @@ static enum tacit_err make_clients(struct fleet *f)
     if (!f->kept || !f->clients || !f->level || !f->level_ms)
         return fail(TACIT_NOMEM, "%zu clients", n);
     for (size_t i = 0; i < n; i++) {
+        if (f->c.data[i].train.n_rows == 0)
+            return fail_as(E_NO_EXAMPLES,
+                           "client %zu has no rows to train on; deal out more "
+                           "rows, or leave it out",
+                           i);
         f->level[i] = 1;
         f->clients[i].n_rows = f->c.data[i].train.n_rows;
         f->clients[i].loss = -1;
@@ -554,6 +559,7 @@ static enum tacit_err run_attempt(struct fleet *f, unsigned number,
     uint32_t *list = NULL;
     size_t n = 0;
     int64_t end_ms = f->now_ms;
+    out->n_invited = out->n_inputs = 0; /* of the attempt that comes right */
     t->list = calloc(n_groups, sizeof *t->list);
     if (!t->list) return fail(TACIT_NOMEM, "%u groups", n_groups);
     enum tacit_err err = choose(f, f->version.version + 1, number, &list, &n);
@@ -653,6 +659,8 @@ static enum tacit_err round_of_buffers(struct fleet *f, struct fleet_round *out)
         struct sum *s = next_to_land(f);
         if (s->end_ms > f->now_ms) f->now_ms = s->end_ms;
         out->n_attempts++;
+        out->n_invited = s->n_invited;
+        out->n_inputs = s->n_inputs;
         enum tacit_err err = TACIT_OK;
         int done = s->committed;
         if (done) {
