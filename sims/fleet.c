@@ -319,17 +319,17 @@ static void look_around(struct fleet *f)
     int plain = p->sim.available >= 1 && !(p->sim.battery > 0);
     for (size_t i = 0; i < f->c.n_clients; i++) {
         struct select_client *c = &f->clients[i];
-        struct device_profile d;
+        struct handset d;
         c->reachable = !f->n_flying || !is_flying(f, i);
         if (plain) continue;
-        device_profile(p, i, &d);
-        c->stays_ms = device_available_ms(p, &d, f->now_ms);
+        handset_of(p, i, &d);
+        c->stays_ms = handset_available_ms(p, &d, f->now_ms);
         c->reachable &= c->stays_ms > 0;
         if (!d.on_battery) continue;
-        f->level[i] = (float)device_charge(&d, (double)f->level[i],
-                                           f->level_ms[i], f->now_ms);
+        f->level[i] = (float)handset_charge(&d, (double)f->level[i],
+                                            f->level_ms[i], f->now_ms);
         f->level_ms[i] = f->now_ms;
-        c->reachable &= (double)f->level[i] >= DEVICE_LEVEL_MIN;
+        c->reachable &= (double)f->level[i] >= HANDSET_LEVEL_MIN;
     }
 }
 
@@ -340,11 +340,11 @@ static void take_seat(struct sum *s, size_t i, size_t client)
     x->client = client;
     x->attacks = attacks_is_attacker(p, client, s->f->c.n_clients);
     x->trusted = client < p->strategy.trusted;
-    device_profile(p, client, &x->device);
-    device_fate(p, client, s->round, s->attempt, &x->fate);
+    handset_of(p, client, &x->device);
+    handset_fate(p, client, s->round, s->attempt, &x->fate);
     /* A device's own encoder refuses NaN, so masked ones never send it. */
     if (x->attacks && p->sim.attack == PLAN_ATTACK_NAN && !p->secagg_off)
-        x->fate.vanishes = DEVICE_UPLOAD;
+        x->fate.vanishes = HANDSET_UPLOAD;
 }
 
 /* Clients list[first], list[first + step], … of n into a sum. */
@@ -406,12 +406,12 @@ static void account(const struct sum *s, struct fleet_round *out)
     out->n_inputs += s->n_inputs;
     for (size_t i = 0; i < s->n_seats; i++) {
         const struct seat *x = &s->seats[i];
-        double energy = device_energy_j(&x->device, &x->cost);
+        double energy = handset_energy_j(&x->device, &x->cost);
         out->bytes_up += x->cost.bytes_up;
         out->bytes_down += x->cost.bytes_down;
         out->energy_j += energy;
         if (!x->device.on_battery) continue;
-        double level = (double)f->level[x->client] - energy / DEVICE_BATTERY_J;
+        double level = (double)f->level[x->client] - energy / HANDSET_BATTERY_J;
         f->level[x->client] = (float)(level > 0 ? level : 0);
     }
 }
@@ -424,7 +424,7 @@ static void remember(struct sum *s)
         struct seat *x = &s->seats[i];
         if (!x->in_sum || x->err) continue;
         f->clients[x->client].loss = x->loss;
-        f->clients[x->client].duration_ms = x->offset_ms[DEVICE_INPUT];
+        f->clients[x->client].duration_ms = x->offset_ms[HANDSET_INPUT];
         if (!x->next_state) continue;
         free(f->kept[x->client]);
         f->kept[x->client] = x->next_state;

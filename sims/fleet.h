@@ -79,7 +79,7 @@ struct fleet_round {
     int has_pooled;
     struct fleet_spread spread;
     uint64_t bytes_up, bytes_down; /* of all attempts of this round */
-    double energy_j;               /* of the devices, estimated (device.h) */
+    double energy_j;               /* of the devices, estimated (handset.h) */
     int64_t virtual_ms; /* at its end, since the start, by the virtual clock */
     int64_t wall_ms;    /* real time of this round */
 };

@@ -12,7 +12,7 @@ enum leaving { SILENT, DONE, GONE };
 
 struct stage {
     struct sum *s;
-    enum device_stage which;
+    enum handset_stage which;
     int64_t open_ms, deadline_ms;
     unsigned want, goal; /* goal 0: none */
     /* out */
@@ -37,12 +37,12 @@ static int by_time(const void *a, const void *b)
 
 static enum leaving leaving_of(const struct seat *x, const struct stage *g)
 {
-    enum device_stage v = x->fate.vanishes;
+    enum handset_stage v = x->fate.vanishes;
     int here =
-        v == g->which || (g->which == DEVICE_INPUT && v == DEVICE_UPLOAD);
+        v == g->which || (g->which == HANDSET_INPUT && v == HANDSET_UPLOAD);
     if (!here) return DONE;
     /* Whoever polls again while the round is open is simply asked again. */
-    return x->fate.returns && g->which != DEVICE_ADVERT ? GONE : SILENT;
+    return x->fate.returns && g->which != HANDSET_ADVERT ? GONE : SILENT;
 }
 
 /* Who of `in` (a flag per seat) answers in time; the others leave `in`. */
@@ -93,19 +93,19 @@ static void set_offsets(struct sum *s)
     fleet_traffic(s->f, s->n_seats, &up, &down);
     for (size_t i = 0; i < s->n_seats; i++) {
         struct seat *x = &s->seats[i];
-        const struct device_profile *d = &x->device;
+        const struct handset *d = &x->device;
         const int64_t *late = x->fate.late_ms;
         int64_t turn = 2 * d->latency_ms;
         x->cost.rows = (double)rows_of(s, x);
-        x->offset_ms[DEVICE_POLL] = 0;
-        x->offset_ms[DEVICE_ADVERT] =
-            device_down_ms(d, down) + d->latency_ms + late[DEVICE_ADVERT];
-        x->offset_ms[DEVICE_SHARES] = turn + late[DEVICE_SHARES];
-        x->offset_ms[DEVICE_UPLOAD] = x->offset_ms[DEVICE_INPUT] =
-            d->latency_ms + device_train_ms(d, x->cost.rows) +
-            device_up_ms(d, up) + late[DEVICE_UPLOAD] + late[DEVICE_INPUT];
-        x->offset_ms[DEVICE_CONSISTENCY] = turn + late[DEVICE_CONSISTENCY];
-        x->offset_ms[DEVICE_REVEAL] = turn + late[DEVICE_REVEAL];
+        x->offset_ms[HANDSET_POLL] = 0;
+        x->offset_ms[HANDSET_ADVERT] =
+            handset_down_ms(d, down) + d->latency_ms + late[HANDSET_ADVERT];
+        x->offset_ms[HANDSET_SHARES] = turn + late[HANDSET_SHARES];
+        x->offset_ms[HANDSET_UPLOAD] = x->offset_ms[HANDSET_INPUT] =
+            d->latency_ms + handset_train_ms(d, x->cost.rows) +
+            handset_up_ms(d, up) + late[HANDSET_UPLOAD] + late[HANDSET_INPUT];
+        x->offset_ms[HANDSET_CONSISTENCY] = turn + late[HANDSET_CONSISTENCY];
+        x->offset_ms[HANDSET_REVEAL] = turn + late[HANDSET_REVEAL];
         x->cost.bytes_up = up;
         x->cost.bytes_down = down;
     }
@@ -118,9 +118,9 @@ static void set_costs(struct sum *s, const unsigned char *shared)
         struct seat *x = &s->seats[i];
         x->trains = shared[i];
         if (!shared[i]) x->cost.rows = 0;
-        if (!shared[i] || x->fate.vanishes <= DEVICE_UPLOAD)
+        if (!shared[i] || x->fate.vanishes <= HANDSET_UPLOAD)
             x->cost.bytes_up = 0;
-        if (x->fate.vanishes == DEVICE_POLL) x->cost.bytes_down = 0;
+        if (x->fate.vanishes == HANDSET_POLL) x->cost.bytes_down = 0;
     }
 }
 
@@ -130,28 +130,29 @@ static void masked(struct sum *s, unsigned char *in, unsigned char *shared,
     const struct plan *p = s->f->c.plan;
     unsigned u_min = p->min_reports;
     struct stage g = {.s = s,
-                      .which = DEVICE_ADVERT,
+                      .which = HANDSET_ADVERT,
                       .open_ms = s->start_ms,
                       .want = u_min};
     g.deadline_ms = g.open_ms + p->stage_deadline_ms;
     run_stage(&g, in, list);
     unsigned t = secagg_threshold(g.n_done);
-    static const enum device_stage next[] = {DEVICE_SHARES, DEVICE_INPUT,
-                                             DEVICE_CONSISTENCY, DEVICE_REVEAL};
+    static const enum handset_stage next[] = {HANDSET_SHARES, HANDSET_INPUT,
+                                              HANDSET_CONSISTENCY,
+                                              HANDSET_REVEAL};
     for (size_t k = 0; g.ok && k < 4; k++) {
         g.which = next[k];
         g.open_ms = g.close_ms;
         g.deadline_ms =
-            g.open_ms + (g.which == DEVICE_INPUT ? p->train_deadline_ms
-                                                 : p->stage_deadline_ms);
-        g.want = g.which < DEVICE_REVEAL && u_min > t ? u_min : t;
-        g.goal = g.which == DEVICE_INPUT    ? s->goal
-                 : g.which == DEVICE_REVEAL ? t
-                                            : 0;
-        if (g.which == DEVICE_INPUT)
+            g.open_ms + (g.which == HANDSET_INPUT ? p->train_deadline_ms
+                                                  : p->stage_deadline_ms);
+        g.want = g.which < HANDSET_REVEAL && u_min > t ? u_min : t;
+        g.goal = g.which == HANDSET_INPUT    ? s->goal
+                 : g.which == HANDSET_REVEAL ? t
+                                             : 0;
+        if (g.which == HANDSET_INPUT)
             for (size_t i = 0; i < s->n_seats; i++) shared[i] = in[i];
         run_stage(&g, in, list);
-        if (g.which != DEVICE_INPUT || !g.ok) continue;
+        if (g.which != HANDSET_INPUT || !g.ok) continue;
         s->n_inputs = g.n_done;
         for (size_t i = 0; i < s->n_seats; i++) s->seats[i].in_sum = in[i];
     }
@@ -165,15 +166,15 @@ static void plain(struct sum *s, unsigned char *in, unsigned char *shared,
 {
     const struct plan *p = s->f->c.plan;
     struct stage g = {.s = s,
-                      .which = DEVICE_INPUT,
+                      .which = HANDSET_INPUT,
                       .open_ms = s->start_ms,
                       .want = p->min_reports,
                       .goal = s->goal};
     g.deadline_ms = g.open_ms + p->train_deadline_ms;
     for (size_t i = 0; i < s->n_seats; i++) {
         struct seat *x = &s->seats[i];
-        x->offset_ms[DEVICE_INPUT] += x->offset_ms[DEVICE_ADVERT];
-        in[i] &= x->fate.vanishes > DEVICE_SHARES;
+        x->offset_ms[HANDSET_INPUT] += x->offset_ms[HANDSET_ADVERT];
+        in[i] &= x->fate.vanishes > HANDSET_SHARES;
         shared[i] = in[i];
     }
     run_stage(&g, in, list);
@@ -195,7 +196,7 @@ enum tacit_err fleet_foresee(struct sum *s)
         set_offsets(s);
         s->n_invited = 0;
         for (size_t i = 0; i < s->n_seats; i++) {
-            in[i] = s->seats[i].fate.vanishes != DEVICE_POLL;
+            in[i] = s->seats[i].fate.vanishes != HANDSET_POLL;
             s->n_invited += in[i];
         }
         if (s->f->c.plan->secagg_off)

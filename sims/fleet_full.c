@@ -170,17 +170,17 @@ static void step(struct sum *s, struct seat *x)
     }
 }
 
-static enum device_stage stage_of(const struct message *m)
+static enum handset_stage stage_of(const struct message *m)
 {
     switch (m->type) {
-    case MSG_POLL: return DEVICE_POLL;
-    case MSG_ADVERT: return DEVICE_ADVERT;
-    case MSG_SHARES: return DEVICE_SHARES;
-    case MSG_CHUNK_PUT: return DEVICE_UPLOAD;
-    case MSG_INPUT: return DEVICE_INPUT;
-    case MSG_CONSISTENCY: return DEVICE_CONSISTENCY;
-    case MSG_REVEAL: return DEVICE_REVEAL;
-    default: return DEVICE_STAYS; /* AWAIT: asks again at once */
+    case MSG_POLL: return HANDSET_POLL;
+    case MSG_ADVERT: return HANDSET_ADVERT;
+    case MSG_SHARES: return HANDSET_SHARES;
+    case MSG_CHUNK_PUT: return HANDSET_UPLOAD;
+    case MSG_INPUT: return HANDSET_INPUT;
+    case MSG_CONSISTENCY: return HANDSET_CONSISTENCY;
+    case MSG_REVEAL: return HANDSET_REVEAL;
+    default: return HANDSET_STAYS; /* AWAIT: asks again at once */
     }
 }
 
@@ -196,10 +196,10 @@ static void advance(void *ctx, size_t i, unsigned worker)
     step(s, x);
     err_clear(); /* what failed is the client's, not this thread's */
     if (q->over) return;
-    enum device_stage stage = stage_of(q->action.message);
-    int64_t delay = stage == DEVICE_STAYS ? 0 : x->offset_ms[stage];
+    enum handset_stage stage = stage_of(q->action.message);
+    int64_t delay = stage == HANDSET_STAYS ? 0 : x->offset_ms[stage];
     /* The chunks of an upload arrive with its end. */
-    if (stage == DEVICE_INPUT) delay = 0;
+    if (stage == HANDSET_INPUT) delay = 0;
     q->ready_ms = s->full->now_ms + delay;
 }
 
@@ -243,15 +243,15 @@ static enum tacit_err come_back(struct sum *s, size_t i)
 static enum tacit_err arrive(struct sum *s, size_t i)
 {
     struct seat *x = &s->seats[i];
-    enum device_stage stage = stage_of(x->full->action.message);
-    if (stage < DEVICE_STAYS && stage == x->fate.vanishes) {
+    enum handset_stage stage = stage_of(x->full->action.message);
+    if (stage < HANDSET_STAYS && stage == x->fate.vanishes) {
         x->full->over = 1;
-        return x->fate.returns && stage > DEVICE_ADVERT ? come_back(s, i)
-                                                        : TACIT_OK;
+        return x->fate.returns && stage > HANDSET_ADVERT ? come_back(s, i)
+                                                         : TACIT_OK;
     }
     TRY(pass_on(s, i, x->full->action.message));
     /* A repeat of the request: the answer must be the same, and count once. */
-    if (stage < DEVICE_STAYS && stage != DEVICE_POLL &&
+    if (stage < HANDSET_STAYS && stage != HANDSET_POLL &&
         x->fate.twice >> stage & 1 && !x->full->has_event)
         TRY(pass_on(s, i, x->full->action.message));
     return TACIT_OK;

@@ -20,8 +20,8 @@
 #include "coordinator/aggregate.h"
 #include "coordinator/models.h"
 #include "coordinator/runner.h"
-#include "sims/device.h"
 #include "sims/fleet.h"
+#include "sims/handset.h"
 #include "sims/select.h"
 
 /* The simulation has no secrets worth guarding: keys lie in plain memory, so
@@ -35,11 +35,11 @@ struct identity {
 struct seat {
     size_t client;
     int attacks;
-    struct device_profile device;
-    struct device_fate fate;
+    struct handset device;
+    struct handset_fate fate;
     int64_t
-        offset_ms[DEVICE_STAYS]; /* from the stage's opening to its message */
-    struct device_cost cost;
+        offset_ms[HANDSET_STAYS]; /* from the stage's opening to its message */
+    struct handset_cost cost;
     int trusted;           /* FLTrust: its update is the root */
     int in_sum;            /* foreseen */
     int trains;            /* foreseen: it gets as far as that */

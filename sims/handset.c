@@ -1,4 +1,4 @@
-#include "sims/device.h"
+#include "sims/handset.h"
 
 #include <math.h>
 #include <string.h>
@@ -16,32 +16,31 @@ static double lognormal(struct rng *r, double median, double sd)
     return median * exp(sd * z);
 }
 
-void device_profile(const struct plan *p, size_t client,
-                    struct device_profile *out)
+void handset_of(const struct plan *p, size_t client, struct handset *out)
 {
     const struct plan_sim *s = &p->sim;
     struct rng r;
     rng_init(&r, p->seed ^ PROFILE, client, 0);
     double speed = lognormal(&r, s->rows_per_s, s->speed_sd);
     double link = lognormal(&r, 1, s->link_sd);
-    *out = (struct device_profile){.rows_per_s = speed,
-                                   .up_Bps = s->up_mbps * link * 125000,
-                                   .down_Bps = s->down_mbps * link * 125000,
-                                   .latency_ms =
-                                       (int64_t)(s->latency_ms / link + 0.5)};
+    *out =
+        (struct handset){.rows_per_s = speed,
+                         .up_Bps = s->up_mbps * link * 125000,
+                         .down_Bps = s->down_mbps * link * 125000,
+                         .latency_ms = (int64_t)(s->latency_ms / link + 0.5)};
     out->phase_ms = (int64_t)(rng_f64(&r) * (double)DAY_MS);
     out->on_battery = rng_f64(&r) < s->battery;
     out->skew_s = (int64_t)((double)rng_normal(&r) * s->skew_s);
 }
 
 /* Milliseconds into the device's own day. */
-static int64_t of_day(const struct device_profile *d, int64_t now_ms)
+static int64_t of_day(const struct handset *d, int64_t now_ms)
 {
     return (now_ms + d->phase_ms) % DAY_MS;
 }
 
-int64_t device_available_ms(const struct plan *p,
-                            const struct device_profile *d, int64_t now_ms)
+int64_t handset_available_ms(const struct plan *p, const struct handset *d,
+                             int64_t now_ms)
 {
     int64_t open = (int64_t)(p->sim.available * (double)DAY_MS);
     int64_t at = of_day(d, now_ms);
@@ -49,10 +48,10 @@ int64_t device_available_ms(const struct plan *p,
     return at < open ? open - at : 0;
 }
 
-int device_available(const struct plan *p, const struct device_profile *d,
-                     int64_t now_ms)
+int handset_available(const struct plan *p, const struct handset *d,
+                      int64_t now_ms)
 {
-    return device_available_ms(p, d, now_ms) > 0;
+    return handset_available_ms(p, d, now_ms) > 0;
 }
 
 /* Half of the late messages are late by less than two seconds; a few by much
@@ -62,8 +61,8 @@ static int64_t lateness(struct rng *r)
     return (int64_t)(-2000 / M_LN2 * log(1 - rng_f64(r)));
 }
 
-void device_fate(const struct plan *p, size_t client, uint32_t round,
-                 unsigned attempt, struct device_fate *out)
+void handset_fate(const struct plan *p, size_t client, uint32_t round,
+                  unsigned attempt, struct handset_fate *out)
 {
     const struct plan_sim *s = &p->sim;
     struct rng r;
@@ -72,17 +71,17 @@ void device_fate(const struct plan *p, size_t client, uint32_t round,
     /* Every number is drawn, so that no key shifts those behind it. */
     double straggles = rng_f64(&r), share = rng_f64(&r);
     double drops = rng_f64(&r), crashes = rng_f64(&r);
-    uint64_t where = rng_below(&r, DEVICE_STAYS);
-    uint64_t falls = rng_below(&r, DEVICE_STAYS);
+    uint64_t where = rng_below(&r, HANDSET_STAYS);
+    uint64_t falls = rng_below(&r, HANDSET_STAYS);
     out->work = straggles < s->stragglers ? share : 1;
-    out->vanishes = DEVICE_STAYS;
+    out->vanishes = HANDSET_STAYS;
     if (crashes < s->crash) {
-        out->vanishes = (enum device_stage)falls;
+        out->vanishes = (enum handset_stage)falls;
         out->returns = 1;
     } else if (drops < s->dropout) {
-        out->vanishes = (enum device_stage)where;
+        out->vanishes = (enum handset_stage)where;
     }
-    for (int i = 0; i < DEVICE_STAYS; i++) {
+    for (int i = 0; i < HANDSET_STAYS; i++) {
         int64_t late = lateness(&r);
         if (rng_f64(&r) < s->delay) out->late_ms[i] = late;
         if (rng_f64(&r) < s->duplicate) out->twice |= 1U << i;
@@ -95,27 +94,27 @@ static int64_t seconds(double s)
     return ms < 1e15 ? (int64_t)ms : (int64_t)1e15;
 }
 
-int64_t device_train_ms(const struct device_profile *d, double rows)
+int64_t handset_train_ms(const struct handset *d, double rows)
 {
     return seconds(rows / d->rows_per_s);
 }
 
-int64_t device_up_ms(const struct device_profile *d, uint64_t bytes)
+int64_t handset_up_ms(const struct handset *d, uint64_t bytes)
 {
     return seconds((double)bytes / d->up_Bps) + d->latency_ms;
 }
 
-int64_t device_down_ms(const struct device_profile *d, uint64_t bytes)
+int64_t handset_down_ms(const struct handset *d, uint64_t bytes)
 {
     return seconds((double)bytes / d->down_Bps) + d->latency_ms;
 }
 
-double device_energy_j(const struct device_profile *d,
-                       const struct device_cost *c)
+double handset_energy_j(const struct handset *d, const struct handset_cost *c)
 {
     double radio_s =
         (double)c->bytes_up / d->up_Bps + (double)c->bytes_down / d->down_Bps;
-    return DEVICE_TRAIN_W * c->rows / d->rows_per_s + DEVICE_RADIO_W * radio_s;
+    return HANDSET_TRAIN_W * c->rows / d->rows_per_s +
+           HANDSET_RADIO_W * radio_s;
 }
 
 /* Charging time within [0, t) of a device whose day begins with it. */
@@ -125,12 +124,12 @@ static int64_t charging(int64_t t)
     return days * CHARGE_MS + (rest < CHARGE_MS ? rest : CHARGE_MS);
 }
 
-double device_charge(const struct device_profile *d, double level,
-                     int64_t since_ms, int64_t now_ms)
+double handset_charge(const struct handset *d, double level, int64_t since_ms,
+                      int64_t now_ms)
 {
     int64_t from = since_ms + d->phase_ms, to = now_ms + d->phase_ms;
     double gained = (double)(charging(to) - charging(from)) / 1000 *
-                    DEVICE_CHARGE_W / DEVICE_BATTERY_J;
+                    HANDSET_CHARGE_W / HANDSET_BATTERY_J;
     double next = level + gained;
     return next < 0 ? 0 : next > 1 ? 1 : next;
 }
