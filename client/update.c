@@ -12,7 +12,8 @@ enum tacit_err update_seal(const struct ring_layout *l,
     struct digest transcript;
     struct ring_update u = {.delta = t->up,
                             .weight = t->weight,
-                            .metrics = t->metrics};
+                            .metrics = t->metrics,
+                            .unclipped = t->unclipped};
     size_t n = ring_coords(l);
     uint32_t *y = calloc(n, sizeof *y);
     if (!y) return fail(TACIT_NOMEM, "no memory for an update of %zu", n);

@@ -333,7 +333,7 @@ static unsigned fewest(const struct round *r, unsigned stage)
 {
     if (stage == STAGE_ADVERT) return r->task.u_min;
     unsigned t = secagg_threshold(secagg_server_n(r->secagg));
-    if (stage >= STAGE_CONSISTENCY) return t;
+    if (stage == STAGE_REVEAL) return t;
     return t > r->task.u_min ? t : r->task.u_min;
 }
 

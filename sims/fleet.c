@@ -5,64 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/participate.h"
-#include "client/trainer.h"
-#include "common/base/buf.h"
 #include "common/base/codes.h"
-#include "common/base/pool.h"
-#include "common/base/rng.h"
 #include "common/base/tick.h"
-#include "coordinator/aggregate.h"
-#include "coordinator/models.h"
-#include "coordinator/runner.h"
-
-enum { ROSTER_ROW = KEYS_ID + KEYS_PUBLIC, NEVER = -1 };
-
-/* The simulation has no secrets worth guarding: keys lie in plain memory, so
- * that 100,000 of them do not need as many mappings. */
-struct identity {
-    struct keys keys;
-    uint8_t sign_secret[KEYS_SIGN_SECRET], dh_secret[KEYS_DH_SECRET];
-};
-
-/* A client in the cohort of the round. */
-struct seat {
-    size_t client;
-    struct participate *part; /* owned */
-    struct participate_action action;
-    struct participate_event event; /* for its next step */
-    struct message in;              /* the reply in `bytes`, decoded */
-    struct buf bytes;
-    struct trained trained; /* owned */
-    int has_trained;
-    int has_event, waits, over;
-    int drop_at; /* vanishes before its call number drop_at; NEVER */
-    int n_calls;
-    enum tacit_err err;
-    unsigned err_id;
-    char why[256];
-};
-
-struct fleet {
-    struct fleet_config c;
-    struct identity *identities; /* [n_clients], owned */
-    struct buf roster;
-    struct digest roster_hash;
-    struct keys coordinator;
-    uint8_t roster_signature[KEYS_SIGNATURE];
-    struct pool *pool;
-    struct policy policy;
-    struct aggregate *learned;     /* owned: newest weights */
-    struct models_version version; /* … and their statement */
-    struct buf file, next_file;
-    float **kept; /* [n_clients] what a strategy keeps there, owned; or NULL */
-    int64_t now_ms;
-    /* The round in hand. */
-    struct runner *runner;
-    struct seat *seats; /* [n_seats], owned */
-    size_t n_seats;
-    struct ring_mean mean;
-};
+#include "sims/attacks.h"
+#include "sims/fleet_parts.h"
 
 /* ---- setting up --------------------------------------------------------- */
 
@@ -103,17 +49,60 @@ static enum tacit_err make_roster(struct fleet *f)
     return TACIT_OK;
 }
 
-static enum tacit_err setup(struct fleet *f)
+/* Only the protocol needs them; making one costs a tenth of a millisecond. */
+static enum tacit_err make_identities(struct fleet *f)
 {
-    const struct fleet_config *c = &f->c;
+    if (f->c.plan->sim.sum_only) return TACIT_OK;
+    f->identities = calloc(f->c.n_clients, sizeof *f->identities);
+    if (!f->identities) return fail(TACIT_NOMEM, "%zu clients", f->c.n_clients);
+    for (size_t i = 0; i < f->c.n_clients; i++)
+        TRY(make_identity(&f->identities[i]));
+    return make_roster(f);
+}
+
+static enum tacit_err make_clients(struct fleet *f)
+{
+    size_t n = f->c.n_clients;
+    f->kept = calloc(n, sizeof *f->kept);
+    f->clients = calloc(n, sizeof *f->clients);
+    f->level = calloc(n, sizeof *f->level);
+    f->level_ms = calloc(n, sizeof *f->level_ms);
+    if (!f->kept || !f->clients || !f->level || !f->level_ms)
+        return fail(TACIT_NOMEM, "%zu clients", n);
+    for (size_t i = 0; i < n; i++) {
+        if (f->c.data[i].train.n_rows == 0)
+            return fail_as(E_NO_EXAMPLES,
+                           "client %zu has no rows to train on; deal out more "
+                           "rows, or leave it out",
+                           i);
+        f->level[i] = 1;
+        f->clients[i].n_rows = f->c.data[i].train.n_rows;
+        f->clients[i].loss = -1;
+    }
+    return TACIT_OK;
+}
+
+static enum tacit_err check_counts(const struct fleet_config *c)
+{
+    const struct plan *p = c->plan;
+    uint32_t need =
+        p->min_reports * (p->strategy.groups ? p->strategy.groups : 1);
     if (c->n_clients < SECAGG_CLIENTS_MIN || c->n_clients > FLEET_CLIENTS_MAX)
         return fail(TACIT_LIMIT, "%zu clients; %d to %d can be simulated",
                     c->n_clients, SECAGG_CLIENTS_MIN, FLEET_CLIENTS_MAX);
-    if (c->n_clients < c->plan->min_reports)
+    if (c->n_clients < need)
         return fail(TACIT_LIMIT,
                     "%zu clients, but a round of plan %s needs at least %u "
-                    "(cohort.min_reports)",
-                    c->n_clients, c->plan->name, c->plan->min_reports);
+                    "(cohort.min_reports%s)",
+                    c->n_clients, p->name, need,
+                    p->strategy.groups ? " in each group" : "");
+    return TACIT_OK;
+}
+
+static enum tacit_err setup(struct fleet *f)
+{
+    const struct fleet_config *c = &f->c;
+    TRY(check_counts(c));
     /* The simulated sites allow everything: what is studied is the plan. */
     f->policy = (struct policy){.tasks = ~0U,
                                 .min_cohort = SECAGG_CLIENTS_MIN,
@@ -123,16 +112,13 @@ static enum tacit_err setup(struct fleet *f)
                                 .n_sources = 1};
     memcpy(f->policy.sources[0].name, c->plan->source,
            sizeof f->policy.sources[0].name);
-    f->identities = calloc(c->n_clients, sizeof *f->identities);
-    if (!f->identities) return fail(TACIT_NOMEM, "%zu clients", c->n_clients);
     TRY(keys_new(&f->coordinator));
-    for (size_t i = 0; i < c->n_clients; i++)
-        TRY(make_identity(&f->identities[i]));
-    TRY(make_roster(f));
+    TRY(make_identities(f));
+    TRY(make_clients(f));
     TRY(pool_new(&f->pool, c->n_threads));
+    f->workers = calloc(pool_threads(f->pool), sizeof *f->workers);
+    if (!f->workers) return fail(TACIT_NOMEM, "the workers");
     TRY(aggregate_new(c->plan, &f->learned));
-    f->kept = calloc(c->n_clients, sizeof *f->kept);
-    if (!f->kept) return fail(TACIT_NOMEM, "%zu clients", c->n_clients);
     f->version = (struct models_version){.plan_hash = c->plan->hash};
     return models_sign(&f->coordinator, c->plan, &f->learned->file, &f->version,
                        &f->file);
@@ -145,7 +131,6 @@ enum tacit_err fleet_new(const struct fleet_config *c, struct fleet **out)
     f->c = *c;
     buf_init(&f->roster, 0);
     buf_init(&f->file, 0);
-    buf_init(&f->next_file, 0);
     enum tacit_err err = setup(f);
     if (err)
         fleet_free(f);
@@ -154,34 +139,48 @@ enum tacit_err fleet_new(const struct fleet_config *c, struct fleet **out)
     return err;
 }
 
-static void end_round(struct fleet *f)
+static void sum_free(struct sum *s)
 {
-    for (size_t i = 0; i < f->n_seats; i++) {
-        participate_free(f->seats[i].part);
-        buf_release(&f->seats[i].bytes);
-        if (f->seats[i].has_trained)
-            trained_release(&f->seats[i].trained, f->learned->strategy,
-                            f->learned->n);
+    if (!s) return;
+    fleet_full_free(s);
+    for (size_t i = 0; i < s->n_seats; i++) {
+        free(s->seats[i].next_state);
+        free(s->seats[i].row);
     }
-    free(f->seats);
-    f->seats = NULL;
-    f->n_seats = 0;
-    runner_free(f->runner);
-    f->runner = NULL;
+    free(s->seats);
+    free(s->update);
+    free(s);
+}
+
+static void free_workers(struct fleet *f)
+{
+    for (unsigned i = 0; f->workers && i < pool_threads(f->pool); i++) {
+        struct worker *w = &f->workers[i];
+        model_free(w->model);
+        if (w->trained.up)
+            trained_release(&w->trained, f->learned->strategy, f->learned->n);
+        free(w->y);
+        free(w->sum);
+    }
+    free(f->workers);
 }
 
 void fleet_free(struct fleet *f)
 {
     if (!f) return;
-    end_round(f);
+    for (size_t i = 0; i < f->n_flying; i++) sum_free(f->flying[i]);
+    free(f->flying);
+    free_workers(f);
     pool_free(f->pool);
     for (size_t i = 0; f->kept && i < f->c.n_clients; i++) free(f->kept[i]);
     free(f->kept);
+    free(f->clients);
+    free(f->level);
+    free(f->level_ms);
     aggregate_free(f->learned);
     keys_release(&f->coordinator);
     buf_release(&f->roster);
     buf_release(&f->file);
-    buf_release(&f->next_file);
     free(f->identities);
     free(f);
 }
@@ -196,384 +195,502 @@ const struct buf *fleet_file(const struct fleet *f)
     return &f->file;
 }
 
-/* ---- the coordinator's side --------------------------------------------- */
-
-/* A reply travels as bytes, so that the codecs are part of the run. */
-static void deliver(void *ctx, uint64_t token, const struct message *m)
+enum tacit_err fleet_stopped(const struct fleet *f)
 {
-    struct fleet *f = ctx;
-    struct seat *s = &f->seats[token];
-    buf_clear(&s->bytes);
-    s->err = message_encode(m, &s->bytes);
-    if (!s->err) s->err = buf_end(&s->bytes);
-    if (!s->err) s->err = message_decode(s->bytes.data, s->bytes.len, &s->in);
-    s->event =
-        (struct participate_event){.kind = PARTICIPATE_REPLY, .reply = &s->in};
-    s->waits = 0;
-    s->has_event = 1;
-}
-
-static enum tacit_err commit(void *ctx, const struct runner_result *r,
-                             struct msg_over *over)
-{
-    struct fleet *f = ctx;
-    struct aggregate *a = f->learned;
-    const struct aggregate_step step = {.round = over->round,
-                                        .n_population =
-                                            (uint32_t)f->c.n_clients};
-    TRY(aggregate_take(a, r->update, &r->mean, 0));
-    TRY(aggregate_step(a, &step));
-    struct models_version v = {.plan_hash = f->c.plan->hash,
-                               .parent_hash = f->version.model_hash,
-                               .version = f->version.version + 1,
-                               .round = over->round,
-                               .n_clients = r->n_clients};
-    memcpy(v.session, over->session, sizeof v.session);
-    buf_clear(&f->next_file);
-    TRY(models_sign(&f->coordinator, f->c.plan, &a->next, &v, &f->next_file));
-    aggregate_adopt(a);
-    f->version = v;
-    f->mean = r->mean;
-    models_over(&v, over);
-    return TACIT_OK;
-}
-
-static enum tacit_err open_round(struct fleet *f, unsigned attempt)
-{
-    struct runner_config c = {.layout = f->learned->layout,
-                              .reply = deliver,
-                              .commit = commit,
-                              .ctx = f};
-    struct msg_task *task = &c.round.task;
-    models_task(f->c.plan, f->c.plan_bytes, &f->version, &c.layout, task);
-    rng_secure(task->session, sizeof task->session);
-    task->attempt = attempt;
-    task->roster_hash = f->roster_hash;
-    memcpy(task->roster_signature, f->roster_signature, KEYS_SIGNATURE);
-    c.round.invite_max = (uint32_t)f->n_seats;
-    c.round.goal = f->c.plan->cohort_size;
-    return runner_new(&c, f->now_ms, &f->runner);
-}
-
-/* ---- the clients' side -------------------------------------------------- */
-
-static int is_stopped(const struct fleet *f)
-{
-    return f->c.stop && atomic_load(f->c.stop) != 0;
-}
-
-static enum tacit_err stopped(const struct fleet *f)
-{
+    if (!f->c.stop || atomic_load(f->c.stop) == 0) return TACIT_OK;
     return fail_as(E_INTERRUPTED, "stopped in round %u",
                    f->version.version + 1);
 }
 
-static enum tacit_err train(struct fleet *f, struct seat *s)
+/* Sizes of the protocol's messages beside the input; shares and adverts of
+ * every member go to every member. */
+void fleet_traffic(const struct fleet *f, size_t n, uint64_t *up,
+                   uint64_t *down)
 {
-    const struct participate_action *a = &s->action;
-    if (is_stopped(f)) return stopped(f);
-    if (!s->has_trained)
-        TRY(trained_new(a->strategy, f->learned->n, &s->trained));
-    s->has_trained = 1;
-    const struct trainer_task task = {.plan = a->plan,
-                                      .strategy = a->strategy,
-                                      .numbers = a->numbers,
-                                      .down = a->down,
-                                      .state = f->kept[s->client],
-                                      .round = a->round,
-                                      .client = s->client,
-                                      .work = 1};
-    TRY(trainer_run(&task, a->model, &f->c.data[s->client], &s->trained));
-    s->event = (struct participate_event){.kind = PARTICIPATE_TRAINED,
-                                          .trained = &s->trained};
-    return TACIT_OK;
-}
-
-static enum tacit_err fetch(struct fleet *f, struct seat *s)
-{
-    const struct digest *h = &s->action.hash;
-    struct participate_event *ev = &s->event;
-    *ev = (struct participate_event){.kind = PARTICIPATE_FETCHED};
-    if (digest_equal(h, &f->c.plan->hash)) {
-        ev->bytes = (const uint8_t *)f->c.plan_text;
-        ev->n_bytes = f->c.plan_bytes;
-    } else if (digest_equal(h, &f->roster_hash)) {
-        ev->bytes = f->roster.data;
-        ev->n_bytes = f->roster.len;
-    } else {
-        int is_result =
-            digest_equal(h, &f->version.model_hash) && f->next_file.len;
-        const struct buf *b = is_result ? &f->next_file : &f->file;
-        ev->bytes = b->data;
-        ev->n_bytes = b->len;
+    const struct aggregate *a = f->learned;
+    uint64_t advert = sizeof(struct secagg_advert), k = n;
+    if (f->c.plan->secagg_off) {
+        *up = sizeof(float) * (uint64_t)a->n * a->strategy->n_up;
+        *down = f->file.len;
+        return;
     }
-    return TACIT_OK;
+    *up = (uint64_t)ring_coords(&a->layout) * a->layout.ring_bits / 8 + advert +
+          k * SECAGG_SEALED + SECAGG_SIGNATURE +
+          k * sizeof(struct secagg_share);
+    *down = f->file.len + k * (advert + SECAGG_SEALED + SECAGG_SIGNATURE);
 }
 
-/* What the strategy keeps on a client whose update is in the sum. */
-static void keep(struct fleet *f, struct seat *s)
+/* ---- several processes -------------------------------------------------- */
+
+int fleet_is_mine(const struct fleet *f, size_t i)
 {
-    float *state = s->trained.next_state;
-    s->trained.next_state = NULL;
-    if (!state) return;
-    free(f->kept[s->client]);
-    f->kept[s->client] = state;
+    return !f->c.peers || i % f->c.peers->size == f->c.peers->rank;
 }
 
-/* Carry out what needs no coordinator. */
-static enum tacit_err carry_out(struct fleet *f, struct seat *s)
+enum tacit_err fleet_share_sum(const struct fleet *f, uint32_t *sum, size_t n)
 {
-    switch (s->action.kind) {
-    case PARTICIPATE_FETCH: return fetch(f, s);
-    case PARTICIPATE_TRAIN: return train(f, s);
-    case PARTICIPATE_CONSULT:
-        s->event = (struct participate_event){.kind = PARTICIPATE_CONSULTED};
-        return TACIT_OK;
-    case PARTICIPATE_DEBIT:
-        s->event = (struct participate_event){.kind = PARTICIPATE_DEBITED};
-        return TACIT_OK;
-    case PARTICIPATE_ADOPT:
-        if (s->action.counted) keep(f, s);
-        s->event = (struct participate_event){.kind = PARTICIPATE_ADOPTED};
-        return TACIT_OK;
-    default: return fail(TACIT_INTERNAL, "not an action of a client");
+    return f->c.peers ? f->c.peers->add(f->c.peers->ctx, sum, n) : TACIT_OK;
+}
+
+/* What a seat's own process knows of it. */
+struct seat_record {
+    double loss;
+    struct ring_mean mean;
+    enum tacit_err err;
+    unsigned err_id;
+    unsigned char has_row, has_state;
+    char why[256];
+};
+
+/* Vectors that only some seats have, of all seats, through one buffer. */
+static enum tacit_err share_vector(const struct fleet *f, size_t i, int has,
+                                   size_t n, float **v)
+{
+    if (!has) return TACIT_OK;
+    if (!*v) *v = calloc(n, sizeof **v);
+    if (!*v) return fail(TACIT_NOMEM, "a vector of seat %zu", i);
+    return f->c.peers->merge(f->c.peers->ctx, *v, n * sizeof **v);
+}
+
+enum tacit_err fleet_share_seats(struct sum *s)
+{
+    const struct fleet *f = s->f;
+    const struct strategy *st = f->learned->strategy;
+    if (!f->c.peers) return TACIT_OK;
+    struct seat_record *r = calloc(s->n_seats, sizeof *r);
+    if (!r) return fail(TACIT_NOMEM, "%zu seats", s->n_seats);
+    for (size_t i = 0; i < s->n_seats; i++) {
+        const struct seat *x = &s->seats[i];
+        if (!fleet_is_mine(f, i)) continue;
+        r[i].loss = x->loss;
+        r[i].mean = x->mean;
+        r[i].err = x->err;
+        r[i].err_id = x->err_id;
+        r[i].has_row = x->row != NULL;
+        r[i].has_state = x->next_state != NULL;
+        snprintf(r[i].why, sizeof r[i].why, "%s", x->why);
     }
-}
-
-static void note_why(struct seat *s, const char *why, unsigned id)
-{
-    snprintf(s->why, sizeof s->why, "%s", why);
-    s->err_id = id;
-}
-
-/* Step one client until it has to ask the coordinator, or is through. */
-static void step(struct fleet *f, struct seat *s)
-{
-    for (;;) {
-        if (s->err) {
-            note_why(s, err_message(), err_id());
-            s->event.kind = PARTICIPATE_FAILED;
-            s->err = TACIT_OK;
-        }
-        participate_step(s->part, &s->event, &s->action);
-        switch (s->action.kind) {
-        case PARTICIPATE_CALL: s->waits = 0; return;
-        case PARTICIPATE_PAUSE:
-        case PARTICIPATE_FINISHED:
-        case PARTICIPATE_STOP:
-            if (s->action.why[0] && !s->why[0]) note_why(s, s->action.why, 0);
-            s->over = 1;
-            return;
-        default: s->err = carry_out(f, s);
-        }
+    enum tacit_err err =
+        f->c.peers->merge(f->c.peers->ctx, r, s->n_seats * sizeof *r);
+    for (size_t i = 0; !err && i < s->n_seats; i++) {
+        struct seat *x = &s->seats[i];
+        x->loss = r[i].loss;
+        x->mean = r[i].mean;
+        x->err = r[i].err;
+        x->err_id = r[i].err_id;
+        snprintf(x->why, sizeof x->why, "%s", r[i].why);
+        err =
+            share_vector(f, i, r[i].has_row, f->learned->n * st->n_up, &x->row);
+        if (!err)
+            err = share_vector(f, i, r[i].has_state,
+                               f->learned->n * st->n_client, &x->next_state);
     }
-}
-
-/* Runs on a worker. */
-static void advance(void *ctx, size_t i, unsigned worker)
-{
-    struct fleet *f = ctx;
-    struct seat *s = &f->seats[i];
-    (void)worker;
-    if (!s->has_event) return;
-    s->has_event = 0;
-    step(f, s);
-    err_clear(); /* what failed is the client's, not this thread's */
-}
-
-/* Send a client's call, as bytes. */
-static enum tacit_err send_call(struct fleet *f, size_t i)
-{
-    struct seat *s = &f->seats[i];
-    const struct keys *k = &f->identities[s->client].keys;
-    struct runner_peer peer = {k->id, k->sign_public};
-    struct buf bytes;
-    struct message *m = malloc(sizeof *m);
-    if (!m) return fail(TACIT_NOMEM, "no memory for a message");
-    buf_init(&bytes, 0);
-    enum tacit_err err = message_encode(s->action.message, &bytes);
-    if (!err) err = buf_end(&bytes);
-    if (!err) err = message_decode(bytes.data, bytes.len, m);
-    if (!err) {
-        s->waits = 1;
-        if (!runner_message(f->runner, f->now_ms, &peer, i, m)) s->over = 1;
-    }
-    buf_release(&bytes);
-    free(m);
+    free(r);
     return err;
 }
 
-/* Send every call that is ready; *n_moved counts. */
-static enum tacit_err send_calls(struct fleet *f, size_t *n_moved)
+enum tacit_err fleet_first_failure(const struct sum *s)
 {
-    for (size_t i = 0; i < f->n_seats; i++) {
-        struct seat *s = &f->seats[i];
-        if (s->over || s->waits || s->has_event) continue;
-        ++*n_moved;
-        if (s->n_calls++ == s->drop_at)
-            s->over = 1; /* vanishes, says nothing */
-        else
-            TRY(send_call(f, i));
+    for (size_t i = 0; i < s->n_seats; i++) {
+        const struct seat *x = &s->seats[i];
+        if (!x->err || x->attacks) continue;
+        if (x->err_id == E_INTERRUPTED)
+            return fail_as(E_INTERRUPTED, "%s", x->why);
+        return fail_as(x->err_id, "round %u, client %zu: %s", s->round,
+                       x->client, x->why);
     }
     return TACIT_OK;
 }
 
-/* ---- one attempt -------------------------------------------------------- */
+/* ---- a cohort ----------------------------------------------------------- */
 
-/* Calls of a round: POLL, ADVERT, SHARES, CHUNK_PUT …, INPUT, CONSISTENCY,
- * REVEAL. A client that vanishes does so before one of them. */
-enum { CALLS_OF_A_ROUND = 7 };
+static int is_flying(const struct fleet *f, size_t client)
+{
+    for (size_t i = 0; i < f->n_flying; i++)
+        for (size_t k = 0; k < f->flying[i]->n_seats; k++)
+            if (f->flying[i]->seats[k].client == client) return 1;
+    return 0;
+}
 
-static enum tacit_err seat_clients(struct fleet *f, unsigned attempt)
+/* Who can be asked now. */
+static void look_around(struct fleet *f)
 {
     const struct plan *p = f->c.plan;
-    uint32_t most = task_invite_max(p), round = f->version.version + 1;
-    struct rng rng;
-    uint32_t *order = malloc(f->c.n_clients * sizeof *order);
-    f->n_seats = f->c.n_clients < most ? f->c.n_clients : most;
-    f->seats = calloc(f->n_seats, sizeof *f->seats);
-    if (!order || !f->seats) {
-        free(order);
-        f->n_seats = 0;
-        return fail(TACIT_NOMEM, "a cohort of %u", most);
+    int plain = p->sim.available >= 1 && !(p->sim.battery > 0);
+    for (size_t i = 0; i < f->c.n_clients; i++) {
+        struct select_client *c = &f->clients[i];
+        struct handset d;
+        c->reachable = !f->n_flying || !is_flying(f, i);
+        if (plain) continue;
+        handset_of(p, i, &d);
+        c->stays_ms = handset_available_ms(p, &d, f->now_ms);
+        c->reachable &= c->stays_ms > 0;
+        if (!d.on_battery) continue;
+        f->level[i] = (float)handset_charge(&d, (double)f->level[i],
+                                            f->level_ms[i], f->now_ms);
+        f->level_ms[i] = f->now_ms;
+        c->reachable &= (double)f->level[i] >= HANDSET_LEVEL_MIN;
     }
-    for (size_t i = 0; i < f->c.n_clients; i++) order[i] = (uint32_t)i;
-    rng_init(&rng, p->seed ^ 0x666c656574u, round, attempt);
-    rng_shuffle(&rng, order, f->c.n_clients);
-    enum tacit_err err = TACIT_OK;
-    for (size_t i = 0; !err && i < f->n_seats; i++) {
-        struct seat *s = &f->seats[i];
-        s->client = order[i];
-        s->drop_at = NEVER;
-        if (rng_f64(&rng) < p->sim.dropout)
-            s->drop_at = (int)rng_below(&rng, CALLS_OF_A_ROUND);
-        buf_init(&s->bytes, 0);
-        const struct participate_config c = {.keys =
-                                                 &f->identities[s->client].keys,
-                                             .coordinator_sign =
-                                                 f->coordinator.sign_public,
-                                             .policy = &f->policy,
-                                             .hold_ms = WIRE_POLL_HOLD_MS};
-        err = participate_new(&c, &s->part);
-        s->event.kind = PARTICIPATE_BEGIN;
-        s->has_event = 1;
+}
+
+static void take_seat(struct sum *s, size_t i, size_t client)
+{
+    const struct plan *p = s->f->c.plan;
+    struct seat *x = &s->seats[i];
+    x->client = client;
+    x->attacks = attacks_is_attacker(p, client, s->f->c.n_clients);
+    x->trusted = client < p->strategy.trusted;
+    handset_of(p, client, &x->device);
+    handset_fate(p, client, s->round, s->attempt, &x->fate);
+    /* A device's own encoder refuses NaN, so masked ones never send it. */
+    if (x->attacks && p->sim.attack == PLAN_ATTACK_NAN && !p->secagg_off)
+        x->fate.vanishes = HANDSET_UPLOAD;
+}
+
+/* Clients list[first], list[first + step], … of n into a sum. */
+static enum tacit_err sum_new(struct fleet *f, const uint32_t *list, size_t n,
+                              unsigned group, unsigned attempt,
+                              struct sum **out)
+{
+    const struct plan *p = f->c.plan;
+    unsigned n_groups = p->strategy.groups ? p->strategy.groups : 1;
+    struct sum *s = calloc(1, sizeof *s);
+    if (!s) return fail(TACIT_NOMEM, "a cohort of %zu", n);
+    s->f = f;
+    s->round = f->version.version + 1;
+    s->base_version = f->version.version;
+    s->attempt = attempt;
+    s->group = group;
+    s->goal = p->cohort_size / n_groups;
+    s->start_ms = f->now_ms;
+    s->singles = p->secagg_off;
+    s->seats = calloc(n ? n : 1, sizeof *s->seats);
+    if (!s->seats) {
+        free(s);
+        return fail(TACIT_NOMEM, "a cohort of %zu", n);
     }
-    free(order);
+    for (size_t i = group; i < n; i += n_groups)
+        take_seat(s, s->n_seats++, list[i]);
+    enum tacit_err err = fleet_foresee(s);
+    if (err)
+        sum_free(s);
+    else
+        *out = s;
     return err;
 }
 
-static int all_over(const struct fleet *f)
+static enum tacit_err sum_run(struct sum *s)
 {
-    for (size_t i = 0; i < f->n_seats; i++)
-        if (!f->seats[i].over) return 0;
-    return 1;
+    TRY(fleet_stopped(s->f));
+    return s->f->c.plan->sim.sum_only ? fleet_sum_run(s) : fleet_full_run(s);
 }
 
-/* Until everybody is through: clients step in parallel, then their calls reach
- * the coordinator in order of their seats; when nobody can move, the clock
- * jumps to the next deadline. */
-static enum tacit_err run_attempt(struct fleet *f)
+/* Choose a cohort; *n_out may be fewer than wanted, when fewer are reachable. */
+static enum tacit_err choose(struct fleet *f, uint32_t draw, unsigned attempt,
+                             uint32_t **list, size_t *n_out)
 {
-    while (!all_over(f)) {
-        size_t n_moved = 0;
-        if (is_stopped(f) && !runner_ended(f->runner)) return stopped(f);
-        pool_run(f->pool, f->n_seats, advance, f);
-        TRY(send_calls(f, &n_moved));
-        for (size_t i = 0; i < f->n_seats; i++)
-            n_moved += (size_t)f->seats[i].has_event;
-        if (n_moved) continue;
-        int64_t next = runner_next_ms(f->runner);
-        if (next == INT64_MAX) break; /* over: the lost stay lost */
-        if (next > f->now_ms) f->now_ms = next;
-        runner_tick(f->runner, f->now_ms);
+    uint32_t most = task_invite_max(f->c.plan);
+    *list = malloc(most * sizeof **list);
+    if (!*list) return fail(TACIT_NOMEM, "a cohort of %u", most);
+    look_around(f);
+    return select_cohort(f->c.plan, f->clients, f->c.n_clients, draw, attempt,
+                         most, *list, n_out);
+}
+
+/* ---- what a sum leaves behind ------------------------------------------- */
+
+static void account(const struct sum *s, struct fleet_round *out)
+{
+    struct fleet *f = s->f;
+    out->n_invited += s->n_invited;
+    out->n_inputs += s->n_inputs;
+    for (size_t i = 0; i < s->n_seats; i++) {
+        const struct seat *x = &s->seats[i];
+        double energy = handset_energy_j(&x->device, &x->cost);
+        out->bytes_up += x->cost.bytes_up;
+        out->bytes_down += x->cost.bytes_down;
+        out->energy_j += energy;
+        if (!x->device.on_battery) continue;
+        double level = (double)f->level[x->client] - energy / HANDSET_BATTERY_J;
+        f->level[x->client] = (float)(level > 0 ? level : 0);
+    }
+}
+
+/* States and losses of those whose update counts. */
+static void remember(struct sum *s)
+{
+    struct fleet *f = s->f;
+    for (size_t i = 0; i < s->n_seats; i++) {
+        struct seat *x = &s->seats[i];
+        if (!x->in_sum || x->err) continue;
+        f->clients[x->client].loss = x->loss;
+        f->clients[x->client].duration_ms = x->offset_ms[HANDSET_INPUT];
+        if (!x->next_state) continue;
+        free(f->kept[x->client]);
+        f->kept[x->client] = x->next_state;
+        x->next_state = NULL;
+    }
+}
+
+/* A sum's mean, or every update of it, to the strategy. */
+static enum tacit_err take(struct sum *s)
+{
+    struct aggregate *a = s->f->learned;
+    if (!s->singles)
+        return aggregate_take(a, s->update, &s->mean, s->group == 0);
+    for (size_t i = 0; i < s->n_seats; i++) {
+        struct seat *x = &s->seats[i];
+        if (!x->row) continue;
+        enum tacit_err err = aggregate_take(a, x->row, &x->mean, x->trusted);
+        if (err && x->attacks) {
+            err_clear(); /* not a number: refused, the round goes on */
+            continue;
+        }
+        if (err) return err;
     }
     return TACIT_OK;
 }
 
-static enum tacit_err attempt_round(struct fleet *f, unsigned attempt,
-                                    struct fleet_round *out, int *committed)
+/* Weighted means of the metrics, over sums and over single updates. */
+static void add_metrics(const struct ring_mean *m, double *sums, double *weight)
 {
-    enum tacit_err err = seat_clients(f, attempt);
-    if (!err) err = open_round(f, attempt);
-    if (!err) err = run_attempt(f);
+    double w = (double)m->weight;
+    for (int i = 0; i < TASK_METRICS; i++) sums[i] += w * m->metrics[i];
+    *weight += w;
+}
+
+static void tell_metrics(struct sum *const *list, unsigned n,
+                         struct fleet_round *out)
+{
+    double m[TASK_METRICS] = {0}, weight = 0;
+    for (unsigned k = 0; k < n; k++) {
+        const struct sum *s = list[k];
+        if (!s->committed) continue;
+        if (!s->singles) add_metrics(&s->mean, m, &weight);
+        for (size_t i = 0; s->singles && i < s->n_seats; i++)
+            if (s->seats[i].row) add_metrics(&s->seats[i].mean, m, &weight);
+    }
+    if (!(weight > 0)) return;
+    double held = m[TASK_HELD_OUT];
+    out->loss_before = m[TASK_LOSS_BEFORE] / weight;
+    out->loss_after = m[TASK_LOSS_AFTER] / weight;
+    out->has_metric = held > 0;
+    if (held > 0) out->metric = m[TASK_METRIC] / held;
+    out->has_personal = held > 0 && out->has_metric &&
+                        list[0]->f->c.plan->strategy.personalises;
+    if (out->has_personal) out->personal = m[TASK_PERSONAL] / held;
+}
+
+/* ---- the next model ----------------------------------------------------- */
+
+/* Step with what was taken, sign, adopt. */
+static enum tacit_err step(struct fleet *f, uint32_t staleness,
+                           unsigned n_clients)
+{
+    struct aggregate *a = f->learned;
+    const struct aggregate_step how = {.round = f->version.version + 1,
+                                       .n_population = (uint32_t)f->c.n_clients,
+                                       .staleness = staleness};
+    struct models_version v = {.plan_hash = f->c.plan->hash,
+                               .parent_hash = f->version.model_hash,
+                               .version = f->version.version + 1,
+                               .round = f->version.version + 1,
+                               .n_clients = n_clients};
+    struct buf file;
+    buf_init(&file, 0);
+    enum tacit_err err = aggregate_step(a, &how);
+    if (!err)
+        err = models_sign(&f->coordinator, f->c.plan, &a->next, &v, &file);
+    if (err) {
+        buf_release(&file);
+        aggregate_drop(a);
+        return err;
+    }
+    aggregate_adopt(a);
+    buf_release(&f->file);
+    f->file = file;
+    f->version = v;
+    return TACIT_OK;
+}
+
+static enum tacit_err apply(struct fleet *f, struct sum *const *list,
+                            unsigned n, struct fleet_round *out)
+{
+    unsigned n_clients = 0;
+    enum tacit_err err = TACIT_OK;
+    for (unsigned i = 0; !err && i < n; i++) {
+        if (!list[i]->committed) continue;
+        n_clients += list[i]->n_inputs;
+        err = take(list[i]);
+    }
+    if (!err) err = step(f, out->staleness, n_clients);
+    if (err) {
+        aggregate_drop(f->learned);
+        return err;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        if (!list[i]->committed) continue;
+        if (list[i]->full) TRY(fleet_full_finish(list[i]));
+        remember(list[i]);
+    }
+    tell_metrics(list, n, out);
+    return TACIT_OK;
+}
+
+/* ---- a round with a barrier --------------------------------------------- */
+
+struct attempt {
+    struct sum **list; /* [n], owned */
+    unsigned n, n_committed;
+    char why[256];
+};
+
+static void attempt_free(struct attempt *t)
+{
+    for (unsigned i = 0; i < t->n; i++) sum_free(t->list[i]);
+    free(t->list);
+}
+
+static enum tacit_err run_attempt(struct fleet *f, unsigned number,
+                                  struct attempt *t, struct fleet_round *out)
+{
+    const struct plan *p = f->c.plan;
+    unsigned n_groups = p->strategy.groups ? p->strategy.groups : 1;
+    uint32_t *list = NULL;
+    size_t n = 0;
+    int64_t end_ms = f->now_ms;
+    out->n_invited = out->n_inputs = 0; /* of the attempt that comes right */
+    t->list = calloc(n_groups, sizeof *t->list);
+    if (!t->list) return fail(TACIT_NOMEM, "%u groups", n_groups);
+    enum tacit_err err = choose(f, f->version.version + 1, number, &list, &n);
+    for (unsigned g = 0; !err && g < n_groups; g++) {
+        err = sum_new(f, list, n, g, number, &t->list[g]);
+        if (err) break;
+        struct sum *s = t->list[t->n++];
+        err = sum_run(s);
+        account(s, out);
+        if (s->end_ms > end_ms) end_ms = s->end_ms;
+        t->n_committed += (unsigned)s->committed;
+        if (!s->committed) snprintf(t->why, sizeof t->why, "%s", s->why);
+    }
+    free(list);
+    f->now_ms = end_ms;
+    return err;
+}
+
+/* Nobody there: time passes until somebody is. */
+static void wait_a_while(struct fleet *f, unsigned attempt)
+{
+    f->now_ms += 60000LL << (attempt < 8 ? attempt : 8);
+}
+
+static enum tacit_err round_with_barrier(struct fleet *f,
+                                         struct fleet_round *out)
+{
+    unsigned n_groups =
+        f->c.plan->strategy.groups ? f->c.plan->strategy.groups : 1;
+    for (;;) {
+        struct attempt t = {0};
+        enum tacit_err err = run_attempt(f, out->n_attempts, &t, out);
+        out->n_attempts++;
+        int done = 0;
+        if (!err && 2 * t.n_committed >= n_groups && t.n_committed > 0) {
+            err = apply(f, t.list, t.n, out);
+            done = !err;
+            if (err == TACIT_LIMIT && out->n_attempts < FLEET_ATTEMPTS_MAX) {
+                snprintf(t.why, sizeof t.why, "%s", err_message());
+                err_clear();
+                err = TACIT_OK;
+            }
+        }
+        if (!err && !done && out->n_attempts == FLEET_ATTEMPTS_MAX)
+            err = fail(TACIT_LIMIT, "round %u failed %u times; last: %s",
+                       f->version.version + 1, out->n_attempts, t.why);
+        attempt_free(&t);
+        if (err || done) return err;
+        wait_a_while(f, out->n_attempts);
+    }
+}
+
+/* ---- buffers without a barrier ------------------------------------------ */
+
+static enum tacit_err begin_buffer(struct fleet *f, struct fleet_round *out)
+{
+    uint32_t *list = NULL;
+    size_t n = 0;
+    struct sum *s = NULL;
+    /* The draw is named by the buffer's number: versions repeat. */
+    enum tacit_err err = choose(f, f->n_begun, 0, &list, &n);
+    if (!err) err = sum_new(f, list, n, 0, f->n_begun & 0xff, &s);
+    free(list);
     if (err) return err;
-    struct round_counts n;
-    round_counts(runner_round(f->runner), &n);
-    /* Dropped clients leave deadlines to wait for. */
-    while (!runner_ended(f->runner)) {
-        int64_t next = runner_next_ms(f->runner);
-        f->now_ms = next > f->now_ms ? next : f->now_ms;
-        runner_tick(f->runner, f->now_ms);
+    f->n_begun++;
+    struct sum **flying =
+        realloc(f->flying, (f->n_flying + 1) * sizeof *flying);
+    if (!flying) {
+        sum_free(s);
+        return fail(TACIT_NOMEM, "%zu buffers", f->n_flying + 1);
     }
-    *committed = round_state(runner_round(f->runner)) == ROUND_COMMITTED;
-    out->n_invited = n.n_invited;
-    out->n_inputs = n.n_inputs;
-    return TACIT_OK;
+    f->flying = flying;
+    f->flying[f->n_flying++] = s;
+    err = sum_run(s);
+    account(s, out);
+    return err;
 }
 
-/* Why an attempt failed: a client's own reason says more than the round's. */
-static enum tacit_err hopeless(struct fleet *f, unsigned n)
+/* The buffer that ends first, out of the list. */
+static struct sum *next_to_land(struct fleet *f)
 {
-    const char *why = round_over(runner_round(f->runner))->reason;
-    for (size_t i = 0; i < f->n_seats; i++)
-        if (f->seats[i].err_id) why = f->seats[i].why;
-    err_clear();
-    return fail(TACIT_LIMIT, "round %u failed %u times; last: %s",
-                f->version.version + 1, n, why);
+    size_t first = 0;
+    for (size_t i = 1; i < f->n_flying; i++)
+        if (f->flying[i]->end_ms < f->flying[first]->end_ms) first = i;
+    struct sum *s = f->flying[first];
+    f->n_flying--;
+    memmove(&f->flying[first], &f->flying[first + 1],
+            (f->n_flying - first) * sizeof *f->flying);
+    return s;
+}
+
+static enum tacit_err round_of_buffers(struct fleet *f, struct fleet_round *out)
+{
+    for (;;) {
+        while (f->n_flying < f->c.plan->strategy.concurrent)
+            TRY(begin_buffer(f, out));
+        struct sum *s = next_to_land(f);
+        if (s->end_ms > f->now_ms) f->now_ms = s->end_ms;
+        out->n_attempts++;
+        out->n_invited = s->n_invited;
+        out->n_inputs = s->n_inputs;
+        enum tacit_err err = TACIT_OK;
+        int done = s->committed;
+        if (done) {
+            out->staleness = f->version.version - s->base_version;
+            err = apply(f, &s, 1, out);
+        } else if (out->n_attempts == FLEET_ATTEMPTS_MAX) {
+            err = fail(TACIT_LIMIT, "round %u failed %u times; last: %s",
+                       f->version.version + 1, out->n_attempts, s->why);
+        } else if (s->end_ms <= s->start_ms) {
+            wait_a_while(f, out->n_attempts);
+        }
+        sum_free(s);
+        if (err || done) return err;
+    }
 }
 
 /* ---- outside ------------------------------------------------------------ */
 
-/* The new model on everybody's held-out rows. */
-static enum tacit_err pooled(struct fleet *f, struct fleet_round *out)
-{
-    double loss = 0, metric = 0;
-    size_t n = 0;
-    for (size_t i = 0; i < f->c.n_clients; i++) {
-        struct model_metrics m;
-        if (f->c.data[i].test.n_rows == 0) continue;
-        TRY(model_evaluate(f->learned->model, &f->c.data[i].test, &m));
-        double rows = (double)m.n_rows;
-        loss += m.loss * rows;
-        metric += f->c.plan->task == PLAN_REGRESS ? m.metric * m.metric * rows
-                                                  : m.metric * rows;
-        n += m.n_rows;
-    }
-    out->has_pooled = n > 0;
-    if (n == 0) return TACIT_OK;
-    metric /= (double)n;
-    out->pooled =
-        (struct model_metrics){.loss = loss / (double)n,
-                               .metric = f->c.plan->task == PLAN_REGRESS
-                                             ? sqrt(metric)
-                                             : metric,
-                               .n_rows = n};
-    return TACIT_OK;
-}
-
 enum tacit_err fleet_round(struct fleet *f, struct fleet_round *out)
 {
-    int committed = 0;
+    const struct plan *p = f->c.plan;
     int64_t start_ns = tick_ns();
     struct fleet_round r = {.round = f->version.version + 1};
-    while (!committed) {
-        enum tacit_err err = attempt_round(f, r.n_attempts, &r, &committed);
-        r.n_attempts++;
-        if (!err && !committed && r.n_attempts == FLEET_ATTEMPTS_MAX)
-            err = hopeless(f, r.n_attempts);
-        end_round(f);
-        if (err) return err;
-    }
-    struct buf old = f->file;
-    f->file = f->next_file;
-    f->next_file = old;
-    buf_clear(&f->next_file);
-    r.loss_before = f->mean.metrics[0];
-    r.loss_after = f->mean.metrics[1];
-    r.has_metric = f->mean.metrics[3] > 0;
-    if (r.has_metric) r.metric = f->mean.metrics[2] / f->mean.metrics[3];
+    if (f->learned->strategy->flags & STRATEGY_ASYNC)
+        TRY(round_of_buffers(f, &r));
+    else
+        TRY(round_with_barrier(f, &r));
     r.virtual_ms = f->now_ms;
-    TRY(pooled(f, &r));
+    if (r.round % p->sim.evaluate_every == 0 || r.round == p->rounds)
+        TRY(fleet_measure(f, &r));
     r.wall_ms = (tick_ns() - start_ns) / 1000000;
     *out = r;
     return TACIT_OK;

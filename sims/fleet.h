@@ -30,14 +30,27 @@ enum { FLEET_CLIENTS_MAX = 100000, FLEET_ATTEMPTS_MAX = 20 };
 
 struct fleet; /* owned */
 
+/* Other processes that run the same fleet (mpi_fleet.h). Each trains the seats
+ * that are its own; then all know all. */
+struct fleet_peers {
+    unsigned rank, size;
+    void *ctx;
+    /* v [n] becomes the sum over all, modulo 2^32. */
+    enum tacit_err (*add)(void *ctx, uint32_t *v, size_t n);
+    /* Each has filled in its own part of bytes [n] and left the rest zero; all
+     * get the whole. */
+    enum tacit_err (*merge)(void *ctx, void *bytes, size_t n);
+};
+
 struct fleet_config {
     const struct plan *plan;
     const char *plan_text; /* its bytes: what devices are handed */
     size_t plan_bytes;
     const struct dataset *data; /* [n_clients], borrowed */
     size_t n_clients;
-    const struct examples *test; /* a common test set, or NULL */
-    unsigned n_threads;     /* 0: one per core */
+    const struct examples *test;     /* a common test set, or NULL */
+    unsigned n_threads;              /* 0: one per core */
+    const struct fleet_peers *peers; /* NULL: alone; borrowed */
     const atomic_int *stop; /* NULL, or not 0 once the round in hand is to be
                                given up; borrowed */
 };
@@ -46,7 +59,7 @@ struct fleet_config {
 struct fleet_spread {
     size_t n; /* clients that have such rows; 0: none has */
     double mean, sd, low, median, high; /* low, high: 10th, 90th percentile */
-    double worst; /* mean of the worst tenth */
+    double worst;                       /* mean of the worst tenth */
 };
 
 /* How a round went. */
@@ -66,7 +79,7 @@ struct fleet_round {
     int has_pooled;
     struct fleet_spread spread;
     uint64_t bytes_up, bytes_down; /* of all attempts of this round */
-    double energy_j;               /* of the devices, estimated (device.h) */
+    double energy_j;               /* of the devices, estimated (handset.h) */
     int64_t virtual_ms; /* at its end, since the start, by the virtual clock */
     int64_t wall_ms;    /* real time of this round */
 };

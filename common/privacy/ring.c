@@ -112,6 +112,18 @@ static double quantise(const struct ring_layout *l, const float *delta,
     return norm2;
 }
 
+/* What an encoder that does not keep to the clip can still send. */
+static void saturate(const struct ring_layout *l, const float *delta, double w,
+                     uint32_t *y)
+{
+    double limit = (double)ring_limit(l), factor = limit / l->clip * w;
+    for (uint32_t i = 0; i < l->n_params; i++) {
+        double v = nearbyint((double)delta[i] * factor);
+        v = v > limit ? limit : v < -limit ? -limit : v;
+        y[i] = to_ring((int64_t)v, l->ring_bits);
+    }
+}
+
 enum tacit_err ring_encode(const struct ring_layout *l, struct ring_update *u,
                            const struct digest *transcript, uint32_t *y)
 {
@@ -137,6 +149,7 @@ enum tacit_err ring_encode(const struct ring_layout *l, struct ring_update *u,
         got = sqrt(quantise(l, u->delta, factor, y));
     }
     if (got > bound) memset(y, 0, l->n_params * sizeof *y);
+    if (u->unclipped) saturate(l, u->delta, w, y);
     uint32_t at = l->n_params;
     y[at++] = 1;
     y[at++] = u->weight;

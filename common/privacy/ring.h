@@ -39,7 +39,8 @@ struct ring_update {
     const float *delta;    /* [n_params] */
     uint32_t weight;       /* 1 … RING_WEIGHT_MAX: n_examples / cap, scaled */
     const double *metrics; /* [n_metrics], this client's means */
-    double norm;           /* out: L2 norm before clipping */
+    int unclipped; /* a simulated attacker: not clipped, saturates instead */
+    double norm;   /* out: L2 norm before clipping */
 };
 
 /* Clip, weigh, quantise, add aggregates and checks into y [ring_coords].

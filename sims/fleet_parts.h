@@ -1,0 +1,146 @@
+/*
+ * fleet_parts: what the files of the fleet share.
+ *
+ *   fleet.c          clients, rounds: select, sums, step, measure
+ *   fleet_foresee.c  the timetable of one sum: who is in it, when it ends
+ *   fleet_full.c     one sum by the production protocol
+ *   fleet_sum.c      the same sum by its arithmetic alone
+ *   fleet_measure.c  the model on held-out rows
+ *
+ * Both ways take the timetable's word on when a sum ends, and must agree with
+ * it on who is in the sum: so `full` and `sum` learn the same to the bit.
+ */
+#ifndef TACIT_SIMS_FLEET_PARTS_H
+#define TACIT_SIMS_FLEET_PARTS_H
+
+#include "client/participate.h"
+#include "client/trainer.h"
+#include "common/base/buf.h"
+#include "common/base/pool.h"
+#include "coordinator/aggregate.h"
+#include "coordinator/models.h"
+#include "coordinator/runner.h"
+#include "sims/fleet.h"
+#include "sims/handset.h"
+#include "sims/select.h"
+
+/* The simulation has no secrets worth guarding: keys lie in plain memory, so
+ * that 100,000 of them do not need as many mappings. */
+struct identity {
+    struct keys keys;
+    uint8_t sign_secret[KEYS_SIGN_SECRET], dh_secret[KEYS_DH_SECRET];
+};
+
+/* A client in a sum. */
+struct seat {
+    size_t client;
+    int attacks;
+    struct handset device;
+    struct handset_fate fate;
+    int64_t
+        offset_ms[HANDSET_STAYS]; /* from the stage's opening to its message */
+    struct handset_cost cost;
+    int trusted;           /* FLTrust: its update is the root */
+    int in_sum;            /* foreseen */
+    int trains;            /* foreseen: it gets as far as that */
+    double loss;           /* after training, where it was in the sum */
+    struct ring_mean mean; /* singles: its weight and metrics */
+    float *row;            /* singles: [n_up * n] its update, owned */
+    float *next_state;     /* [n_client * n] what it will keep, owned */
+    enum tacit_err err;
+    unsigned err_id;
+    char why[256];
+    struct full_seat *full; /* owned; fleet_full.c */
+};
+
+/* One sum: a round's, a group's of a round, or a buffer. */
+struct sum {
+    struct fleet *f;
+    uint32_t round; /* as devices are told: of the model it starts from, + 1 */
+    unsigned attempt, group;
+    uint32_t goal;
+    int64_t start_ms, end_ms; /* by the timetable */
+    uint32_t base_version;
+    struct seat *seats; /* [n_seats], owned */
+    size_t n_seats;
+    unsigned n_invited, n_inputs;
+    int agreed;  /* foreseen: it comes to a sum */
+    int singles; /* without secure aggregation: rows in place of a mean */
+    /* Once it was run. */
+    int committed;
+    float *update; /* [n_up * n] the weighted mean, owned */
+    struct ring_mean mean;
+    char why[256]; /* it failed */
+    unsigned why_id;
+    struct full_sum *full; /* owned; fleet_full.c */
+};
+
+/* A worker's own: one model, one update, one running sum. */
+struct worker {
+    struct model *model;    /* owned */
+    struct trained trained; /* owned */
+    uint32_t *y, *sum;      /* [n_coords], owned */
+    int used;               /* sum holds something */
+};
+
+struct fleet {
+    struct fleet_config c;
+    struct identity *identities; /* [n_clients], owned; full only */
+    struct buf roster;
+    struct digest roster_hash;
+    struct keys coordinator;
+    uint8_t roster_signature[KEYS_SIGNATURE];
+    struct pool *pool;
+    struct worker *workers; /* [pool_threads], owned */
+    struct policy policy;
+    struct aggregate *learned;     /* owned: newest weights */
+    struct models_version version; /* … and their statement */
+    struct buf file;
+    float **kept; /* [n_clients] what a strategy keeps there, owned; or NULL */
+    struct select_client *clients; /* [n_clients], owned */
+    float *level;                  /* [n_clients] of batteries, owned */
+    int64_t *level_ms;             /* [n_clients] when that was, owned */
+    int64_t now_ms;
+    struct sum **flying; /* [n_flying] FedBuff: begun, not yet applied */
+    size_t n_flying;
+    uint32_t n_begun; /* FedBuff: sums begun */
+};
+
+/* 0, or E_INTERRUPTED once the run is to stop. */
+TACIT_CHECKED enum tacit_err fleet_stopped(const struct fleet *f);
+/* Does this process train seat i? */
+int fleet_is_mine(const struct fleet *f, size_t i);
+TACIT_CHECKED enum tacit_err fleet_share_sum(const struct fleet *f,
+                                             uint32_t *sum, size_t n);
+/* Losses, failures, kept states and rows of all seats, to all processes. */
+TACIT_CHECKED enum tacit_err fleet_share_seats(struct sum *s);
+/* The first failure of an honest seat, with round and client. */
+TACIT_CHECKED enum tacit_err fleet_first_failure(const struct sum *s);
+/* Bytes of one masked (or plain) input, and what else a device sends and
+ * fetches in a sum of n. */
+void fleet_traffic(const struct fleet *f, size_t n, uint64_t *up,
+                   uint64_t *down);
+
+/* ---- fleet_foresee.c ---- */
+/* Fill offsets, costs and outcome of s from its seats' fates. */
+TACIT_CHECKED enum tacit_err fleet_foresee(struct sum *s);
+
+/* ---- fleet_full.c ---- */
+/* Run s up to its mean, or to its end without one. */
+TACIT_CHECKED enum tacit_err fleet_full_run(struct sum *s);
+/* The new model is f->version: tell the devices, let them adopt it. */
+TACIT_CHECKED enum tacit_err fleet_full_finish(struct sum *s);
+void fleet_full_free(struct sum *s);
+
+/* ---- fleet_sum.c ---- */
+TACIT_CHECKED enum tacit_err fleet_sum_run(struct sum *s);
+/* Train one seat with a worker's model: both ways do it here. */
+TACIT_CHECKED enum tacit_err fleet_train(struct sum *s, struct seat *seat,
+                                         struct model *m, const float *down,
+                                         struct trained *out);
+
+/* ---- fleet_measure.c ---- */
+TACIT_CHECKED enum tacit_err fleet_measure(struct fleet *f,
+                                           struct fleet_round *out);
+
+#endif
