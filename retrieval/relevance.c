@@ -3,11 +3,11 @@
  *
  *   tests/bench/calibrate_answers.py        (seed 7, the plan's; 5 folds)
  *
- * on questions that bench_answers does not measure: of the four simulated sites the training
- * questions and section headings, each with an adapter that was not trained on
- * it and without one; 20 on the licence texts of Debian; and, as questions that
- * nothing answers, the rows of tests/retrieval/unanswerable.csv that are marked
- * train. The threshold lets 5 of 100 of the latter through, and
+ * on questions that bench_answers does not measure: of the four simulated sites
+ * the training questions and section headings, each with an adapter that was
+ * not trained on it and without one; 20 on the licence texts of Debian; and, as
+ * questions that nothing answers, the rows of tests/retrieval/unanswerable.csv
+ * that are marked train. The threshold lets 5 of 100 of the latter through, and
  * ADAPTED_OFFSET makes that hold with an adapter, too. What holds on questions
  * marked test stands in README.md.
  */
