@@ -6,6 +6,7 @@
  *   vec_load, vec_store   unaligned
  *   vec_load_n, vec_store_n   the first n lanes, 1 <= n <= LANES; others are 0
  *   vec_all, vec_fma      broadcast; a * b + c
+ *   vec_keep              load once: it crosses cache lines, so not per use
  *   ROWS, COLUMNS         a tile: ROWS x (COLUMNS LANES) sums in registers
  *   UNIT_ROWS, UNIT_COLUMNS   a tile of reduce: sums of 16 lanes each
  *   KERNEL_SET            name of the table that is defined last
@@ -267,6 +268,7 @@ ALWAYS void reduce_tile(const struct kernel_window *w, size_t i0, size_t l0,
 #pragma GCC unroll 32
                 for (size_t l = 0; l < cols; l++) {
                     vec right = vec_load(b + w->offset[l0 + l] + at);
+                    vec_keep(right);
 #pragma GCC unroll 32
                     for (size_t i = 0; i < rows; i++)
                         sum[i][l][u] = vec_fma(left[i], right, sum[i][l][u]);
@@ -280,23 +282,31 @@ ALWAYS void reduce_tile(const struct kernel_window *w, size_t i0, size_t l0,
             w->c[(i0 + i) * w->c_row + l0 + l] += strands_sum(sum[i][l]);
 }
 
+/* Tiles of `rows` rows from row i, over all offsets. */
+ALWAYS void reduce_rows(const struct kernel_window *w, size_t i, size_t rows)
+{
+    size_t l = 0;
+    for (; l + UNIT_COLUMNS <= w->n_offsets; l += UNIT_COLUMNS)
+        reduce_tile(w, i, l, rows, UNIT_COLUMNS);
+    for (; l < w->n_offsets; l++) reduce_tile(w, i, l, rows, 1);
+}
+
 static void reduce(const struct kernel_window *w)
 {
-    for (size_t i = 0; i < w->rows;) {
-        int high = i + UNIT_ROWS <= w->rows;
-        for (size_t l = 0; l < w->n_offsets;) {
-            int wide = l + UNIT_COLUMNS <= w->n_offsets;
-            if (high && wide)
-                reduce_tile(w, i, l, UNIT_ROWS, UNIT_COLUMNS);
-            else if (high)
-                reduce_tile(w, i, l, UNIT_ROWS, 1);
-            else if (wide)
-                reduce_tile(w, i, l, 1, UNIT_COLUMNS);
-            else
-                reduce_tile(w, i, l, 1, 1);
-            l += wide ? UNIT_COLUMNS : 1;
+    size_t n_tiles = (w->rows + UNIT_ROWS - 1) / UNIT_ROWS;
+    for (size_t i = 0, done = 0; i < n_tiles; i++) {
+        size_t rows = (w->rows - done + n_tiles - i - 1) / (n_tiles - i);
+        switch (rows) {
+        case 1: reduce_rows(w, done, 1); break;
+#if UNIT_ROWS > 1
+        case 2: reduce_rows(w, done, 2); break;
+#endif
+#if UNIT_ROWS > 2
+        case 3: reduce_rows(w, done, 3); break;
+        default: reduce_rows(w, done, 4); break;
+#endif
         }
-        i += high ? UNIT_ROWS : 1;
+        done += rows;
     }
 }
 

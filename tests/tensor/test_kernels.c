@@ -79,10 +79,10 @@ static void products_of_random_shapes(void **state)
     }
 }
 
-static void products_on_both_sides_of_the_library(void **state)
+static void products_of_thin_and_deep_shapes(void **state)
 {
     (void)state;
-    /* Around the size from which OpenBLAS takes over, and thin ones. */
+    /* Around whole tiles, more than one panel deep, and thin ones. */
     static const size_t shapes[][3] = {{64, 64, 63},  {64, 64, 64},
                                        {65, 64, 64},  {3, 4096, 64},
                                        {4, 4096, 64}, {2048, 1, 256},
@@ -156,7 +156,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_of_all_small_shapes),
         cmocka_unit_test(products_of_random_shapes),
-        cmocka_unit_test(products_on_both_sides_of_the_library),
+        cmocka_unit_test(products_of_thin_and_deep_shapes),
         cmocka_unit_test(a_product_replays_to_the_bit),
         cmocka_unit_test(dot_and_axpy_of_every_short_length),
         cmocka_unit_test(normalise_makes_length_one),
