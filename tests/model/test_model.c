@@ -142,7 +142,13 @@ static void training_replays_to_the_bit(void **state)
     (void)state;
     struct set s;
     struct model *m[3] = {0};
-    struct model_training how = {"adam", 37, 10, 0.01, 0, 0, 4, 2, 9};
+    struct model_training how = {.optimizer = "adam",
+                                 .steps = 37,
+                                 .batch = 10,
+                                 .learning_rate = 0.01,
+                                 .seed = 4,
+                                 .round = 2,
+                                 .client = 9};
     make_set(&s, MODEL_CLASSIFY);
     for (int i = 0; i < 3; i++) {
         check_ok(model_new(&specs[2], &m[i]));
@@ -164,7 +170,13 @@ static void a_diverging_loss_is_an_error_and_restores_the_weights(void **state)
     (void)state;
     struct set s;
     struct model *m = NULL;
-    struct model_training how = {"sgd", 200, 16, 1e6, 0, 0, 1, 1, 1};
+    struct model_training how = {.optimizer = "sgd",
+                                 .steps = 200,
+                                 .batch = 16,
+                                 .learning_rate = 1e6,
+                                 .seed = 1,
+                                 .round = 1,
+                                 .client = 1};
     make_set(&s, MODEL_REGRESS);
     check_ok(model_new(&specs[1], &m));
     model_init(m, 1);
@@ -186,7 +198,13 @@ static void an_epoch_sees_every_row_once(void **state)
     struct model *m = NULL;
     float grad[16], loss, start[16];
     uint32_t idx[ROWS];
-    struct model_training how = {"sgd", 4, 16, 1e-4, 0, 0, 1, 1, 1};
+    struct model_training how = {.optimizer = "sgd",
+                                 .steps = 4,
+                                 .batch = 16,
+                                 .learning_rate = 1e-4,
+                                 .seed = 1,
+                                 .round = 1,
+                                 .client = 1};
     make_set(&s, MODEL_REGRESS);
     check_ok(model_new(&specs[1], &m));
     model_init(m, 1);
@@ -256,7 +274,13 @@ static void wrong_specs_and_examples_are_named(void **state)
 
     struct set s;
     struct model_metrics got;
-    struct model_training how = {"sgd", 1, 1, 0.1, 0, 0, 1, 1, 1};
+    struct model_training how = {.optimizer = "sgd",
+                                 .steps = 1,
+                                 .batch = 1,
+                                 .learning_rate = 0.1,
+                                 .seed = 1,
+                                 .round = 1,
+                                 .client = 1};
     make_set(&s, MODEL_CLASSIFY);
     check_err(model_evaluate(m, &s.ex, &got), TACIT_SHAPE);
     s.ex.x_dim = 3;
