@@ -1,7 +1,7 @@
 /*
  * batch: some rows of the examples as a forward pass and a loss read them.
  *
- *   x, y of the caller  ──gather──>  x [n, x_dim], labels as the loss wants them
+ *   x, y of the caller  ──gather──>  x [n, x_dim], labels as losses want them
  *
  * Labels arrive as floats and are hostile: a class must be a whole number below
  * the number of classes, an event 0 or 1, a time a number.

@@ -29,10 +29,10 @@
  * - cox: y_dim 2, time and event (1 seen, 0 censored);
  * - lm: x [n_rows, T] token numbers, y [n_rows, T] the next ones, y_dim T;
  * - retriever: x = frozen query vectors [n_rows, dim], y = NULL, p = frozen
- *   positive passage vectors [n_rows, dim]. Evaluation ranks all n_pool passages
- *   of the site; pool_group[i] == row_group[r] makes passage i an answer to row
- *   r. Without a pool, the rows' own passages are ranked.
- * Images are channel first, row by row, 0 to 1. Borrowed by every call below. */
+ *   positive passage vectors [n_rows, dim]. Evaluation ranks all n_pool
+ *   passages of the site; pool_group[i] == row_group[r] makes passage i an
+ *   answer to row r. Without a pool, the rows' own passages are ranked.
+ * Images are channel first, row by row, 0 to 1. Borrowed by every call. */
 struct examples {
     size_t n_rows, x_dim;
     const float *x;
@@ -73,8 +73,8 @@ struct model_spec {
     size_t n_inputs; /* features after one-hot; static: vector length; images
                         and text: [channels h w], [seq] */
     size_t n_hidden;
-    /* mlp: widths. cnn: two convolutions' channels, then widths (LeNet: 6 16 120
-     * 84). gru, lstm: width of a token, states. transformer: width. */
+    /* mlp: widths. cnn: two convolutions' channels, then widths (LeNet: 6 16
+     * 120 84). gru, lstm: width of a token, states. transformer: width. */
     uint32_t hidden[MODEL_HIDDEN_MAX];
     double temperature; /* static: contrastive loss [0.05] */
     uint32_t classes;   /* softmax, mlp, cnn [1: yes or no]; lm: tokens */

@@ -16,6 +16,9 @@
  *   A  a_il │ C += a_il b_l     for l = 0 … k - 1, then C leaves the registers
  *    ROWS   │
  */
+#ifndef TACIT_TENSOR_KERNEL_BODY_H
+#define TACIT_TENSOR_KERNEL_BODY_H
+
 #include <string.h>
 
 enum {
@@ -159,7 +162,7 @@ ALWAYS void turn_4x4(float *out, const float *b, size_t b_col)
     for (size_t i = 0; i < 4; i++) memcpy(out + i * PANEL, &r[i], sizeof r[i]);
 }
 
-/* panel [k, PANEL] = B's k rows from b, n columns; B lies turned: b_row is 1. */
+/* panel [k, PANEL] = k rows of B from b, n columns; turned: b_row is 1. */
 static void pack_turned(float *panel, const float *b, size_t b_col, size_t k,
                         size_t n)
 {
@@ -311,3 +314,5 @@ static void reduce(const struct kernel_window *w)
 }
 
 const struct kernel_set KERNEL_SET = {KERNEL_NAME, gemm, correlate, reduce};
+
+#endif

@@ -3,6 +3,7 @@
 #include "tests/check.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -281,6 +282,41 @@ static void equal_seeds_give_equal_bits(void **state)
     }
 }
 
+struct lane {
+    const struct arch_case *arch;
+    const struct set *set;
+    struct model *m;
+};
+
+static void *train_lane(void *arg)
+{
+    struct lane *l = arg;
+    l->m = trained(l->arch, l->set, 4, 3);
+    return NULL;
+}
+
+static void threads_do_not_change_a_bit(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_CASES; i++) {
+        static struct set s;
+        pthread_t id[2];
+        struct lane lanes[3];
+        make_set(&s, &cases[i].spec);
+        for (size_t k = 0; k < 3; k++)
+            lanes[k] = (struct lane){&cases[i], &s, NULL};
+        for (size_t k = 0; k < 2; k++)
+            check(pthread_create(&id[k], NULL, train_lane, &lanes[k]) == 0);
+        for (size_t k = 0; k < 2; k++) pthread_join(id[k], NULL);
+        train_lane(&lanes[2]);
+        size_t bytes = model_params(lanes[2].m)->n_flat * sizeof(float);
+        for (size_t k = 0; k < 2; k++)
+            assert_memory_equal(model_params(lanes[k].m)->flat,
+                                model_params(lanes[2].m)->flat, bytes);
+        for (size_t k = 0; k < 3; k++) model_free(lanes[k].m);
+    }
+}
+
 static void predictions_are_what_the_task_asks_for(void **state)
 {
     (void)state;
@@ -545,6 +581,7 @@ int main(void)
         cmocka_unit_test(every_gradient_agrees_with_finite_differences),
         cmocka_unit_test(every_model_learns_a_small_set),
         cmocka_unit_test(equal_seeds_give_equal_bits),
+        cmocka_unit_test(threads_do_not_change_a_bit),
         cmocka_unit_test(predictions_are_what_the_task_asks_for),
         cmocka_unit_test(running_statistics_follow_the_data_alone),
         cmocka_unit_test(epochs_are_whole_passes_and_the_hook_sees_each_step),
