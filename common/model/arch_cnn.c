@@ -125,14 +125,13 @@ void arch_cnn_init(const struct model_spec *s, struct params *p, struct rng *r)
     for (size_t i = 0; i < p->n_params; i++) {
         const struct param *t = &p->list[i];
         if (t->name[1] == 'n') { /* bn, gn */
-            const char *part = strchr(t->name, '.');
             arch_fill(p, t,
-                      strcmp(part, ".gain") && strcmp(part, ".var") ? 0 : 1);
+                      strstr(t->name, ".gain") || strstr(t->name, ".var"));
             continue;
         }
         /* A bias follows its weights and shares their bound. */
         if (t->n_dims == 4)
-            bound = 1 / sqrtf((float)(t->len / t->dims[0]));
+            bound = 1 / sqrtf((float)(t->dims[1] * t->dims[2] * t->dims[3]));
         else if (t->n_dims == 2)
             bound = 1 / sqrtf((float)t->dims[0]);
         arch_uniform(p, t, bound, r);

@@ -55,10 +55,12 @@ double metrics_sum(const struct model_spec *s, const struct examples *ex,
     if (b->class) return (double)hits(out, b->class);
     for (size_t i = 0; i < b->n; i++) {
         const float *z = out->v + i * out->cols;
-        double off = b->y ? (double)z[0] - (double)b->y[i] : 0;
-        if (s->task == MODEL_RETRIEVER)
+        if (s->task == MODEL_RETRIEVER) {
             sum += is_recalled(ex, first + i, z);
-        else if (s->task == MODEL_REGRESS)
+            continue;
+        }
+        double off = (double)z[0] - (double)b->y[i];
+        if (s->task == MODEL_REGRESS)
             sum += off * off;
         else
             sum += (z[0] > 0) == (b->y[i] > 0.5f);

@@ -212,33 +212,35 @@ static enum tacit_err predict_values(struct model *m, const struct examples *ex,
     return TACIT_OK;
 }
 
+/* Loss and c-index of risks [n_rows]. */
+static enum tacit_err measure_risks(struct model *m, const struct examples *ex,
+                                    float *risk, struct model_metrics *out)
+{
+    struct batch b;
+    double c_index = 0, n = (double)ex->n_rows;
+    tape_reset(&m->tape);
+    TRY(gather(m, ex, NULL, 0, ex->n_rows, &b));
+    struct var *z = tape_constant(&m->tape, risk, ex->n_rows, 1);
+    const struct var *l = arch_loss(&m->spec, &m->tape, z, &b);
+    if (!l) return m->tape.err;
+    TRY(metrics_c_index(risk, b.y, b.event, b.n, &c_index));
+    *out = (struct model_metrics){.loss = (double)l->v[0],
+                                  .metric = c_index,
+                                  .n_rows = ex->n_rows,
+                                  .loss_sum = (double)l->v[0] * n,
+                                  .metric_sum = c_index * n};
+    return TACIT_OK;
+}
+
 /* All rows are one risk set, so their risks come first. */
 static enum tacit_err evaluate_cox(struct model *m, const struct examples *ex,
                                    struct model_metrics *out)
 {
-    struct batch b;
-    double c_index = 0;
-    enum tacit_err err;
     float *risk = malloc(ex->n_rows * sizeof *risk);
     if (!risk)
         return fail(TACIT_NOMEM, "no memory to rank %zu rows", ex->n_rows);
-    err = predict_values(m, ex, risk);
-    tape_reset(&m->tape);
-    if (!err) err = gather(m, ex, NULL, 0, ex->n_rows, &b);
-    if (!err) {
-        struct var *z = tape_constant(&m->tape, risk, ex->n_rows, 1);
-        const struct var *l = arch_loss(&m->spec, &m->tape, z, &b);
-        err = l ? metrics_c_index(risk, b.y, b.event, b.n, &c_index)
-                : m->tape.err;
-        if (!err)
-            *out = (struct model_metrics){.loss = (double)l->v[0],
-                                          .metric = c_index,
-                                          .n_rows = ex->n_rows,
-                                          .loss_sum = (double)l->v[0] *
-                                                      (double)ex->n_rows,
-                                          .metric_sum =
-                                              c_index * (double)ex->n_rows};
-    }
+    enum tacit_err err = predict_values(m, ex, risk);
+    if (!err) err = measure_risks(m, ex, risk, out);
     free(risk);
     return err;
 }

@@ -7,7 +7,7 @@
  *   vec_load_n, vec_store_n   the first n lanes, 1 <= n <= LANES; others are 0
  *   vec_all, vec_fma      broadcast; a * b + c
  *   vec_keep              load once: it crosses cache lines, so not per use
- *   ROWS, COLUMNS         a tile: ROWS x (COLUMNS LANES) sums in registers
+ *   ROWS, COLUMNS         a tile: ROWS x (COLUMNS LANES) sums in registers; 6
  *   UNIT_ROWS, UNIT_COLUMNS   a tile of reduce: sums of 16 lanes each
  *   KERNEL_SET            name of the table that is defined last
  *
@@ -24,6 +24,7 @@
 enum {
     DEPTH = 256, /* rows of a packed panel of B */
     PANEL = COLUMNS * LANES,
+    TALL = 12, /* rows of a tile of one vector */
     STRANDS = 16,
     UNIT = STRANDS / LANES
 };
@@ -45,7 +46,7 @@ struct tile {
 ALWAYS void tile_run(const struct tile *t, size_t rows, size_t cols,
                      int by_offset)
 {
-    vec sum[ROWS][COLUMNS];
+    vec sum[TALL][COLUMNS];
     const float *a = t->a, *b = t->b;
 #pragma GCC unroll 16
     for (size_t i = 0; i < rows; i++)
@@ -81,31 +82,37 @@ ALWAYS void tile_run(const struct tile *t, size_t rows, size_t cols,
 }
 
 /* Every height of a tile is its own function, so that its sums have names. */
-#define TILE(rows, cols, how)                                                  \
- static void tile_##how##_##rows##_##cols(const struct tile *t)                \
+#define TILE(rows, cols)                                                       \
+ static void row_##rows##_##cols(const struct tile *t)                         \
  {                                                                             \
-  tile_run(t, rows, cols, #how[0] == 'o');                                     \
+  tile_run(t, rows, cols, 0);                                                  \
+ }                                                                             \
+ static void offset_##rows##_##cols(const struct tile *t)                      \
+ {                                                                             \
+  tile_run(t, rows, cols, 1);                                                  \
  }
 #define TILES(cols)                                                            \
- TILE(1, cols, row)                                                            \
- TILE(2, cols, row)                                                            \
- TILE(3, cols, row)                                                            \
- TILE(4, cols, row)                                                            \
- TILE(5, cols, row)                                                            \
- TILE(6, cols, row)                                                            \
- TILE(1, cols, offset)                                                         \
- TILE(2, cols, offset)                                                         \
- TILE(3, cols, offset)                                                         \
- TILE(4, cols, offset)                                                         \
- TILE(5, cols, offset)                                                         \
- TILE(6, cols, offset)
-#define LIST(cols, how)                                                        \
- {                                                                             \
-  tile_##how##_1_##cols, tile_##how##_2_##cols, tile_##how##_3_##cols,         \
-      tile_##how##_4_##cols, tile_##how##_5_##cols, tile_##how##_6_##cols      \
- }
+ TILE(1, cols)                                                                 \
+ TILE(2, cols)                                                                 \
+ TILE(3, cols)                                                                 \
+ TILE(4, cols)                                                                 \
+ TILE(5, cols)                                                                 \
+ TILE(6, cols)
+#define LIST(how, cols)                                                        \
+ how##_1_##cols, how##_2_##cols, how##_3_##cols, how##_4_##cols,               \
+     how##_5_##cols, how##_6_##cols
+/* One vector wide leaves registers for twice the height. */
+#define LIST_TALL(how)                                                         \
+ LIST(how, 1), how##_7_1, how##_8_1, how##_9_1, how##_10_1, how##_11_1,        \
+     how##_12_1
 
 TILES(1)
+TILE(7, 1)
+TILE(8, 1)
+TILE(9, 1)
+TILE(10, 1)
+TILE(11, 1)
+TILE(12, 1)
 TILES(2)
 #if COLUMNS > 2
 TILES(3)
@@ -113,34 +120,35 @@ TILES(4)
 #endif
 
 typedef void (*tile_function)(const struct tile *);
-static const tile_function by_row[COLUMNS][ROWS] = {
-    LIST(1, row),
-    LIST(2, row),
+static const tile_function by_row[COLUMNS][TALL] = {
+    {LIST_TALL(row)},
+    {LIST(row, 2)},
 #if COLUMNS > 2
-    LIST(3, row),
-    LIST(4, row),
+    {LIST(row, 3)},
+    {LIST(row, 4)},
 #endif
 };
-static const tile_function by_offset[COLUMNS][ROWS] = {
-    LIST(1, offset),
-    LIST(2, offset),
+static const tile_function by_offset[COLUMNS][TALL] = {
+    {LIST_TALL(offset)},
+    {LIST(offset, 2)},
 #if COLUMNS > 2
-    LIST(3, offset),
-    LIST(4, offset),
+    {LIST(offset, 3)},
+    {LIST(offset, 4)},
 #endif
 };
 
 /* Walk m rows in tiles of nearly the same height. */
-static void walk_rows(struct tile *t, size_t m, const tile_function *with)
+static void walk_rows(struct tile *t, size_t m, size_t cols,
+                      const tile_function with[][TALL])
 {
-    size_t n_tiles = (m + ROWS - 1) / ROWS;
+    size_t most = cols == 1 ? TALL : ROWS, n_tiles = (m + most - 1) / most;
     const float *a = t->a;
     float *c = t->c;
     for (size_t i = 0, done = 0; i < n_tiles; i++) {
         size_t rows = (m - done + n_tiles - i - 1) / (n_tiles - i);
         t->a = a + done * t->a_row;
         t->c = c + done * t->c_row;
-        with[rows - 1](t);
+        with[cols - 1][rows - 1](t);
         done += rows;
     }
 }
@@ -213,7 +221,7 @@ static void gemm(const struct gemm *g)
                 pack_turned(panel, b, g->b_col, k, n);
             else if (packed)
                 pack_rows(panel, b, g->b_row, k, n);
-            walk_rows(&t, g->m, by_row[cols - 1]);
+            walk_rows(&t, g->m, cols, by_row);
         }
     }
 }
@@ -233,7 +241,7 @@ static void correlate(const struct kernel_window *w)
                          .c = w->c + j * LANES,
                          .c_row = w->c_row,
                          .mode = GEMM_SET};
-        walk_rows(&t, w->rows, by_offset[cols - 1]);
+        walk_rows(&t, w->rows, cols, by_offset);
     }
 }
 
