@@ -87,7 +87,7 @@ static int compare_identity(const void *a, const void *b)
 
 static enum tacit_err make_roster(struct fleet *f)
 {
-    struct identity *sorted = malloc(f->c.n_clients * sizeof *sorted);
+    struct identity *sorted = calloc(f->c.n_clients, sizeof *sorted);
     if (!sorted) return fail(TACIT_NOMEM, "%zu clients", f->c.n_clients);
     memcpy(sorted, f->identities, f->c.n_clients * sizeof *sorted);
     qsort(sorted, f->c.n_clients, sizeof *sorted, compare_identity);
