@@ -30,14 +30,10 @@ endif
 CFLAGS_all := -std=c11 -D_GNU_SOURCE -I. -fstack-protector-strong \
               -D_FORTIFY_SOURCE=$(if $(filter release,$(VARIANT)),2,0) \
               -fPIE -ffp-contract=off $(WARN) $(CFLAGS_$(VARIANT)) $(CFLAGS)
-# OpenBLAS only when it is there: own kernels otherwise.
-HAVE_BLAS := $(shell pkg-config --exists openblas 2>/dev/null && echo 1)
-CFLAGS_all += $(if $(HAVE_BLAS),-DTACIT_HAVE_BLAS=1 \
-              $(shell pkg-config --cflags openblas),-DTACIT_HAVE_BLAS=0)
 LDFLAGS_all := $(CFLAGS_$(VARIANT)) -pie -Wl,-z,relro,-z,now -Wl,--as-needed \
                $(LDFLAGS)
 LIBS := -lsodium -lnng -lsqlite3 -ljansson -lcyaml -lyaml -lzstd -lutf8proc \
-        -lgumbo -lmd4c $(if $(HAVE_BLAS),-lopenblas) -lm -lpthread
+        -lgumbo -lmd4c -lm -lpthread
 
 # Folders, highest floor first: the link order.
 FOLDERS := sims client coordinator retrieval common/task common/strategy \
@@ -89,6 +85,11 @@ $(B)/tests/%: $(B)/tests/%.o $(TEST_LIB) $(LIBRARIES)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS_all) -o $@ $^ $(LIBS) -lcmocka
 
+# Some benchmarks have OpenBLAS for a peer, where it is installed.
+HAVE_BLAS := $(shell pkg-config --exists openblas 2>/dev/null && echo 1)
+$(B)/tests/bench/%.o: CFLAGS_all += $(if $(HAVE_BLAS),-DTACIT_HAVE_BLAS=1 \
+                        $(shell pkg-config --cflags openblas))
+$(B)/bench/%: LIBS += $(if $(HAVE_BLAS),-lopenblas)
 $(B)/bench/%: $(B)/tests/bench/%.o $(TEST_LIB) $(LIBRARIES)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
@@ -102,9 +103,10 @@ $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(LIBRARIES)
 # ---- setting up -----------------------------------------------------------
 # Debian 12 packages: to build and run, and to look after the code.
 PACKAGES := gcc libc6-dev pkg-config python3 libsodium-dev libnng-dev \
-            libsqlite3-dev libopenblas-dev libjansson-dev libcyaml-dev \
+            libsqlite3-dev libjansson-dev libcyaml-dev \
             libyaml-dev libzstd-dev libutf8proc-dev libgumbo-dev libmd4c-dev \
             libcmocka-dev
+PACKAGES_BENCH := libopenblas-dev
 PACKAGES_DEV := clang clang-tidy clang-format cppcheck valgrind gcovr
 
 # $(call install,PACKAGES): as root, through sudo, or say the one command.
@@ -122,11 +124,13 @@ $$sudo apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive \
   $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 endef
 
-.PHONY: deps deps-dev
+.PHONY: deps deps-dev deps-bench
 deps:
 	$(call install,$(PACKAGES))
 deps-dev: deps
 	$(call install,$(PACKAGES_DEV))
+deps-bench: deps-bench
+	$(call install,$(PACKAGES_BENCH))
 
 # ---- the two commands -----------------------------------------------------
 # The set-up may install what the first lines of this file look for, so each

@@ -189,7 +189,7 @@ static void on_signal(int number)
 }
 
 /* Handlers, and not a mask with sigwait: a library may have made threads before
- * main (OpenBLAS does), no mask of ours reaches those, and a signal that one of
+ * main (OpenBLAS does, say), no mask reaches those, and a signal that one of
  * them does not block would end the process there. */
 static enum tacit_err catch_signals(void)
 {

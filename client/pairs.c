@@ -142,7 +142,7 @@ static enum tacit_err find_columns(const struct csv *t, struct columns *c)
 
 static int is_unknown(const char *cell)
 {
-    return *cell == '\0' || strcmp(cell, "?") == 0;
+    return !cell || *cell == '\0' || strcmp(cell, "?") == 0;
 }
 
 static enum tacit_err take_csv(struct loading *l, struct arena *text)

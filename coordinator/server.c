@@ -316,13 +316,12 @@ static void take_packet(struct server *s, const struct transport_ticket *t,
         link_server_receive(s->link, now_ms, s->packet.data, s->packet.len,
                             &event, &peer, &s->plain);
     if (err == TACIT_OK) err = buf_end(&s->plain);
+    if (err == TACIT_OK && peer.proven) transport_server_trust(s->transport, t);
     if (err == TACIT_OK && event == LINK_REPLY)
         err = transport_server_reply(s->transport, t, s->plain.data,
                                      s->plain.len);
-    if (err == TACIT_OK && event == LINK_MESSAGE) {
-        transport_server_trust(s->transport, t);
+    if (err == TACIT_OK && event == LINK_MESSAGE)
         take_message(s, t, &peer, now_ms);
-    }
     if (err != TACIT_OK)
         log_event(LOG_WARN, "packet_failed", "error=\"%s\"", err_message());
     err_clear();

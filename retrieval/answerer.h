@@ -2,12 +2,9 @@
  * answerer: a question -> sentences taken word by word from the documents, each
  * with a numbered citation, or an honest "nothing here answers this".
  *
- *   search_hybrid ─> split hits into sentences ─> score each by the words and
- *   vector it shares with the question ─> threshold ─> at most
- *   ANSWER_SENTENCES_MAX, in reading order, with [n]
- *
- * The threshold was chosen on validation questions that the documents do and do
- * not answer; answerer.c says on which, and with what result.
+ *   search_hybrid ─> confidence of each hit (relevance.h) ─> threshold ─> score
+ *   the sentences of the best hits by the words and vector they share with the
+ *   question ─> at most ANSWER_SENTENCES_MAX, best passage first, with [n]
  */
 #ifndef TACIT_RETRIEVAL_ANSWERER_H
 #define TACIT_RETRIEVAL_ANSWERER_H

@@ -265,10 +265,14 @@ struct place document_place(const struct document *d, size_t first, size_t end)
         if (low < from) from = low;
         if (high > to) to = high;
     }
+    if (to == 0) { /* nothing but marks: the place where they stand */
+        from = d->runs[find_run(d, first)].source_at;
+        to = from + 1;
+    }
     if (to > d->source.len) to = d->source.len;
-    if (from >= to) from = to ? to - 1 : 0;
+    if (from >= to) from = to - 1;
     return (struct place){.byte_first = from,
                           .byte_end = to,
                           .line_first = line_at(d, from),
-                          .line_last = line_at(d, to ? to - 1 : 0)};
+                          .line_last = line_at(d, to - 1)};
 }

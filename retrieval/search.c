@@ -21,8 +21,12 @@ enum { BY_WORDS, BY_VECTORS, N_RANKINGS };
 /* A word in a heading says more than one in the text. */
 #define BM25 "bm25(chunk_fts, 1.0, 3.0, 1.0)"
 
-/* Weight of the vectors beside the words, whose weight is 1. */
-#define PLAIN_WEIGHT   0.3
+/* Weight of the vectors beside the words, whose weight is 1. Untrained, they
+ * compare words and parts of words, which BM25 does better; they only bring in
+ * what is misspelt. On the training questions of the simulated sites recall@5
+ * is 0.59 with 0.05 and 0.57 with 0.3; with an adapter that has not seen the
+ * question, 0.63 with 1 and 0.60 with 0.05. */
+#define PLAIN_WEIGHT   0.05
 #define ADAPTED_WEIGHT 1.0
 
 struct searching {

@@ -1,5 +1,6 @@
 #include "sims/fleet.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +34,8 @@ static int compare_identity(const void *a, const void *b)
 
 static enum tacit_err make_roster(struct fleet *f)
 {
-    struct identity *sorted = malloc(f->c.n_clients * sizeof *sorted);
+    assert(f->c.n_clients > 0); /* setup has checked */
+    struct identity *sorted = calloc(f->c.n_clients, sizeof *sorted);
     if (!sorted) return fail(TACIT_NOMEM, "%zu clients", f->c.n_clients);
     memcpy(sorted, f->identities, f->c.n_clients * sizeof *sorted);
     qsort(sorted, f->c.n_clients, sizeof *sorted, compare_identity);

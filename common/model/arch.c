@@ -1,6 +1,5 @@
 #include "common/model/arch.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,64 +11,44 @@
 
 enum { WIDTH_MAX = 1 << 16 };
 
-/* ---- dense layers: logistic, linear, mlp ---- */
-
-static size_t width(const struct model_spec *s, size_t layer)
+size_t arch_outputs(const struct model_spec *s)
 {
-    if (layer == 0) return s->n_inputs;
-    return layer <= s->n_hidden ? s->hidden[layer - 1] : 1;
+    return s->classes > 1 ? s->classes : 1;
 }
 
-static enum tacit_err dense_layout(const struct model_spec *s, struct params *p)
+enum tacit_err arch_add_linear(struct params *p, const char *name, size_t in,
+                               size_t out)
 {
-    for (size_t i = 0; i <= s->n_hidden; i++) {
-        char name[PARAMS_NAME_MAX];
-        const size_t w[] = {width(s, i), width(s, i + 1)};
-        const size_t b[] = {w[1]};
-        if (w[0] == 0 || w[0] > WIDTH_MAX || w[1] == 0 || w[1] > WIDTH_MAX)
-            return fail(TACIT_LIMIT,
-                        "a layer of %zu x %zu; each side must lie "
-                        "in 1 to %d",
-                        w[0], w[1], WIDTH_MAX);
-        snprintf(name, sizeof name, "layer%zu.w", i);
-        TRY(params_add(p, name, w, 2));
-        snprintf(name, sizeof name, "layer%zu.b", i);
-        TRY(params_add(p, name, b, 1));
-    }
-    return TACIT_OK;
+    char full[PARAMS_NAME_MAX];
+    const size_t w[] = {in, out}, b[] = {out};
+    if (in == 0 || in > WIDTH_MAX || out == 0 || out > WIDTH_MAX)
+        return fail(TACIT_LIMIT,
+                    "a layer of %zu x %zu; each side must lie in 1 to %d", in,
+                    out, WIDTH_MAX);
+    snprintf(full, sizeof full, "%s.w", name);
+    TRY(params_add(p, full, w, 2));
+    snprintf(full, sizeof full, "%s.b", name);
+    return params_add(p, full, b, 1);
 }
 
-/* U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for weights and biases. */
-static void dense_init(const struct model_spec *s, struct params *p,
-                       struct rng *r)
+void arch_uniform(struct params *p, const struct param *t, float bound,
+                  struct rng *r)
 {
-    for (size_t i = 0; i < p->n_params; i++) {
-        float bound = 1 / sqrtf((float)width(s, i / 2));
-        float *w = params_data(p, &p->list[i]);
-        for (size_t j = 0; j < p->list[i].len; j++)
-            w[j] = (2 * rng_f32(r) - 1) * bound;
-    }
+    float *w = params_data(p, t);
+    for (size_t i = 0; i < t->len; i++) w[i] = (2 * rng_f32(r) - 1) * bound;
 }
 
-static struct var *dense_forward(const struct model_spec *s, struct tape *t,
-                                 struct var *const *v, const struct batch *b)
+void arch_normal(struct params *p, const struct param *t, float sd,
+                 struct rng *r)
 {
-    struct var *h = tape_constant(t, b->x, b->n, s->n_inputs);
-    for (size_t i = 0; i <= s->n_hidden; i++) {
-        h = op_add_bias(t, op_matmul(t, h, v[2 * i]), v[2 * i + 1]);
-        if (i < s->n_hidden) h = op_relu(t, h);
-    }
-    return h;
+    float *w = params_data(p, t);
+    for (size_t i = 0; i < t->len; i++) w[i] = rng_normal(r) * sd;
 }
 
-static enum tacit_err flat_layout(const struct model_spec *s, struct params *p)
+void arch_fill(struct params *p, const struct param *t, float value)
 {
-    if (s->n_hidden)
-        return fail(TACIT_UNSUPPORTED,
-                    "a %s model has no hidden layers; "
-                    "kind: mlp has",
-                    s->kind);
-    return dense_layout(s, p);
+    float *w = params_data(p, t);
+    for (size_t i = 0; i < t->len; i++) w[i] = value;
 }
 
 /* ---- static: the query-side adapter ---- */
@@ -99,35 +78,59 @@ static struct var *adapter_forward(const struct model_spec *s, struct tape *t,
     return op_normalise(t, op_add(t, q, op_matmul(t, q, v[0])));
 }
 
+/* ---- the table ---- */
+
 enum {
     CLASSIFY = 1 << MODEL_CLASSIFY,
     REGRESS = 1 << MODEL_REGRESS,
-    RETRIEVE = 1 << MODEL_RETRIEVER
+    RETRIEVE = 1 << MODEL_RETRIEVER,
+    COX = 1 << MODEL_COX,
+    LM = 1 << MODEL_LM
 };
 
+#define DENSE arch_dense_init, arch_dense_forward
+#define RECURRENT                                                              \
+ arch_recurrent_layout, arch_recurrent_init, arch_recurrent_forward
+
 static const struct arch archs[] = {
-    {"logistic", CLASSIFY, flat_layout, dense_init, dense_forward},
-    {"linear", REGRESS, flat_layout, dense_init, dense_forward},
-    {"mlp", CLASSIFY | REGRESS, dense_layout, dense_init, dense_forward},
-    {"static", RETRIEVE, adapter_layout, adapter_init, adapter_forward},
+    {"logistic", CLASSIFY, BATCH_BY_ROW, arch_flat_layout, DENSE},
+    {"linear", REGRESS, BATCH_BY_ROW, arch_flat_layout, DENSE},
+    {"softmax", CLASSIFY, BATCH_BY_ROW, arch_softmax_layout, DENSE},
+    {"cox", COX, BATCH_BY_ROW, arch_cox_layout, arch_cox_init,
+     arch_cox_forward},
+    {"mlp", CLASSIFY | REGRESS | COX, BATCH_BY_ROW, arch_dense_layout, DENSE},
+    {"cnn", CLASSIFY | REGRESS | COX, BATCH_BY_ROW, arch_cnn_layout,
+     arch_cnn_init, arch_cnn_forward},
+    {"gru", LM, BATCH_BY_STEP, RECURRENT},
+    {"lstm", LM, BATCH_BY_STEP, RECURRENT},
+    {"transformer", LM, BATCH_BY_ROW, arch_transformer_layout,
+     arch_transformer_init, arch_transformer_forward},
+    {"static", RETRIEVE, BATCH_BY_ROW, adapter_layout, adapter_init,
+     adapter_forward},
 };
 enum { N_ARCHS = sizeof archs / sizeof *archs };
 
 enum tacit_err arch_find(const char *kind, const struct arch **out)
 {
     const char *names[N_ARCHS];
-    for (size_t i = 0; i < N_ARCHS; i++) {
+    char all[160] = "";
+    for (size_t i = 0, at = 0; i < N_ARCHS; i++) {
         names[i] = archs[i].kind;
-        if (strcmp(kind, archs[i].kind) != 0) continue;
-        *out = &archs[i];
-        return TACIT_OK;
+        if (strcmp(kind, archs[i].kind) == 0) {
+            *out = &archs[i];
+            return TACIT_OK;
+        }
+        at += (size_t)snprintf(all + at, sizeof all - at, "%s%s",
+                               i == 0             ? ""
+                               : i + 1 == N_ARCHS ? " and "
+                                                  : ", ",
+                               archs[i].kind);
     }
     const char *near = yaml_nearest(kind, names, N_ARCHS);
     return fail(TACIT_UNSUPPORTED,
-                "no model kind \"%.40s\"%s%s%s; there are logistic, linear, "
-                "mlp and static",
-                kind, near ? "; did you mean \"" : "", near ? near : "",
-                near ? "\"?" : "");
+                "no model kind \"%.40s\"%s%s%s; there are %s", kind,
+                near ? "; did you mean \"" : "", near ? near : "",
+                near ? "\"?" : "", all);
 }
 
 struct var *arch_loss(const struct model_spec *s, struct tape *t,
@@ -135,10 +138,12 @@ struct var *arch_loss(const struct model_spec *s, struct tape *t,
 {
     double temperature = s->temperature > 0 ? s->temperature : TEMPERATURE;
     switch (s->task) {
-    case MODEL_CLASSIFY: return op_bce(t, output, b->y);
+    case MODEL_CLASSIFY:
+        return s->classes > 1 ? op_softmax_ce(t, output, b->class)
+                              : op_bce(t, output, b->y);
     case MODEL_REGRESS: return op_mse(t, output, b->y);
-    case MODEL_COX:
-    case MODEL_LM: return NULL;
+    case MODEL_COX: return op_cox(t, output, b->y, b->event);
+    case MODEL_LM: return op_softmax_ce(t, output, b->class);
     case MODEL_RETRIEVER:
         return op_contrastive(t, output,
                               tape_constant(t, b->p, b->n, s->n_inputs),

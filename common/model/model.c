@@ -6,15 +6,28 @@
 
 #include "common/base/codes.h"
 #include "common/model/arch.h"
-#include "common/tensor/kernels.h"
+#include "common/model/metrics.h"
+#include "common/tensor/maps.h"
 #include "common/tensor/optim.h"
 
 enum {
-    TAPE_BYTES_MAX = 512 << 20,
-    EVALUATE_ROWS = 256, /* rows per forward pass */
-    LOSS_ROWS = 32,      /* retriever: in-batch negatives when measuring */
-    RECALL_K = 5,
+    TAPE_BYTES_MAX = 1 << 30,
+    EVALUATE_ROWS = 256,    /* rows per forward pass */
+    EVALUATE_TOKENS = 4096, /* lm: tokens per forward pass */
+    LOSS_ROWS = 32,         /* retriever: in-batch negatives when measuring */
     ROWS_MAX = 1 << 24
+};
+
+/* How far a running statistic follows a batch, as everywhere in practice. */
+#define STATISTIC_STEP 0.1f
+
+/* Memory of a training, kept for the next one. */
+struct workspace {
+    uint32_t *order; /* [rows_max] */
+    size_t rows_max;
+    float *grad;   /* [n_flat] */
+    float *before; /* [n_flat], to go back to */
+    float *kept;   /* [n_statistics] their values after the step */
 };
 
 struct model {
@@ -23,7 +36,28 @@ struct model {
     struct params p;
     struct tape tape;
     struct var *vars[PARAMS_MAX];
+    struct workspace work;
 };
+
+/* Inputs that follow from an image or a sequence. */
+static enum tacit_err set_inputs(struct model_spec *s)
+{
+    size_t n = 0;
+    if (s->task == MODEL_LM) n = s->seq;
+    if (s->channels || s->height || s->width) {
+        if (s->height && s->width > UINT32_MAX / s->height)
+            return fail(TACIT_LIMIT, "images of %u x %u", s->height, s->width);
+        n = (size_t)s->height * s->width;
+        n = s->channels && n > ROWS_MAX / s->channels ? SIZE_MAX
+                                                      : n * s->channels;
+    }
+    if (n && s->n_inputs && s->n_inputs != n)
+        return fail(TACIT_SHAPE,
+                    "%zu inputs, but the image or sequence has %zu",
+                    s->n_inputs, n);
+    if (n) s->n_inputs = n;
+    return TACIT_OK;
+}
 
 static enum tacit_err setup(struct model *m, const struct model_spec *spec)
 {
@@ -31,11 +65,19 @@ static enum tacit_err setup(struct model *m, const struct model_spec *spec)
     if (spec->n_hidden > MODEL_HIDDEN_MAX)
         return fail(TACIT_LIMIT, "%zu hidden layers; at most %d",
                     spec->n_hidden, MODEL_HIDDEN_MAX);
+    if (spec->classes > MODEL_CLASSES_MAX)
+        return fail(TACIT_LIMIT, "%u classes; at most %d", spec->classes,
+                    MODEL_CLASSES_MAX);
     TRY(arch_find(spec->kind, &m->arch));
     m->spec.kind = m->arch->kind;
     if (!(m->arch->tasks >> spec->task & 1))
         return fail(TACIT_UNSUPPORTED, "a %s model cannot learn this task",
                     m->arch->kind);
+    if (spec->classes > 1 && spec->task != MODEL_CLASSIFY &&
+        spec->task != MODEL_LM)
+        return fail(TACIT_UNSUPPORTED, "classes are for classification, not "
+                                       "for this task");
+    TRY(set_inputs(&m->spec));
     TRY(m->arch->layout(&m->spec, &m->p));
     return params_alloc(&m->p);
 }
@@ -60,6 +102,10 @@ void model_free(struct model *m)
     if (!m) return;
     tape_release(&m->tape);
     params_release(&m->p);
+    free(m->work.order);
+    free(m->work.grad);
+    free(m->work.before);
+    free(m->work.kept);
     free(m);
 }
 
@@ -84,30 +130,21 @@ static enum tacit_err check_examples(const struct model *m,
     if (ex->n_rows > ROWS_MAX)
         return fail(TACIT_LIMIT, "%zu examples; at most %d", ex->n_rows,
                     ROWS_MAX);
+    size_t got = ex->y_dim ? ex->y_dim : 1, want = batch_targets(&m->spec);
     if (m->spec.task == MODEL_RETRIEVER ? !ex->p : !ex->y)
         return fail(TACIT_SHAPE, "examples without targets");
+    if (want && got != want)
+        return fail(TACIT_SHAPE, "examples have %zu targets, the model %zu",
+                    got, want);
     return TACIT_OK;
 }
 
-/* Copy rows idx[n] into the tape's arena. idx NULL: rows first, first + 1 … */
 static enum tacit_err gather(struct model *m, const struct examples *ex,
                              const uint32_t *idx, size_t first, size_t n,
                              struct batch *out)
 {
-    size_t d = ex->x_dim;
-    struct batch b = {n, tape_scratch(&m->tape, n * d, sizeof(float)),
-                      tape_scratch(&m->tape, n, sizeof(float)),
-                      ex->p ? tape_scratch(&m->tape, n * d, sizeof(float))
-                            : NULL};
-    if (!b.x || !b.y || (ex->p && !b.p)) return m->tape.err;
-    for (size_t i = 0; i < n; i++) {
-        size_t row = idx ? idx[i] : first + i;
-        memcpy(b.x + i * d, ex->x + row * d, d * sizeof *b.x);
-        if (ex->y) b.y[i] = ex->y[row];
-        if (b.p) memcpy(b.p + i * d, ex->p + row * d, d * sizeof *b.p);
-    }
-    *out = b;
-    return TACIT_OK;
+    return batch_gather(&m->tape, &m->spec, m->arch->order, ex, idx, first, n,
+                        out);
 }
 
 /* Forward pass; gradients go to grad unless it is NULL. */
@@ -140,96 +177,129 @@ enum tacit_err model_gradient(struct model *m, const struct examples *ex,
     return TACIT_OK;
 }
 
-/* Does one of the RECALL_K best passages answer row r? Ties count against it:
- * a passage of the same score stands before the answer. */
-static int is_recalled(const struct examples *ex, size_t r, const float *q)
+/* Rows per forward pass. */
+static size_t evaluate_rows(const struct model *m)
 {
-    const float *pool = ex->pool ? ex->pool : ex->p;
-    size_t n = ex->pool ? ex->n_pool : ex->n_rows, n_before = 0;
-    float best = -INFINITY;
-    for (int pass = 0; pass < 2; pass++) {
-        for (size_t i = 0; i < n; i++) {
-            int answers =
-                ex->pool ? ex->pool_group[i] == ex->row_group[r] : i == r;
-            if (answers == pass) continue;
-            float s = kernel_dot(q, pool + i * ex->x_dim, ex->x_dim);
-            if (answers)
-                best = s > best ? s : best;
-            else
-                n_before += s >= best;
-        }
-    }
-    return best > -INFINITY && n_before < RECALL_K;
+    size_t n = EVALUATE_ROWS;
+    if (m->spec.task == MODEL_RETRIEVER) n = LOSS_ROWS;
+    if (m->spec.task == MODEL_LM)
+        n = m->spec.seq < EVALUATE_TOKENS ? EVALUATE_TOKENS / m->spec.seq : 1;
+    return n;
 }
 
-/* Sum of what the metric averages, over rows [first, first + b->n). */
-static double score(const struct model *m, const struct examples *ex,
-                    size_t first, const struct batch *b, const struct var *out)
+/* Forward pass over n rows from `first` on; the tape begins anew. */
+static enum tacit_err look(struct model *m, const struct examples *ex,
+                           size_t first, size_t n, struct batch *b,
+                           struct var **out)
 {
-    double sum = 0;
-    for (size_t i = 0; i < b->n; i++) {
-        double e = (double)out->v[i * out->cols];
-        switch (m->spec.task) {
-        case MODEL_CLASSIFY: sum += (e > 0) == (b->y[i] > 0.5f); break;
-        case MODEL_REGRESS:
-            sum += (e - (double)b->y[i]) * (e - (double)b->y[i]);
-            break;
-        case MODEL_COX:
-        case MODEL_LM: break;
-        case MODEL_RETRIEVER:
-            sum += is_recalled(ex, first + i, out->v + i * out->cols);
-            break;
-        }
+    tape_reset(&m->tape);
+    TRY(gather(m, ex, NULL, first, n, b));
+    *out = forward(m, b, NULL);
+    return *out ? TACIT_OK : m->tape.err;
+}
+
+static enum tacit_err predict_values(struct model *m, const struct examples *ex,
+                                     float *out)
+{
+    size_t step = evaluate_rows(m);
+    for (size_t first = 0; first < ex->n_rows; first += step) {
+        struct batch b;
+        struct var *y;
+        size_t n = ex->n_rows - first < step ? ex->n_rows - first : step;
+        TRY(look(m, ex, first, n, &b, &y));
+        for (size_t i = 0; i < n; i++) out[first + i] = y->v[i];
     }
-    return sum;
+    return TACIT_OK;
+}
+
+/* Loss and c-index of risks [n_rows]. */
+static enum tacit_err measure_risks(struct model *m, const struct examples *ex,
+                                    float *risk, struct model_metrics *out)
+{
+    struct batch b;
+    double c_index = 0, n = (double)ex->n_rows;
+    tape_reset(&m->tape);
+    TRY(gather(m, ex, NULL, 0, ex->n_rows, &b));
+    struct var *z = tape_constant(&m->tape, risk, ex->n_rows, 1);
+    const struct var *l = arch_loss(&m->spec, &m->tape, z, &b);
+    if (!l) return m->tape.err;
+    TRY(metrics_c_index(risk, b.y, b.event, b.n, &c_index));
+    *out = (struct model_metrics){.loss = (double)l->v[0],
+                                  .metric = c_index,
+                                  .n_rows = ex->n_rows,
+                                  .loss_sum = (double)l->v[0] * n,
+                                  .metric_sum = c_index * n};
+    return TACIT_OK;
+}
+
+/* All rows are one risk set, so their risks come first. */
+static enum tacit_err evaluate_cox(struct model *m, const struct examples *ex,
+                                   struct model_metrics *out)
+{
+    float *risk = malloc(ex->n_rows * sizeof *risk);
+    if (!risk)
+        return fail(TACIT_NOMEM, "no memory to rank %zu rows", ex->n_rows);
+    enum tacit_err err = predict_values(m, ex, risk);
+    if (!err) err = measure_risks(m, ex, risk, out);
+    free(risk);
+    return err;
 }
 
 enum tacit_err model_evaluate(struct model *m, const struct examples *ex,
                               struct model_metrics *out)
 {
-    int retriever = m->spec.task == MODEL_RETRIEVER;
     double loss = 0, sum = 0;
-    size_t step = retriever ? LOSS_ROWS : EVALUATE_ROWS;
+    size_t step = evaluate_rows(m);
     TRY(check_examples(m, ex));
     if (ex->n_rows == 0) return fail(TACIT_SHAPE, "no examples to evaluate");
+    if (m->spec.task == MODEL_COX) return evaluate_cox(m, ex, out);
     for (size_t first = 0; first < ex->n_rows; first += step) {
         struct batch b;
+        struct var *y;
         size_t n = ex->n_rows - first < step ? ex->n_rows - first : step;
-        tape_reset(&m->tape);
-        TRY(gather(m, ex, NULL, first, n, &b));
-        struct var *y = forward(m, &b, NULL);
-        struct var *l = arch_loss(&m->spec, &m->tape, y, &b);
+        TRY(look(m, ex, first, n, &b, &y));
+        const struct var *l = arch_loss(&m->spec, &m->tape, y, &b);
         if (!l) return m->tape.err;
         loss += (double)l->v[0] * (double)n;
-        sum += score(m, ex, first, &b, y);
+        sum += metrics_sum(&m->spec, ex, first, &b, y);
     }
     double n = (double)ex->n_rows;
     *out = (struct model_metrics){.loss = loss / n,
                                   .metric = m->spec.task == MODEL_REGRESS
                                                 ? sqrt(sum / n)
                                                 : sum / n,
-                                  .n_rows = ex->n_rows};
+                                  .n_rows = ex->n_rows,
+                                  .loss_sum = loss,
+                                  .metric_sum = sum};
     return TACIT_OK;
+}
+
+/* Row i's prediction from the output of a batch of n. */
+static float prediction(const struct model *m, const struct var *y, size_t i,
+                        size_t n)
+{
+    size_t row = i;
+    if (m->spec.task == MODEL_LM) /* of the last step */
+        row = m->arch->order == BATCH_BY_STEP ? (m->spec.seq - 1) * n + i
+                                              : (i + 1) * m->spec.seq - 1;
+    const float *z = y->v + row * y->cols;
+    if (y->cols > 1) return (float)metrics_argmax(z, y->cols);
+    return m->spec.task == MODEL_CLASSIFY ? 1 / (1 + expf(-z[0])) : z[0];
 }
 
 enum tacit_err model_predict(struct model *m, const struct examples *ex,
                              float *out)
 {
+    size_t step = evaluate_rows(m);
     TRY(check_examples(m, ex));
     if (m->spec.task == MODEL_RETRIEVER)
         return fail(TACIT_UNSUPPORTED, "a retriever predicts no numbers");
-    for (size_t first = 0; first < ex->n_rows; first += EVALUATE_ROWS) {
+    for (size_t first = 0; first < ex->n_rows; first += step) {
         struct batch b;
-        size_t n = ex->n_rows - first;
-        if (n > EVALUATE_ROWS) n = EVALUATE_ROWS;
-        tape_reset(&m->tape);
-        TRY(gather(m, ex, NULL, first, n, &b));
-        struct var *y = forward(m, &b, NULL);
-        if (!y) return m->tape.err;
-        for (size_t i = 0; i < n; i++)
-            out[first + i] = m->spec.task == MODEL_CLASSIFY
-                                 ? 1 / (1 + expf(-y->v[i]))
-                                 : y->v[i];
+        struct var *y;
+        size_t n = ex->n_rows - first < step ? ex->n_rows - first : step;
+        TRY(look(m, ex, first, n, &b, &y));
+        for (size_t i = 0; i < n; i++) out[first + i] = prediction(m, y, i, n);
     }
     return TACIT_OK;
 }
@@ -239,91 +309,130 @@ enum tacit_err model_predict(struct model *m, const struct examples *ex,
 struct training {
     struct rng rng;
     struct optim *optim;
-    uint32_t *order; /* [n_rows] */
-    size_t next;     /* first row of the next batch; n_rows = shuffle first */
-    float *grad;     /* [n_flat] */
-    float *before;   /* [n_flat], to go back to */
+    size_t n_rows, batch;
+    size_t next; /* first row of the next batch; n_rows = shuffle first */
+    uint32_t steps;
+    double loss_sum;
 };
 
-static enum tacit_err training_begin(struct training *t, const struct model *m,
+static enum tacit_err workspace_grow(struct model *m, size_t n_rows)
+{
+    struct workspace *w = &m->work;
+    size_t bytes = (m->p.n_flat ? m->p.n_flat : 1) * sizeof(float);
+    if (!w->grad) w->grad = malloc(bytes);
+    if (!w->before) w->before = malloc(bytes);
+    if (!w->kept) w->kept = malloc(bytes);
+    if (n_rows > w->rows_max) {
+        free(w->order);
+        w->order = malloc(n_rows * sizeof *w->order);
+        w->rows_max = w->order ? n_rows : 0;
+    }
+    if (!w->grad || !w->before || !w->kept || !w->order)
+        return fail(TACIT_NOMEM, "no memory to train %zu weights", m->p.n_flat);
+    return TACIT_OK;
+}
+
+static enum tacit_err training_begin(struct training *t, struct model *m,
                                      const struct model_training *how,
                                      size_t n_rows)
 {
-    size_t bytes = m->p.n_flat * sizeof *t->grad;
     const struct optim_config c = {how->optimizer, how->learning_rate,
                                    how->momentum, how->weight_decay};
-    *t = (struct training){.next = n_rows};
-    t->order = malloc(n_rows * sizeof *t->order);
-    t->grad = malloc(bytes);
-    t->before = malloc(bytes);
-    if (!t->order || !t->grad || !t->before)
-        return fail(TACIT_NOMEM, "no memory to train %zu weights", m->p.n_flat);
-    for (size_t i = 0; i < n_rows; i++) t->order[i] = (uint32_t)i;
-    memcpy(t->before, m->p.flat, bytes);
+    uint64_t batches = (n_rows + how->batch - 1) / how->batch;
+    if (how->epochs > UINT32_MAX / batches)
+        return fail(TACIT_LIMIT, "%u epochs of %zu rows are too many steps",
+                    how->epochs, n_rows);
+    *t = (struct training){.n_rows = n_rows,
+                           .batch = how->batch,
+                           .next = n_rows,
+                           .steps = how->epochs
+                                        ? (uint32_t)(how->epochs * batches)
+                                        : how->steps};
+    TRY(workspace_grow(m, n_rows));
+    for (size_t i = 0; i < n_rows; i++) m->work.order[i] = (uint32_t)i;
+    memcpy(m->work.before, m->p.flat, m->p.n_flat * sizeof *m->p.flat);
     rng_init(&t->rng, how->seed, how->round, how->client);
     return optim_new(&c, m->p.n_flat, &t->optim);
 }
 
-static void training_end(struct training *t)
-{
-    optim_free(t->optim);
-    free(t->order);
-    free(t->grad);
-    free(t->before);
-}
-
 /* The rows of the next batch: what is left of the epoch, at most `batch`. */
-static size_t next_batch(struct training *t, size_t n_rows, size_t batch,
+static size_t next_batch(struct training *t, uint32_t *order,
                          const uint32_t **rows)
 {
-    if (t->next == n_rows) {
-        rng_shuffle(&t->rng, t->order, n_rows);
+    if (t->next == t->n_rows) {
+        rng_shuffle(&t->rng, order, t->n_rows);
         t->next = 0;
     }
-    size_t n = n_rows - t->next < batch ? n_rows - t->next : batch;
-    *rows = t->order + t->next;
+    size_t n = t->n_rows - t->next < t->batch ? t->n_rows - t->next : t->batch;
+    *rows = order + t->next;
     t->next += n;
     return n;
 }
 
-static int all_finite(const float *v, size_t n)
+/* Take the statistics out of the optimiser's sight: no gradient, and their
+ * values after the step are set aside. */
+static void statistics_begin(struct model *m)
 {
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(v[i])) return 0;
-    return 1;
+    float *kept = m->work.kept;
+    for (size_t i = 0; i < m->p.n_params; i++) {
+        const struct param *p = &m->p.list[i];
+        if (p->role != PARAM_STATISTIC) continue;
+        float *w = params_data(&m->p, p), *g = m->work.grad + p->offset;
+        for (size_t k = 0; k < p->len; k++) {
+            *kept++ = w[k] - STATISTIC_STEP * g[k];
+            g[k] = 0;
+        }
+    }
 }
 
-static enum tacit_err steps(struct model *m, struct training *t,
-                            const struct model_training *how,
-                            const struct examples *ex)
+static void statistics_end(struct model *m)
 {
-    for (uint32_t i = 0; i < how->steps; i++) {
-        const uint32_t *rows;
-        size_t n = next_batch(t, ex->n_rows, how->batch, &rows);
-        float loss = 0;
-        TRY(model_gradient(m, ex, rows, n, t->grad, &loss));
-        if (how->gradient) how->gradient(how->ctx, m->p.flat, t->grad);
-        optim_step(t->optim, m->p.flat, t->grad);
-        if (!isfinite(loss) || !all_finite(m->p.flat, m->p.n_flat))
-            return fail_as(E_LOSS_NAN,
-                           "step %u of %u: the loss is no longer a number",
-                           i + 1, how->steps);
+    const float *kept = m->work.kept;
+    for (size_t i = 0; i < m->p.n_params; i++) {
+        const struct param *p = &m->p.list[i];
+        if (p->role != PARAM_STATISTIC) continue;
+        memcpy(params_data(&m->p, p), kept, p->len * sizeof *kept);
+        kept += p->len;
     }
+}
+
+static enum tacit_err step(struct model *m, struct training *t,
+                           const struct model_training *how,
+                           const struct examples *ex, uint32_t number)
+{
+    const uint32_t *rows;
+    float loss = 0, *g = m->work.grad;
+    size_t n = next_batch(t, m->work.order, &rows);
+    TRY(model_gradient(m, ex, rows, n, g, &loss));
+    statistics_begin(m);
+    if (how->gradient) how->gradient(how->ctx, m->p.flat, g);
+    optim_step(t->optim, m->p.flat, g);
+    statistics_end(m);
+    t->loss_sum += (double)loss;
+    if (!isfinite(loss) || !map_finite(m->p.flat, m->p.n_flat))
+        return fail_as(E_LOSS_NAN,
+                       "step %u of %u: the loss is no longer a number", number,
+                       t->steps);
     return TACIT_OK;
 }
 
 enum tacit_err model_train(struct model *m, const struct model_training *how,
                            const struct examples *ex)
 {
-    struct training t;
+    struct training t = {0};
     TRY(check_examples(m, ex));
     if (ex->n_rows == 0) return fail(TACIT_SHAPE, "no examples to train on");
     if (how->batch == 0) return fail(TACIT_LIMIT, "a batch of 0 rows");
-    enum tacit_err err = training_begin(&t, m, how, ex->n_rows);
-    if (!err) {
-        err = steps(m, &t, how, ex);
-        if (err) memcpy(m->p.flat, t.before, m->p.n_flat * sizeof *t.before);
+    TRY(training_begin(&t, m, how, ex->n_rows));
+    enum tacit_err err = TACIT_OK;
+    for (uint32_t i = 0; !err && i < t.steps; i++)
+        err = step(m, &t, how, ex, i + 1);
+    optim_free(t.optim);
+    if (err) {
+        memcpy(m->p.flat, m->work.before, m->p.n_flat * sizeof *m->p.flat);
+        return err;
     }
-    training_end(&t);
-    return err;
+    if (how->out_steps) *how->out_steps = t.steps;
+    if (how->out_loss) *how->out_loss = t.steps ? t.loss_sum / t.steps : 0;
+    return TACIT_OK;
 }

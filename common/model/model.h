@@ -4,8 +4,13 @@
  *
  * A model is built from a spec (a plan's `model:`), so every device builds the
  * same layout. The architectures are rows of one const table (arch.c):
- * logistic, linear, mlp for tables; the query-side adapter of the static
- * encoder for `retriever`. A new model is a new row.
+ *
+ *   logistic linear softmax cox mlp     tables    x [n, n_inputs]
+ *   cnn                                 images    x [n, channels h w]
+ *   gru lstm transformer                text      x [n, T] token numbers
+ *   static                              retriever, the query-side adapter
+ *
+ * A new model is a new row.
  *
  * Thread rule: one thread at a time per model; models share nothing mutable.
  */
@@ -18,12 +23,16 @@
 #include "common/base/err.h"
 #include "common/tensor/params.h"
 
-/* A labelled set, row-major. Tables: x [n_rows, x_dim], y [n_rows].
- * Retriever: x = frozen query vectors [n_rows, dim], y = NULL, p = frozen
- * positive passage vectors [n_rows, dim]. Evaluation ranks all n_pool passages
- * of the site; pool_group[i] == row_group[r] makes passage i an answer to row
- * r. Without a pool, the rows' own passages are ranked. Borrowed by every call
- * below. */
+/* A labelled set, row-major: x [n_rows, x_dim], y [n_rows, y_dim]. By task:
+ * - classify: y = 0 or 1, or the class number when the model has classes;
+ * - regress: y = the value;
+ * - cox: y_dim 2, time and event (1 seen, 0 censored);
+ * - lm: x [n_rows, T] token numbers, y [n_rows, T] the next ones, y_dim T;
+ * - retriever: x = frozen query vectors [n_rows, dim], y = NULL, p = frozen
+ *   positive passage vectors [n_rows, dim]. Evaluation ranks all n_pool
+ *   passages of the site; pool_group[i] == row_group[r] makes passage i an
+ *   answer to row r. Without a pool, the rows' own passages are ranked.
+ * Images are channel first, row by row, 0 to 1. Borrowed by every call. */
 struct examples {
     size_t n_rows, x_dim;
     const float *x;
@@ -37,10 +46,13 @@ struct examples {
 };
 
 struct model_metrics {
-    double loss;   /* mean over the rows */
-    double metric; /* accuracy (classify), RMSE (regress), recall@5
-                      (retriever) */
+    double loss;   /* mean over the rows; cox: over the events */
+    double metric; /* accuracy (classify, lm), RMSE (regress), c-index (cox),
+                      recall@5 (retriever) */
     size_t n_rows;
+    /* What was averaged, to merge sets without measuring again: sum of losses
+     * over the rows; of hits, squared errors, or metric times rows. */
+    double loss_sum, metric_sum;
 };
 
 struct model; /* opaque */
@@ -52,17 +64,25 @@ enum model_task {
     MODEL_COX,
     MODEL_LM
 };
-enum { MODEL_HIDDEN_MAX = 8 };
+enum { MODEL_HIDDEN_MAX = 8, MODEL_LAYERS_MAX = 4, MODEL_CLASSES_MAX = 65536 };
 
+/* Zero in a number means what stands in brackets. */
 struct model_spec {
-    const char *kind; /* "logistic" | "linear" | "mlp" | "static" */
+    const char *kind; /* a row of arch.c */
     enum model_task task;
-    size_t n_inputs; /* features after one-hot; static: vector length */
+    size_t n_inputs; /* features after one-hot; static: vector length; images
+                        and text: [channels h w], [seq] */
     size_t n_hidden;
-    uint32_t hidden[MODEL_HIDDEN_MAX]; /* mlp: widths */
-    uint32_t classes, channels, height, width, seq, layers, heads;
-    const char *norm;
-    double temperature; /* static: contrastive loss, 0 = 0.05 */
+    /* mlp: widths. cnn: two convolutions' channels, then widths (LeNet: 6 16
+     * 120 84). gru, lstm: width of a token, states. transformer: width. */
+    uint32_t hidden[MODEL_HIDDEN_MAX];
+    double temperature; /* static: contrastive loss [0.05] */
+    uint32_t classes;   /* softmax, mlp, cnn [1: yes or no]; lm: tokens */
+    uint32_t channels, height, width; /* cnn: image */
+    uint32_t seq;                     /* lm: T, tokens of a row */
+    uint32_t layers;                  /* gru, lstm, transformer [1] */
+    uint32_t heads;                   /* transformer [1]; divides the width */
+    const char *norm; /* cnn: "none" | "batch" | "group" [NULL: none] */
 };
 
 /* How to train locally; optimizer is "sgd" | "adam" | "adamw". */
@@ -71,8 +91,15 @@ struct model_training {
     uint32_t steps, batch;
     double learning_rate, momentum, weight_decay;
     uint64_t seed, round, client; /* name the batch order */
+    /* Whole passes instead of steps: ceil(n / batch) * epochs [use steps]. */
+    uint32_t epochs;
+    /* After the gradient g [n_flat] of each batch at weights w, before the
+     * optimiser's step: may add to g. NULL: nothing. */
     void (*gradient)(void *ctx, const float *w, float *g);
     void *ctx;
+    uint32_t *out_steps; /* steps done; NULL: not wanted */
+    double *out_loss;    /* mean of the batches' losses, each before its step;
+                            costs nothing; NULL: not wanted */
 };
 
 /* Build the model; its weights are zero until model_init or a load.
@@ -82,11 +109,16 @@ TACIT_CHECKED enum tacit_err model_new(const struct model_spec *spec,
 void model_free(struct model *m);
 /* Owned by the model. Its flat vector is the model; write it to load one. */
 struct params *model_params(struct model *m);
-/* Draw initial weights from (seed): U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for
- * dense layers, the identity for the adapter. */
+/* Draw initial weights from (seed), as PyTorch does by default:
+ * U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for weights and biases of dense layers and
+ * convolutions; U(-1/sqrt(H), 1/sqrt(H)) for recurrent cells; N(0, 1) for
+ * embeddings, N(0, 0.02^2) in a transformer (Radford et al. 2019); 1 and 0 for
+ * norms. Cox: zero. The identity for the adapter. */
 void model_init(struct model *m, uint64_t seed);
 /* Mean loss over rows idx[n] and its gradient into grad [n_flat]
- * (overwritten). */
+ * (overwritten). At running statistics (PARAM_STATISTIC) it is their distance
+ * from the batch's; training moves them a tenth of it per step, whatever the
+ * optimiser. SHAPE names a label that is none. */
 TACIT_CHECKED enum tacit_err model_gradient(struct model *m,
                                             const struct examples *ex,
                                             const uint32_t *idx, size_t n,
@@ -94,7 +126,8 @@ TACIT_CHECKED enum tacit_err model_gradient(struct model *m,
 TACIT_CHECKED enum tacit_err model_evaluate(struct model *m,
                                             const struct examples *ex,
                                             struct model_metrics *out);
-/* One prediction per row: probability (classify) or value (regress). */
+/* One prediction per row: probability (classify), class number (classify with
+ * classes), value (regress), log hazard (cox), next token (lm). */
 TACIT_CHECKED enum tacit_err model_predict(struct model *m,
                                            const struct examples *ex,
                                            float *out /* [n_rows] */);

@@ -6,7 +6,8 @@
  *   vec_load, vec_store   unaligned
  *   vec_load_n, vec_store_n   the first n lanes, 1 <= n <= LANES; others are 0
  *   vec_all, vec_fma      broadcast; a * b + c
- *   ROWS, COLUMNS         a tile: ROWS x (COLUMNS LANES) sums in registers
+ *   vec_keep              load once: it crosses cache lines, so not per use
+ *   ROWS, COLUMNS         a tile: ROWS x (COLUMNS LANES) sums in registers; 6
  *   UNIT_ROWS, UNIT_COLUMNS   a tile of reduce: sums of 16 lanes each
  *   KERNEL_SET            name of the table that is defined last
  *
@@ -15,11 +16,15 @@
  *   A  a_il │ C += a_il b_l     for l = 0 … k - 1, then C leaves the registers
  *    ROWS   │
  */
+#ifndef TACIT_TENSOR_KERNEL_BODY_H
+#define TACIT_TENSOR_KERNEL_BODY_H
+
 #include <string.h>
 
 enum {
     DEPTH = 256, /* rows of a packed panel of B */
     PANEL = COLUMNS * LANES,
+    TALL = 12, /* rows of a tile of one vector */
     STRANDS = 16,
     UNIT = STRANDS / LANES
 };
@@ -41,7 +46,7 @@ struct tile {
 ALWAYS void tile_run(const struct tile *t, size_t rows, size_t cols,
                      int by_offset)
 {
-    vec sum[ROWS][COLUMNS];
+    vec sum[TALL][COLUMNS];
     const float *a = t->a, *b = t->b;
 #pragma GCC unroll 16
     for (size_t i = 0; i < rows; i++)
@@ -77,31 +82,37 @@ ALWAYS void tile_run(const struct tile *t, size_t rows, size_t cols,
 }
 
 /* Every height of a tile is its own function, so that its sums have names. */
-#define TILE(rows, cols, how)                                                  \
- static void tile_##how##_##rows##_##cols(const struct tile *t)                \
+#define TILE(rows, cols)                                                       \
+ static void row_##rows##_##cols(const struct tile *t)                         \
  {                                                                             \
-  tile_run(t, rows, cols, #how[0] == 'o');                                     \
+  tile_run(t, rows, cols, 0);                                                  \
+ }                                                                             \
+ static void offset_##rows##_##cols(const struct tile *t)                      \
+ {                                                                             \
+  tile_run(t, rows, cols, 1);                                                  \
  }
 #define TILES(cols)                                                            \
- TILE(1, cols, row)                                                            \
- TILE(2, cols, row)                                                            \
- TILE(3, cols, row)                                                            \
- TILE(4, cols, row)                                                            \
- TILE(5, cols, row)                                                            \
- TILE(6, cols, row)                                                            \
- TILE(1, cols, offset)                                                         \
- TILE(2, cols, offset)                                                         \
- TILE(3, cols, offset)                                                         \
- TILE(4, cols, offset)                                                         \
- TILE(5, cols, offset)                                                         \
- TILE(6, cols, offset)
-#define LIST(cols, how)                                                        \
- {                                                                             \
-  tile_##how##_1_##cols, tile_##how##_2_##cols, tile_##how##_3_##cols,         \
-      tile_##how##_4_##cols, tile_##how##_5_##cols, tile_##how##_6_##cols      \
- }
+ TILE(1, cols)                                                                 \
+ TILE(2, cols)                                                                 \
+ TILE(3, cols)                                                                 \
+ TILE(4, cols)                                                                 \
+ TILE(5, cols)                                                                 \
+ TILE(6, cols)
+#define LIST(how, cols)                                                        \
+ how##_1_##cols, how##_2_##cols, how##_3_##cols, how##_4_##cols,               \
+     how##_5_##cols, how##_6_##cols
+/* One vector wide leaves registers for twice the height. */
+#define LIST_TALL(how)                                                         \
+ LIST(how, 1), how##_7_1, how##_8_1, how##_9_1, how##_10_1, how##_11_1,        \
+     how##_12_1
 
 TILES(1)
+TILE(7, 1)
+TILE(8, 1)
+TILE(9, 1)
+TILE(10, 1)
+TILE(11, 1)
+TILE(12, 1)
 TILES(2)
 #if COLUMNS > 2
 TILES(3)
@@ -109,34 +120,35 @@ TILES(4)
 #endif
 
 typedef void (*tile_function)(const struct tile *);
-static const tile_function by_row[COLUMNS][ROWS] = {
-    LIST(1, row),
-    LIST(2, row),
+static const tile_function by_row[COLUMNS][TALL] = {
+    {LIST_TALL(row)},
+    {LIST(row, 2)},
 #if COLUMNS > 2
-    LIST(3, row),
-    LIST(4, row),
+    {LIST(row, 3)},
+    {LIST(row, 4)},
 #endif
 };
-static const tile_function by_offset[COLUMNS][ROWS] = {
-    LIST(1, offset),
-    LIST(2, offset),
+static const tile_function by_offset[COLUMNS][TALL] = {
+    {LIST_TALL(offset)},
+    {LIST(offset, 2)},
 #if COLUMNS > 2
-    LIST(3, offset),
-    LIST(4, offset),
+    {LIST(offset, 3)},
+    {LIST(offset, 4)},
 #endif
 };
 
 /* Walk m rows in tiles of nearly the same height. */
-static void walk_rows(struct tile *t, size_t m, const tile_function *with)
+static void walk_rows(struct tile *t, size_t m, size_t cols,
+                      const tile_function with[][TALL])
 {
-    size_t n_tiles = (m + ROWS - 1) / ROWS;
+    size_t most = cols == 1 ? TALL : ROWS, n_tiles = (m + most - 1) / most;
     const float *a = t->a;
     float *c = t->c;
     for (size_t i = 0, done = 0; i < n_tiles; i++) {
         size_t rows = (m - done + n_tiles - i - 1) / (n_tiles - i);
         t->a = a + done * t->a_row;
         t->c = c + done * t->c_row;
-        with[rows - 1](t);
+        with[cols - 1][rows - 1](t);
         done += rows;
     }
 }
@@ -158,7 +170,7 @@ ALWAYS void turn_4x4(float *out, const float *b, size_t b_col)
     for (size_t i = 0; i < 4; i++) memcpy(out + i * PANEL, &r[i], sizeof r[i]);
 }
 
-/* panel [k, PANEL] = B's k rows from b, n columns; B lies turned: b_row is 1. */
+/* panel [k, PANEL] = k rows of B from b, n columns; turned: b_row is 1. */
 static void pack_turned(float *panel, const float *b, size_t b_col, size_t k,
                         size_t n)
 {
@@ -209,7 +221,7 @@ static void gemm(const struct gemm *g)
                 pack_turned(panel, b, g->b_col, k, n);
             else if (packed)
                 pack_rows(panel, b, g->b_row, k, n);
-            walk_rows(&t, g->m, by_row[cols - 1]);
+            walk_rows(&t, g->m, cols, by_row);
         }
     }
 }
@@ -229,7 +241,7 @@ static void correlate(const struct kernel_window *w)
                          .c = w->c + j * LANES,
                          .c_row = w->c_row,
                          .mode = GEMM_SET};
-        walk_rows(&t, w->rows, by_offset[cols - 1]);
+        walk_rows(&t, w->rows, cols, by_offset);
     }
 }
 
@@ -267,6 +279,7 @@ ALWAYS void reduce_tile(const struct kernel_window *w, size_t i0, size_t l0,
 #pragma GCC unroll 32
                 for (size_t l = 0; l < cols; l++) {
                     vec right = vec_load(b + w->offset[l0 + l] + at);
+                    vec_keep(right);
 #pragma GCC unroll 32
                     for (size_t i = 0; i < rows; i++)
                         sum[i][l][u] = vec_fma(left[i], right, sum[i][l][u]);
@@ -280,24 +293,34 @@ ALWAYS void reduce_tile(const struct kernel_window *w, size_t i0, size_t l0,
             w->c[(i0 + i) * w->c_row + l0 + l] += strands_sum(sum[i][l]);
 }
 
+/* Tiles of `rows` rows from row i, over all offsets. */
+ALWAYS void reduce_rows(const struct kernel_window *w, size_t i, size_t rows)
+{
+    size_t l = 0;
+    for (; l + UNIT_COLUMNS <= w->n_offsets; l += UNIT_COLUMNS)
+        reduce_tile(w, i, l, rows, UNIT_COLUMNS);
+    for (; l < w->n_offsets; l++) reduce_tile(w, i, l, rows, 1);
+}
+
 static void reduce(const struct kernel_window *w)
 {
-    for (size_t i = 0; i < w->rows;) {
-        int high = i + UNIT_ROWS <= w->rows;
-        for (size_t l = 0; l < w->n_offsets;) {
-            int wide = l + UNIT_COLUMNS <= w->n_offsets;
-            if (high && wide)
-                reduce_tile(w, i, l, UNIT_ROWS, UNIT_COLUMNS);
-            else if (high)
-                reduce_tile(w, i, l, UNIT_ROWS, 1);
-            else if (wide)
-                reduce_tile(w, i, l, 1, UNIT_COLUMNS);
-            else
-                reduce_tile(w, i, l, 1, 1);
-            l += wide ? UNIT_COLUMNS : 1;
+    size_t n_tiles = (w->rows + UNIT_ROWS - 1) / UNIT_ROWS;
+    for (size_t i = 0, done = 0; i < n_tiles; i++) {
+        size_t rows = (w->rows - done + n_tiles - i - 1) / (n_tiles - i);
+        switch (rows) {
+        case 1: reduce_rows(w, done, 1); break;
+#if UNIT_ROWS > 1
+        case 2: reduce_rows(w, done, 2); break;
+#endif
+#if UNIT_ROWS > 2
+        case 3: reduce_rows(w, done, 3); break;
+        default: reduce_rows(w, done, 4); break;
+#endif
         }
-        i += high ? UNIT_ROWS : 1;
+        done += rows;
     }
 }
 
 const struct kernel_set KERNEL_SET = {KERNEL_NAME, gemm, correlate, reduce};
+
+#endif

@@ -18,9 +18,8 @@
 
 enum gemm_mode { GEMM_SET, GEMM_ADD };
 
-/* C [m, n] (+)= A [m, k] B [k, n] in any layout: a_il = a[i a_row + l a_col],
- * b_lj = b[l b_row + j b_col], where b_row or b_col is 1; c_ij = c[i c_row + j].
- */
+/* C [m, n] (+)= A [m, k] B [k, n] in any layout: a_il = a[i a_row + l a_col];
+ * b_lj = b[l b_row + j b_col], of which one is 1; c_ij = c[i c_row + j]. */
 struct gemm {
     size_t m, n, k;
     const float *a;

@@ -11,6 +11,7 @@
 # define COLUMNS      2
 # define UNIT_ROWS    2
 # define UNIT_COLUMNS 3
+# define vec_keep(v)  __asm__("" : "+x"(v))
 # define KERNEL_NAME  "avx2"
 # define KERNEL_SET   kernel_set_avx2
 

@@ -9,8 +9,9 @@
 # define LANES        16
 # define ROWS         6
 # define COLUMNS      4
-# define UNIT_ROWS    3
+# define UNIT_ROWS    4
 # define UNIT_COLUMNS 5
+# define vec_keep(v)  __asm__("" : "+v"(v))
 # define KERNEL_NAME  "avx512"
 # define KERNEL_SET   kernel_set_avx512
 

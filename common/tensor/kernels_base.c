@@ -12,6 +12,7 @@
 #define COLUMNS      2
 #define UNIT_ROWS    1
 #define UNIT_COLUMNS 2
+#define vec_keep(v)  ((void)(v))
 #define KERNEL_NAME  "base"
 #define KERNEL_SET   kernel_set_base
 

@@ -7,8 +7,8 @@
 
 enum { STRANDS = 16 };
 
-/* 2^n r: x = n log 2 + r, |r| <= log(2) / 2. Adding 1.5 * 2^23 rounds to a whole
- * number and leaves it in the low bits. Not a number stays none. */
+/* 2^n exp r: x = n log 2 + r, |r| <= log(2) / 2. Adding 1.5 * 2^23 rounds to a
+ * whole number and leaves it in the low bits. Not a number stays none. */
 static inline float exp_of(float x)
 {
     const float round = 12582912.0f;

@@ -1,8 +1,8 @@
 /*
  * ops: the operations a tape records, forward beside backward: dense ones in
  * ops.c, losses in ops_loss.c; ops_conv.h, ops_norm.h and ops_seq.h have the
- * others. Each returns NULL after an error, which sticks in the tape; shapes that
- * do not fit are SHAPE. B = batch rows.
+ * others. Each returns NULL after an error, which sticks in the tape; shapes
+ * that do not fit are SHAPE. B = batch rows.
  */
 #ifndef TACIT_TENSOR_OPS_H
 #define TACIT_TENSOR_OPS_H

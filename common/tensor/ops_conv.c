@@ -6,7 +6,7 @@
 
 #include "common/tensor/kernels.h"
 #include "common/tensor/maps.h"
-#include "common/tensor/pool.h"
+#include "common/tensor/maxpool.h"
 
 /* Images whose weight gradients are summed in one go, while they are in
  * cache. */

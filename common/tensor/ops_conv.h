@@ -3,8 +3,8 @@
  * channel first, row by row.
  *
  * A convolution slides over the padded plane as if it were one long line: the
- * input of weight (c, y, x) for point p is padded[c][p + y W + x], so one row of
- * weights times a moving window gives a whole output plane (kernels.h,
+ * input of weight (c, y, x) for point p is padded[c][p + y W + x], so one row
+ * of weights times a moving window gives a whole output plane (kernels.h,
  * correlate), and nothing is unrolled in memory.
  *
  *   padded  0 0 0 0 0 0 0      line  p ──────────────>  out, stride W

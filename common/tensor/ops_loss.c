@@ -157,7 +157,7 @@ static double log_add(double a, double b)
 /* Does row a stand behind row b: at an earlier time, or later among equals? */
 static int behind(const float *time, uint32_t a, uint32_t b)
 {
-    return time[a] < time[b] || (time[a] <= time[b] && a > b);
+    return time[a] < time[b] || (a > b && time[a] <= time[b]);
 }
 
 static void sift(const float *time, uint32_t *heap, size_t at, size_t n)

@@ -1,3 +1,5 @@
+#include "common/tensor/vectorise.h"
+
 #include "common/tensor/optim.h"
 
 #include <math.h>
@@ -12,27 +14,42 @@ struct optim {
     float *m, *v; /* [n], owned; v for Adam */
 };
 
-static void sgd(struct optim *o, float *w, const float *g)
+MANY_TARGETS
+static void sgd_plain(struct optim *o, float *w, const float *g)
 {
+    float lr = o->lr, decay = o->decay;
+    for (size_t i = 0; i < o->n; i++) w[i] -= lr * (g[i] + decay * w[i]);
+}
+
+MANY_TARGETS
+static void sgd_momentum(struct optim *o, float *w, const float *g)
+{
+    float lr = o->lr, decay = o->decay, momentum = o->momentum, *m = o->m;
     for (size_t i = 0; i < o->n; i++) {
-        float d = g[i] + o->decay * w[i];
-        if (o->momentum > 0) d = o->m[i] = o->momentum * o->m[i] + d;
-        w[i] -= o->lr * d;
+        m[i] = momentum * m[i] + (g[i] + decay * w[i]);
+        w[i] -= lr * m[i];
     }
 }
 
+static void sgd(struct optim *o, float *w, const float *g)
+{
+    (o->momentum > 0 ? sgd_momentum : sgd_plain)(o, w, g);
+}
+
+MANY_TARGETS
 static void adam_step(struct optim *o, float *w, const float *g, float coupled,
                       float decoupled)
 {
     static const float b1 = 0.9f, b2 = 0.999f, epsilon = 1e-8f;
     double t = (double)++o->t;
     float c1 = (float)(1 - pow(0.9, t)), c2 = (float)(1 - pow(0.999, t));
+    float lr = o->lr, *m = o->m, *v = o->v;
     for (size_t i = 0; i < o->n; i++) {
         float d = g[i] + coupled * w[i];
-        o->m[i] = b1 * o->m[i] + (1 - b1) * d;
-        o->v[i] = b2 * o->v[i] + (1 - b2) * d * d;
-        w[i] -= o->lr * decoupled * w[i];
-        w[i] -= o->lr * (o->m[i] / c1) / (sqrtf(o->v[i] / c2) + epsilon);
+        m[i] = b1 * m[i] + (1 - b1) * d;
+        v[i] = b2 * v[i] + (1 - b2) * d * d;
+        w[i] -= lr * decoupled * w[i];
+        w[i] -= lr * (m[i] / c1) / (sqrtf(v[i] / c2) + epsilon);
     }
 }
 
@@ -61,7 +78,8 @@ enum tacit_err optim_new(const struct optim_config *c, size_t n,
                     "optimizer \"%s\"; there are sgd, adam and adamw", c->kind);
     struct optim *o = calloc(1, sizeof *o);
     if (!o) return fail(TACIT_NOMEM, "out of memory");
-    o->m = calloc(n ? n : 1, sizeof *o->m);
+    /* Plain descent keeps nothing. */
+    o->m = calloc((k > 0 || c->momentum > 0) && n ? n : 1, sizeof *o->m);
     o->v = calloc(k > 0 && n ? n : 1, sizeof *o->v);
     if (!o->m || !o->v) {
         optim_free(o);

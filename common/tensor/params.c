@@ -47,6 +47,14 @@ enum tacit_err params_add(struct params *p, const char *name,
     return TACIT_OK;
 }
 
+enum tacit_err params_add_statistic(struct params *p, const char *name,
+                                    const size_t *dims, size_t n_dims)
+{
+    TRY(params_add(p, name, dims, n_dims));
+    p->list[p->n_params - 1].role = PARAM_STATISTIC;
+    return TACIT_OK;
+}
+
 enum tacit_err params_alloc(struct params *p)
 {
     size_t bytes = (p->n_flat * sizeof(float) + ALIGN - 1) / ALIGN * ALIGN;

@@ -18,8 +18,13 @@
 
 enum { PARAMS_MAX = 64, PARAMS_NAME_MAX = 48, PARAMS_DIMS_MAX = 4 };
 
+/* A statistic is averaged and sent like a weight, but follows the data, not a
+ * gradient: optimisers leave it alone (model.h). */
+enum param_role { PARAM_WEIGHT, PARAM_STATISTIC };
+
 struct param {
     char name[PARAMS_NAME_MAX];
+    enum param_role role;
     size_t n_dims;
     size_t dims[PARAMS_DIMS_MAX];
     size_t offset; /* into flat, in floats */
@@ -39,6 +44,11 @@ void params_release(struct params *p);
  * allocated, SHAPE for a zero or overflowing size. */
 TACIT_CHECKED enum tacit_err params_add(struct params *p, const char *name,
                                         const size_t *dims, size_t n_dims);
+/* The same, for a running statistic. */
+TACIT_CHECKED enum tacit_err params_add_statistic(struct params *p,
+                                                  const char *name,
+                                                  const size_t *dims,
+                                                  size_t n_dims);
 /* Allocate flat, zeroed. */
 TACIT_CHECKED enum tacit_err params_alloc(struct params *p);
 /* The tensor called name, or NULL. */

@@ -9,7 +9,7 @@
 #define TACIT_TENSOR_VECTORISE_H
 
 #if defined __GNUC__ && !defined __clang__
-# pragma GCC optimize("O3")
+# pragma GCC optimize("O3", "no-math-errno")
 #endif
 
 #if defined __x86_64__ && defined __GNUC__ && !defined __clang__ &&            \

@@ -29,7 +29,8 @@ enum {
     WIRE_SESSIONS_PER_KEY = 8,    /* of one device key; then its oldest goes */
     WIRE_CONNECTIONS_MAX = 16384, /* TCP connections; one more is closed */
     WIRE_REPLIES_MAX = 4,    /* unsent replies to one connection; then closed */
-    WIRE_INBOX_SMALL = 4096, /* a packet up to this needs no reservation … */
+    WIRE_INBOX_SMALL = 4096, /* a packet up to this needs no reservation, nor
+                                a peer that has shown a key … */
     WIRE_INBOX_BYTES = 32 << 20, /* … larger ones share this; then they wait
                                     in the kernel */
     WIRE_PARAMS_MAX = 64 << 20,  /* coordinates in one update */

@@ -114,7 +114,8 @@ TACIT_CHECKED enum tacit_err link_server_new(const struct link_server_config *c,
 void link_server_free(struct link_server *l);
 
 enum link_event {
-    LINK_REPLY,  /* out holds a packet to send back now */
+    LINK_REPLY,  /* out holds a packet to send back now; of the peer only
+                    `proven` is known */
     LINK_MESSAGE /* out holds a plain request; answer with link_server_seal */
 };
 struct link_peer {
@@ -126,6 +127,7 @@ struct link_peer {
     const uint8_t *hash; /* [64] handshake hash, borrowed until the next call */
     uint64_t request;    /* nonce of this request, for link_server_seal */
     int repeat;          /* 1: delivered before, not yet answered */
+    int proven;          /* 1: these bytes show the key, for the first time */
 };
 /* Take one packet from the transport. Never fails for what a peer sent: bad
  * packets give LINK_REPLY with RESET. Errors are ours (NOMEM). now_ms expires

@@ -257,7 +257,8 @@ static uint8_t read_finish(struct link_server *l, const struct packet *p,
 }
 
 static enum tacit_err take_finish(struct link_server *l, int64_t now_ms,
-                                  const struct packet *p, struct buf *out)
+                                  const struct packet *p,
+                                  struct link_peer *peer, struct buf *out)
 {
     uint32_t i = slot_find(l, p->session, HANDSHAKE);
     if (i == none) return reset(out, RESET_SESSION);
@@ -271,6 +272,7 @@ static enum tacit_err take_finish(struct link_server *l, int64_t now_ms,
     list_remove(l, i);
     list_add(l, i, LIVE);
     s->since_ms = now_ms;
+    peer->proven = 1;
     struct record_bond bond = {.kind = PACKET_FINISH_OK, .session = s->id};
     buf_put_u8(out, PACKET_FINISH_OK);
     buf_put(out, s->id, LINK_SESSION);
@@ -286,7 +288,8 @@ static void describe(const struct slot *s, uint32_t i, struct link_peer *peer)
                                .enrol = s->enrol,
                                .token_id = s->token_id,
                                .hash = noise_hash(s->noise),
-                               .request = s->request};
+                               .request = s->request,
+                               .proven = 1};
     memcpy(peer->dh_public, noise_remote_static(s->noise), KEYS_PUBLIC);
 }
 
@@ -327,6 +330,7 @@ static enum tacit_err take_data(struct link_server *l, int64_t now_ms,
         enum tacit_err err = take_repeat(s, p, event, out);
         describe(s, i, peer);
         peer->repeat = 1;
+        peer->proven = 0;
         return err;
     }
     if (p->nonce <= s->received) return reset(out, RESET_REPEAT);
@@ -356,11 +360,12 @@ enum tacit_err link_server_receive(struct link_server *l, int64_t now_ms,
     struct packet p;
     expire(l, now_ms);
     *event = LINK_REPLY;
+    peer->proven = 0;
     if (packet_parse(packet, n, &p) != TACIT_OK)
         return reset(out, RESET_PACKET);
     switch (p.kind) {
     case PACKET_HELLO: return take_hello(l, now_ms, &p, out);
-    case PACKET_FINISH: return take_finish(l, now_ms, &p, out);
+    case PACKET_FINISH: return take_finish(l, now_ms, &p, peer, out);
     case PACKET_DATA: return take_data(l, now_ms, &p, event, peer, out);
     default: return reset(out, RESET_PACKET);
     }

@@ -72,8 +72,9 @@ TACIT_CHECKED enum tacit_err transport_server_reply(
     struct transport_server *t, const struct transport_ticket *ticket,
     const uint8_t *packet, size_t n);
 /* The peer of that request has shown a key: its connection may stay idle as
- * long as a session. Others are closed WIRE_PROOF_MS after they came, so that
- * whoever only connects cannot use the connections up. */
+ * long as a session, and send packets over WIRE_INBOX_SMALL. Others are closed
+ * WIRE_PROOF_MS after they came, or when they begin such a packet, so that
+ * whoever only connects can use up neither connections nor the inbox. */
 void transport_server_trust(struct transport_server *t,
                             const struct transport_ticket *ticket);
 /* Connections now open. */

@@ -236,7 +236,9 @@ static void got_length(struct conn *c)
         start_reading(c, c->head + c->got, FRAME_LENGTH - c->got);
         return;
     }
-    if (frame_length(c->head, &c->len) != TACIT_OK) {
+    int is_known = c->proof_until_ms == INT64_MAX;
+    if (frame_length(c->head, &c->len) != TACIT_OK ||
+        (c->len > WIRE_INBOX_SMALL && !is_known)) {
         close_conn(c);
         return;
     }

@@ -31,6 +31,7 @@ SEED = int(os.environ.get("TACIT_SEED", str(random.randrange(1 << 32))))
 REQ = b"\0SP\0\0\x30\0\0"
 REP = b"\0SP\0\0\x31\0\0"
 FRAME_MAX = 4 * 4 + (256 << 10) + 4096 + 1024  # common/wire/limits.h, frame.h
+SMALL = 4096  # what who has shown no key may send at once
 HELLO, HELLO_OK, FINISH, FINISH_OK, DATA, RESET = range(1, 7)
 MIB_MORE = 64  # what hostile peers may cost
 PLAN = """name: {}
@@ -217,7 +218,8 @@ def rude_greetings(f, r):
 
 
 def impossible_lengths(f, r):
-    for n in (0, 1, 3, FRAME_MAX + 1, 1 << 31, 1 << 32, 1 << 62, (1 << 64) - 1):
+    for n in (0, 1, 3, SMALL + 1, FRAME_MAX, FRAME_MAX + 1, 1 << 31, 1 << 32,
+              1 << 62, (1 << 64) - 1):
         with contextlib.suppress(OSError), dialled(f) as s:
             s.sendall(struct.pack(">Q", n) + r.randbytes(64))
             read_exactly(s, 8)
@@ -236,7 +238,7 @@ def wrong_packets(f, r):
     """Each is answered with a RESET, on one connection."""
     packets = [b"", b"\0", b"\xff" * 100, bytes([RESET, 1])]
     for kind in (HELLO, HELLO_OK, FINISH, FINISH_OK, DATA, RESET, 7, 255):
-        for n in (0, 1, 16, 58, 59, 80, 81, 500, 5000, 70000):
+        for n in (0, 1, 16, 58, 59, 80, 81, 500, 4000):
             packets.append(bytes([kind]) + r.randbytes(n))
     packets.append(bytes([HELLO, 1, 0]) + bytes(8) + r.randbytes(48))
     packets.append(bytes([HELLO, 2, 0]) + bytes(8) + r.randbytes(48))

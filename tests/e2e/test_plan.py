@@ -139,9 +139,11 @@ def case_what_is_no_plan_at_all():
                 (PLAN.encode() + b"# \xe9\n", "p.yaml:16: not UTF-8"),
                 (b"name: a\0b\n", "p.yaml"), (bomb, "p.yaml"),
                 ("{" * 5000, "p.yaml"), ("- " * 3000 + "x", "p.yaml"),
-                ("name: " + "x" * 60000, "is missing"), (PLAN + "#" * 70000, "65536"),
+                ("name: " + "x" * 60000, "is missing"),
+                (PLAN + "#" * 70000, "65536"),
                 ("name: good\n" + "k: 1\n" * 9000, "unknown key"),
-                (os.urandom(5000), "p.yaml"), ("!!python/object:os x", "p.yaml"),
+                (os.urandom(5000), "p.yaml"),
+                ("!!python/object:os x", "p.yaml"),
                 ("%YAML 9.9\n---\n" + PLAN, "p.yaml")):
             start = time.monotonic()
             done = check(path, text).exits(1).says(says, "TACIT-E")

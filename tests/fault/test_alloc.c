@@ -283,31 +283,63 @@ static void a_training_step_is_out_of_memory(void **state)
     exhaust("training", SAYS_NOMEM, run_training);
 }
 
-static enum tacit_err use_model(struct model *m)
+/* One model of each family. */
+static const struct model_spec specs[] = {
+    {.kind = "mlp",
+     .task = MODEL_CLASSIFY,
+     .n_inputs = 3,
+     .n_hidden = 1,
+     .hidden = {4}},
+    {.kind = "cox", .task = MODEL_COX, .n_inputs = 3},
+    {.kind = "cnn",
+     .task = MODEL_CLASSIFY,
+     .classes = 2,
+     .channels = 1,
+     .height = 12,
+     .width = 12,
+     .n_hidden = 2,
+     .hidden = {2, 3},
+     .norm = "batch"},
+    {.kind = "gru",
+     .task = MODEL_LM,
+     .classes = 2,
+     .seq = 3,
+     .n_hidden = 2,
+     .hidden = {2, 3}},
+    {.kind = "transformer",
+     .task = MODEL_LM,
+     .classes = 2,
+     .seq = 3,
+     .n_hidden = 1,
+     .hidden = {4}},
+};
+static const struct model_spec *spec_now;
+
+static enum tacit_err train(struct model *m, uint32_t steps)
 {
-    static const float x[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3};
-    static const float y[4] = {0, 1, 0, 1};
-    const struct examples ex = {.n_rows = 4, .x_dim = 3, .x = x, .y = y};
+    static const float x[4 * 144] = {1, 0, 1, 1, 0, 0, 1}, y[12] = {0, 1, 1};
+    const struct examples ex = {.n_rows = 4,
+                                .x_dim = spec_now->channels ? 144 : 3,
+                                .x = x,
+                                .y = y,
+                                .y_dim = spec_now->task == MODEL_LM    ? 3
+                                         : spec_now->task == MODEL_COX ? 2
+                                                                       : 1};
     const struct model_training how = {.optimizer = "adamw",
-                                       .steps = 3,
+                                       .steps = steps,
                                        .batch = 2,
                                        .learning_rate = 0.1};
     struct model_metrics metrics;
-    model_init(m, 1);
     TRY(model_train(m, &how, &ex));
     return model_evaluate(m, &ex, &metrics);
 }
 
 static enum tacit_err run_model(void)
 {
-    const struct model_spec spec = {.kind = "mlp",
-                                    .task = MODEL_CLASSIFY,
-                                    .n_inputs = 3,
-                                    .n_hidden = 1,
-                                    .hidden = {4}};
     struct model *m = NULL;
-    TRY(model_new(&spec, &m));
-    enum tacit_err err = use_model(m);
+    TRY(model_new(spec_now, &m));
+    model_init(m, 1);
+    enum tacit_err err = train(m, 3);
     model_free(m);
     return err;
 }
@@ -315,7 +347,31 @@ static enum tacit_err run_model(void)
 static void a_model_is_out_of_memory(void **state)
 {
     (void)state;
-    exhaust("model", SAYS_NOMEM, run_model);
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        spec_now = &specs[i];
+        exhaust(specs[i].kind, SAYS_NOMEM, run_model);
+    }
+}
+
+static void a_warm_training_takes_no_memory_per_step(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        struct model *m = NULL;
+        long requests[2];
+        spec_now = &specs[i];
+        check_ok(model_new(spec_now, &m));
+        model_init(m, 1);
+        check_ok(train(m, 8));
+        for (uint32_t k = 0; k < 2; k++) {
+            failing_arm(REQUESTS_MAX, FAIL_ONCE);
+            enum tacit_err err = train(m, 1 + 40 * k);
+            requests[k] = failing_disarm().requests;
+            check_ok(err);
+        }
+        check(requests[0] == requests[1]);
+        model_free(m);
+    }
 }
 
 static enum tacit_err run_messages(void)
@@ -712,6 +768,7 @@ int main(void)
         cmocka_unit_test(a_plan_that_does_not_fit_is_out_of_memory),
         cmocka_unit_test(a_training_step_is_out_of_memory),
         cmocka_unit_test(a_model_is_out_of_memory),
+        cmocka_unit_test(a_warm_training_takes_no_memory_per_step),
         cmocka_unit_test(a_message_is_out_of_memory),
         cmocka_unit_test(packing_is_out_of_memory),
         cmocka_unit_test(json_is_out_of_memory),

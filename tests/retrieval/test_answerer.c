@@ -1,7 +1,9 @@
 #include "tests/check.h"
 
 #include "common/base/codes.h"
+#include "common/tensor/kernels.h"
 #include "retrieval/answerer.h"
+#include "retrieval/relevance.h"
 #include "tests/retrieval/questions.h"
 #include "tests/retrieval/shelf.h"
 
@@ -95,6 +97,7 @@ static void what_the_licences_do_not_say_is_refused(void **state)
     (void)state;
     struct shelf s;
     struct answer a;
+    static struct questions q;
     int n_answered = 0;
     if (!have_licences()) skip_missing(licences);
     shelf_new(&s);
@@ -107,13 +110,14 @@ static void what_the_licences_do_not_say_is_refused(void **state)
     enum tacit_err err = ask(&s, "how do I renew my passport?", &a);
     assert_int_equal(err_exit(err), TACIT_EXIT_NOTHING);
     err_clear();
-    for (size_t i = 0; i < N_EVERYDAY_QUESTIONS; i++) {
-        n_answered += ask(&s, everyday_questions[i], &a) == TACIT_OK;
+    check(questions_unanswerable("train", &q));
+    for (size_t i = 0; i < q.n; i++) {
+        n_answered += ask(&s, q.list[i].question, &a) == TACIT_OK;
         err_clear();
     }
-    print_message("%d of %d everyday questions answered\n", n_answered,
-                  (int)N_EVERYDAY_QUESTIONS);
-    assert_true(n_answered * 100 <= 10 * (int)N_EVERYDAY_QUESTIONS);
+    print_message("%d of %zu unanswerable questions answered\n", n_answered,
+                  q.n);
+    check((size_t)n_answered * 100 <= 5 * q.n);
     n_answered = 0;
     for (size_t i = 0; i < N_LICENCE_QUESTIONS; i++) {
         n_answered += ask(&s, licence_questions[i], &a) == TACIT_OK;
@@ -177,76 +181,74 @@ static void citations_point_into_markup_too(void **state)
     shelf_free(&s);
 }
 
+/* W = q q' moves q by its length and what is square to q not at all; a random
+ * question is moved by 1 / sqrt(dim). */
+static void a_question_that_was_trained_on_gains_and_another_does_not(
+    void **state)
+{
+    (void)state;
+    struct shelf s;
+    struct inquiry trained, other, plain;
+    static float w[ENCODER_DIM * ENCODER_DIM];
+    shelf_new(&s);
+    shelf_add(&s, "a.md", "# Pumps\n\nThe syringe pump alarm is loud.\n");
+    struct search_query q = {.text = "bag of blood went warm", .limit = 5};
+    check_ok(relevance_inquire(s.corpus, &q, &s.a, &plain));
+    assert_true(plain.gain == 0 && !plain.is_adapted);
+    for (size_t i = 0; i < ENCODER_DIM; i++)
+        for (size_t k = 0; k < ENCODER_DIM; k++)
+            w[i * ENCODER_DIM + k] = plain.vector[i] * plain.vector[k];
+    q.adapter = w;
+    check_ok(relevance_inquire(s.corpus, &q, &s.a, &trained));
+    check_near(trained.gain, 1, 1e-9); /* 16 - 1, cut to 1 */
+    assert_true(trained.is_adapted);
+    check_near(kernel_dot(trained.vector, plain.vector, ENCODER_DIM), 1, 1e-5);
+    q.text = "boiling tungsten";
+    check_ok(relevance_inquire(s.corpus, &q, &s.a, &other));
+    check(other.gain < trained.gain);
+    static const float zero[ENCODER_DIM * ENCODER_DIM];
+    q.adapter = zero;
+    check_ok(relevance_inquire(s.corpus, &q, &s.a, &other));
+    check_near(other.gain, 0, 0);
+    shelf_free(&s);
+}
+
 /* ---- the simulated sites --------------------------------------------------
  */
 
-struct row {
-    char question[512], document[128], heading[256], split[16];
-};
-
-/* One field of an RFC 4180 line. */
-static const char *field(const char *p, char *out, size_t cap)
-{
-    size_t n = 0;
-    int quoted = *p == '"';
-    if (quoted) p++;
-    while (*p && *p != '\n' && *p != '\r' && (quoted || *p != ',')) {
-        if (quoted && *p == '"') {
-            if (p[1] != '"') break;
-            p++;
-        }
-        if (n + 1 < cap) out[n++] = *p;
-        p++;
-    }
-    out[n] = '\0';
-    if (quoted && *p == '"') p++;
-    return *p == ',' ? p + 1 : p;
-}
-
 struct score {
-    int n, n_found, n_answered, n_everyday;
+    int n, n_found, n_answered, n_unanswerable, n_wrong;
 };
-
-static int is_right(const struct search_hit *h, const struct row *r)
-{
-    const char *name = strrchr(h->path, '/');
-    size_t n = strlen(h->heading), k = strlen(r->heading);
-    return name && strcmp(name + 1, r->document) == 0 && n >= k &&
-           strcmp(h->heading + n - k, r->heading) == 0;
-}
 
 static void score_site(const char *site, struct score *score)
 {
+    static struct questions q;
     struct shelf s;
     struct answer a;
-    struct row r;
-    char path[256], line[2048];
+    char path[256];
     shelf_new(&s);
     snprintf(path, sizeof path, "sims/clinic/%s/documents", site);
     shelf_add_all(&s, path);
-    snprintf(path, sizeof path, "sims/clinic/%s/questions.csv", site);
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    while (fgets(line, sizeof line, f)) {
-        const char *p = field(line, r.question, sizeof r.question);
-        p = field(p, r.document, sizeof r.document);
-        p = field(p, r.heading, sizeof r.heading);
-        field(p, r.split, sizeof r.split);
-        if (strcmp(r.split, "train") != 0) continue;
+    check(questions_of_site("sims/clinic", site, "train", &q));
+    for (size_t i = 0; i < q.n; i++) {
         size_t n;
-        arena_reset(&s.a);
-        struct search_hit *hits = shelf_search(&s, r.question, NULL, 5, &n);
         int found = 0;
-        for (size_t i = 0; i < n; i++) found |= is_right(&hits[i], &r);
+        arena_reset(&s.a);
+        struct search_hit *hits =
+            shelf_search(&s, q.list[i].question, NULL, 5, &n);
+        for (size_t k = 0; k < n; k++)
+            found |=
+                questions_is_right(&q.list[i], hits[k].path, hits[k].heading);
         score->n++;
         score->n_found += found;
-        score->n_answered += ask(&s, r.question, &a) == TACIT_OK;
+        score->n_answered += ask(&s, q.list[i].question, &a) == TACIT_OK;
         if (!err_id()) check_citations(&a);
         err_clear();
     }
-    fclose(f);
-    for (size_t i = 0; i < N_EVERYDAY_QUESTIONS; i++) {
-        score->n_everyday += ask(&s, everyday_questions[i], &a) == TACIT_OK;
+    check(questions_unanswerable("train", &q));
+    for (size_t i = 0; i < q.n; i++) {
+        score->n_unanswerable++;
+        score->n_wrong += ask(&s, q.list[i].question, &a) == TACIT_OK;
         err_clear();
     }
     check_code(ask(&s, "what is the boiling point of tungsten?", &a),
@@ -255,29 +257,26 @@ static void score_site(const char *site, struct score *score)
     shelf_free(&s);
 }
 
-/* The questions paraphrase: "stomach bug" for norovirus. Only the training
- * split is looked at; the floors lie a little under what was measured. */
-static void recall_on_the_sites_does_not_fall(void **state)
+/* The questions paraphrase: "stomach bug" for norovirus, and nobody has trained
+ * yet. The floors lie a little under what was measured; what holds on the test
+ * questions, and after training, is for bench_answers to say. */
+static void the_training_questions_are_found_and_answered_as_often(void **state)
 {
     (void)state;
-    static const char *const sites[] = {"harbour", "hillcrest", "lakeside",
-                                        "northgate"};
     struct score sum = {0};
-    for (size_t i = 0; i < 4; i++) {
-        char path[128];
-        snprintf(path, sizeof path, "sims/clinic/%s/questions.csv", sites[i]);
-        if (!file_exists(path)) skip_missing(path);
-        score_site(sites[i], &sum);
-    }
+    if (!file_exists("sims/clinic/harbour/questions.csv"))
+        skip_missing("sims/clinic");
+    for (size_t i = 0; i < N_CLINIC_SITES; i++)
+        score_site(clinic_sites[i], &sum);
     double recall = (double)sum.n_found / sum.n;
     double answered = (double)sum.n_answered / sum.n;
-    double wrong = (double)sum.n_everyday / (4 * N_EVERYDAY_QUESTIONS);
-    print_message("%d questions: recall@5 %.3f, answered %.3f; everyday "
-                  "questions answered %.3f\n",
+    double wrong = (double)sum.n_wrong / sum.n_unanswerable;
+    print_message("%d questions: recall@5 %.3f, answered %.3f; unanswerable "
+                  "ones answered %.3f\n",
                   sum.n, recall, answered, wrong);
-    assert_true(recall >= 0.50);
-    assert_true(answered >= 0.35);
-    assert_true(wrong <= 0.10);
+    check(recall >= 0.57);
+    check(answered >= 0.34);
+    check(wrong <= 0.06);
 }
 
 int main(void)
@@ -288,7 +287,10 @@ int main(void)
         cmocka_unit_test(an_empty_corpus_answers_nothing),
         cmocka_unit_test(equal_sentences_are_quoted_once),
         cmocka_unit_test(citations_point_into_markup_too),
-        cmocka_unit_test(recall_on_the_sites_does_not_fall),
+        cmocka_unit_test(
+            a_question_that_was_trained_on_gains_and_another_does_not),
+        cmocka_unit_test(
+            the_training_questions_are_found_and_answered_as_often),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

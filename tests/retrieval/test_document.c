@@ -429,6 +429,25 @@ static void random_markup_keeps_text_and_source_together(void **state)
     }
 }
 
+/* Found by fuzz_document: a sentence of characters that the parser had moved
+ * away from their places. */
+static void text_without_a_source_of_its_own_still_has_a_place(void **state)
+{
+    (void)state;
+    struct document d;
+    parse(&d, "/a/b.html",
+          "<!doctype html><html><head><titl titletle e>Pumps</tli<>etst\t\t0<"
+          "\t\t\t!doctype html><html><head><|itl\t\t\tends alone.\n\t!\t| ");
+    for (size_t first = 0; first < d.blocks[0].text_end; first++)
+        for (size_t end = first + 1; end <= d.blocks[0].text_end; end++) {
+            struct place p = document_place(&d, first, end);
+            assert_true(p.byte_first < p.byte_end);
+            assert_true(p.byte_end <= d.source.len);
+            assert_true(p.line_first >= 1 && p.line_first <= p.line_last);
+        }
+    document_release(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -449,6 +468,7 @@ int main(void)
         cmocka_unit_test(unreadable_and_huge_files_are_named),
         cmocka_unit_test(a_number_is_no_ending),
         cmocka_unit_test(random_markup_keeps_text_and_source_together),
+        cmocka_unit_test(text_without_a_source_of_its_own_still_has_a_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/rng.h"
+#include "common/tensor/kernel_set.h"
 #include "common/tensor/kernels.h"
 
 enum { SIDE_MAX = 150 };
@@ -79,10 +80,10 @@ static void products_of_random_shapes(void **state)
     }
 }
 
-static void products_on_both_sides_of_the_library(void **state)
+static void products_of_thin_and_deep_shapes(void **state)
 {
     (void)state;
-    /* Around the size from which OpenBLAS takes over, and thin ones. */
+    /* Around whole tiles, more than one panel deep, and thin ones. */
     static const size_t shapes[][3] = {{64, 64, 63},  {64, 64, 64},
                                        {65, 64, 64},  {3, 4096, 64},
                                        {4, 4096, 64}, {2048, 1, 256},
@@ -116,6 +117,66 @@ static void a_product_replays_to_the_bit(void **state)
         free(c);
         free(d);
     }
+}
+
+/* The sets that this processor can run. */
+static size_t sets_here(const struct kernel_set *out[3])
+{
+    size_t n = 0;
+    out[n++] = &kernel_set_base;
+#if KERNEL_SETS_X86
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        out[n++] = &kernel_set_avx2;
+    if (n == 2 && __builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512vl"))
+        out[n++] = &kernel_set_avx512;
+#endif
+    return n;
+}
+
+/* k of more than one panel; A and B lie both ways. */
+static void every_set_gives_the_same_product(void **state)
+{
+    (void)state;
+    enum { M = 23, N = 71, K = 300, SPAN = 512 };
+    static float a[SPAN * SPAN], b[SPAN * SPAN], c[3][M * N], d[3][M * K];
+    static ptrdiff_t offset[K];
+    const struct kernel_set *sets[3];
+    size_t n_sets = sets_here(sets);
+    struct rng r;
+    rng_init(&r, 6, 0, 0);
+    for (size_t i = 0; i < SPAN * SPAN; i++) {
+        a[i] = rng_normal(&r);
+        b[i] = rng_normal(&r);
+    }
+    for (size_t i = 0; i < K; i++) offset[i] = (ptrdiff_t)(7 * i % 400);
+    for (int turned = 0; turned < 2; turned++)
+        for (size_t s = 0; s < n_sets; s++) {
+            struct gemm g = {M, N, K,    a, turned ? 1 : K, turned ? M : 1, b,
+                             N, 1, c[s], N, GEMM_SET};
+            if (turned) g.b_row = 1, g.b_col = K;
+            struct kernel_window w = {.rows = M,
+                                      .n_offsets = K,
+                                      .n_points = 64,
+                                      .a = a,
+                                      .a_row = SPAN,
+                                      .b = b,
+                                      .offset = offset,
+                                      .c = d[s],
+                                      .c_row = K,
+                                      .n_images = 3,
+                                      .a_image = 16,
+                                      .b_image = 64};
+            memset(d[s], 0, sizeof d[s]);
+            sets[s]->gemm(&g);
+            sets[s]->reduce(&w);
+            /* The base rounds twice; the others agree to the bit. */
+            check_tensor(c[s], c[0], M * N, 2e-3);
+            check_tensor(d[s], d[0], M * K, 2e-3);
+            if (s < 2) continue;
+            check(memcmp(c[s], c[1], sizeof c[s]) == 0);
+            check(memcmp(d[s], d[1], sizeof d[s]) == 0);
+        }
 }
 
 static void dot_and_axpy_of_every_short_length(void **state)
@@ -156,8 +217,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_of_all_small_shapes),
         cmocka_unit_test(products_of_random_shapes),
-        cmocka_unit_test(products_on_both_sides_of_the_library),
+        cmocka_unit_test(products_of_thin_and_deep_shapes),
         cmocka_unit_test(a_product_replays_to_the_bit),
+        cmocka_unit_test(every_set_gives_the_same_product),
         cmocka_unit_test(dot_and_axpy_of_every_short_length),
         cmocka_unit_test(normalise_makes_length_one),
     };

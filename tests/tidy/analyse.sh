@@ -25,9 +25,7 @@ mkdir -p build
 log=$(mktemp -d build/analyse-XXXXXX)
 trap 'rm -rf "$log"' EXIT
 mapfile -t sources < <(git ls-files '*.c' | grep -v '^tests/')
-flags=(-std=c11 -D_GNU_SOURCE -I. -DTACIT_HAVE_BLAS=1)
-read -r -a blas < <(pkg-config --cflags openblas 2>/dev/null || true)
-flags+=("${blas[@]}")
+flags=(-std=c11 -D_GNU_SOURCE -I.)
 failed=0
 
 for tool in clang-tidy cppcheck gcc; do
@@ -84,7 +82,7 @@ done
 cppcheck --quiet --std=c11 --enable=warning,performance,portability \
     --inline-suppr --suppress=missingInclude --suppress=unknownMacro \
     --suppress=normalCheckLevelMaxBranches -j "$(nproc)" -I. -D_GNU_SOURCE \
-    -DTACIT_HAVE_BLAS=1 -D__x86_64__ "${folders[@]}" >"$log/cppcheck" 2>&1
+    -D__x86_64__ "${folders[@]}" >"$log/cppcheck" 2>&1
 verdict cppcheck "$log/cppcheck"
 
 printf '%s\n' "${sources[@]}" | xargs -P "$(nproc)" -n 1 \

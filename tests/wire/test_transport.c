@@ -32,6 +32,7 @@ static void echo_one(struct echo *e, struct transport_ticket *held,
 {
     struct transport_ticket ticket;
     if (transport_server_receive(e->server, 50, &ticket, packet)) return;
+    transport_server_trust(e->server, &ticket);
     atomic_fetch_add(&e->n_requests, 1);
     char what = packet->len ? (char)packet->data[0] : ' ';
     if (what == 'S') return;

@@ -72,6 +72,24 @@ static int greeted(struct side *s)
     return fd;
 }
 
+static void ask_and_answer(struct side *s, int fd)
+{
+    uint8_t frame[64];
+    raw_send_frame(fd, &request_id, 1, "ask", 3);
+    check(take(s));
+    check_ok(transport_server_reply(s->server, &s->ticket, NULL, 0));
+    check(raw_receive_frame(fd, frame, sizeof frame) == 4);
+}
+
+/* A connection whose peer has shown a key. */
+static int known(struct side *s)
+{
+    int fd = greeted(s);
+    ask_and_answer(s, fd);
+    transport_server_trust(s->server, &s->ticket);
+    return fd;
+}
+
 /* The server is in good order: a well-behaved peer is served. */
 static void check_serves(struct side *s)
 {
@@ -304,9 +322,9 @@ static void more_large_packets_than_fit_wait_their_turn(void **state)
     check(large != NULL);
     start(&s);
     memset(seen, 0, sizeof seen);
+    for (int i = 0; i < N; i++) fds[i] = known(&s);
     for (int i = 0; i < N; i++) {
         large[0] = (uint8_t)i;
-        fds[i] = greeted(&s);
         raw_send_frame(fds[i], &request_id, 1, large, WIRE_PACKET_MAX);
     }
     /* Some of those that wait go away. */
@@ -339,15 +357,6 @@ static int64_t later_ms(void *ctx)
            atomic_load(&skipped_ms);
 }
 
-static void ask_and_answer(struct side *s, int fd)
-{
-    uint8_t frame[64];
-    raw_send_frame(fd, &request_id, 1, "ask", 3);
-    check(take(s));
-    check_ok(transport_server_reply(s->server, &s->ticket, NULL, 0));
-    check(raw_receive_frame(fd, frame, sizeof frame) == 4);
-}
-
 static void slow_peers_are_closed_at_their_time_and_not_before(void **state)
 {
     (void)state;
@@ -355,11 +364,7 @@ static void slow_peers_are_closed_at_their_time_and_not_before(void **state)
     struct side s;
     tick_override(later_ms, NULL, NULL);
     start(&s);
-    int mute = raw_dial(s.port), idle = greeted(&s), half = greeted(&s);
-    ask_and_answer(&s, idle);
-    transport_server_trust(s.server, &s.ticket);
-    ask_and_answer(&s, half);
-    transport_server_trust(s.server, &s.ticket);
+    int mute = raw_dial(s.port), idle = known(&s), half = known(&s);
     frame_put_head(head, &request_id, 1, 100);
     raw_send(half, head, FRAME_LENGTH + 2);
     settle(&s, 3);
@@ -390,9 +395,7 @@ static void who_shows_no_key_is_closed_however_busy(void **state)
     uint8_t byte;
     tick_override(later_ms, NULL, NULL);
     start(&s);
-    int known = greeted(&s), stranger = greeted(&s);
-    ask_and_answer(&s, known);
-    transport_server_trust(s.server, &s.ticket);
+    int friend = known(&s), stranger = greeted(&s);
     for (int i = 0; i < 3; i++) {
         ask_and_answer(&s, stranger);
         atomic_fetch_add(&skipped_ms, WIRE_PROOF_MS / 4);
@@ -401,8 +404,16 @@ static void who_shows_no_key_is_closed_however_busy(void **state)
     atomic_fetch_add(&skipped_ms, WIRE_PROOF_MS / 4 + 1000);
     settle(&s, 1);
     check(!raw_receive(stranger, &byte, 1));
-    ask_and_answer(&s, known);
-    close(known);
+    ask_and_answer(&s, friend);
+    close(friend);
+    close(stranger);
+    /* Nor does it get a share of the inbox. */
+    stranger = greeted(&s);
+    uint8_t head[FRAME_HEAD_MAX];
+    frame_put_head(head, &request_id, 1, WIRE_INBOX_SMALL);
+    raw_send(stranger, head, FRAME_LENGTH);
+    settle(&s, 0);
+    check(!raw_receive(stranger, &byte, 1));
     close(stranger);
     stop(&s);
     atomic_store(&skipped_ms, 0);

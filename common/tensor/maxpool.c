@@ -1,6 +1,6 @@
 #include "common/tensor/vectorise.h"
 
-#include "common/tensor/pool.h"
+#include "common/tensor/maxpool.h"
 
 #include <string.h>
 

@@ -1,9 +1,9 @@
 /*
- * pool: the 2 x 2 maximum of one plane and its way back, in vectors. Used by
+ * maxpool: the 2 x 2 maximum of one plane and its way back, in vectors. Used by
  * the convolution and by the pooling of ops_conv.c.
  */
-#ifndef TACIT_TENSOR_POOL_H
-#define TACIT_TENSOR_POOL_H
+#ifndef TACIT_TENSOR_MAXPOOL_H
+#define TACIT_TENSOR_MAXPOOL_H
 
 #include <stddef.h>
 #include <stdint.h>

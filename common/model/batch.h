@@ -1,0 +1,43 @@
+/*
+ * batch: some rows of the examples as a forward pass and a loss read them.
+ *
+ *   x, y of the caller  ──gather──>  x [n, x_dim], labels as losses want them
+ *
+ * Labels arrive as floats and are hostile: a class must be a whole number below
+ * the number of classes, an event 0 or 1, a time a number.
+ */
+#ifndef TACIT_MODEL_BATCH_H
+#define TACIT_MODEL_BATCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+#include "common/model/model.h"
+#include "common/tensor/tape.h"
+
+/* Rows of a sequence batch: by row, then token; or by token, then row. */
+enum batch_order { BATCH_BY_ROW, BATCH_BY_STEP };
+
+struct batch {
+    size_t n;
+    float *x;        /* [n, x_dim]; NULL for lm */
+    float *y;        /* [n] value, 0 or 1, or time */
+    float *event;    /* [n], cox */
+    uint32_t *class; /* [n], classes; lm: [n T] next tokens */
+    uint32_t *token; /* [n T], lm */
+    float *p;        /* [n, x_dim], retriever */
+};
+
+/* Numbers of y per row that a spec wants; 0 for a retriever. */
+size_t batch_targets(const struct model_spec *s);
+/* Rows idx[n], or first … first + n - 1 when idx is NULL, in the tape's memory;
+ * rows that lie together are borrowed. SHAPE names a label that is none. */
+TACIT_CHECKED enum tacit_err batch_gather(struct tape *t,
+                                          const struct model_spec *s,
+                                          enum batch_order order,
+                                          const struct examples *ex,
+                                          const uint32_t *idx, size_t first,
+                                          size_t n, struct batch *out);
+
+#endif
