@@ -162,6 +162,21 @@ static enum tacit_err combine(struct aggregate *a, float *out)
     return TACIT_OK;
 }
 
+/* Running statistics (batch norm) are no weights: momentum and adaptive steps
+ * would spoil them, so they are averaged whatever the strategy keeps. */
+static void average_statistics(struct aggregate *a, const float *mean)
+{
+    const struct params *p = model_params(a->model);
+    if (!a->strategy->n_server) return;
+    for (size_t i = 0; i < p->n_params; i++) {
+        const struct param *t = &p->list[i];
+        if (t->role != PARAM_STATISTIC) continue;
+        for (size_t k = t->offset; k < t->offset + t->len; k++)
+            a->next.flat[k] =
+                (float)((double)a->file.flat[k] + (double)mean[k]);
+    }
+}
+
 static enum tacit_err check(const struct params *p, uint32_t round)
 {
     for (size_t i = 0; i < p->n_flat; i++)
@@ -196,6 +211,7 @@ static enum tacit_err apply(struct aggregate *a, const float *mean,
                                      .n_population = n_all,
                                      .staleness = s->staleness};
     strategy_apply(a->strategy, &server, mean, scalars);
+    average_statistics(a, mean);
     TRY(check(&a->next, s->round));
     return check(&a->state2, s->round);
 }

@@ -28,14 +28,16 @@ void task_spec(const struct plan *plan, struct model_spec *out)
                                .n_inputs = plan->n_features,
                                .n_hidden = plan->n_hidden,
                                .classes = plan->classes,
-                               .channels = plan->channels,
-                               .height = plan->height,
-                               .width = plan->width,
-                               .seq = plan->length,
                                .layers = plan->layers,
                                .heads = plan->heads,
                                .norm = plan->norm,
                                .temperature = plan->temperature};
+    if (plan->format == PLAN_IMAGES) {
+        out->channels = plan->channels;
+        out->height = plan->height;
+        out->width = plan->width;
+    }
+    if (plan->format == PLAN_TEXT) out->seq = plan->length;
     memcpy(out->hidden, plan->hidden, sizeof out->hidden);
 }
 
