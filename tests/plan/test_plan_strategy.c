@@ -1,5 +1,5 @@
-/* plan_strategy, plan_sim: which numbers each strategy reads, their defaults and
- * bounds, groups against cohorts, and every key that would change nothing. */
+/* plan_strategy, plan_sim: which numbers each strategy reads, their defaults
+ * and bounds, groups against cohorts, and keys that would change nothing. */
 #include "tests/check.h"
 
 #include <stdio.h>

@@ -311,7 +311,8 @@ static void the_geometric_median_is_known_for_a_triangle(void **unused)
 {
     (void)unused;
     /* Fermat's point of an isosceles triangle with base 2 and height 2: each
-     * side is seen under 120 degrees, so it stands 1 / sqrt(3) over the base. */
+     * side is seen under 120 degrees, so it stands 1 / sqrt(3) over the
+     * base. */
     const float triangle[][N] = {{-1, 0}, {1, 0}, {0, 2}};
     check_mean("geomedian", triangle, 3, 0, 1 / sqrt(3));
     /* Four corners of a convex figure: where the diagonals cross. */
