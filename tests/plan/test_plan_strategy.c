@@ -175,8 +175,8 @@ static void every_number_arrives(void **unused)
     check(p->strategy.bound == 2 && p->strategy.iterations == 7);
     plan_free(p);
     p = good("cohort: {size: 80}\n"
-             "strategy: {kind: fltrust, trusted: 4, groups: 8}");
-    check(p->strategy.trusted == 4);
+             "strategy: {kind: fltrust, trusted: 8, groups: 8}");
+    check(p->strategy.trusted == 8);
     plan_free(p);
     p = good("strategy: {kind: fedper, personal: 2}");
     check(p->strategy.personal == 2);
