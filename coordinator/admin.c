@@ -424,14 +424,23 @@ enum tacit_err admin_revoke(const struct options *o)
 
 /* ---- plans -------------------------------------------------------------- */
 
-/* What a plan means for devices; building its model is part of the check. */
+/* What the plan's file alone does not show: building its model and strategy is
+ * part of the check. The caller frees. */
+static enum tacit_err plan_build(const struct plan *plan,
+                                 struct aggregate **out)
+{
+    enum tacit_err err = task_production(plan);
+    if (!err) err = aggregate_new(plan, out);
+    return err ? err_context(err, "plan %s", plan->name) : TACIT_OK;
+}
+
+/* What a plan means for devices. */
 static enum tacit_err plan_print(const struct options *o,
                                  const struct plan *plan, const char *status)
 {
     struct aggregate *a = NULL;
     char hex[DIGEST_HEX];
-    TRY(task_production(plan));
-    TRY(aggregate_new(plan, &a));
+    TRY(plan_build(plan, &a));
     struct ring_layout layout = a->layout;
     size_t n_params = a->n;
     aggregate_free(a);
@@ -489,8 +498,7 @@ static enum tacit_err submit(const struct options *o, const struct plan *plan,
     struct digest hash;
     struct aggregate *a = NULL;
     struct store s;
-    TRY(task_production(plan));
-    TRY(aggregate_new(plan, &a));
+    TRY(plan_build(plan, &a));
     aggregate_free(a);
     TRY(admin_home(o, home));
     TRY(admin_open(o, &s));

@@ -222,6 +222,11 @@ static enum tacit_err take_rule(const struct check *c, const struct row *r)
                           "strategy.trusted %u leaves no other device of "
                           "cohort.size %u",
                           s->trusted, p->cohort_size);
+    if (s->groups && s->trusted && s->trusted < p->min_reports)
+        return plan_wrong(c, "strategy.trusted",
+                          "strategy.trusted is %u; the trusted group is a "
+                          "secure sum too, of at least cohort.min_reports %u",
+                          s->trusted, p->min_reports);
     return TACIT_OK;
 }
 
@@ -240,6 +245,9 @@ enum tacit_err plan_take_strategy(const struct check *c,
     s->compares = (r->flags & COMPARES) != 0;
     s->personalises = (r->flags & PERSONALISES) != 0;
     TRY(take_numbers(c, r, raw->strategy));
+    /* A trusted group cannot be smaller than other groups may be. */
+    if (s->trusted && s->groups && !raw->strategy->trusted)
+        s->trusted = c->plan->min_reports;
     unsigned before = c->faults->n;
     TRY(take_groups(c));
     return c->faults->n == before ? take_rule(c, r) : TACIT_OK;

@@ -1,5 +1,5 @@
-/* plan_strategy, plan_sim: which numbers each strategy reads, their defaults and
- * bounds, groups against cohorts, and every key that would change nothing. */
+/* plan_strategy, plan_sim: which numbers each strategy reads, their defaults
+ * and bounds, groups against cohorts, and keys that would change nothing. */
 #include "tests/check.h"
 
 #include <stdio.h>
@@ -175,8 +175,8 @@ static void every_number_arrives(void **unused)
     check(p->strategy.bound == 2 && p->strategy.iterations == 7);
     plan_free(p);
     p = good("cohort: {size: 80}\n"
-             "strategy: {kind: fltrust, trusted: 4, groups: 8}");
-    check(p->strategy.trusted == 4);
+             "strategy: {kind: fltrust, trusted: 8, groups: 8}");
+    check(p->strategy.trusted == 8);
     plan_free(p);
     p = good("strategy: {kind: fedper, personal: 2}");
     check(p->strategy.personal == 2);
@@ -324,6 +324,10 @@ static void a_rule_gets_as_many_updates_as_it_wants(void **unused)
     refused("cohort: {size: 40}\n"
             "strategy: {kind: multikrum, groups: 5, keep: 6}",
             "strategy.keep is 6; there may be only 5 groups");
+    refused(
+        "cohort: {size: 40}\nstrategy: {kind: fltrust, groups: 4, trusted: 1}",
+        "strategy.trusted is 1; the trusted group is a secure sum too, of "
+        "at least cohort.min_reports 3");
     refused("cohort: {size: 40}\nstrategy: {kind: trimmed, groups: 4}",
             "strategy.trim 0.2 of 4 groups cuts none; it wants at least 1/4, "
             "or more groups");
