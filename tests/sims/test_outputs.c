@@ -47,7 +47,9 @@ static struct fleet_round a_round(uint32_t k)
     if (k % 2 == 0) return r; /* not every round is measured */
     r.has_metric = r.has_pooled = 1;
     r.metric = .6;
-    r.pooled = (struct model_metrics){.5, .7 + .01 * k, 90};
+    r.pooled = (struct model_metrics){.loss = .5,
+                                      .metric = .7 + .01 * k,
+                                      .n_rows = 90};
     r.spread = (struct fleet_spread){20, .7, .1, .5, .7, .9, .4};
     return r;
 }
