@@ -9,7 +9,8 @@
  *     cohort   full: all devices of a round at once, each with its vectors;
  *              sum: one per thread, and single updates where they are compared
  *   time = rounds * (cohort * (steps * t_step + t_protocol) / threads
- *                    + rows measured * t_row)
+ *                    + rows measured * t_row); of the full protocol, half is
+ *          one thread's: the coordinator's
  *
  * Counts follow what fleet.c holds at its peak; they are meant to be right
  * within a third, and to err upwards.

@@ -1,30 +1,26 @@
 #include "sims/sites.h"
 
-#include <dirent.h>
-#include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "client/feedback.h"
-#include "client/pairs.h"
-#include "common/base/file.h"
-#include "common/base/rng.h"
-#include "retrieval/schema.h"
-#include "sims/world.h"
-
-enum { PATH_BYTES = 4096 };
+#include "common/base/codes.h"
+#include "sims/data.h"
+#include "sims/partition.h"
+#include "sims/sites_parts.h"
 
 void sites_release(struct sites *s)
 {
     for (size_t i = 0; i < s->n; i++) dataset_release(&s->data[i]);
+    pooled_release(&s->pooled);
     free(s->data);
     free(s->name);
     memset(s, 0, sizeof *s);
 }
 
-static enum tacit_err make_room(struct sites *s, size_t n)
+enum tacit_err sites_room(struct sites *s, size_t n)
 {
     if (n > SITES_MAX)
         return fail(TACIT_LIMIT, "%zu clients; at most %d", n, SITES_MAX);
@@ -34,171 +30,212 @@ static enum tacit_err make_room(struct sites *s, size_t n)
     return fail(TACIT_NOMEM, "no memory for %zu clients", n);
 }
 
-/* ---- the invented world ------------------------------------------------- */
-
-/* Append rows of one site; the header only for the first. */
-static enum tacit_err put_rows(struct buf *out, uint64_t seed, size_t site,
-                               uint64_t first, size_t n)
+void sites_name(struct sites *s, size_t i, const char *fmt, ...)
 {
-    struct buf rows;
-    buf_init(&rows, 0);
-    enum tacit_err err = world_csv(seed, site, first, n, &rows);
-    if (!err) {
-        const uint8_t *end = memchr(rows.data, '\n', rows.len);
-        size_t skip = out->len && end ? (size_t)(end - rows.data) + 1 : 0;
-        buf_put(out, rows.data + skip, rows.len - skip);
-        err = buf_end(out);
-    }
-    buf_release(&rows);
-    return err;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(s->name[i], SITES_NAME_MAX, fmt, args);
+    va_end(args);
 }
 
-/* The rows of client number i. By site: the next sim.rows of site i mod 4. Iid:
- * each row from a site drawn at random, so that all clients look alike. */
-static enum tacit_err invent_rows(const struct plan *p, size_t i,
-                                  struct buf *out)
+enum tacit_err sites_shift(const struct plan *plan, size_t i, struct dataset *d)
 {
-    uint64_t first = (uint64_t)(i / WORLD_SITES) * p->sim.rows;
-    if (p->sim.partition == PLAN_PART_SITES)
-        return put_rows(out, p->seed, i % WORLD_SITES, first, p->sim.rows);
-    struct rng rng;
-    rng_init(&rng, p->seed, 0x736974657u, i);
-    for (uint32_t r = 0; r < p->sim.rows; r++)
-        TRY(put_rows(out, p->seed, (size_t)rng_below(&rng, WORLD_SITES),
-                     (uint64_t)i * p->sim.rows + r, 1));
+    size_t dim = d->train.x_dim;
+    float *offset = NULL;
+    if (plan->sim.partition != PLAN_PART_SHIFT) return TACIT_OK;
+    TRY(arena_alloc(&d->arena, dim, sizeof *offset, &offset));
+    partition_offset(plan, i, dim, offset);
+    struct examples *sets[] = {&d->train, &d->test};
+    for (size_t k = 0; k < 2; k++) {
+        /* The rows are the simulation's own; examples only show them. */
+        float *x = (float *)(uintptr_t)sets[k]->x;
+        for (size_t r = 0; r < sets[k]->n_rows; r++)
+            for (size_t j = 0; j < dim; j++) x[r * dim + j] += offset[j];
+    }
     return TACIT_OK;
 }
 
-static enum tacit_err take_table(const struct plan *plan, const char *name,
-                                 struct buf *text, struct dataset *out)
+/* ---- rows that are no table --------------------------------------------- */
+
+/* A pool on its way to clients. */
+struct dealing {
+    const struct plan *plan;
+    struct sites *s;
+    struct pooled *p;
+    struct arena arena;
+    uint32_t *row;   /* [n_train] rows that are dealt out */
+    uint32_t *label; /* [n_train], or NULL */
+    uint32_t *client;
+    uint32_t *order; /* [p->n_rows] the rows' new places */
+    size_t n_train;
+    struct deal deal;
+};
+
+/* Rows of a test set for all stay out of the deal. */
+static int is_for_all(const struct dealing *d, size_t row)
 {
-    struct arena a;
-    struct csv t;
-    arena_init(&a, 0);
-    size_t n = text->len;
-    buf_put_u8(text, 0); /* room for the last cell's end */
-    enum tacit_err err = buf_end(text);
-    if (!err) err = csv_parse(name, (char *)text->data, n, &a, &t);
-    if (!err) err = examples_from_csv(plan, &t, out);
-    arena_release(&a);
+    if (d->p->is_test) return d->p->is_test[row];
+    return d->plan->format == PLAN_IMAGES && examples_held_out(d->plan, row);
+}
+
+static enum tacit_err choose_rows(struct dealing *d)
+{
+    const struct plan *plan = d->plan;
+    size_t n = d->p->n_rows;
+    int labelled = plan->task == PLAN_CLASSIFY;
+    TRY(arena_alloc(&d->arena, n + 1, sizeof *d->row, &d->row));
+    TRY(arena_alloc(&d->arena, n + 1, sizeof *d->order, &d->order));
+    if (labelled)
+        TRY(arena_alloc(&d->arena, n + 1, sizeof *d->label, &d->label));
+    if (d->p->client)
+        TRY(arena_alloc(&d->arena, n + 1, sizeof *d->client, &d->client));
+    for (size_t i = 0; i < n; i++) {
+        if (is_for_all(d, i)) continue;
+        if (labelled) d->label[d->n_train] = (uint32_t)d->p->y[i];
+        if (d->client) d->client[d->n_train] = d->p->client[i];
+        d->row[d->n_train++] = (uint32_t)i;
+    }
+    return TACIT_OK;
+}
+
+/* Places of client i's rows, train rows first; how many those are. */
+static size_t place_client(struct dealing *d, size_t i, int own_test)
+{
+    size_t first = d->deal.first[i], n = d->deal.first[i + 1] - first;
+    size_t at = first, n_train = n;
+    const uint32_t *dealt = d->deal.order + first;
+    if (own_test) {
+        n_train = 0;
+        for (size_t k = 0; k < n; k++)
+            n_train += !examples_held_out(d->plan, k);
+    }
+    int keep_first = n_train == 0;
+    for (int held = 0; held < 2; held++)
+        for (size_t k = 0; k < n; k++) {
+            int is_held = own_test && !(keep_first && k == 0) &&
+                          examples_held_out(d->plan, k);
+            if (is_held == held) d->order[at++] = d->row[dealt[k]];
+        }
+    return keep_first ? 1 : n_train;
+}
+
+static void name_client(struct dealing *d, size_t i)
+{
+    static const char *const kinds[] = {"site", "device", "writer", "speaker"};
+    int natural = d->plan->sim.partition == PLAN_PART_SITES ||
+                  d->plan->sim.partition == PLAN_PART_COLUMN;
+    if (natural && d->p->client_name)
+        sites_name(d->s, i, "%s", d->p->client_name[i]);
+    else
+        sites_name(d->s, i, "%s-%zu",
+                   natural ? kinds[d->plan->format] : "client", i);
+}
+
+static enum tacit_err hand_out(struct dealing *d)
+{
+    struct sites *s = d->s;
+    struct pooled *p = d->p;
+    size_t *n_train = NULL, at = d->n_train;
+    int own_test = d->plan->format != PLAN_IMAGES && !p->is_test;
+    TRY(sites_room(s, d->deal.n_clients));
+    TRY(arena_alloc(&d->arena, d->deal.n_clients, sizeof *n_train, &n_train));
+    for (size_t i = 0; i < d->deal.n_clients; i++)
+        n_train[i] = place_client(d, i, own_test);
+    for (size_t i = 0; i < p->n_rows; i++)
+        if (is_for_all(d, i)) d->order[at++] = (uint32_t)i;
+    TRY(pooled_order(p, d->order));
+    for (size_t i = 0; i < d->deal.n_clients; i++) {
+        size_t first = d->deal.first[i], end = d->deal.first[i + 1];
+        struct dataset *x = &s->data[i];
+        pooled_view(p, first, n_train[i], &x->train);
+        pooled_view(p, first + n_train[i], end - first - n_train[i], &x->test);
+        name_client(d, i);
+        s->n++;
+        TRY(sites_shift(d->plan, i, x));
+    }
+    pooled_view(p, d->n_train, p->n_rows - d->n_train, &s->test);
+    return TACIT_OK;
+}
+
+/* Deal out the rows of s->pooled, which came from `name`. */
+static enum tacit_err deal_pooled(const struct plan *plan, const char *name,
+                                  struct sites *s)
+{
+    struct dealing d = {.plan = plan, .s = s, .p = &s->pooled};
+    arena_init(&d.arena, 0);
+    enum tacit_err err =
+        plan->format == PLAN_TEXT && plan->sim.partition == PLAN_PART_SHIFT
+            ? fail_as(E_DEAL,
+                      "%s: sim.partition: shift moves numbers; text has none",
+                      name)
+            : choose_rows(&d);
+    const struct partition_rows rows = {.name = name,
+                                        .n = d.n_train,
+                                        .label = d.label,
+                                        .n_labels = plan->classes > 1
+                                                        ? plan->classes
+                                                        : 2,
+                                        .client = d.client,
+                                        .n_clients = s->pooled.n_clients,
+                                        .client_name = s->pooled.client_name};
+    if (!err) err = partition_deal(plan, &rows, &d.deal);
+    if (!err) err = hand_out(&d);
+    deal_release(&d.deal);
+    arena_release(&d.arena);
     return err;
+}
+
+/* ---- from where --------------------------------------------------------- */
+
+static enum tacit_err finish(enum tacit_err err, struct sites *s,
+                             struct sites *out)
+{
+    if (err)
+        sites_release(s);
+    else
+        *out = *s;
+    return err;
+}
+
+static enum tacit_err invent(const struct plan *plan, struct sites *s)
+{
+    if (plan->task == PLAN_RETRIEVER)
+        return fail(TACIT_UNSUPPORTED,
+                    "a retriever plan needs --data FOLDER with one folder per "
+                    "client (documents/ and questions.csv)");
+    if (plan->sim.clients > SITES_MAX)
+        return fail(TACIT_LIMIT, "%u clients; at most %d", plan->sim.clients,
+                    SITES_MAX);
+    if (plan->format == PLAN_TABLE) return sites_invent_tables(plan, s);
+    TRY(data_invent(plan, &s->pooled));
+    return deal_pooled(plan, plan->name, s);
 }
 
 enum tacit_err sites_invent(const struct plan *plan, struct sites *out)
 {
     struct sites s = {0};
-    if (plan->task == PLAN_RETRIEVER)
-        return fail(TACIT_UNSUPPORTED,
-                    "a retriever plan needs --data FOLDER with one folder per "
-                    "client (documents/ and questions.csv)");
-    enum tacit_err err = make_room(&s, plan->sim.clients);
-    for (size_t i = 0; !err && i < plan->sim.clients; i++) {
-        struct buf text;
-        buf_init(&text, 0);
-        snprintf(s.name[i], SITES_NAME_MAX, "%s-%zu",
-                 world_site_name(i % WORLD_SITES), i / WORLD_SITES);
-        err = invent_rows(plan, i, &text);
-        if (!err) err = take_table(plan, s.name[i], &text, &s.data[i]);
-        s.n += !err;
-        buf_release(&text);
-    }
-    if (err)
-        sites_release(&s);
-    else
-        *out = s;
-    return err;
+    return finish(invent(plan, &s), &s, out);
 }
 
-/* ---- a folder ----------------------------------------------------------- */
-
-struct indexing {
-    struct corpus *corpus;
-};
-
-static enum tacit_err index_one(const char *path, void *ctx)
+static enum tacit_err load(const struct plan *plan, const char *path,
+                           struct sites *s)
 {
-    struct indexing *x = ctx;
-    enum corpus_outcome outcome;
-    size_t n;
-    return corpus_add(x->corpus, path, &outcome, &n);
-}
-
-/* One client's documents in a store of its own, in memory. */
-static enum tacit_err load_pairs(const struct plan *plan, const char *folder,
-                                 const struct encoder *encoder,
-                                 struct dataset *out)
-{
-    const char *migrations[CORPUS_N_MIGRATIONS + FEEDBACK_N_MIGRATIONS];
-    size_t n = 0;
-    char documents[PATH_BYTES], questions[PATH_BYTES];
-    struct db db = {0};
-    struct indexing x = {0};
-    for (size_t i = 0; i < CORPUS_N_MIGRATIONS; i++)
-        migrations[n++] = corpus_migrations[i];
-    for (size_t i = 0; i < FEEDBACK_N_MIGRATIONS; i++)
-        migrations[n++] = feedback_migrations[i];
-    TRY(file_join(documents, sizeof documents, folder, "documents"));
-    TRY(file_join(questions, sizeof questions, folder, "questions.csv"));
-    TRY(db_open(&db, ":memory:", DB_CREATE, migrations, n));
-    enum tacit_err err = corpus_open(&db, encoder, &x.corpus);
-    if (!err) err = file_walk(documents, index_one, &x);
-    if (!err) err = pairs_load(plan, questions, &db, x.corpus, encoder, out);
-    corpus_close(x.corpus);
-    db_close(&db);
-    return err;
-}
-
-static int is_client(const struct plan *plan, const char *folder,
-                     const char *name)
-{
-    char path[PATH_BYTES];
     struct stat st;
-    size_t n = strlen(name);
-    if (name[0] == '.') return 0;
-    if (plan->task != PLAN_RETRIEVER)
-        return n > 4 && strcmp(name + n - 4, ".csv") == 0;
-    n = (size_t)snprintf(path, sizeof path, "%s/%s/documents", folder, name);
-    return n < sizeof path && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    int is_file = stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    if (is_file && plan->task == PLAN_RETRIEVER)
+        return fail(TACIT_UNSUPPORTED,
+                    "%s: a retriever plan needs a folder with one folder per "
+                    "client (documents/ and questions.csv)",
+                    path);
+    if (!is_file) return sites_load_folder(plan, path, s);
+    if (plan->format == PLAN_TABLE) return sites_load_table(plan, path, s);
+    TRY(pooled_load(plan, path, &s->pooled));
+    return deal_pooled(plan, path, s);
 }
 
-static enum tacit_err load_one(const struct plan *plan, const char *folder,
-                               const char *name, const struct encoder *encoder,
-                               struct sites *s)
-{
-    char path[PATH_BYTES];
-    struct dataset *d = &s->data[s->n];
-    TRY(file_join(path, sizeof path, folder, name));
-    TRY(plan->task == PLAN_RETRIEVER ? load_pairs(plan, path, encoder, d)
-                                     : examples_table(plan, path, d));
-    snprintf(s->name[s->n++], SITES_NAME_MAX, "%.*s", SITES_NAME_MAX - 1, name);
-    return TACIT_OK;
-}
-
-enum tacit_err sites_load(const struct plan *plan, const char *folder,
+enum tacit_err sites_load(const struct plan *plan, const char *path,
                           struct sites *out)
 {
-    struct dirent **list = NULL;
     struct sites s = {0};
-    struct encoder *encoder = NULL;
-    int n = scandir(folder, &list, NULL, alphasort);
-    if (n < 0) return fail(TACIT_IO, "%s: %s", folder, strerror(errno));
-    enum tacit_err err = make_room(&s, (size_t)n);
-    if (!err && plan->task == PLAN_RETRIEVER) err = encoder_new(&encoder);
-    for (int i = 0; i < n; i++) {
-        if (!err && is_client(plan, folder, list[i]->d_name))
-            err = load_one(plan, folder, list[i]->d_name, encoder, &s);
-        free(list[i]);
-    }
-    free(list);
-    encoder_free(encoder);
-    if (!err && s.n < 2)
-        err = fail(TACIT_NOTFOUND, "%s: %zu clients found; %s", folder, s.n,
-                   plan->task == PLAN_RETRIEVER
-                       ? "one folder each, with documents/ and questions.csv"
-                       : "one .csv file each");
-    if (err)
-        sites_release(&s);
-    else
-        *out = s;
-    return err;
+    return finish(load(plan, path, &s), &s, out);
 }

@@ -185,6 +185,38 @@ static void below_half_of_the_groups_the_round_is_tried_again(void **unused)
     assert_string_equal(row_of(2, 0, 2)->state, "committed");
 }
 
+static void two_die(struct members *x, struct device *d,
+                    const struct store_round *row, const float *weights,
+                    size_t n)
+{
+    honest(x, d, row, weights, n);
+    d->dead = row->group > 3 && row->attempt == 0;
+}
+
+static int all_five_have_ended(struct members *x)
+{
+    return members_rows(x, "aborted") == 5;
+}
+
+static void fewer_groups_than_the_rule_wants_are_no_step(void **unused)
+{
+    (void)unused;
+    members_begin(&w, 10);
+    w.train = two_die;
+    submit(PLAN("{size: 10, min_reports: 2, over_select: 1}", "1",
+                "{kind: krum, groups: 5, byzantine: 1}"));
+    members_run(&w, all_five_have_ended);
+    check(row_of(1, 0, 4)->code == E_ROUND_TOO_FEW);
+    check(row_of(1, 0, 1)->code == E_STRATEGY_FEW);
+    check_model(0, 0, 0);
+    for (unsigned i = 0; i < w.n; i++)
+        if (w.d[i].dead) members_wake(&w, &w.d[i]);
+    members_run(&w, members_all_done);
+    check(members_rows(&w, "committed") == 5 && w.n_rows == 10);
+    check(row_of(1, 1, 5)->n_inputs == 2);
+    check_model(1, 10, 1);
+}
+
 static void a_round_of_groups_is_told_by_any_of_its_sessions(void **unused)
 {
     (void)unused;
@@ -415,6 +447,7 @@ int main(void)
         T(a_poisoned_group_is_not_chosen_by_krum),
         T(a_group_that_dies_does_not_stop_the_round),
         T(below_half_of_the_groups_the_round_is_tried_again),
+        T(fewer_groups_than_the_rule_wants_are_no_step),
         T(a_round_of_groups_is_told_by_any_of_its_sessions),
         T(the_first_that_enrolled_are_the_trusted_group),
         T(two_buffers_run_at_once_and_count_their_staleness),

@@ -332,6 +332,17 @@ def case_an_interrupt_ends_the_runs_too_and_the_next_call_goes_on():
         done.prints("left out", "interrupted")
 
 
+def case_a_killed_sweep_takes_its_runs_along():
+    with folder() as here:
+        one = here + "/s/rounds-60000/seed-5"
+        p = begin("tacit-sim", "sweep", plan(here), "--set", "rounds=60000",
+                  "-o", here + "/s")
+        until(lambda: os.path.exists(one + "/metrics.jsonl.part"), 60, "-")
+        finish(p, signal.SIGKILL)
+        until(lambda: run_json(one)["state"] == "interrupted", 30,
+              "the run lives on")
+
+
 def case_a_failed_run_is_listed_and_the_others_go_on():
     with folder() as here:
         out = here + "/s"

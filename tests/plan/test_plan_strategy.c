@@ -327,7 +327,7 @@ static void a_rule_gets_as_many_updates_as_it_wants(void **unused)
     refused(
         "cohort: {size: 40}\nstrategy: {kind: fltrust, groups: 4, trusted: 1}",
         "strategy.trusted is 1; the trusted group is a secure sum too, of "
-        "at least cohort.min_reports 3");
+        "at least cohort.min_reports 7");
     refused("cohort: {size: 40}\nstrategy: {kind: trimmed, groups: 4}",
             "strategy.trim 0.2 of 4 groups cuts none; it wants at least 1/4, "
             "or more groups");

@@ -1,0 +1,123 @@
+/* sites: a folder with one file, or for a retriever one folder, per client. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "client/feedback.h"
+#include "client/pairs.h"
+#include "common/base/codes.h"
+#include "common/base/file.h"
+#include "retrieval/schema.h"
+#include "sims/sites_parts.h"
+
+enum { PATH_BYTES = 4096 };
+
+struct indexing {
+    struct corpus *corpus;
+};
+
+static enum tacit_err index_one(const char *path, void *ctx)
+{
+    struct indexing *x = ctx;
+    enum corpus_outcome outcome;
+    size_t n;
+    return corpus_add(x->corpus, path, &outcome, &n);
+}
+
+/* One client's documents in a store of its own, in memory. */
+static enum tacit_err load_pairs(const struct plan *plan, const char *folder,
+                                 const struct encoder *encoder,
+                                 struct dataset *out)
+{
+    const char *migrations[CORPUS_N_MIGRATIONS + FEEDBACK_N_MIGRATIONS];
+    size_t n = 0;
+    char documents[PATH_BYTES], questions[PATH_BYTES];
+    struct db db = {0};
+    struct indexing x = {0};
+    for (size_t i = 0; i < CORPUS_N_MIGRATIONS; i++)
+        migrations[n++] = corpus_migrations[i];
+    for (size_t i = 0; i < FEEDBACK_N_MIGRATIONS; i++)
+        migrations[n++] = feedback_migrations[i];
+    TRY(file_join(documents, sizeof documents, folder, "documents"));
+    TRY(file_join(questions, sizeof questions, folder, "questions.csv"));
+    TRY(db_open(&db, ":memory:", DB_CREATE, migrations, n));
+    enum tacit_err err = corpus_open(&db, encoder, &x.corpus);
+    if (!err) err = file_walk(documents, index_one, &x);
+    if (!err) err = pairs_load(plan, questions, &db, x.corpus, encoder, out);
+    corpus_close(x.corpus);
+    db_close(&db);
+    return err;
+}
+
+/* The end of a client's file's name. */
+static const char *ending_of(const struct plan *plan)
+{
+    return plan->format == PLAN_TEXT ? ".jsonl" : ".csv";
+}
+
+static int is_client(const struct plan *plan, const char *folder,
+                     const char *name)
+{
+    char path[PATH_BYTES];
+    const char *ending = ending_of(plan);
+    struct stat st;
+    size_t n = strlen(name), tail = strlen(ending);
+    if (name[0] == '.') return 0;
+    if (plan->task != PLAN_RETRIEVER)
+        return n > tail && strcmp(name + n - tail, ending) == 0;
+    n = (size_t)snprintf(path, sizeof path, "%s/%s/documents", folder, name);
+    return n < sizeof path && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static enum tacit_err load_one(const struct plan *plan, const char *folder,
+                               const char *name, const struct encoder *encoder,
+                               struct sites *s)
+{
+    char path[PATH_BYTES];
+    struct dataset *d = &s->data[s->n];
+    TRY(file_join(path, sizeof path, folder, name));
+    TRY(plan->task == PLAN_RETRIEVER ? load_pairs(plan, path, encoder, d)
+                                     : examples_load(plan, path, d));
+    sites_name(s, s->n++, "%s", name);
+    return TACIT_OK;
+}
+
+static enum tacit_err check_plan(const struct plan *plan, const char *folder)
+{
+    if (plan->format == PLAN_IMAGES || plan->format == PLAN_VECTORS)
+        return fail_as(E_DATA_KIND,
+                       "%s: a folder serves tables and text, one file per "
+                       "client; name the one file of images or vectors",
+                       folder);
+    return TACIT_OK;
+}
+
+enum tacit_err sites_load_folder(const struct plan *plan, const char *folder,
+                                 struct sites *s)
+{
+    struct dirent **list = NULL;
+    struct encoder *encoder = NULL;
+    int n = scandir(folder, &list, NULL, alphasort);
+    if (n < 0) return fail(TACIT_IO, "%s: %s", folder, strerror(errno));
+    enum tacit_err err = check_plan(plan, folder);
+    if (!err) err = sites_room(s, (size_t)n);
+    if (!err && plan->task == PLAN_RETRIEVER) err = encoder_new(&encoder);
+    for (int i = 0; i < n; i++) {
+        if (!err && is_client(plan, folder, list[i]->d_name))
+            err = load_one(plan, folder, list[i]->d_name, encoder, s);
+        free(list[i]);
+    }
+    free(list);
+    encoder_free(encoder);
+    if (err || s->n >= 2) return err;
+    if (plan->task == PLAN_RETRIEVER)
+        return fail(TACIT_NOTFOUND,
+                    "%s: %zu clients found; one folder each, with documents/ "
+                    "and questions.csv",
+                    folder, s->n);
+    return fail(TACIT_NOTFOUND, "%s: %zu clients found; one %s file each",
+                folder, s->n, ending_of(plan));
+}
