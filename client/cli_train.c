@@ -63,13 +63,14 @@ static enum tacit_err load(struct job *j)
 static enum tacit_err train_alone(struct job *j)
 {
     const struct plan *p = j->plan;
+    uint32_t n_steps = trainer_steps(p, j->data->train.n_rows, 1);
     struct progress progress;
     progress_begin(&progress, cli_progress(j->o), "training", "rounds",
                    p->rounds);
     enum tacit_err err = TACIT_OK;
     for (uint32_t r = 1; !err && r <= p->rounds; r++) {
         const struct model_training how = {.optimizer = p->optimizer,
-                                           .steps = p->local_steps,
+                                           .steps = n_steps,
                                            .batch = p->batch,
                                            .learning_rate = p->learning_rate,
                                            .momentum = p->momentum,

@@ -64,7 +64,7 @@ struct participate {
     struct buf input;             /* packed masked input */
     struct digest input_hash;
     uint32_t n_chunks, chunk;
-    int counted; /* our update is in the sum that devices signed */
+    int counted; /* our update is in the sum that devices sign */
     struct msg_over over;
 };
 
@@ -589,6 +589,8 @@ static void take_survivors(struct participate *p, const struct msg_survivors *m,
         give_up(p, a, PARTICIPATE_BROKEN);
         return;
     }
+    /* Whatever happens to this device now, the sum holds its update. */
+    p->counted = 1;
     call(p, a, SIGNING, MSG_CONSISTENCY);
 }
 
@@ -605,7 +607,6 @@ static void take_signatures(struct participate *p,
         return;
     }
     out->n = (uint16_t)n;
-    p->counted = 1;
     call(p, a, REVEALING, MSG_REVEAL);
 }
 

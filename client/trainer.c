@@ -53,12 +53,12 @@ static uint32_t share_of(uint32_t steps, double work)
     return n < 1 ? 1 : (uint32_t)n;
 }
 
-static uint32_t steps_of(const struct trainer_task *t, size_t n_rows)
+uint32_t trainer_steps(const struct plan *p, size_t n_rows, double work)
 {
-    const struct plan *p = t->plan;
-    if (!p->local_epochs) return share_of(p->local_steps, t->work);
-    size_t per_epoch = (n_rows + p->batch - 1) / p->batch;
-    return share_of((uint32_t)per_epoch * p->local_epochs, t->work);
+    if (!p->local_epochs) return share_of(p->local_steps, work);
+    uint64_t n = (uint64_t)((n_rows + p->batch - 1) / p->batch);
+    n *= p->local_epochs;
+    return share_of(n < UINT32_MAX ? (uint32_t)n : UINT32_MAX, work);
 }
 
 /* K steps from where m stands, with hook added to each gradient. */
@@ -67,7 +67,8 @@ static enum tacit_err train(struct training *x, struct model *m,
 {
     const struct plan *p = x->t->plan;
     const struct model_training how = {.optimizer = p->optimizer,
-                                       .steps = steps_of(x->t, rows->n_rows),
+                                       .steps = trainer_steps(p, rows->n_rows,
+                                                              x->t->work),
                                        .batch = p->batch,
                                        .learning_rate = p->learning_rate,
                                        .momentum = p->momentum,

@@ -46,6 +46,9 @@ TACIT_CHECKED enum tacit_err trained_new(const struct strategy *s, size_t n,
 /* Wipes. */
 void trained_release(struct trained *t, const struct strategy *s, size_t n);
 
+/* Local steps of a device with so many rows: the plan's, or its epochs in
+ * batches, times the share of them that it makes; at least 1. */
+uint32_t trainer_steps(const struct plan *p, size_t n_rows, double work);
 /* Train m (holding the round's global weights) on d->train. m's weights are put
  * back. E_LOSS_NAN, E_NO_EXAMPLES. */
 TACIT_CHECKED enum tacit_err trainer_run(const struct trainer_task *t,

@@ -424,14 +424,23 @@ enum tacit_err admin_revoke(const struct options *o)
 
 /* ---- plans -------------------------------------------------------------- */
 
-/* What a plan means for devices; building its model is part of the check. */
+/* What the plan's file alone does not show: building its model and strategy is
+ * part of the check. The caller frees. */
+static enum tacit_err plan_build(const struct plan *plan,
+                                 struct aggregate **out)
+{
+    enum tacit_err err = task_production(plan);
+    if (!err) err = aggregate_new(plan, out);
+    return err ? err_context(err, "plan %s", plan->name) : TACIT_OK;
+}
+
+/* What a plan means for devices. */
 static enum tacit_err plan_print(const struct options *o,
                                  const struct plan *plan, const char *status)
 {
     struct aggregate *a = NULL;
     char hex[DIGEST_HEX];
-    TRY(task_production(plan));
-    TRY(aggregate_new(plan, &a));
+    TRY(plan_build(plan, &a));
     struct ring_layout layout = a->layout;
     size_t n_params = a->n;
     aggregate_free(a);
@@ -439,20 +448,30 @@ static enum tacit_err plan_print(const struct options *o,
     hex_encode(hex, plan->hash.b, DIGEST_BYTES);
     if (options_flag(o, "json"))
         return json_print_ok(
-            stdout, json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:I}",
-                              "status", status, "plan", plan->name, "hash", hex,
-                              "model", plan->model, "rounds", (int)plan->rounds,
-                              "cohort", (int)plan->cohort_size, "invited",
-                              (int)task_invite_max(plan), "parameters",
-                              (json_int_t)n_params, "upload_bytes",
-                              (json_int_t)upload));
-    printf("%s %s: %s, %s with %zu parameters\n"
-           "%u rounds of %u devices (%u to %u take part), %u local steps\n"
+            stdout,
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, "
+                      "s:I, s:I}",
+                      "status", status, "plan", plan->name, "hash", hex,
+                      "model", plan->model, "strategy", plan->strategy.kind,
+                      "groups", (int)plan->strategy.groups, "rounds",
+                      (int)plan->rounds, "cohort", (int)plan->cohort_size,
+                      "invited", (int)task_invite_max(plan), "parameters",
+                      (json_int_t)n_params, "upload_bytes",
+                      (json_int_t)upload));
+    printf("%s %s: %s, %s with %zu parameters, by %s", status, plan->name,
+           plan_task_name(plan->task), plan->model, n_params,
+           plan->strategy.kind);
+    if (plan->strategy.groups)
+        printf(" across %u groups", plan->strategy.groups);
+    printf("\n%u rounds of %u devices (%u to %u take part), %u local %s\n"
            "each device sends %.1f KiB a round, under secure aggregation\n"
            "hash %s\n",
-           status, plan->name, plan_task_name(plan->task), plan->model,
-           n_params, plan->rounds, plan->cohort_size, plan->min_reports,
-           task_invite_max(plan), plan->local_steps, upload / 1024, hex);
+           plan->rounds, plan->cohort_size,
+           plan->min_reports *
+               (plan->strategy.groups ? plan->strategy.groups : 1),
+           task_invite_max(plan),
+           plan->local_epochs ? plan->local_epochs : plan->local_steps,
+           plan->local_epochs ? "epochs" : "steps", upload / 1024, hex);
     return TACIT_OK;
 }
 
@@ -479,8 +498,7 @@ static enum tacit_err submit(const struct options *o, const struct plan *plan,
     struct digest hash;
     struct aggregate *a = NULL;
     struct store s;
-    TRY(task_production(plan));
-    TRY(aggregate_new(plan, &a));
+    TRY(plan_build(plan, &a));
     aggregate_free(a);
     TRY(admin_home(o, home));
     TRY(admin_open(o, &s));

@@ -44,8 +44,8 @@ static json_t *round_json(const struct store_round *r)
     hex_encode(parent, r->parent_hash.b, DIGEST_BYTES);
     tick_iso8601(r->started_s, at);
     json_t *j = json_pack(
-        "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:I, s:i, s:i, s:i, s:I, "
-        "s:I}",
+        "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:I, s:i, s:i, s:i, "
+        "s:I, s:I}",
         "plan", r->plan_name, "plan_hash", plan, "round", (int)r->round,
         "n_rounds", (int)r->n_rounds, "attempt", (int)r->attempt, "group",
         (int)r->group, "base_version", (int)r->base, "state", r->state,

@@ -42,10 +42,11 @@ struct runner_config {
     const char *spool_dir;     /* NULL: uploads wait in memory */
     /* Answer the request `token`. Pointers in m are valid during the call. */
     void (*reply)(void *ctx, uint64_t token, const struct message *m);
-    /* Step to the new model, make it durable and fill what devices are told of it
-     * (outcome, session, round and n_clients are set already). A failure
-     * aborts the round with its message. */
     enum runner_commit when;
+    /* Step to the new model, make it durable and fill what devices are told of
+     * it (outcome, session, round and n_clients are set already); of
+     * RUNNER_LATER only keep the mean. A failure aborts the round with its
+     * message. */
     enum tacit_err (*commit)(void *ctx, const struct runner_result *result,
                              struct msg_over *over);
     void *ctx;

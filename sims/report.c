@@ -237,8 +237,55 @@ static void draw_curve(struct report *r, const struct report_series *s,
                        place(y, s->y[i], BOTTOM, TOP), colour);
 }
 
-void report_curves(struct report *r, const char *title, const char *x_label,
-                   const struct report_series *series, size_t n_series)
+static int has_band(const struct report_series *s, const struct report_band *b,
+                    size_t i)
+{
+    return has_point(s, i) && drawable(b->low[i]) && drawable(b->high[i]);
+}
+
+/* Between low and high: there along one, back along the other, for every
+ * stretch of neighbours. */
+static void draw_band(struct report *r, const struct report_series *s,
+                      const struct report_band *b, size_t colour,
+                      const struct axis *x, const struct axis *y)
+{
+    if (!b->low || !b->high) return;
+    buf_printf(&r->out,
+               "<path stroke=\"none\" opacity=\"0.18\" "
+               "fill=\"var(--c%zu)\" d=\"",
+               colour);
+    for (size_t i = 0, end; i < s->n; i = end) {
+        end = i + 1;
+        if (!has_band(s, b, i)) continue;
+        while (end < s->n && has_band(s, b, end)) end++;
+        for (size_t k = i; k < end; k++)
+            buf_printf(&r->out, "%s%.1f %.1f", k == i ? "M" : "L",
+                       place(x, s->x[k], LEFT, RIGHT),
+                       place(y, b->low[k], BOTTOM, TOP));
+        for (size_t k = end; k-- > i;)
+            buf_printf(&r->out, "L%.1f %.1f", place(x, s->x[k], LEFT, RIGHT),
+                       place(y, b->high[k], BOTTOM, TOP));
+        buf_printf(&r->out, "Z");
+    }
+    buf_printf(&r->out, "\"/>\n");
+}
+
+static void draw_ends(struct report *r, double low, double high,
+                      const char *label)
+{
+    if (isfinite(low))
+        buf_printf(&r->out,
+                   "<text x=\"%d\" y=\"%d\">%.6g</text><text x=\"%d\" "
+                   "y=\"%d\" text-anchor=\"end\">%.6g</text>\n",
+                   LEFT, BOTTOM + 18, low, RIGHT, BOTTOM + 18, high);
+    buf_printf(&r->out, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">",
+               (LEFT + RIGHT) / 2, BOTTOM + 30);
+    element(r, "", label, "</text>");
+}
+
+void report_bands(struct report *r, const char *title, const char *x_label,
+                  const struct report_series *series,
+                  const struct report_band *bands, size_t n_series)
 {
     double x_low = INFINITY, x_high = -INFINITY;
     double y_low = INFINITY, y_high = -INFINITY;
@@ -248,22 +295,26 @@ void report_curves(struct report *r, const char *title, const char *x_label,
         extend(series[i].x, series[i].n, &x_low, &x_high);
         extend(series[i].y, series[i].n, &y_low, &y_high);
         names[i] = series[i].name;
+        if (!bands || !bands[i].low || !bands[i].high) continue;
+        extend(bands[i].low, series[i].n, &y_low, &y_high);
+        extend(bands[i].high, series[i].n, &y_low, &y_high);
     }
     struct axis y = axis_for(y_low, y_high);
     struct axis x = {x_low, x_high, 1};
     if (!(x_high > x_low)) x.high = x_low + fmax(1, fabs(x_low));
     open_chart(r, title);
     draw_grid(r, &y);
+    for (size_t i = 0; bands && i < n_series; i++)
+        draw_band(r, &series[i], &bands[i], i, &x, &y);
     for (size_t i = 0; i < n_series; i++) draw_curve(r, &series[i], i, &x, &y);
-    if (isfinite(x_low))
-        buf_printf(&r->out,
-                   "<text x=\"%d\" y=\"%d\">%g</text><text x=\"%d\" y=\"%d\" "
-                   "text-anchor=\"end\">%g</text>\n",
-                   LEFT, BOTTOM + 18, x_low, RIGHT, BOTTOM + 18, x_high);
-    buf_printf(&r->out, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">",
-               (LEFT + RIGHT) / 2, BOTTOM + 30);
-    element(r, "", x_label, "</text>");
+    draw_ends(r, x_low, x_high, x_label);
     close_chart(r, names, n_series);
+}
+
+void report_curves(struct report *r, const char *title, const char *x_label,
+                   const struct report_series *series, size_t n_series)
+{
+    report_bands(r, title, x_label, series, NULL, n_series);
 }
 
 void report_bars(struct report *r, const char *title, double top,

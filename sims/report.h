@@ -16,7 +16,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 
-enum { REPORT_SERIES_MAX = 6, REPORT_COLUMNS_MAX = 10 };
+enum { REPORT_SERIES_MAX = 6, REPORT_COLUMNS_MAX = 20 };
 
 struct report {
     struct buf out;
@@ -27,6 +27,11 @@ struct report_series {
     const char *name;
     size_t n;
     const double *x, *y; /* [n], borrowed */
+};
+
+/* [n] of its series, borrowed; both NULL for no band. */
+struct report_band {
+    const double *low, *high;
 };
 
 struct report_bar {
@@ -44,6 +49,10 @@ void report_section(struct report *r, const char *title, const char *text);
 void report_figure(struct report *r, const char *value, const char *caption);
 void report_curves(struct report *r, const char *title, const char *x_label,
                    const struct report_series *series, size_t n_series);
+/* The same, with a band around each curve whose low and high are given. */
+void report_bands(struct report *r, const char *title, const char *x_label,
+                  const struct report_series *series,
+                  const struct report_band *bands, size_t n_series);
 /* Grouped bars in [0, top], cut there; names [n_series] label the colours. */
 void report_bars(struct report *r, const char *title, double top,
                  const char *const *names, size_t n_series,

@@ -311,9 +311,12 @@ static enum tacit_err take_cohort(const struct check *c,
     TRY(plan_integer(c, "rounds", raw->rounds, 1, 100000, 10, &p->rounds));
     TRY(plan_integer(c, "cohort.size", r->size, 2, PLAN_COHORT_MAX, 3,
                      &p->cohort_size));
+    /* Every group is a secure sum of its own. */
+    const int64_t *groups = raw->strategy ? raw->strategy->groups : NULL;
+    uint32_t of = p->cohort_size;
+    if (groups && *groups > 1 && *groups <= of / 2) of /= (uint32_t)*groups;
     TRY(plan_integer(c, "cohort.min_reports", r->min_reports, 2, p->cohort_size,
-                     p->cohort_size > 3 ? p->cohort_size * 3 / 4 : 2,
-                     &p->min_reports));
+                     of > 3 ? of * 3 / 4 : 2, &p->min_reports));
     TRY(plan_real(c, "cohort.over_select", r->over_select, 1, 4, 1.3,
                   &p->over_select));
     return plan_real(c, "clip", raw->clip, 1e-6, 1e6, 1, &p->clip);
@@ -335,6 +338,7 @@ static enum tacit_err take_local(const struct check *c,
     if (!r->epochs) p->local_epochs = 0;
     TRY(plan_integer(c, "local.steps", r->steps, 1, 1000000, 10,
                      &p->local_steps));
+    if (r->epochs) p->local_steps = 0;
     TRY(plan_integer(c, "local.batch", r->batch,
                      p->task == PLAN_RETRIEVER ? 2 : 1, 4096, 16, &p->batch));
     if (r->optimizer)

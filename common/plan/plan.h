@@ -107,7 +107,7 @@ struct plan_strategy {
     uint32_t personal;   /* FedPer: last layers that stay on the device */
     uint32_t groups;     /* 0: one sum; else the rule runs across groups */
     uint32_t concurrent; /* FedBuff: buffers under way at once */
-    uint32_t trusted;    /* FLTrust in a simulation: the first clients */
+    uint32_t trusted;    /* FLTrust: the first clients, or to enrol */
     int compares;        /* a robust rule: wants single updates or groups */
     int personalises;
 };

@@ -114,6 +114,7 @@ static enum tacit_err take_protocol(const struct check *c,
     struct plan *p = c->plan;
     const struct plan_strategy *s = &p->strategy;
     uint32_t groups = s->groups ? s->groups : 1;
+    uint32_t most = (p->cohort_size + groups - 1) / groups;
     size_t which = p->secagg_off ? 1 : 0;
     if (r->protocol)
         TRY(plan_choice(c, "sim.protocol", r->protocol, protocols, 2, &which));
@@ -122,18 +123,17 @@ static enum tacit_err take_protocol(const struct check *c,
         return plan_wrong(c, "sim.protocol",
                           "sim.protocol: full is secure aggregation itself; "
                           "with secagg.mode: off it is sum");
-    if (!p->sim.sum_only && p->cohort_size / groups > PLAN_CLIENTS_MAX)
+    if (!p->sim.sum_only && most > PLAN_CLIENTS_MAX)
         return plan_wrong(c, "cohort.size",
                           "cohort.size %u makes %u devices in one secure sum; "
                           "there may be %d (in a simulation, sim.protocol: sum "
                           "has no such bound)",
-                          p->cohort_size, p->cohort_size / groups,
-                          PLAN_CLIENTS_MAX);
-    if (s->trusted >= p->sim.clients)
-        return plan_wrong(c, "strategy.trusted",
-                          "strategy.trusted %u leaves no other client of "
-                          "sim.clients %u",
-                          s->trusted, p->sim.clients);
+                          p->cohort_size, most, PLAN_CLIENTS_MAX);
+    if (p->ring_bits == 24 && most > PLAN_CLIENTS_MAX)
+        return plan_wrong(c, "secagg.ring_bits",
+                          "secagg.ring_bits 24 has room for %d devices in one "
+                          "sum, not %u; 32 has",
+                          PLAN_CLIENTS_MAX, most);
     return TACIT_OK;
 }
 

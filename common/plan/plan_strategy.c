@@ -31,38 +31,37 @@ enum key {
 static const struct {
     const char *name;
     double min, max;
-    int is_integer;
 } keys[N_KEYS] = {
-    [SERVER_LR] = {"server_learning_rate", 1e-6, 100, 0},
-    [MOMENTUM] = {"momentum", 0, 0.9999, 0},
-    [BETA1] = {"beta1", 0, 0.9999, 0},
-    [BETA2] = {"beta2", 0, 0.99999, 0},
-    [TAU] = {"tau", 1e-12, 1, 0},
-    [MU] = {"mu", 0, 1000, 0},
-    [Q] = {"q", 0, 10, 0},
-    [ALPHA] = {"alpha", 1e-6, 1000, 0},
-    [LAMBDA] = {"lambda", 0, 1000, 0},
-    [BOUND] = {"bound", 1e-9, 1e6, 0},
-    [TRIM] = {"trim", 0, 0.49, 0},
-    [STALENESS] = {"staleness", 0, 10, 0},
-    [BYZANTINE] = {"byzantine", 0, PLAN_COHORT_MAX / 2, 1},
-    [KEEP] = {"keep", 1, PLAN_COHORT_MAX, 1},
-    [ITERATIONS] = {"iterations", 1, 1000, 1},
-    [PERSONAL] = {"personal", 1, PLAN_HIDDEN_MAX + 1, 1},
-    [GROUPS] = {"groups", 2, PLAN_GROUPS_MAX, 1},
-    [CONCURRENT] = {"concurrent", 1, 64, 1},
-    [TRUSTED] = {"trusted", 1, PLAN_COHORT_MAX, 1},
+    [SERVER_LR] = {"server_learning_rate", 1e-6, 100},
+    [MOMENTUM] = {"momentum", 0, 0.9999},
+    [BETA1] = {"beta1", 0, 0.9999},
+    [BETA2] = {"beta2", 0, 0.99999},
+    [TAU] = {"tau", 1e-12, 1},
+    [MU] = {"mu", 0, 1000},
+    [Q] = {"q", 0, 10},
+    [ALPHA] = {"alpha", 1e-6, 1000},
+    [LAMBDA] = {"lambda", 0, 1000},
+    [BOUND] = {"bound", 1e-9, 1e6},
+    [TRIM] = {"trim", 1e-4, 0.49},
+    [STALENESS] = {"staleness", 0, 10},
+    [BYZANTINE] = {"byzantine", 0, PLAN_COHORT_MAX / 2},
+    [KEEP] = {"keep", 1, PLAN_COHORT_MAX},
+    [ITERATIONS] = {"iterations", 1, 1000},
+    [PERSONAL] = {"personal", 1, PLAN_HIDDEN_MAX + 1},
+    [GROUPS] = {"groups", 2, PLAN_GROUPS_MAX},
+    [CONCURRENT] = {"concurrent", 1, 64},
+    [TRUSTED] = {"trusted", 1, PLAN_COHORT_MAX},
 };
 
 #define KEY(k)  (1U << (k))
 #define ADAPTED (KEY(BETA1) | KEY(BETA2) | KEY(TAU))
 
-enum { COMPARES = 1, PERSONALISES = 2 };
+enum { COMPARES = 1, PERSONALISES = 2, OWN_STEP = 4 };
 
 /* Defaults are the papers' where they give one. */
 static const struct row {
     const char *kind;
-    unsigned keys; /* beside server_learning_rate */
+    unsigned keys; /* beside server_learning_rate; OWN_STEP reads none */
     unsigned flags;
     double server_lr, first; /* first: default of the first of keys */
 } rows[] = {
@@ -74,7 +73,7 @@ static const struct row {
     {"fedadagrad", KEY(BETA1) | KEY(TAU), 0, 0.1, 0},
     {"scaffold", 0, 0, 1, 0},
     {"fednova", 0, 0, 1, 0},
-    {"feddyn", KEY(ALPHA), 0, 1, 0.1},
+    {"feddyn", KEY(ALPHA), OWN_STEP, 0, 0.1},
     {"qfedavg", KEY(Q), 0, 1, 1},
     {"fedbuff", KEY(STALENESS) | KEY(CONCURRENT), 0, 1, 0.5},
     {"ditto", KEY(LAMBDA), PERSONALISES, 1, 0.1},
@@ -118,7 +117,8 @@ static enum tacit_err take_key(const struct check *c, const struct row *r,
                                enum key k, const double *given, double *out)
 {
     char path[PLAN_NAME_MAX];
-    int reads = k == SERVER_LR || r->keys & KEY(k);
+    int reads =
+        k == SERVER_LR ? !(r->flags & OWN_STEP) : (r->keys & KEY(k)) != 0;
     snprintf(path, sizeof path, "strategy.%s", keys[k].name);
     *out = reads ? fallback_of(r, k) : 0;
     if (!given) return TACIT_OK;
@@ -160,9 +160,9 @@ static enum tacit_err take_numbers(const struct check *c, const struct row *r,
         TRY(take_key(c, r, (enum key)k, reals[k], real_out[k]));
     for (int k = BYZANTINE; k < N_KEYS; k++) {
         const int64_t *given = integers[k - BYZANTINE];
-        double value = given ? (double)*given : 0;
-        TRY(take_key(c, r, (enum key)k, given ? &value : NULL, &value));
-        *integer_out[k - BYZANTINE] = (uint32_t)value;
+        double value = given ? (double)*given : 0, got = 0;
+        TRY(take_key(c, r, (enum key)k, given ? &value : NULL, &got));
+        *integer_out[k - BYZANTINE] = (uint32_t)got;
     }
     return TACIT_OK;
 }
@@ -191,14 +191,42 @@ static enum tacit_err take_groups(const struct check *c)
             "strategy.groups %u leaves %u devices of cohort.size %u for each; "
             "every group wants cohort.min_reports %u",
             s->groups, per_group, p->cohort_size, p->min_reports);
+    return TACIT_OK;
+}
+
+/* Whether the rule can work on as many updates as there may be. */
+static enum tacit_err take_rule(const struct check *c, const struct row *r)
+{
+    const struct plan *p = c->plan;
+    const struct plan_strategy *s = &p->strategy;
+    const char *what = s->groups ? "groups" : "updates";
     uint32_t k = s->groups ? s->groups : p->min_reports;
     uint32_t f = s->byzantine;
     uint32_t want = strcmp(s->kind, "bulyan") == 0 ? 4 * f + 3 : 2 * f + 3;
-    if (f && k < want)
+    if (r->keys & KEY(BYZANTINE) && k < want)
         return plan_wrong(c, "strategy.byzantine",
                           "strategy.byzantine %u wants at least %u %s; there "
                           "may be only %u",
-                          f, want, s->groups ? "groups" : "updates", k);
+                          f, want, what, k);
+    if (s->keep > k)
+        return plan_wrong(c, "strategy.keep",
+                          "strategy.keep is %u; there may be only %u %s",
+                          s->keep, k, what);
+    if (r->keys & KEY(TRIM) && s->trim * (double)k + 1e-9 < 1)
+        return plan_wrong(c, "strategy.trim",
+                          "strategy.trim %g of %u %s cuts none; it wants at "
+                          "least 1/%u, or more %s",
+                          s->trim, k, what, k, what);
+    if (s->trusted >= p->cohort_size)
+        return plan_wrong(c, "strategy.trusted",
+                          "strategy.trusted %u leaves no other device of "
+                          "cohort.size %u",
+                          s->trusted, p->cohort_size);
+    if (s->groups && s->trusted && s->trusted < p->min_reports)
+        return plan_wrong(c, "strategy.trusted",
+                          "strategy.trusted is %u; the trusted group is a "
+                          "secure sum too, of at least cohort.min_reports %u",
+                          s->trusted, p->min_reports);
     return TACIT_OK;
 }
 
@@ -217,5 +245,10 @@ enum tacit_err plan_take_strategy(const struct check *c,
     s->compares = (r->flags & COMPARES) != 0;
     s->personalises = (r->flags & PERSONALISES) != 0;
     TRY(take_numbers(c, r, raw->strategy));
-    return take_groups(c);
+    /* A trusted group cannot be smaller than other groups may be. */
+    if (s->trusted && s->groups && !raw->strategy->trusted)
+        s->trusted = c->plan->min_reports;
+    unsigned before = c->faults->n;
+    TRY(take_groups(c));
+    return c->faults->n == before ? take_rule(c, r) : TACIT_OK;
 }

@@ -7,7 +7,7 @@
  *   a_i = (K - rho (1 - rho^K) / (1 - rho)) / (1 - rho)  momentum rho
  *   x <- x + eta_g (sum_i p_i a_i) (sum_i p_i delta_i / a_i)
  *
- * Differs in: on the wire delta_i is scaled by a_ref / a_i and a_i by 1 / a_ref,
+ * Differs in: on the wire delta_i is scaled by a_ref / a_i and a_i by 1/a_ref,
  * where a_ref is that of the plan's number of steps; the product is the same.
  * Secure aggregation: yes.
  */

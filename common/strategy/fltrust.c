@@ -5,10 +5,10 @@
  *   t_i  = max(0, cos(delta_i, root))
  *   mean = sum_i t_i delta_i |root| / |delta_i|  /  sum_i t_i
  *
- * Differs in: the paper's root update comes from a clean set that the server holds. Here
- * the coordinator holds no examples: the root is the update of a trusted device
- * (in a simulation without secure aggregation) or the mean of a trusted group.
- * When no update agrees with the root, the root itself is the mean.
+ * Differs in: the paper's root update comes from a clean set that the server
+ * holds. Here the coordinator holds no examples: the root is the update of a
+ * trusted device (in a simulation without secure aggregation) or the mean of a
+ * trusted group. When no update agrees with the root, the root is the mean.
  * Secure aggregation: across the means of groups.
  */
 #include <stdlib.h>

@@ -32,8 +32,8 @@ enum task_metric {
     TASK_METRIC,   /* held out, of the model the round starts from */
     TASK_HELD_OUT, /* 1 where a device has held-out rows, else 0 */
     TASK_SCALARS,  /* the strategy's */
-    TASK_PERSONAL = TASK_SCALARS + STRATEGY_SCALARS_MAX, /* held out, of the
-                                                            device's own model */
+    /* Held out, of the device's own model. */
+    TASK_PERSONAL = TASK_SCALARS + STRATEGY_SCALARS_MAX,
     TASK_METRICS
 };
 

@@ -70,7 +70,7 @@ struct member {
     int data_fails, debit_fails, training_fails;
     /* Since its last BEGIN. */
     int allowed; /* its policy said yes */
-    unsigned n_debits, n_uploads, n_reveals, n_adopts, n_waits;
+    unsigned n_debits, n_uploads, n_reveals, n_adopts, n_waits, n_counted;
     struct ledger_row row;
     enum participate_news news;
     enum participate_action_kind end;
@@ -333,6 +333,7 @@ static void observe_adopt(struct federation *f, struct member *m)
     m->known = (struct participate_known){o->plan_hash, o->model_hash,
                                           o->model_version};
     m->n_adopts++;
+    m->n_counted += (unsigned)m->action.counted;
 }
 
 static void observe_end(struct member *m)
@@ -426,6 +427,7 @@ static void member_begin(struct member *m)
 {
     m->allowed = m->resting = m->waits = m->n_calls = 0;
     m->n_debits = m->n_uploads = m->n_reveals = m->n_adopts = m->n_waits = 0;
+    m->n_counted = 0;
     m->news = PARTICIPATE_QUIET;
     m->why_id = 0;
     m->event = (struct participate_event){.kind = PARTICIPATE_BEGIN};

@@ -489,6 +489,116 @@ static void a_model_that_two_plans_share_stays_for_the_other(void **state)
     device_close(&d);
 }
 
+/* ---- what a strategy keeps here ------------------------------------------ */
+
+/* Adopt a version together with what is kept, or with NULL. */
+static enum tacit_err adopt_keeping(struct device *d, const struct plan *p,
+                                    uint32_t version, const float *state,
+                                    size_t n)
+{
+    struct msg_over over = {.plan_hash = p->hash,
+                            .model_version = version,
+                            .n_clients = 4};
+    memset(over.model_hash.b, (int)version, DIGEST_BYTES);
+    return device_adopt(d, p, &over, state, n);
+}
+
+static void check_kept(struct device *d, const struct plan *p, size_t n,
+                       const float *want)
+{
+    float *got = NULL;
+    check_ok(device_state(d, &p->hash, n, &got));
+    check((got != NULL) == (want != NULL));
+    if (want) check_tensor(got, want, n, 0);
+    free(got);
+}
+
+static void what_a_plan_keeps_is_its_own_and_survives(void **state)
+{
+    (void)state;
+    struct device d;
+    const struct plan p = plan_of("risk", PLAN_REGRESS),
+                      q = plan_of("stay", PLAN_REGRESS);
+    const float a[3] = {1, -2, 3}, b[2] = {7, 8};
+    open_home(&d);
+    check_kept(&d, &p, 3, NULL);
+    check_ok(adopt_keeping(&d, &p, 1, a, 3));
+    check_ok(adopt_keeping(&d, &q, 1, b, 2));
+    device_close(&d);
+    open_home(&d);
+    check_kept(&d, &p, 3, a);
+    check_kept(&d, &q, 2, b);
+    device_close(&d);
+}
+
+static void a_round_without_this_device_leaves_what_is_kept(void **state)
+{
+    (void)state;
+    struct device d;
+    const struct plan p = plan_of("risk", PLAN_REGRESS);
+    const float a[3] = {1, -2, 3}, b[3] = {4, 5, 6};
+    open_home(&d);
+    check_ok(adopt_keeping(&d, &p, 1, NULL, 0));
+    check_kept(&d, &p, 3, NULL);
+    check_ok(adopt_keeping(&d, &p, 2, a, 3));
+    check_ok(adopt_keeping(&d, &p, 3, NULL, 0));
+    check_kept(&d, &p, 3, a);
+    check_ok(adopt_keeping(&d, &p, 4, b, 3));
+    check_kept(&d, &p, 3, b);
+    device_close(&d);
+}
+
+static void what_is_kept_changes_with_the_version_or_not_at_all(void **state)
+{
+    (void)state;
+    struct device d;
+    struct participate_known k;
+    const struct plan p = plan_of("risk", PLAN_REGRESS);
+    const float a[3] = {1, -2, 3}, b[3] = {4, 5, 6};
+    open_home(&d);
+    check_ok(adopt_keeping(&d, &p, 5, a, 3));
+    check_code(adopt_keeping(&d, &p, 4, b, 3), E_MODEL_REFUSED);
+    check_kept(&d, &p, 3, a);
+    /* The second of the two writes fails. */
+    check_ok(db_exec(&d.db, "CREATE TRIGGER no BEFORE INSERT ON adopted BEGIN "
+                            "SELECT RAISE(ABORT, 'no'); END"));
+    enum tacit_err err = adopt_keeping(&d, &p, 6, b, 3);
+    check(err != TACIT_OK);
+    err_clear();
+    check_kept(&d, &p, 3, a);
+    check_ok(device_known(&d, &p.hash, &k));
+    check(k.version == 5);
+    check_ok(db_exec(&d.db, "DROP TRIGGER no"));
+    check_ok(adopt_keeping(&d, &p, 6, b, 3));
+    check_kept(&d, &p, 3, b);
+    device_close(&d);
+}
+
+static void what_is_kept_of_another_size_is_damage(void **state)
+{
+    (void)state;
+    struct device d;
+    const struct plan p = plan_of("risk", PLAN_REGRESS);
+    const float a[3] = {1, -2, 3};
+    float *got = NULL;
+    open_home(&d);
+    check_ok(adopt_keeping(&d, &p, 1, a, 3));
+    enum tacit_err err = device_state(&d, &p.hash, 4, &got);
+    check(strstr(err_message(), "what a plan keeps here is damaged") != NULL);
+    check_code(err, E_STORE_DAMAGED);
+    check(got == NULL);
+    check_code(device_state(&d, &p.hash, 2, &got), E_STORE_DAMAGED);
+    device_close(&d);
+    change_store("UPDATE kept SET state = x''");
+    open_home(&d);
+    check_code(device_state(&d, &p.hash, 3, &got), E_STORE_DAMAGED);
+    device_close(&d);
+    change_store("DELETE FROM kept");
+    open_home(&d);
+    check_kept(&d, &p, 3, NULL);
+    device_close(&d);
+}
+
 struct listed {
     char text[256];
     size_t n;
@@ -681,6 +791,10 @@ int main(void)
         ROW(a_newer_model_replaces_the_one_before),
         ROW(an_older_model_is_refused),
         ROW(a_model_that_two_plans_share_stays_for_the_other),
+        ROW(what_a_plan_keeps_is_its_own_and_survives),
+        ROW(a_round_without_this_device_leaves_what_is_kept),
+        ROW(what_is_kept_changes_with_the_version_or_not_at_all),
+        ROW(what_is_kept_of_another_size_is_damage),
         ROW(models_are_listed_with_the_last_adopted_last),
         ROW(weights_that_are_damaged_gone_or_of_another_model_are_refused),
         ROW(the_adapter_is_that_of_the_newest_retriever),

@@ -147,6 +147,21 @@ static void a_lost_round_has_the_coordinators_code(void **unused)
     check_committed(0, 1);
 }
 
+/* What a strategy keeps belongs to updates that are in a committed sum. */
+static void a_device_knows_whether_its_update_counts(void **unused)
+{
+    (void)unused;
+    federation_round(&f);
+    for (int i = 0; i < MEMBERS; i++) check(f.m[i].n_counted == 1);
+    f.m[1].drop_at = f.m[2].drop_at = 2; /* too few: nothing is committed */
+    federation_round(&f);
+    f.m[1].drop_at = f.m[2].drop_at = NEVER;
+    check(f.m[0].n_counted == 0);
+    f.m[1].policy.tasks = 0; /* this one declines */
+    federation_round(&f);
+    check(f.m[0].n_counted == 1 && f.m[1].n_counted == 0);
+}
+
 /* Two devices with one identity: the second one's round keys are refused by
  * name, and one update is counted. */
 static void of_two_devices_with_one_identity_one_takes_part(void **unused)
@@ -472,6 +487,7 @@ int main(void)
         T(an_update_of_many_chunks_arrives_whole),
         T(whoever_vanishes_costs_its_own_update_only),
         T(a_lost_round_has_the_coordinators_code),
+        T(a_device_knows_whether_its_update_counts),
         T(of_two_devices_with_one_identity_one_takes_part),
         T(what_the_policy_forbids_is_declined),
         T(data_that_cannot_be_used_costs_the_others_nothing),

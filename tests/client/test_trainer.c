@@ -301,6 +301,150 @@ static void training_that_explodes_is_an_error_by_name(void **unused)
     check_diverges();
 }
 
+/* ---- the strategy's half on a device ------------------------------------- */
+
+static float next_state[WEIGHTS], up2[2 * WEIGHTS];
+
+/* A round under another strategy, its numbers as given; down and state may be
+ * NULL. */
+static struct trained run_as(const char *kind, struct strategy_config numbers,
+                             const float *down, const float *state, double work)
+{
+    struct trainer_task t = *task_of(1, 1);
+    struct trained out = {.up = up2, .next_state = next_state};
+    check_ok(strategy_find(kind, &t.strategy));
+    numbers.steps = plan.local_steps;
+    numbers.learning_rate = plan.learning_rate;
+    numbers.loss_scale = 1;
+    t.numbers = &numbers;
+    t.down = down;
+    t.state = state;
+    t.work = work;
+    check_ok(trainer_run(&t, model, &data, &out));
+    return out;
+}
+
+static const struct strategy_config nothing;
+
+static void every_strategy_without_a_pull_trains_as_fedavg(void **unused)
+{
+    (void)unused;
+    static const char *const kinds[] = {"fedavgm", "fedadam",  "fedbuff",
+                                        "ditto",   "finetune", "median",
+                                        "krum",    "fltrust",  "fedprox"};
+    struct trained avg = run(1, 1);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct trained t = run_as(kinds[i], nothing, NULL, NULL, 1);
+        check_tensor(t.up, avg.up, WEIGHTS, 0);
+        check(t.weight == avg.weight);
+        check_near(t.metrics[TASK_LOSS_AFTER], avg.metrics[TASK_LOSS_AFTER], 0);
+    }
+}
+
+static void a_pull_shortens_the_way(void **unused)
+{
+    (void)unused;
+    struct trained avg = run(1, 1);
+    double free_norm = 0, held_norm = 0;
+    const struct strategy_config held = {.mu = 5};
+    struct trained t = run_as("fedprox", held, NULL, NULL, 1);
+    for (int i = 0; i < WEIGHTS; i++) {
+        free_norm += (double)avg.up[i] * (double)avg.up[i];
+        held_norm += (double)t.up[i] * (double)t.up[i];
+    }
+    check(held_norm < 0.5 * free_norm);
+}
+
+static void scaffold_without_controls_is_fedavg_and_finds_its_own(void **unused)
+{
+    (void)unused;
+    const float zeros[WEIGHTS] = {0};
+    struct trained avg = run(1, 1);
+    struct trained t = run_as("scaffold", nothing, zeros, NULL, 1);
+    check_tensor(t.up, avg.up, WEIGHTS, 0);
+    for (int i = 0; i < WEIGHTS; i++) {
+        /* c_i = (x - y) / (K eta); sent times K eta. */
+        check_near(t.next_state[i], -(double)avg.up[i] / (23 * 0.1), 1e-6);
+        check_near(t.up[WEIGHTS + i], -(double)avg.up[i], 1e-6);
+    }
+    /* With c = c_i the controls cancel, and c_i+ is that of this round. */
+    float c[WEIGHTS], before[WEIGHTS];
+    for (int i = 0; i < WEIGHTS; i++) c[i] = 0.25f * (float)(i + 1);
+    memcpy(before, t.next_state, sizeof before);
+    t = run_as("scaffold", nothing, c, c, 1);
+    check_tensor(t.up, avg.up, WEIGHTS, 0);
+    check_tensor(t.next_state, before, WEIGHTS, 1e-6);
+}
+
+static void a_device_goes_on_with_its_own_model(void **unused)
+{
+    (void)unused;
+    const struct strategy_config c = {.lambda = 0.1, .personal = INPUTS};
+    /* Ditto: v_i first starts from x, with no pull at all there. */
+    struct trained t = run_as("ditto", nothing, NULL, NULL, 1);
+    float v[WEIGHTS];
+    memcpy(v, t.next_state, sizeof v);
+    double first = t.metrics[TASK_PERSONAL];
+    check(first > 0 && first <= 1);
+    t = run_as("ditto", c, NULL, v, 1);
+    check(memcmp(v, t.next_state, sizeof v) != 0);
+    /* FedPer: its own end is where training starts, and does not leave. */
+    memset(v, 0, sizeof v);
+    v[INPUTS] = 3;
+    t = run_as("fedper", c, NULL, v, 1);
+    check(t.up[INPUTS] == 0 && t.next_state[0] == 0);
+    check(t.next_state[INPUTS] > 1 && t.next_state[INPUTS] != 3);
+    check(t.metrics[TASK_PERSONAL] != t.metrics[TASK_METRIC]);
+    /* Fine-tuning: what the trained weights give on the held-out rows. */
+    t = run_as("finetune", nothing, NULL, NULL, 1);
+    double w[WEIGHTS];
+    size_t n_right = 0;
+    global_weights(w);
+    for (int i = 0; i < WEIGHTS; i++) w[i] += (double)t.up[i];
+    for (size_t i = 0; i < data.test.n_rows; i++)
+        n_right += (predict(w, data.test.x + i * INPUTS) > 0.5) ==
+                   (data.test.y[i] > 0.5f);
+    check_near(t.metrics[TASK_PERSONAL], (double)n_right / 7, 1e-9);
+    data.test.n_rows = 0;
+    t = run_as("finetune", nothing, NULL, NULL, 1);
+    check(t.metrics[TASK_PERSONAL] == 0);
+}
+
+static void a_straggler_makes_part_of_its_steps(void **unused)
+{
+    (void)unused;
+    check(trainer_steps(&plan, 30, 1) == 23);
+    check(trainer_steps(&plan, 30, 0.5) == 12);
+    check(trainer_steps(&plan, 30, 0) == 1);
+    plan.local_epochs = 3; /* 30 rows in batches of 8: four */
+    check(trainer_steps(&plan, 30, 1) == 12);
+    check(trainer_steps(&plan, 32, 1) == 12);
+    check(trainer_steps(&plan, 33, 1) == 15);
+    plan.local_epochs = 10000;
+    plan.batch = 1;
+    check(trainer_steps(&plan, (size_t)1 << 40, 1) == UINT32_MAX);
+    plan.local_epochs = 0;
+    plan.batch = 8;
+    plan.local_steps = 40;
+    struct trained t = run_as("fednova", nothing, NULL, NULL, 0.25);
+    check_near(t.metrics[TASK_SCALARS], 0.25, 1e-9);
+}
+
+static void a_factor_that_the_sum_cannot_hold_is_named(void **unused)
+{
+    (void)unused;
+    struct trainer_task t = *task_of(1, 1);
+    const struct strategy_config numbers = {.steps = 1};
+    struct trained out = {.up = up2};
+    plan.local_steps = 65;
+    t.numbers = &numbers;
+    check_ok(strategy_find("fednova", &t.strategy));
+    enum tacit_err err = trainer_run(&t, model, &data, &out);
+    check(strstr(err_message(), "strategy fednova: a factor of 65 is out of "
+                                "the sum's range of 64") != NULL);
+    check_code(err, E_LOSS_NAN);
+}
+
 static void the_spec_is_the_plans(void **unused)
 {
     (void)unused;
@@ -340,6 +484,12 @@ int main(void)
         T(without_rows_there_is_nothing_to_learn),
         T(a_loss_that_is_no_number_is_an_error_by_name),
         T(training_that_explodes_is_an_error_by_name),
+        T(every_strategy_without_a_pull_trains_as_fedavg),
+        T(a_pull_shortens_the_way),
+        T(scaffold_without_controls_is_fedavg_and_finds_its_own),
+        T(a_device_goes_on_with_its_own_model),
+        T(a_straggler_makes_part_of_its_steps),
+        T(a_factor_that_the_sum_cannot_hold_is_named),
         T(the_spec_is_the_plans),
 #undef T
     };

@@ -307,7 +307,7 @@ static int device_step(struct cohort *c, unsigned i)
         d->over = d->reply.u.over;
         d->stage = 7;
     }
-    if (d->stage >= 6 || d->stage >= d->drop) return 0;
+    if (d->stage >= 7 || d->stage >= d->drop) return 0;
     if (d->replied && d->reply.type == MSG_WAIT) {
         struct message m = cohort_message(c, MSG_AWAIT);
         m.u.await.stage = d->reply.u.wait.stage;
@@ -316,6 +316,7 @@ static int device_step(struct cohort *c, unsigned i)
         cohort_send(c, i, i, &m);
         return 1;
     }
+    if (d->stage == 6) return 0; /* it has revealed */
     steps[d->stage](c, i);
     d->stage++;
     return 1;

@@ -537,6 +537,70 @@ static void a_failed_commit_aborts_and_says_why(void **unused)
     cohort_end(&c);
 }
 
+/* Three of four have revealed, and the host has not decided yet. */
+static void wait_for_others(struct cohort *c)
+{
+    cohort_begin(c, 4, 2);
+    c->config.when = RUNNER_LATER;
+    cohort_open(c);
+    c->d[3].drop = 3;
+    cohort_run_to(c, 2);
+    for (int i = 0; i < 100 && state_of(c) != ROUND_FINISHING; i++) {
+        cohort_settle(c);
+        c->now_ms = runner_next_ms(c->runner);
+        runner_tick(c->runner, c->now_ms);
+    }
+    cohort_settle(c);
+    check(state_of(c) == ROUND_FINISHING && c->n_commits == 1);
+}
+
+static void a_sum_that_waits_for_others_holds_its_devices(void **unused)
+{
+    (void)unused;
+    struct cohort c;
+    wait_for_others(&c);
+    unsigned before = c.d[0].n_wait;
+    for (int i = 0; i < 50; i++) { /* far beyond every deadline */
+        check(runner_next_ms(c.runner) > c.now_ms);
+        c.now_ms = runner_next_ms(c.runner);
+        runner_tick(c.runner, c.now_ms);
+        cohort_settle(&c);
+    }
+    check(state_of(&c) == ROUND_FINISHING);
+    check(c.d[0].n_wait == before + 50);
+    /* Whoever is not in the sum need not wait. */
+    struct message ask = cohort_message(&c, MSG_AWAIT);
+    ask.u.await.stage = STAGE_INPUT;
+    cohort_send(&c, 3, 3, &ask);
+    check(c.d[3].reply.type == MSG_OVER);
+    check(c.d[3].reply.u.over.code == E_ROUND_LATE);
+    struct msg_over over = {.outcome = OUTCOME_COMMITTED, .model_version = 7};
+    runner_finish(c.runner, c.now_ms, TACIT_OK, &over);
+    cohort_settle(&c);
+    check(state_of(&c) == ROUND_COMMITTED);
+    for (int i = 0; i < 3; i++) {
+        check(c.d[i].over.model_version == 7);
+        check(memcmp(c.d[i].over.session, c.config.round.task.session, 32) ==
+              0);
+    }
+    cohort_end(&c);
+}
+
+static void a_sum_whose_others_fail_is_aborted(void **unused)
+{
+    (void)unused;
+    struct cohort c;
+    wait_for_others(&c);
+    runner_finish(c.runner, c.now_ms,
+                  fail_as(E_ROUND_TOO_FEW, "one group of three"), NULL);
+    err_clear();
+    cohort_settle(&c);
+    check(state_of(&c) == ROUND_ABORTED);
+    check(c.d[0].over.code == E_ROUND_TOO_FEW);
+    assert_string_equal(c.d[0].over.reason, "one group of three");
+    cohort_end(&c);
+}
+
 static void an_abort_reaches_everybody_who_waits(void **unused)
 {
     (void)unused;
@@ -605,6 +669,8 @@ int main(void)
         cmocka_unit_test(nobody_gets_a_seat_once_the_round_is_full_or_closed),
         cmocka_unit_test(another_session_is_not_ours),
         cmocka_unit_test(a_failed_commit_aborts_and_says_why),
+        cmocka_unit_test(a_sum_that_waits_for_others_holds_its_devices),
+        cmocka_unit_test(a_sum_whose_others_fail_is_aborted),
         cmocka_unit_test(an_abort_reaches_everybody_who_waits),
         cmocka_unit_test(impossible_numbers_are_refused),
     };

@@ -255,6 +255,59 @@ static void a_restart_aborts_what_was_running(void **unused)
     check(n == 0);
 }
 
+static enum tacit_err note_order(void *ctx, const struct store_round *r)
+{
+    char *order = ctx;
+    size_t n = strlen(order);
+    order[n] = (char)('0' + r->group);
+    order[n + 1] = 0;
+    return TACIT_OK;
+}
+
+static void the_sums_of_a_round_are_one_change(void **unused)
+{
+    (void)unused;
+    struct plan p = plan_named("groups");
+    struct store_round r[3], *list[3], got;
+    struct models_version found;
+    for (unsigned i = 0; i < 3; i++) {
+        r[i] = (struct store_round){.plan_hash = p.hash,
+                                    .round = 1,
+                                    .group = i + 1};
+        memset(r[i].session, (int)i + 1, sizeof r[i].session);
+        list[i] = &r[i];
+    }
+    /* A session twice: none of the three is written. */
+    memset(r[2].session, 1, sizeof r[2].session);
+    check_err(store_sums_begin(&store, list, 3), TACIT_STATE);
+    check_err(store_round_by_session(&store, r[0].session, &got),
+              TACIT_NOTFOUND);
+    memset(r[2].session, 3, sizeof r[2].session);
+    check_ok(store_sums_begin(&store, list, 3));
+    uint32_t attempt = 9;
+    check_ok(store_attempts(&store, &p.hash, 1, &attempt));
+    check(attempt == 0); /* the others of this attempt do not count */
+    snprintf(r[1].state, sizeof r[1].state, "aborted");
+    check_ok(store_round_end(&store, &r[1], NULL));
+    check_ok(store_attempts(&store, &p.hash, 1, &attempt));
+    check(attempt == 1);
+    struct models_version v = version_of(&r[0]);
+    const struct store_round both[] = {r[0], r[2]};
+    check_ok(store_sums_end(&store, both, 2, &v));
+    check_ok(store_round_by_session(&store, r[2].session, &got));
+    check(got.group == 3 && digest_equal(&got.model_hash, &v.model_hash));
+    check(digest_equal(&got.parent_hash, &v.parent_hash));
+    check_err(store_model_by_session(&store, r[2].session, &found),
+              TACIT_NOTFOUND);
+    char order[8] = "";
+    check_ok(store_rounds_ended(&store, 0, note_order, order));
+    assert_string_equal(order, "213");
+    check_ok(store_round_by_session(&store, r[0].session, &got));
+    order[0] = 0;
+    check_ok(store_rounds_ended(&store, got.ended, note_order, order));
+    assert_string_equal(order, "3");
+}
+
 static void plans_are_found_by_name_hash_and_age(void **unused)
 {
     (void)unused;
@@ -400,6 +453,7 @@ int main(void)
         T(two_devices_with_one_link_key_are_refused),
         T(a_round_and_its_model_are_one_change),
         T(a_restart_aborts_what_was_running),
+        T(the_sums_of_a_round_are_one_change),
         T(plans_are_found_by_name_hash_and_age),
         T(a_newer_store_is_left_untouched),
         T(a_change_of_another_process_is_noticed),

@@ -33,8 +33,9 @@ COMMANDS = {
         "plan submit": [PLAN], "rounds": [], "watch": [], "models": [],
         "export": ["-o", "/dev/null"], "explain": ["203"]},
     "tacit-sim": {
-        "new": ["x"], "run": ["x.yaml"], "patients": ["harbour"],
-        "report": ["."], "explain": ["TACIT-E0203"]},
+        "new": ["x"], "run": ["x.yaml"], "sweep": ["x.yaml"],
+        "compare": ["."], "patients": ["harbour"], "report": ["."],
+        "explain": ["TACIT-E0203"]},
 }
 CODE = re.compile(r"TACIT-E\d{4}")
 seen_codes = set()
@@ -248,6 +249,15 @@ def case_every_simulator_command_prints_one_envelope():
                 (["new", "small"], 0), (["new", "small"], 1),
                 (["run", plan, "--clients", "10", "-o", here + "/out"], 0),
                 (["run", "/none"], 1), (["run", plan, "--clients", "1"], 4),
+                (["run", plan, "--set", "rounds"], 4),
+                (["run", plan, "--set", "round=1"], 1),
+                (["sweep", plan, "--set", "sim.clients=10,12",
+                  "--set", "cohort.size=8", "-o", here + "/sweep"], 0),
+                (["sweep", plan, "--set", "rounds=0,1"], 1),
+                (["sweep", plan, "--jobs", "0"], 4),
+                (["compare", here + "/sweep", here + "/out"], 0),
+                (["compare", here + "/none"], 1),
+                (["compare", here, "--target", "x"], 4),
                 (["patients", "harbour", "-n", "3"], 0),
                 (["patients", "habour"], 1), (["report", here + "/out"], 1),
                 (["explain", "13"], 0)]:

@@ -52,8 +52,8 @@ def case_each_fault_is_named_with_its_line():
         ("rounds: 2", "rounds: 99999999999999999999", ":9", "rounds"),
         ("rounds: 2", "round: 2", ':9: unknown key "round"', '"rounds"?'),
         ("rounds: 2", "rounds: 2\nrounds: 3", ":10: ", "twice"),
-        ("{size: 3,", "{size: 1,", ":10: ", "cohort.size is 1", "2 to 128"),
-        ("{size: 3,", "{size: 500,", ":10: ", "cohort.size is 500"),
+        ("{size: 3,", "{size: 1,", ":10: ", "cohort.size is 1", "2 to 4096"),
+        ("{size: 3,", "{size: 500,", ":10: ", "cohort.size 500 makes 500"),
         ("min_reports: 2", "min_reports: 1", "cohort.min_reports is 1"),
         ("min_reports: 2", "min_reports: 9", "cohort.min_reports is 9"),
         ("0.1}", "nan}", ":11: ", "local.learning_rate: not a number"),
@@ -66,7 +66,7 @@ def case_each_fault_is_named_with_its_line():
         ("clip: 5", "clip: 0", ":12: ", "clip is 0"),
         ("clip: 5", "clip: .inf", ":12: ", "clip: not a number"),
         ("{ring_bits: 32}", "off", ":13: ", "secagg: keys with values"),
-        ("{ring_bits: 32}", "{mode: none}", ':13: unknown key "mode"'),
+        ("{ring_bits: 32}", "{mode: none}", ":13: ", "may be on or off"),
         ("{ring_bits: 32}", "{ring_bits: 16}", "ring_bits is 16"),
         ("secagg:", "secag:", ':13: unknown key "secag"', '"secagg"?'),
         ("stage: 1s", "stage: soon", ":14: ", "deadline.stage", "30s"),
@@ -74,7 +74,7 @@ def case_each_fault_is_named_with_its_line():
         ("seed: 1", "seed: -1", ":15: ", "seed is -1"),
         ("task: classify", "task: clasify", ":2: ", '"classify"?'),
         ("task: classify", "task: {}", ":2", "task"),
-        ("kind: logistic", "kind: gpt", ":3: ", "logistic or mlp"),
+        ("kind: logistic", "kind: gpt", ":3: ", "logistic, softmax, mlp or cnn"),
         ("kind: logistic", "kind: mlp, hidden: [65536, 65536]",
          ":3: ", "weights; there may be"),
         ("kind: logistic", "kind: mlp, hidden: [0]", "model.hidden is 0"),
@@ -125,6 +125,45 @@ def case_several_faults_are_all_told():
         home = os.path.join(here, "home")
         tacit("init", "--home", home).exits(0)
         tacit("train", "--plan", path, "--home", home).exits(1).says("of 5)")
+
+
+def case_a_strategy_is_checked_with_its_numbers():
+    changes = [
+        ("{kind: fedadm}", ':16: strategy.kind is "fedadm"', '"fedadam"?'),
+        ("{kind: fedavg, mu: 1}", ":16: strategy.mu has no effect"),
+        ("{kind: feddyn, server_learning_rate: 2}", "has no effect: feddyn"),
+        ("{mu: 1}", '"kind" is missing in strategy'),
+        ("{kind: fedprox, mu: -1}", "strategy.mu is -1; it may be 0 to 1000"),
+        ("{kind: median}", "give strategy.groups"),
+        ("{kind: median, groups: 3}", "leaves 1 devices of cohort.size 3"),
+        ("{kind: fedper}", "strategy.personal 1: the model has no more than"),
+    ]
+    with folder() as here:
+        path = os.path.join(here, "p.yaml")
+        for strategy, *says in changes:
+            done = check(path, f"{PLAN}strategy: {strategy}\n").exits(1)
+            done.says(*says)
+        for optimizer in ("adam", "adamw"):
+            text = PLAN.replace("steps: 5", f"steps: 5, optimizer: {optimizer}")
+            done = check(path, text + "strategy: {kind: scaffold}\n").exits(1)
+            done.says("scaffold is defined for local.optimizer: sgd")
+        off = PLAN.replace("{ring_bits: 32}", "{mode: off}")
+        check(path, off).exits(1).says("plan good: secagg.mode: off is for sim")
+        check(path, PLAN).exits(0).prints("by fedavg")
+        check(path, PLAN.replace("size: 3", "size: 40")
+              + "strategy: {kind: krum, groups: 8}\n").exits(0).prints(
+            "by krum across 8 groups", "40 devices (16 to 40 take part)")
+        done = lead("plan", "check", path, "--json").exits(0)
+        data = done.envelope()["data"]
+        assert (data["strategy"], data["groups"]) == ("krum", 8), data
+        # Two vectors of two weights and a bias go up.
+        sent = {}
+        for kind in ("fedavg", "scaffold"):
+            check(path, f"{PLAN}strategy: {{kind: {kind}}}\n").exits(0)
+            done = lead("plan", "check", path, "--json").exits(0)
+            sent[kind] = done.envelope()["data"]["upload_bytes"]
+        assert sent["scaffold"] - sent["fedavg"] == 3 * 4, sent
+        lead("explain", "E0518").exits(0).prints("robust rule")
 
 
 def case_what_is_no_plan_at_all():

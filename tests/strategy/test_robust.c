@@ -75,6 +75,8 @@ static void the_median_is_of_each_coordinate(void **unused)
     check_mean("median", odd, 1, 3, -1);
     check_mean("median", odd, 2, 2, -2);     /* of two: their mean */
     check_mean("median", odd, 4, 1.5, -1.5); /* -1e30 1 2 3; -3 -2 -1 1e30 */
+    const float skewed[][N] = {{9, 0}, {0, 9}, {1, 9}, {5, 1}, {0, 0}};
+    check_mean("median", skewed, 5, 1, 1);
     const float ties[][N] = {{1, 0}, {1, 0}, {9, 0}, {1, -0.0f}};
     check_mean("median", ties, 4, 1, 0);
 }
@@ -137,6 +139,9 @@ static void krum_is_the_update_with_the_nearest_neighbours(void **unused)
     check_mean("krum", line, 6, 1, 0);
     /* k = 5, f = 1: two neighbours. 5, 2, 2, 2, 5. */
     check_mean("krum", line, 5, 1, 0);
+    /* Two neighbours are near 1; with three, 2 would be nearer to 100. */
+    const float far[][N] = {{0, 0}, {1, 0}, {2, 0}, {100, 0}, {200, 0}};
+    check_mean("krum", far, 5, 1, 0);
     numbers.byzantine = 2; /* k = 7 = 2f + 3: three neighbours */
     check_mean("krum", line, 7, 1, 0);
     numbers.byzantine = 0;
@@ -311,7 +316,8 @@ static void the_geometric_median_is_known_for_a_triangle(void **unused)
 {
     (void)unused;
     /* Fermat's point of an isosceles triangle with base 2 and height 2: each
-     * side is seen under 120 degrees, so it stands 1 / sqrt(3) over the base. */
+     * side is seen under 120 degrees, so it stands 1 / sqrt(3) over the
+     * base. */
     const float triangle[][N] = {{-1, 0}, {1, 0}, {0, 2}};
     check_mean("geomedian", triangle, 3, 0, 1 / sqrt(3));
     /* Four corners of a convex figure: where the diagonals cross. */
