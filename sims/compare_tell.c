@@ -296,6 +296,13 @@ static enum tacit_err draw_table(const struct compare *c, struct report *page)
         for (size_t g = 0; g < t.n_rows; g++)
             cells[g * t.n_columns + k] = t.cell[g * COLUMNS_MAX + k];
     }
+    /* The first cell names the best one: there is no colour in print. */
+    char best[CELL + 8];
+    for (size_t g = 0; g < t.n_rows; g++) {
+        if (!c->groups[g].is_best) continue;
+        snprintf(best, sizeof best, "%s (best)", cells[g * t.n_columns]);
+        cells[g * t.n_columns] = best;
+    }
     report_table(page, header, t.n_columns, cells, t.n_rows);
     free(cells);
     free(t.cell);

@@ -34,7 +34,8 @@ static const char style[] =
     "table{border-collapse:collapse;width:100%;margin:.6rem 0 1rem;"
     "font-size:.94rem}th,td{text-align:left;padding:.4rem .6rem;"
     "border-bottom:1px solid var(--line)}th{color:var(--soft);font-weight:600}"
-    ".n{text-align:right;font-variant-numeric:tabular-nums}.qa{background:"
+    ".n{text-align:right;white-space:nowrap;"
+    "font-variant-numeric:tabular-nums}.qa{background:"
     "var(--card);border:1px solid var(--line);border-left:4px solid var(--c0);"
     "border-radius:10px;padding:.7rem 1rem;margin:.8rem 0}.qa b{display:block}"
     "@media print{body{max-width:none;padding:0}figure,.card,.qa{break-inside:"
@@ -354,7 +355,7 @@ void report_bars(struct report *r, const char *title, double top,
 
 static int numeric(const char *s)
 {
-    return *s && strspn(s, "0123456789.,+-%/ ") == strlen(s);
+    return *s && strspn(s, "0123456789.,+-%/ \xc2\xb1") == strlen(s); /* ± */
 }
 
 void report_table(struct report *r, const char *const *header, size_t n_columns,
