@@ -804,7 +804,7 @@ static void take_fetched(struct participate *p,
     case GETTING_ROSTER: take_roster(p, ev, a); break;
     case GETTING_MODEL: take_model(p, ev, a); break;
     case GETTING_RESULT: take_result(p, ev, a); break;
-    default: assert(!"a blob that nobody asked for");
+    default: assert(0 && "a blob that nobody asked for");
     }
 }
 
