@@ -19,6 +19,7 @@ TACIT_CHECKED enum tacit_err sim_new(const struct options *o);
 TACIT_CHECKED enum tacit_err sim_run(const struct options *o);
 TACIT_CHECKED enum tacit_err sim_sweep(const struct options *o);
 TACIT_CHECKED enum tacit_err sim_compare(const struct options *o);
+TACIT_CHECKED enum tacit_err sim_data(const struct options *o);
 TACIT_CHECKED enum tacit_err sim_patients(const struct options *o);
 TACIT_CHECKED enum tacit_err sim_report(const struct options *o);
 

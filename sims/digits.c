@@ -390,7 +390,7 @@ static void develop(struct rng *rng, float *out, size_t n)
         double v = (double)out[i] + NOISE * grain;
         bits >>= 8;
         v = v < 0 ? 0 : v > 1 ? 1 : v;
-        out[i] = (float)(floor(255 * v + 0.5) / 255);
+        out[i] = (float)((double)(int)(255 * v + 0.5) / 255);
     }
 }
 

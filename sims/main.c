@@ -31,6 +31,11 @@ static const struct option_row compare_options[] = {
     {"out", 'o', "FILE", NULL, "also write a page with tables and curves"},
     {"target", 0, "X", NULL, "also tell when the metric first reached X"},
 };
+static const struct option_row data_options[] = {
+    {"out", 'o', "DIR", NULL, "folder for the arrays (sim-data)"},
+    {"data", 'd', "DIR", NULL, "your own data, instead of invented ones"},
+    {"set", 0, "KEY=VALUE", NULL, "change a key of the plan; may be repeated"},
+};
 static const struct option_row patient_options[] = {
     {"rows", 'n', "N", NULL, "how many patients"},
     {"first", 0, "N", NULL, "number of the first one (0)"},
@@ -84,6 +89,17 @@ static const struct option_command commands[] = {
      .options = compare_options,
      .n_options = COUNT(compare_options),
      .run = sim_compare},
+    {.name = "data",
+     .args = "PLAN",
+     .args_min = 1,
+     .args_max = 1,
+     .summary = "write the rows as a run deals them out, as NumPy arrays",
+     .help = "x.npy and y.npy hold the rows, client.npy whose each is (-1: of "
+             "a test set for all), test.npy is 1 where a row is held out. So "
+             "another program can learn from the same bytes.",
+     .options = data_options,
+     .n_options = COUNT(data_options),
+     .run = sim_data},
     {.name = "patients",
      .args = "SITE",
      .args_min = 1,

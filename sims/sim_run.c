@@ -78,6 +78,7 @@ static enum tacit_err take_fleet(struct running *r)
                                    .plan_text = (const char *)r->text.data,
                                    .plan_bytes = r->text.len,
                                    .data = r->sites.data,
+                                   .test = &r->sites.test,
                                    .n_clients = r->sites.n,
                                    .n_threads = r->n_threads,
                                    .stop = &sim_stop};
