@@ -13,8 +13,8 @@
  *   first    0            3        5          [n_clients + 1]
  *
  * Sizes are equal (to one row) or, with `sizes: power`, in proportion to
- * lognormal(0, 2), drawn once per client, which the literature on LR-MNIST calls
- * a power law (Li et al. 2020, "Federated Optimization in Heterogeneous
+ * lognormal(0, 2), drawn once per client, which the literature on LR-MNIST
+ * calls a power law (Li et al. 2020, "Federated Optimization in Heterogeneous
  * Networks"). Under Dirichlet, powers are its mean shares: Dir(alpha n w_i).
  *
  * Dirichlet by label is that of Yurochkin et al. 2019 as used by NIID-Bench
