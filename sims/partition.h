@@ -51,6 +51,7 @@ struct partition_rows {
     const uint32_t *client; /* [n], below n_clients; or NULL */
     size_t n_clients;
     const char *const *client_name; /* [n_clients], or NULL */
+    int is_sized; /* natural clients were made to the plan's sizes already */
 };
 
 struct deal {
