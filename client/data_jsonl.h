@@ -10,8 +10,8 @@
  *
  * The texts of a client stand one after the other in the order of the file, a
  * newline between them; what is left behind the last whole window is not used.
- * "client" is optional, but all lines have it or none; its place can be taken by
- * the plan's sim.column. Other keys are ignored.
+ * "client" is optional, but all lines have it or none; the plan's sim.column
+ * can take its place. Other keys are ignored.
  *
  * Vocabulary (PLAN_VOCABULARY): ' ' to '~' are 0 to 94; newline and every other
  * character is 95.

@@ -10,9 +10,9 @@
  * has a slant, size, pen and favourite ways of their own; each picture strays
  * from them. Values are multiples of 1/255, as from a scanner.
  *
- * Picture r of writer w is a pure function of (seed, w, r). How hard they are is
- * measured in tests/sims/test_digits.c: a linear softmax reaches 80 to 92 %, a
- * LeNet 95 to 99 %.
+ * Picture r of writer w is a pure function of (seed, w, r). How hard they
+ * are is measured in tests/sims/test_digits.c: a linear softmax reaches 80 to
+ * 92 %, a LeNet 95 to 99 %.
  */
 #ifndef TACIT_SIMS_DIGITS_H
 #define TACIT_SIMS_DIGITS_H

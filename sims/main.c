@@ -11,7 +11,7 @@ static const struct option_row global[] = {
 };
 static const struct option_row run_options[] = {
     {"out", 'o', "DIR", NULL, "folder for the results (sim-out)"},
-    {"data", 'd', "DIR", NULL, "your own data, instead of invented ones"},
+    {"data", 'd', "PATH", NULL, "your own data, instead of invented ones"},
     {"set", 0, "KEY=VALUE", NULL, "change a key of the plan; may be repeated"},
     {"clients", 'c', "N", NULL, "the same as --set sim.clients=N"},
     {"rounds", 'r', "N", NULL, "the same as --set rounds=N"},
@@ -23,7 +23,7 @@ static const struct option_row sweep_options[] = {
     {"seeds", 's', "N", NULL, "runs of each, from the plan's seed on (1)"},
     {"jobs", 'j', "N", NULL, "runs at once (one per core)"},
     {"out", 'o', "DIR", NULL, "folder for the results (sim-sweep)"},
-    {"data", 'd', "DIR", NULL, "your own data, instead of invented ones"},
+    {"data", 'd', "PATH", NULL, "your own data, instead of invented ones"},
     {"threads", 't', "N", NULL, "worker threads of each run"},
     {"target", 0, "X", NULL, "also tell when the metric first reached X"},
 };

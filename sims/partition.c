@@ -323,7 +323,7 @@ static enum tacit_err deal_labels(struct dealing *d)
 
 static enum tacit_err deal_natural(struct dealing *d)
 {
-    if (d->plan->sim.power_sizes)
+    if (d->plan->sim.power_sizes && !d->rows->is_sized)
         return fail_as(E_DEAL,
                        "%s: sim.sizes: power has no effect on clients that the "
                        "data itself names",

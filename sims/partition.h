@@ -13,8 +13,8 @@
  *   first    0            3        5          [n_clients + 1]
  *
  * Sizes are equal (to one row) or, with `sizes: power`, in proportion to
- * lognormal(0, 2), drawn once per client, which the literature on LR-MNIST calls
- * a power law (Li et al. 2020, "Federated Optimization in Heterogeneous
+ * lognormal(0, 2), drawn once per client, which the literature on LR-MNIST
+ * calls a power law (Li et al. 2020, "Federated Optimization in Heterogeneous
  * Networks"). Under Dirichlet, powers are its mean shares: Dir(alpha n w_i).
  *
  * Dirichlet by label is that of Yurochkin et al. 2019 as used by NIID-Bench
@@ -51,6 +51,7 @@ struct partition_rows {
     const uint32_t *client; /* [n], below n_clients; or NULL */
     size_t n_clients;
     const char *const *client_name; /* [n_clients], or NULL */
+    int is_sized; /* natural clients were made to the plan's sizes already */
 };
 
 struct deal {

@@ -157,9 +157,11 @@ static enum tacit_err hand_out(struct dealing *d)
     return TACIT_OK;
 }
 
+enum origin { LOADED, INVENTED };
+
 /* Deal out the rows of s->pooled, which came from `name`. */
 static enum tacit_err deal_pooled(const struct plan *plan, const char *name,
-                                  struct sites *s)
+                                  enum origin origin, struct sites *s)
 {
     struct dealing d = {.plan = plan, .s = s, .p = &s->pooled};
     arena_init(&d.arena, 0);
@@ -177,7 +179,8 @@ static enum tacit_err deal_pooled(const struct plan *plan, const char *name,
                                                         : 2,
                                         .client = d.client,
                                         .n_clients = s->pooled.n_clients,
-                                        .client_name = s->pooled.client_name};
+                                        .client_name = s->pooled.client_name,
+                                        .is_sized = origin == INVENTED};
     if (!err) err = partition_deal(plan, &rows, &d.deal);
     if (!err) err = hand_out(&d);
     deal_release(&d.deal);
@@ -208,7 +211,7 @@ static enum tacit_err invent(const struct plan *plan, struct sites *s)
                     SITES_MAX);
     if (plan->format == PLAN_TABLE) return sites_invent_tables(plan, s);
     TRY(data_invent(plan, &s->pooled));
-    return deal_pooled(plan, plan->name, s);
+    return deal_pooled(plan, plan->name, INVENTED, s);
 }
 
 enum tacit_err sites_invent(const struct plan *plan, struct sites *out)
@@ -230,7 +233,7 @@ static enum tacit_err load(const struct plan *plan, const char *path,
     if (!is_file) return sites_load_folder(plan, path, s);
     if (plan->format == PLAN_TABLE) return sites_load_table(plan, path, s);
     TRY(pooled_load(plan, path, &s->pooled));
-    return deal_pooled(plan, path, s);
+    return deal_pooled(plan, path, LOADED, s);
 }
 
 enum tacit_err sites_load(const struct plan *plan, const char *path,

@@ -11,10 +11,10 @@
  * no table are held once, in `pooled`, client by client; datasets borrow them.
  *
  * Held-out rows: of tables, vectors and text each client has its own (by
- * examples_held_out() of its own row numbers). Images have one test set for all,
- * in `test`: the one that came with the data, or the rows that
- * examples_held_out() takes from the pool. A client whose rows would all be held
- * out keeps its first one to train on.
+ * examples_held_out() of its own row numbers). Images have one test set for
+ * all, in `test`: the one that came with the data, or the rows that
+ * examples_held_out() takes from the pool. A client whose rows would all be
+ * held out keeps its first one to train on.
  */
 #ifndef TACIT_SIMS_SITES_H
 #define TACIT_SIMS_SITES_H
@@ -37,8 +37,8 @@ struct sites {
 };
 
 void sites_release(struct sites *s);
-/* plan->sim.clients clients. UNSUPPORTED for a retriever plan: documents are not
- * invented here. E_DEAL, LIMIT. */
+/* plan->sim.clients clients. UNSUPPORTED for a retriever plan: documents are
+ * not invented here. E_DEAL, LIMIT. */
 TACIT_CHECKED enum tacit_err sites_invent(const struct plan *plan,
                                           struct sites *out);
 /* As many clients as the data names (a folder; sim.partition column or sites),

@@ -10,8 +10,8 @@
  * 5.1. There dim is 60, classes 10, devices 30 and sizes lognormal(4, 2) + 50.
  * As in the authors' program, and unlike the text, a and b are standard
  * deviations. The iid set of the same program has one W and c ~ N(0, 1) for all
- * devices and v = 0. Numbers are drawn from our own streams, so that the rows are
- * others than theirs.
+ * devices and v = 0. Numbers are drawn from our own streams, so that the rows
+ * are others than theirs.
  *
  * Beyond the paper: one class is the sign of x w + c (y 0 or 1); regress has
  * y = x w + c + N(0, 0.1). So do all models of vectors have data.

@@ -1,6 +1,6 @@
 /* data_idx: images with their labels, and every way in which a file of them can
  * be cut, mixed up or made by an enemy. */
-#include "tests/client/data.h"
+#include "tests/client/samples.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
 /* data_jsonl: lines of text become windows of characters, client by client. */
-#include "tests/client/data.h"
+#include "tests/client/samples.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
 /* data_npy: arrays as numpy.save() writes them, and headers that lie. */
-#include "tests/client/data.h"
+#include "tests/client/samples.h"
 
 #include <math.h>
 #include <stdlib.h>

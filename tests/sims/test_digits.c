@@ -1,4 +1,4 @@
-/* digits: pictures that are whole, differ, and are as hard as they should be. */
+/* digits: pictures that are whole, differ, and are as hard as they should. */
 #include "tests/check.h"
 
 #include <math.h>

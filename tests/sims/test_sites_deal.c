@@ -348,6 +348,44 @@ static void devices_hold_out_rows_of_their_own(void **state)
     plan_free(p);
 }
 
+static void natural_clients_may_differ_in_size(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *task, *model, *data;
+    } rows[] = {{"classify", "kind: softmax, classes: 10",
+                 "format: images, height: 8, width: 8, holdout: 0"},
+                {"classify", "kind: softmax, classes: 3",
+                 "format: vectors, width: 3, holdout: 0"},
+                {"lm", "kind: gru, hidden: [4, 4]",
+                 "format: text, length: 4, holdout: 0"}};
+    for (size_t k = 0; k < 3; k++) {
+        struct plan *p =
+            plan_of(rows[k].task, rows[k].model, rows[k].data,
+                    "clients: 5, rows: 60, sizes: power, partition: sites");
+        struct sites s;
+        size_t sizes[5], total = 0;
+        check_ok(sites_invent(p, &s));
+        check_ok(partition_sizes(p, 300, 5, sizes));
+        for (size_t i = 0; i < 5; i++) {
+            total += s.data[i].train.n_rows;
+            if (k != 1) check(s.data[i].train.n_rows == sizes[i]);
+        }
+        check(total == s.pooled.n_rows && (k == 1 || total == 300));
+        sites_release(&s);
+        plan_free(p);
+    }
+    struct plan *p =
+        plan_of("lm", "kind: gru, hidden: [4, 4]", "format: text, length: 4",
+                "clients: 2, sizes: power");
+    struct sites s;
+    refused(load_text(p, "t.jsonl",
+                      "{\"client\": \"a\", \"text\": \"aaaaaaaaaaaaaaaa\"}",
+                      &s),
+            E_DEAL, "sim.sizes: power has no effect on clients");
+    plan_free(p);
+}
+
 static void shifted_clients_moved_all_their_rows(void **state)
 {
     (void)state;
@@ -450,6 +488,7 @@ int main(void)
         cmocka_unit_test(images_share_one_test_set_and_one_block),
         cmocka_unit_test(a_test_set_that_came_along_is_for_all),
         cmocka_unit_test(devices_hold_out_rows_of_their_own),
+        cmocka_unit_test(natural_clients_may_differ_in_size),
         cmocka_unit_test(shifted_clients_moved_all_their_rows),
         cmocka_unit_test(speakers_of_a_file_are_clients),
         cmocka_unit_test(the_same_plan_makes_the_same_clients_for_any_threads),

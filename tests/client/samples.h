@@ -1,7 +1,7 @@
 /* Plans over images, vectors and text, and files made in memory, for the tests
  * of their readers. */
-#ifndef TACIT_TESTS_CLIENT_DATA_H
-#define TACIT_TESTS_CLIENT_DATA_H
+#ifndef TACIT_TESTS_CLIENT_SAMPLES_H
+#define TACIT_TESTS_CLIENT_SAMPLES_H
 
 #include "tests/check.h"
 
