@@ -87,6 +87,12 @@ static enum tacit_err make_clients(struct fleet *f)
 static enum tacit_err check_counts(const struct fleet_config *c)
 {
     const struct plan *p = c->plan;
+    if (c->peers && !p->sim.sum_only)
+        return fail(TACIT_UNSUPPORTED,
+                    "plan %s runs the full protocol, which one process does; "
+                    "add --set sim.protocol=sum, which learns the same model "
+                    "to the bit, or run it with tacit-sim",
+                    p->name);
     uint32_t need =
         p->min_reports * (p->strategy.groups ? p->strategy.groups : 1);
     if (c->n_clients < SECAGG_CLIENTS_MIN || c->n_clients > FLEET_CLIENTS_MAX)
@@ -141,7 +147,7 @@ enum tacit_err fleet_new(const struct fleet_config *c, struct fleet **out)
     return err;
 }
 
-static void sum_free(struct sum *s)
+void fleet_sum_free(struct sum *s)
 {
     if (!s) return;
     fleet_full_free(s);
@@ -170,8 +176,9 @@ static void free_workers(struct fleet *f)
 void fleet_free(struct fleet *f)
 {
     if (!f) return;
-    for (size_t i = 0; i < f->n_flying; i++) sum_free(f->flying[i]);
+    for (size_t i = 0; i < f->n_flying; i++) fleet_sum_free(f->flying[i]);
     free(f->flying);
+    free(f->told);
     free_workers(f);
     pool_free(f->pool);
     for (size_t i = 0; f->kept && i < f->c.n_clients; i++) free(f->kept[i]);
@@ -220,88 +227,6 @@ void fleet_traffic(const struct fleet *f, size_t n, uint64_t *up,
           k * SECAGG_SEALED + SECAGG_SIGNATURE +
           k * sizeof(struct secagg_share);
     *down = f->file.len + k * (advert + SECAGG_SEALED + SECAGG_SIGNATURE);
-}
-
-/* ---- several processes -------------------------------------------------- */
-
-int fleet_is_mine(const struct fleet *f, size_t i)
-{
-    return !f->c.peers || i % f->c.peers->size == f->c.peers->rank;
-}
-
-enum tacit_err fleet_share_sum(const struct fleet *f, uint32_t *sum, size_t n)
-{
-    return f->c.peers ? f->c.peers->add(f->c.peers->ctx, sum, n) : TACIT_OK;
-}
-
-/* What a seat's own process knows of it. */
-struct seat_record {
-    double loss;
-    struct ring_mean mean;
-    enum tacit_err err;
-    unsigned err_id;
-    unsigned char has_row, has_state;
-    char why[256];
-};
-
-/* Vectors that only some seats have, of all seats, through one buffer. */
-static enum tacit_err share_vector(const struct fleet *f, size_t i, int has,
-                                   size_t n, float **v)
-{
-    if (!has) return TACIT_OK;
-    if (!*v) *v = calloc(n, sizeof **v);
-    if (!*v) return fail(TACIT_NOMEM, "a vector of seat %zu", i);
-    return f->c.peers->merge(f->c.peers->ctx, *v, n * sizeof **v);
-}
-
-enum tacit_err fleet_share_seats(struct sum *s)
-{
-    const struct fleet *f = s->f;
-    const struct strategy *st = f->learned->strategy;
-    if (!f->c.peers) return TACIT_OK;
-    struct seat_record *r = calloc(s->n_seats, sizeof *r);
-    if (!r) return fail(TACIT_NOMEM, "%zu seats", s->n_seats);
-    for (size_t i = 0; i < s->n_seats; i++) {
-        const struct seat *x = &s->seats[i];
-        if (!fleet_is_mine(f, i)) continue;
-        r[i].loss = x->loss;
-        r[i].mean = x->mean;
-        r[i].err = x->err;
-        r[i].err_id = x->err_id;
-        r[i].has_row = x->row != NULL;
-        r[i].has_state = x->next_state != NULL;
-        snprintf(r[i].why, sizeof r[i].why, "%s", x->why);
-    }
-    enum tacit_err err =
-        f->c.peers->merge(f->c.peers->ctx, r, s->n_seats * sizeof *r);
-    for (size_t i = 0; !err && i < s->n_seats; i++) {
-        struct seat *x = &s->seats[i];
-        x->loss = r[i].loss;
-        x->mean = r[i].mean;
-        x->err = r[i].err;
-        x->err_id = r[i].err_id;
-        snprintf(x->why, sizeof x->why, "%s", r[i].why);
-        err =
-            share_vector(f, i, r[i].has_row, f->learned->n * st->n_up, &x->row);
-        if (!err)
-            err = share_vector(f, i, r[i].has_state,
-                               f->learned->n * st->n_client, &x->next_state);
-    }
-    free(r);
-    return err;
-}
-
-enum tacit_err fleet_first_failure(const struct sum *s)
-{
-    for (size_t i = 0; i < s->n_seats; i++) {
-        const struct seat *x = &s->seats[i];
-        if (!x->err || x->attacks) continue;
-        if (x->err_id == E_INTERRUPTED)
-            return fail_as(E_INTERRUPTED, "%s", x->why);
-        return fail_as(x->err_id, "round %u, client %zu: %s", s->round,
-                       x->client, x->why);
-    }
-    return TACIT_OK;
 }
 
 /* ---- a cohort ----------------------------------------------------------- */
@@ -375,7 +300,7 @@ static enum tacit_err sum_new(struct fleet *f, const uint32_t *list, size_t n,
         take_seat(s, s->n_seats++, list[i]);
     enum tacit_err err = fleet_foresee(s);
     if (err)
-        sum_free(s);
+        fleet_sum_free(s);
     else
         *out = s;
     return err;
@@ -383,7 +308,9 @@ static enum tacit_err sum_new(struct fleet *f, const uint32_t *list, size_t n,
 
 static enum tacit_err sum_run(struct sum *s)
 {
-    TRY(fleet_stopped(s->f));
+    /* Several processes see a stop at different times: they agree on it by the
+     * failures of their seats. */
+    if (!s->f->c.peers) TRY(fleet_stopped(s->f));
     return s->f->c.plan->sim.sum_only ? fleet_sum_run(s) : fleet_full_run(s);
 }
 
@@ -549,7 +476,7 @@ struct attempt {
 
 static void attempt_free(struct attempt *t)
 {
-    for (unsigned i = 0; i < t->n; i++) sum_free(t->list[i]);
+    for (unsigned i = 0; i < t->n; i++) fleet_sum_free(t->list[i]);
     free(t->list);
 }
 
@@ -630,7 +557,7 @@ static enum tacit_err begin_buffer(struct fleet *f, struct fleet_round *out)
     struct sum **flying =
         realloc(f->flying, (f->n_flying + 1) * sizeof *flying);
     if (!flying) {
-        sum_free(s);
+        fleet_sum_free(s);
         return fail(TACIT_NOMEM, "%zu buffers", f->n_flying + 1);
     }
     f->flying = flying;
@@ -674,26 +601,50 @@ static enum tacit_err round_of_buffers(struct fleet *f, struct fleet_round *out)
         } else if (s->end_ms <= s->start_ms) {
             wait_a_while(f, out->n_attempts);
         }
-        sum_free(s);
+        f->landed[f->n_landed++] = s; /* the round may yet be undone */
         if (err || done) return err;
     }
 }
 
 /* ---- outside ------------------------------------------------------------ */
 
-enum tacit_err fleet_round(struct fleet *f, struct fleet_round *out)
+static enum tacit_err run_round(struct fleet *f, struct fleet_round *r)
 {
     const struct plan *p = f->c.plan;
+    if (f->learned->strategy->flags & STRATEGY_ASYNC)
+        TRY(round_of_buffers(f, r));
+    else
+        TRY(round_with_barrier(f, r));
+    r->virtual_ms = f->now_ms;
+    if (r->round % p->sim.evaluate_every == 0 || r->round == p->rounds)
+        TRY(fleet_measure(f, r));
+    return TACIT_OK;
+}
+
+enum tacit_err fleet_round(struct fleet *f, struct fleet_round *out)
+{
     int64_t start_ns = tick_ns();
     struct fleet_round r = {.round = f->version.version + 1};
-    if (f->learned->strategy->flags & STRATEGY_ASYNC)
-        TRY(round_of_buffers(f, &r));
-    else
-        TRY(round_with_barrier(f, &r));
-    r.virtual_ms = f->now_ms;
-    if (r.round % p->sim.evaluate_every == 0 || r.round == p->rounds)
-        TRY(fleet_measure(f, &r));
+    struct fleet_mark mark;
+    if (f->is_torn)
+        return fail(TACIT_STATE,
+                    "round %u could not be finished; go on from "
+                    "the last checkpoint",
+                    f->version.version);
+    TRY(fleet_tell_room(f));
+    TRY(fleet_mark(f, &mark));
+    enum tacit_err err = run_round(f, &r);
+    f->is_torn = err && f->version.version != mark.version;
+    fleet_mark_end(f, &mark, err && !f->is_torn);
+    if (err) return err;
     r.wall_ms = (tick_ns() - start_ns) / 1000000;
+    f->told[f->n_told++] = r;
     *out = r;
     return TACIT_OK;
+}
+
+const struct fleet_round *fleet_told(const struct fleet *f, size_t *n)
+{
+    *n = f->n_told;
+    return f->told;
 }

@@ -22,6 +22,8 @@
 #include <stdint.h>
 
 #include "client/examples.h"
+#include "common/base/buf.h"
+#include "common/base/digest.h"
 #include "common/base/err.h"
 #include "common/model/model.h"
 #include "common/plan/plan.h"
@@ -90,9 +92,26 @@ TACIT_CHECKED enum tacit_err fleet_new(const struct fleet_config *c,
 void fleet_free(struct fleet *f);
 /* The next round, repeated until it commits; LIMIT after FLEET_ATTEMPTS_MAX.
  * E_INTERRUPTED soon after *stop: no client begins to train any more. After an
- * error the model is that of the last round that committed. */
+ * error everything is as before the round; only where measuring the new model
+ * failed (memory, another process) is the fleet good for nothing more than its
+ * model. */
 TACIT_CHECKED enum tacit_err fleet_round(struct fleet *f,
                                          struct fleet_round *out);
+/* Every round so far, *n of them; borrowed until the next round. */
+const struct fleet_round *fleet_told(const struct fleet *f, size_t *n);
+/* Append all that the fleet carries from round to round: model, what strategy
+ * and clients keep, clock, batteries, sums under way, rounds told. STATE after
+ * a round that could not be finished. */
+TACIT_CHECKED enum tacit_err fleet_save(struct fleet *f, struct buf *out);
+/* Into a new fleet of the same plan and data, which then goes on to the same
+ * bits. FORMAT; after an error f can only be freed. */
+TACIT_CHECKED enum tacit_err fleet_load(struct fleet *f, const uint8_t *bytes,
+                                        size_t n);
+/* No more than so many bytes are saved. */
+uint64_t fleet_save_max(const struct fleet *f);
+/* Names every row that the clients train and measure on. */
+void fleet_data_hash(struct fleet *f, struct digest *out);
+const struct fleet_config *fleet_config(const struct fleet *f);
 /* The newest weights; borrowed. */
 struct model *fleet_model(struct fleet *f);
 /* The newest model as its signed file's bytes; borrowed. */

@@ -311,7 +311,7 @@ static enum tacit_err drive(struct sum *s)
 {
     struct full_sum *u = s->full;
     while (!u->waits_for_model) {
-        TRY(fleet_stopped(s->f));
+        if (!s->committed) TRY(fleet_stopped(s->f));
         if (any_event(s)) pool_run(s->f->pool, s->n_seats, advance, s);
         if (any_event(s)) continue;
         int64_t call = earliest(s), tick = runner_next_ms(u->runner);

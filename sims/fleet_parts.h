@@ -6,6 +6,8 @@
  *   fleet_full.c     one sum by the production protocol
  *   fleet_sum.c      the same sum by its arithmetic alone
  *   fleet_measure.c  the model on held-out rows
+ *   fleet_share.c    the same fleet in several processes
+ *   fleet_state.c    what it carries from round to round, as bytes and back
  *
  * Both ways take the timetable's word on when a sum ends, and must agree with
  * it on who is in the sum: so `full` and `sum` learn the same to the bit.
@@ -103,23 +105,34 @@ struct fleet {
     int64_t now_ms;
     struct sum **flying; /* [n_flying] FedBuff: begun, not yet applied */
     size_t n_flying;
-    uint32_t n_begun; /* FedBuff: sums begun */
+    uint32_t n_begun;                       /* FedBuff: sums begun */
+    struct sum *landed[FLEET_ATTEMPTS_MAX]; /* FedBuff: in the round in hand */
+    size_t n_landed;
+    struct fleet_round *told; /* [n_told], owned: every round so far */
+    size_t n_told, told_room;
+    int is_torn; /* a round failed after its model was adopted */
+    struct digest data_hash;
+    int has_data_hash;
+};
+
+/* What a round changes before it commits, as it was. */
+struct fleet_mark {
+    uint32_t version, n_begun;
+    int64_t now_ms;
+    float *level;        /* [n_clients], owned; NULL: no batteries */
+    int64_t *level_ms;   /* [n_clients], owned */
+    struct sum **flying; /* [n_flying], owned; the sums are the fleet's */
+    size_t n_flying;
 };
 
 /* 0, or E_INTERRUPTED once the run is to stop. */
 TACIT_CHECKED enum tacit_err fleet_stopped(const struct fleet *f);
-/* Does this process train seat i? */
-int fleet_is_mine(const struct fleet *f, size_t i);
-TACIT_CHECKED enum tacit_err fleet_share_sum(const struct fleet *f,
-                                             uint32_t *sum, size_t n);
-/* Losses, failures, kept states and rows of all seats, to all processes. */
-TACIT_CHECKED enum tacit_err fleet_share_seats(struct sum *s);
-/* The first failure of an honest seat, with round and client. */
-TACIT_CHECKED enum tacit_err fleet_first_failure(const struct sum *s);
 /* Bytes of one masked (or plain) input, and what else a device sends and
  * fetches in a sum of n. */
 void fleet_traffic(const struct fleet *f, size_t n, uint64_t *up,
                    uint64_t *down);
+
+void fleet_sum_free(struct sum *s);
 
 /* ---- fleet_foresee.c ---- */
 /* Fill offsets, costs and outcome of s from its seats' fates. */
@@ -138,6 +151,24 @@ TACIT_CHECKED enum tacit_err fleet_sum_run(struct sum *s);
 TACIT_CHECKED enum tacit_err fleet_train(struct sum *s, struct seat *seat,
                                          struct model *m, const float *down,
                                          struct trained *out);
+
+/* ---- fleet_share.c ---- */
+/* Does this process train seat i? */
+int fleet_is_mine(const struct fleet *f, size_t i);
+TACIT_CHECKED enum tacit_err fleet_share_sum(const struct fleet *f,
+                                             uint32_t *sum, size_t n);
+/* Losses, failures, kept states and rows of all seats, to all processes. */
+TACIT_CHECKED enum tacit_err fleet_share_seats(struct sum *s);
+/* The first failure of an honest seat, with round and client. */
+TACIT_CHECKED enum tacit_err fleet_first_failure(const struct sum *s);
+
+/* ---- fleet_state.c ---- */
+TACIT_CHECKED enum tacit_err fleet_mark(const struct fleet *f,
+                                        struct fleet_mark *out);
+/* The round is over; undo: as if it had not begun. */
+void fleet_mark_end(struct fleet *f, struct fleet_mark *m, int undo);
+/* Room for one more round told. */
+TACIT_CHECKED enum tacit_err fleet_tell_room(struct fleet *f);
 
 /* ---- fleet_measure.c ---- */
 TACIT_CHECKED enum tacit_err fleet_measure(struct fleet *f,
