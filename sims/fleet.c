@@ -314,7 +314,7 @@ static enum tacit_err sum_run(struct sum *s)
     return s->f->c.plan->sim.sum_only ? fleet_sum_run(s) : fleet_full_run(s);
 }
 
-/* Choose a cohort; *n_out may be fewer than wanted, when fewer are reachable. */
+/* Choose a cohort; *n_out may be fewer than wanted: as many as are there. */
 static enum tacit_err choose(struct fleet *f, uint32_t draw, unsigned attempt,
                              uint32_t **list, size_t *n_out)
 {

@@ -239,9 +239,9 @@
    "The message names the client that would have too few rows, or why this "   \
    "partition makes no sense here. Every client needs at least two rows: "     \
    "use more rows, fewer clients, or a milder partition.")                     \
- X(TOO_LARGE, 610, LIMIT, FAILED, "the run would not fit into memory",          \
-   "Counted before anything starts, from the plan, the data and the threads. "  \
-   "The message names what would fit.")                                         \
+ X(TOO_LARGE, 610, LIMIT, FAILED, "the run would not fit into memory",         \
+   "Counted before anything starts, from the plan, the data and the threads. " \
+   "The message names what would fit.")                                        \
  X(LOSS_NAN, 701, LIMIT, FAILED, "training diverged",                          \
    "The loss or a weight stopped being a number. The model is as it was "      \
    "before. Lower the learning rate in the plan, or look for outliers in "     \
