@@ -1,6 +1,6 @@
 /* Any bytes as images, labels, arrays or lines of text: refused with a message,
  * or rows that a model of the plan can use. The first byte chooses the reader
- * and the plan, the second where the first file ends and the next one begins. */
+ * and the plan, the second where the first file ends and the next begins. */
 #include <assert.h>
 #include <math.h>
 #include <stdint.h>

@@ -56,6 +56,7 @@ static void the_spec_is_the_plans(void **unused)
     check(s.n_hidden == 2 && s.hidden[0] == 16 && s.hidden[1] == 8);
     plan = (struct plan){.task = PLAN_LM,
                          .model = "transformer",
+                         .format = PLAN_TEXT,
                          .classes = 96,
                          .channels = 3,
                          .height = 5,
@@ -67,9 +68,12 @@ static void the_spec_is_the_plans(void **unused)
                          .temperature = 0.1};
     task_spec(&plan, &s);
     check(s.task == MODEL_LM && s.classes == 96 && s.seq == 64);
-    check(s.channels == 3 && s.height == 5 && s.width == 7);
+    check(s.channels == 0 && s.height == 0 && s.width == 0);
     check(s.layers == 2 && s.heads == 4 && s.temperature == 0.1);
     assert_string_equal(s.norm, "group");
+    plan.format = PLAN_IMAGES;
+    task_spec(&plan, &s);
+    check(s.channels == 3 && s.height == 5 && s.width == 7 && s.seq == 0);
     static const struct {
         enum plan_task plan;
         enum model_task model;
