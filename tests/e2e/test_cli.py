@@ -34,7 +34,8 @@ COMMANDS = {
         "export": ["-o", "/dev/null"], "explain": ["203"]},
     "tacit-sim": {
         "new": ["x"], "run": ["x.yaml"], "sweep": ["x.yaml"],
-        "compare": ["."], "patients": ["harbour"], "report": ["."],
+        "compare": ["."], "data": ["x.yaml"], "patients": ["harbour"],
+        "report": ["."],
         "explain": ["TACIT-E0203"]},
 }
 CODE = re.compile(r"TACIT-E\d{4}")
