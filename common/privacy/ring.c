@@ -1,3 +1,5 @@
+#include "common/tensor/vectorise.h"
+
 #include "common/privacy/ring.h"
 
 #include <assert.h>
@@ -64,6 +66,14 @@ static void check_key(const struct digest *transcript, int check,
     memcpy(key, d.b, PRG_KEY);
 }
 
+MANY_TARGETS
+static uint32_t product(const uint32_t *r, const uint32_t *y, size_t n)
+{
+    uint32_t sum = 0;
+    for (size_t j = 0; j < n; j++) sum += r[j] * y[j];
+    return sum;
+}
+
 /* sum_j r_j y_j over the first n coordinates. The coefficients repeat every
  * CHECK_BLOCK coordinates, rotated by the block's number times an odd constant,
  * so that one short stream serves any length. */
@@ -76,20 +86,32 @@ static uint32_t check_sum(const struct digest *transcript, int check,
     prg_apply(&key, 1, r, CHECK_BLOCK, 32);
     for (size_t at = 0; at < n; at += CHECK_BLOCK) {
         size_t count = n - at < CHECK_BLOCK ? n - at : CHECK_BLOCK;
-        uint32_t block = 0;
         uint32_t factor = 2 * (uint32_t)(at / CHECK_BLOCK) + 1;
-        for (size_t j = 0; j < count; j++) block += r[j] * y[at + j];
-        sum += block * factor;
+        sum += product(r, y + at, count) * factor;
     }
     return sum & ring_mask(ring_bits);
+}
+
+/* Sums run in LANES columns, so that they come in vectors. */
+enum { LANES = 8 };
+
+MANY_TARGETS
+static double square_norm(const float *v, size_t n)
+{
+    double lane[LANES] = {0}, sum = 0;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            lane[k] += (double)v[i + k] * (double)v[i + k];
+    for (; i < n; i++) sum += (double)v[i] * (double)v[i];
+    for (size_t k = 0; k < LANES; k++) sum += lane[k];
+    return sum;
 }
 
 static enum tacit_err check_finite(const struct ring_layout *l,
                                    const struct ring_update *u, double *norm)
 {
-    double sum = 0;
-    for (uint32_t i = 0; i < l->n_params; i++)
-        sum += (double)u->delta[i] * (double)u->delta[i];
+    double sum = square_norm(u->delta, l->n_params);
     if (!isfinite(sum))
         return fail(TACIT_FORMAT, "the update holds NaN or infinity");
     for (uint32_t i = 0; i < l->n_metrics; i++)
@@ -99,17 +121,38 @@ static enum tacit_err check_finite(const struct ring_layout *l,
     return TACIT_OK;
 }
 
-/* Quantise with this factor; returns the integer L2 norm squared. */
-static double quantise(const struct ring_layout *l, const float *delta,
-                       double factor, uint32_t *y)
+/* A double this large has no digits behind the point, so that adding it rounds
+ * to the nearest (ties to even), and its low 32 bits are the integer's. */
+#define ROUNDER 6755399441055744.0 /* 1.5 * 2^52 */
+
+static uint32_t low_bits(double v)
 {
-    double norm2 = 0;
-    for (uint32_t i = 0; i < l->n_params; i++) {
-        double v = nearbyint((double)delta[i] * factor);
-        norm2 += v * v;
-        y[i] = to_ring((int64_t)v, l->ring_bits);
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    return (uint32_t)bits;
+}
+
+/* Quantise with this factor, |v factor| < 2^31; returns the integer L2 norm
+ * squared. It is below 2^53, so that no order of the sum rounds it. */
+MANY_TARGETS
+static double quantise(const float *v, size_t n, double factor, uint32_t mask,
+                       uint32_t *y)
+{
+    double lane[LANES] = {0}, sum = 0;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t k = 0; k < LANES; k++) {
+            double r = (double)v[i + k] * factor + ROUNDER;
+            y[i + k] = low_bits(r) & mask;
+            lane[k] += (r - ROUNDER) * (r - ROUNDER);
+        }
+    for (; i < n; i++) {
+        double r = (double)v[i] * factor + ROUNDER;
+        y[i] = low_bits(r) & mask;
+        sum += (r - ROUNDER) * (r - ROUNDER);
     }
-    return norm2;
+    for (size_t k = 0; k < LANES; k++) sum += lane[k];
+    return sum;
 }
 
 /* What an encoder that does not keep to the clip can still send. */
@@ -136,6 +179,7 @@ enum tacit_err ring_encode(const struct ring_layout *l, struct ring_update *u,
                     RING_WEIGHT_MAX);
     TRY(check_finite(l, u, &norm));
     u->norm = norm;
+    uint32_t mask = ring_mask(l->ring_bits);
     double w = (double)u->weight / RING_WEIGHT_MAX;
     double limit = (double)ring_limit(l);
     double shrink = norm > l->clip ? l->clip / norm : 1.0;
@@ -143,10 +187,10 @@ enum tacit_err ring_encode(const struct ring_layout *l, struct ring_update *u,
     /* Rounding may push the integer norm over the bound by up to
      * sqrt(n_params)/2: scale down until it holds. */
     double bound = limit * w + 0.5;
-    double got = sqrt(quantise(l, u->delta, factor, y));
+    double got = sqrt(quantise(u->delta, l->n_params, factor, mask, y));
     for (int i = 0; got > bound && i < 64; i++) {
         factor *= bound / got * (1 - 1e-9);
-        got = sqrt(quantise(l, u->delta, factor, y));
+        got = sqrt(quantise(u->delta, l->n_params, factor, mask, y));
     }
     if (got > bound) memset(y, 0, l->n_params * sizeof *y);
     if (u->unclipped) saturate(l, u->delta, w, y);
@@ -195,6 +239,7 @@ enum tacit_err ring_decode(const struct ring_layout *l, const uint32_t *sum,
     return TACIT_OK;
 }
 
+MANY_TARGETS
 void ring_add(uint32_t *sum, const uint32_t *y, size_t n, uint32_t ring_bits)
 {
     uint32_t mask = ring_mask(ring_bits);
