@@ -74,16 +74,36 @@ static uint32_t product(const uint32_t *r, const uint32_t *y, size_t n)
     return sum;
 }
 
+/* The coefficients of a transcript. They are public, and every input of a sum
+ * wants the same: each thread keeps those it used last. */
+static const uint32_t *coefficients(const struct digest *transcript, int check)
+{
+    static _Thread_local struct {
+        int known;
+        struct digest of;
+        uint32_t r[RING_CHECKS][CHECK_BLOCK];
+    } kept;
+    if (!kept.known || memcmp(&kept.of, transcript, sizeof kept.of) != 0) {
+        memset(kept.r, 0, sizeof kept.r);
+        for (int k = 0; k < RING_CHECKS; k++) {
+            struct prg_mask key = {.subtract = 0};
+            check_key(transcript, k, key.key);
+            prg_apply(&key, 1, kept.r[k], CHECK_BLOCK, 32);
+        }
+        kept.of = *transcript;
+        kept.known = 1;
+    }
+    return kept.r[check];
+}
+
 /* sum_j r_j y_j over the first n coordinates. The coefficients repeat every
  * CHECK_BLOCK coordinates, rotated by the block's number times an odd constant,
  * so that one short stream serves any length. */
 static uint32_t check_sum(const struct digest *transcript, int check,
                           const uint32_t *y, size_t n, uint32_t ring_bits)
 {
-    uint32_t r[CHECK_BLOCK] = {0}, sum = 0;
-    struct prg_mask key = {.subtract = 0};
-    check_key(transcript, check, key.key);
-    prg_apply(&key, 1, r, CHECK_BLOCK, 32);
+    const uint32_t *r = coefficients(transcript, check);
+    uint32_t sum = 0;
     for (size_t at = 0; at < n; at += CHECK_BLOCK) {
         size_t count = n - at < CHECK_BLOCK ? n - at : CHECK_BLOCK;
         uint32_t factor = 2 * (uint32_t)(at / CHECK_BLOCK) + 1;
