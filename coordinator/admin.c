@@ -2,6 +2,7 @@
  * admin_rounds.c. */
 #include "coordinator/admin.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <signal.h>
 #include <stdio.h>
@@ -441,6 +442,7 @@ static enum tacit_err plan_print(const struct options *o,
     struct aggregate *a = NULL;
     char hex[DIGEST_HEX];
     TRY(plan_build(plan, &a));
+    assert(a);
     struct ring_layout layout = a->layout;
     size_t n_params = a->n;
     aggregate_free(a);

@@ -1,4 +1,5 @@
 /* sums_open: how a plan's sums are opened, and who sits where. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -203,6 +204,7 @@ static void deal(struct sums *s, unsigned first, unsigned n, int64_t now_ms)
     struct session **list = shuffled(s, job, now_ms, &n_waiting);
     int rooted = sums_is_rooted(job);
     unsigned turn = 0, n_dealt = rooted ? n - 1 : n;
+    assert(n_dealt > 0); /* a rooted plan has at least two groups */
     for (size_t i = 0; rooted && i < n_waiting; i++) {
         if (!sums_is_trusted(job, list[i]) || n_rooted * n >= n_waiting)
             continue;

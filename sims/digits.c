@@ -313,12 +313,12 @@ static void draw_piece(const struct digits_canvas *c, struct point a,
 {
     double dx = b.x - a.x, dy = b.y - a.y, length = dx * dx + dy * dy;
     double reach = r + 1, w = (double)c->width, h = (double)c->height;
-    double left = fmax(0, floor(fmin(a.x, b.x) - reach));
-    double top = fmax(0, floor(fmin(a.y, b.y) - reach));
-    double right = fmin(w, ceil(fmax(a.x, b.x) + reach));
-    double bottom = fmin(h, ceil(fmax(a.y, b.y) + reach));
-    for (double y = top; y < bottom; y++) {
-        for (double x = left; x < right; x++) {
+    int left = (int)fmax(0, floor(fmin(a.x, b.x) - reach));
+    int top = (int)fmax(0, floor(fmin(a.y, b.y) - reach));
+    int right = (int)fmin(w, ceil(fmax(a.x, b.x) + reach));
+    int bottom = (int)fmin(h, ceil(fmax(a.y, b.y) + reach));
+    for (int y = top; y < bottom; y++) {
+        for (int x = left; x < right; x++) {
             double px = x + 0.5 - a.x, py = y + 0.5 - a.y;
             double t = length > 0 ? (px * dx + py * dy) / length : 0;
             t = t < 0 ? 0 : t > 1 ? 1 : t;

@@ -308,6 +308,7 @@ static enum tacit_err sum_new(struct fleet *f, const uint32_t *list, size_t n,
 
 static enum tacit_err sum_run(struct sum *s)
 {
+    assert(s);
     /* Several processes see a stop at different times: they agree on it by the
      * failures of their seats. */
     if (!s->f->c.peers) TRY(fleet_stopped(s->f));
@@ -330,6 +331,7 @@ static enum tacit_err choose(struct fleet *f, uint32_t draw, unsigned attempt,
 
 static void account(const struct sum *s, struct fleet_round *out)
 {
+    assert(s);
     struct fleet *f = s->f;
     out->n_invited += s->n_invited;
     out->n_inputs += s->n_inputs;
@@ -496,6 +498,7 @@ static enum tacit_err run_attempt(struct fleet *f, unsigned number,
         err = sum_new(f, list, n, g, number, &t->list[g]);
         if (err) break;
         struct sum *s = t->list[t->n++];
+        assert(s);
         err = sum_run(s);
         account(s, out);
         if (s->end_ms > end_ms) end_ms = s->end_ms;

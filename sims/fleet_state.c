@@ -4,6 +4,7 @@
  * bytes. */
 #include "sims/fleet_parts.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,6 +208,7 @@ static void vector(struct io *x, float **v, size_t n)
         if (!*v) x->err = TACIT_NOMEM;
         if (!*v) return;
     }
+    assert(*v);
     floats(x, *v, n);
 }
 

@@ -92,7 +92,7 @@ static enum tacit_err choose_rows(struct dealing *d)
     for (size_t i = 0; i < n; i++) {
         if (is_for_all(d, i)) continue;
         if (labelled) d->label[d->n_train] = (uint32_t)d->p->y[i];
-        if (d->client) d->client[d->n_train] = d->p->client[i];
+        if (d->client && d->p->client) d->client[d->n_train] = d->p->client[i];
         d->row[d->n_train++] = (uint32_t)i;
     }
     return TACIT_OK;

@@ -62,7 +62,7 @@ static enum tacit_err take_value(struct sweep_axis *a, const char *s, size_t n)
 enum tacit_err sweep_axis_parse(const char *text, struct sweep_axis *out)
 {
     struct sweep_axis a = {0};
-    const char *equals = strchr(text, '='), *p = equals + 1;
+    const char *equals = strchr(text, '=');
     if (!equals || equals == text)
         return fail_as(E_USAGE,
                        "--set %s: key=value,value is wanted, as in "
@@ -71,7 +71,7 @@ enum tacit_err sweep_axis_parse(const char *text, struct sweep_axis *out)
     a.key = strndup(text, (size_t)(equals - text));
     if (!a.key) return fail(TACIT_NOMEM, "out of memory");
     enum tacit_err err = TACIT_OK;
-    for (;;) {
+    for (const char *p = equals + 1;;) {
         size_t n = value_length(p);
         err = take_value(&a, p, n);
         if (err || !p[n]) break;

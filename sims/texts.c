@@ -106,6 +106,7 @@ static size_t say(struct rng *rng, const struct speaker *s,
 {
     static const char letters[] = "ANVLO"; /* as enum list */
     size_t n = 0;
+    out[0] = '\0';
     if (rng_f64(rng) < s->often) {
         n = put(out, 0, sayings[s->saying]);
         return put(out, n, s->end[1] == '\n' ? "\n" : " ");

@@ -71,7 +71,7 @@ static enum tacit_err extend_path(struct scan *s, const char *key, size_t entry)
     size_t left = sizeof s->path - s->path_len;
     int n = entry ? snprintf(s->path + s->path_len, left, "[%zu]", entry)
                   : snprintf(s->path + s->path_len, left, "%s%s",
-                             s->path_len ? "." : "", key);
+                             s->path_len ? "." : "", key ? key : "");
     if (n < 0 || (size_t)n >= left) return too_deep(s);
     s->path_len += (size_t)n;
     return TACIT_OK;

@@ -44,7 +44,7 @@ static const struct {
     [BOUND] = {"bound", 1e-9, 1e6},
     [TRIM] = {"trim", 1e-4, 0.49},
     [STALENESS] = {"staleness", 0, 10},
-    [BYZANTINE] = {"byzantine", 0, PLAN_COHORT_MAX / 2},
+    [BYZANTINE] = {"byzantine", 0, PLAN_COHORT_MAX / 2.0},
     [KEEP] = {"keep", 1, PLAN_COHORT_MAX},
     [ITERATIONS] = {"iterations", 1, 1000},
     [PERSONAL] = {"personal", 1, PLAN_HIDDEN_MAX + 1},
