@@ -17,6 +17,7 @@ static const struct option_row run_options[] = {
     {"rounds", 'r', "N", NULL, "the same as --set rounds=N"},
     {"seed", 's', "N", NULL, "the same as --set seed=N"},
     {"threads", 't', "N", NULL, "worker threads; 0 = one per core"},
+    {"resume", 0, NULL, NULL, "go on from DIR/checkpoint, to the same bits"},
 };
 static const struct option_row sweep_options[] = {
     {"set", 0, "KEY=A,B", NULL, "the values to try; may be repeated"},
@@ -54,7 +55,9 @@ static const struct option_command commands[] = {
              "the number of threads. Files: run.json, metrics.csv, "
              "metrics.jsonl, metrics.sqlite, model.safetensors, report.html "
              "and an event file for TensorBoard. While the run goes on, and "
-             "after a crash, the rounds so far are in metrics.jsonl.part.",
+             "after a crash, the rounds so far are in metrics.jsonl.part; "
+             "DIR/checkpoint is written every sim.checkpoint_every rounds and "
+             "when the run is stopped.",
      .options = run_options,
      .n_options = COUNT(run_options),
      .run = sim_run},

@@ -8,6 +8,7 @@
 #include "common/base/json.h"
 #include "common/base/progress.h"
 #include "common/base/tick.h"
+#include "sims/checkpoint.h"
 #include "sims/commands.h"
 #include "sims/estimate.h"
 #include "sims/fleet.h"
@@ -91,7 +92,9 @@ static enum tacit_err prepare(struct running *r)
     TRY(take_estimate(r));
     TRY(r->data ? sites_load(r->plan, r->data, &r->sites)
                 : sites_invent(r->plan, &r->sites));
-    return take_fleet(r);
+    TRY(take_fleet(r));
+    return options_flag(r->o, "resume") ? checkpoint_read(r->folder, r->fleet)
+                                        : TACIT_OK;
 }
 
 static enum tacit_err open_outputs(struct running *r)
@@ -100,6 +103,15 @@ static enum tacit_err open_outputs(struct running *r)
     TRY(runlog_of_plan(r->plan, (const char *)r->text.data, r->text.len,
                        r->data, r->sites.n, &record));
     return outputs_open(r->folder, &record, &r->outputs);
+}
+
+/* The rounds of a run that goes on. */
+static enum tacit_err write_told(struct running *r)
+{
+    size_t n;
+    const struct fleet_round *told = fleet_told(r->fleet, &n);
+    for (size_t i = 0; i < n; i++) TRY(outputs_round(r->outputs, &told[i]));
+    return TACIT_OK;
 }
 
 static void say_what_comes(const struct running *r)
@@ -136,14 +148,18 @@ static enum tacit_err run_rounds(struct running *r)
     enum tacit_err err = TACIT_OK;
     progress_begin(&p, sim_is_quiet(r->o) ? PROGRESS_QUIET : PROGRESS_AUTO,
                    "simulating", "rounds", r->plan->rounds);
-    for (uint32_t i = 0; !err && !sim_stop && i < r->plan->rounds; i++) {
+    size_t n;
+    (void)fleet_told(r->fleet, &n);
+    for (size_t i = n; !err && i < r->plan->rounds; i++) {
         struct fleet_round x;
         err = fleet_round(r->fleet, &x);
         if (!err) err = outputs_round(r->outputs, &x);
+        if (!err) err = checkpoint_round(r->folder, r->fleet);
         if (!err) show(&p, r, &x);
     }
     progress_end(&p);
     r->wall_ms = (tick_ns() - start) / 1000000;
+    err = checkpoint_keep(r->folder, r->fleet, err);
     if (!err || err_id() != E_INTERRUPTED) return err;
     err_clear(); /* told once the files are whole */
     return TACIT_OK;
@@ -216,6 +232,13 @@ static enum tacit_err print_run(const struct running *r)
     return TACIT_OK;
 }
 
+static enum tacit_err stopped(const struct running *r)
+{
+    size_t n = outputs_record(r->outputs)->n_rounds;
+    return fail_as(E_INTERRUPTED, "stopped after round %zu of %u%s", n,
+                   r->plan->rounds, n ? "; --resume goes on" : "");
+}
+
 enum tacit_err sim_run(const struct options *o)
 {
     const char *out = options_value(o, "out");
@@ -227,13 +250,13 @@ enum tacit_err sim_run(const struct options *o)
     if (!err) say_what_comes(&r);
     if (!err) err = open_outputs(&r);
     if (!err) {
-        err = run_rounds(&r);
+        err = write_told(&r);
+        if (!err) err = run_rounds(&r);
         err = close_outputs(&r, err);
         int is_cut = outputs_record(r.outputs)->state == RUNLOG_INTERRUPTED;
+        if (!err && !is_cut) err = checkpoint_remove(r.folder);
         if (!err && !(is_cut && options_flag(o, "json"))) err = print_run(&r);
-        if (!err && is_cut)
-            err = fail_as(E_INTERRUPTED, "stopped after round %zu of %u",
-                          outputs_record(r.outputs)->n_rounds, r.plan->rounds);
+        if (!err && is_cut) err = stopped(&r);
     }
     outputs_free(r.outputs);
     fleet_free(r.fleet);
