@@ -8,6 +8,7 @@
 #include "common/base/json.h"
 #include "common/base/progress.h"
 #include "common/base/tick.h"
+#include "sims/attacks.h"
 #include "sims/checkpoint.h"
 #include "sims/commands.h"
 #include "sims/estimate.h"
@@ -82,6 +83,7 @@ static enum tacit_err take_fleet(struct running *r)
                                    .n_clients = r->sites.n,
                                    .n_threads = r->n_threads,
                                    .stop = &sim_stop};
+    TRY(attacks_rows(r->plan, r->sites.data, r->sites.n));
     TRY(fleet_new(&c, &r->fleet));
     return estimate_time(&e, r->sites.data, &r->estimate);
 }
