@@ -82,7 +82,9 @@ enum tacit_err checkpoint_keep(const char *folder, struct fleet *f,
     /* What went wrong matters more than whether this did, too. */
     if (!peers || peers->rank == 0)
         if (checkpoint_write(folder, f)) err_clear();
-    if (path_in(folder, path) || !file_exists(path)) {
+    /* Another process may have said it. */
+    if (strstr(why, "--resume") || path_in(folder, path) ||
+        !file_exists(path)) {
         err_clear();
         return err_record(err, id, "%s", why);
     }

@@ -2,13 +2,13 @@
  * checkpoint: the file from which `run --resume` goes on to the same bits.
  *
  *   DIR/checkpoint = [ "tacit-checkpoint" | version | plan hash | clients
- *                      | data hash | length | fleet_save() | BLAKE2b of it all ]
+ *                    | data hash | length | fleet_save() | BLAKE2b of it all ]
  *
  * Written every sim.checkpoint_every rounds, and when a run is stopped or loses
- * its disk, memory or peers: then it holds the last round that was finished. It replaces the one before at
- * once, so a run that is killed while it writes has the older one. A finished
- * run removes it: everything it holds is in the results, and what clients keep
- * can be many times as large as those.
+ * its disk, memory or peers: then it holds the last round that was finished. It
+ * replaces the one before at once, so a run that is killed while it writes has
+ * the older one. A finished run removes it: everything it holds is in the
+ * results, and what clients keep can be many times as large as those.
  *
  * Random keys are not in it: no result depends on them. The hashes keep a run
  * from going on with another plan or other rows; the digest finds damage, it is

@@ -205,9 +205,8 @@ static void vector(struct io *x, float **v, size_t n)
         if (x->err) return;
         *v = malloc(n * sizeof **v);
         if (!*v) x->err = TACIT_NOMEM;
-        if (!*v) return;
     }
-    floats(x, *v, n);
+    if (*v) floats(x, *v, n);
 }
 
 /* ---- sums under way ----------------------------------------------------- */

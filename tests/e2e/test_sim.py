@@ -133,13 +133,15 @@ def case_ctrl_c_keeps_the_rounds_that_were_finished():
 def case_a_killed_run_goes_on_to_the_same_bits():
     with folder() as here:
         whole, cut = here + "/whole", here + "/cut"
-        words = ("run", plan(here, rounds=300), "--set", "strategy.kind=fedbuff",
-                 "--set", "sim.protocol=sum", "--set", "sim.checkpoint_every=7")
+        words = ("run", plan(here, rounds=300),
+                 "--set", "strategy.kind=fedbuff", "--set",
+                 "sim.protocol=sum", "--set", "sim.checkpoint_every=7")
         sim(*words, "-o", whole, "-q").exits(0)
         p = begin("tacit-sim", *words, "-o", cut, "-q")
         until(lambda: os.path.exists(cut + "/checkpoint"), 60, "no checkpoint")
         finish(p, signal.SIGKILL).exits(-signal.SIGKILL)
-        other = sim(*words[:-1], "sim.checkpoint_every=8", "-o", cut, "--resume")
+        other = sim(*words[:-1], "sim.checkpoint_every=8", "-o", cut,
+                    "--resume")
         other.exits(1).says("checkpoint: of another plan", "E0612")
         sim(*words, "-o", cut, "-q", "-t", 1, "--resume").exits(0)
         assert weights(whole) == weights(cut)
