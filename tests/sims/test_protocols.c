@@ -86,9 +86,14 @@ static void follow(struct course *c, const char *model, const char *body,
         r->wall_ms = 0;
     }
     if (c->err) {
+        const struct params *p = model_params(fleet_model(f));
         c->id = err_id();
         snprintf(c->why, sizeof c->why, "%s", err_message());
         err_clear();
+        /* The last good model is kept. */
+        if (c->n_rounds)
+            check(memcmp(c->weights[c->n_rounds - 1], p->flat,
+                         p->n_flat * sizeof(float)) == 0);
     }
     fleet_free(f);
     sites_release(&sites);
