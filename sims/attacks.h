@@ -18,8 +18,8 @@
  * and the device's own encoder refuses it, which counts as a drop-out.
  *
  * Trigger: the first four inputs at 4, or a 3 x 3 corner of an image at its
- * largest value, 1. Backdoor success: the share of held-out rows of other labels
- * that get label `to` once the trigger is put on.
+ * largest value, 1. Backdoor success: the share of held-out rows of other
+ * labels that get label `to` once the trigger is put on.
  */
 #ifndef TACIT_SIMS_ATTACKS_H
 #define TACIT_SIMS_ATTACKS_H

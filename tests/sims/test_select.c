@@ -164,7 +164,7 @@ static void weighted_asks_in_proportion_to_the_rows(void **state)
     }
     for (size_t i = 0; i < N; i++)
         check_share(first[i], (double)list[i].n_rows / sum);
-    /* Without replacement: P(second = j) = sum over i of p_i p_j / (1 - p_i). */
+    /* Without replacement: P(second = j) = sum of p_i p_j / (1 - p_i). */
     double want = 0, last = N / sum;
     for (size_t i = 0; i + 1 < N; i++) {
         double pi = (double)list[i].n_rows / sum;
