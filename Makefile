@@ -45,12 +45,19 @@ MAIN_tacit := client/main.c
 MAIN_tacit-coordinator := coordinator/main.c
 MAIN_tacit-sim := sims/main.c
 
-sources = $(filter-out %/main.c,$(wildcard $(1)/*.c))
+sources = $(filter-out %/main.c %/mpi_fleet.c,$(wildcard $(1)/*.c))
 library = $(B)/lib$(subst /,_,$(1)).a
 objects = $(patsubst %.c,$(B)/%.o,$(1))
 
+# Over several machines, where OpenMPI is there.
+MPI := $(shell pkg-config --exists ompi-c 2>/dev/null && echo tacit-sim-mpi)
+MPI_CFLAGS := $(if $(MPI),$(patsubst -I%,-isystem %,\
+              $(shell pkg-config --cflags ompi-c)))
+MPI_LIBS := $(if $(MPI),$(shell pkg-config --libs ompi-c))
+
 LIBRARIES := $(foreach f,$(FOLDERS),$(if $(call sources,$(f)),$(call library,$(f))))
-BINARIES := $(foreach p,$(PROGRAMS),$(if $(wildcard $(MAIN_$(p))),$(B)/bin/$(p)))
+BINARIES := $(foreach p,$(PROGRAMS),$(if $(wildcard $(MAIN_$(p))),$(B)/bin/$(p))) \
+            $(MPI:%=$(B)/bin/%)
 TEST_SOURCES := $(wildcard tests/*/test_*.c)
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SOURCES))
 TEST_LIB := $(call objects,$(wildcard tests/*.c))
@@ -81,6 +88,15 @@ $(B)/bin/$(1): $(call objects,$(MAIN_$(1))) $(LIBRARIES)
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
 
+# The same program with other peers (sims/peers.h): its objects come first, so
+# that the library's are not taken.
+$(B)/sims/mpi_fleet.o: CFLAGS_all += $(MPI_CFLAGS)
+$(B)/bin/tacit-sim-mpi: $(call objects,sims/main.c sims/mpi_fleet.c) \
+                        $(LIBRARIES)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS_all) -o $@ $^ $(LIBS) $(MPI_LIBS)
+
 $(B)/tests/%: $(B)/tests/%.o $(TEST_LIB) $(LIBRARIES)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
@@ -108,6 +124,8 @@ PACKAGES := gcc libc6-dev pkg-config python3 libsodium-dev libnng-dev \
             libyaml-dev libzstd-dev libutf8proc-dev libgumbo-dev libmd4c-dev \
             libcmocka-dev
 PACKAGES_BENCH := libopenblas-dev
+# For the test of tacit-sim-mpi, and to build it.
+PACKAGES_TEST := libopenmpi-dev openmpi-bin
 PACKAGES_DEV := clang clang-tidy clang-format cppcheck valgrind gcovr
 
 # $(call install,PACKAGES): as root, through sudo, or say the one command.
@@ -125,9 +143,11 @@ $$sudo apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive \
   $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 endef
 
-.PHONY: deps deps-dev deps-bench
+.PHONY: deps deps-mpi deps-dev deps-bench
 deps:
 	$(call install,$(PACKAGES))
+deps-mpi: deps
+	$(call install,$(PACKAGES_TEST))
 deps-dev: deps
 	$(call install,$(PACKAGES_DEV))
 deps-bench: deps-bench
@@ -141,7 +161,7 @@ demo: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) all
 	@sims/clinic/demo.sh
 
-test: deps
+test: deps-mpi
 	@$(MAKE) --no-print-directory -j$$(nproc) test-run
 test-run: $(BINARIES) $(TESTS)
 	@TACIT_BUILD=$(B) tests/run.sh $(TESTS)
@@ -152,6 +172,7 @@ test-run: $(BINARIES) $(TESTS)
 help:
 	@sed -n 's/^## //p' Makefile
 ## make deps           install missing Debian packages (root or sudo)
+## make deps-mpi       install OpenMPI, for tacit-sim-mpi
 ## make                build/release/bin/{tacit,tacit-coordinator,tacit-sim}
 ## make demo           four hospitals learn together on this machine
 ## make test           all tests
@@ -170,9 +191,9 @@ tests: $(BINARIES) $(TESTS)
 benches: $(BINARIES) $(BENCHES)
 fuzzers: $(FUZZERS)
 
-check: deps
+check: deps-mpi
 	@$(MAKE) --no-print-directory -j$$(nproc) VARIANT=asan test-run
-tsan: deps
+tsan: deps-mpi
 	@$(MAKE) --no-print-directory -j$$(nproc) VARIANT=tsan test-run
 valgrind: deps-dev
 	@$(MAKE) --no-print-directory -j$$(nproc) tests

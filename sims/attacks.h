@@ -8,7 +8,7 @@
  *                      backdoor     also up <- factor up, so that it survives
  *                                   the mean (model replacement, Bagdasaryan et
  *                                   al., AISTATS 2020, arXiv 1807.00459)
- *                      free_rider   up <- noise as small as the last mean
+ *                      free_rider   up <- noise, a tenth as long as its update
  *                      collude      all send one direction, factor times as
  *                                   long as their own update
  *                      nan          up <- NaN
@@ -17,9 +17,9 @@
  * the ring, so its coordinates saturate there; NaN does not exist in the ring,
  * and the device's own encoder refuses it, which counts as a drop-out.
  *
- * Trigger: the first four inputs, or a 3 x 3 corner of an image, at their
- * largest value. Backdoor success: the share of held-out rows of other labels
- * that get label `to` once the trigger is put on.
+ * Trigger: the first four inputs at 4, or a 3 x 3 corner of an image at its
+ * largest value, 1. Backdoor success: the share of held-out rows of other
+ * labels that get label `to` once the trigger is put on.
  */
 #ifndef TACIT_SIMS_ATTACKS_H
 #define TACIT_SIMS_ATTACKS_H
@@ -31,11 +31,12 @@
 #include "common/base/err.h"
 #include "common/plan/plan.h"
 
-/* 1 when this client is one of the plan's attackers: a share of all, chosen by
- * the seed; never one of the trusted. */
+/* 1 when this client is one of the plan's attackers: exactly the share (rounded
+ * down) of those who are not trusted, chosen by the seed alone. */
 int attacks_is_attacker(const struct plan *p, size_t client, size_t n_clients);
-/* Poisoned copies of the attackers' rows, in place of their own. rows keep
- * their arena; other clients are untouched. */
+/* Poisoned copies of the attackers' training rows, in place of their own; other
+ * clients are untouched. UNSUPPORTED where there are no labels, E_PLAN_VALUE
+ * for labels that do not exist. */
 TACIT_CHECKED enum tacit_err attacks_rows(const struct plan *p,
                                           struct dataset *data,
                                           size_t n_clients);

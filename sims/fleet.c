@@ -8,7 +8,6 @@
 
 #include "common/base/codes.h"
 #include "common/base/tick.h"
-#include "sims/attacks.h"
 #include "sims/fleet_parts.h"
 
 /* ---- setting up --------------------------------------------------------- */
@@ -231,81 +230,6 @@ void fleet_traffic(const struct fleet *f, size_t n, uint64_t *up,
 
 /* ---- a cohort ----------------------------------------------------------- */
 
-static int is_flying(const struct fleet *f, size_t client)
-{
-    for (size_t i = 0; i < f->n_flying; i++)
-        for (size_t k = 0; k < f->flying[i]->n_seats; k++)
-            if (f->flying[i]->seats[k].client == client) return 1;
-    return 0;
-}
-
-/* Who can be asked now. */
-static void look_around(struct fleet *f)
-{
-    const struct plan *p = f->c.plan;
-    int plain = p->sim.available >= 1 && !(p->sim.battery > 0);
-    for (size_t i = 0; i < f->c.n_clients; i++) {
-        struct select_client *c = &f->clients[i];
-        struct handset d;
-        c->reachable = !f->n_flying || !is_flying(f, i);
-        if (plain) continue;
-        handset_of(p, i, &d);
-        c->stays_ms = handset_available_ms(p, &d, f->now_ms);
-        c->reachable &= c->stays_ms > 0;
-        if (!d.on_battery) continue;
-        f->level[i] = (float)handset_charge(&d, (double)f->level[i],
-                                            f->level_ms[i], f->now_ms);
-        f->level_ms[i] = f->now_ms;
-        c->reachable &= (double)f->level[i] >= HANDSET_LEVEL_MIN;
-    }
-}
-
-static void take_seat(struct sum *s, size_t i, size_t client)
-{
-    const struct plan *p = s->f->c.plan;
-    struct seat *x = &s->seats[i];
-    x->client = client;
-    x->attacks = attacks_is_attacker(p, client, s->f->c.n_clients);
-    x->trusted = client < p->strategy.trusted;
-    handset_of(p, client, &x->device);
-    handset_fate(p, client, s->round, s->attempt, &x->fate);
-    /* A device's own encoder refuses NaN, so masked ones never send it. */
-    if (x->attacks && p->sim.attack == PLAN_ATTACK_NAN && !p->secagg_off)
-        x->fate.vanishes = HANDSET_UPLOAD;
-}
-
-/* Clients list[first], list[first + step], … of n into a sum. */
-static enum tacit_err sum_new(struct fleet *f, const uint32_t *list, size_t n,
-                              unsigned group, unsigned attempt,
-                              struct sum **out)
-{
-    const struct plan *p = f->c.plan;
-    unsigned n_groups = p->strategy.groups ? p->strategy.groups : 1;
-    struct sum *s = calloc(1, sizeof *s);
-    if (!s) return fail(TACIT_NOMEM, "a cohort of %zu", n);
-    s->f = f;
-    s->round = f->version.version + 1;
-    s->base_version = f->version.version;
-    s->attempt = attempt;
-    s->group = group;
-    s->goal = p->cohort_size / n_groups;
-    s->start_ms = f->now_ms;
-    s->singles = p->secagg_off;
-    s->seats = calloc(n ? n : 1, sizeof *s->seats);
-    if (!s->seats) {
-        free(s);
-        return fail(TACIT_NOMEM, "a cohort of %zu", n);
-    }
-    for (size_t i = group; i < n; i += n_groups)
-        take_seat(s, s->n_seats++, list[i]);
-    enum tacit_err err = fleet_foresee(s);
-    if (err)
-        fleet_sum_free(s);
-    else
-        *out = s;
-    return err;
-}
-
 static enum tacit_err sum_run(struct sum *s)
 {
     assert(s);
@@ -313,18 +237,6 @@ static enum tacit_err sum_run(struct sum *s)
      * failures of their seats. */
     if (!s->f->c.peers) TRY(fleet_stopped(s->f));
     return s->f->c.plan->sim.sum_only ? fleet_sum_run(s) : fleet_full_run(s);
-}
-
-/* Choose a cohort; *n_out may be fewer than wanted: as many as are there. */
-static enum tacit_err choose(struct fleet *f, uint32_t draw, unsigned attempt,
-                             uint32_t **list, size_t *n_out)
-{
-    uint32_t most = task_invite_max(f->c.plan);
-    *list = malloc(most * sizeof **list);
-    if (!*list) return fail(TACIT_NOMEM, "a cohort of %u", most);
-    look_around(f);
-    return select_cohort(f->c.plan, f->clients, f->c.n_clients, draw, attempt,
-                         most, *list, n_out);
 }
 
 /* ---- what a sum leaves behind ------------------------------------------- */
@@ -341,6 +253,7 @@ static void account(const struct sum *s, struct fleet_round *out)
         out->bytes_up += x->cost.bytes_up;
         out->bytes_down += x->cost.bytes_down;
         out->energy_j += energy;
+        out->n_attackers += x->in_sum && x->attacks;
         if (!x->device.on_battery) continue;
         double level = (double)f->level[x->client] - energy / HANDSET_BATTERY_J;
         f->level[x->client] = (float)(level > 0 ? level : 0);
@@ -363,21 +276,45 @@ static void remember(struct sum *s)
     }
 }
 
+/* The mean of the trusted updates is one update: the root. */
+static enum tacit_err take_root(struct sum *s)
+{
+    struct aggregate *a = s->f->learned;
+    size_t n = a->n * a->strategy->n_up;
+    struct ring_mean all = {0};
+    float *mean = malloc(n * sizeof *mean);
+    if (!mean) return fail(TACIT_NOMEM, "an update of %zu numbers", n);
+    for (size_t i = 0; i < s->n_seats; i++) {
+        const struct seat *x = &s->seats[i];
+        if (!x->row || !x->trusted) continue;
+        all.n_clients += x->mean.n_clients;
+        all.weight += x->mean.weight;
+    }
+    for (size_t k = 0; k < n; k++) {
+        double sum = 0;
+        for (size_t i = 0; i < s->n_seats; i++) {
+            const struct seat *x = &s->seats[i];
+            if (x->row && x->trusted)
+                sum += (double)x->mean.weight * (double)x->row[k];
+        }
+        mean[k] = (float)(sum / (double)all.weight);
+    }
+    enum tacit_err err =
+        all.weight ? aggregate_take(a, mean, &all, 1) : TACIT_OK;
+    free(mean);
+    return err;
+}
+
 /* A sum's mean, or every update of it, to the strategy. */
 static enum tacit_err take(struct sum *s)
 {
     struct aggregate *a = s->f->learned;
     if (!s->singles)
         return aggregate_take(a, s->update, &s->mean, s->group == 0);
+    TRY(take_root(s));
     for (size_t i = 0; i < s->n_seats; i++) {
         struct seat *x = &s->seats[i];
-        if (!x->row) continue;
-        enum tacit_err err = aggregate_take(a, x->row, &x->mean, x->trusted);
-        if (err && x->attacks) {
-            err_clear(); /* not a number: refused, the round goes on */
-            continue;
-        }
-        if (err) return err;
+        if (x->row && !x->trusted) TRY(aggregate_take(a, x->row, &x->mean, 0));
     }
     return TACIT_OK;
 }
@@ -487,15 +424,16 @@ static enum tacit_err run_attempt(struct fleet *f, unsigned number,
 {
     const struct plan *p = f->c.plan;
     unsigned n_groups = p->strategy.groups ? p->strategy.groups : 1;
-    uint32_t *list = NULL;
-    size_t n = 0;
-    int64_t end_ms = f->now_ms;
-    out->n_invited = out->n_inputs = 0; /* of the attempt that comes right */
+    struct cohort cohort;
+    /* Of the attempt that comes right. */
+    out->n_invited = out->n_inputs = out->n_attackers = 0;
     t->list = calloc(n_groups, sizeof *t->list);
     if (!t->list) return fail(TACIT_NOMEM, "%u groups", n_groups);
-    enum tacit_err err = choose(f, f->version.version + 1, number, &list, &n);
+    enum tacit_err err =
+        fleet_cohort(f, f->version.version + 1, number, &cohort);
+    int64_t end_ms = f->now_ms;
     for (unsigned g = 0; !err && g < n_groups; g++) {
-        err = sum_new(f, list, n, g, number, &t->list[g]);
+        err = fleet_sum_new(f, &cohort, g, number, &t->list[g]);
         if (err) break;
         struct sum *s = t->list[t->n++];
         assert(s);
@@ -505,12 +443,23 @@ static enum tacit_err run_attempt(struct fleet *f, unsigned number,
         t->n_committed += (unsigned)s->committed;
         if (!s->committed) snprintf(t->why, sizeof t->why, "%s", s->why);
     }
-    free(list);
+    free(cohort.list);
     f->now_ms = end_ms;
     return err;
 }
 
-/* Nobody there: time passes until somebody is. */
+/* As coordinator/sums.c: half of the groups, two at least, and the trusted one
+ * where the rule wants it. */
+static int can_commit(const struct fleet *f, const struct attempt *t)
+{
+    unsigned half = (t->n + 1) / 2;
+    int rooted = (f->learned->strategy->flags & STRATEGY_ROOTED) != 0;
+    if (t->n < 2) return t->n_committed == t->n;
+    if (rooted && !t->list[0]->committed) return 0;
+    return t->n_committed >= (half > 2 ? half : 2);
+}
+
+/* After a failure: the next try finds the devices elsewhere. */
 static void wait_a_while(struct fleet *f, unsigned attempt)
 {
     f->now_ms += 60000LL << (attempt < 8 ? attempt : 8);
@@ -519,17 +468,15 @@ static void wait_a_while(struct fleet *f, unsigned attempt)
 static enum tacit_err round_with_barrier(struct fleet *f,
                                          struct fleet_round *out)
 {
-    unsigned n_groups =
-        f->c.plan->strategy.groups ? f->c.plan->strategy.groups : 1;
     for (;;) {
         struct attempt t = {0};
         enum tacit_err err = run_attempt(f, out->n_attempts, &t, out);
         out->n_attempts++;
         int done = 0;
-        if (!err && 2 * t.n_committed >= n_groups && t.n_committed > 0) {
+        if (!err && can_commit(f, &t)) {
             err = apply(f, t.list, t.n, out);
             done = !err;
-            if (err == TACIT_LIMIT && out->n_attempts < FLEET_ATTEMPTS_MAX) {
+            if (err && err_id() == E_STRATEGY_FEW) {
                 snprintf(t.why, sizeof t.why, "%s", err_message());
                 err_clear();
                 err = TACIT_OK;
@@ -546,15 +493,18 @@ static enum tacit_err round_with_barrier(struct fleet *f,
 
 /* ---- buffers without a barrier ------------------------------------------ */
 
-static enum tacit_err begin_buffer(struct fleet *f, struct fleet_round *out)
+/* *begun = 0 when the devices it wants sit in other buffers. */
+static enum tacit_err begin_buffer(struct fleet *f, struct fleet_round *out,
+                                   int *begun)
 {
-    uint32_t *list = NULL;
-    size_t n = 0;
+    struct cohort cohort;
     struct sum *s = NULL;
     /* The draw is named by the buffer's number: versions repeat. */
-    enum tacit_err err = choose(f, f->n_begun, 0, &list, &n);
-    if (!err) err = sum_new(f, list, n, 0, f->n_begun & 0xff, &s);
-    free(list);
+    TRY(fleet_cohort(f, f->n_begun, 0, &cohort));
+    *begun = cohort.n > 0;
+    if (!*begun) return TACIT_OK;
+    enum tacit_err err = fleet_sum_new(f, &cohort, 0, f->n_begun & 0xff, &s);
+    free(cohort.list);
     if (err) return err;
     f->n_begun++;
     struct sum **flying =
@@ -586,13 +536,17 @@ static struct sum *next_to_land(struct fleet *f)
 static enum tacit_err round_of_buffers(struct fleet *f, struct fleet_round *out)
 {
     for (;;) {
-        while (f->n_flying < f->c.plan->strategy.concurrent)
-            TRY(begin_buffer(f, out));
+        for (int begun = 1;
+             begun && f->n_flying < f->c.plan->strategy.concurrent;)
+            TRY(begin_buffer(f, out, &begun));
         struct sum *s = next_to_land(f);
         if (s->end_ms > f->now_ms) f->now_ms = s->end_ms;
         out->n_attempts++;
         out->n_invited = s->n_invited;
         out->n_inputs = s->n_inputs;
+        out->n_attackers = 0;
+        for (size_t i = 0; i < s->n_seats; i++)
+            out->n_attackers += s->seats[i].in_sum && s->seats[i].attacks;
         enum tacit_err err = TACIT_OK;
         int done = s->committed;
         if (done) {
@@ -601,8 +555,6 @@ static enum tacit_err round_of_buffers(struct fleet *f, struct fleet_round *out)
         } else if (out->n_attempts == FLEET_ATTEMPTS_MAX) {
             err = fail(TACIT_LIMIT, "round %u failed %u times; last: %s",
                        f->version.version + 1, out->n_attempts, s->why);
-        } else if (s->end_ms <= s->start_ms) {
-            wait_a_while(f, out->n_attempts);
         }
         f->landed[f->n_landed++] = s; /* the round may yet be undone */
         if (err || done) return err;

@@ -69,6 +69,7 @@ struct fleet_round {
     uint32_t round;      /* 1-based */
     unsigned n_attempts; /* 1 when it worked at once */
     unsigned n_invited, n_inputs;
+    unsigned n_attackers;           /* of n_inputs */
     double loss_before, loss_after; /* weighted means from the secure sum */
     double metric; /* held-out, of the model the round started from */
     int has_metric;
@@ -80,6 +81,10 @@ struct fleet_round {
     struct model_metrics pooled; /* on all held-out rows, or the common set */
     int has_pooled;
     struct fleet_spread spread;
+    /* A backdoor's success: share of the held-out rows of other labels that get
+     * label sim.attack.to once the trigger is on (attacks.h). */
+    double backdoor;
+    int has_backdoor;
     uint64_t bytes_up, bytes_down; /* of all attempts of this round */
     double energy_j;               /* of the devices, estimated (handset.h) */
     int64_t virtual_ms; /* at its end, since the start, by the virtual clock */

@@ -45,6 +45,17 @@ static enum leaving leaving_of(const struct seat *x, const struct stage *g)
     return x->fate.returns && g->which != HANDSET_ADVERT ? GONE : SILENT;
 }
 
+/* Does the stage end with this answer? As round.c's advance(): while a round is
+ * open others may still come, and a reveal counts until nobody is left. */
+static int closes(const struct stage *g, size_t n_waiting)
+{
+    int enough = g->goal && g->n_done >= g->goal && g->n_done >= g->want;
+    if (g->which == HANDSET_ADVERT)
+        return n_waiting == 0 && g->n_done >= g->want;
+    if (g->which == HANDSET_REVEAL) return enough || n_waiting == 0;
+    return enough || n_waiting == 0 || g->n_done + n_waiting < g->want;
+}
+
 /* Who of `in` (a flag per seat) answers in time; the others leave `in`. */
 static void run_stage(struct stage *g, unsigned char *in, struct arrival *list)
 {
@@ -56,7 +67,7 @@ static void run_stage(struct stage *g, unsigned char *in, struct arrival *list)
         enum leaving how = leaving_of(x, g);
         int64_t at = g->open_ms + x->offset_ms[g->which];
         in[i] = 0;
-        if (how != SILENT && at <= g->deadline_ms)
+        if (how != SILENT && at <= g->deadline_ms && at < x->leaves_ms)
             list[n++] = (struct arrival){at, i, how};
     }
     qsort(list, n, sizeof *list, by_time);
@@ -68,9 +79,7 @@ static void run_stage(struct stage *g, unsigned char *in, struct arrival *list)
             in[list[i].seat] = 1;
             g->n_done++;
         }
-        int enough = g->goal && g->n_done >= g->goal && g->n_done >= g->want;
-        int hopeless = g->n_done + n_waiting < g->want;
-        if (n_waiting == 0 || enough || hopeless) {
+        if (closes(g, n_waiting)) {
             g->close_ms = list[i].at_ms;
             break;
         }
@@ -106,6 +115,7 @@ static void set_offsets(struct sum *s)
             handset_up_ms(d, up) + late[HANDSET_UPLOAD] + late[HANDSET_INPUT];
         x->offset_ms[HANDSET_CONSISTENCY] = turn + late[HANDSET_CONSISTENCY];
         x->offset_ms[HANDSET_REVEAL] = turn + late[HANDSET_REVEAL];
+        if (x->trusted && s->singles) continue; /* no network between */
         x->cost.bytes_up = up;
         x->cost.bytes_down = down;
     }
@@ -174,6 +184,7 @@ static void plain(struct sum *s, unsigned char *in, unsigned char *shared,
     for (size_t i = 0; i < s->n_seats; i++) {
         struct seat *x = &s->seats[i];
         x->offset_ms[HANDSET_INPUT] += x->offset_ms[HANDSET_ADVERT];
+        if (x->trusted) x->offset_ms[HANDSET_INPUT] = 0;
         in[i] &= x->fate.vanishes > HANDSET_SHARES;
         shared[i] = in[i];
     }

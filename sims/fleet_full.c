@@ -20,12 +20,14 @@ struct full_seat {
     struct trained trained; /* owned */
     int has_trained;
     int has_event, waits, over, counted;
+    int uploads;      /* its first chunk is on the way, or was */
     int64_t ready_ms; /* when its call arrives */
 };
 
 struct full_sum {
     struct runner *runner; /* owned */
-    int64_t now_ms;
+    int64_t now_ms, ended_ms;
+    int has_ended;
     int waits_for_model; /* it came to a mean; the model is being made */
 };
 
@@ -198,8 +200,9 @@ static void advance(void *ctx, size_t i, unsigned worker)
     if (q->over) return;
     enum handset_stage stage = stage_of(q->action.message);
     int64_t delay = stage == HANDSET_STAYS ? 0 : x->offset_ms[stage];
-    /* The chunks of an upload arrive with its end. */
-    if (stage == HANDSET_INPUT) delay = 0;
+    /* All of an upload arrives at once, at its end. */
+    if (stage == HANDSET_INPUT || q->uploads) delay = 0;
+    q->uploads = stage == HANDSET_UPLOAD;
     q->ready_ms = s->full->now_ms + delay;
 }
 
@@ -244,6 +247,10 @@ static enum tacit_err arrive(struct sum *s, size_t i)
 {
     struct seat *x = &s->seats[i];
     enum handset_stage stage = stage_of(x->full->action.message);
+    if (s->full->now_ms >= x->leaves_ms) {
+        x->full->over = 1;
+        return TACIT_OK;
+    }
     if (stage < HANDSET_STAYS && stage == x->fate.vanishes) {
         x->full->over = 1;
         return x->fate.returns && stage > HANDSET_ADVERT ? come_back(s, i)
@@ -304,6 +311,11 @@ static int any_event(const struct sum *s)
     return 0;
 }
 
+static int has_ended(const struct full_sum *u)
+{
+    return u->waits_for_model || runner_ended(u->runner);
+}
+
 /* Clients step in parallel; then what arrives next arrives, or the next
  * deadline passes, whichever is first. Ends when the sum has come to its mean,
  * or when nobody has anything to say any more. */
@@ -322,6 +334,9 @@ static enum tacit_err drive(struct sum *s)
             TRY(arrivals(s));
         else
             runner_tick(u->runner, u->now_ms);
+        if (u->has_ended || !has_ended(u)) continue;
+        u->has_ended = 1;
+        u->ended_ms = u->now_ms;
     }
     return TACIT_OK;
 }
@@ -333,21 +348,46 @@ static void note_end(struct sum *s)
     s->why_id = over->code;
     snprintf(s->why, sizeof s->why, "%s", over->reason);
     for (size_t i = 0; i < s->n_seats; i++)
-        if (s->seats[i].err_id && s->seats[i].in_sum && !s->seats[i].attacks)
+        if (s->seats[i].err_id && s->seats[i].in_sum)
             snprintf(s->why, sizeof s->why, "%.255s", s->seats[i].why);
 }
 
 /* A client's own failure is the run's where it stands for what the plan does:
- * its loss is no longer a number, or it has no rows. */
+ * its loss is no longer a number, or it has no rows. What became of those who
+ * would not have been in the sum anyway does not matter. */
 static enum tacit_err check_failures(struct sum *s)
 {
     for (size_t i = 0; i < s->n_seats; i++) {
         struct seat *x = &s->seats[i];
-        if (x->err_id == E_LOSS_NAN || x->err_id == E_NO_EXAMPLES ||
+        int counts = s->agreed && x->in_sum;
+        if ((counts && x->err_id == E_LOSS_NAN) ||
+            (counts && x->err_id == E_NO_EXAMPLES) ||
             x->err_id == E_INTERRUPTED)
             x->err = TACIT_LIMIT;
     }
     return fleet_first_failure(s);
+}
+
+/* Did it go as the timetable says? */
+static enum tacit_err check_timetable(const struct sum *s)
+{
+    const struct full_sum *u = s->full;
+    struct round_counts n;
+    round_counts(runner_round(u->runner), &n);
+    if (s->committed != s->agreed ||
+        (s->committed && n.n_inputs != s->n_inputs))
+        return fail(TACIT_INTERNAL,
+                    "round %u: the protocol summed %u clients, the timetable "
+                    "%u (%s)",
+                    s->round, s->committed ? n.n_inputs : 0,
+                    s->agreed ? s->n_inputs : 0, s->why);
+    if (u->ended_ms != s->end_ms)
+        return fail(TACIT_INTERNAL,
+                    "round %u: the protocol took %lld ms, the timetable %lld "
+                    "(%s)",
+                    s->round, (long long)(u->ended_ms - s->start_ms),
+                    (long long)(s->end_ms - s->start_ms), s->why);
+    return TACIT_OK;
 }
 
 enum tacit_err fleet_full_run(struct sum *s)
@@ -370,16 +410,7 @@ enum tacit_err fleet_full_run(struct sum *s)
     if (!err) err = check_failures(s);
     if (err) return err;
     if (!s->committed) note_end(s);
-    struct round_counts n;
-    round_counts(runner_round(s->full->runner), &n);
-    if (s->committed != s->agreed ||
-        (s->committed && n.n_inputs != s->n_inputs))
-        return fail(TACIT_INTERNAL,
-                    "round %u: the protocol summed %u clients, the timetable "
-                    "%u (%s)",
-                    s->round, s->committed ? n.n_inputs : 0,
-                    s->agreed ? s->n_inputs : 0, s->why);
-    return TACIT_OK;
+    return check_timetable(s);
 }
 
 enum tacit_err fleet_full_finish(struct sum *s)

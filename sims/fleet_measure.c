@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sims/attacks.h"
+
 enum { BLOCK_ROWS = 500 };
 
 struct measuring {
@@ -13,6 +15,7 @@ struct measuring {
     struct model_metrics *got;   /* [n], zeros where there is nothing */
     enum tacit_err *err;         /* [n] */
     size_t n;
+    int triggered; /* rows of other labels, with the backdoor's trigger on */
 };
 
 static enum tacit_err worker_model(const struct fleet *f, struct worker *w)
@@ -41,6 +44,30 @@ static struct examples block(const struct measuring *m, size_t i)
     return e;
 }
 
+/* Copies of e's rows of other labels, with the trigger, as rows of the label
+ * that the attackers want: the accuracy on them is the attack's success. */
+static enum tacit_err trigger(const struct fleet *f, struct examples *e,
+                              float **owned)
+{
+    const struct plan *p = f->c.plan;
+    const float to = (float)p->sim.attack_to;
+    size_t n = 0;
+    float *x = malloc((e->n_rows * (e->x_dim + 1) + 1) * sizeof *x);
+    *owned = x;
+    if (!x) return fail(TACIT_NOMEM, "%zu rows with a trigger", e->n_rows);
+    float *y = x + e->n_rows * e->x_dim;
+    for (size_t i = 0; i < e->n_rows; i++) {
+        if (e->y[i] == to) continue;
+        memcpy(x + n * e->x_dim, e->x + i * e->x_dim, e->x_dim * sizeof *x);
+        attacks_trigger(p, x + n * e->x_dim, e->x_dim);
+        y[n++] = to;
+    }
+    e->n_rows = n;
+    e->x = x;
+    e->y = y;
+    return TACIT_OK;
+}
+
 static void one(void *ctx, size_t i, unsigned worker)
 {
     struct measuring *m = ctx;
@@ -48,9 +75,13 @@ static void one(void *ctx, size_t i, unsigned worker)
     struct worker *w = &f->workers[worker];
     if (!fleet_is_mine(f, i)) return;
     struct examples e = m->test ? block(m, i) : f->c.data[i].test;
+    float *owned = NULL;
     if (e.n_rows == 0) return;
     m->err[i] = worker_model(f, w);
-    if (!m->err[i]) m->err[i] = model_evaluate(w->model, &e, &m->got[i]);
+    if (!m->err[i] && m->triggered) m->err[i] = trigger(f, &e, &owned);
+    if (!m->err[i] && e.n_rows)
+        m->err[i] = model_evaluate(w->model, &e, &m->got[i]);
+    free(owned);
     err_clear();
 }
 
@@ -128,6 +159,29 @@ static enum tacit_err measure(struct measuring *m)
     return f->c.peers->merge(f->c.peers->ctx, m->got, m->n * sizeof *m->got);
 }
 
+static void measuring_release(struct measuring *m)
+{
+    free(m->got);
+    free(m->err);
+}
+
+/* On the same rows as the pooled figures. */
+static enum tacit_err measure_backdoor(const struct measuring *of,
+                                       struct fleet_round *out)
+{
+    struct measuring m = {.f = of->f,
+                          .test = of->test,
+                          .n = of->n,
+                          .triggered = 1};
+    struct fleet_round got = {0};
+    enum tacit_err err = measure(&m);
+    if (!err) pool_up(&m, &got);
+    out->has_backdoor = got.has_pooled;
+    out->backdoor = got.pooled.metric;
+    measuring_release(&m);
+    return err;
+}
+
 enum tacit_err fleet_measure(struct fleet *f, struct fleet_round *out)
 {
     enum plan_task t = f->c.plan->task;
@@ -143,9 +197,9 @@ enum tacit_err fleet_measure(struct fleet *f, struct fleet_round *out)
     } else if (!err) {
         pool_up(&own, out);
     }
-    free(own.got);
-    free(own.err);
-    free(all.got);
-    free(all.err);
+    if (!err && f->c.plan->sim.attack == PLAN_ATTACK_BACKDOOR)
+        err = measure_backdoor(all.n ? &all : &own, out);
+    measuring_release(&own);
+    measuring_release(&all);
     return err;
 }

@@ -1,7 +1,8 @@
 /*
  * fleet_parts: what the files of the fleet share.
  *
- *   fleet.c          clients, rounds: select, sums, step, measure
+ *   fleet.c          clients, rounds: sums, step
+ *   fleet_cohort.c   who takes part, in which sum
  *   fleet_foresee.c  the timetable of one sum: who is in it, when it ends
  *   fleet_full.c     one sum by the production protocol
  *   fleet_sum.c      the same sum by its arithmetic alone
@@ -42,7 +43,8 @@ struct seat {
     int64_t
         offset_ms[HANDSET_STAYS]; /* from the stage's opening to its message */
     struct handset_cost cost;
-    int trusted;           /* FLTrust: its update is the root */
+    int64_t leaves_ms;     /* it cannot be reached from then on */
+    int trusted;           /* FLTrust: its update is part of the root */
     int in_sum;            /* foreseen */
     int trains;            /* foreseen: it gets as far as that */
     double loss;           /* after training, where it was in the sum */
@@ -134,6 +136,22 @@ void fleet_traffic(const struct fleet *f, size_t n, uint64_t *up,
 
 void fleet_sum_free(struct sum *s);
 
+/* ---- fleet_cohort.c ---- */
+/* Clients for a round, or a buffer: the first n_root are the trusted ones. */
+struct cohort {
+    uint32_t *list; /* [room], owned by whoever asked */
+    size_t n, n_root, room;
+};
+/* Passes virtual time until enough can be reached: LIMIT when a day is too
+ * short for that. n = 0 while too many sit in sums under way. */
+TACIT_CHECKED enum tacit_err fleet_cohort(struct fleet *f, uint32_t draw,
+                                          unsigned attempt, struct cohort *out);
+/* Its group's part of a cohort as a sum that begins now. */
+TACIT_CHECKED enum tacit_err fleet_sum_new(struct fleet *f,
+                                           const struct cohort *c,
+                                           unsigned group, unsigned attempt,
+                                           struct sum **out);
+
 /* ---- fleet_foresee.c ---- */
 /* Fill offsets, costs and outcome of s from its seats' fates. */
 TACIT_CHECKED enum tacit_err fleet_foresee(struct sum *s);
@@ -159,7 +177,7 @@ TACIT_CHECKED enum tacit_err fleet_share_sum(const struct fleet *f,
                                              uint32_t *sum, size_t n);
 /* Losses, failures, kept states and rows of all seats, to all processes. */
 TACIT_CHECKED enum tacit_err fleet_share_seats(struct sum *s);
-/* The first failure of an honest seat, with round and client. */
+/* The first failure of a seat, with round and client. */
 TACIT_CHECKED enum tacit_err fleet_first_failure(const struct sum *s);
 
 /* ---- fleet_state.c ---- */

@@ -81,7 +81,6 @@ enum tacit_err fleet_first_failure(const struct sum *s)
         if (!x->err) continue;
         if (x->err_id == E_INTERRUPTED)
             return fail_as(E_INTERRUPTED, "%s", x->why);
-        if (x->attacks && x->err != TACIT_NOMEM) continue;
         return fail_as(x->err_id, "round %u, client %zu: %s", s->round,
                        x->client, x->why);
     }

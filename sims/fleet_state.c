@@ -206,10 +206,8 @@ static void vector(struct io *x, float **v, size_t n)
         if (x->err) return;
         *v = malloc(n * sizeof **v);
         if (!*v) x->err = TACIT_NOMEM;
-        if (!*v) return;
     }
-    assert(*v);
-    floats(x, *v, n);
+    if (*v) floats(x, *v, n);
 }
 
 /* ---- sums under way ----------------------------------------------------- */
@@ -338,6 +336,7 @@ static void told(struct io *x, struct fleet_round *r)
     count(x, &r->n_attempts);
     count(x, &r->n_invited);
     count(x, &r->n_inputs);
+    count(x, &r->n_attackers);
     real(x, &r->loss_before);
     real(x, &r->loss_after);
     real(x, &r->metric);
@@ -354,6 +353,8 @@ static void told(struct io *x, struct fleet_round *r)
                         &r->spread.high, &r->spread.median, &r->spread.worst};
     for (size_t i = 0; i < sizeof spread / sizeof *spread; i++)
         real(x, spread[i]);
+    real(x, &r->backdoor);
+    number(x, &r->has_backdoor);
     u64(x, &r->bytes_up);
     u64(x, &r->bytes_down);
     real(x, &r->energy_j);

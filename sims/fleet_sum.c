@@ -159,6 +159,8 @@ enum tacit_err fleet_sum_run(struct sum *s)
         s->why_id = E_ROUND_TOO_FEW;
         return TACIT_OK;
     }
+    /* A sum that failed may have left something. */
+    for (unsigned i = 0; i < pool_threads(f->pool); i++) f->workers[i].used = 0;
     pool_run(f->pool, s->n_seats, one, s);
     TRY(fleet_share_seats(s));
     TRY(fleet_first_failure(s));

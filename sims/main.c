@@ -1,7 +1,13 @@
 /* tacit-sim: run a plan with many clients on this machine. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/file.h"
 #include "common/base/options.h"
 #include "common/base/rng.h"
 #include "sims/commands.h"
+#include "sims/peers.h"
 
 #define COUNT(rows) (sizeof(rows) / sizeof *(rows))
 
@@ -17,6 +23,9 @@ static const struct option_row run_options[] = {
     {"rounds", 'r', "N", NULL, "the same as --set rounds=N"},
     {"seed", 's', "N", NULL, "the same as --set seed=N"},
     {"threads", 't', "N", NULL, "worker threads; 0 = one per core"},
+    {"resume", 0, NULL, NULL, "go on from DIR/checkpoint, to the same bits"},
+    {"peer-limit", 0, "TIME", NULL,
+     "with mpirun: give up waiting for a process (10m)"},
 };
 static const struct option_row sweep_options[] = {
     {"set", 0, "KEY=A,B", NULL, "the values to try; may be repeated"},
@@ -59,7 +68,9 @@ static const struct option_command commands[] = {
              "the number of threads. Files: run.json, metrics.csv, "
              "metrics.jsonl, metrics.sqlite, model.safetensors, report.html "
              "and an event file for TensorBoard. While the run goes on, and "
-             "after a crash, the rounds so far are in metrics.jsonl.part.",
+             "after a crash, the rounds so far are in metrics.jsonl.part; "
+             "DIR/checkpoint is written every sim.checkpoint_every rounds and "
+             "when the run is stopped.",
      .options = run_options,
      .n_options = COUNT(run_options),
      .run = sim_run},
@@ -127,15 +138,58 @@ static const struct options_program program = {
     .version = "0.1.0",
     .summary = "simulate a federation on one machine",
     .help = "Runs a plan with hundreds or thousands of clients under a virtual "
-            "clock.",
+            "clock. A plan alone is a run. mpirun -n N tacit-sim-mpi PLAN does "
+            "the same in N processes, to the same bits.",
     .global = global,
     .n_global = COUNT(global),
     .commands = commands,
     .n_commands = COUNT(commands),
 };
 
+/* A plan alone is a run: mpirun -n 4 tacit-sim-mpi PLAN */
+static int is_plan(const char *word)
+{
+    for (size_t i = 0; i < COUNT(commands); i++)
+        if (strcmp(word, commands[i].name) == 0) return 0;
+    return word[0] != '-' && strcmp(word, "help") != 0 && file_exists(word);
+}
+
+static int run_plan(int argc, char **argv)
+{
+    static char run[] = "run";
+    char **words = calloc((size_t)argc + 2, sizeof *words);
+    if (!words) return TACIT_EXIT_FAILED;
+    words[0] = argv[0];
+    words[1] = run;
+    for (int i = 1; i < argc; i++) words[i + 1] = argv[i];
+    int code = options_main(&program, argc + 1, words);
+    free(words);
+    return code;
+}
+
+/* Only a run is shared by several processes. */
+static int is_run(int argc, char **argv)
+{
+    struct options o;
+    int yes = options_parse(&program, argc, (const char *const *)argv, &o) ==
+                  TACIT_OK &&
+              o.command && o.command->run == sim_run && !o.want_help;
+    err_clear();
+    return yes;
+}
+
 int main(int argc, char **argv)
 {
+    int code = TACIT_EXIT_OK;
     rng_setup();
-    return options_main(&program, argc, argv);
+    enum tacit_err err = peers_begin(&argc, &argv);
+    if (err) {
+        options_print_error(stderr, program.name, err);
+        return err_exit(err);
+    }
+    if (argc > 1 && is_plan(argv[1]))
+        code = run_plan(argc, argv);
+    else if (peers_rank() == 0 || is_run(argc, argv))
+        code = options_main(&program, argc, argv);
+    return peers_end(code);
 }

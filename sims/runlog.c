@@ -17,7 +17,7 @@ enum {
 /* ---- columns ------------------------------------------------------------ */
 
 enum kind { UNSIGNED, U32, U64, I64, SIZE, REAL };
-enum when { ALWAYS, METRIC, PERSONAL, POOLED, SPREAD };
+enum when { ALWAYS, METRIC, PERSONAL, POOLED, SPREAD, BACKDOOR };
 
 #define AT(field) offsetof(struct fleet_round, field)
 static const struct column {
@@ -50,6 +50,8 @@ static const struct column {
     {{"bytes_up", "cost/bytes_up", 1}, U64, ALWAYS, AT(bytes_up)},
     {{"bytes_down", "cost/bytes_down", 1}, U64, ALWAYS, AT(bytes_down)},
     {{"energy_j", "cost/energy_j", 0}, REAL, ALWAYS, AT(energy_j)},
+    {{"attackers", "round/attackers", 1}, UNSIGNED, ALWAYS, AT(n_attackers)},
+    {{"backdoor", "metric/backdoor", 0}, REAL, BACKDOOR, AT(backdoor)},
 };
 #undef AT
 enum { N_COLUMNS = sizeof columns / sizeof *columns };
@@ -66,6 +68,7 @@ static int has(const struct fleet_round *r, enum when when)
     case PERSONAL: return r->has_personal;
     case POOLED: return r->has_pooled;
     case SPREAD: return r->spread.n > 0;
+    case BACKDOOR: return r->has_backdoor;
     default: return 1;
     }
 }
@@ -103,6 +106,7 @@ static void set_value(struct fleet_round *r, const struct column *c, double v)
     r->has_metric |= c->when == METRIC;
     r->has_personal |= c->when == PERSONAL;
     r->has_pooled |= c->when == POOLED;
+    r->has_backdoor |= c->when == BACKDOOR;
 }
 
 void runlog_put_line(struct buf *out, const struct fleet_round *r)

@@ -56,7 +56,8 @@ static double key_of(const struct plan *p, const struct select_client *c,
                      double u, double preferred)
 {
     switch (p->sim.selection) {
-    case PLAN_SELECT_WEIGHTED: return log(u) / (double)(c->n_rows + 1);
+    case PLAN_SELECT_WEIGHTED:
+        return log(u) / (double)(c->n_rows ? c->n_rows : 1);
     case PLAN_SELECT_AVAILABLE:
         return floor((double)c->stays_ms / TENTH_MS) + u;
     case PLAN_SELECT_OORT: return c->loss >= 0 ? utility(c, preferred) : -1;

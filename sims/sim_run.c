@@ -8,10 +8,13 @@
 #include "common/base/json.h"
 #include "common/base/progress.h"
 #include "common/base/tick.h"
+#include "sims/attacks.h"
+#include "sims/checkpoint.h"
 #include "sims/commands.h"
 #include "sims/estimate.h"
 #include "sims/fleet.h"
 #include "sims/outputs.h"
+#include "sims/peers.h"
 #include "sims/run_page.h"
 #include "sims/sites.h"
 
@@ -45,7 +48,7 @@ static enum tacit_err take_number(struct running *r, const char *option,
 
 static enum tacit_err take_plan(struct running *r)
 {
-    int64_t threads = 0;
+    int64_t threads = 0, limit_ms = 0;
     TRY(sim_plan_text(r->o, &r->text));
     TRY(take_number(r, "clients", 2, FLEET_CLIENTS_MAX, "sim.clients"));
     TRY(take_number(r, "rounds", 1, 100000, "rounds"));
@@ -55,6 +58,10 @@ static enum tacit_err take_plan(struct running *r)
     TRY(options_int(r->o, "threads", 0, SIM_THREADS_MAX, r->plan->sim.threads,
                     &threads));
     r->n_threads = (unsigned)threads;
+    if (options_value(r->o, "peer-limit")) {
+        TRY(options_duration_ms(r->o, "peer-limit", 0, &limit_ms));
+        peers_wait_at_most(limit_ms);
+    }
     return TACIT_OK;
 }
 
@@ -66,7 +73,7 @@ static enum tacit_err take_estimate(struct running *r)
                               .n_threads = r->n_threads};
     if (r->data) TRY(estimate_files(r->data, &c.data_bytes));
     TRY(estimate_memory(&c, &r->estimate));
-    return estimate_fits(&c, &r->estimate, estimate_free());
+    return estimate_fits(&c, &r->estimate, estimate_free() / peers_here());
 }
 
 static enum tacit_err take_fleet(struct running *r)
@@ -81,9 +88,14 @@ static enum tacit_err take_fleet(struct running *r)
                                    .test = &r->sites.test,
                                    .n_clients = r->sites.n,
                                    .n_threads = r->n_threads,
+                                   .peers = peers(),
                                    .stop = &sim_stop};
+    TRY(attacks_rows(r->plan, r->sites.data, r->sites.n));
     TRY(fleet_new(&c, &r->fleet));
-    return estimate_time(&e, r->sites.data, &r->estimate);
+    if (peers_rank() > 0) return TACIT_OK;
+    TRY(estimate_time(&e, r->sites.data, &r->estimate));
+    if (c.peers) r->estimate.seconds /= c.peers->size;
+    return TACIT_OK;
 }
 
 static enum tacit_err prepare(struct running *r)
@@ -92,7 +104,9 @@ static enum tacit_err prepare(struct running *r)
     TRY(take_estimate(r));
     TRY(r->data ? sites_load(r->plan, r->data, &r->sites)
                 : sites_invent(r->plan, &r->sites));
-    return take_fleet(r);
+    TRY(take_fleet(r));
+    return options_flag(r->o, "resume") ? checkpoint_read(r->folder, r->fleet)
+                                        : TACIT_OK;
 }
 
 static enum tacit_err open_outputs(struct running *r)
@@ -101,6 +115,15 @@ static enum tacit_err open_outputs(struct running *r)
     TRY(runlog_of_plan(r->plan, (const char *)r->text.data, r->text.len,
                        r->data, r->sites.n, &record));
     return outputs_open(r->folder, &record, &r->outputs);
+}
+
+/* The rounds of a run that goes on. */
+static enum tacit_err write_told(struct running *r)
+{
+    size_t n;
+    const struct fleet_round *told = fleet_told(r->fleet, &n);
+    for (size_t i = 0; i < n; i++) TRY(outputs_round(r->outputs, &told[i]));
+    return TACIT_OK;
 }
 
 static void say_what_comes(const struct running *r)
@@ -137,14 +160,18 @@ static enum tacit_err run_rounds(struct running *r)
     enum tacit_err err = TACIT_OK;
     progress_begin(&p, sim_is_quiet(r->o) ? PROGRESS_QUIET : PROGRESS_AUTO,
                    "simulating", "rounds", r->plan->rounds);
-    for (uint32_t i = 0; !err && !sim_stop && i < r->plan->rounds; i++) {
+    size_t n;
+    (void)fleet_told(r->fleet, &n);
+    for (size_t i = n; !err && i < r->plan->rounds; i++) {
         struct fleet_round x;
         err = fleet_round(r->fleet, &x);
         if (!err) err = outputs_round(r->outputs, &x);
+        if (!err) err = checkpoint_round(r->folder, r->fleet);
         if (!err) show(&p, r, &x);
     }
     progress_end(&p);
     r->wall_ms = (tick_ns() - start) / 1000000;
+    err = checkpoint_keep(r->folder, r->fleet, err);
     if (!err || err_id() != E_INTERRUPTED) return err;
     err_clear(); /* told once the files are whole */
     return TACIT_OK;
@@ -217,6 +244,39 @@ static enum tacit_err print_run(const struct running *r)
     return TACIT_OK;
 }
 
+static enum tacit_err stopped(const struct running *r)
+{
+    size_t n = outputs_record(r->outputs)->n_rounds;
+    return fail_as(E_INTERRUPTED, "stopped after round %zu of %u%s", n,
+                   r->plan->rounds, n ? "; --resume goes on" : "");
+}
+
+/* Every process but the first: all of the run, and none of its files. */
+static enum tacit_err follow(struct running *r)
+{
+    struct fleet_round x;
+    enum tacit_err err = TACIT_OK;
+    size_t n;
+    (void)fleet_told(r->fleet, &n);
+    for (size_t i = n; !err && i < r->plan->rounds; i++)
+        err = fleet_round(r->fleet, &x);
+    return checkpoint_keep(r->folder, r->fleet, err);
+}
+
+/* The first one, or the only one. */
+static enum tacit_err lead(struct running *r)
+{
+    say_what_comes(r);
+    TRY(open_outputs(r));
+    enum tacit_err err = write_told(r);
+    if (!err) err = run_rounds(r);
+    err = close_outputs(r, err);
+    int is_cut = outputs_record(r->outputs)->state == RUNLOG_INTERRUPTED;
+    if (!err && !is_cut) err = checkpoint_remove(r->folder);
+    if (!err && !(is_cut && options_flag(r->o, "json"))) err = print_run(r);
+    return !err && is_cut ? stopped(r) : err;
+}
+
 enum tacit_err sim_run(const struct options *o)
 {
     const char *out = options_value(o, "out");
@@ -225,17 +285,7 @@ enum tacit_err sim_run(const struct options *o)
                         .data = options_value(o, "data")};
     sim_catch_signals();
     enum tacit_err err = prepare(&r);
-    if (!err) say_what_comes(&r);
-    if (!err) err = open_outputs(&r);
-    if (!err) {
-        err = run_rounds(&r);
-        err = close_outputs(&r, err);
-        int is_cut = outputs_record(r.outputs)->state == RUNLOG_INTERRUPTED;
-        if (!err && !(is_cut && options_flag(o, "json"))) err = print_run(&r);
-        if (!err && is_cut)
-            err = fail_as(E_INTERRUPTED, "stopped after round %zu of %u",
-                          outputs_record(r.outputs)->n_rounds, r.plan->rounds);
-    }
+    if (!err) err = peers_rank() > 0 ? follow(&r) : lead(&r);
     outputs_free(r.outputs);
     fleet_free(r.fleet);
     sites_release(&r.sites);

@@ -242,6 +242,15 @@
  X(TOO_LARGE, 610, LIMIT, FAILED, "the run would not fit into memory",         \
    "Counted before anything starts, from the plan, the data and the threads. " \
    "The message names what would fit.")                                        \
+ X(CHECKPOINT_DAMAGED, 611, FORMAT, FAILED, "the checkpoint is damaged",       \
+   "A failing disk or another program changed or cut it. Nothing of it was "   \
+   "used. Leave --resume away: the run begins anew, and gives the same bits.") \
+ X(CHECKPOINT_OTHER, 612, STATE, FAILED, "the checkpoint is of another run",   \
+   "Going on would mix two runs. Give the plan, the --set options and the "    \
+   "data of that run, or another folder, or leave --resume away.")             \
+ X(PEER_LOST, 613, TIMEOUT, TIMEOUT, "another process of the run is lost",     \
+   "It was killed, its machine or network failed, or it is stuck. What was "   \
+   "finished is in the checkpoint: run the same command with --resume.")       \
  X(LOSS_NAN, 701, LIMIT, FAILED, "training diverged",                          \
    "The loss or a weight stopped being a number. The model is as it was "      \
    "before. Lower the learning rate in the plan, or look for outliers in "     \

@@ -124,8 +124,33 @@ def case_ctrl_c_keeps_the_rounds_that_were_finished():
         rows = metrics(out)
         assert 0 < len(rows) < 20000, len(rows)
         assert weights(out) and os.path.exists(out + "/report.html")
-        said = re.search(r"stopped after round (\d+) of 20000", done.out)
+        said = re.search(r"stopped after round (\d+) of 20000; --resume",
+                         done.out)
         assert said and int(said.group(1)) == len(rows), done
+        assert os.path.exists(out + "/checkpoint")
+
+
+def case_a_killed_run_goes_on_to_the_same_bits():
+    with folder() as here:
+        whole, cut = here + "/whole", here + "/cut"
+        words = ("run", plan(here, rounds=300),
+                 "--set", "strategy.kind=fedbuff", "--set",
+                 "sim.protocol=sum", "--set", "sim.checkpoint_every=7")
+        sim(*words, "-o", whole, "-q").exits(0)
+        p = begin("tacit-sim", *words, "-o", cut, "-q")
+        until(lambda: os.path.exists(cut + "/checkpoint"), 60, "no checkpoint")
+        finish(p, signal.SIGKILL).exits(-signal.SIGKILL)
+        other = sim(*words[:-1], "sim.checkpoint_every=8", "-o", cut,
+                    "--resume")
+        other.exits(1).says("checkpoint: of another plan", "E0612")
+        sim(*words, "-o", cut, "-q", "-t", 1, "--resume").exits(0)
+        assert weights(whole) == weights(cut)
+        for a, b in zip(metrics(whole), metrics(cut), strict=True):
+            del a["wall_ms"], b["wall_ms"]
+            assert a == b, (a, b)
+        assert not os.path.exists(cut + "/checkpoint")
+        sim(*words, "-o", cut, "--resume").exits(1).says(
+            "there is none", "leave --resume away")
 
 
 def case_a_stop_does_not_wait_for_a_long_round():

@@ -46,6 +46,7 @@ DOORS = [
     (r'utf8proc\.h', r'common/model/tokenizer.*'),
     (r'gumbo\.h|md4c.*\.h', r'retrieval/document.*'),
     (r'microhttpd\.h', r'common/web/http.*'),
+    (r'mpi\.h', r'sims/mpi_fleet\.c'),
     (r'cmocka\.h', r'(?!)'),
 ]
 
