@@ -61,31 +61,8 @@ static double key_of(const struct plan *p, const struct select_client *c,
     case PLAN_SELECT_AVAILABLE:
         return floor((double)c->stays_ms / TENTH_MS) + u;
     case PLAN_SELECT_OORT: return c->loss >= 0 ? utility(c, preferred) : -1;
-    default: return 0; /* uniform: drawn */
+    default: return u;
     }
-}
-
-/* The first n of a shuffle of those within reach, by one stream for all. */
-static enum tacit_err draw(const struct plan *p,
-                           const struct select_client *list, size_t n_clients,
-                           uint64_t turn, size_t n, uint32_t *out,
-                           size_t *n_out)
-{
-    uint32_t *left = malloc((n_clients ? n_clients : 1) * sizeof *left);
-    size_t k = 0;
-    struct rng r;
-    if (!left) return fail(TACIT_NOMEM, "%zu clients", n_clients);
-    for (size_t i = 0; i < n_clients; i++)
-        if (list[i].reachable) left[k++] = (uint32_t)i;
-    rng_init(&r, p->seed ^ SELECT, turn, UINT64_MAX);
-    *n_out = n < k ? n : k;
-    for (size_t i = 0; i < *n_out; i++) {
-        size_t at = i + (size_t)rng_below(&r, k - i);
-        out[i] = left[at];
-        left[at] = left[i];
-    }
-    free(left);
-    return TACIT_OK;
 }
 
 enum tacit_err select_cohort(const struct plan *p,
@@ -93,9 +70,7 @@ enum tacit_err select_cohort(const struct plan *p,
                              uint32_t round, unsigned attempt, size_t n,
                              uint32_t *out, size_t *n_out)
 {
-    uint64_t turn = (uint64_t)round << 8 | attempt;
-    if (p->sim.selection == PLAN_SELECT_UNIFORM)
-        return draw(p, list, n_clients, turn, n, out, n_out);
+    struct rng r;
     struct ranked *order = malloc((n_clients ? n_clients : 1) * sizeof *order);
     double preferred = 0;
     size_t k = 0, taken = 0;
@@ -103,11 +78,10 @@ enum tacit_err select_cohort(const struct plan *p,
     enum tacit_err err = TACIT_OK;
     if (p->sim.selection == PLAN_SELECT_OORT)
         err = median_duration(list, n_clients, &preferred);
+    rng_init(&r, p->seed ^ SELECT, (uint64_t)round << 8 | attempt, 0);
     for (size_t i = 0; !err && i < n_clients; i++) {
-        struct rng r;
+        double u = 1 - rng_f64(&r); /* (0, 1]; those away draw theirs too */
         if (!list[i].reachable) continue;
-        rng_init(&r, p->seed ^ SELECT, turn, i);
-        double u = 1 - rng_f64(&r); /* (0, 1] */
         order[k++] =
             (struct ranked){(uint32_t)i, key_of(p, &list[i], u, preferred)};
         /* Those never asked come last here, in random order. */
