@@ -18,19 +18,18 @@ static enum tacit_err array_open(struct array *a, const char *folder,
                                  const char *name, const char *type, size_t n,
                                  size_t width)
 {
-    char shape[64], header[128];
+    char shape[64], header[128], part[32];
+    snprintf(part, sizeof part, "%s.part", name);
     TRY(file_join(a->path, sizeof a->path, folder, name));
-    int len = snprintf(a->part, sizeof a->part, "%s.part", a->path);
-    if (len < 0 || (size_t)len >= sizeof a->part)
-        return fail(TACIT_LIMIT, "%s: the path is too long", a->path);
+    TRY(file_join(a->part, sizeof a->part, folder, part));
     if (width > 1)
         snprintf(shape, sizeof shape, "(%zu, %zu)", n, width);
     else
         snprintf(shape, sizeof shape, "(%zu,)", n);
     /* Magic, version and length take 10 bytes of the 128. */
-    len = snprintf(header, sizeof header,
-                   "{'descr': '%s', 'fortran_order': False, 'shape': %s, }",
-                   type, shape);
+    int len = snprintf(header, sizeof header,
+                       "{'descr': '%s', 'fortran_order': False, 'shape': %s, }",
+                       type, shape);
     a->f = fopen(a->part, "wb");
     if (!a->f) return fail(TACIT_IO, "%s: %s", a->part, strerror(errno));
     fwrite("\x93NUMPY\1\0\x76\0", 1, 10, a->f);
