@@ -94,9 +94,10 @@ static enum tacit_err check_counts(const struct fleet_config *c)
                     p->name);
     uint32_t need =
         p->min_reports * (p->strategy.groups ? p->strategy.groups : 1);
-    if (c->n_clients < SECAGG_CLIENTS_MIN || c->n_clients > FLEET_CLIENTS_MAX)
-        return fail(TACIT_LIMIT, "%zu clients; %d to %d can be simulated",
-                    c->n_clients, SECAGG_CLIENTS_MIN, FLEET_CLIENTS_MAX);
+    uint32_t least = p->secagg_off ? 1 : (uint32_t)SECAGG_CLIENTS_MIN;
+    if (c->n_clients < least || c->n_clients > FLEET_CLIENTS_MAX)
+        return fail(TACIT_LIMIT, "%zu clients; %u to %d can be simulated",
+                    c->n_clients, least, FLEET_CLIENTS_MAX);
     if (c->n_clients < need)
         return fail(TACIT_LIMIT,
                     "%zu clients, but a round of plan %s needs at least %u "

@@ -78,7 +78,12 @@ enum tacit_err select_cohort(const struct plan *p,
     enum tacit_err err = TACIT_OK;
     if (p->sim.selection == PLAN_SELECT_OORT)
         err = median_duration(list, n_clients, &preferred);
-    rng_init(&r, p->seed ^ SELECT, (uint64_t)round << 8 | attempt, 0);
+    size_t turn = n ? (n_clients + n - 1) / n : 1; /* rounds of a cycle */
+    int in_turn = p->sim.selection == PLAN_SELECT_CYCLIC;
+    if (in_turn)
+        rng_init(&r, p->seed ^ SELECT, (round - 1) / turn, 1);
+    else
+        rng_init(&r, p->seed ^ SELECT, (uint64_t)round << 8 | attempt, 0);
     for (size_t i = 0; !err && i < n_clients; i++) {
         double u = 1 - rng_f64(&r); /* (0, 1]; those away draw theirs too */
         if (!list[i].reachable) continue;
@@ -101,7 +106,9 @@ enum tacit_err select_cohort(const struct plan *p,
         for (size_t i = known; taken < most && i < k; i++)
             out[taken++] = order[i].client;
     } else {
-        for (; taken < most; taken++) out[taken] = order[taken].client;
+        size_t at = in_turn ? (round - 1) % turn * n : 0;
+        for (; taken < most; taken++)
+            out[taken] = order[(at + taken) % k].client;
     }
     free(order);
     if (!err) *n_out = taken;

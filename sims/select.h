@@ -7,6 +7,8 @@
  *              fewer vanish in the middle
  *   oort       those whose loss is high and who are fast, a fifth of the seats
  *              for clients that were never asked
+ *   cyclic     each in turn, in an order drawn for every turn: with a cohort of
+ *              one, cyclic weight transfer (Chang et al. 2018)
  *
  * oort follows Lai et al., Oort: Efficient Federated Learning via Guided
  * Participant Selection, OSDI 2021 (arXiv 2010.06081), section 4: utility =

@@ -308,15 +308,18 @@ static enum tacit_err take_cohort(const struct check *c,
     static const struct raw_cohort none;
     const struct raw_cohort *r = raw->cohort ? raw->cohort : &none;
     struct plan *p = c->plan;
+    /* A secure sum of one would show it. */
+    int64_t least = p->secagg_off ? 1 : 2;
     TRY(plan_integer(c, "rounds", raw->rounds, 1, 100000, 10, &p->rounds));
-    TRY(plan_integer(c, "cohort.size", r->size, 2, PLAN_COHORT_MAX, 3,
+    TRY(plan_integer(c, "cohort.size", r->size, least, PLAN_COHORT_MAX, 3,
                      &p->cohort_size));
     /* Every group is a secure sum of its own. */
     const int64_t *groups = raw->strategy ? raw->strategy->groups : NULL;
     uint32_t of = p->cohort_size;
     if (groups && *groups > 1 && *groups <= of / 2) of /= (uint32_t)*groups;
-    TRY(plan_integer(c, "cohort.min_reports", r->min_reports, 2, p->cohort_size,
-                     of > 3 ? of * 3 / 4 : 2, &p->min_reports));
+    of = of > 3 ? of * 3 / 4 : of > 2 ? 2 : of;
+    TRY(plan_integer(c, "cohort.min_reports", r->min_reports, least,
+                     p->cohort_size, of, &p->min_reports));
     TRY(plan_real(c, "cohort.over_select", r->over_select, 1, 4, 1.3,
                   &p->over_select));
     return plan_real(c, "clip", raw->clip, 1e-6, 1e6, 1, &p->clip);
@@ -407,9 +410,9 @@ static enum tacit_err take(const struct check *c, const struct raw_plan *raw)
     if (c->faults->n == before) TRY(take_model(c, raw->model));
     if (c->faults->n == before || c->plan->formats)
         TRY(take_data(c, raw->data));
+    TRY(take_protocol(c, raw));
     TRY(take_cohort(c, raw));
     TRY(take_local(c, raw));
-    TRY(take_protocol(c, raw));
     TRY(plan_take_strategy(c, raw));
     return plan_take_sim(c, raw);
 }

@@ -77,7 +77,8 @@ enum plan_selection {
     PLAN_SELECT_UNIFORM,
     PLAN_SELECT_WEIGHTED,
     PLAN_SELECT_AVAILABLE,
-    PLAN_SELECT_OORT
+    PLAN_SELECT_OORT,
+    PLAN_SELECT_CYCLIC
 };
 enum plan_attack {
     PLAN_ATTACK_NONE,

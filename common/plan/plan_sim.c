@@ -140,7 +140,7 @@ static enum tacit_err take_protocol(const struct check *c,
 enum tacit_err plan_take_sim(const struct check *c, const struct raw_plan *raw)
 {
     static const char *const selections[] = {"uniform", "weighted", "available",
-                                             "oort"};
+                                             "oort", "cyclic"};
     static const struct raw_sim none;
     const struct raw_sim *r = raw->sim ? raw->sim : &none;
     struct plan *p = c->plan;
@@ -150,8 +150,8 @@ enum tacit_err plan_take_sim(const struct check *c, const struct raw_plan *raw)
         return plan_wrong(c, "seed", "seed is %lld; it may not be negative",
                           (long long)*raw->seed);
     p->seed = raw->seed ? (uint64_t)*raw->seed : 1;
-    TRY(plan_integer(c, "sim.clients", r->clients, 2, 1000000, p->cohort_size,
-                     &s->clients));
+    TRY(plan_integer(c, "sim.clients", r->clients, p->secagg_off ? 1 : 2,
+                     1000000, p->cohort_size, &s->clients));
     TRY(plan_integer(c, "sim.rows", r->rows, 2, 10000000, 100, &s->rows));
     TRY(plan_integer(c, "sim.threads", r->threads, 0, 64, 0, &s->threads));
     TRY(plan_real(c, "sim.dropout", r->dropout, 0, 0.9, 0, &s->dropout));
@@ -161,7 +161,7 @@ enum tacit_err plan_take_sim(const struct check *c, const struct raw_plan *raw)
     TRY(plan_integer(c, "sim.checkpoint_every", r->checkpoint_every, 1, 100000,
                      10, &s->checkpoint_every));
     if (r->selection)
-        TRY(plan_choice(c, "sim.selection", r->selection, selections, 4,
+        TRY(plan_choice(c, "sim.selection", r->selection, selections, 5,
                         &which));
     s->selection = (enum plan_selection)which;
     if (s->clients < p->cohort_size)

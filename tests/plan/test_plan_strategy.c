@@ -421,6 +421,11 @@ static void a_simulation_has_its_defaults(void **unused)
     check(p->sim.skew_s == 3 && p->sim.available == 1 && p->sim.crash == 0);
     check(p->sim.evaluate_every == 1 && p->sim.checkpoint_every == 10);
     plan_free(p);
+    p = good("cohort: {size: 1}\nsecagg: {mode: off}\n"
+             "sim: {clients: 1, selection: cyclic}");
+    check(p->cohort_size == 1 && p->min_reports == 1 && p->sim.clients == 1);
+    check(p->sim.selection == PLAN_SELECT_CYCLIC);
+    plan_free(p);
     p = good("sim: {attack: {kind: scale}}");
     check(p->sim.attack_factor == 10);
     plan_free(p);

@@ -271,11 +271,27 @@ static void oort_weighs_loss_rows_and_slowness(void **state)
     check(memcmp(out, want, sizeof want) == 0);
 }
 
+static void a_cycle_asks_everybody_once_in_an_order_of_its_own(void **state)
+{
+    (void)state;
+    struct select_client list[N];
+    struct plan p = plan_of(PLAN_SELECT_CYCLIC);
+    uint32_t seen[2][N];
+    all_alike(list, N);
+    for (uint32_t round = 0; round < 2 * N; round++)
+        check(ask(&p, list, round + 1, round % 3, 1,
+                  &seen[round / N][round % N]) == 1);
+    for (uint32_t i = 0; i < N; i++)
+        check(has(seen[0], N, i) && has(seen[1], N, i));
+    check(memcmp(seen[0], seen[1], sizeof seen[0]) != 0);
+}
+
 int main(void)
 {
     rng_setup();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_the_reachable_are_asked_and_all_of_them_when_few),
+        cmocka_unit_test(a_cycle_asks_everybody_once_in_an_order_of_its_own),
         cmocka_unit_test(a_draw_is_a_function_of_seed_round_and_attempt),
         cmocka_unit_test(those_who_are_away_do_not_change_the_order),
         cmocka_unit_test(uniform_asks_everyone_alike),
