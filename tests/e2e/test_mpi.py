@@ -158,7 +158,7 @@ def case_a_killed_process_ends_the_run_with_a_checkpoint():
 
 
 def case_so_does_the_first_one():
-    lose(3, 0, signal.SIGKILL).says("process 1: stopped while another process",
+    lose(3, 0, signal.SIGKILL).says("stopped while another process",
                                     "process rank 0")
 
 
