@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "client/feedback.h"
@@ -407,19 +406,28 @@ enum tacit_err device_adapter(struct device *d, size_t dim, float **out)
 
 /* ---- one daemon per home ------------------------------------------------ */
 
+/* A lock of the open file (fcntl(2), F_OFD_SETLK): unlike flock(2) one can ask
+ * for it without taking it, so that `status` never gets in a daemon's way. */
+static int lock_file(int fd, int command, struct flock *l)
+{
+    *l = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return fcntl(fd, command, l);
+}
+
 enum tacit_err device_lock(const struct device *d, int *out_fd)
 {
     char path[DEVICE_PATH_MAX];
+    struct flock l;
     TRY(device_path(d, "run.lock", path));
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) return fail(TACIT_IO, "%s: %s", path, strerror(errno));
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+    if (lock_file(fd, F_OFD_SETLK, &l) == 0) {
         *out_fd = fd;
         return TACIT_OK;
     }
     int why = errno;
     close(fd);
-    if (why != EWOULDBLOCK)
+    if (why != EAGAIN && why != EACCES)
         return fail(TACIT_IO, "%s: cannot lock: %s", path, strerror(why));
     return fail_as(E_STORE_BUSY, "%s: another `tacit run` works on this home",
                    d->home);
@@ -427,12 +435,15 @@ enum tacit_err device_lock(const struct device *d, int *out_fd)
 
 int device_is_running(const struct device *d)
 {
-    int fd;
-    enum tacit_err err = device_lock(d, &fd);
-    if (err) {
+    char path[DEVICE_PATH_MAX];
+    struct flock l;
+    if (device_path(d, "run.lock", path)) {
         err_clear();
-        return err == TACIT_STATE;
+        return 0;
     }
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return 0; /* no daemon has ever run here */
+    int held = lock_file(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
     close(fd);
-    return 0;
+    return held;
 }

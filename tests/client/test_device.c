@@ -712,6 +712,26 @@ static void one_daemon_works_on_a_home(void **state)
     device_close(&b);
 }
 
+static void asking_for_a_daemon_never_keeps_one_out(void **state)
+{
+    (void)state;
+    struct device d;
+    open_home(&d);
+    pid_t child = fork();
+    check(child >= 0);
+    if (child == 0)
+        for (;;) (void)device_is_running(&d);
+    int status = 0;
+    for (int i = 0; i < 20000; i++) {
+        int fd = -1;
+        check_ok(device_lock(&d, &fd));
+        close(fd);
+    }
+    kill(child, SIGKILL);
+    check(waitpid(child, &status, 0) == child);
+    device_close(&d);
+}
+
 static void a_killed_daemon_leaves_no_lock(void **state)
 {
     (void)state;
@@ -800,6 +820,7 @@ int main(void)
         ROW(the_adapter_is_that_of_the_newest_retriever),
         ROW(one_daemon_works_on_a_home),
         ROW(a_killed_daemon_leaves_no_lock),
+        ROW(asking_for_a_daemon_never_keeps_one_out),
         ROW(two_open_one_home_and_see_each_others_changes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
