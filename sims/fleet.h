@@ -51,6 +51,7 @@ struct fleet_config {
     const struct dataset *data; /* [n_clients], borrowed */
     size_t n_clients;
     const struct examples *test;     /* a common test set, or NULL */
+    int invented;                    /* the rows follow from the plan alone */
     unsigned n_threads;              /* 0: one per core */
     const struct fleet_peers *peers; /* NULL: alone; borrowed */
     const atomic_int *stop; /* NULL, or not 0 once the round in hand is to be

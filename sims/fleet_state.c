@@ -451,7 +451,8 @@ static void add_floats(struct digest_state *d, const float *v, size_t n)
     if (v) digest_add(d, v, n * sizeof *v);
 }
 
-static void add_examples(struct digest_state *d, const struct examples *e)
+static void add_examples(const struct fleet *f, struct digest_state *d,
+                         const struct examples *e)
 {
     uint8_t head[32];
     size_t n = e->n_rows;
@@ -460,7 +461,8 @@ static void add_examples(struct digest_state *d, const struct examples *e)
     le64_store(head + 16, e->y_dim);
     le64_store(head + 24, e->n_pool);
     digest_add(d, head, sizeof head);
-    add_floats(d, e->x, n * e->x_dim);
+    /* Inputs made from the plan follow from its hash. */
+    add_floats(d, f->c.invented ? NULL : e->x, n * e->x_dim);
     add_floats(d, e->y, n * (e->y_dim ? e->y_dim : 1));
     add_floats(d, e->p, n * e->x_dim);
     add_floats(d, e->pool, e->n_pool * e->x_dim);
@@ -473,10 +475,10 @@ void fleet_data_hash(struct fleet *f, struct digest *out)
     if (!f->has_data_hash) {
         digest_begin(&d);
         for (size_t i = 0; i < f->c.n_clients; i++) {
-            add_examples(&d, &f->c.data[i].train);
-            add_examples(&d, &f->c.data[i].test);
+            add_examples(f, &d, &f->c.data[i].train);
+            add_examples(f, &d, &f->c.data[i].test);
         }
-        add_examples(&d, f->c.test ? f->c.test : &none);
+        add_examples(f, &d, f->c.test ? f->c.test : &none);
         digest_end(&d, &f->data_hash);
         f->has_data_hash = 1;
     }

@@ -86,6 +86,7 @@ static enum tacit_err take_fleet(struct running *r)
                                    .plan_bytes = r->text.len,
                                    .data = r->sites.data,
                                    .test = &r->sites.test,
+                                   .invented = !r->data,
                                    .n_clients = r->sites.n,
                                    .n_threads = r->n_threads,
                                    .peers = peers(),
