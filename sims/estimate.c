@@ -70,11 +70,13 @@ static void count(const struct estimate_case *c, const struct strategy *s,
     uint64_t seats = at_once;
     uint32_t groups = p->strategy.groups ? p->strategy.groups : 1;
     if (p->sim.sum_only) {
-        kept = s->flags & STRATEGY_SINGLES ? seats * s->n_up * vector : 0;
+        /* Single updates, and the rule's copies. */
+        if (p->secagg_off) kept = 2 * seats * s->n_up * vector;
         at_once = threads < seats ? threads : seats;
     }
     e->data = c->data_bytes ? c->data_bytes : invented_bytes(c);
-    e->clients = c->n_clients * (IDENTITY_BYTES + s->n_client * vector);
+    /* Twice: a checkpoint is made in memory. */
+    e->clients = c->n_clients * (IDENTITY_BYTES + 2 * s->n_client * vector);
     e->server = PROCESS_BYTES + vector * (5 + 3 * s->n_down + s->n_server +
                                           (uint64_t)(2 + groups) * s->n_up);
     e->cohort = at_once * device_vectors(p, s) * vector + kept;

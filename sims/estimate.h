@@ -4,7 +4,8 @@
  *
  *   memory = data + clients + server + cohort
  *     data     rows * values * 4 bytes
- *     clients  identity and, where the strategy keeps something, n_client * n
+ *     clients  identity and, where the strategy keeps something, n_client * n,
+ *              once more for the checkpoint
  *     server   weights, their copies, the sum, what the strategy keeps
  *     cohort   full: all devices of a round at once, each with its vectors;
  *              sum: one per thread, and single updates where they are compared

@@ -315,7 +315,13 @@ static enum tacit_err take(struct sum *s)
     TRY(take_root(s));
     for (size_t i = 0; i < s->n_seats; i++) {
         struct seat *x = &s->seats[i];
-        if (x->row && !x->trusted) TRY(aggregate_take(a, x->row, &x->mean, 0));
+        if (!x->row || x->trusted) continue;
+        TRY(aggregate_take(a, x->row, &x->mean, 0));
+        /* A thousand updates are held once; but a buffer under way is taken
+         * again when its round was undone. */
+        if (a->strategy->flags & STRATEGY_ASYNC) continue;
+        free(x->row);
+        x->row = NULL;
     }
     return TACIT_OK;
 }
@@ -337,7 +343,8 @@ static void tell_metrics(struct sum *const *list, unsigned n,
         if (!s->committed) continue;
         if (!s->singles) add_metrics(&s->mean, m, &weight);
         for (size_t i = 0; s->singles && i < s->n_seats; i++)
-            if (s->seats[i].row) add_metrics(&s->seats[i].mean, m, &weight);
+            if (s->seats[i].mean.n_clients)
+                add_metrics(&s->seats[i].mean, m, &weight);
     }
     if (!(weight > 0)) return;
     double held = m[TASK_HELD_OUT];

@@ -49,7 +49,8 @@ struct seat {
     int trains;            /* foreseen: it gets as far as that */
     double loss;           /* after training, where it was in the sum */
     struct ring_mean mean; /* singles: its weight and metrics */
-    float *row;            /* singles: [n_up * n] its update, owned */
+    float *row;            /* singles: [n_up * n] its update until it is taken,
+                              owned */
     float *next_state;     /* [n_client * n] what it will keep, owned */
     enum tacit_err err;
     unsigned err_id;

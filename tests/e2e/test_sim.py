@@ -19,7 +19,7 @@ COLUMNS = ("round,attempts,invited,inputs,loss_before,loss_after,metric,"
            "pooled_loss,pooled_metric,virtual_ms,wall_ms,pooled_rows,personal,"
            "staleness,clients_measured,clients_mean,clients_sd,clients_p10,"
            "clients_median,clients_p90,clients_worst,bytes_up,bytes_down,"
-           "energy_j").split(",")
+           "energy_j,attackers,backdoor").split(",")
 PLAN = """name: trial
 task: classify
 model: {{kind: logistic}}
