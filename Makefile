@@ -167,7 +167,7 @@ test-run: $(BINARIES) $(TESTS)
 	@TACIT_BUILD=$(B) tests/run.sh $(TESTS)
 
 # ---- the rest -------------------------------------------------------------
-.PHONY: help tests benches fuzzers bench bench-flamby check tsan valgrind tidy format \
+.PHONY: help tests benches fuzzers bench bench-flamby bench-tables check tsan valgrind tidy format \
         fuzz coverage install clean
 help:
 	@sed -n 's/^## //p' Makefile
@@ -185,6 +185,7 @@ help:
 ## make coverage       line coverage of common/crypto and common/wire
 ## make bench          every benchmark as JSON lines (BENCH=id: one)
 ## make bench-flamby   Fed-Heart-Disease: published and ours, per centre
+## make bench-tables   published results, reproduced (six minutes)
 ## make install        PREFIX=/usr/local DESTDIR=
 
 tests: $(BINARIES) $(TESTS)
@@ -221,6 +222,10 @@ bench: deps
 bench-flamby: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) all >&2
 	@TACIT_BUILD=$(B) python3 tests/bench/flamby.py
+
+bench-tables: deps
+	@$(MAKE) --no-print-directory -j$$(nproc) all >&2
+	@TACIT_BUILD=$(B) python3 tests/bench/tables.py $(TABLE)
 
 DESTDIR ?=
 MAN := $(DESTDIR)$(PREFIX)/share/man/man1

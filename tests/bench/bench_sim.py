@@ -82,18 +82,20 @@ def write(folder, name, text):
 
 
 def run(folder, plan, *options, program=None):
-    """One run: the seconds of the whole process, and run.json."""
+    """One run: the seconds of the whole process, of its rounds, and run.json.
+    """
     out = os.path.join(folder, "out")
     shutil.rmtree(out, ignore_errors=True)
-    words = [*(program or [SIM]), "run", plan, "--quiet", "-o", out, *options]
+    words = [*(program or [SIM]), "run", plan, "--json", "-o", out, *options]
     begin = os.times().elapsed
     got = subprocess.run(words, capture_output=True, text=True, timeout=600,
                          check=False)
     seconds = os.times().elapsed - begin
     if got.returncode:
         raise RuntimeError(got.stderr)
+    told = json.loads(got.stdout)
     with open(f"{out}/run.json", encoding="utf-8") as f:
-        return seconds, json.load(f)
+        return seconds, told["data"]["seconds"], json.load(f)
 
 
 def rounds_ms(folder):
@@ -106,9 +108,9 @@ def learn(folder, plan, *options, repeats=REPEATS):
     """Medians: whole process, rounds alone; and the accuracy."""
     whole, alone = [], []
     for _ in range(repeats):
-        seconds, got = run(folder, plan, *options)
+        seconds, rounds, got = run(folder, plan, *options)
         whole.append(seconds)
-        alone.append(got["summary"]["wall_s"])
+        alone.append(rounds)
     return (statistics.median(whole), statistics.median(alone),
             got["summary"]["metric"])
 
@@ -208,9 +210,10 @@ def bench_torch(folder, kind):
     theirs = []
     for turn in (1, 2):  # in turn: both meet the same load
         for threads, list_of in ours.items():
-            _, got = run(folder, plan, "--threads", str(threads), "--rounds",
-                         str(rounds), "--set", "sim.evaluate_every=100000")
-            list_of.append(rounds * images / got["summary"]["wall_s"])
+            _, wall, _ = run(folder, plan, "--threads", str(threads),
+                             "--rounds", str(rounds), "--set",
+                             "sim.evaluate_every=100000")
+            list_of.append(rounds * images / wall)
         got = python and peer(python, "peer_torch.py", kind, data, 10, 10,
                               0.03, turn, rounds // 10 or 2)
         if got:
