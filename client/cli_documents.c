@@ -65,7 +65,7 @@ static void note_failure(struct adding *a, const char *path)
                                                    shown, "code", code,
                                                    "message", err_message()));
     else
-        options_print_error(stderr, "add", c ? c->err : TACIT_IO);
+        options_print_error(stderr, "tacit", c ? c->err : TACIT_IO);
     err_clear();
 }
 

@@ -94,8 +94,8 @@ HEART = {
 }
 CYCLIC = [(.758, .013), (.762, .013), (.713, .085), (.640, .017)]
 POOLED = [(.783, .010), (.764, .000), (.750, .000), (.644, .000)]
-# Mean of the four centres' tests; sd over seeds where their files give one.
-LOCAL_MEANS = [(.722, .03), (.629, .03), (.567, .049), (.637, .03)]
+# Mean of the four centres' tests of a model of one centre, and what is allowed.
+LOCAL_MEANS = [(.722, .03), (.629, .03), (.567, .03), (.637, .03)]
 HEART_PLAN = """name: heart
 task: classify
 model: {{kind: logistic}}
