@@ -22,7 +22,7 @@
 #ifndef TACIT_CLIENT_EXAMPLES_H
 #define TACIT_CLIENT_EXAMPLES_H
 
-#include "client/csv.h"
+#include "common/base/csv.h"
 #include "client/pooled.h"
 #include "common/base/arena.h"
 #include "common/base/err.h"

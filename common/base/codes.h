@@ -76,13 +76,15 @@
  X(DOCUMENT_TOO_LARGE, 203, LIMIT, FAILED, "the document is too large",        \
    "The message names the limit. Split the file into parts and add those.")    \
  X(DOCUMENT_KIND, 204, UNSUPPORTED, FAILED, "files of this kind are not read", \
-   "Text (.txt, .text or no ending), Markdown (.md, .markdown) and HTML "      \
-   "(.html, .htm) can be read. Convert the file to one of these.")             \
+   "Text (.txt, .text or no ending), Markdown (.md, .markdown), HTML (.html, " \
+   ".htm, .xhtml), PDF (.pdf), Word (.docx), OpenDocument (.odt), e-books "    \
+   "(.epub), tables (.csv, .tsv), lines of JSON (.jsonl, .ndjson) and e-mail " \
+   "(.eml, .mbox) can be read. Convert the file to one of these.")             \
  X(DOCUMENT_EMPTY, 205, FORMAT, FAILED, "the document holds no text",          \
    "The file is empty, or holds only blanks, markup or scripts.")              \
  X(DOCUMENT_BINARY, 206, FORMAT, FAILED, "the file is binary, not text",       \
    "It holds zero bytes, which no text has. If it is a document of another "   \
-   "kind, convert it to text, Markdown or HTML.")                              \
+   "kind, give it the ending of that kind, or convert it to text.")            \
  X(DOCUMENT_NOT_UTF8, 207, FORMAT, FAILED, "the text is not UTF-8",            \
    "The message names the first byte that does not fit. An older text is "     \
    "often Latin-1: iconv -f LATIN1 -t UTF-8 OLD > NEW, then add NEW.")         \
@@ -95,6 +97,22 @@
  X(DOCUMENT_PATH, 210, FORMAT, FAILED, "the file cannot be named",             \
    "Its path is too long or not UTF-8, so that it could not be cited. "        \
    "Rename the file or its folder.")                                           \
+ X(DOCUMENT_DAMAGED, 211, FORMAT, FAILED, "the document is damaged",           \
+   "The message says what does not fit. Open the file in the program that "    \
+   "made it and save it again, then add that.")                                \
+ X(DOCUMENT_ENCRYPTED, 212, UNSUPPORTED, FAILED, "the document is encrypted",  \
+   "It can only be read with its password, which is not asked for here. Save " \
+   "a copy without one and add that.")                                         \
+ X(DOCUMENT_SCANNED, 213, FORMAT, FAILED, "the pages hold no text",            \
+   "They are pictures of text, from a scanner or a camera. A program for "     \
+   "character recognition adds the text: ocrmypdf OLD.pdf NEW.pdf.")           \
+ X(DOCUMENT_HELPER, 214, UNSUPPORTED, FAILED,                                  \
+   "a program that reads this kind is missing",                                \
+   "The message names the program and its Debian package. Install it and add " \
+   "the file again; other kinds are read without it.")                         \
+ X(DOCUMENT_CHANGED, 215, STATE, FAILED, "the file changes while it is read",  \
+   "Another program is writing it. What was indexed of it before is kept. Add "\
+   "it again when the other program is done.")                                 \
  X(QUESTION_EMPTY, 220, FORMAT, USAGE, "the question holds no word",           \
    "Ask with at least one word or number.")                                    \
  X(QUESTION_LIMIT, 221, LIMIT, USAGE, "the question is over a limit",          \

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/csv.h"
+#include "common/base/csv.h"
 #include "client/examples.h"
 #include "common/base/codes.h"
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/csv.h"
+#include "common/base/csv.h"
 #include "common/base/codes.h"
 #include "sims/world.h"
 

@@ -1,4 +1,4 @@
-#include "client/csv.h"
+#include "common/base/csv.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -16,6 +16,7 @@ struct cursor {
     char *p, *end;
     uint32_t line;
     int row_ended;
+    char separator;
 };
 
 static enum tacit_err syntax(const struct cursor *c, const char *what)
@@ -65,7 +66,7 @@ static enum tacit_err take_cell(struct cursor *c, const char **out)
         stop = NULL;
     } else {
         *out = c->p;
-        while (c->p < c->end && *c->p != ',' && *c->p != '\n') {
+        while (c->p < c->end && *c->p != c->separator && *c->p != '\n') {
             if (*c->p == '"') return syntax(c, "a quote inside a bare value");
             c->p++;
         }
@@ -73,7 +74,7 @@ static enum tacit_err take_cell(struct cursor *c, const char **out)
         if (stop > *out && stop[-1] == '\r' && c->p < c->end && *c->p == '\n')
             stop--;
     }
-    if (c->p < c->end && *c->p == ',') {
+    if (c->p < c->end && *c->p == c->separator) {
         c->p++;
         c->row_ended = 0;
     } else if (c->p == c->end || take_line_end(c)) {
@@ -137,7 +138,13 @@ static enum tacit_err take_row(struct cursor *c, struct csv *t,
 enum tacit_err csv_parse(const char *name, char *text, size_t n,
                          struct arena *a, struct csv *out)
 {
-    struct cursor c = {name, text, text + n, 1, 0};
+    return csv_parse_by(name, text, n, ',', a, out);
+}
+
+enum tacit_err csv_parse_by(const char *name, char *text, size_t n,
+                            char separator, struct arena *a, struct csv *out)
+{
+    struct cursor c = {name, text, text + n, 1, 0, separator};
     struct csv t = {.name = name};
     if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) c.p += 3;
     size_t bad = utf8_find_bad(text, n);

@@ -4,8 +4,8 @@
  *
  * Thread rule: one thread per table.
  */
-#ifndef TACIT_CLIENT_CSV_H
-#define TACIT_CLIENT_CSV_H
+#ifndef TACIT_BASE_CSV_H
+#define TACIT_BASE_CSV_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -35,6 +35,10 @@ TACIT_CHECKED enum tacit_err csv_load(const char *path, struct arena *a,
  * arena; they are overwritten. */
 TACIT_CHECKED enum tacit_err csv_parse(const char *name, char *text, size_t n,
                                        struct arena *a, struct csv *out);
+/* The same with another mark between cells: ';' or a tab. */
+TACIT_CHECKED enum tacit_err csv_parse_by(const char *name, char *text,
+                                          size_t n, char separator,
+                                          struct arena *a, struct csv *out);
 /* Column number by name; FORMAT (E_CSV_COLUMN) when it is there twice, or not:
  * then it names the nearest. */
 TACIT_CHECKED enum tacit_err csv_column(const struct csv *t, const char *name,

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/csv.h"
+#include "common/base/csv.h"
 #include "common/base/buf.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
