@@ -181,6 +181,7 @@ static enum tacit_err cite(struct asking *k, const struct candidate *s,
             .title = h->title,
             .heading = h->heading,
             .line_first = s->at.place.line_first,
+            .page_first = s->at.place.page_first,
             .byte_first = s->at.place.byte_first,
         };
         size_t n = h->text_len - s->at.text_first;
@@ -191,6 +192,7 @@ static enum tacit_err cite(struct asking *k, const struct candidate *s,
         TRY(copy_text(k->a, h->text + s->at.text_first, n, &c->snippet));
     }
     c->line_last = s->at.place.line_last;
+    c->page_last = s->at.place.page_last;
     c->byte_end = s->at.place.byte_end;
     struct answer_sentence *sentence = &out->sentences[out->n_sentences++];
     sentence->citation = c->number;

@@ -23,7 +23,8 @@ struct answer_citation {
     int number; /* the n of [n] */
     const char *path, *title, *heading;
     uint32_t line_first, line_last;
-    uint64_t byte_first, byte_end; /* of the cited sentences, in the file */
+    uint32_t page_first, page_last; /* 0 = a kind without pages */
+    uint64_t byte_first, byte_end;  /* of the cited sentences, in the source */
     const char *snippet;           /* arena */
 };
 

@@ -222,7 +222,7 @@ static enum tacit_err write_chunk(struct writer *w, const struct corpus *c,
     const char *text = (const char *)d->text.data + chunk->text_first;
     int n = (int)(chunk->text_end - chunk->text_first);
     struct buf sentences;
-    buf_init(&sentences, CHUNK_SENTENCES_MAX * PLACES_SENTENCE_BYTES);
+    buf_init(&sentences, PLACES_BYTES_MAX);
     places_encode(&sentences, chunk);
     enum tacit_err err = buf_end(&sentences);
     sqlite3_bind_int64(w->chunk, 1, document_id);
@@ -313,7 +313,7 @@ static enum tacit_err write_document(struct corpus *c, const char *path,
                "INSERT INTO document(path, title, kind, hash, size_bytes,"
                " n_chunks, added_s) VALUES(?,?,?,?,?,?,?)",
                "sssbiii", path, d->title, document_kind(d),
-               (const void *)hash->b, sizeof hash->b, (int64_t)d->source.len,
+               (const void *)hash->b, sizeof hash->b, (int64_t)d->file_bytes,
                (int64_t)p->n, tick_wall_s()));
     TRY(write_chunks(c, d, sqlite3_last_insert_rowid(c->db->sql), p));
     TRY(buf_end(&p->changes));
@@ -354,7 +354,7 @@ enum tacit_err corpus_add(struct corpus *c, const char *path,
     struct known was;
     TRY(corpus_path(path, known_as));
     TRY(document_open(&d, known_as));
-    digest_of(&hash, d.source.data, d.source.len);
+    hash = d.hash;
     enum tacit_err err = look_up(c, known_as, &hash, &was);
     int is_current = was.id && was.is_same && was.n_current == was.n_chunks;
     if (!err && is_current) {

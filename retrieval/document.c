@@ -1,22 +1,22 @@
 #include "retrieval/document.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/codes.h"
-#include "common/base/file.h"
-#include "common/base/utf8.h"
 #include "retrieval/document_builder.h"
+#include "retrieval/document_input.h"
 
 enum { LINE_STEP = 4096 };
 
 /* The formats. The first is also for files whose name has no ending. */
 static const struct document_reader *const readers[] = {
-    &document_text,
-    &document_markdown,
-    &document_html,
+    &document_text,  &document_markdown, &document_html, &document_pdf,
+    &document_docx,  &document_odt,      &document_epub, &document_csv,
+    &document_jsonl, &document_email,    &document_mbox,
 };
 enum { N_READERS = sizeof readers / sizeof *readers };
 
@@ -58,78 +58,21 @@ static enum tacit_err find_reader(const char *path,
     }
     return fail_as(E_DOCUMENT_KIND,
                    "%s: files of kind .%s are not read; convert it to text, "
-                   "Markdown or HTML",
+                   "PDF or HTML",
                    path, ending);
-}
-
-static size_t mark_length(const struct buf *s)
-{
-    return s->len >= 3 && memcmp(s->data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-}
-
-static enum tacit_err refuse_bytes(const char *path, const struct buf *s,
-                                   size_t bad)
-{
-    size_t line = 1;
-    for (size_t i = 0; i < bad; i++) line += s->data[i] == '\n';
-    if (s->len >= 2 && (memcmp(s->data, "\xff\xfe", 2) == 0 ||
-                        memcmp(s->data, "\xfe\xff", 2) == 0))
-        return fail_as(E_DOCUMENT_NOT_UTF8,
-                       "%s: text in UTF-16, not UTF-8; convert it: iconv -f "
-                       "UTF-16 -t UTF-8",
-                       path);
-    if (memchr(s->data, '\0', s->len))
-        return fail_as(E_DOCUMENT_BINARY,
-                       "%s: binary data, not text (a zero byte at byte %zu)",
-                       path,
-                       (size_t)((const uint8_t *)memchr(s->data, '\0', s->len) -
-                                s->data));
-    return fail_as(E_DOCUMENT_NOT_UTF8,
-                   "%s: not UTF-8: byte %zu (line %zu) is 0x%02x; if it is "
-                   "Latin-1, convert it: iconv -f LATIN1 -t UTF-8",
-                   path, bad, line, s->data[bad]);
-}
-
-static enum tacit_err check_source(const char *path, const struct buf *s)
-{
-    size_t mark = mark_length(s), bad = mark;
-    const char *text = (const char *)s->data;
-    if (s->len > mark) bad = mark + utf8_find_bad(text + mark, s->len - mark);
-    if (bad < s->len) return refuse_bytes(path, s, bad);
-    for (size_t i = mark; i < s->len; i++)
-        if (!strchr(" \t\r\n\f\v", text[i])) return TACIT_OK;
-    return fail_as(E_DOCUMENT_EMPTY, "%s: the file is %s", path,
-                   s->len ? "blank" : "empty");
 }
 
 static enum tacit_err begin(struct document *d, const char *path)
 {
     const struct document_reader *reader;
     TRY(find_reader(path, &reader));
-    *d = (struct document){.reader = reader};
-    buf_init(&d->source, DOCUMENT_BYTES_MAX + 1);
+    *d = (struct document){.reader = reader, .handle = -1};
+    buf_init(&d->file, DOCUMENT_FILE_MAX + 1);
+    buf_init(&d->made, DOCUMENT_SOURCE_MAX);
     /* Separators and a few entities are longer than what they stand for. */
-    buf_init(&d->text, 2 * (size_t)DOCUMENT_BYTES_MAX);
+    buf_init(&d->text, 2 * (size_t)DOCUMENT_SOURCE_MAX);
     document_set_title(d, file_name(path), strlen(file_name(path)));
     return TACIT_OK;
-}
-
-/* Say the reason of file_read() under a document's own code. */
-static enum tacit_err refuse_file(enum tacit_err err, const char *path)
-{
-    char why[768];
-    snprintf(why, sizeof why, "%s", err_message());
-    err_clear();
-    switch (err) {
-    case TACIT_NOTFOUND: return fail_as(E_DOCUMENT_MISSING, "%s", why);
-    case TACIT_IO: return fail_as(E_DOCUMENT_UNREADABLE, "%s", why);
-    case TACIT_UNSUPPORTED: return fail_as(E_DOCUMENT_KIND, "%s", why);
-    case TACIT_LIMIT:
-        return fail_as(E_DOCUMENT_TOO_LARGE,
-                       "%s: larger than %d MiB; split it into parts", path,
-                       DOCUMENT_BYTES_MAX >> 20);
-    default: return fail(err, "%s", why);
-    }
 }
 
 /* What walks folders hands over those that it cannot go into. */
@@ -143,39 +86,30 @@ static enum tacit_err refuse_folder(const char *path)
                        : "that may not be listed; change its permissions");
 }
 
+static enum tacit_err keep(struct document *d, struct document *got,
+                           enum tacit_err err)
+{
+    if (err)
+        document_release(got);
+    else
+        *d = *got;
+    return err;
+}
+
 enum tacit_err document_open(struct document *d, const char *path)
 {
     struct document got;
     TRY(refuse_folder(path));
     TRY(begin(&got, path));
-    enum tacit_err err = file_read(path, DOCUMENT_BYTES_MAX, &got.source);
-    if (err) err = refuse_file(err, path);
-    if (!err) err = check_source(path, &got.source);
-    if (err) {
-        document_release(&got);
-        return err;
-    }
-    *d = got;
-    return TACIT_OK;
+    return keep(d, &got, document_input_read(&got, path));
 }
 
 enum tacit_err document_open_bytes(struct document *d, const char *path,
                                    const void *bytes, size_t n)
 {
     struct document got;
-    if (n > DOCUMENT_BYTES_MAX)
-        return fail_as(E_DOCUMENT_TOO_LARGE, "%s: larger than %d MiB", path,
-                       DOCUMENT_BYTES_MAX >> 20);
     TRY(begin(&got, path));
-    buf_put(&got.source, bytes, n);
-    enum tacit_err err = buf_end(&got.source);
-    if (!err) err = check_source(path, &got.source);
-    if (err) {
-        document_release(&got);
-        return err;
-    }
-    *d = got;
-    return TACIT_OK;
+    return keep(d, &got, document_input_copy(&got, path, bytes, n));
 }
 
 /* Lines before every LINE_STEP bytes, so that a line number costs one step. */
@@ -191,15 +125,32 @@ static enum tacit_err mark_lines(struct document *d)
     return TACIT_OK;
 }
 
+/* Where each page of a PDF's text begins: behind the form feeds. */
+static enum tacit_err mark_pages(struct document *d)
+{
+    const uint8_t *s = d->source.data;
+    size_t n = 1;
+    if (d->reader != &document_pdf) return TACIT_OK;
+    for (size_t i = 0; i + 1 < d->source.len; i++) n += s[i] == '\f';
+    d->page_at = calloc(n, sizeof *d->page_at);
+    if (!d->page_at) return fail(TACIT_NOMEM, "out of memory");
+    d->n_pages = 1;
+    for (size_t i = 0; i + 1 < d->source.len; i++)
+        if (s[i] == '\f') d->page_at[d->n_pages++] = (uint32_t)i + 1;
+    return TACIT_OK;
+}
+
 enum tacit_err document_parse(struct document *d)
 {
     struct builder b = {.d = d};
     char name[DOCUMENT_TITLE_MAX];
     memcpy(name, d->title, sizeof name);
-    TRY(mark_lines(d));
-    enum tacit_err err =
-        d->reader->read(&b, mark_length(&d->source), d->source.len);
+    size_t end = d->source.data ? d->source.len : d->file.len;
+    enum tacit_err err = d->reader->read(&b, document_mark_length(d), end);
     if (!err) err = builder_end(&b);
+    if (!err) err = document_input_recheck(d, name);
+    if (!err) err = mark_lines(d);
+    if (!err) err = mark_pages(d);
     if (err) return err_context(err, "%s", name);
     if (d->n_blocks == 0)
         return fail_as(E_DOCUMENT_EMPTY, "%s: holds no text, only markup",
@@ -209,17 +160,40 @@ enum tacit_err document_parse(struct document *d)
 
 void document_release(struct document *d)
 {
-    buf_release(&d->source);
+    if (d->handle >= 0) close(d->handle);
+    buf_release(&d->file);
+    buf_release(&d->made);
     buf_release(&d->text);
     free(d->blocks);
     free(d->runs);
     free(d->line_marks);
-    *d = (struct document){0};
+    free(d->page_at);
+    *d = (struct document){.handle = -1};
 }
 
 const char *document_kind(const struct document *d)
 {
     return d->reader->kind;
+}
+
+int document_in_file(const struct document *d)
+{
+    return d->source.data == d->file.data;
+}
+
+/* 1-based page of a source byte; 0 without pages. */
+static uint32_t page_at(const struct document *d, size_t at)
+{
+    size_t low = 0, high = d->n_pages;
+    if (high == 0) return 0;
+    while (high - low > 1) {
+        size_t mid = low + (high - low) / 2;
+        if (d->page_at[mid] <= at)
+            low = mid;
+        else
+            high = mid;
+    }
+    return (uint32_t)low + 1;
 }
 
 /* 1-based line of a source byte. */
@@ -274,5 +248,7 @@ struct place document_place(const struct document *d, size_t first, size_t end)
     return (struct place){.byte_first = from,
                           .byte_end = to,
                           .line_first = line_at(d, from),
-                          .line_last = line_at(d, to - 1)};
+                          .line_last = line_at(d, to - 1),
+                          .page_first = page_at(d, from),
+                          .page_last = page_at(d, to - 1)};
 }

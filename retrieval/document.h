@@ -2,8 +2,8 @@
  * document: a file -> blocks of plain text that know where they stand in it;
  * the first step of walk A.
  *
- *   file ──document_open──> source (bytes, hashed by the corpus)
- *        ──document_parse─> reader of its kind ──> blocks
+ *   file ──document_open──> the file's bytes or a handle, and their hash
+ *        ──document_parse─> reader of its kind ──> source ──> blocks
  *
  *   source   <h2>Dose</h2><p>Give 5&nbsp;mg&nbsp;…
  *                └──┘         └────┘     └┘
@@ -11,14 +11,32 @@
  *   runs         ^0->13  ^5->23      ^11->34        each block
  *
  * A run maps text bytes to source bytes; document_place() turns any range of
- * text into the byte and line range of the original file, so that a citation
- * opens the right place. Inside a block every run of blanks is one space
- * (code keeps its lines); control characters and marks of direction are gone,
- * so that text from a hostile file is harmless on a terminal.
+ * text into a byte, line and page range of the source, so that a citation
+ * opens the right place. What the source is depends on the kind:
+ *
+ *   text Markdown HTML CSV JSONL   the file itself (UTF-8); if it was UTF-16
+ *                                  or an HTML page in another charset, the
+ *                                  file in UTF-8
+ *   PDF                            what `pdftotext -enc UTF-8 FILE -` prints
+ *                                  (without the space before a line's end)
+ *   DOCX ODT EPUB                  the text in it, one paragraph per line: so
+ *                                  line n is paragraph n
+ *   e-mail, mbox                   the decoded headers and parts, in order
+ *
+ * document_in_file() tells the first case from the others. A PDF's places have
+ * pages, too. What was left out of a document (pages over the limit, pages
+ * without text) stands in `note`, to be shown.
+ *
+ * Inside a block every run of blanks is one space (code keeps its lines), the
+ * text is in Normalization Form KC but for numbers (base/nfkc.h); control
+ * characters and marks of direction are gone, so that text from a hostile file
+ * is harmless on a terminal.
  *
  * To add a format: write a `read` function over document_builder.h and add a
  * row to the table in document.c. This folder is the door to gumbo (HTML,
- * document_html.c) and md4c (Markdown, document_markdown.c).
+ * document_html.c), md4c (Markdown), libzip (document_zip.c), expat
+ * (document_xml.c) and iconv (document_charset.c); pdftotext runs as a child
+ * that can only read and print (document_child.c).
  *
  * Thread rule: one thread per document; a parsed document is const.
  */
@@ -29,14 +47,19 @@
 #include <stdint.h>
 
 #include "common/base/buf.h"
+#include "common/base/digest.h"
 #include "common/base/err.h"
 
 enum {
-    DOCUMENT_BYTES_MAX = 32 << 20,
+    DOCUMENT_BYTES_MAX = 32 << 20,  /* of a file that is text */
+    DOCUMENT_FILE_MAX = 256 << 20,  /* of a PDF, a container, a mailbox */
+    DOCUMENT_SOURCE_MAX = 64 << 20, /* of the text taken out of one */
+    DOCUMENT_PAGES_MAX = 10000,     /* of a PDF; the rest is not read */
     DOCUMENT_BLOCKS_MAX = 1 << 20,
     DOCUMENT_RUNS_MAX = 4 << 20,
-    DOCUMENT_DEPTH_MAX = 512, /* of HTML elements */
-    DOCUMENT_TITLE_MAX = 200  /* bytes with the NUL */
+    DOCUMENT_DEPTH_MAX = 512, /* of HTML and XML elements */
+    DOCUMENT_TITLE_MAX = 200, /* bytes with the NUL */
+    DOCUMENT_NOTE_MAX = 200
 };
 
 enum block_kind {
@@ -64,39 +87,61 @@ struct run {
 struct document_reader;
 
 struct document {
-    struct buf source; /* owned: the file as it was read */
-    struct buf text;   /* owned: blocks, each with a '\n' behind it */
+    /* The file: its bytes (owned; empty where a reader takes the handle), the
+     * handle (owned, -1 = none), and what it is known by. */
+    struct buf file;
+    int handle;
+    uint64_t file_bytes;
+    struct digest hash;
+    int64_t opened_s, opened_ns; /* when the handle's file was last written */
+    /* What places count in: bytes of `file` or of `made` (owned). */
+    struct {
+        const uint8_t *data;
+        size_t len;
+    } source;
+    struct buf made;
+    struct buf text; /* owned: blocks, each with a '\n' behind it */
     struct block *blocks;
     size_t n_blocks, cap_blocks;
     struct run *runs; /* rising text_at */
     size_t n_runs, cap_runs;
     uint32_t *line_marks; /* lines before each LINE_STEP bytes of source */
+    uint32_t *page_at;    /* where each page begins in the source; [n_pages] */
+    size_t n_pages;       /* 0 = a kind without pages */
     char title[DOCUMENT_TITLE_MAX];
+    char note[DOCUMENT_NOTE_MAX]; /* "" or what was left out */
     const struct document_reader *reader;
 };
 
-/* Where text stands in the file: bytes [first, end), lines from 1. */
+/* Where text stands: bytes [first, end) of the source, lines and pages from
+ * 1; page 0 = there are none. */
 struct place {
     uint64_t byte_first, byte_end;
     uint32_t line_first, line_last;
+    uint32_t page_first, page_last;
 };
 
-/* Read the file and check that it is text. E_DOCUMENT_MISSING, _UNREADABLE,
- * _TOO_LARGE, _KIND, _EMPTY, _BINARY, _NOT_UTF8. *d is owned: release it, also
- * after a failure of document_parse(). */
+/* Read the file, hash it, and check that what should be text is.
+ * E_DOCUMENT_MISSING, _UNREADABLE, _TOO_LARGE, _KIND, _EMPTY, _BINARY,
+ * _NOT_UTF8, _CHANGED. *d is owned: release it, also after a failure of
+ * document_parse(). */
 TACIT_CHECKED enum tacit_err document_open(struct document *d,
                                            const char *path);
 /* The same from memory; `path` gives the kind and the title. */
 TACIT_CHECKED enum tacit_err document_open_bytes(struct document *d,
                                                  const char *path,
                                                  const void *bytes, size_t n);
-/* Fill blocks, text and title. E_DOCUMENT_EMPTY, _NESTING, _MARKUP,
- * _TOO_LARGE (more than DOCUMENT_BLOCKS_MAX blocks), NOMEM. */
+/* Fill blocks, text, title and note. E_DOCUMENT_EMPTY, _NESTING, _MARKUP,
+ * _TOO_LARGE (more than DOCUMENT_BLOCKS_MAX blocks), _DAMAGED, _ENCRYPTED,
+ * _SCANNED, _HELPER, _CHANGED; NOMEM. */
 TACIT_CHECKED enum tacit_err document_parse(struct document *d);
 void document_release(struct document *d);
 
-/* "text", "markdown" or "html". */
+/* "text", "markdown", "html", "pdf", "docx", "odt", "epub", "csv", "jsonl",
+ * "email" or "mbox". */
 const char *document_kind(const struct document *d);
+/* Whether places count in the file's own bytes. */
+int document_in_file(const struct document *d);
 /* The place of text [first, end), first < end. */
 struct place document_place(const struct document *d, size_t first, size_t end);
 

@@ -1,10 +1,14 @@
 #include "retrieval/document_builder.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/codes.h"
+#include "common/base/nfkc.h"
 #include "common/base/utf8.h"
+#include "retrieval/document_charset.h"
 
 enum look { LOOK_KEEP, LOOK_BLANK, LOOK_DROP };
 
@@ -59,6 +63,43 @@ static void add_run(struct builder *b, struct run r)
     d->runs[d->n_runs++] = r;
 }
 
+/* Append text as it is; `unit` as in struct run. */
+static void emit_run(struct builder *b, const char *text, size_t n, size_t at,
+                     uint32_t unit)
+{
+    struct buf *out = &b->d->text;
+    if (b->err || n == 0) return;
+    add_run(b, (struct run){.text_at = (uint32_t)out->len,
+                            .source_at = (uint32_t)at,
+                            .source_len = unit});
+    buf_put(out, text, n);
+}
+
+/* Append text byte by byte from the source, but what has another spelling. */
+static void emit_spelt(struct builder *b, const char *text, size_t n, size_t at)
+{
+    char out[NFKC_BYTES_MAX];
+    size_t from = 0;
+    for (size_t i = 0, k; i < n && !b->err; i += k) {
+        k = nfkc_segment(text + i, n - i);
+        if (k == 1) continue;
+        size_t len = nfkc_spell(text + i, k, out);
+        if (len == k && memcmp(out, text + i, k) == 0) continue;
+        emit_run(b, text + from, i - from, at + from, 0);
+        emit_run(b, out, len, at + i, (uint32_t)k);
+        from = i + k;
+    }
+    emit_run(b, text + from, n - from, at + from, 0);
+}
+
+static void refuse_length(struct builder *b)
+{
+    err_clear();
+    b->err = fail_as(E_DOCUMENT_TOO_LARGE,
+                     "more than %d MiB of text; split the file",
+                     2 * DOCUMENT_SOURCE_MAX >> 20);
+}
+
 /* Visible text: n bytes that stand for source [at, at + len). */
 static void emit(struct builder *b, const char *text, size_t n, size_t at,
                  size_t len)
@@ -72,12 +113,11 @@ static void emit(struct builder *b, const char *text, size_t n, size_t at,
         buf_put_u8(out, ' ');
     }
     b->has_blank = 0;
-    uint32_t unit = len == n ? 0 : len == 0 ? RUN_NOTHING : (uint32_t)len;
-    add_run(b, (struct run){.text_at = (uint32_t)out->len,
-                            .source_at = (uint32_t)at,
-                            .source_len = unit});
-    buf_put(out, text, n);
-    if (out->err) b->err = buf_end(out);
+    if (len == n)
+        emit_spelt(b, text, n, at);
+    else
+        emit_run(b, text, n, at, len == 0 ? RUN_NOTHING : (uint32_t)len);
+    if (out->err && !b->err) refuse_length(b);
 }
 
 static void blank(struct builder *b, size_t at)
@@ -151,6 +191,77 @@ void builder_piece(struct builder *b, const char *text, size_t n, size_t at,
     b->source_at = at + len;
 }
 
+static void show(struct builder *b)
+{
+    b->d->source.data = b->d->made.data;
+    b->d->source.len = b->d->made.len;
+}
+
+/* Whether n bytes more fit into the made source; when not, that is said. */
+static int has_room(struct builder *b, size_t n)
+{
+    if (b->is_full || b->err) return 0;
+    if (n + 1 < DOCUMENT_SOURCE_MAX - b->d->made.len) return 1;
+    b->is_full = 1;
+    builder_note(b, "only the first %d MiB of text were read",
+                 DOCUMENT_SOURCE_MAX >> 20);
+    return 0;
+}
+
+/* The made source goes on in a new line. */
+static void make_line(struct builder *b)
+{
+    struct buf *made = &b->d->made;
+    if (made->len && made->data[made->len - 1] != '\n') buf_put_u8(made, '\n');
+}
+
+void builder_add(struct builder *b, const char *text, size_t n)
+{
+    struct buf *made = &b->d->made;
+    if (n == 0 || !has_room(b, n)) return;
+    if (!b->is_open) builder_open(b, BLOCK_PARAGRAPH, 0);
+    if (builder_length(b) == 0) make_line(b);
+    size_t at = made->len;
+    buf_put(made, text, n);
+    if (made->err)
+        b->err = buf_end(made);
+    else
+        show(b);
+    if (!b->err) builder_source(b, at, n);
+}
+
+int builder_make(struct builder *b, const void *bytes, size_t n, size_t *first,
+                 size_t *end)
+{
+    struct buf *made = &b->d->made;
+    builder_close(b);
+    if (!has_room(b, n)) return 0;
+    make_line(b);
+    *first = made->len;
+    document_charset(made, "utf-8", bytes, n);
+    if (made->err) { /* what is not UTF-8 grew over the limit */
+        err_clear();
+        made->err = TACIT_OK;
+        made->len = *first;
+        has_room(b, DOCUMENT_SOURCE_MAX);
+        return 0;
+    }
+    for (size_t i = *first; i < made->len; i++)
+        if (made->data[i] == '\0') made->data[i] = ' ';
+    *end = made->len;
+    show(b);
+    return 1;
+}
+
+void builder_note(struct builder *b, const char *fmt, ...)
+{
+    va_list args;
+    if (b->d->note[0]) return;
+    va_start(args, fmt);
+    vsnprintf(b->d->note, sizeof b->d->note, fmt, args);
+    va_end(args);
+}
+
 /* Add the block at the end of the text, which gets its '\n'. */
 static void add_block(struct builder *b)
 {
@@ -173,7 +284,7 @@ static void add_block(struct builder *b)
     b->block.text_end = d->text.len;
     d->blocks[d->n_blocks++] = b->block;
     buf_put_u8(&d->text, '\n');
-    if (d->text.err) b->err = buf_end(&d->text);
+    if (d->text.err) refuse_length(b);
 }
 
 void builder_close(struct builder *b)

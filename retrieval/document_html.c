@@ -545,6 +545,7 @@ static enum tacit_err read_html(struct builder *b, size_t first, size_t end)
 
 const struct document_reader document_html = {
     .kind = "html",
-    .endings = " html htm ",
+    .endings = " html htm xhtml ",
+    .input = INPUT_HTML,
     .read = read_html,
 };

@@ -132,8 +132,8 @@ static int span(MD_SPANTYPE type, void *detail, void *ctx)
 static int is_source(const struct reading *r, const char *text, size_t n,
                      size_t *at)
 {
-    const struct buf *s = &r->b->d->source;
-    uintptr_t from = (uintptr_t)s->data + r->base, p = (uintptr_t)text;
+    uintptr_t from = (uintptr_t)r->b->d->source.data + r->base,
+              p = (uintptr_t)text;
     if (p < from || p - from > r->n || n > r->n - (p - from)) return 0;
     *at = r->base + (size_t)(p - from);
     return 1;
@@ -235,5 +235,6 @@ static enum tacit_err read_markdown(struct builder *b, size_t first, size_t end)
 const struct document_reader document_markdown = {
     .kind = "markdown",
     .endings = " md markdown ",
+    .input = INPUT_TEXT,
     .read = read_markdown,
 };

@@ -4,10 +4,16 @@
  * title ("11. Patents."); a line that begins with a bullet or "(a)" begins a
  * list item. These are guesses, so they are narrow: a heading missed costs a
  * little context, one invented tears a passage apart.
+ *
+ * The text of a PDF's pages is read in the same way, with two things more: a
+ * word that a line's end divides is joined again, and a paragraph goes on
+ * behind a page's end where its last line is open and the next page begins in
+ * lower case.
  */
 #include <string.h>
 
-#include "retrieval/document_builder.h"
+#include "common/base/utf8.h"
+#include "retrieval/document_text.h"
 
 enum {
     HEADING_BYTES_MAX = 80,
@@ -147,21 +153,69 @@ static size_t bullet_length(const char *s, struct line l)
     return k && k < n && p[k] == ' ' ? k : 0;
 }
 
-/* Lines [at, …) up to a blank one, or to one that begins something new. */
-static size_t read_paragraph(struct builder *b, const char *s, size_t at,
-                             size_t end)
+/* The letter's case at text[i]: 'a' lower, 'A' upper or none of both. */
+static char case_at(const char *s, size_t i, size_t end)
 {
+    uint32_t u = 0;
+    if (i >= end || utf8_next(s + i, end - i, &u) == 0) return ' ';
+    if (u < 0x80)
+        return is_lower((char)u) ? 'a' : is_upper((char)u) ? 'A' : ' ';
+    /* Latin, Greek and Cyrillic small letters. */
+    int lower = (u >= 0xdf && u <= 0xff && u != 0xf7) ||
+                (u >= 0x100 && u < 0x180 && u % 2) ||
+                (u >= 0x3ac && u <= 0x3ce) || (u >= 0x430 && u <= 0x45f);
+    return lower ? 'a' : u >= 0xc0 ? 'A' : ' ';
+}
+
+/* "infor-" before "mation": the hyphen is the line's. */
+static int is_divided(const char *s, struct line l, struct line after,
+                      size_t end)
+{
+    return l.end - l.first > 2 && s[l.end - 1] == '-' &&
+           (is_lower(s[l.end - 2]) || (s[l.end - 2] & 0x80)) &&
+           case_at(s, after.first, end) == 'a';
+}
+
+/* Whether the blank lines behind l are a page's end within a paragraph; then
+ * *after is the line that it goes on with. */
+static int crosses_page(const char *s, struct line l, struct line *after,
+                        size_t end)
+{
+    struct line next = *after;
+    if (strchr(".!?:;", s[l.end - 1])) return 0;
+    while (is_blank(next) && next.next < end)
+        next = line_from(s, next.next, end);
+    if (is_blank(next) || !memchr(s + l.end, '\f', next.first - l.end))
+        return 0;
+    if (case_at(s, next.first, end) != 'a' || bullet_length(s, next)) return 0;
+    *after = next;
+    return 1;
+}
+
+/* Lines [at, …) up to a blank one, or to one that begins something new. */
+static size_t read_paragraph(struct builder *b, enum text_style style,
+                             size_t at, size_t end)
+{
+    const char *s = (const char *)b->d->source.data;
     struct line l = line_from(s, at, end);
     int is_item = bullet_length(s, l) > 0;
     builder_open(b, is_item ? BLOCK_ITEM : BLOCK_PARAGRAPH, is_item ? 1 : 0);
     for (;;) {
-        builder_source(b, l.first, l.end - l.first);
-        if (l.next >= end) return end;
-        struct line after = line_from(s, l.next, end);
-        if (is_blank(after) || bullet_length(s, after) ||
-            underline_of(s, after))
-            return l.next;
-        builder_piece(b, " ", 1, l.end, after.first - l.end);
+        size_t stop = l.end, next = l.next;
+        struct line after = next < end ? line_from(s, next, end) : l;
+        int goes_on =
+            next < end && !bullet_length(s, after) && !underline_of(s, after);
+        int is_end =
+            is_blank(after) || (style == TEXT_PAGES && after.first > l.end &&
+                                memchr(s + l.end, '\f', after.first - l.end));
+        if (goes_on && is_end)
+            goes_on = style == TEXT_PAGES && crosses_page(s, l, &after, end);
+        int joins =
+            goes_on && style == TEXT_PAGES && is_divided(s, l, after, end);
+        if (joins) stop--;
+        builder_source(b, l.first, stop - l.first);
+        if (!goes_on) return next;
+        builder_piece(b, " ", !joins, stop, after.first - stop);
         l = after;
     }
 }
@@ -204,7 +258,8 @@ static struct heading find_heading(const char *s, struct line l, int is_first,
     return h;
 }
 
-static enum tacit_err read_text(struct builder *b, size_t first, size_t end)
+void document_text_part(struct builder *b, enum text_style style, size_t first,
+                        size_t end)
 {
     const char *s = (const char *)b->d->source.data;
     int is_first = 1;
@@ -214,7 +269,8 @@ static enum tacit_err read_text(struct builder *b, size_t first, size_t end)
             at = l.next;
             continue;
         }
-        struct heading h = find_heading(s, l, is_first, end);
+        struct heading h = {0, l.end, l.next};
+        if (style != TEXT_MAIL) h = find_heading(s, l, is_first, end);
         if (h.level) {
             builder_open(b, BLOCK_HEADING, h.level);
             builder_source(b, l.first, h.end - l.first);
@@ -223,15 +279,22 @@ static enum tacit_err read_text(struct builder *b, size_t first, size_t end)
                 document_set_title(b->d, s + l.first, h.end - l.first);
             at = h.next;
         } else {
-            at = read_paragraph(b, s, at, end);
+            at = read_paragraph(b, style, at, end);
         }
         is_first = 0;
     }
+    builder_close(b);
+}
+
+static enum tacit_err read_text(struct builder *b, size_t first, size_t end)
+{
+    document_text_part(b, TEXT_PLAIN, first, end);
     return builder_end(b);
 }
 
 const struct document_reader document_text = {
     .kind = "text",
     .endings = " txt text ",
+    .input = INPUT_TEXT,
     .read = read_text,
 };

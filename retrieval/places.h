@@ -2,7 +2,10 @@
  * places: where a passage's sentences stand, as bytes of one column of its row.
  *
  *   per sentence 6 x u32, little-endian: text first and end (of the passage's
- *   text), byte first and end, line first and last (of the file)
+ *   text), byte first and end, line first and last (of the source)
+ *
+ * Where there are pages, PLACES_PAGED comes first (no sentence begins there),
+ * and each sentence has a seventh number: first page | last page << 16.
  */
 #ifndef TACIT_RETRIEVAL_PLACES_H
 #define TACIT_RETRIEVAL_PLACES_H
@@ -10,7 +13,11 @@
 #include "common/base/buf.h"
 #include "retrieval/chunker.h"
 
-enum { PLACES_SENTENCE_BYTES = 24 };
+enum {
+    PLACES_SENTENCE_BYTES = 28, /* at most */
+    PLACES_BYTES_MAX = 4 + PLACES_SENTENCE_BYTES * CHUNK_SENTENCES_MAX
+};
+#define PLACES_PAGED UINT32_MAX
 
 /* Append the places of a chunk's sentences. */
 void places_encode(struct buf *out, const struct chunk *c);

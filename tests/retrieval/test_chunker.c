@@ -260,8 +260,8 @@ static void places_survive_the_store(void **state)
     struct buf bytes;
     size_t n;
     c.n_sentences = 2;
-    c.sentence[0] = (struct chunk_sentence){0, 9, {100, 120, 3, 4}};
-    c.sentence[1] = (struct chunk_sentence){10, 20, {121, 140, 4, 5}};
+    c.sentence[0] = (struct chunk_sentence){0, 9, {100, 120, 3, 4, 0, 0}};
+    c.sentence[1] = (struct chunk_sentence){10, 20, {121, 140, 4, 5, 0, 0}};
     buf_init(&bytes, 0);
     places_encode(&bytes, &c);
     check_ok(places_decode(bytes.data, bytes.len, 20, got, &n));
@@ -273,6 +273,18 @@ static void places_survive_the_store(void **state)
               TACIT_FORMAT);
     bytes.data[0] = 99;
     check_err(places_decode(bytes.data, bytes.len, 200, got, &n), TACIT_FORMAT);
+    buf_clear(&bytes);
+    c.sentence[0].place.page_first = c.sentence[0].place.page_last = 9999;
+    c.sentence[1].place.page_first = 9999;
+    c.sentence[1].place.page_last = 10000;
+    places_encode(&bytes, &c);
+    check_ok(places_decode(bytes.data, bytes.len, 20, got, &n));
+    assert_int_equal(n, 2);
+    assert_int_equal(got[0].place.page_last, 9999);
+    assert_int_equal(got[1].place.page_last, 10000);
+    assert_int_equal(got[1].place.line_last, 5);
+    check_err(places_decode(bytes.data, bytes.len - 4, 20, got, &n),
+              TACIT_FORMAT);
     buf_release(&bytes);
 }
 
