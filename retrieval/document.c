@@ -140,6 +140,12 @@ static enum tacit_err mark_pages(struct document *d)
     return TACIT_OK;
 }
 
+enum tacit_err document_settle(struct document *d)
+{
+    TRY(mark_lines(d));
+    return mark_pages(d);
+}
+
 enum tacit_err document_parse(struct document *d)
 {
     struct builder b = {.d = d};
@@ -149,8 +155,7 @@ enum tacit_err document_parse(struct document *d)
     enum tacit_err err = d->reader->read(&b, document_mark_length(d), end);
     if (!err) err = builder_end(&b);
     if (!err) err = document_input_recheck(d, name);
-    if (!err) err = mark_lines(d);
-    if (!err) err = mark_pages(d);
+    if (!err) err = document_settle(d);
     if (err) return err_context(err, "%s", name);
     if (d->n_blocks == 0)
         return fail_as(E_DOCUMENT_EMPTY, "%s: holds no text, only markup",

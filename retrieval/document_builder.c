@@ -253,6 +253,23 @@ int builder_make(struct builder *b, const void *bytes, size_t n, size_t *first,
     return 1;
 }
 
+struct builder_mark builder_mark(struct builder *b)
+{
+    builder_close(b);
+    return (struct builder_mark){b->d->n_blocks, b->d->n_runs, b->d->text.len,
+                                 b->d->made.len};
+}
+
+void builder_back(struct builder *b, struct builder_mark to)
+{
+    builder_close(b);
+    b->d->n_blocks = to.n_blocks;
+    b->d->n_runs = to.n_runs;
+    b->d->text.len = to.n_text;
+    b->d->made.len = to.n_made;
+    show(b);
+}
+
 void builder_note(struct builder *b, const char *fmt, ...)
 {
     va_list args;

@@ -75,6 +75,13 @@ void builder_add(struct builder *b, const char *text, size_t n);
  * is not UTF-8 becomes U+FFFD, a NUL a blank. 0 when it does not fit whole. */
 int builder_make(struct builder *b, const void *bytes, size_t n, size_t *first,
                  size_t *end);
+/* Where a document stands between two blocks, to go back to: for a part that is
+ * read in another way when the first fails. */
+struct builder_mark {
+    size_t n_blocks, n_runs, n_text, n_made;
+};
+struct builder_mark builder_mark(struct builder *b);
+void builder_back(struct builder *b, struct builder_mark to);
 /* Bytes of text in the open block. */
 size_t builder_length(const struct builder *b);
 /* Say what was left out; the first note stays. */
@@ -84,6 +91,10 @@ void builder_note(struct builder *b, const char *fmt, ...)
 void builder_refuse(struct builder *b, const char *why);
 /* The first error, or OK. */
 TACIT_CHECKED enum tacit_err builder_end(struct builder *b);
+
+/* Make document_place() ready, once all blocks are there; document_parse() does
+ * so. */
+TACIT_CHECKED enum tacit_err document_settle(struct document *d);
 
 /* Copy text into the title: blanks collapsed, cut between characters. */
 void document_set_title(struct document *d, const char *text, size_t n);

@@ -265,14 +265,19 @@ static void reset_page(struct epub *x)
 }
 
 /* Whether a page that is no XML may still be HTML. */
+static int may_be_html(const struct buf *page)
+{
+    const char *s = (const char *)page->data;
+    return page->len && utf8_find_bad(s, page->len) == page->len &&
+           (memmem(s, page->len, "<body", 5) || memmem(s, page->len, "<p", 2));
+}
+
 static int read_as_html(struct epub *x, const struct buf *page)
 {
     size_t first = 0, end = 0;
-    const char *s = (const char *)page->data;
-    if (utf8_find_bad(s, page->len) < page->len) return 0;
-    if (!memmem(s, page->len, "<body", 5) && !memmem(s, page->len, "<p", 2))
+    if (!may_be_html(page) ||
+        !builder_make(x->b, page->data, page->len, &first, &end))
         return 0;
-    if (!builder_make(x->b, s, page->len, &first, &end)) return 0;
     document_html_part(x->b, first, end);
     return 1;
 }
@@ -281,24 +286,21 @@ static enum tacit_err read_page(struct epub *x, struct archive *a,
                                 const char *name)
 {
     static const struct xml_events events = {on_start, on_end, on_text};
-    struct document *d = x->b->d;
     struct buf page;
     buf_init(&page, ZIP_PART_MAX);
     reset_page(x);
-    size_t n_blocks = d->n_blocks;
+    const struct builder_mark before = builder_mark(x->b);
     enum tacit_err err = archive_read(a, name, &page);
     if (!err) err = xml_read(name, page.data, page.len, &events, x);
-    if (err_id() == E_DOCUMENT_DAMAGED && page.len && !x->b->err) {
+    if (err_id() == E_DOCUMENT_DAMAGED && !x->b->err) {
         err_clear();
         reset_page(x);
-        /* What was read of it stays; the rest is only read when that was
-         * nothing, so that no text comes twice. */
-        if (d->n_blocks > n_blocks || !read_as_html(x, &page)) x->n_bad++;
+        /* What a broken page gave before it broke gives way to the whole. */
+        const struct builder_mark broken = builder_mark(x->b);
+        if (broken.n_blocks == before.n_blocks || may_be_html(&page))
+            builder_back(x->b, before);
+        x->n_bad += !read_as_html(x, &page);
         err = x->b->err;
-    } else if (err_id() == E_DOCUMENT_DAMAGED && !x->b->err) {
-        err_clear();
-        x->n_bad++;
-        err = TACIT_OK;
     }
     buf_release(&page);
     return err;

@@ -84,7 +84,7 @@ void package_row_open(struct builder *b, struct package_row *r)
 {
     if (r->depth++ == 0) {
         builder_open(b, BLOCK_ROW, 0);
-        r->cell_is_due = 0;
+        r->cell_is_due = r->blank_is_due = r->lays_out = 0;
     }
 }
 
@@ -95,10 +95,9 @@ void package_row_cell(struct builder *b, struct package_row *r)
 
 void package_row_break(struct builder *b, struct package_row *r)
 {
-    if (r->depth == 0 || builder_length(b) > PACKAGE_ROW_BYTES)
-        builder_close(b);
-    else if (builder_length(b) > 0)
-        builder_add(b, " ", 1);
+    r->lays_out |= builder_length(b) > PACKAGE_ROW_BYTES;
+    if (r->depth == 0 || r->lays_out) builder_close(b);
+    r->blank_is_due = builder_length(b) > 0;
 }
 
 void package_row_close(struct builder *b, struct package_row *r)
@@ -120,9 +119,11 @@ void package_text(struct builder *b, struct package_row *r,
 {
     if (!b->is_open && !is_visible(text, n)) return;
     if (!b->is_open) builder_open(b, kind, level);
-    if (r->cell_is_due && is_visible(text, n)) {
-        if (builder_length(b) > 0) builder_add(b, " | ", 3);
-        r->cell_is_due = 0;
+    if ((r->cell_is_due || r->blank_is_due) && is_visible(text, n)) {
+        if (builder_length(b) > 0)
+            builder_add(b, r->cell_is_due ? " | " : " ",
+                        r->cell_is_due ? 3 : 1);
+        r->cell_is_due = r->blank_is_due = 0;
     }
     builder_add(b, text, n);
 }

@@ -26,7 +26,8 @@ TACIT_CHECKED enum tacit_err package_title(struct builder *b, struct archive *a,
 enum { PACKAGE_ROW_BYTES = 800 };
 struct package_row {
     unsigned depth; /* of rows within rows */
-    int cell_is_due;
+    int cell_is_due, blank_is_due;
+    int lays_out;
 };
 void package_row_open(struct builder *b, struct package_row *r);
 void package_row_cell(struct builder *b, struct package_row *r);

@@ -10,6 +10,7 @@
 #include "common/base/rng.h"
 #include "common/base/utf8.h"
 #include "retrieval/document.h"
+#include "retrieval/document_input.h"
 #include "retrieval/entity.h"
 
 static void parse(struct document *d, const char *name, const char *text)
@@ -306,12 +307,9 @@ static void each_bad_file_has_its_own_error(void **state)
     check_code(document_open_bytes(&d, "a.txt", "a\0b", 3), E_DOCUMENT_BINARY);
     check_code(document_open_bytes(&d, "a.txt", "caf\xe9", 4),
                E_DOCUMENT_NOT_UTF8);
-    check_code(document_open_bytes(&d, "a.txt",
-                                   "\xff\xfe"
-                                   "a\0",
-                                   4),
-               E_DOCUMENT_NOT_UTF8);
-    check_code(document_open_bytes(&d, "a.docx", "x", 1), E_DOCUMENT_KIND);
+    check_code(document_open_bytes(&d, "a.exe", "x", 1), E_DOCUMENT_KIND);
+    check_code(document_open_bytes(&d, "a.pdf", "", 0), E_DOCUMENT_EMPTY);
+    check_code(document_open_bytes(&d, "a.eml", "", 0), E_DOCUMENT_EMPTY);
     check_code(document_open(&d, "/nonexistent/a.txt"), E_DOCUMENT_MISSING);
     check_code(document_open(&d, "/"), E_DOCUMENT_UNREADABLE);
     check_ok(document_open_bytes(&d, "a.html", "<script>x</script>", 18));
@@ -331,6 +329,87 @@ static void latin1_is_refused_with_the_byte_and_a_way_out(void **state)
     err_clear();
 }
 
+static void text_in_utf16_is_read_by_its_mark(void **state)
+{
+    (void)state;
+    static const char little[] = "\xff\xfe"
+                                 "c\0a\0f\0\xe9\0\n\0b\0";
+    static const char big[] = "\xfe\xff"
+                              "\0c\0a\0f\0\xe9\0\n\0b";
+    struct document d;
+    check_ok(document_open_bytes(&d, "a.txt", little, sizeof little - 1));
+    check_ok(document_parse(&d));
+    check_block(&d, 0, BLOCK_PARAGRAPH, 0, "caf\xc3\xa9 b", "caf\xc3\xa9\nb");
+    assert_false(document_in_file(&d));
+    document_release(&d);
+    check_ok(document_open_bytes(&d, "a.txt", big, sizeof big - 1));
+    check_ok(document_parse(&d));
+    assert_string_equal(text_at(&d, 0), "caf\xc3\xa9 b");
+    document_release(&d);
+    /* Half a character at its end. */
+    check_ok(document_open_bytes(&d, "a.txt", little, sizeof little - 2));
+    check_ok(document_parse(&d));
+    assert_string_equal(text_at(&d, 0), "caf\xc3\xa9 \xef\xbf\xbd");
+    document_release(&d);
+}
+
+static void a_page_may_name_its_charset(void **state)
+{
+    (void)state;
+    static const char page[] = "<meta charset='iso-8859-1'><p>caf\xe9 5 \x80";
+    static const char odd[] = "<meta charset='x-evil//IGNORE'><p>caf\xe9";
+    struct document d;
+    check_ok(document_open_bytes(&d, "a.html", page, sizeof page - 1));
+    check_ok(document_parse(&d));
+    assert_string_equal(text_at(&d, 0), "caf\xc3\xa9 5 \xe2\x82\xac");
+    document_release(&d);
+    check_code(document_open_bytes(&d, "a.html", odd, sizeof odd - 1),
+               E_DOCUMENT_NOT_UTF8);
+}
+
+static void text_gets_one_spelling_and_keeps_its_places(void **state)
+{
+    (void)state;
+    struct document d;
+    parse(&d, "a.txt",
+          "A \xef\xac\x81ne caf"
+          "e\xcc\x81 at 10\xe2\x81\xb9/l.\n");
+    check_block(&d, 0, BLOCK_PARAGRAPH, 0,
+                "A fine caf\xc3\xa9 at 10\xe2\x81\xb9/l.",
+                "A \xef\xac\x81ne caf"
+                "e\xcc\x81 at 10\xe2\x81\xb9/l.");
+    /* "fi" stems from the three bytes of the ligature, "n" from its own. */
+    struct place p = document_place(&d, 2, 4);
+    assert_int_equal(p.byte_first, 2);
+    assert_int_equal(p.byte_end, 5);
+    p = document_place(&d, 4, 5);
+    assert_int_equal(p.byte_first, 5);
+    assert_int_equal(p.byte_end, 6);
+    p = document_place(&d, 10, 12); /* the accent and its letter */
+    assert_int_equal(p.byte_first, 11);
+    assert_int_equal(p.byte_end, 14);
+    document_release(&d);
+}
+
+static void a_file_that_changes_after_it_was_hashed_is_said(void **state)
+{
+    (void)state;
+    struct document d;
+    char dir[256], path[300];
+    check_tmpdir(dir);
+    snprintf(path, sizeof path, "%s/a.odt", dir);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fprintf(f, "not yet a container");
+    fflush(f);
+    check_ok(document_open(&d, path));
+    fprintf(f, "; another program goes on");
+    fclose(f);
+    check_code(document_input_recheck(&d, "a.odt"), E_DOCUMENT_CHANGED);
+    document_release(&d);
+    check_tmpdir_remove(dir);
+}
+
 static void unreadable_and_huge_files_are_named(void **state)
 {
     (void)state;
@@ -342,6 +421,12 @@ static void unreadable_and_huge_files_are_named(void **state)
     assert_non_null(f);
     fclose(f);
     assert_int_equal(truncate(path, DOCUMENT_BYTES_MAX + 1), 0);
+    check_code(document_open(&d, path), E_DOCUMENT_TOO_LARGE);
+    snprintf(path, sizeof path, "%s/huge.html", dir);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    fclose(f);
+    assert_int_equal(truncate(path, 100 << 20), 0);
     check_code(document_open(&d, path), E_DOCUMENT_TOO_LARGE);
     assert_int_equal(truncate(path, 10), 0);
     assert_int_equal(chmod(path, 0), 0);
@@ -465,6 +550,10 @@ int main(void)
         cmocka_unit_test(a_table_that_multiplies_itself_is_refused),
         cmocka_unit_test(each_bad_file_has_its_own_error),
         cmocka_unit_test(latin1_is_refused_with_the_byte_and_a_way_out),
+        cmocka_unit_test(text_in_utf16_is_read_by_its_mark),
+        cmocka_unit_test(a_page_may_name_its_charset),
+        cmocka_unit_test(text_gets_one_spelling_and_keeps_its_places),
+        cmocka_unit_test(a_file_that_changes_after_it_was_hashed_is_said),
         cmocka_unit_test(unreadable_and_huge_files_are_named),
         cmocka_unit_test(a_number_is_no_ending),
         cmocka_unit_test(random_markup_keeps_text_and_source_together),
