@@ -25,7 +25,7 @@ struct answer_citation {
     uint32_t line_first, line_last;
     uint32_t page_first, page_last; /* 0 = a kind without pages */
     uint64_t byte_first, byte_end;  /* of the cited sentences, in the source */
-    const char *snippet;           /* arena */
+    const char *snippet;            /* arena */
 };
 
 struct answer {

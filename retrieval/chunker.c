@@ -2,15 +2,33 @@
 
 #include <string.h>
 
+#include "common/model/tokenizer.h"
 #include "retrieval/sentence.h"
 
 enum { GLUED_MAX = 8 /* units that may hang together */ };
 
+const struct chunk_sizes chunk_sizes_default = {
+    .target = 120, .max = 180, .hard = 220, .merge = 60, .overlap = 0};
+
 void chunker_init(struct chunker *k, const struct document *d)
 {
-    *k = (struct chunker){.d = d};
+    chunker_init_sized(k, d, &chunk_sizes_default);
+}
+
+void chunker_init_sized(struct chunker *k, const struct document *d,
+                        const struct chunk_sizes *sizes)
+{
+    *k = (struct chunker){.d = d, .sizes = *sizes};
+    k->language = language_guess((const char *)d->text.data, d->text.len);
     for (size_t i = 0; i <= CHUNK_LEVELS; i++) k->heading[i] = SIZE_MAX;
     if (d->n_blocks) k->next.at = d->blocks[0].text_first;
+}
+
+static size_t count(const struct chunker *k, size_t first, size_t end)
+{
+    const char *text = (const char *)k->d->text.data + first;
+    if (k->sizes.count) return k->sizes.count(k->sizes.ctx, text, end - first);
+    return tokenizer_count(text, end - first);
 }
 
 static const char *text_of(const struct document *d, const struct block *b,
@@ -109,8 +127,11 @@ static struct unit take_unit(struct chunker *k)
         push_heading(k);
         return u;
     }
+    size_t left = b->text_end - u.first;
+    int is_row = b->kind == BLOCK_ROW && left <= SENTENCE_BYTES_MAX;
     size_t next =
-        u.first + sentence_length(text + u.first, b->text_end - u.first);
+        u.first +
+        (is_row ? left : sentence_length(k->language, text + u.first, left));
     int is_last = next >= b->text_end;
     u.end = next;
     while (u.end > u.first &&
@@ -130,13 +151,12 @@ static struct unit take_unit(struct chunker *k)
     return u;
 }
 
-static void add_unit(struct chunk *c, const struct document *d, struct unit u)
+static void add_unit(const struct chunker *k, struct chunk *c, struct unit u)
 {
-    const char *text = (const char *)d->text.data;
     if (u.end == u.first) return;
-    if (c->n_words == 0) c->text_first = u.first;
+    if (c->text_end == c->text_first) c->text_first = u.first;
     c->text_end = u.end;
-    c->n_words += sentence_words(text + u.first, u.end - u.first);
+    c->n_tokens += count(k, u.first, u.end);
     if (u.is_heading || c->n_sentences == CHUNK_SENTENCES_MAX) return;
     c->sentence[c->n_sentences++] =
         (struct chunk_sentence){.text_first =
@@ -144,18 +164,17 @@ static void add_unit(struct chunk *c, const struct document *d, struct unit u)
                                 .text_end = (uint32_t)(u.end - c->text_first)};
 }
 
-/* Words from the cursor to the next heading, or more than `cap`. */
+/* Tokens from the cursor to the next heading, or more than `cap`. */
 static size_t rest_of_section(const struct chunker *k, size_t cap)
 {
     struct chunker look = *k;
-    size_t n_words = 0;
-    while (!at_end(&look) && n_words <= cap) {
+    size_t n_tokens = 0;
+    while (!at_end(&look) && n_tokens <= cap) {
         if (at_block_start(&look) && is_context(look.d, look.next.block)) break;
         struct unit u = take_unit(&look);
-        n_words += 1 + sentence_words((const char *)k->d->text.data + u.first,
-                                      u.end - u.first);
+        n_tokens += 1 + count(k, u.first, u.end);
     }
-    return n_words;
+    return n_tokens;
 }
 
 /* Whether the heading at the cursor ends a chunk that began under `level`. A
@@ -167,32 +186,32 @@ static int ends_chunk(const struct chunker *k, const struct chunk *c,
     if (!at_block_start(k) || b->kind != BLOCK_HEADING) return 0;
     if (b->level <= level || level == 0) return 1;
     if (!is_context(k->d, k->next.block)) return 0;
-    if (c->n_words >= CHUNK_WORDS_MERGE) return 1;
+    if (c->n_tokens >= k->sizes.merge) return 1;
     struct chunker look = *k;
     push_heading(&look);
-    return rest_of_section(&look, CHUNK_WORDS_MERGE) > CHUNK_WORDS_MERGE;
+    return rest_of_section(&look, k->sizes.merge) > k->sizes.merge;
 }
 
 /* Add the units that hang together at the cursor; 0 when they do not fit, and
  * then nothing has changed. */
-static int add_atom(struct chunker *k, struct chunk *c, size_t words_max)
+static int add_atom(struct chunker *k, struct chunk *c, size_t tokens_max)
 {
     struct chunker k_before = *k;
-    size_t n_sentences = c->n_sentences, n_words = c->n_words;
+    size_t n_sentences = c->n_sentences, n_tokens = c->n_tokens;
     size_t text_end = c->text_end;
-    int glues = 1, was_empty = n_words == 0;
+    int glues = 1, was_empty = c->text_end == c->text_first;
     for (int i = 0; glues && i < GLUED_MAX && !at_end(k); i++) {
         struct unit u = take_unit(k);
-        add_unit(c, k->d, u);
+        add_unit(k, c, u);
         glues = u.glues;
     }
-    int fits = c->n_words <= words_max &&
+    int fits = c->n_tokens <= tokens_max &&
                c->text_end - c->text_first <= CHUNK_BYTES_MAX &&
                n_sentences + GLUED_MAX <= CHUNK_SENTENCES_MAX;
     if (fits || was_empty) return 1;
     *k = k_before;
     c->n_sentences = n_sentences;
-    c->n_words = n_words;
+    c->n_tokens = n_tokens;
     c->text_end = text_end;
     return 0;
 }
@@ -202,44 +221,110 @@ static int add_atom(struct chunker *k, struct chunk *c, size_t words_max)
 static int may_end(const struct chunker *k, const struct chunk *c)
 {
     const struct block *b = &k->d->blocks[k->next.block];
-    if (c->n_words < CHUNK_WORDS_TARGET || !at_block_start(k)) return 0;
+    if (c->n_tokens < k->sizes.target || !at_block_start(k)) return 0;
     int in_list = b->kind == BLOCK_ITEM || b->kind == BLOCK_ROW;
     return !in_list || b[-1].kind != b->kind;
 }
 
 static int short_rest(const struct chunker *k, const struct chunk *c)
 {
-    size_t room = CHUNK_WORDS_HARD - CHUNK_WORDS_MAX;
+    size_t room = k->sizes.hard - k->sizes.max;
     size_t rest = rest_of_section(k, room);
-    return rest <= room && c->n_words + rest <= CHUNK_WORDS_HARD;
+    return rest <= room && c->n_tokens + rest <= k->sizes.hard;
+}
+
+/* ---- overlap --------------------------------------------------------------
+ */
+
+/* Put the last sentences of the chunk before, as many as fit, in front of what
+ * is new in c, which is not empty. */
+static void overlap(const struct chunker *k, struct chunk *c)
+{
+    size_t n = 0, tokens = 0;
+    while (n < k->n_tail && c->n_sentences + n < CHUNK_SENTENCES_MAX / 2) {
+        size_t at = k->n_tail - 1 - n;
+        size_t more = count(k, k->tail[at].first, k->tail[at].end);
+        if (tokens + more > k->sizes.overlap ||
+            c->n_tokens + tokens + more > k->sizes.max ||
+            c->text_end - k->tail[at].first > CHUNK_BYTES_MAX)
+            break;
+        tokens += more;
+        n++;
+    }
+    if (n == 0) return;
+    size_t first = k->tail[k->n_tail - n].first;
+    uint32_t moved = (uint32_t)(c->text_first - first);
+    memmove(c->sentence + n, c->sentence, c->n_sentences * sizeof *c->sentence);
+    for (size_t i = 0; i < c->n_sentences; i++) {
+        c->sentence[n + i].text_first += moved;
+        c->sentence[n + i].text_end += moved;
+    }
+    for (size_t i = 0; i < n; i++)
+        c->sentence[i] = (struct chunk_sentence){
+            .text_first = (uint32_t)(k->tail[k->n_tail - n + i].first - first),
+            .text_end = (uint32_t)(k->tail[k->n_tail - n + i].end - first)};
+    c->text_first = first;
+    c->n_sentences += n;
+    c->n_tokens += tokens;
+}
+
+static void keep_tail(struct chunker *k, const struct chunk *c)
+{
+    size_t n = c->n_sentences;
+    if (n > CHUNK_OVERLAP_SENTENCES) n = CHUNK_OVERLAP_SENTENCES;
+    k->n_tail = k->sizes.overlap ? n : 0;
+    for (size_t i = 0; i < k->n_tail; i++) {
+        const struct chunk_sentence *s = &c->sentence[c->n_sentences - n + i];
+        k->tail[i].first = c->text_first + s->text_first;
+        k->tail[i].end = c->text_first + s->text_end;
+    }
+}
+
+static void find_places(const struct chunker *k, struct chunk *c)
+{
+    c->place = document_place(k->d, c->text_first, c->text_end);
+    for (size_t i = 0; i < c->n_sentences; i++) {
+        struct chunk_sentence *s = &c->sentence[i];
+        s->place = document_place(k->d, c->text_first + s->text_first,
+                                  c->text_first + s->text_end);
+    }
 }
 
 int chunker_next(struct chunker *k, struct chunk *out)
 {
     const struct document *d = k->d;
-    while (!at_end(k) && is_context(d, k->next.block)) push_heading(k);
+    while (!at_end(k) && is_context(d, k->next.block)) {
+        push_heading(k);
+        k->n_tail = 0;
+    }
     if (at_end(k)) return 0;
     const struct block *first = &d->blocks[k->next.block];
     int is_heading = at_block_start(k) && first->kind == BLOCK_HEADING;
     /* A heading that is text still ends what stood before it. */
-    if (is_heading) pop_headings(k, level_of(first));
-    out->n_words = out->n_sentences = 0;
-    out->text_first = out->text_end = k->next.at;
+    if (is_heading) {
+        pop_headings(k, level_of(first));
+        k->n_tail = 0;
+    }
+    out->n_tokens = out->n_sentences = 0;
+    out->text_first = out->text_end = out->own_first = k->next.at;
     join_headings(k, out->heading);
     unsigned level = is_heading ? level_of(first) : k->level;
-    size_t words_max = CHUNK_WORDS_MAX;
+    size_t tokens_max = k->sizes.max;
     while (!at_end(k)) {
-        if (out->n_words > 0 && ends_chunk(k, out, level)) break;
-        if (may_end(k, out) && !short_rest(k, out)) break;
-        if (add_atom(k, out, words_max)) continue;
-        if (words_max == CHUNK_WORDS_HARD || !short_rest(k, out)) break;
-        words_max = CHUNK_WORDS_HARD;
+        int is_empty = out->text_end == out->text_first;
+        if (!is_empty && ends_chunk(k, out, level)) break;
+        if (!is_empty && may_end(k, out) && !short_rest(k, out)) break;
+        if (add_atom(k, out, tokens_max)) {
+            if (is_empty && out->text_end > out->text_first) {
+                out->own_first = out->text_first;
+                overlap(k, out);
+            }
+            continue;
+        }
+        if (tokens_max == k->sizes.hard || !short_rest(k, out)) break;
+        tokens_max = k->sizes.hard;
     }
-    out->place = document_place(d, out->text_first, out->text_end);
-    for (size_t i = 0; i < out->n_sentences; i++) {
-        struct chunk_sentence *s = &out->sentence[i];
-        s->place = document_place(d, out->text_first + s->text_first,
-                                  out->text_first + s->text_end);
-    }
+    find_places(k, out);
+    keep_tail(k, out);
     return 1;
 }

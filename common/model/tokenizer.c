@@ -177,6 +177,14 @@ enum tacit_err tokenizer_words(struct arena *a, const char *text, size_t n,
     return TACIT_OK;
 }
 
+size_t tokenizer_count(const char *text, size_t n)
+{
+    const char *p = text;
+    size_t n_words = 0, len = 0;
+    while (next_word(&p, text + n, &len)) n_words++;
+    return n_words;
+}
+
 struct feature {
     uint32_t id;
     float weight;

@@ -52,4 +52,8 @@ TACIT_CHECKED enum tacit_err tokenizer_words(struct arena *a, const char *text,
                                              size_t n, struct word **out,
                                              size_t *out_n);
 
+/* How many words tokenizer_words() would find, but for what case folding
+ * changes: for the size of a text in the encoder's own terms. */
+size_t tokenizer_count(const char *text, size_t n);
+
 #endif

@@ -9,7 +9,9 @@
 #include "common/base/utf8.h"
 #include "retrieval/chunker.h"
 #include "retrieval/document.h"
+#include "retrieval/document_pdf.h"
 #include "retrieval/places.h"
+#include "tests/retrieval/made.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -18,6 +20,8 @@ static void check_place(const struct document *d, const struct place *p)
     assert(p->byte_first < p->byte_end && p->byte_end <= d->source.len);
     assert(p->line_first >= 1 && p->line_first <= p->line_last);
     assert(p->line_last <= d->source.len + 1);
+    assert(p->page_first <= p->page_last && p->page_last <= d->n_pages);
+    assert((p->page_first > 0) == (d->n_pages > 0));
 }
 
 /* Text for a terminal: UTF-8 without control characters other than '\n'. */
@@ -62,38 +66,90 @@ static void check_chunk(const struct document *d, const struct chunk *c)
     check_places(c);
 }
 
-static void read_as(const char *name, const uint8_t *data, size_t size)
+static void cut(const struct document *d)
 {
-    struct document d;
     struct chunker k;
     static struct chunk c;
     size_t at = 0, n = 0;
+    assert(strlen(d->title) < DOCUMENT_TITLE_MAX);
+    check_text(d->title, strlen(d->title));
+    chunker_init(&k, d);
+    while (chunker_next(&k, &c)) {
+        check_chunk(d, &c);
+        assert(c.text_first >= at || k.sizes.overlap);
+        at = c.text_end;
+        assert(++n <= d->text.len);
+    }
+}
+
+static void check_refusal(void)
+{
+    assert(err_message()[0] != '\0' && err_id() != 0);
+    err_clear();
+}
+
+static void read_as(const char *name, const uint8_t *data, size_t size)
+{
+    struct document d;
     enum tacit_err err = document_open_bytes(&d, name, data, size);
     int is_open = !err;
     if (!err) err = document_parse(&d);
-    if (err) {
-        assert(err_message()[0] != '\0' && err_id() != 0);
-        err_clear();
-        if (is_open) document_release(&d);
-        return;
-    }
-    assert(strlen(d.title) < DOCUMENT_TITLE_MAX);
-    check_text(d.title, strlen(d.title));
-    chunker_init(&k, &d);
-    while (chunker_next(&k, &c)) {
-        check_chunk(&d, &c);
-        assert(c.text_first >= at);
-        at = c.text_end;
-        assert(++n <= d.text.len);
-    }
+    if (!err)
+        cut(&d);
+    else
+        check_refusal();
+    if (is_open) document_release(&d);
+}
+
+/* The bytes as one part of a container that is whole otherwise. */
+static void read_part(const char *name, const char *part, const uint8_t *data,
+                      size_t size)
+{
+    struct made_zip z;
+    made_zip_begin(&z);
+    made_zip_text(&z, "META-INF/container.xml",
+                  "<c><rootfile full-path=\"a.opf\"/></c>");
+    made_zip_text(&z, "a.opf",
+                  "<p><item id=\"a\" href=\"a.xhtml\" media-type=\"html\"/>"
+                  "<itemref idref=\"a\"/></p>");
+    made_zip_part(&z, part, data, size);
+    made_zip_end(&z);
+    if (buf_end(&z.bytes)) abort();
+    read_as(name, z.bytes.data, z.bytes.len);
+    buf_release(&z.bytes);
+}
+
+/* The bytes as what pdftotext printed. */
+static void read_pages(const uint8_t *data, size_t size)
+{
+    struct document d;
+    if (document_open_bytes(&d, "a.pdf", "%PDF", 4)) abort();
+    struct builder b = {.d = &d};
+    enum tacit_err err = document_pdf_pages(&b, data, size);
+    if (!err) err = document_settle(&d);
+    if (!err)
+        cut(&d);
+    else
+        check_refusal();
     document_release(&d);
 }
 
-/* The first byte draws the kind. */
+/* The first byte draws the kind: 0 to 9, then : ; < =. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char *const names[] = {"fuzz.html", "fuzz.md", "fuzz.txt"};
+    static const char *const names[] = {
+        "a.html",  "a.md",   "a.txt",  "a.csv",  "a.jsonl",
+        "a.eml",   "a.mbox", "a.docx", "a.epub", "a.odt",
+    };
+    enum { N_NAMES = sizeof names / sizeof *names };
     if (size == 0) return 0;
-    read_as(names[data[0] % 3], data + 1, size - 1);
+    unsigned kind = (data[0] - (unsigned)'0') % 256 % (N_NAMES + 4);
+    data++;
+    size--;
+    if (kind < N_NAMES) read_as(names[kind], data, size);
+    if (kind == N_NAMES) read_part("a.docx", "word/document.xml", data, size);
+    if (kind == N_NAMES + 1) read_part("a.odt", "content.xml", data, size);
+    if (kind == N_NAMES + 2) read_part("a.epub", "a.xhtml", data, size);
+    if (kind == N_NAMES + 3) read_pages(data, size);
     return 0;
 }

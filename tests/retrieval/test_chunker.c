@@ -10,12 +10,12 @@
 #include "retrieval/sentence.h"
 
 /* The sentences of a text, marked with | where one ends. */
-static const char *split(const char *text)
+static const char *split_in(enum language language, const char *text)
 {
     static char out[2048];
     size_t n = strlen(text), at = 0, k = 0;
     while (at < n) {
-        size_t len = sentence_length(text + at, n - at);
+        size_t len = sentence_length(language, text + at, n - at);
         memcpy(out + k, text + at, len);
         k += len;
         out[k++] = '|';
@@ -23,6 +23,11 @@ static const char *split(const char *text)
     }
     out[k] = '\0';
     return out;
+}
+
+static const char *split(const char *text)
+{
+    return split_in(LANGUAGE_ENGLISH, text);
 }
 
 static void sentences_end_where_a_reader_would_end_them(void **state)
@@ -50,24 +55,69 @@ static void an_endless_sentence_is_cut_between_words(void **state)
     (void)state;
     char text[4000];
     for (size_t i = 0; i < sizeof text; i++) text[i] = i % 7 == 6 ? ' ' : 'x';
-    size_t n = sentence_length(text, sizeof text);
+    size_t n = sentence_length(LANGUAGE_ENGLISH, text, sizeof text);
     assert_true(n <= SENTENCE_BYTES_MAX && n > SENTENCE_BYTES_MAX / 2);
     assert_int_equal(text[n - 1], ' ');
     for (size_t i = 0; i + 1 < sizeof text; i += 2)
         memcpy(text + i, "\xc3\xa9", 2);
-    n = sentence_length(text, sizeof text);
+    n = sentence_length(LANGUAGE_ENGLISH, text, sizeof text);
     assert_true(n <= SENTENCE_BYTES_MAX);
     assert_int_equal(n % 2, 0);
 }
 
-static void words_are_counted(void **state)
+static void each_language_has_its_own_abbreviations(void **state)
 {
     (void)state;
-    assert_int_equal(sentence_words("a bc  d\ne", 9), 4);
-    assert_int_equal(sentence_words("", 0), 0);
-    char line[800];
-    memset(line, 'x', sizeof line);
-    assert_int_equal(sentence_words(line, sizeof line), 100);
+    assert_string_equal(
+        split_in(LANGUAGE_GERMAN,
+                 "Am 3. Mai z. B. Aspirin bzw. Ibuprofen. Vgl. "
+                 "Abb. 2 u. a. Quellen. Im Jahr 1991. Ende."),
+        "Am 3. Mai z. B. Aspirin bzw. Ibuprofen. |Vgl. Abb. 2 u. a. Quellen. "
+        "|Im Jahr 1991. |Ende.|");
+    assert_string_equal(
+        split_in(LANGUAGE_FRENCH,
+                 "M. Dupont et Mme. Roy, p. ex. Paris. « Oui. » "
+                 "Il sort. Et à midi. Écoute !"),
+        "M. Dupont et Mme. Roy, p. ex. Paris. |« Oui. » |Il sort. |Et à midi. "
+        "|Écoute !|");
+    assert_string_equal(
+        split_in(LANGUAGE_SPANISH,
+                 "El Sr. Gil y la Dra. Paz, p. ej. Ana. ¿Vas? "
+                 "¡Sí! Pág. Dos."),
+        "El Sr. Gil y la Dra. Paz, p. ej. Ana. |¿Vas? |¡Sí! |Pág. Dos.|");
+    assert_string_equal(split("Le mot. élan court."), "Le mot. élan court.|");
+}
+
+static void text_without_blanks_ends_at_its_marks(void **state)
+{
+    (void)state;
+    assert_string_equal(split("今日は雨です!明日は?「はい。」そう。"),
+                        "今日は雨です!|明日は?|「はい。」|そう。|");
+    assert_string_equal(split("Is it 2!=3? Yes."), "Is it 2!=3? |Yes.|");
+    assert_string_equal(split("क्या? हाँ। ठीक है।"), "क्या? |हाँ। |ठीक है।|");
+}
+
+static void a_language_is_guessed_by_its_small_words(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *code, *text;
+    } texts[] = {
+        {"en", "The dose of the drug is to be given with food and that is it."},
+        {"de", "Die Dosis wird mit dem Essen gegeben und ist nicht zu hoch."},
+        {"fr", "La dose est donnée avec les repas et ne dépasse pas le jour."},
+        {"es", "La dosis se da con las comidas y no es para los niños."},
+        {"it",
+         "La dose non è per i bambini che sono della famiglia, il medico"},
+        {"pt", "A dose não é para os meninos do bairro em uma casa com o pai."},
+        {"nl", "De dosis wordt met het eten gegeven en is niet voor een kind."},
+        {"en", "12345"},
+        {"en", "一二三。"},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        assert_string_equal(
+            language_code(language_guess(texts[i].text, strlen(texts[i].text))),
+            texts[i].code);
 }
 
 static void parse(struct document *d, const char *name, const char *text)
@@ -104,19 +154,19 @@ static void chunks_keep_headings_and_sizes(void **state)
     chunker_init(&k, &d);
     size_t n_a = 0;
     while (chunker_next(&k, &c)) {
-        assert_true(c.n_words <= CHUNK_WORDS_HARD);
+        assert_true(c.n_tokens <= chunk_sizes_default.hard);
         if (strcmp(c.heading, "A") != 0) break;
-        assert_true(c.n_words >= CHUNK_WORDS_TARGET);
+        assert_true(c.n_tokens >= chunk_sizes_default.target);
         n_a++;
     }
     assert_true(n_a >= 3 && n_a <= 5);
     /* "Short." stands alone: its subsection is not small. */
     assert_string_equal(c.heading, "B");
-    assert_int_equal(c.n_words, 1);
+    assert_int_equal(c.n_tokens, 1);
     assert_int_equal(chunker_next(&k, &c), 1);
     assert_string_equal(c.heading, "B\x1f"
                                    "B1");
-    assert_int_equal(c.n_words, 120);
+    assert_int_equal(c.n_tokens, 120);
     assert_int_equal(chunker_next(&k, &c), 0);
     document_release(&d);
 }
@@ -193,16 +243,20 @@ static void check_sentences(const struct document *d, const struct chunk *c)
     }
 }
 
-/* Every byte of text that is no heading's is in exactly one chunk, in order. */
-static void check_chunks(const struct document *d)
+/* Every byte of text that is no heading's is new in exactly one chunk, in
+ * order. */
+static void check_chunks(const struct document *d,
+                         const struct chunk_sizes *sizes)
 {
     struct chunker k;
     static struct chunk c;
     size_t done = 0;
-    chunker_init(&k, d);
+    chunker_init_sized(&k, d, sizes);
     for (size_t i = 0; chunker_next(&k, &c); i++) {
         assert_true(i < d->text.len);
-        assert_true(c.text_first >= done && c.text_end > c.text_first);
+        assert_true(c.own_first >= done && c.text_end > c.own_first);
+        assert_true(c.text_first <= c.own_first);
+        if (sizes->overlap == 0) assert_int_equal(c.text_first, c.own_first);
         assert_true(c.text_end - c.text_first <=
                     CHUNK_BYTES_MAX + 8 * SENTENCE_BYTES_MAX);
         assert_true(c.n_sentences >= 1);
@@ -212,7 +266,7 @@ static void check_chunks(const struct document *d)
             const struct block *block = &d->blocks[b];
             if (block->kind == BLOCK_HEADING) continue;
             for (size_t at = block->text_first; at < block->text_end; at++)
-                if (at >= done && at < c.text_first)
+                if (at >= done && at < c.own_first)
                     assert_int_equal(d->text.data[at], ' ');
         }
         check_sentences(d, &c);
@@ -247,9 +301,100 @@ static void random_documents_lose_no_text(void **state)
             }
         }
         parse(&d, "t.md", text);
-        check_chunks(&d);
+        struct chunk_sizes sizes = chunk_sizes_default;
+        check_chunks(&d, &sizes);
+        sizes.overlap = 10 + rng_below(&rng, 60);
+        check_chunks(&d, &sizes);
+        sizes = (struct chunk_sizes){
+            .target = 8, .max = 12, .hard = 15, .merge = 4, .overlap = 5};
+        check_chunks(&d, &sizes);
         document_release(&d);
     }
+}
+
+static void an_overlap_is_whole_sentences_of_the_same_section(void **state)
+{
+    (void)state;
+    static char text[20000];
+    struct document d;
+    struct chunker k;
+    static struct chunk c;
+    const struct chunk_sizes sizes = {
+        .target = 40, .max = 60, .hard = 70, .merge = 10, .overlap = 25};
+    strcpy(text, "# T\n\n## A\n\n");
+    for (int i = 0; i < 10; i++) put_sentence(text, i, 12);
+    strcat(text, "\n\n## B\n\n");
+    for (int i = 10; i < 14; i++) put_sentence(text, i, 12);
+    parse(&d, "t.md", text);
+    chunker_init_sized(&k, &d, &sizes);
+    assert_int_equal(chunker_next(&k, &c), 1);
+    assert_int_equal(c.text_first, c.own_first);
+    size_t before = c.text_end;
+    assert_int_equal(chunker_next(&k, &c), 1);
+    assert_true(c.text_first < before && c.own_first >= before);
+    /* Two sentences of 12 fit 25, three do not. */
+    assert_memory_equal(d.text.data + c.text_first, "S3 word", 7);
+    assert_int_equal(c.sentence[2].text_first, c.own_first - c.text_first);
+    assert_true(c.n_tokens <= sizes.max);
+    while (chunker_next(&k, &c) && strcmp(c.heading, "B") != 0) continue;
+    assert_string_equal(c.heading, "B");
+    assert_int_equal(c.text_first, c.own_first);
+    document_release(&d);
+}
+
+static size_t count_bytes(void *ctx, const char *text, size_t n)
+{
+    (void)text;
+    ++*(size_t *)ctx;
+    return n;
+}
+
+static void sizes_are_counted_as_the_caller_says(void **state)
+{
+    (void)state;
+    static char text[4000];
+    struct document d;
+    struct chunker k;
+    static struct chunk c;
+    size_t n_calls = 0;
+    const struct chunk_sizes sizes = {.target = 200,
+                                      .max = 300,
+                                      .hard = 330,
+                                      .merge = 50,
+                                      .count = count_bytes,
+                                      .ctx = &n_calls};
+    text[0] = '\0';
+    for (int i = 0; i < 20; i++) put_sentence(text, i, 10);
+    parse(&d, "t.txt", text);
+    chunker_init_sized(&k, &d, &sizes);
+    while (chunker_next(&k, &c))
+        assert_true(c.text_end - c.text_first <= 330 + 10);
+    assert_true(n_calls > 20);
+    document_release(&d);
+}
+
+static void a_row_is_not_torn(void **state)
+{
+    (void)state;
+    struct document d;
+    struct chunker k;
+    static struct chunk c;
+    struct buf text;
+    buf_init(&text, 0);
+    buf_printf(&text, "drug,how\n");
+    for (int i = 0; i < 60; i++)
+        buf_printf(&text, "Drug %d,Take it. Then wait. Then stop at once.\n",
+                   i);
+    parse(&d, "t.csv", buf_cstr(&text));
+    chunker_init(&k, &d);
+    while (chunker_next(&k, &c)) {
+        const char *s = (const char *)d.text.data + c.text_first;
+        size_t n = c.text_end - c.text_first;
+        assert_memory_equal(s, "drug: Drug", 10);
+        assert_memory_equal(s + n - 8, "at once.", 8);
+    }
+    document_release(&d);
+    buf_release(&text);
 }
 
 static void places_survive_the_store(void **state)
@@ -293,10 +438,15 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sentences_end_where_a_reader_would_end_them),
         cmocka_unit_test(an_endless_sentence_is_cut_between_words),
-        cmocka_unit_test(words_are_counted),
+        cmocka_unit_test(each_language_has_its_own_abbreviations),
+        cmocka_unit_test(text_without_blanks_ends_at_its_marks),
+        cmocka_unit_test(a_language_is_guessed_by_its_small_words),
         cmocka_unit_test(chunks_keep_headings_and_sizes),
         cmocka_unit_test(a_list_stays_with_its_intro),
         cmocka_unit_test(a_small_subsection_joins_and_a_bare_heading_is_text),
+        cmocka_unit_test(an_overlap_is_whole_sentences_of_the_same_section),
+        cmocka_unit_test(sizes_are_counted_as_the_caller_says),
+        cmocka_unit_test(a_row_is_not_torn),
         cmocka_unit_test(random_documents_lose_no_text),
         cmocka_unit_test(places_survive_the_store),
     };
