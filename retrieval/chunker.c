@@ -8,7 +8,7 @@
 enum { GLUED_MAX = 8 /* units that may hang together */ };
 
 const struct chunk_sizes chunk_sizes_default = {
-    .target = 120, .max = 180, .hard = 220, .merge = 60, .overlap = 0};
+    .target = 120, .max = 180, .hard = 220, .merge = 60, .overlap = 30};
 
 void chunker_init(struct chunker *k, const struct document *d)
 {
@@ -293,18 +293,13 @@ static void find_places(const struct chunker *k, struct chunk *c)
 int chunker_next(struct chunker *k, struct chunk *out)
 {
     const struct document *d = k->d;
-    while (!at_end(k) && is_context(d, k->next.block)) {
-        push_heading(k);
-        k->n_tail = 0;
-    }
+    while (!at_end(k) && is_context(d, k->next.block)) push_heading(k);
     if (at_end(k)) return 0;
     const struct block *first = &d->blocks[k->next.block];
     int is_heading = at_block_start(k) && first->kind == BLOCK_HEADING;
     /* A heading that is text still ends what stood before it. */
-    if (is_heading) {
-        pop_headings(k, level_of(first));
-        k->n_tail = 0;
-    }
+    if (is_heading) pop_headings(k, level_of(first));
+    if (at_block_start(k)) k->n_tail = 0;
     out->n_tokens = out->n_sentences = 0;
     out->text_first = out->text_end = out->own_first = k->next.at;
     join_headings(k, out->heading);

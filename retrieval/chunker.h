@@ -14,9 +14,15 @@
  * before it, up to `hard`. A row of a table is never torn. Sentences end by the
  * rules of the document's language (language.h).
  *
- * Within a section a chunk can begin with the last whole sentences of the one
- * before it, up to `overlap` tokens; what is new in it begins at own_first. A
- * heading ends that: each chunk carries its headings anyway.
+ * A chunk that begins within a paragraph begins with the last whole sentences
+ * of the one before, up to `overlap` tokens; what is new in it begins at
+ * own_first. Paragraphs and headings are borders of thought, which need none.
+ * (2,500 questions on 32 articles of SQuAD dev 1.1, words and vectors fused. A
+ * passage with the answer comes first, or among five, for 71.2 and 92.5 % of
+ * them without overlap, 73.1 and 93.6 % with 30 tokens, where articles have no
+ * paragraphs; 9 % more passages. Where they have, 73.9 and 93.2 % become 74.1
+ * and 93.4 %; an overlap across paragraphs gave 73.6 and 93.1 %. More than 30
+ * tokens bring no more.)
  * A heading with nothing below it is text, so that it can be found.
  */
 #ifndef TACIT_RETRIEVAL_CHUNKER_H

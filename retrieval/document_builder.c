@@ -46,6 +46,9 @@ static void add_run(struct builder *b, struct run r)
         if (!last->source_len && !r.source_len &&
             r.text_at - last->text_at == r.source_at - last->source_at)
             return; /* goes on where the last one is */
+        if (r.source_len && last->source_len == r.source_len &&
+            last->source_at == r.source_at)
+            return; /* more of the same unit */
     }
     if (d->n_runs == DOCUMENT_RUNS_MAX) {
         builder_refuse(b, "broken into too many pieces");
@@ -92,6 +95,35 @@ static void emit_spelt(struct builder *b, const char *text, size_t n, size_t at)
     emit_run(b, text + from, n - from, at + from, 0);
 }
 
+/* Append text that stands for one unit of the source. */
+static void emit_unit(struct builder *b, const char *text, size_t n, size_t at,
+                      uint32_t unit)
+{
+    char out[NFKC_BYTES_MAX];
+    size_t from = 0;
+    for (size_t i = 0, k; i < n && !b->err; i += k) {
+        k = nfkc_segment(text + i, n - i);
+        if (k == 1) continue;
+        size_t len = nfkc_spell(text + i, k, out);
+        if (len == k && memcmp(out, text + i, k) == 0) continue;
+        emit_run(b, text + from, i - from, at, unit);
+        emit_run(b, out, len, at, unit);
+        from = i + k;
+    }
+    emit_run(b, text + from, n - from, at, unit);
+}
+
+/* The blank that is due; one within a unit belongs to it. */
+static void emit_blank(struct builder *b)
+{
+    struct document *d = b->d;
+    const struct run *last = d->n_runs ? &d->runs[d->n_runs - 1] : NULL;
+    if (!last || last->source_len == 0 || last->source_at != b->blank_at)
+        add_run(b, (struct run){.text_at = (uint32_t)d->text.len,
+                                .source_at = (uint32_t)b->blank_at});
+    buf_put_u8(&d->text, ' ');
+}
+
 static void refuse_length(struct builder *b)
 {
     err_clear();
@@ -107,16 +139,12 @@ static void emit(struct builder *b, const char *text, size_t n, size_t at,
     struct buf *out = &b->d->text;
     if (b->err || n == 0) return;
     if (!b->is_open) builder_open(b, BLOCK_PARAGRAPH, 0);
-    if (b->has_blank && builder_length(b) > 0) {
-        add_run(b, (struct run){.text_at = (uint32_t)out->len,
-                                .source_at = (uint32_t)b->blank_at});
-        buf_put_u8(out, ' ');
-    }
+    if (b->has_blank && builder_length(b) > 0) emit_blank(b);
     b->has_blank = 0;
     if (len == n)
         emit_spelt(b, text, n, at);
     else
-        emit_run(b, text, n, at, len == 0 ? RUN_NOTHING : (uint32_t)len);
+        emit_unit(b, text, n, at, len == 0 ? RUN_NOTHING : (uint32_t)len);
     if (out->err && !b->err) refuse_length(b);
 }
 

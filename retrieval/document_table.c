@@ -8,6 +8,7 @@
  * CSV by common/base/csv.h; the mark between cells is a comma, a semicolon or
  * a tab, whichever the header has most of. A line of JSON is one object: its
  * members by their names, those of members as "a.b", lists with commas.
+ * The text of a row stands for the row's bytes as a whole.
  */
 #include <math.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@
 
 enum {
     TABLE_MEMORY_MAX = 512 << 20,
+    ROW_BYTES_MAX = 8 << 20,
     LINE_BYTES_MAX = 4 << 20, /* of JSON */
     MEMBERS_MAX = 4096,       /* of one line */
     NAME_BYTES_MAX = 256,
@@ -33,13 +35,46 @@ static int is_visible(const char *s)
     return s[strspn(s, " \t\r\n\f\v")] != '\0';
 }
 
-/* "name: " and what parts it from the cell before. */
-static void add_label(struct builder *b, const char *name, size_t at)
+/* A row that is being made. */
+struct row {
+    struct builder *b;
+    struct buf text;
+    size_t n_members; /* of a line of JSON */
+};
+
+static void row_init(struct row *r, struct builder *b)
 {
-    if (builder_length(b) > 0) builder_piece(b, " | ", 3, at, 0);
+    *r = (struct row){.b = b};
+    buf_init(&r->text, ROW_BYTES_MAX);
+}
+
+static void put(struct row *r, const char *s)
+{
+    buf_put(&r->text, s, strlen(s));
+}
+
+/* "name: " and what parts it from the cell before. */
+static void put_label(struct row *r, const char *name)
+{
+    if (r->text.len) put(r, " | ");
     if (!is_visible(name)) return;
-    builder_piece(b, name, strlen(name), at, 0);
-    builder_piece(b, ": ", 2, at, 0);
+    put(r, name);
+    put(r, ": ");
+}
+
+/* The row as a block that stands for source [first, end). */
+static void hand_over(struct row *r, size_t first, size_t end)
+{
+    if (r->text.err) {
+        builder_note(r->b, "a row of more than %d MiB was not read",
+                     ROW_BYTES_MAX >> 20);
+    } else if (r->text.len) {
+        builder_open(r->b, BLOCK_ROW, 0);
+        builder_piece(r->b, (const char *)r->text.data, r->text.len, first,
+                      end - first);
+        builder_close(r->b);
+    }
+    buf_clear(&r->text);
 }
 
 /* ---- CSV ------------------------------------------------------------------
@@ -61,47 +96,47 @@ static char find_separator(const char *s, size_t n)
     return marks[best];
 }
 
-/* A cell, whose text was cut out of the copy at the source's own offset. */
-static void add_cell(struct builder *b, const char *cell, size_t at)
+/* Where a cell, whose text was cut out of the copy at the source's own offset,
+ * ends in the source, its quotes counted. */
+static size_t cell_end(const char *source, const char *cell, size_t at)
 {
-    const char *source = (const char *)b->d->source.data + at;
-    size_t n = strlen(cell), len = 0;
-    for (size_t i = 0; i < n; i++) /* "" is one quote */
-        len += source[len] == '"' && cell[i] == '"' ? 2 : 1;
-    if (len == n)
-        builder_source(b, at, n);
-    else
-        builder_piece(b, cell, n, at, len);
+    size_t len = 0;
+    for (size_t i = 0; cell[i]; i++) /* "" is one quote */
+        len += source[at + len] == '"' && cell[i] == '"' ? 2 : 1;
+    return at + len;
+}
+
+/* Hand over a row of n cells; without a header the cells alone. */
+static void add_cells(struct row *r, const char *const *header,
+                      const char *const *cells, size_t n, const char *copy,
+                      size_t offset)
+{
+    const struct document *d = r->b->d;
+    const char *source = (const char *)d->source.data;
+    size_t first = offset + (size_t)(cells[0] - copy);
+    size_t end =
+        cell_end(source, cells[n - 1], offset + (size_t)(cells[n - 1] - copy));
+    if (first > offset && source[first - 1] == '"') first--;
+    if (end < d->source.len && source[end] == '"') end++;
+    for (size_t c = 0; c < n; c++) {
+        if (!is_visible(cells[c])) continue;
+        put_label(r, header ? header[c] : "");
+        put(r, cells[c]);
+    }
+    if (end > first) hand_over(r, first, end);
 }
 
 static void add_rows(struct builder *b, const struct csv *t, const char *copy,
-                     size_t first)
+                     size_t offset)
 {
-    for (size_t r = 0; r < t->n_rows && !b->err; r++) {
-        builder_open(b, BLOCK_ROW, 0);
-        for (size_t c = 0; c < t->n_columns; c++) {
-            const char *cell = csv_cell(t, r, c);
-            size_t at = first + (size_t)(cell - copy);
-            if (!is_visible(cell)) continue;
-            add_label(b, t->header[c], at);
-            add_cell(b, cell, at);
-        }
-        builder_close(b);
-    }
-}
-
-/* A header alone is text. */
-static void add_header(struct builder *b, const struct csv *t, const char *copy,
-                       size_t first)
-{
-    builder_open(b, BLOCK_ROW, 0);
-    for (size_t c = 0; c < t->n_columns; c++) {
-        size_t at = first + (size_t)(t->header[c] - copy);
-        if (!is_visible(t->header[c])) continue;
-        if (builder_length(b) > 0) builder_piece(b, " | ", 3, at, 0);
-        add_cell(b, t->header[c], at);
-    }
-    builder_close(b);
+    struct row r;
+    row_init(&r, b);
+    for (size_t i = 0; i < t->n_rows && !b->err; i++)
+        add_cells(&r, t->header, t->cells + i * t->n_columns, t->n_columns,
+                  copy, offset);
+    if (t->n_rows == 0) /* a header alone is text */
+        add_cells(&r, NULL, t->header, t->n_columns, copy, offset);
+    buf_release(&r.text);
 }
 
 /* The parser's own message, under a document's code. */
@@ -131,10 +166,7 @@ static enum tacit_err read_csv(struct builder *b, size_t first, size_t end)
     if (err) {
         err = refuse_table(err);
     } else {
-        if (t.n_rows == 0)
-            add_header(b, &t, copy, first);
-        else
-            add_rows(b, &t, copy, first);
+        add_rows(b, &t, copy, first);
         err = builder_end(b);
     }
     arena_release(&a);
@@ -151,36 +183,21 @@ const struct document_reader document_csv = {
 /* ---- lines of JSON --------------------------------------------------------
  */
 
-struct line {
-    struct builder *b;
-    size_t at, len; /* of the whole line in the source */
-    size_t n_members;
-};
-
 /* Value of a member that is neither object nor list. */
-static void add_value(struct line *l, const json_t *v)
+static void put_value(struct row *r, const json_t *v)
 {
-    char number[64];
-    const char *s = number;
-    size_t n = 0;
     switch (json_typeof(v)) {
     case JSON_STRING:
-        s = json_string_value(v);
-        n = json_string_length(v);
+        buf_put(&r->text, json_string_value(v), json_string_length(v));
         break;
     case JSON_INTEGER:
-        n = (size_t)snprintf(number, sizeof number, "%" JSON_INTEGER_FORMAT,
-                             json_integer_value(v));
+        buf_printf(&r->text, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
         break;
-    case JSON_REAL:
-        n = (size_t)snprintf(number, sizeof number, "%.15g",
-                             json_real_value(v));
-        break;
-    case JSON_TRUE: s = "yes", n = 3; break;
-    case JSON_FALSE: s = "no", n = 2; break;
+    case JSON_REAL: buf_printf(&r->text, "%.15g", json_real_value(v)); break;
+    case JSON_TRUE: put(r, "yes"); break;
+    case JSON_FALSE: put(r, "no"); break;
     default: break;
     }
-    if (n) builder_piece(l->b, s, n, l->at, l->len);
 }
 
 static int is_shown(const json_t *v)
@@ -189,11 +206,11 @@ static int is_shown(const json_t *v)
            (!json_is_string(v) || is_visible(json_string_value(v)));
 }
 
-static void add_member(struct line *l, const char *name, json_t *v,
+static void put_member(struct row *r, const char *name, json_t *v,
                        unsigned depth);
 
 /* A list of plain values is one cell; one of objects is many. */
-static void add_list(struct line *l, const char *name, json_t *list,
+static void put_list(struct row *r, const char *name, json_t *list,
                      unsigned depth)
 {
     size_t i;
@@ -202,85 +219,86 @@ static void add_list(struct line *l, const char *name, json_t *list,
     json_array_foreach(list, i, v)
     {
         if (json_is_object(v) || json_is_array(v)) {
-            add_member(l, name, v, depth + 1);
+            put_member(r, name, v, depth + 1);
             n_plain = 0;
             continue;
         }
-        if (!is_shown(v) || ++l->n_members > MEMBERS_MAX) continue;
+        if (!is_shown(v) || ++r->n_members > MEMBERS_MAX) continue;
         if (n_plain++ == 0)
-            add_label(l->b, name, l->at);
+            put_label(r, name);
         else
-            builder_piece(l->b, ", ", 2, l->at, 0);
-        add_value(l, v);
+            put(r, ", ");
+        put_value(r, v);
     }
 }
 
 /* Recursion stops at NESTING_MAX. */
-static void add_member(struct line *l, const char *name, json_t *v,
+static void put_member(struct row *r, const char *name, json_t *v,
                        unsigned depth)
 {
     const char *key;
     json_t *member;
-    if (depth > NESTING_MAX || ++l->n_members > MEMBERS_MAX || l->b->err)
-        return;
+    if (depth > NESTING_MAX || ++r->n_members > MEMBERS_MAX) return;
     if (json_is_array(v)) {
-        add_list(l, name, v, depth);
+        put_list(r, name, v, depth);
     } else if (json_is_object(v)) {
         json_object_foreach(v, key, member)
         {
             char whole[NAME_BYTES_MAX];
             snprintf(whole, sizeof whole, "%s%s%s", name, *name ? "." : "",
                      key);
-            add_member(l, whole, member, depth + 1);
+            put_member(r, whole, member, depth + 1);
         }
     } else if (is_shown(v)) {
-        add_label(l->b, name, l->at);
-        add_value(l, v);
+        put_label(r, name);
+        put_value(r, v);
     }
 }
 
-static enum tacit_err read_line(struct line *l, size_t number)
+static enum tacit_err read_line(struct row *r, size_t at, size_t len,
+                                size_t number)
 {
-    const char *s = (const char *)l->b->d->source.data + l->at;
+    const char *s = (const char *)r->b->d->source.data + at;
     json_t *value = NULL;
     char why[400];
-    if (l->len > LINE_BYTES_MAX)
+    if (len > LINE_BYTES_MAX)
         return fail_as(E_DOCUMENT_TOO_LARGE, "line %zu is over %d MiB", number,
                        LINE_BYTES_MAX >> 20);
-    enum tacit_err err = json_parse(s, l->len, &value);
+    enum tacit_err err = json_parse(s, len, &value);
     if (err == TACIT_NOMEM) return err;
     if (err) {
         snprintf(why, sizeof why, "%s", err_message());
         err_clear();
         return fail_as(E_DOCUMENT_DAMAGED, "line %zu: %s", number, why);
     }
-    builder_open(l->b, BLOCK_ROW, 0);
-    l->n_members = 0;
-    add_member(l, "", value, 0);
-    builder_close(l->b);
-    if (l->n_members > MEMBERS_MAX)
-        builder_note(l->b,
-                     "line %zu has more than %d members; the rest was "
-                     "not read",
-                     number, MEMBERS_MAX);
+    r->n_members = 0;
+    put_member(r, "", value, 0);
     json_decref(value);
-    return l->b->err;
+    hand_over(r, at, at + len);
+    if (r->n_members > MEMBERS_MAX)
+        builder_note(r->b,
+                     "line %zu has more than %d members; the rest was not read",
+                     number, MEMBERS_MAX);
+    return r->b->err;
 }
 
 static enum tacit_err read_jsonl(struct builder *b, size_t first, size_t end)
 {
     const char *s = (const char *)b->d->source.data;
+    enum tacit_err err = TACIT_OK;
+    struct row r;
     size_t number = 1;
-    for (size_t at = first; at < end; number++) {
+    row_init(&r, b);
+    for (size_t at = first; !err && at < end; number++) {
         const char *nl = memchr(s + at, '\n', end - at);
         size_t stop = nl ? (size_t)(nl - s) : end, from = at, to = stop;
         while (from < to && strchr(" \t\r", s[from])) from++;
         while (to > from && strchr(" \t\r", s[to - 1])) to--;
-        struct line l = {.b = b, .at = from, .len = to - from};
-        if (l.len) TRY(read_line(&l, number));
+        if (to > from) err = read_line(&r, from, to - from, number);
         at = stop + 1;
     }
-    return builder_end(b);
+    buf_release(&r.text);
+    return err ? err : builder_end(b);
 }
 
 const struct document_reader document_jsonl = {

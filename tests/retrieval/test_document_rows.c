@@ -29,7 +29,7 @@ static void a_row_names_its_cells_and_keeps_its_place(void **state)
         "R drug: Warfarin | dose: 5 mg | note: at \"night\", only\n"
         "R drug: Heparin | note: none\n");
     assert_string_equal(source_of(&d, 0),
-                        "Warfarin,5 mg,\"at \"\"night\"\",\nonly");
+                        "Warfarin,5 mg,\"at \"\"night\"\",\nonly\"");
     assert_string_equal(source_of(&d, 1), "Heparin,,none");
     assert_int_equal(place_of(&d, 0).line_first, 2);
     assert_int_equal(place_of(&d, 1).line_first, 4);
