@@ -10,10 +10,27 @@
 
 enum { BUSY_MS = 5000 };
 
+/* A fault that the VFS found: OK when it is none of those. */
+static enum tacit_err vfs_error(struct db *db, int rc)
+{
+    char text[640] = "";
+    sqlite3_vfs *vfs = db->vfs[0] ? sqlite3_vfs_find(db->vfs) : NULL;
+    if (db->sql) rc = sqlite3_extended_errcode(db->sql);
+    int other_key = rc == SQLITE_IOERR_AUTH;
+    if (!vfs || (!other_key && rc != SQLITE_IOERR_DATA && rc != SQLITE_NOTADB))
+        return TACIT_OK;
+    vfs->xGetLastError(vfs, (int)sizeof text, text);
+    if (!text[0]) return TACIT_OK;
+    return other_key ? fail_as(E_STORE_KEY, "%s", text)
+                     : fail_as(E_STORE_DAMAGED, "%s", text);
+}
+
 enum tacit_err db_error(struct db *db, int rc, const char *what)
 {
     int cause = errno; /* of a COMMIT, sqlite3_system_errno() has none */
     const char *why = db->sql ? sqlite3_errmsg(db->sql) : sqlite3_errstr(rc);
+    if ((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_NOTADB)
+        TRY(vfs_error(db, rc));
     switch (rc & 0xff) {
     case SQLITE_OK:
     case SQLITE_ROW:
@@ -217,28 +234,53 @@ static enum tacit_err configure(struct db *db, enum db_mode mode, size_t n)
     return db_exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;");
 }
 
-enum tacit_err db_open(struct db *db, const char *path, enum db_mode mode,
-                       const char *const *migrations, size_t n)
+/* Whether a file that should be a store is too short to be one: SQLite would
+ * take it for new. */
+static int is_empty(const struct stat *st, const struct db_vfs *vfs)
+{
+    return st->st_size <= (vfs ? vfs->empty_bytes : 0);
+}
+
+static enum tacit_err open_sql(struct db *db, enum db_mode mode,
+                               const struct db_vfs *vfs)
+{
+    int flags =
+        mode == DB_READONLY ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+    if (mode == DB_CREATE) flags |= SQLITE_OPEN_CREATE;
+    int rc = sqlite3_open_v2(db->path, &db->sql, flags, vfs ? vfs->name : NULL);
+    TRY(db_error(db, rc, "cannot open"));
+    if (!vfs) return TACIT_OK;
+    int reserve = vfs->reserve;
+    rc = sqlite3_file_control(db->sql, "main", SQLITE_FCNTL_RESERVE_BYTES,
+                              &reserve);
+    return db_error(db, rc, "cannot open");
+}
+
+enum tacit_err db_open_through(struct db *db, const char *path,
+                               enum db_mode mode, const struct db_vfs *vfs,
+                               const char *const *migrations, size_t n)
 {
     struct stat st;
     int n_path = snprintf(db->path, sizeof db->path, "%s", path);
     db->sql = NULL;
+    snprintf(db->vfs, sizeof db->vfs, "%s", vfs ? vfs->name : "");
     if (n_path < 0 || (size_t)n_path >= sizeof db->path)
         return fail(TACIT_LIMIT, "%s: path too long", path);
     if (mode != DB_CREATE && stat(path, &st) != 0)
         return fail_as(E_NOT_INITIALISED, "%s: there is no store here", path);
-    /* No store of ours is ever this short; SQLite would take it for new. */
-    if (mode != DB_CREATE && st.st_size == 0)
+    if (mode != DB_CREATE && is_empty(&st, vfs))
         return fail_as(E_STORE_DAMAGED, "%s: the file is empty", path);
-    int flags =
-        mode == DB_READONLY ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
-    if (mode == DB_CREATE) flags |= SQLITE_OPEN_CREATE;
-    int rc = sqlite3_open_v2(path, &db->sql, flags, NULL);
-    enum tacit_err err = db_error(db, rc, "cannot open");
+    enum tacit_err err = open_sql(db, mode, vfs);
     if (!err) err = configure(db, mode, n);
     if (!err && mode != DB_READONLY) err = migrate(db, migrations, n);
     if (err) db_close(db);
     return err;
+}
+
+enum tacit_err db_open(struct db *db, const char *path, enum db_mode mode,
+                       const char *const *migrations, size_t n)
+{
+    return db_open_through(db, path, mode, NULL, migrations, n);
 }
 
 void db_close(struct db *db)
