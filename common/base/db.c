@@ -1,11 +1,14 @@
 #include "common/base/db.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "common/base/buf.h"
 #include "common/base/codes.h"
 
 enum { BUSY_MS = 5000 };
@@ -281,6 +284,96 @@ enum tacit_err db_open(struct db *db, const char *path, enum db_mode mode,
                        const char *const *migrations, size_t n)
 {
     return db_open_through(db, path, mode, NULL, migrations, n);
+}
+
+/* ---- a copy through another VFS ------------------------------------------ */
+
+/* A file: URI of a path, for SQL: whatever else has a meaning in either. */
+static enum tacit_err put_uri(struct buf *b, const char *path, const char *vfs)
+{
+    buf_printf(b, "file:");
+    for (const char *p = path; *p; p++)
+        if (strchr("%?#'", *p))
+            buf_printf(b, "%%%02x", (unsigned)(unsigned char)*p);
+        else
+            buf_put(b, p, 1);
+    buf_printf(b, "?vfs=%s", vfs);
+    return buf_end(b);
+}
+
+static enum tacit_err copy_rows(const char *from, const struct db_vfs *through,
+                                const char *to, const struct db_vfs *into)
+{
+    struct db db = {0};
+    struct buf sql;
+    int reserve = into ? into->reserve : 0;
+    snprintf(db.path, sizeof db.path, "%s", from);
+    snprintf(db.vfs, sizeof db.vfs, "%s", through ? through->name : "");
+    buf_init(&sql, 0);
+    buf_printf(&sql, "PRAGMA synchronous=FULL; VACUUM INTO '");
+    enum tacit_err err = put_uri(&sql, to, into ? into->name : "unix");
+    buf_printf(&sql, "'");
+    const char *text = buf_cstr(&sql);
+    if (!err && !text) err = buf_end(&sql);
+    if (!err) {
+        int rc = sqlite3_open_v2(from, &db.sql,
+                                 SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI,
+                                 through ? through->name : NULL);
+        err = db_error(&db, rc, "cannot open");
+    }
+    if (!err) {
+        sqlite3_extended_result_codes(db.sql, 1);
+        sqlite3_file_control(db.sql, "main", SQLITE_FCNTL_RESERVE_BYTES,
+                             &reserve);
+        err = db_exec(&db, text);
+    }
+    db_close(&db);
+    buf_release(&sql);
+    return err;
+}
+
+/* The copy opens, and all of it is readable and fits together. */
+static enum tacit_err check_copy(const char *to, const struct db_vfs *into)
+{
+    struct db db = {0};
+    sqlite3_stmt *st = NULL;
+    int has = 0;
+    snprintf(db.path, sizeof db.path, "%s", to);
+    snprintf(db.vfs, sizeof db.vfs, "%s", into ? into->name : "");
+    int rc = sqlite3_open_v2(to, &db.sql, SQLITE_OPEN_READWRITE,
+                             into ? into->name : NULL);
+    enum tacit_err err = db_error(&db, rc, "cannot open");
+    if (!err) err = db_query(&db, &st, "PRAGMA integrity_check(1)", "");
+    if (!err) err = db_step(&db, st, &has);
+    const unsigned char *text = !err && has ? sqlite3_column_text(st, 0) : NULL;
+    if (!err && (!text || strcmp((const char *)text, "ok") != 0))
+        err = fail_as(E_STORE_DAMAGED, "%s: the copy is damaged", to);
+    db_finish(st);
+    db_close(&db);
+    return err;
+}
+
+static enum tacit_err sync_file(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int bad = fd < 0 || fsync(fd) != 0;
+    int why = errno;
+    if (fd >= 0) close(fd);
+    return bad ? fail(TACIT_IO, "%s: %s", path, strerror(why)) : TACIT_OK;
+}
+
+enum tacit_err db_copy(const char *from, const struct db_vfs *through,
+                       const char *to, const struct db_vfs *into)
+{
+    /* Made here, so that nobody else may read it. */
+    int fd = open(to, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) return fail(TACIT_IO, "%s: %s", to, strerror(errno));
+    close(fd);
+    enum tacit_err err = copy_rows(from, through, to, into);
+    if (!err) err = check_copy(to, into);
+    if (!err) err = sync_file(to);
+    if (err) unlink(to);
+    return err;
 }
 
 void db_close(struct db *db)

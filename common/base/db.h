@@ -46,6 +46,13 @@ TACIT_CHECKED enum tacit_err db_open_through(struct db *db, const char *path,
                                              const struct db_vfs *vfs,
                                              const char *const *migrations,
                                              size_t n);
+/* Write the store at `from` anew into the file `to`, which must not be there:
+ * the same rows, through another VFS, whole and on the disk when this returns.
+ * Nobody may write to `from` meanwhile. What is left of a failed copy is
+ * removed. */
+TACIT_CHECKED enum tacit_err db_copy(const char *from,
+                                     const struct db_vfs *through,
+                                     const char *to, const struct db_vfs *into);
 void db_close(struct db *db);
 
 /* Run one or more statements without results. */
