@@ -84,7 +84,7 @@ static inline int folder_holds(const char *folder, const void *what, size_t n)
     DIR *d = opendir(folder);
     assert_non_null(d);
     for (struct dirent *e; (e = readdir(d));) {
-        char path[800];
+        char path[1200];
         if (e->d_name[0] == '.') continue;
         snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
         if (!file_holds(path, what, n)) continue;
