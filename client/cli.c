@@ -14,7 +14,7 @@ enum tacit_err cli_open(const struct options *o, struct device *d)
     char home[DEVICE_PATH_MAX];
     TRY(file_home(home, sizeof home, options_value(o, "home"), "TACIT_HOME",
                   "tacit"));
-    return device_open(d, home);
+    return device_open_with(d, home, options_value(o, "passphrase"));
 }
 
 enum progress_mode cli_progress(const struct options *o)

@@ -52,5 +52,10 @@ enum tacit_err cli_policy(const struct options *o);
 enum tacit_err cli_status(const struct options *o);
 /* cli_doctor.c */
 enum tacit_err cli_doctor(const struct options *o);
+/* cli_key.c */
+enum tacit_err cli_key(const struct options *o);
+/* What --key says, its path made full; the default without it. */
+TACIT_CHECKED enum tacit_err cli_key_source(const char *text,
+                                            struct store_source *out);
 
 #endif

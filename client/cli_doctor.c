@@ -54,6 +54,26 @@ static enum tacit_err check_store(struct device *d)
     return err;
 }
 
+/* A finding that is no fault: the person may have wanted it so. */
+static const char *describe_seal(struct device *d, char out[STORE_PLACE_MAX])
+{
+    struct store_source s;
+    char key[STORE_PLACE_MAX];
+    if (store_source_of(d->home, &s)) {
+        err_clear();
+        return "unknown";
+    }
+    store_source_text(&s, key, sizeof key);
+    if (s.kind == STORE_PLAIN)
+        return "not sealed: whoever copies tacit.db can read it; `tacit key "
+               "file` seals it";
+    snprintf(out, STORE_PLACE_MAX, "sealed; %.400s%s", key,
+             s.kind == STORE_FILE && s.place[0] != '/'
+                 ? " in the home: whoever copies the whole home has it too"
+                 : "");
+    return out;
+}
+
 static enum tacit_err check_indexes(struct device *d)
 {
     struct encoder *e = NULL;
@@ -149,10 +169,12 @@ enum tacit_err cli_doctor(const struct options *o)
 {
     struct device d;
     struct examination x = {.o = o, .d = &d};
+    char seal[STORE_PLACE_MAX];
     TRY(cli_open(o, &d));
     if (cli_json(o)) x.list = json_array();
     note(&x, "keys", TACIT_OK, "made here, readable by this user only");
     note(&x, "store", check_store(&d), "tacit.db is whole");
+    note(&x, "seal", TACIT_OK, describe_seal(&d, seal));
     note(&x, "indexes", check_indexes(&d), "words and vectors agree");
     note(&x, "ledger", check_ledger(&d), "the chain is whole");
     note(&x, "policy", check_policy(&d), "policy.yaml and its files are fine");

@@ -11,28 +11,40 @@
 #include "common/base/utf8.h"
 #include "retrieval/corpus.h"
 
+/* Without opening the store, which may want a passphrase again. */
+static enum tacit_err keys_of(const char *home, char print[KEYS_FINGERPRINT])
+{
+    char path[DEVICE_PATH_MAX];
+    struct keys k;
+    TRY(file_join(path, sizeof path, home, "keys"));
+    TRY(keys_load(&k, path));
+    keys_fingerprint(print, k.sign_public);
+    keys_release(&k);
+    return TACIT_OK;
+}
+
 enum tacit_err cli_init(const struct options *o)
 {
     char home[DEVICE_PATH_MAX], print[KEYS_FINGERPRINT];
-    struct device d;
+    char key[STORE_PLACE_MAX + 16];
+    struct store_source source;
     TRY(file_home(home, sizeof home, options_value(o, "home"), "TACIT_HOME",
                   "tacit"));
-    TRY(device_init(home));
-    TRY(device_open(&d, home));
-    keys_fingerprint(print, d.keys.sign_public);
-    if (cli_json(o)) {
-        enum tacit_err err =
-            json_print_ok(stdout, json_pack("{s:s, s:s}", "home", home,
-                                            "fingerprint", print));
-        device_close(&d);
-        return err;
-    }
-    printf("home         %s\nfingerprint  %s\n", home, print);
+    TRY(cli_key_source(options_value(o, "key"), &source));
+    TRY(device_init_with(home, &source, options_value(o, "passphrase")));
+    TRY(keys_of(home, print));
+    TRY(store_source_of(home, &source));
+    store_source_text(&source, key, sizeof key);
+    if (cli_json(o))
+        return json_print_ok(stdout,
+                             json_pack("{s:s, s:s, s:s}", "home", home,
+                                       "fingerprint", print, "key", key));
+    printf("home         %s\nfingerprint  %s\nstore        %s%s\n", home, print,
+           source.kind ? "sealed; " : "", key);
     cli_hint(o,
              "Next: `tacit add FOLDER`, then `tacit ask \"…\"`. What this "
              "device allows stands in %s/policy.yaml.",
              home);
-    device_close(&d);
     return TACIT_OK;
 }
 

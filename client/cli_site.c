@@ -203,7 +203,8 @@ static enum tacit_err gather_status(struct device *d, json_t *out)
 {
     int64_t n_documents = 0, n_chunks = 0;
     struct policy_spent spent;
-    char print[KEYS_FINGERPRINT];
+    struct store_source source;
+    char print[KEYS_FINGERPRINT], key[STORE_PLACE_MAX + 16];
     json_t *models = json_array();
     json_object_set_new(out, "models", models);
     TRY(device_models(d, add_model, models));
@@ -211,7 +212,11 @@ static enum tacit_err gather_status(struct device *d, json_t *out)
     TRY(db_int(&d->db, &n_chunks, "SELECT count(*) FROM chunk", ""));
     TRY(ledger_spent(&d->db, tick_wall_s(), &spent));
     keys_fingerprint(print, d->keys.sign_public);
+    TRY(store_source_of(d->home, &source));
+    store_source_text(&source, key, sizeof key);
     json_object_set_new(out, "home", json_string(d->home));
+    json_object_set_new(out, "store_sealed", json_boolean(source.kind != 0));
+    json_object_set_new(out, "store_key", json_string(key));
     json_object_set_new(out, "fingerprint", json_string(print));
     json_object_set_new(out, "documents", json_integer(n_documents));
     json_object_set_new(out, "passages", json_integer(n_chunks));
@@ -234,6 +239,9 @@ static void print_status(const json_t *s)
     printf("home         %s\nfingerprint  %s\n",
            json_string_value(json_object_get(s, "home")),
            json_string_value(json_object_get(s, "fingerprint")));
+    printf("store        %s%s\n",
+           json_is_true(json_object_get(s, "store_sealed")) ? "sealed; " : "",
+           json_string_value(json_object_get(s, "store_key")));
     printf("documents    %lld (%lld passages)\n",
            json_integer_value(json_object_get(s, "documents")),
            json_integer_value(json_object_get(s, "passages")));

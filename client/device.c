@@ -63,7 +63,10 @@ static enum tacit_err open_db(struct device *d, enum db_mode mode)
     char path[DEVICE_PATH_MAX];
     list_migrations(migrations);
     TRY(device_path(d, "tacit.db", path));
-    return db_open(&d->db, path, mode, migrations, N_MIGRATIONS);
+    struct db_vfs door = {0};
+    if (d->vfs) door = sealed_door(d->vfs);
+    return db_open_through(&d->db, path, mode, d->vfs ? &door : NULL,
+                           migrations, N_MIGRATIONS);
 }
 
 static enum tacit_err set_home(struct device *d, const char *home)
@@ -97,25 +100,52 @@ static enum tacit_err make_private(const char *path)
     return TACIT_OK;
 }
 
+/* A store that an interrupted init has made already keeps its key. */
+static enum tacit_err make_store(struct device *d,
+                                 const struct store_source *source,
+                                 const char *passphrase)
+{
+    char path[DEVICE_PATH_MAX];
+    enum sealed_look is;
+    TRY(device_path(d, "tacit.db", path));
+    TRY(sealed_look(path, &is));
+    if (is == SEALED_STORE || is == SEALED_PLAIN)
+        TRY(store_key_open(d->home, passphrase, &d->vfs));
+    else
+        TRY(store_key_make(d->home, source, passphrase, &d->vfs));
+    enum tacit_err err = make_private(path);
+    if (!err) err = open_db(d, DB_CREATE);
+    if (!err) db_close(&d->db);
+    sealed_free(d->vfs);
+    d->vfs = NULL;
+    return err;
+}
+
 /* The keys come last: a home that was interrupted half-way is made again. */
-enum tacit_err device_init(const char *home)
+enum tacit_err device_init_with(const char *home,
+                                const struct store_source *source,
+                                const char *passphrase)
 {
     struct device d;
+    struct store_source usual;
     char path[DEVICE_PATH_MAX];
+    TRY(store_source_parse(NULL, &usual));
     TRY(set_home(&d, home));
     TRY(device_path(&d, "keys", path));
     if (file_exists(path))
         return fail(TACIT_STATE, "%s: there is a device here already", home);
     TRY(file_mkdirs(home, 0700));
     TRY(file_mkdirs(d.blobs, 0700));
-    TRY(device_path(&d, "tacit.db", path));
-    TRY(make_private(path));
-    TRY(open_db(&d, DB_CREATE));
-    db_close(&d.db);
+    TRY(make_store(&d, source ? source : &usual, passphrase));
     TRY(device_path(&d, "policy.yaml", path));
     if (!file_exists(path))
         TRY(file_write(path, policy_default, strlen(policy_default), 0600));
     return make_keys(&d);
+}
+
+enum tacit_err device_init(const char *home)
+{
+    return device_init_with(home, NULL, NULL);
 }
 
 static int take_blob(sqlite3_stmt *st, int column, void *out, int n)
@@ -156,7 +186,26 @@ static enum tacit_err load_federation(struct device *d)
     return err;
 }
 
-enum tacit_err device_open(struct device *d, const char *home)
+/* A home on a read-only medium has no lock to take, and is never changed. */
+static enum tacit_err hold_home(struct device *d)
+{
+    enum tacit_err err = store_hold(d->home, STORE_SHARED, &d->use_fd);
+    d->held = err == TACIT_OK;
+    if (err != TACIT_IO) return err;
+    err_clear();
+    return TACIT_OK;
+}
+
+static enum tacit_err open_home(struct device *d, const char *passphrase)
+{
+    TRY(hold_home(d));
+    TRY(store_key_open(d->home, passphrase, &d->vfs));
+    TRY(open_db(d, DB_EXISTING));
+    return load_federation(d);
+}
+
+enum tacit_err device_open_with(struct device *d, const char *home,
+                                const char *passphrase)
 {
     char path[DEVICE_PATH_MAX];
     TRY(set_home(d, home));
@@ -165,19 +214,21 @@ enum tacit_err device_open(struct device *d, const char *home)
         return fail_as(E_NOT_INITIALISED,
                        "%s: no device here; run `tacit init`", home);
     TRY(keys_load(&d->keys, path));
-    enum tacit_err err = open_db(d, DB_EXISTING);
-    if (err) {
-        keys_release(&d->keys);
-        return err;
-    }
-    err = load_federation(d);
+    enum tacit_err err = open_home(d, passphrase);
     if (err) device_close(d);
     return err;
+}
+
+enum tacit_err device_open(struct device *d, const char *home)
+{
+    return device_open_with(d, home, NULL);
 }
 
 void device_close(struct device *d)
 {
     db_close(&d->db);
+    sealed_free(d->vfs);
+    if (d->held) close(d->use_fd);
     keys_release(&d->keys);
     memset(d, 0, sizeof *d);
 }

@@ -2,11 +2,13 @@
  * device: one device's home, and the one SQLite file in it.
  *
  *   <home>/tacit.db      documents, passages, vectors, answers, feedback,
- *                        federation, adopted models, ledger
+ *                        federation, adopted models, ledger; sealed
+ *   <home>/seal          its key, locked by the key in store.key, or elsewhere
+ *                        (store_key.h)
  *   <home>/keys          made here, 0600, never leave
  *   <home>/policy.yaml   the site's last word
  *   <home>/blobs/        plans, rosters and models, named by their hash
- *   <home>/run.lock      held by the daemon
+ *   <home>/run.lock      held by the daemon; use.lock by everybody
  *
  * Thread rule: one thread per device object; the command line and the daemon
  * each open their own.
@@ -18,6 +20,7 @@
 
 #include "client/participate.h"
 #include "client/policy.h"
+#include "client/store_key.h"
 #include "common/base/db.h"
 #include "common/base/err.h"
 #include "common/crypto/keys.h"
@@ -35,16 +38,26 @@ struct device_federation {
 
 struct device {
     char home[DEVICE_PATH_MAX], blobs[DEVICE_PATH_MAX];
+    struct sealed_vfs *vfs; /* owned; NULL: the store is plain */
+    int held, use_fd;       /* use.lock, when held */
     struct db db;
     struct keys keys; /* guarded */
     int joined;
     struct device_federation federation; /* valid when joined */
 };
 
-/* Make the home: store, keys, policy. STATE when there is one already. */
+/* Make the home: store, keys, policy. source: where the store's key is kept,
+ * NULL: in the home; passphrase: where from (passphrase.h). STATE when there is
+ * a device already. */
+TACIT_CHECKED enum tacit_err device_init_with(const char *home,
+                                              const struct store_source *source,
+                                              const char *passphrase);
 TACIT_CHECKED enum tacit_err device_init(const char *home);
 /* Open a home. E_NOT_INITIALISED, E_STORE_NEWER, E_STORE_DAMAGED,
- * E_KEYS_READABLE … */
+ * E_KEYS_READABLE, E_STORE_KEY … */
+TACIT_CHECKED enum tacit_err device_open_with(struct device *d,
+                                              const char *home,
+                                              const char *passphrase);
 TACIT_CHECKED enum tacit_err device_open(struct device *d, const char *home);
 void device_close(struct device *d);
 /* "<home>/name". */

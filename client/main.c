@@ -7,6 +7,19 @@ static const struct option_row global[] = {
     {"home", 0, "DIR", "TACIT_HOME", "where this device keeps its state"},
     {"json", 0, NULL, NULL, "print one JSON envelope on stdout"},
     {"quiet", 'q', NULL, NULL, "no progress and no hints"},
+    {"passphrase", 0, "FILE", "TACIT_PASSPHRASE_FILE",
+     "read the store's passphrase from here (-: standard input), not from the "
+     "terminal"},
+};
+
+static const struct option_row init_options[] = {
+    {"key", 0, "WHERE", "TACIT_KEY",
+     "keep the store's key in: file, file:PATH, keyring, passphrase; none: do "
+     "not seal the store (file)"},
+};
+static const struct option_row key_options[] = {
+    {"new-passphrase", 0, "FILE", "TACIT_NEW_PASSPHRASE_FILE",
+     "read the new passphrase from here, not from the terminal"},
 };
 
 static const struct option_row read_options[] = {
@@ -39,7 +52,23 @@ static const struct option_row run_options[] = {
 static const struct option_command commands[] = {
     {.name = "init",
      .summary = "make this device's store and keys",
+     .help = "The store, with all text, words and vectors, is sealed: without "
+             "its key nobody can read it. The key lies in the home unless "
+             "--key names a file elsewhere (a medium that you take with you), "
+             "the keyring of your session, or a passphrase. A lost key or "
+             "passphrase cannot be replaced.",
+     OPTIONS(init_options),
      .run = cli_init},
+    {.name = "key",
+     .args = "[WHERE]",
+     .args_max = 1,
+     .summary = "show or change where the store's key is kept",
+     .help = "WHERE is file, file:PATH, keyring, passphrase, or none. Another "
+             "place for the key is a matter of a moment: the store is not "
+             "written anew. Sealing a store that is not, or unsealing one "
+             "(none), copies it and needs room for that.",
+     OPTIONS(key_options),
+     .run = cli_key},
     {.name = "add",
      .args = "PATH…",
      .args_min = 1,

@@ -67,6 +67,19 @@
    "A failing disk or another program changed the file; nothing was written "  \
    "to it since. Restore it from a backup. Without one: move the home aside, " \
    "then run `init` and begin again.")                                         \
+ X(STORE_KEY, 109, AUTH, FAILED, "this key does not open the store",           \
+   "The store is sealed with another key, or the passphrase differs. Nothing " \
+   "was changed. Give the key file, keyring or passphrase that it was made "   \
+   "with: `tacit key` says which kind that is. Without it nobody can read "    \
+   "the store.")                                                               \
+ X(STORE_KEY_MISSING, 110, NOTFOUND, FAILED, "the store's key is not here",    \
+   "The message names where it should be: a file (is the medium plugged in, "  \
+   "and mounted?), the keyring of this session, or a passphrase. Without it "  \
+   "nobody can read the store.")                                               \
+ X(KEYRING, 111, IO, FAILED, "the keyring cannot be used",                     \
+   "The keyring is asked through secret-tool (Debian package "                 \
+   "libsecret-tools), which needs a running Secret Service, as desktops "      \
+   "have. Elsewhere use a key file or a passphrase.")                          \
  X(DOCUMENT_MISSING, 201, NOTFOUND, FAILED, "the document is not there",       \
    "The file does not exist, or vanished while it was read. What was indexed " \
    "of it before is kept until it is removed.")                                \

@@ -1,19 +1,39 @@
 #include "common/base/db.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "common/base/buf.h"
 #include "common/base/codes.h"
 
 enum { BUSY_MS = 5000 };
+
+/* A fault that the VFS found: OK when it is none of those. */
+static enum tacit_err vfs_error(struct db *db, int rc)
+{
+    char text[640] = "";
+    sqlite3_vfs *vfs = db->vfs[0] ? sqlite3_vfs_find(db->vfs) : NULL;
+    if (db->sql) rc = sqlite3_extended_errcode(db->sql);
+    int other_key = rc == SQLITE_IOERR_AUTH;
+    if (!vfs || (!other_key && rc != SQLITE_IOERR_DATA && rc != SQLITE_NOTADB))
+        return TACIT_OK;
+    vfs->xGetLastError(vfs, (int)sizeof text, text);
+    if (!text[0]) return TACIT_OK;
+    return other_key ? fail_as(E_STORE_KEY, "%s", text)
+                     : fail_as(E_STORE_DAMAGED, "%s", text);
+}
 
 enum tacit_err db_error(struct db *db, int rc, const char *what)
 {
     int cause = errno; /* of a COMMIT, sqlite3_system_errno() has none */
     const char *why = db->sql ? sqlite3_errmsg(db->sql) : sqlite3_errstr(rc);
+    if ((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_NOTADB)
+        TRY(vfs_error(db, rc));
     switch (rc & 0xff) {
     case SQLITE_OK:
     case SQLITE_ROW:
@@ -217,27 +237,142 @@ static enum tacit_err configure(struct db *db, enum db_mode mode, size_t n)
     return db_exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;");
 }
 
-enum tacit_err db_open(struct db *db, const char *path, enum db_mode mode,
-                       const char *const *migrations, size_t n)
+/* Whether a file that should be a store is too short to be one: SQLite would
+ * take it for new. */
+static int is_empty(const struct stat *st, const struct db_vfs *vfs)
+{
+    return st->st_size <= (vfs ? vfs->empty_bytes : 0);
+}
+
+static enum tacit_err open_sql(struct db *db, enum db_mode mode,
+                               const struct db_vfs *vfs)
+{
+    int flags =
+        mode == DB_READONLY ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+    if (mode == DB_CREATE) flags |= SQLITE_OPEN_CREATE;
+    int rc = sqlite3_open_v2(db->path, &db->sql, flags, vfs ? vfs->name : NULL);
+    TRY(db_error(db, rc, "cannot open"));
+    if (!vfs) return TACIT_OK;
+    int reserve = vfs->reserve;
+    rc = sqlite3_file_control(db->sql, "main", SQLITE_FCNTL_RESERVE_BYTES,
+                              &reserve);
+    return db_error(db, rc, "cannot open");
+}
+
+enum tacit_err db_open_through(struct db *db, const char *path,
+                               enum db_mode mode, const struct db_vfs *vfs,
+                               const char *const *migrations, size_t n)
 {
     struct stat st;
     int n_path = snprintf(db->path, sizeof db->path, "%s", path);
     db->sql = NULL;
+    snprintf(db->vfs, sizeof db->vfs, "%s", vfs ? vfs->name : "");
     if (n_path < 0 || (size_t)n_path >= sizeof db->path)
         return fail(TACIT_LIMIT, "%s: path too long", path);
     if (mode != DB_CREATE && stat(path, &st) != 0)
         return fail_as(E_NOT_INITIALISED, "%s: there is no store here", path);
-    /* No store of ours is ever this short; SQLite would take it for new. */
-    if (mode != DB_CREATE && st.st_size == 0)
+    if (mode != DB_CREATE && is_empty(&st, vfs))
         return fail_as(E_STORE_DAMAGED, "%s: the file is empty", path);
-    int flags =
-        mode == DB_READONLY ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
-    if (mode == DB_CREATE) flags |= SQLITE_OPEN_CREATE;
-    int rc = sqlite3_open_v2(path, &db->sql, flags, NULL);
-    enum tacit_err err = db_error(db, rc, "cannot open");
+    enum tacit_err err = open_sql(db, mode, vfs);
     if (!err) err = configure(db, mode, n);
     if (!err && mode != DB_READONLY) err = migrate(db, migrations, n);
     if (err) db_close(db);
+    return err;
+}
+
+enum tacit_err db_open(struct db *db, const char *path, enum db_mode mode,
+                       const char *const *migrations, size_t n)
+{
+    return db_open_through(db, path, mode, NULL, migrations, n);
+}
+
+/* ---- a copy through another VFS ------------------------------------------ */
+
+/* A file: URI of a path, for SQL: whatever else has a meaning in either. */
+static enum tacit_err put_uri(struct buf *b, const char *path, const char *vfs)
+{
+    buf_printf(b, "file:");
+    for (const char *p = path; *p; p++)
+        if (strchr("%?#'", *p))
+            buf_printf(b, "%%%02x", (unsigned)(unsigned char)*p);
+        else
+            buf_put(b, p, 1);
+    buf_printf(b, "?vfs=%s", vfs);
+    return buf_end(b);
+}
+
+static enum tacit_err copy_rows(const char *from, const struct db_vfs *through,
+                                const char *to, const struct db_vfs *into)
+{
+    struct db db = {0};
+    struct buf sql;
+    int reserve = into ? into->reserve : 0;
+    snprintf(db.path, sizeof db.path, "%s", from);
+    snprintf(db.vfs, sizeof db.vfs, "%s", through ? through->name : "");
+    buf_init(&sql, 0);
+    buf_printf(&sql, "PRAGMA synchronous=FULL; VACUUM INTO '");
+    enum tacit_err err = put_uri(&sql, to, into ? into->name : "unix");
+    buf_printf(&sql, "'");
+    const char *text = buf_cstr(&sql);
+    if (!err && !text) err = buf_end(&sql);
+    if (!err) {
+        int rc = sqlite3_open_v2(from, &db.sql,
+                                 SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI,
+                                 through ? through->name : NULL);
+        err = db_error(&db, rc, "cannot open");
+    }
+    if (!err) {
+        sqlite3_extended_result_codes(db.sql, 1);
+        sqlite3_file_control(db.sql, "main", SQLITE_FCNTL_RESERVE_BYTES,
+                             &reserve);
+        err = db_exec(&db, text);
+    }
+    db_close(&db);
+    buf_release(&sql);
+    return err;
+}
+
+/* The copy opens, and all of it is readable and fits together. */
+static enum tacit_err check_copy(const char *to, const struct db_vfs *into)
+{
+    struct db db = {0};
+    sqlite3_stmt *st = NULL;
+    int has = 0;
+    snprintf(db.path, sizeof db.path, "%s", to);
+    snprintf(db.vfs, sizeof db.vfs, "%s", into ? into->name : "");
+    int rc = sqlite3_open_v2(to, &db.sql, SQLITE_OPEN_READWRITE,
+                             into ? into->name : NULL);
+    enum tacit_err err = db_error(&db, rc, "cannot open");
+    if (!err) err = db_query(&db, &st, "PRAGMA integrity_check(1)", "");
+    if (!err) err = db_step(&db, st, &has);
+    const unsigned char *text = !err && has ? sqlite3_column_text(st, 0) : NULL;
+    if (!err && (!text || strcmp((const char *)text, "ok") != 0))
+        err = fail_as(E_STORE_DAMAGED, "%s: the copy is damaged", to);
+    db_finish(st);
+    db_close(&db);
+    return err;
+}
+
+static enum tacit_err sync_file(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int bad = fd < 0 || fsync(fd) != 0;
+    int why = errno;
+    if (fd >= 0) close(fd);
+    return bad ? fail(TACIT_IO, "%s: %s", path, strerror(why)) : TACIT_OK;
+}
+
+enum tacit_err db_copy(const char *from, const struct db_vfs *through,
+                       const char *to, const struct db_vfs *into)
+{
+    /* Made here, so that nobody else may read it. */
+    int fd = open(to, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) return fail(TACIT_IO, "%s: %s", to, strerror(errno));
+    close(fd);
+    enum tacit_err err = copy_rows(from, through, to, into);
+    if (!err) err = check_copy(to, into);
+    if (!err) err = sync_file(to);
+    if (err) unlink(to);
     return err;
 }
 

@@ -19,6 +19,16 @@
 struct db {
     sqlite3 *sql; /* owned */
     char path[512];
+    char vfs[32]; /* SQLite's name of what its files go through; "": its own */
+};
+
+/* Files that do not lie as SQLite would lay them: see common/crypto/sealed.h.
+ * A fault that is the VFS's own comes as SQLITE_IOERR_DATA (damage) or
+ * SQLITE_IOERR_AUTH (another key), its text from xGetLastError(). */
+struct db_vfs {
+    const char *name;    /* registered with SQLite; borrowed */
+    int reserve;         /* bytes of each page that are the VFS's */
+    int64_t empty_bytes; /* a file no longer than this holds no page */
 };
 
 enum db_mode { DB_CREATE, DB_EXISTING, DB_READONLY };
@@ -29,6 +39,20 @@ enum db_mode { DB_CREATE, DB_EXISTING, DB_READONLY };
 TACIT_CHECKED enum tacit_err db_open(struct db *db, const char *path,
                                      enum db_mode mode,
                                      const char *const *migrations, size_t n);
+/* The same through a VFS; NULL: SQLite's own. E_STORE_KEY when the store is
+ * sealed with another key. */
+TACIT_CHECKED enum tacit_err db_open_through(struct db *db, const char *path,
+                                             enum db_mode mode,
+                                             const struct db_vfs *vfs,
+                                             const char *const *migrations,
+                                             size_t n);
+/* Write the store at `from` anew into the file `to`, which must not be there:
+ * the same rows, through another VFS, whole and on the disk when this returns.
+ * Nobody may write to `from` meanwhile. What is left of a failed copy is
+ * removed. */
+TACIT_CHECKED enum tacit_err db_copy(const char *from,
+                                     const struct db_vfs *through,
+                                     const char *to, const struct db_vfs *into);
 void db_close(struct db *db);
 
 /* Run one or more statements without results. */

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -125,6 +126,33 @@ def sim(*words, **how):
     return call("tacit-sim", *words, **how)
 
 
+@contextlib.contextmanager
+def store(home):
+    """A connection to what a home's store holds now: to a copy that is not
+    sealed. The home stays as it is, its log as well."""
+    with tempfile.TemporaryDirectory() as at:
+        for name in ("tacit.db", "tacit.db-wal", "seal", "store.key", "keys"):
+            path = os.path.join(home, name)
+            if os.path.exists(path):
+                shutil.copy(path, at)
+        if os.path.exists(os.path.join(at, "seal")):
+            tacit("key", "none", "--home", at).exits(0)
+        with contextlib.closing(
+                sqlite3.connect(os.path.join(at, "tacit.db"))) as db:
+            yield db
+
+
+@contextlib.contextmanager
+def store_to_change(home):
+    """The same of the home itself, which nobody else may use."""
+    tacit("key", "none", "--home", home).exits(0)
+    with contextlib.closing(
+            sqlite3.connect(os.path.join(home, "tacit.db"))) as db:
+        yield db
+        db.commit()
+    tacit("key", "file", "--home", home).exits(0)
+
+
 def begin(program, *words, env=None, log=None):
     """A program that goes on; finish() it."""
     argv = [os.path.join(os.path.abspath(BIN), program), *map(str, words)]
@@ -145,6 +173,22 @@ def finish(popen, how=None, timeout=20):
         raise
     return Done(popen.args, popen.returncode, out.decode("utf-8"),
                 (err or b"").decode("utf-8", "replace"))
+
+
+def in_namespace(file, case):
+    """Run a function of a test where it may mount: as root of its own."""
+    if shutil.which("unshare") is None or subprocess.run(
+            ["unshare", "-rm", "true"], stderr=subprocess.DEVNULL,
+            check=False).returncode != 0:
+        raise Skip("unshare -rm does not work here")
+    with folder() as at:
+        done = subprocess.run(
+            ["unshare", "-rm", sys.executable, file, "--inside", case, at],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=60, check=False)
+        if done.returncode == 77:
+            raise Skip(done.stdout.strip())
+        assert done.returncode == 0, done.stdout
 
 
 @contextlib.contextmanager

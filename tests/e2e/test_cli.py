@@ -22,7 +22,7 @@ PROGRAMS = ("tacit", "tacit-coordinator", "tacit-sim")
 PLAN = os.path.join(cases.REPOSITORY, "sims/clinic/risk.yaml")
 COMMANDS = {
     "tacit": {
-        "init": [], "add": ["x.md"], "ls": [], "rm": ["x.md"],
+        "init": [], "key": [], "add": ["x.md"], "ls": [], "rm": ["x.md"],
         "search": ["x"], "ask": ["x"], "feedback": ["1", "good"],
         "train": ["--plan", PLAN], "join": ["tacit:x"], "leave": [],
         "run": [], "audit": [], "policy": [], "status": [], "doctor": [],

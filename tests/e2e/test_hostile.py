@@ -16,7 +16,6 @@ import contextlib
 import os
 import random
 import socket
-import sqlite3
 import struct
 import sys
 import threading
@@ -169,10 +168,9 @@ def through(f, name, trick):
 
 
 def move(device, port):
-    with sqlite3.connect(os.path.join(device.home, "tacit.db")) as db:
+    with cases.store_to_change(device.home) as db:
         db.execute("UPDATE federation SET address = ?",
                    (f"tcp://127.0.0.1:{port}",))
-    db.close()
 
 
 def rss_mib(f):

@@ -123,7 +123,7 @@ def case_an_answer_that_was_lost_does_not_spend_the_invite():
         one = new_device(f, "one")
         link = invite(f, "one", "--approve")
         join(one, link).exits(0)
-        with sqlite3.connect(os.path.join(one.home, "tacit.db")) as db:
+        with cases.store_to_change(one.home) as db:
             db.execute("DELETE FROM federation")  # as if it had not arrived
         join(one, link).exits(0).prints("joined trial")
         assert member(f, "one") == "approved"
@@ -387,6 +387,7 @@ def case_a_home_of_a_newer_version_is_left_alone():
         one = new_device(f, "one")
         join(one, invite(f, "one")).exits(0)
         f.coordinator.process.stop()
+        tacit("key", "none", "--home", one.home).exits(0)
         for node, name, program in ((f.coordinator, "coordinator.db", lead),
                                     (one, "tacit.db", tacit)):
             path = os.path.join(node.home, name)
