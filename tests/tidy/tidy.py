@@ -45,6 +45,7 @@ DOORS = [
     (r'zstd.*\.h', r'common/base/file\.c'),
     (r'utf8proc\.h', r'common/model/tokenizer.*'),
     (r'gumbo\.h|md4c.*\.h', r'retrieval/document.*'),
+    (r'libstemmer\.h', r'retrieval/stem\.c'),
     (r'microhttpd\.h', r'common/web/http.*'),
     (r'mpi\.h', r'sims/mpi_fleet\.c'),
     (r'cmocka\.h', r'(?!)'),
