@@ -21,6 +21,7 @@ struct reading {
     float *adapter;
     struct arena arena;
     struct search_query query;
+    struct filter filter;
     char *text; /* the words of the command line, joined */
 };
 
@@ -63,9 +64,12 @@ static enum tacit_err prepare(const struct options *o, struct reading *r)
     TRY(device_adapter(&r->d, ENCODER_DIM, &r->adapter));
     if (strcmp(o->command->name, "search") == 0)
         TRY(options_int(o, "limit", 1, SEARCH_LIMIT_MAX, limit, &limit));
+    if (options_value(o, "in"))
+        TRY(filter_add(&r->filter, "path", options_value(o, "in"),
+                       FILTER_LIKE));
     r->query = (struct search_query){.text = r->text,
                                      .adapter = r->adapter,
-                                     .path_glob = options_value(o, "in"),
+                                     .filter = &r->filter,
                                      .limit = (size_t)limit};
     return TACIT_OK;
 }

@@ -189,9 +189,11 @@ static void limits_are_named(void **state)
     check_code(search_hybrid(s.corpus, &q, &s.a, &hits, &n), E_QUESTION_LIMIT);
     q.limit = SEARCH_LIMIT_MAX + 1;
     check_code(search_hybrid(s.corpus, &q, &s.a, &hits, &n), E_QUESTION_LIMIT);
-    q = (struct search_query){.text = "x", .limit = 1, .path_glob = glob};
+    q = (struct search_query){.text = "x", .limit = 1, .diversity = 1.1};
     check_code(search_hybrid(s.corpus, &q, &s.a, &hits, &n), E_QUESTION_LIMIT);
-    q.path_glob = NULL;
+    struct filter f = {.n = 0};
+    check_code(filter_add(&f, "path", glob, FILTER_LIKE), E_FILTER);
+    q.diversity = 0;
     check_ok(search_hybrid(s.corpus, &q, &s.a, &hits, &n));
     assert_int_equal(n, 0); /* an empty corpus */
     shelf_free(&s);
