@@ -44,6 +44,7 @@ struct search_query {
     enum search_mode mode;
     enum search_neighbours neighbours;
     double diversity;             /* 0 … 1 */
+    const double *threshold;      /* of an answer; NULL = the calibrated one */
     struct search_report *report; /* NULL, or filled */
 };
 

@@ -25,8 +25,9 @@ static const struct {
 /* Words that say how, not what; the commonest of each language. */
 static const char *const function_words[STEM_LANGUAGES] = {
     [EN] = "the of and to in is that it was for on are as with be by at this "
-           "not which have from or an but they were their been has had would "
-           "there will can if so who what when",
+           "not which have from or an a but they were their been has had would "
+           "there will can if so who what when we its than these more into "
+           "between after during how do does should our no all such may",
     [DE] = "der die das und ist nicht ein eine einen einem zu den dem des "
            "mit von für auf sich auch es im wird bei sind oder nach werden "
            "als wie hat aus nur noch kann wenn aber wurde wer was wo wann "
@@ -63,8 +64,8 @@ static const char *const function_words[STEM_LANGUAGES] = {
 };
 
 enum {
-    DETECT_WORDS = 256, /* of a text, that tell its language */
-    DETECT_MIN = 2,
+    DETECT_WORDS = 256,  /* of a text, that tell its language */
+    DETECT_MORE = 2,     /* of another language than of English */
     STEM_BYTES_MAX = 64, /* a longer word is taken as it is */
     MARK_BYTE = 1,
     FUNCTION_WORDS_MAX = 512,
@@ -73,7 +74,8 @@ enum {
 
 struct function_word {
     char word[FUNCTION_BYTES_MAX];
-    uint32_t in; /* languages */
+    uint32_t in;      /* languages */
+    uint64_t seen_in; /* number of the text it was last seen in */
 };
 
 /* Of one connection. */
@@ -82,6 +84,7 @@ struct stemming {
     uint32_t ask_in;
     struct function_word words[FUNCTION_WORDS_MAX]; /* in order of bytes */
     size_t n_words;
+    uint64_t text; /* texts so far */
 };
 
 /* Words of one text, before the stemmer. */
@@ -244,18 +247,23 @@ static void list_words(struct stemming *s)
     }
 }
 
-static unsigned detect(const struct stemming *shared, const struct tokens *t)
+/* Each function word counts once: "Au/Zn/Au" is not French. */
+static unsigned detect(struct stemming *shared, const struct tokens *t)
 {
     unsigned count[STEM_LANGUAGES] = {0}, best = EN;
+    shared->text++;
     for (size_t i = 0; i < t->n && i < DETECT_WORDS; i++) {
-        const struct function_word *w =
+        struct function_word *w =
             bsearch(t->bytes + t->list[i].at, shared->words, shared->n_words,
                     sizeof *shared->words, compare_word);
-        for (unsigned l = 0; w && l < STEM_LANGUAGES; l++)
+        if (!w || w->seen_in == shared->text) continue;
+        w->seen_in = shared->text;
+        for (unsigned l = 0; l < STEM_LANGUAGES; l++)
             count[l] += (w->in & BIT(l)) != 0;
     }
     for (unsigned l = 0; l < STEM_LANGUAGES; l++)
-        if (count[l] >= DETECT_MIN && count[l] > count[best]) best = l;
+        if (count[l] > count[best] && count[l] >= count[EN] + DETECT_MORE)
+            best = l;
     return best;
 }
 

@@ -7,8 +7,8 @@
  *
  *   text ─unicode61─> folded words ─which language?─> Snowball ─no accents─>
  *
- * A text's language is the one whose function words it holds most of; without
- * two of another, and more than of English, it is English. That depends on the
+ * A text's language is the one of which it holds most function words, each
+ * counted once; without two more of another it is English. That depends on the
  * text alone, so a row is deleted and checked with the tokens it was inserted
  * with. A text in another language carries a mark beside its first word: the
  * index itself knows which languages there are, and a question's words are
