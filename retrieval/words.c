@@ -273,3 +273,10 @@ enum tacit_err words_open(struct db *db)
     if (err) db_rollback(db);
     return err;
 }
+
+enum tacit_err words_check(struct db *db)
+{
+    enum tacit_err err = db_exec(db, "INSERT INTO chunk_fts(chunk_fts, rank)"
+                                     " VALUES('integrity-check', 1)");
+    return err ? err_context(err, "the word index") : TACIT_OK;
+}

@@ -45,6 +45,8 @@ TACIT_CHECKED enum tacit_err words_open(struct db *db);
 /* Find out in which languages there are texts (bits, stem.h), and stem the
  * questions of this connection in them. */
 TACIT_CHECKED enum tacit_err words_languages(struct db *db, uint32_t *out);
+/* Whether the index fits the passages. E_STORE_DAMAGED. */
+TACIT_CHECKED enum tacit_err words_check(struct db *db);
 TACIT_CHECKED enum tacit_err words_search(struct db *db, struct words_query *q);
 
 #endif
