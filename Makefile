@@ -34,7 +34,7 @@ CFLAGS_all := -std=c11 -D_GNU_SOURCE -I. -fstack-protector-strong \
 LDFLAGS_all := $(CFLAGS_$(VARIANT)) -pie -Wl,-z,relro,-z,now -Wl,--as-needed \
                $(LDFLAGS)
 LIBS := -lsodium -lnng -lsqlite3 -ljansson -lcyaml -lyaml -lzstd -lutf8proc \
-        -lgumbo -lmd4c -lzip -lexpat -lm -lpthread
+        -lgumbo -lmd4c -lzip -lexpat -lstemmer -lm -lpthread
 
 # Folders, highest floor first: the link order.
 FOLDERS := sims client coordinator retrieval common/task common/strategy \
@@ -120,7 +120,7 @@ $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(LIBRARIES)
 # ---- setting up -----------------------------------------------------------
 # Debian 12 packages: to build and run, and to look after the code.
 PACKAGES := gcc libc6-dev pkg-config python3 libsodium-dev libnng-dev \
-            libsqlite3-dev libjansson-dev libcyaml-dev \
+            libsqlite3-dev libjansson-dev libcyaml-dev libstemmer-dev \
             libyaml-dev libzstd-dev libutf8proc-dev libgumbo-dev libmd4c-dev \
             libzip-dev libexpat1-dev poppler-utils libcmocka-dev
 PACKAGES_BENCH := libopenblas-dev

@@ -40,6 +40,12 @@ enum tacit_err cli_rm(const struct options *o);
 enum tacit_err cli_search(const struct options *o);
 enum tacit_err cli_ask(const struct options *o);
 enum tacit_err cli_feedback(const struct options *o);
+enum tacit_err cli_tune(const struct options *o);
+/* cli_open_source.c */
+enum tacit_err cli_open_source(const struct options *o);
+/* eval_retrieval.c, eval_answers.c */
+enum tacit_err cli_eval_retrieval(const struct options *o);
+enum tacit_err cli_eval_answers(const struct options *o);
 /* cli_train.c */
 enum tacit_err cli_train(const struct options *o);
 /* cli_federation.c */

@@ -11,6 +11,7 @@
 #include "common/base/tick.h"
 #include "common/wire/session.h"
 #include "retrieval/corpus.h"
+#include "retrieval/words.h"
 
 enum { CALL_MS = 5000, ROOM_MIN_MIB = 100 };
 
@@ -93,6 +94,7 @@ static enum tacit_err check_indexes(struct device *d)
                    "%lld vectors are of another encoder: add the "
                    "documents again",
                    (long long)n.n_stale);
+    if (!err) err = words_check(&d->db);
     corpus_close(c);
     encoder_free(e);
     return err;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "client/feedback.h"
+#include "client/tuning.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/base/tick.h"
@@ -20,7 +21,8 @@
 enum {
     OWN_MIGRATIONS = 2,
     N_MIGRATIONS = CORPUS_N_MIGRATIONS + LEDGER_N_MIGRATIONS +
-                   FEEDBACK_N_MIGRATIONS + OWN_MIGRATIONS
+                   FEEDBACK_N_MIGRATIONS + OWN_MIGRATIONS +
+                   TUNING_N_MIGRATIONS + FEEDBACK_N_LATER
 };
 
 static const char *const own_migrations[OWN_MIGRATIONS] = {
@@ -49,6 +51,9 @@ static void list_migrations(const char *out[N_MIGRATIONS])
     for (size_t i = 0; i < FEEDBACK_N_MIGRATIONS; i++)
         out[n++] = feedback_migrations[i];
     for (size_t i = 0; i < OWN_MIGRATIONS; i++) out[n++] = own_migrations[i];
+    for (size_t i = 0; i < TUNING_N_MIGRATIONS; i++)
+        out[n++] = tuning_migrations[i];
+    for (size_t i = 0; i < FEEDBACK_N_LATER; i++) out[n++] = feedback_later[i];
 }
 
 enum tacit_err device_path(const struct device *d, const char *name,

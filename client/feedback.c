@@ -1,5 +1,9 @@
 #include "client/feedback.h"
 
+#include <stdio.h>
+
+#include "common/base/codes.h"
+
 const char *const feedback_migrations[FEEDBACK_N_MIGRATIONS] = {
     "CREATE TABLE answer("
     " id INTEGER PRIMARY KEY AUTOINCREMENT, time_s INTEGER NOT NULL,"
@@ -14,6 +18,14 @@ const char *const feedback_migrations[FEEDBACK_N_MIGRATIONS] = {
     " heading TEXT NOT NULL, good INTEGER NOT NULL,"
     " PRIMARY KEY(answer, number)) STRICT;"};
 
+const char *const feedback_later[FEEDBACK_N_LATER] = {
+    "CREATE TABLE citation_place("
+    " answer INTEGER NOT NULL, number INTEGER NOT NULL,"
+    " page INTEGER NOT NULL, line INTEGER NOT NULL,"
+    " PRIMARY KEY(answer, number),"
+    " FOREIGN KEY(answer, number) REFERENCES citation(answer, number)"
+    "  ON DELETE CASCADE) STRICT;"};
+
 static enum tacit_err insert(struct db *db, int64_t now_s, const char *question,
                              const struct feedback_source *s, size_t n,
                              int64_t *id)
@@ -21,9 +33,13 @@ static enum tacit_err insert(struct db *db, int64_t now_s, const char *question,
     TRY(db_run(db, "INSERT INTO answer(time_s, question) VALUES(?, ?)", "is",
                now_s, question));
     *id = sqlite3_last_insert_rowid(db->sql);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         TRY(db_run(db, "INSERT INTO citation VALUES(?, ?, ?, ?)", "iiss", *id,
                    (int64_t)i + 1, s[i].path, s[i].heading));
+        TRY(db_run(db, "INSERT INTO citation_place VALUES(?, ?, ?, ?)", "iiii",
+                   *id, (int64_t)i + 1, (int64_t)s[i].page,
+                   (int64_t)s[i].line));
+    }
     return db_run(db, "DELETE FROM answer WHERE id <= ?", "i",
                   *id - FEEDBACK_ANSWERS_KEPT);
 }
@@ -41,6 +57,35 @@ enum tacit_err feedback_answer(struct db *db, int64_t now_s,
         db_rollback(db);
     else
         *out_id = id;
+    return err;
+}
+
+enum tacit_err feedback_last(struct db *db, int number, char *path, size_t cap,
+                             struct feedback_source *out)
+{
+    sqlite3_stmt *st;
+    int has_row = 0;
+    TRY(db_query(db, &st,
+                 "SELECT path, page, line FROM citation JOIN citation_place"
+                 " USING(answer, number)"
+                 " WHERE answer = (SELECT max(id) FROM answer) AND number = ?",
+                 "i", (int64_t)number));
+    enum tacit_err err = db_step(db, st, &has_row);
+    if (!err && !has_row)
+        err = fail_as(E_NO_CITATION, "the last answer has no source [%d]",
+                      number);
+    if (!err) {
+        const char *at = (const char *)sqlite3_column_text(st, 0);
+        if (snprintf(path, cap, "%s", at ? at : "") >= (int)cap)
+            err = fail(TACIT_LIMIT, "the source's path is too long");
+    }
+    if (!err)
+        *out =
+            (struct feedback_source){.page =
+                                         (uint32_t)sqlite3_column_int64(st, 1),
+                                     .line =
+                                         (uint32_t)sqlite3_column_int64(st, 2)};
+    db_finish(st);
     return err;
 }
 

@@ -22,9 +22,52 @@ static const struct option_row key_options[] = {
      "read the new passphrase from here, not from the terminal"},
 };
 
-static const struct option_row read_options[] = {
-    {"in", 0, "GLOB", NULL, "only documents whose path matches, as '*.md'"},
+#define FILTER_OPTIONS                                                         \
+ {"in", 0, "GLOB", NULL, "only documents whose path matches, as '*.md'"},      \
+     {"type", 0, "KIND", NULL, "only documents of this kind, as markdown"},    \
+     {"since", 0, "DAY", NULL, "only what was added on or after 2026-01-31"},  \
+     {"until", 0, "DAY", NULL, "only what was added on or before that day"},   \
+     {"where", 0, "KEY=VALUE", NULL,                                           \
+      "only where it holds: path, kind, title, heading, date, lang; the "      \
+      "value may have * and ?; may be repeated"},                              \
+ {                                                                             \
+  "explain", 0, NULL, NULL, "say why each passage was found"                   \
+ }
+
+static const struct option_row ask_options[] = {FILTER_OPTIONS};
+static const struct option_row search_options[] = {
+    FILTER_OPTIONS,
     {"limit", 'n', "N", NULL, "how many passages to show (5)"},
+    {"mode", 0, "MODE", NULL, "words, vectors or hybrid (hybrid)"},
+    {"diversity", 0, "X", NULL,
+     "0 to 1: how far a passage must differ from those before it (0)"},
+    {"rerank", 0, NULL, NULL, "order by how sure each passage makes us"},
+};
+static const struct option_row tune_options[] = {
+    {"data", 'd', "FILE", NULL,
+     "question-document pairs (CSV), besides the feedback given here"},
+};
+static const struct option_row retrieval_options[] = {
+    {"queries", 0, "FILE", NULL, "queries.jsonl"},
+    {"qrels", 0, "FILE", NULL, "judgements: BEIR's .tsv, or TREC's"},
+    {"corpus", 0, "FILE", NULL, "corpus.jsonl; else this device's documents"},
+    {"split", 0, "NAME", NULL, "of a folder: qrels/NAME.tsv (test)"},
+    {"run", 0, "FILE", NULL, "measure this run (TREC) and search nothing"},
+    {"mode", 0, "MODE", NULL,
+     "words, vectors, ranks, scores (two ways to fuse) or all (all)"},
+    {"train-qrels", 0, "FILE", NULL, "learn the weight for scores from these"},
+    {"cutoff", 'k', "K", NULL, "of nDCG, recall and precision (10)"},
+    {"per-query", 0, NULL, NULL, "every query's figures, too"},
+    {"write-run", 0, "FILE", NULL, "write what one mode found, as TREC does"},
+};
+static const struct option_row answers_options[] = {
+    {"texts", 0, "FILE", NULL,
+     "corpus.jsonl that the questions of a CSV file are asked of; else this "
+     "device's documents"},
+    {"limit", 'n', "N", NULL, "ask only the first N questions"},
+    {"open", 0, NULL, NULL,
+     "SQuAD: search all paragraphs, not the question's alone"},
+    {"per-question", 0, NULL, NULL, "every question's answer, too"},
 };
 static const struct option_row feedback_options[] = {
     {"citation", 'c', "N", NULL, "which citation is meant (1)"},
@@ -90,7 +133,7 @@ static const struct option_command commands[] = {
      .args_min = 1,
      .args_max = -1,
      .summary = "show the passages that match best",
-     OPTIONS(read_options),
+     OPTIONS(search_options),
      .run = cli_search},
     {.name = "ask",
      .args = "QUESTION…",
@@ -100,9 +143,16 @@ static const struct option_command commands[] = {
      .help = "The answer is made of sentences taken word by word from the "
              "documents, each with a numbered source. Where nothing answers "
              "the question it says so and exits with 6.",
-     .options = read_options,
-     .n_options = 1,
+     OPTIONS(ask_options),
      .run = cli_ask},
+    {.name = "open",
+     .args = "N",
+     .args_min = 1,
+     .args_max = 1,
+     .summary = "open source [N] of the last answer",
+     .help = "With a display by xdg-open, else on a terminal by $PAGER, else "
+             "its path and line are printed. No shell sees the path.",
+     .run = cli_open_source},
     {.name = "feedback",
      .args = "ANSWER good|bad",
      .args_min = 2,
@@ -112,6 +162,36 @@ static const struct option_command commands[] = {
              "stay on this device.",
      OPTIONS(feedback_options),
      .run = cli_feedback},
+    {.name = "tune",
+     .summary = "learn how much words and vectors count in search",
+     .help = "Learns one number from questions whose source was right: good "
+             "feedback and, with --data, rows of question, document and "
+             "heading. Until then both are fused by their ranks. Nothing "
+             "leaves.",
+     OPTIONS(tune_options),
+     .run = cli_tune},
+    {.name = "eval retrieval",
+     .args = "[FOLDER]",
+     .args_max = 1,
+     .summary = "measure the search on judged queries",
+     .help = "FOLDER is a BEIR collection: corpus.jsonl, queries.jsonl, "
+             "qrels/test.tsv. It is indexed in a temporary store, one passage "
+             "per document. Prints nDCG, recall, precision, MRR and MAP as "
+             "trec_eval counts them, over all judged queries.",
+     OPTIONS(retrieval_options),
+     .run = cli_eval_retrieval},
+    {.name = "eval answers",
+     .args = "FILE",
+     .args_min = 1,
+     .args_max = 1,
+     .summary = "measure answers and refusals on known questions",
+     .help = "FILE is SQuAD's JSON (1.1 or 2.0), or a CSV file with columns "
+             "question, answer (empty: nothing answers it) and, or instead, "
+             "document. Prints exact match, F1, precision and recall of "
+             "refusals, citation precision, and how they move with the "
+             "threshold.",
+     OPTIONS(answers_options),
+     .run = cli_eval_answers},
     {.name = "train",
      .args = "--plan FILE",
      .args_max = 0,

@@ -17,6 +17,7 @@
 #include "retrieval/embedder.h"
 #include "retrieval/evidence.h"
 #include "retrieval/places.h"
+#include "retrieval/words.h"
 
 enum {
     CHUNKS_MAX = 1 << 17,            /* of one document */
@@ -28,6 +29,7 @@ _Static_assert((int)CHUNK_HEADING_MAX == (int)CORPUS_HEADING_MAX, "one limit");
 enum tacit_err corpus_open(struct db *db, const struct encoder *encoder,
                            struct corpus **out)
 {
+    TRY(words_open(db));
     TRY(evidence_register(db));
     struct corpus *c = calloc(1, sizeof *c);
     if (!c) return fail(TACIT_NOMEM, "out of memory");

@@ -19,6 +19,24 @@ struct corpus {
     int64_t epoch;
 };
 
+/* A passage and its cosine to a question. */
+struct corpus_near {
+    int64_t id;
+    float cosine;
+};
+
+/* The k passages nearest to v [ENCODER_DIM], of these ids alone (rising; NULL =
+ * all), into out [k]: nearest first, then the smaller id. This is all that
+ * searching sees of the index of vectors. */
+TACIT_CHECKED enum tacit_err corpus_nearest(struct corpus *c, const float *v,
+                                            size_t k, const int64_t *only,
+                                            size_t n_only,
+                                            struct corpus_near *out, size_t *n);
+/* A passage's vector into out [ENCODER_DIM]; zeros when there is none of this
+ * encoder's. */
+TACIT_CHECKED enum tacit_err corpus_vector(struct corpus *c, int64_t chunk_id,
+                                           float *out);
+
 /* A passage's change in the index of vectors; v NULL = removed. */
 struct vector_change {
     int64_t chunk_id;

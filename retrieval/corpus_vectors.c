@@ -92,3 +92,35 @@ void corpus_vectors_follow(struct corpus *c, int64_t epoch,
     vecindex_free(c->vectors);
     c->vectors = NULL;
 }
+
+enum tacit_err corpus_nearest(struct corpus *c, const float *v, size_t k,
+                              const int64_t *only, size_t n_only,
+                              struct corpus_near *out, size_t *n)
+{
+    struct vecindex *ix;
+    struct vec_hit *hits;
+    struct vec_filter filter = {.ids = only, .n = n_only};
+    TRY(corpus_vectors(c, &ix));
+    arena_reset(&c->scratch);
+    TRY(arena_alloc(&c->scratch, k + 1, sizeof *hits, &hits));
+    TRY(vecindex_search(ix, v, k, only ? &filter : NULL, hits, n));
+    for (size_t i = 0; i < *n; i++)
+        out[i] = (struct corpus_near){hits[i].id, hits[i].score};
+    return TACIT_OK;
+}
+
+enum tacit_err corpus_vector(struct corpus *c, int64_t chunk_id, float *out)
+{
+    sqlite3_stmt *st;
+    int has_row = 0;
+    TRY(db_query(c->db, &st,
+                 "SELECT v FROM vector WHERE chunk_id = ? AND enc_version = ?",
+                 "is", chunk_id, c->enc_version));
+    enum tacit_err err = db_step(c->db, st, &has_row);
+    memset(out, 0, VECTOR_BYTES);
+    const void *blob = !err && has_row ? sqlite3_column_blob(st, 0) : NULL;
+    if (blob && sqlite3_column_bytes(st, 0) == VECTOR_BYTES)
+        memcpy(out, blob, VECTOR_BYTES);
+    db_finish(st);
+    return err;
+}

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "retrieval/stem.h"
+
 /* What one call of question_marks() collects. */
 struct marks {
     struct evidence_mark mark[EVIDENCE_MARKS_MAX];
@@ -78,15 +80,8 @@ static void question_marks(const Fts5ExtensionApi *api, Fts5Context *fts,
 
 enum tacit_err evidence_register(struct db *db)
 {
-    fts5_api *api = NULL;
-    sqlite3_stmt *st;
-    int has_row;
-    TRY(db_query(db, &st, "SELECT fts5(?1)", ""));
-    sqlite3_bind_pointer(st, 1, &api, "fts5_api_ptr", NULL);
-    enum tacit_err err = db_step(db, st, &has_row);
-    db_finish(st);
-    if (err) return err;
-    if (!api) return fail(TACIT_UNSUPPORTED, "this SQLite has no FTS5");
+    fts5_api *api;
+    TRY(stem_fts5(db, &api));
     return db_error(db,
                     api->xCreateFunction(api, "question_marks", NULL,
                                          question_marks, NULL),

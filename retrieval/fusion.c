@@ -42,3 +42,21 @@ size_t fusion_rrf(const struct ranking *rankings, size_t n, struct fused *out)
     qsort(out, n_out, sizeof *out, by_score);
     return n_out;
 }
+
+void fusion_convex(double weight, struct fused *list, size_t n)
+{
+    double most_words = 0, most_cosine = -1;
+    for (size_t i = 0; i < n; i++) {
+        if (list[i].words > most_words) most_words = list[i].words;
+        if (list[i].cosine > most_cosine) most_cosine = list[i].cosine;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct fused *f = &list[i];
+        double words = most_words > 0 ? f->words / most_words : 0;
+        double near =
+            most_cosine > -1 ? (1 + f->cosine) / (1 + most_cosine) : 0;
+        f->score = (1 - weight) * words + weight * near;
+        f->share = f->score > 0 ? (1 - weight) * words / f->score : 0;
+    }
+    qsort(list, n, sizeof *list, by_score);
+}

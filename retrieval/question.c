@@ -22,7 +22,10 @@ static void add_term(struct question *q, const char *term)
 {
     for (size_t i = 0; i < q->n_terms; i++)
         if (strcmp(q->term[i], term) == 0) return;
-    if (q->n_terms < QUESTION_TERMS_MAX) q->term[q->n_terms++] = term;
+    if (q->n_terms < QUESTION_TERMS_MAX)
+        q->term[q->n_terms++] = term;
+    else
+        q->n_cut++;
 }
 
 static void put_quoted(struct buf *b, const char *term)

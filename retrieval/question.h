@@ -19,7 +19,7 @@ enum { QUESTION_TERMS_MAX = 32 };
 struct question {
     const char *text;
     const char *term[QUESTION_TERMS_MAX]; /* arena, each once */
-    size_t n_terms;
+    size_t n_terms, n_cut;                /* n_cut: left out */
     const char *fts; /* arena; phrase i is term i */
 };
 

@@ -1,183 +1,218 @@
 #include "retrieval/search.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-#include "common/base/buf.h"
 #include "common/base/codes.h"
-#include "retrieval/chunker.h"
+#include "common/base/tick.h"
+#include "common/tensor/kernels.h"
 #include "retrieval/corpus_state.h"
 #include "retrieval/embedder.h"
 #include "retrieval/fusion.h"
-#include "retrieval/question.h"
+#include "retrieval/search_read.h"
+#include "retrieval/words.h"
 
 enum {
     CANDIDATES_MIN = 50,
     CANDIDATES_PER_HIT = 5,
-    CANDIDATES_MAX = SEARCH_LIMIT_MAX * CANDIDATES_PER_HIT,
-    GLOB_BYTES_MAX = 1024
+    CANDIDATES_MAX = SEARCH_LIMIT_MAX * CANDIDATES_PER_HIT
 };
 enum { BY_WORDS, BY_VECTORS, N_RANKINGS };
 
-/* A word in a heading says more than one in the text. */
-#define BM25 "bm25(chunk_fts, 1.0, 3.0, 1.0)"
-
-/* Weight of the vectors beside the words, whose weight is 1. Untrained, they
- * compare words and parts of words, which BM25 does better; they only bring in
- * what is misspelt. On the training questions of the simulated sites recall@5
- * is 0.59 with 0.05 and 0.57 with 0.3; with an adapter that has not seen the
- * question, 0.63 with 1 and 0.60 with 0.05. */
+/* By ranks: the weight of the vectors beside the words, whose weight is 1.
+ * Untrained, they compare words and parts of words, which BM25 does better;
+ * they only bring in what is misspelt. On the training questions of the
+ * simulated sites recall@5 is 0.59 with 0.05 and 0.57 with 0.3; with an adapter
+ * that has not seen the question, 0.63 with 1 and 0.60 with 0.05. */
 #define PLAIN_WEIGHT   0.05
 #define ADAPTED_WEIGHT 1.0
+
+/* A candidate's score, to be found by its id. */
+struct known {
+    int64_t id;
+    double score;
+};
 
 struct searching {
     struct corpus *c;
     struct arena *a;
     const struct search_query *q;
-    struct question question;
+    struct search_report *report;
     float vector[ENCODER_DIM];
     size_t n_candidates;
+    int64_t *only; /* ids that pass the filter; NULL = all */
+    size_t n_only;
+    struct known *near; /* by the vectors, nearest first */
+    size_t n_near;
+    struct words_query words;
     int64_t *ids[N_RANKINGS];
-    size_t n_ids[N_RANKINGS];
+    struct fused *fused;
+    size_t n_fused;
 };
 
+static int by_id(const void *a, const void *b)
+{
+    const struct known *x = a, *y = b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+static int compare_id(const void *a, const void *b)
+{
+    const int64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+static double score_of(const struct known *list, size_t n, int64_t id)
+{
+    const struct known key = {.id = id};
+    const struct known *found =
+        n ? bsearch(&key, list, n, sizeof *list, by_id) : NULL;
+    return found ? found->score : 0;
+}
+
+static enum tacit_err by_vectors(struct searching *s)
+{
+    struct corpus_near *near = NULL;
+    size_t n = 0;
+    TRY(arena_alloc(s->a, s->n_candidates, sizeof *near, &near));
+    TRY(arena_alloc(s->a, s->n_candidates, sizeof *s->near, &s->near));
+    TRY(corpus_nearest(s->c, s->vector, s->n_candidates, s->only, s->n_only,
+                       near, &n));
+    /* What has nothing in common with the question is not found. */
+    while (n > 0 && !(near[n - 1].cosine > 0)) n--;
+    for (size_t i = 0; i < n; i++) {
+        s->near[i] = (struct known){near[i].id, (double)near[i].cosine};
+        s->ids[BY_VECTORS][i] = near[i].id;
+    }
+    s->n_near = n;
+    return TACIT_OK;
+}
+
+/* The best by words, and the words' scores of what the vectors found. */
 static enum tacit_err by_words(struct searching *s)
 {
-    sqlite3_stmt *st;
-    int has_row = 0;
-    size_t n = 0;
-    const char *sql =
-        s->q->path_glob
-            ? "SELECT rowid FROM chunk_fts WHERE chunk_fts MATCH ?1"
-              " AND rowid IN (SELECT chunk.id FROM document JOIN chunk"
-              "  ON chunk.document_id = document.id"
-              "  WHERE document.path GLOB ?3)"
-              " ORDER BY " BM25 ", rowid LIMIT ?2"
-            : "SELECT rowid FROM chunk_fts WHERE chunk_fts MATCH ?1"
-              " ORDER BY " BM25 ", rowid LIMIT ?2";
-    TRY(db_query(s->c->db, &st, sql, s->q->path_glob ? "sis" : "si",
-                 s->question.fts, (int64_t)s->n_candidates, s->q->path_glob));
-    enum tacit_err err = db_step(s->c->db, st, &has_row);
-    while (!err && has_row && n < s->n_candidates) {
-        s->ids[BY_WORDS][n++] = sqlite3_column_int64(st, 0);
-        err = db_step(s->c->db, st, &has_row);
-    }
-    db_finish(st);
-    s->n_ids[BY_WORDS] = n;
-    return err;
-}
-
-/* Ids of the passages that path_glob lets through, rising. */
-static enum tacit_err filter_ids(struct searching *s, struct buf *ids)
-{
-    sqlite3_stmt *st;
-    int has_row = 0;
-    TRY(db_query(s->c->db, &st,
-                 "SELECT chunk.id FROM document JOIN chunk"
-                 " ON chunk.document_id = document.id"
-                 " WHERE document.path GLOB ? ORDER BY chunk.id",
-                 "s", s->q->path_glob));
-    enum tacit_err err = db_step(s->c->db, st, &has_row);
-    while (!err && has_row) {
-        int64_t id = sqlite3_column_int64(st, 0);
-        buf_put(ids, &id, sizeof id);
-        err = db_step(s->c->db, st, &has_row);
-    }
-    db_finish(st);
-    return err ? err : buf_end(ids);
-}
-
-static enum tacit_err by_vectors(struct searching *s, struct vecindex *ix)
-{
-    struct vec_hit *hits = NULL;
-    struct buf ids;
-    size_t n = 0;
-    TRY(arena_alloc(s->a, s->n_candidates, sizeof *hits, &hits));
-    buf_init(&ids, 0);
-    enum tacit_err err = s->q->path_glob ? filter_ids(s, &ids) : TACIT_OK;
-    const void *list = ids.data;
-    struct vec_filter filter = {.ids = list, .n = ids.len / sizeof(int64_t)};
-    if (!err)
-        err = vecindex_search(ix, s->vector, s->n_candidates,
-                              s->q->path_glob ? &filter : NULL, hits, &n);
-    buf_release(&ids);
-    if (err) return err;
-    /* What has nothing in common with the question is not found. */
-    while (n > 0 && !(hits[n - 1].score > 0)) n--;
-    for (size_t i = 0; i < n; i++) s->ids[BY_VECTORS][i] = hits[i].id;
-    s->n_ids[BY_VECTORS] = n;
+    struct words_query *w = &s->words;
+    int64_t *wanted = NULL;
+    TRY(arena_alloc(s->a, s->n_near + 1, sizeof *wanted, &wanted));
+    TRY(arena_alloc(s->a, s->n_near + 1, sizeof *w->wanted_score,
+                    &w->wanted_score));
+    TRY(arena_alloc(s->a, s->n_candidates, sizeof *w->best, &w->best));
+    for (size_t i = 0; i < s->n_near; i++) wanted[i] = s->near[i].id;
+    qsort(wanted, s->n_near, sizeof *wanted, compare_id);
+    w->fts = s->report->question.fts;
+    w->only = s->only;
+    w->n_only = s->n_only;
+    w->wanted = wanted;
+    w->n_wanted = s->n_near;
+    w->n_best = s->n_candidates;
+    TRY(words_search(s->c->db, w));
+    for (size_t i = 0; i < w->n_found; i++) s->ids[BY_WORDS][i] = w->best[i].id;
+    s->report->n_matching = w->n_matching;
     return TACIT_OK;
 }
 
-static enum tacit_err copy_column(struct arena *a, sqlite3_stmt *st, int col,
-                                  const char **out)
+/* Cosines of the candidates that the words alone found. */
+static enum tacit_err compare_rest(struct searching *s, struct known *cosines,
+                                   size_t *n_cosines)
 {
-    char *copy = NULL;
-    const char *s = (const char *)sqlite3_column_text(st, col);
-    TRY(arena_strdup(a, s ? s : "", (size_t)sqlite3_column_bytes(st, col),
-                     &copy));
-    *out = copy;
+    struct corpus_near *near = NULL;
+    int64_t *rest = NULL;
+    size_t n = 0, n_near = 0;
+    TRY(arena_alloc(s->a, s->n_fused + 1, sizeof *rest, &rest));
+    TRY(arena_alloc(s->a, s->n_fused + 1, sizeof *near, &near));
+    for (size_t i = 0; i < s->n_fused; i++)
+        if (!s->fused[i].rank[BY_VECTORS]) rest[n++] = s->fused[i].id;
+    qsort(rest, n, sizeof *rest, compare_id);
+    if (n) TRY(corpus_nearest(s->c, s->vector, n, rest, n, near, &n_near));
+    for (size_t i = 0; i < s->n_near; i++) cosines[(*n_cosines)++] = s->near[i];
+    for (size_t i = 0; i < n_near; i++)
+        cosines[(*n_cosines)++] =
+            (struct known){near[i].id, (double)near[i].cosine};
+    qsort(cosines, *n_cosines, sizeof *cosines, by_id);
     return TACIT_OK;
 }
 
-/* "A\x1fB" -> "A > B". */
-static enum tacit_err show_heading(struct arena *a, const char **heading)
+/* Every candidate gets both its scores. */
+static enum tacit_err complete(struct searching *s)
 {
-    const char *from = *heading;
-    char *shown = NULL;
-    size_t n = 0;
-    TRY(arena_alloc(a, 3 * strlen(from) + 1, 1, &shown));
-    for (const char *p = from; *p; p++) {
-        if (*p != CHUNK_HEADING_MARK) {
-            shown[n++] = *p;
-            continue;
+    const struct words_query *w = &s->words;
+    struct known *words = NULL, *cosines = NULL;
+    size_t n_words = 0, n_cosines = 0;
+    TRY(arena_alloc(s->a, w->n_found + w->n_wanted + 1, sizeof *words, &words));
+    TRY(arena_alloc(s->a, s->n_fused + s->n_near + 1, sizeof *cosines,
+                    &cosines));
+    for (size_t i = 0; i < w->n_found; i++)
+        words[n_words++] = (struct known){w->best[i].id, w->best[i].score};
+    for (size_t i = 0; i < w->n_wanted; i++)
+        words[n_words++] = (struct known){w->wanted[i], w->wanted_score[i]};
+    qsort(words, n_words, sizeof *words, by_id);
+    TRY(compare_rest(s, cosines, &n_cosines));
+    for (size_t i = 0; i < s->n_fused; i++) {
+        struct fused *f = &s->fused[i];
+        f->words = score_of(words, n_words, f->id);
+        f->cosine = score_of(cosines, n_cosines, f->id);
+    }
+    return TACIT_OK;
+}
+
+static enum tacit_err fuse(struct searching *s)
+{
+    struct ranking rankings[N_RANKINGS] = {
+        {s->ids[BY_WORDS], s->words.n_found, 1},
+        {s->ids[BY_VECTORS], s->n_near,
+         s->q->adapter ? ADAPTED_WEIGHT : PLAIN_WEIGHT},
+    };
+    if (s->q->mode == SEARCH_WORDS) rankings[BY_VECTORS].n = 0;
+    if (s->q->mode == SEARCH_VECTORS) rankings[BY_WORDS].n = 0;
+    TRY(arena_alloc(s->a, N_RANKINGS * s->n_candidates, sizeof *s->fused,
+                    &s->fused));
+    s->n_fused = fusion_rrf(rankings, N_RANKINGS, s->fused);
+    s->report->weight = rankings[BY_VECTORS].weight;
+    TRY(complete(s));
+    if (s->q->mode != SEARCH_HYBRID)
+        fusion_convex(s->q->mode == SEARCH_VECTORS, s->fused, s->n_fused);
+    if (s->q->mode != SEARCH_HYBRID || !s->q->weight) return TACIT_OK;
+    fusion_convex(*s->q->weight, s->fused, s->n_fused);
+    s->report->is_by_scores = 1;
+    s->report->weight = *s->q->weight;
+    return TACIT_OK;
+}
+
+/* Maximal marginal relevance: the chosen ones move to the front. */
+static enum tacit_err spread(struct searching *s)
+{
+    size_t n = s->n_fused, n_chosen = 2 * s->q->limit;
+    double d = s->q->diversity, *near = NULL;
+    float *v = NULL;
+    if (!(d > 0) || n == 0) return TACIT_OK;
+    double best = s->fused[0].score > 0 ? s->fused[0].score : 1;
+    TRY(arena_alloc(s->a, n * ENCODER_DIM, sizeof *v, &v));
+    TRY(arena_alloc(s->a, n, sizeof *near, &near));
+    for (size_t i = 0; i < n; i++)
+        TRY(corpus_vector(s->c, s->fused[i].id, v + i * ENCODER_DIM));
+    for (size_t at = 0; at + 1 < n && at < n_chosen; at++) {
+        size_t next = at;
+        double most = -2;
+        for (size_t i = at; i < n; i++) {
+            double m = (1 - d) * s->fused[i].score / best - d * near[i];
+            if (m > most) most = m, next = i;
         }
-        memcpy(shown + n, " > ", 3);
-        n += 3;
+        struct fused chosen = s->fused[next];
+        float u[ENCODER_DIM];
+        memcpy(u, v + next * ENCODER_DIM, sizeof u);
+        /* Those passed over keep their order. */
+        for (size_t i = next; i > at; i--) {
+            s->fused[i] = s->fused[i - 1];
+            near[i] = near[i - 1];
+            memcpy(v + i * ENCODER_DIM, v + (i - 1) * ENCODER_DIM, sizeof u);
+        }
+        s->fused[at] = chosen;
+        for (size_t i = at + 1; i < n; i++) {
+            double cosine =
+                (double)kernel_dot(u, v + i * ENCODER_DIM, ENCODER_DIM);
+            if (cosine > near[i]) near[i] = cosine;
+        }
     }
-    *heading = shown;
-    return TACIT_OK;
-}
-
-static enum tacit_err fill_hit(struct searching *s, sqlite3_stmt *st,
-                               struct search_hit *h)
-{
-    TRY(copy_column(s->a, st, 0, &h->path));
-    TRY(copy_column(s->a, st, 1, &h->title));
-    TRY(copy_column(s->a, st, 2, &h->heading));
-    TRY(copy_column(s->a, st, 3, &h->text));
-    TRY(show_heading(s->a, &h->heading));
-    h->text_len = (size_t)sqlite3_column_bytes(st, 3);
-    h->byte_first = (uint64_t)sqlite3_column_int64(st, 4);
-    h->byte_end = (uint64_t)sqlite3_column_int64(st, 5);
-    h->line_first = (uint32_t)sqlite3_column_int64(st, 6);
-    h->line_last = (uint32_t)sqlite3_column_int64(st, 7);
-    return TACIT_OK;
-}
-
-static enum tacit_err read_hit(struct searching *s, struct vecindex *ix,
-                               const struct fused *f, struct search_hit *h,
-                               int *found)
-{
-    sqlite3_stmt *st;
-    struct vec_hit nearest = {0, 0};
-    struct vec_filter self = {.ids = &f->id, .n = 1};
-    size_t n = 0;
-    TRY(db_query(s->c->db, &st,
-                 "SELECT path, title, heading, text, byte_first, byte_end,"
-                 " line_first, line_last FROM chunk"
-                 " JOIN document ON document.id = document_id"
-                 " WHERE chunk.id = ?",
-                 "i", f->id));
-    enum tacit_err err = db_step(s->c->db, st, found);
-    if (!err && *found) err = fill_hit(s, st, h);
-    db_finish(st);
-    if (!err) err = vecindex_search(ix, s->vector, 1, &self, &nearest, &n);
-    if (err) return err;
-    h->chunk_id = f->id;
-    h->score = f->score;
-    h->cosine = n ? nearest.score : 0;
-    h->rank_words = f->rank[BY_WORDS];
-    h->rank_vectors = f->rank[BY_VECTORS];
     return TACIT_OK;
 }
 
@@ -187,42 +222,40 @@ static enum tacit_err check_query(const struct search_query *q)
         return fail_as(E_QUESTION_LIMIT,
                        "%zu results asked for; 1 to %d are possible", q->limit,
                        SEARCH_LIMIT_MAX);
-    if (q->path_glob &&
-        strnlen(q->path_glob, GLOB_BYTES_MAX + 1) > GLOB_BYTES_MAX)
-        return fail_as(E_QUESTION_LIMIT,
-                       "the path pattern is longer than %d bytes",
-                       GLOB_BYTES_MAX);
+    if (!(q->diversity >= 0 && q->diversity <= 1))
+        return fail_as(E_QUESTION_LIMIT, "diversity is a number from 0 to 1");
     return TACIT_OK;
+}
+
+/* Nanoseconds since *from, which moves to now. */
+static int64_t lap(int64_t *from)
+{
+    int64_t now = tick_ns(), took = now - *from;
+    *from = now;
+    return took;
 }
 
 static enum tacit_err search(struct searching *s, struct search_hit **hits,
                              size_t *n_hits)
 {
-    struct vecindex *ix;
-    struct fused *fused = NULL;
-    struct search_hit *list = NULL;
-    size_t n = 0;
-    TRY(corpus_vectors(s->c, &ix));
-    for (int r = 0; r < N_RANKINGS; r++)
-        TRY(arena_alloc(s->a, s->n_candidates, sizeof(int64_t), &s->ids[r]));
-    TRY(by_words(s));
-    TRY(by_vectors(s, ix));
-    TRY(arena_alloc(s->a, N_RANKINGS * s->n_candidates, sizeof *fused, &fused));
-    struct ranking rankings[N_RANKINGS] = {
-        {s->ids[BY_WORDS], s->n_ids[BY_WORDS], 1},
-        {s->ids[BY_VECTORS], s->n_ids[BY_VECTORS],
-         s->q->adapter ? ADAPTED_WEIGHT : PLAIN_WEIGHT},
-    };
-    size_t n_fused = fusion_rrf(rankings, N_RANKINGS, fused);
-    if (n_fused > s->q->limit) n_fused = s->q->limit;
-    TRY(arena_alloc(s->a, n_fused + 1, sizeof *list, &list));
-    for (size_t i = 0; i < n_fused; i++) {
-        int found = 0;
-        TRY(read_hit(s, ix, &fused[i], &list[n], &found));
-        n += (size_t)found;
-    }
-    *hits = list;
-    *n_hits = n;
+    struct search_report *r = s->report;
+    int64_t from = tick_ns();
+    TRY(words_languages(s->c->db, &r->languages));
+    if (s->q->filter && s->q->filter->n)
+        TRY(filter_ids(s->c->db, s->q->filter, s->a, &s->only, &s->n_only));
+    r->filter_ns = lap(&from);
+    for (int i = 0; i < N_RANKINGS; i++)
+        TRY(arena_alloc(s->a, s->n_candidates, sizeof(int64_t), &s->ids[i]));
+    if (s->q->mode != SEARCH_WORDS) TRY(by_vectors(s));
+    r->vectors_ns = lap(&from);
+    if (s->q->mode != SEARCH_VECTORS) TRY(by_words(s));
+    r->words_ns = lap(&from);
+    TRY(fuse(s));
+    r->n_candidates = s->n_fused;
+    TRY(spread(s));
+    r->fuse_ns = lap(&from);
+    TRY(search_read(s->c, s->q, s->a, s->fused, s->n_fused, hits, n_hits));
+    r->read_ns = lap(&from);
     return TACIT_OK;
 }
 
@@ -230,11 +263,15 @@ enum tacit_err search_hybrid(struct corpus *c, const struct search_query *q,
                              struct arena *a, struct search_hit **hits,
                              size_t *n_hits)
 {
-    struct searching s = {.c = c, .a = a, .q = q};
+    struct search_report own, *report = q->report ? q->report : &own;
+    struct searching s = {.c = c, .a = a, .q = q, .report = report};
+    int64_t from = tick_ns();
+    *report = (struct search_report){0};
     TRY(check_query(q));
-    TRY(question_read(a, q->text, &s.question));
+    TRY(question_read(a, q->text, &report->question));
     TRY(embedder_question(c->encoder, &c->scratch, q->text, q->adapter,
                           s.vector));
+    report->embed_ns = lap(&from);
     s.n_candidates = CANDIDATES_PER_HIT * q->limit;
     if (s.n_candidates < CANDIDATES_MIN) s.n_candidates = CANDIDATES_MIN;
     if (s.n_candidates > CANDIDATES_MAX) s.n_candidates = CANDIDATES_MAX;

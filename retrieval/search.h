@@ -1,12 +1,17 @@
 /*
  * search: hybrid search, walk A's second half.
  *
- *   question ─┬─> FTS5 BM25, n_candidates ───────────┐
- *             └─> encoder ─> adapter ─> vecindex ────┴─> sum_r 1/(60 + rank_r)
+ *   question ─┬─> words.h: BM25, the best n ─────────┐ fusion.h: by scores with
+ *             └─> encoder ─> adapter ─> nearest n ───┤ a learnt weight, else by
+ *   filter.h ──> ids, for both                       │ ranks
+ *                                                    v
+ *   hits <── neighbours joined <── diversity <── candidates, each with both
+ *            (search_read.c)       (MMR)         scores
  *
- * Reciprocal rank fusion: Cormack, Clarke and Buettcher 2009 (k = 60). The
- * filter is a WHERE over documents, applied inside both searches, so that a
- * narrow filter still finds limit results.
+ * Diversity is Carbonell and Goldstein's maximal marginal relevance (1998): the
+ * next hit is the one with the largest
+ *
+ *   (1 - diversity) score / best score - diversity max cosine to a hit before
  */
 #ifndef TACIT_RETRIEVAL_SEARCH_H
 #define TACIT_RETRIEVAL_SEARCH_H
@@ -16,26 +21,59 @@
 
 #include "common/base/arena.h"
 #include "retrieval/corpus.h"
+#include "retrieval/filter.h"
+#include "retrieval/question.h"
 
-enum { SEARCH_LIMIT_MAX = 100, SEARCH_QUERY_MAX = 8192 };
+enum {
+    SEARCH_LIMIT_MAX = 100,
+    SEARCH_QUERY_MAX = 8192,
+    SEARCH_JOINED_MAX = 3 /* passages of one hit */
+};
+
+enum search_mode { SEARCH_HYBRID, SEARCH_WORDS, SEARCH_VECTORS };
+enum search_neighbours { SEARCH_APART, SEARCH_JOINED };
+
+struct search_report;
 
 struct search_query {
     const char *text;
-    const float *adapter;  /* [ENCODER_DIM, ENCODER_DIM] or NULL */
-    const char *path_glob; /* SQLite GLOB over document paths, or NULL */
-    size_t limit;          /* 1 … SEARCH_LIMIT_MAX */
+    const float *adapter;        /* [ENCODER_DIM, ENCODER_DIM] or NULL */
+    const double *weight;        /* of the vectors, learnt; NULL: by ranks */
+    const struct filter *filter; /* NULL = everything */
+    size_t limit;                /* 1 … SEARCH_LIMIT_MAX */
+    enum search_mode mode;
+    enum search_neighbours neighbours;
+    double diversity;             /* 0 … 1 */
+    const double *threshold;      /* of an answer; NULL = the calibrated one */
+    struct search_report *report; /* NULL, or filled */
+};
+
+/* How the hits came about (arena). */
+struct search_report {
+    struct question question;
+    uint32_t languages; /* bits (stem.h) that the words were stemmed in */
+    int is_by_scores;   /* fused by scores with `weight` */
+    double weight;      /* of the vectors */
+    size_t n_matching;  /* passages that hold a word of the question */
+    size_t n_candidates;
+    int64_t filter_ns, embed_ns, words_ns, vectors_ns, fuse_ns, read_ns;
 };
 
 struct search_hit {
     int64_t chunk_id;
-    const char *path, *title, *heading; /* arena; heading "A > B" */
-    const char *text;                   /* the passage, arena */
+    const char *path, *title, *kind, *heading; /* arena; heading "A > B" */
+    const char *text;                          /* the passage, arena */
     size_t text_len;
+    uint32_t page_first, page_last; /* 1-based; 0 = no pages */
     uint32_t line_first, line_last; /* 1-based, in the file */
     uint64_t byte_first, byte_end;  /* [first, end) in the file */
-    double score;                   /* fused */
-    float cosine;                   /* of the adapted question */
-    int rank_words, rank_vectors;   /* 1-based; 0 = not found that way */
+    int64_t added_s;
+    double score;                 /* fused */
+    double words;                 /* BM25; 0 = holds no word */
+    double share;                 /* by scores: what the words are of it */
+    float cosine;                 /* of the adapted question */
+    int rank_words, rank_vectors; /* 1-based; 0 = not among the candidates */
+    size_t n_joined;              /* passages in it */
 };
 
 /* Best first. *n_hits may be 0. LIMIT; FORMAT for a question without any word.

@@ -130,9 +130,25 @@
    "Ask with at least one word or number.")                                    \
  X(QUESTION_LIMIT, 221, LIMIT, USAGE, "the question is over a limit",          \
    "The message names the limit. A question is a sentence or two.")            \
+ X(FILTER, 222, FORMAT, USAGE, "a condition of the search cannot be read",     \
+   "The message names the part. Conditions are --in GLOB, --type KIND, "       \
+   "--since and --until 2026-01-31, and --where KEY=VALUE, where VALUE may "   \
+   "hold * and ?.")                                                            \
  X(NOTHING_RELEVANT, 230, NOTFOUND, NOTHING, "nothing here answers this",      \
    "No passage shares enough with the question to stand as an answer. Use "    \
    "the words that the documents use, or add documents that cover it.")        \
+ X(JUDGED_SYNTAX, 240, FORMAT, FAILED, "an evaluation file cannot be read",    \
+   "The message names file and line. A BEIR folder has corpus.jsonl, "         \
+   "queries.jsonl and qrels/NAME.tsv; judgements may also be in TREC's form "  \
+   "(query 0 document grade), runs are query Q0 document rank score name.")    \
+ X(JUDGED_EMPTY, 241, STATE, FAILED, "there is nothing to evaluate",           \
+   "No query has a judgement. Queries and judgements must use the same ids.")  \
+ X(NO_CITATION, 242, NOTFOUND, FAILED, "there is no such citation",            \
+   "`tacit open N` opens source [N] of the last answer. Ask first; the answer "\
+   "lists its sources.")                                                       \
+ X(FEW_PAIRS, 243, STATE, FAILED, "there are too few pairs to learn from",     \
+   "The message says how many there are and how many are needed. Give "        \
+   "feedback on answers, or name a CSV file of question-passage pairs.")       \
  X(POLICY_REFUSED, 301, STATE, FAILED, "this site's policy does not allow it", \
    "The message names the rule of policy.yaml. The coordinator cannot change " \
    "it; whoever runs this device can, with an editor.")                        \

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/feedback.h"
+#include "common/base/codes.h"
 
 enum { NOW = 1700000000 };
 
@@ -14,8 +15,8 @@ static struct db db;
 static void reopen(void)
 {
     if (db.sql) db_close(&db);
-    check_ok(db_open(&db, path, DB_CREATE, feedback_migrations,
-                     FEEDBACK_N_MIGRATIONS));
+    const char *migrations[] = {feedback_migrations[0], feedback_later[0]};
+    check_ok(db_open(&db, path, DB_CREATE, migrations, 2));
 }
 
 static int begin(void **state)
@@ -35,8 +36,8 @@ static int end(void **state)
     return 0;
 }
 
-static const struct feedback_source two[] = {{"/docs/a.md", "Dose"},
-                                             {"/docs/b.md", ""}};
+static const struct feedback_source two[] = {{"/docs/a.md", "Dose", 0, 7},
+                                             {"/docs/b.md", "", 3, 1}};
 
 static int64_t answer(const char *question)
 {
@@ -148,7 +149,7 @@ static void text_of_any_kind_comes_back_as_it_was(void **state)
 {
     (void)state;
     static const struct feedback_source odd = {"/d/'); DROP TABLE answer;--",
-                                               "\"x\"\n\xc3\xa9 %s ?1"};
+                                               "\"x\"\n\xc3\xa9 %s ?1", 0, 1};
     int64_t id = -1;
     check_ok(feedback_answer(&db, NOW, "', NULL); --%n\n", &odd, 1, &id));
     check_ok(feedback_give(&db, NOW, id, 1, FEEDBACK_GOOD));
@@ -187,11 +188,27 @@ static void an_answers_number_is_never_used_again(void **state)
     assert_int_equal(answer("Three?"), 3);
 }
 
+static void the_last_answer_tells_its_sources(void **state)
+{
+    (void)state;
+    struct feedback_source at;
+    char found[300], small[4];
+    check_code(feedback_last(&db, 1, found, sizeof found, &at), E_NO_CITATION);
+    answer("Where?");
+    check_ok(feedback_last(&db, 2, found, sizeof found, &at));
+    assert_string_equal(found, "/docs/b.md");
+    assert_int_equal(at.page, 3);
+    assert_int_equal(at.line, 1);
+    check_code(feedback_last(&db, 3, found, sizeof found, &at), E_NO_CITATION);
+    check_err(feedback_last(&db, 1, small, sizeof small, &at), TACIT_LIMIT);
+}
+
 static void a_failed_answer_leaves_nothing(void **state)
 {
     (void)state;
-    static const struct feedback_source broken[] = {{"/docs/a.md", "Dose"},
-                                                    {NULL, NULL}};
+    static const struct feedback_source broken[] = {{"/docs/a.md", "Dose", 0,
+                                                     7},
+                                                    {NULL, NULL, 0, 0}};
     int64_t id = 55;
     check_err(feedback_answer(&db, NOW, "How?", broken, 2, &id), TACIT_STATE);
     assert_int_equal(id, 55);
@@ -231,6 +248,7 @@ int main(void)
         ROW(text_of_any_kind_comes_back_as_it_was),
         ROW(only_the_last_answers_are_kept_but_all_feedback),
         ROW(an_answers_number_is_never_used_again),
+        ROW(the_last_answer_tells_its_sources),
         ROW(a_failed_answer_leaves_nothing),
         ROW(a_visit_that_fails_ends_the_walk),
     };

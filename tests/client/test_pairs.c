@@ -52,13 +52,16 @@ static int end_all(void **state)
 static int begin(void **state)
 {
     (void)state;
-    const char *migrations[CORPUS_N_MIGRATIONS + FEEDBACK_N_MIGRATIONS];
+    const char *migrations[CORPUS_N_MIGRATIONS + FEEDBACK_N_MIGRATIONS +
+                           FEEDBACK_N_LATER];
     char path[300];
     size_t n = 0;
     for (size_t i = 0; i < CORPUS_N_MIGRATIONS; i++)
         migrations[n++] = corpus_migrations[i];
     for (size_t i = 0; i < FEEDBACK_N_MIGRATIONS; i++)
         migrations[n++] = feedback_migrations[i];
+    for (size_t i = 0; i < FEEDBACK_N_LATER; i++)
+        migrations[n++] = feedback_later[i];
     check_tmpdir(dir);
     snprintf(path, sizeof path, "%s/tacit.db", dir);
     snprintf(csv, sizeof csv, "%s/q.csv", dir);
@@ -465,7 +468,7 @@ static void more_pairs_than_the_limit_are_refused(void **state)
 static int64_t answered(const char *question, const char *path,
                         const char *heading)
 {
-    const struct feedback_source s = {path, heading};
+    const struct feedback_source s = {path, heading, 0, 1};
     int64_t id = 0;
     check_ok(feedback_answer(&db, NOW, question, &s, 1, &id));
     return id;

@@ -110,7 +110,9 @@ static inline struct search_hit *shelf_search(struct shelf *s, const char *text,
                                               size_t *n)
 {
     struct search_hit *hits = NULL;
-    struct search_query q = {.text = text, .path_glob = glob, .limit = limit};
+    struct filter filter = {.n = 0};
+    struct search_query q = {.text = text, .filter = &filter, .limit = limit};
+    if (glob) check_ok(filter_add(&filter, "path", glob, FILTER_LIKE));
     check_ok(search_hybrid(s->corpus, &q, &s->a, &hits, n));
     return hits;
 }

@@ -189,11 +189,195 @@ static void limits_are_named(void **state)
     check_code(search_hybrid(s.corpus, &q, &s.a, &hits, &n), E_QUESTION_LIMIT);
     q.limit = SEARCH_LIMIT_MAX + 1;
     check_code(search_hybrid(s.corpus, &q, &s.a, &hits, &n), E_QUESTION_LIMIT);
-    q = (struct search_query){.text = "x", .limit = 1, .path_glob = glob};
+    q = (struct search_query){.text = "x", .limit = 1, .diversity = 1.1};
     check_code(search_hybrid(s.corpus, &q, &s.a, &hits, &n), E_QUESTION_LIMIT);
-    q.path_glob = NULL;
+    struct filter f = {.n = 0};
+    check_code(filter_add(&f, "path", glob, FILTER_LIKE), E_FILTER);
+    q.diversity = 0;
     check_ok(search_hybrid(s.corpus, &q, &s.a, &hits, &n));
     assert_int_equal(n, 0); /* an empty corpus */
+    shelf_free(&s);
+}
+
+/* By hand: words 4 of 8, 8 of 8, 0; (1 + c) / 1.6 of 0.6, 0.2, 0.6 - 1. */
+static void scores_are_fused_by_their_weight(void **state)
+{
+    (void)state;
+    struct fused f[] = {{.id = 1, .words = 4, .cosine = 0.6},
+                        {.id = 2, .words = 8, .cosine = 0.2},
+                        {.id = 3, .words = 0, .cosine = -0.4}};
+    fusion_convex(0.25, f, 3);
+    assert_int_equal(f[0].id, 2);
+    check_near(f[0].score, 0.75 + 0.25 * 1.2 / 1.6, 1e-12);
+    check_near(f[0].share, 0.75 / (0.75 + 0.25 * 1.2 / 1.6), 1e-12);
+    assert_int_equal(f[1].id, 1);
+    check_near(f[1].score, 0.75 * 0.5 + 0.25, 1e-12);
+    check_near(f[2].score, 0.25 * 0.6 / 1.6, 1e-12);
+    fusion_convex(1, f, 3);
+    assert_int_equal(f[0].id, 1);
+    fusion_convex(0, f, 3);
+    assert_int_equal(f[0].id, 2);
+    fusion_convex(0.5, f, 0);
+}
+
+static void each_way_of_searching_can_be_had_alone(void **state)
+{
+    (void)state;
+    struct shelf s;
+    struct search_hit *hits;
+    struct search_report report;
+    const double weight = 0.5;
+    size_t n;
+    shelf_new(&s);
+    shelf_add(&s, "a.txt", "Pumps are cleaned weekly by the night nurse.\n");
+    shelf_add(&s, "b.txt", "The kitchen closes at nine on Sundays.\n");
+    struct search_query q = {.text = "cleaning of pumps",
+                             .limit = 5,
+                             .mode = SEARCH_WORDS,
+                             .report = &report};
+    check_ok(search_hybrid(s.corpus, &q, &s.a, &hits, &n));
+    assert_int_equal(n, 1);
+    assert_int_equal(hits[0].rank_vectors, 0);
+    assert_true(hits[0].words > 0 && hits[0].cosine > 0);
+    assert_int_equal(report.n_matching, 1);
+    assert_int_equal(report.question.n_terms, 2);
+    q.mode = SEARCH_VECTORS;
+    check_ok(search_hybrid(s.corpus, &q, &s.a, &hits, &n));
+    assert_true(n >= 1 && hits[0].rank_words == 0);
+    assert_non_null(strstr(hits[0].path, "a.txt"));
+    q.mode = SEARCH_HYBRID;
+    q.weight = &weight;
+    check_ok(search_hybrid(s.corpus, &q, &s.a, &hits, &n));
+    assert_true(report.is_by_scores);
+    check_near(report.weight, 0.5, 0);
+    check_near(hits[0].score, 1, 1e-9); /* best both ways */
+    check_near(hits[0].share, 0.5, 1e-9);
+    shelf_free(&s);
+}
+
+static size_t count(struct shelf *s, struct filter *f)
+{
+    struct search_query q = {.text = "pumps Pumpen", .filter = f, .limit = 9};
+    struct search_hit *hits;
+    size_t n;
+    check_ok(search_hybrid(s->corpus, &q, &s->a, &hits, &n));
+    return n;
+}
+
+static size_t count_pair(struct shelf *s, const char *pair)
+{
+    struct filter f = {.n = 0};
+    check_ok(filter_add_pair(&f, pair));
+    return count(s, &f);
+}
+
+static void conditions_narrow_a_search(void **state)
+{
+    (void)state;
+    struct shelf s;
+    struct filter f = {.n = 0};
+    shelf_new(&s);
+    shelf_add(&s, "a.md", "# Pump care\n\n## Daily\n\nPumps are cleaned.\n");
+    shelf_add(&s, "b.txt", "The pumps stand in the cellar of the house.\n");
+    shelf_add(&s, "c.txt", "Die Pumpen stehen im Keller und sind alt.\n");
+    assert_int_equal(count(&s, &f), 3);
+    assert_int_equal(count_pair(&s, "kind=markdown"), 1);
+    assert_int_equal(count_pair(&s, "kind=Markdown"), 1);
+    assert_int_equal(count_pair(&s, "title=pump *"), 0);
+    assert_int_equal(count_pair(&s, "title=Pump *"), 1);
+    assert_int_equal(count_pair(&s, "heading=Daily"), 1);
+    assert_int_equal(count_pair(&s, "lang=de"), 1);
+    assert_int_equal(count_pair(&s, "lang=en"), 2);
+    assert_int_equal(count_pair(&s, "lang=fr"), 0);
+    check_ok(filter_add(&f, "date", "2020-02-29", FILTER_SINCE));
+    assert_int_equal(count(&s, &f), 3);
+    check_ok(filter_add(&f, "kind", "text", FILTER_LIKE));
+    assert_int_equal(count(&s, &f), 2);
+    check_ok(filter_add(&f, "date", "2020-03-01", FILTER_UNTIL));
+    assert_int_equal(count(&s, &f), 0);
+    /* The day itself belongs to both. */
+    check_ok(db_exec(&s.db, "UPDATE document SET added_s = 1583020800"));
+    assert_int_equal(count(&s, &f), 2); /* 2020-03-01T00:00:00 */
+    assert_int_equal(count_pair(&s, "date=2020-03-01"), 3);
+    assert_int_equal(count_pair(&s, "date=2020-02-29"), 0);
+    shelf_free(&s);
+}
+
+static void a_condition_that_makes_no_sense_is_named(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",
+                                      "kind",
+                                      "author=x",
+                                      "=x",
+                                      "date=x",
+                                      "date=2026-13-01",
+                                      "date=2026-02-30",
+                                      "date=2026-1-1",
+                                      "lang=tlh",
+                                      "date=2026-01-01x"};
+    struct filter f = {.n = 0};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        check_code(filter_add_pair(&f, bad[i]), E_FILTER);
+    check_code(filter_add(&f, "kind", "x", FILTER_SINCE), E_FILTER);
+    while (f.n < FILTER_RULES_MAX) check_ok(filter_add_pair(&f, "kind=x"));
+    check_code(filter_add_pair(&f, "kind=x"), E_FILTER);
+}
+
+static void hits_that_say_the_same_make_room(void **state)
+{
+    (void)state;
+    struct shelf s;
+    struct search_hit *hits;
+    size_t n;
+    shelf_new(&s);
+    shelf_add(&s, "a.txt", "Pumps are cleaned weekly with soap.\n");
+    shelf_add(&s, "b.txt", "Pumps are cleaned weekly with soap!\n");
+    shelf_add(&s, "c.txt", "In the cellar stand two pumps for the well.\n");
+    struct search_query q = {.text = "pumps cleaned weekly", .limit = 2};
+    check_ok(search_hybrid(s.corpus, &q, &s.a, &hits, &n));
+    assert_null(strstr(hits[1].path, "c.txt"));
+    q.diversity = 0.6;
+    check_ok(search_hybrid(s.corpus, &q, &s.a, &hits, &n));
+    assert_int_equal(n, 2);
+    assert_non_null(strstr(hits[1].path, "c.txt"));
+    shelf_free(&s);
+}
+
+/* A section of three passages: they come back as one. */
+static void neighbours_of_a_section_are_one_hit(void **state)
+{
+    (void)state;
+    struct shelf s;
+    struct search_hit *hits;
+    size_t n, at = 0;
+    static char text[8192];
+    at += (size_t)snprintf(text, sizeof text, "# Guide\n\n");
+    for (int i = 0; i < 36; i++)
+        at += (size_t)snprintf(
+            text + at, sizeof text - at,
+            "Pump %d is cleaned on day %d by the nurse who is on call then.%s",
+            i, i, i % 6 == 5 ? "\n\n" : " ");
+    shelf_new(&s);
+    shelf_add(&s, "g.md", text);
+    shelf_add(&s, "other.txt", "One more pump stands in the cellar.\n");
+    struct search_query q = {.text = "pump cleaned nurse", .limit = 2};
+    check_ok(search_hybrid(s.corpus, &q, &s.a, &hits, &n));
+    assert_int_equal(hits[0].n_joined, 1);
+    q.neighbours = SEARCH_JOINED;
+    check_ok(search_hybrid(s.corpus, &q, &s.a, &hits, &n));
+    assert_int_equal(n, 2);
+    assert_in_range(hits[0].n_joined, 2, SEARCH_JOINED_MAX);
+    assert_int_equal(hits[1].n_joined, 1);
+    assert_non_null(strstr(hits[1].path, "other.txt"));
+    /* In the order of the file, nothing twice. */
+    for (int i = 1; i < 20; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "Pump %d is", i);
+        const char *found = strstr(hits[0].text, name);
+        if (found) assert_null(strstr(found + 1, name));
+    }
+    assert_memory_equal(text + hits[0].byte_first, hits[0].text, 40);
     shelf_free(&s);
 }
 
@@ -242,6 +426,12 @@ int main(void)
         cmocka_unit_test(a_path_filter_holds_in_both_searches),
         cmocka_unit_test(hits_carry_their_place_and_ranks),
         cmocka_unit_test(limits_are_named),
+        cmocka_unit_test(scores_are_fused_by_their_weight),
+        cmocka_unit_test(each_way_of_searching_can_be_had_alone),
+        cmocka_unit_test(conditions_narrow_a_search),
+        cmocka_unit_test(a_condition_that_makes_no_sense_is_named),
+        cmocka_unit_test(hits_that_say_the_same_make_room),
+        cmocka_unit_test(neighbours_of_a_section_are_one_hit),
         cmocka_unit_test(evidence_points_at_the_matching_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,6 +48,7 @@ DOORS = [
     (r'utf8proc\.h', r'common/(model/tokenizer.*|base/nfkc\.c)'),
     (r'gumbo\.h|md4c.*\.h|zip\.h|expat\.h|iconv\.h',
      r'retrieval/document.*'),
+    (r'libstemmer\.h', r'retrieval/stem\.c'),
     (r'microhttpd\.h', r'common/web/http.*'),
     (r'mpi\.h', r'sims/mpi_fleet\.c'),
     (r'cmocka\.h', r'(?!)'),

@@ -1,0 +1,41 @@
+/*
+ * eval: what `tacit eval` shares: a collection in a temporary store, or this
+ * device's own documents.
+ *
+ *   corpus.jsonl ─shelve.h─> $TMPDIR/tacit-eval-XXXXXX/tacit.db, removed at the
+ *                            end
+ */
+#ifndef TACIT_CLIENT_EVAL_H
+#define TACIT_CLIENT_EVAL_H
+
+#include "client/cli.h"
+#include "common/base/arena.h"
+#include "retrieval/judged.h"
+#include "retrieval/search.h"
+
+enum { EVAL_PATH_MAX = 1024 };
+
+/* Documents to be asked. Zeroed before eval_open_…(). */
+struct eval_store {
+    struct encoder *encoder;
+    struct corpus *corpus;
+    struct db db;         /* of a collection */
+    char folder[64];      /* of a collection; "" = the device's own */
+    struct device device; /* when it is the device's own */
+    int has_device;
+    float *adapter;
+    struct arena a;
+};
+
+/* An empty store for a collection's texts. */
+TACIT_CHECKED enum tacit_err eval_store_new(struct eval_store *s);
+/* Put a corpus.jsonl into it, with progress on stderr. E_INTERRUPTED. */
+TACIT_CHECKED enum tacit_err eval_store_fill(struct eval_store *s,
+                                             const struct options *o,
+                                             const char *corpus_path);
+/* This device's documents and search model. */
+TACIT_CHECKED enum tacit_err eval_store_home(struct eval_store *s,
+                                             const struct options *o);
+void eval_store_close(struct eval_store *s);
+
+#endif

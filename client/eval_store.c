@@ -1,0 +1,108 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client/eval.h"
+#include "common/base/codes.h"
+#include "common/base/file.h"
+#include "retrieval/schema.h"
+#include "retrieval/shelve.h"
+
+enum { TEXTS_PER_WRITE = 1000 };
+
+static const char store_name[] = "tacit.db";
+
+struct filling {
+    struct eval_store *s;
+    struct progress progress;
+    size_t n;
+};
+
+enum tacit_err eval_store_new(struct eval_store *s)
+{
+    char path[EVAL_PATH_MAX];
+    const char *tmp = getenv("TMPDIR");
+    arena_init(&s->a, 0);
+    TRY(encoder_new(&s->encoder));
+    int n = snprintf(s->folder, sizeof s->folder, "%s/tacit-eval-XXXXXX",
+                     tmp && *tmp ? tmp : "/tmp");
+    if (n < 0 || (size_t)n >= sizeof s->folder || !mkdtemp(s->folder)) {
+        s->folder[0] = '\0';
+        return fail(TACIT_IO, "cannot make a folder below TMPDIR");
+    }
+    TRY(file_join(path, sizeof path, s->folder, store_name));
+    TRY(db_open(&s->db, path, DB_CREATE, corpus_migrations,
+                CORPUS_N_MIGRATIONS));
+    /* Nothing here outlives the evaluation. */
+    TRY(db_exec(&s->db, "PRAGMA synchronous = OFF"));
+    return corpus_open(&s->db, s->encoder, &s->corpus);
+}
+
+static enum tacit_err commit(struct eval_store *s)
+{
+    TRY(shelve_end(s->corpus));
+    return db_commit(&s->db);
+}
+
+static enum tacit_err add_text(const struct judged_document *d, void *ctx)
+{
+    struct filling *f = ctx;
+    struct db *db = &f->s->db;
+    if (cli_interrupted()) return fail_as(E_INTERRUPTED, "interrupted");
+    if (sqlite3_get_autocommit(db->sql)) TRY(db_begin(db));
+    TRY(shelve_text(f->s->corpus, d->id, d->title, d->text));
+    progress_update(&f->progress, d->bytes, NULL);
+    return ++f->n % TEXTS_PER_WRITE ? TACIT_OK : commit(f->s);
+}
+
+enum tacit_err eval_store_fill(struct eval_store *s, const struct options *o,
+                               const char *path)
+{
+    struct filling f = {.s = s};
+    struct stat st;
+    uint64_t total = stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+    cli_catch_interrupt();
+    progress_begin(&f.progress, cli_progress(o), "indexing", "bytes", total);
+    enum tacit_err err = judged_corpus_read(path, add_text, &f);
+    if (!err && !sqlite3_get_autocommit(s->db.sql)) err = commit(s);
+    if (err) db_rollback(&s->db);
+    progress_end(&f.progress);
+    if (!err && f.n == 0)
+        err = fail_as(E_JUDGED_EMPTY, "%s holds no document", path);
+    return err;
+}
+
+enum tacit_err eval_store_home(struct eval_store *s, const struct options *o)
+{
+    arena_init(&s->a, 0);
+    TRY(encoder_new(&s->encoder));
+    TRY(cli_open(o, &s->device));
+    s->has_device = 1;
+    TRY(corpus_open(&s->device.db, s->encoder, &s->corpus));
+    return device_adapter(&s->device, ENCODER_DIM, &s->adapter);
+}
+
+static void remove_folder(const char *folder)
+{
+    static const char *const names[] = {"tacit.db", "tacit.db-wal",
+                                        "tacit.db-shm", "tacit.db-journal"};
+    char path[EVAL_PATH_MAX];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        unlink(path);
+    }
+    rmdir(folder);
+}
+
+void eval_store_close(struct eval_store *s)
+{
+    corpus_close(s->corpus);
+    if (s->db.sql) db_close(&s->db);
+    if (s->folder[0]) remove_folder(s->folder);
+    if (s->has_device) device_close(&s->device);
+    encoder_free(s->encoder);
+    free(s->adapter);
+    arena_release(&s->a);
+}

@@ -1,0 +1,21 @@
+/*
+ * extract: the writer that quotes: sentences word by word.
+ *
+ * A term counts in full in the sentence itself, by HEADING_SHARE in its heading
+ * or title, by PASSAGE_SHARE elsewhere in the passage:
+ *
+ *   score = sum over terms of share x weight / W
+ *           + COSINE_SHARE x cosine(question, sentence)
+ *           + ODDS_SHARE x ln(odds of the passage / odds of the best one)
+ *
+ * At most ANSWER_SENTENCES_MAX, best passage first; then span.h looks for the
+ * words in the best of them that answer.
+ */
+#ifndef TACIT_RETRIEVAL_EXTRACT_H
+#define TACIT_RETRIEVAL_EXTRACT_H
+
+#include "retrieval/answerer.h"
+
+extern const struct answer_writer extract_writer;
+
+#endif

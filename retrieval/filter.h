@@ -1,0 +1,53 @@
+/*
+ * filter: which passages a search may find: by path, kind, language, date, and
+ * whatever else is known of a document.
+ *
+ *   --in '*.md' --since 2026-01-31 --where title='War*'
+ *        └─> SELECT chunk.id … WHERE path GLOB ? AND … ─> ids, rising
+ *
+ * Both searches take the ids, so a narrow filter still finds as many passages
+ * as were asked for. A further key is a row of the table in filter.c.
+ */
+#ifndef TACIT_RETRIEVAL_FILTER_H
+#define TACIT_RETRIEVAL_FILTER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/arena.h"
+#include "common/base/db.h"
+
+enum { FILTER_RULES_MAX = 16, FILTER_BYTES_MAX = 1024 };
+
+enum filter_test {
+    FILTER_LIKE,  /* equal, or by * ? [] where the value has them */
+    FILTER_SINCE, /* at or after the day */
+    FILTER_UNTIL  /* before the end of the day */
+};
+
+struct filter_rule {
+    const char *key;   /* borrowed: "path", "kind", "lang", "date", … */
+    const char *value; /* borrowed; a date is 2026-01-31 */
+    enum filter_test test;
+};
+
+/* Every rule must hold; no rule: everything. */
+struct filter {
+    struct filter_rule rules[FILTER_RULES_MAX];
+    size_t n;
+};
+
+/* Add a rule. E_FILTER: an unknown key (the known ones are named), no date, too
+ * long, too many. */
+TACIT_CHECKED enum tacit_err filter_add(struct filter *f, const char *key,
+                                        const char *value,
+                                        enum filter_test test);
+/* "key=value" from a command line. E_FILTER. */
+TACIT_CHECKED enum tacit_err filter_add_pair(struct filter *f,
+                                             const char *pair);
+/* Ids of the passages that pass, rising, into *ids (arena). */
+TACIT_CHECKED enum tacit_err filter_ids(struct db *db, const struct filter *f,
+                                        struct arena *a, int64_t **ids,
+                                        size_t *n);
+
+#endif

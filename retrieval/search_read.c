@@ -1,0 +1,218 @@
+#include "retrieval/search_read.h"
+
+#include <string.h>
+
+#include "retrieval/chunker.h"
+#include "retrieval/corpus_state.h"
+#include "retrieval/places.h"
+
+enum { BY_WORDS, BY_VECTORS };
+
+/* A hit while passages join it. */
+struct joining {
+    struct search_hit hit; /* of the best of them */
+    int64_t first, last;   /* chunk ids */
+    int64_t document;
+};
+
+static enum tacit_err copy_column(struct arena *a, sqlite3_stmt *st, int col,
+                                  const char **out)
+{
+    char *copy = NULL;
+    const char *s = (const char *)sqlite3_column_text(st, col);
+    TRY(arena_strdup(a, s ? s : "", (size_t)sqlite3_column_bytes(st, col),
+                     &copy));
+    *out = copy;
+    return TACIT_OK;
+}
+
+/* "A\x1fB" -> "A > B". */
+static enum tacit_err show_heading(struct arena *a, const char **heading)
+{
+    const char *from = *heading;
+    char *shown = NULL;
+    size_t n = 0;
+    TRY(arena_alloc(a, 3 * strlen(from) + 1, 1, &shown));
+    for (const char *p = from; *p; p++) {
+        if (*p != CHUNK_HEADING_MARK) {
+            shown[n++] = *p;
+            continue;
+        }
+        memcpy(shown + n, " > ", 3);
+        n += 3;
+    }
+    *heading = shown;
+    return TACIT_OK;
+}
+
+/* Pages stand with the sentences (places.h). */
+static enum tacit_err read_pages(sqlite3_stmt *st, struct search_hit *h)
+{
+    struct chunk_sentence list[CHUNK_SENTENCES_MAX];
+    size_t n = 0;
+    TRY(places_decode(sqlite3_column_blob(st, 11),
+                      (size_t)sqlite3_column_bytes(st, 11), h->text_len, list,
+                      &n));
+    if (n == 0) return TACIT_OK;
+    h->page_first = list[0].place.page_first;
+    h->page_last = list[n - 1].place.page_last;
+    return TACIT_OK;
+}
+
+static enum tacit_err fill(struct arena *a, sqlite3_stmt *st,
+                           struct search_hit *h)
+{
+    TRY(copy_column(a, st, 0, &h->path));
+    TRY(copy_column(a, st, 1, &h->title));
+    TRY(copy_column(a, st, 2, &h->heading));
+    TRY(copy_column(a, st, 3, &h->text));
+    TRY(copy_column(a, st, 8, &h->kind));
+    TRY(show_heading(a, &h->heading));
+    h->text_len = (size_t)sqlite3_column_bytes(st, 3);
+    h->byte_first = (uint64_t)sqlite3_column_int64(st, 4);
+    h->byte_end = (uint64_t)sqlite3_column_int64(st, 5);
+    h->line_first = (uint32_t)sqlite3_column_int64(st, 6);
+    h->line_last = (uint32_t)sqlite3_column_int64(st, 7);
+    h->added_s = sqlite3_column_int64(st, 9);
+    return read_pages(st, h);
+}
+
+static enum tacit_err read_one(struct corpus *c, struct arena *a,
+                               sqlite3_stmt *st, const struct fused *f,
+                               struct joining *j, int *found)
+{
+    sqlite3_reset(st);
+    sqlite3_bind_int64(st, 1, f->id);
+    TRY(db_step(c->db, st, found));
+    if (!*found) return TACIT_OK;
+    TRY(fill(a, st, &j->hit));
+    j->document = sqlite3_column_int64(st, 10);
+    j->first = j->last = f->id;
+    j->hit.chunk_id = f->id;
+    j->hit.score = f->score;
+    j->hit.words = f->words;
+    j->hit.share = f->share;
+    j->hit.cosine = (float)f->cosine;
+    j->hit.rank_words = f->rank[BY_WORDS];
+    j->hit.rank_vectors = f->rank[BY_VECTORS];
+    j->hit.n_joined = 1;
+    return TACIT_OK;
+}
+
+/* Where the text of passage `id` begins that does not stand in the passage
+ * before it, which ends at byte `end` of the file. */
+static enum tacit_err skip_overlap(struct corpus *c, int64_t id,
+                                   size_t text_len, uint64_t end, size_t *out)
+{
+    struct chunk_sentence list[CHUNK_SENTENCES_MAX];
+    sqlite3_stmt *st;
+    int has_row = 0;
+    size_t n = 0;
+    TRY(db_query(c->db, &st, "SELECT sentences FROM chunk WHERE id = ?", "i",
+                 id));
+    enum tacit_err err = db_step(c->db, st, &has_row);
+    if (!err && has_row)
+        err = places_decode(sqlite3_column_blob(st, 0),
+                            (size_t)sqlite3_column_bytes(st, 0), text_len, list,
+                            &n);
+    db_finish(st);
+    *out = 0;
+    for (size_t i = 0; i < n && list[i].place.byte_first < end; i++)
+        *out = list[i].text_end;
+    return err;
+}
+
+/* `early` stands right before `late`: their text as one. */
+static enum tacit_err join_texts(struct corpus *c, struct arena *a,
+                                 const struct search_hit *early,
+                                 const struct search_hit *late, int64_t late_id,
+                                 struct search_hit *out)
+{
+    size_t skip = 0;
+    char *text = NULL;
+    TRY(skip_overlap(c, late_id, late->text_len, early->byte_end, &skip));
+    while (skip < late->text_len && strchr(" \n", late->text[skip])) skip++;
+    size_t n = late->text_len - skip;
+    TRY(arena_alloc(a, early->text_len + n + 2, 1, &text));
+    memcpy(text, early->text, early->text_len);
+    text[early->text_len] = '\n';
+    memcpy(text + early->text_len + 1, late->text + skip, n);
+    out->text = text;
+    out->text_len = early->text_len + 1 + n;
+    out->byte_first = early->byte_first;
+    out->byte_end = late->byte_end;
+    out->line_first = early->line_first;
+    out->line_last = late->line_last;
+    out->page_first = early->page_first;
+    out->page_last = late->page_last;
+    return TACIT_OK;
+}
+
+static enum tacit_err join(struct corpus *c, struct arena *a, struct joining *j,
+                           const struct joining *more)
+{
+    struct search_hit hit = j->hit;
+    if (more->first == j->last + 1) {
+        TRY(join_texts(c, a, &j->hit, &more->hit, more->first, &hit));
+        j->last = more->last;
+    } else {
+        /* j begins with its own first passage, whatever joined behind. */
+        TRY(join_texts(c, a, &more->hit, &j->hit, j->first, &hit));
+        j->first = more->first;
+    }
+    hit.n_joined = j->hit.n_joined + more->hit.n_joined;
+    j->hit = hit;
+    return TACIT_OK;
+}
+
+static int may_join(const struct joining *j, const struct joining *more)
+{
+    return j->document == more->document &&
+           j->hit.n_joined < SEARCH_JOINED_MAX &&
+           (more->first == j->last + 1 || more->last == j->first - 1) &&
+           strcmp(j->hit.heading, more->hit.heading) == 0;
+}
+
+static enum tacit_err place(struct corpus *c, const struct search_query *q,
+                            struct arena *a, const struct joining *one,
+                            struct joining *list, size_t *n)
+{
+    for (size_t i = 0; q->neighbours == SEARCH_JOINED && i < *n; i++)
+        if (may_join(&list[i], one)) return join(c, a, &list[i], one);
+    if (*n < q->limit) list[(*n)++] = *one;
+    return TACIT_OK;
+}
+
+enum tacit_err search_read(struct corpus *c, const struct search_query *q,
+                           struct arena *a, const struct fused *fused, size_t n,
+                           struct search_hit **hits, size_t *n_hits)
+{
+    struct joining *list = NULL;
+    struct search_hit *out = NULL;
+    sqlite3_stmt *st = NULL;
+    size_t n_list = 0;
+    /* A few beyond the limit may still join. */
+    size_t n_read = q->limit * (q->neighbours == SEARCH_JOINED ? 2 : 1);
+    TRY(arena_alloc(a, q->limit, sizeof *list, &list));
+    TRY(arena_alloc(a, q->limit, sizeof *out, &out));
+    TRY(db_query(c->db, &st,
+                 "SELECT path, title, heading, text, byte_first, byte_end,"
+                 " line_first, line_last, kind, added_s, document_id,"
+                 " sentences"
+                 " FROM chunk JOIN document ON document.id = document_id"
+                 " WHERE chunk.id = ?",
+                 ""));
+    enum tacit_err err = TACIT_OK;
+    for (size_t i = 0; !err && i < n && i < n_read; i++) {
+        struct joining one = {0};
+        int found = 0;
+        err = read_one(c, a, st, &fused[i], &one, &found);
+        if (!err && found) err = place(c, q, a, &one, list, &n_list);
+    }
+    db_finish(st);
+    if (err) return err;
+    for (size_t i = 0; i < n_list; i++) out[i] = list[i].hit;
+    *hits = out;
+    *n_hits = n_list;
+    return TACIT_OK;
+}

@@ -1,0 +1,21 @@
+/*
+ * shelve: texts that are no files into a store, each one passage: a test
+ * collection's documents, the paragraphs that questions are asked about.
+ *
+ *   name, title, text ─sentence.h─> places ─embedder.h─> rows as corpus.h's
+ *
+ * Their place is in the text itself: bytes from 0, line 1.
+ */
+#ifndef TACIT_RETRIEVAL_SHELVE_H
+#define TACIT_RETRIEVAL_SHELVE_H
+
+#include "retrieval/corpus.h"
+
+/* `path` stands where a document's path does. Within a write of the caller, who
+ * ends with shelve_end(). STATE when there is one of this name. */
+TACIT_CHECKED enum tacit_err shelve_text(struct corpus *c, const char *path,
+                                         const char *title, const char *text);
+/* Tell searches that there are new rows; within the same write. */
+TACIT_CHECKED enum tacit_err shelve_end(struct corpus *c);
+
+#endif

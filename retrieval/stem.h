@@ -1,0 +1,48 @@
+/*
+ * stem: the tokenizer `tacit` of the word index: Unicode words, each reduced to
+ * its stem by the rules of the language that the text is in.
+ *
+ *   "Die Häuser wurden geräumt"   die  haus  wurd  geraumt  + mark "\1de"
+ *   "The houses were cleared"     the  hous  were  clear
+ *
+ *   text ─unicode61─> folded words ─which language?─> Snowball ─no accents─>
+ *
+ * A text's language is the one of which it holds most function words, each
+ * counted once; without two more of another it is English. That depends on the
+ * text alone, so a row is deleted and checked with the tokens it was inserted
+ * with. A text in another language carries a mark beside its first word: the
+ * index itself knows which languages there are, and a question's words are
+ * stemmed in each of them (as synonyms of one another).
+ *
+ * Scripts without spaces: every ideograph is a word of its own.
+ * Stemming: Porter 1980 and his Snowball; this folder is the door to libstemmer.
+ */
+#ifndef TACIT_RETRIEVAL_STEM_H
+#define TACIT_RETRIEVAL_STEM_H
+
+#include <stdint.h>
+
+#include "common/base/db.h"
+
+/* Part of every store: another version makes the word index anew. */
+#define STEM_TOKENIZER "tacit 1"
+
+enum { STEM_LANGUAGES = 12, STEM_ENGLISH = 0, STEM_MARK_BYTES = 3 };
+
+/* "en", "de" …; i < STEM_LANGUAGES. */
+const char *stem_language(unsigned i);
+/* Number of a name, or -1. */
+int stem_find(const char *name);
+/* What marks a text in language i: not a word of any text. */
+void stem_mark(unsigned i, char out[STEM_MARK_BYTES + 1]);
+
+/* Make the tokenizer known to a connection. UNSUPPORTED when its SQLite has no
+ * FTS5. */
+TACIT_CHECKED enum tacit_err stem_register(struct db *db);
+/* The languages (bits) that questions on this connection are stemmed in;
+ * English always is. */
+TACIT_CHECKED enum tacit_err stem_ask_in(struct db *db, uint32_t languages);
+/* The door to FTS5's functions of a connection. UNSUPPORTED as above. */
+TACIT_CHECKED enum tacit_err stem_fts5(struct db *db, fts5_api **out);
+
+#endif
