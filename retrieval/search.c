@@ -86,7 +86,7 @@ static enum tacit_err filter_ids(struct searching *s, struct buf *ids)
     return err ? err : buf_end(ids);
 }
 
-static enum tacit_err by_vectors(struct searching *s, struct vecindex *ix)
+static enum tacit_err by_vectors(struct searching *s, struct flatindex *ix)
 {
     struct vec_hit *hits = NULL;
     struct buf ids;
@@ -97,8 +97,8 @@ static enum tacit_err by_vectors(struct searching *s, struct vecindex *ix)
     const void *list = ids.data;
     struct vec_filter filter = {.ids = list, .n = ids.len / sizeof(int64_t)};
     if (!err)
-        err = vecindex_search(ix, s->vector, s->n_candidates,
-                              s->q->path_glob ? &filter : NULL, hits, &n);
+        err = flatindex_search(ix, s->vector, s->n_candidates,
+                               s->q->path_glob ? &filter : NULL, hits, &n);
     buf_release(&ids);
     if (err) return err;
     /* What has nothing in common with the question is not found. */
@@ -154,7 +154,7 @@ static enum tacit_err fill_hit(struct searching *s, sqlite3_stmt *st,
     return TACIT_OK;
 }
 
-static enum tacit_err read_hit(struct searching *s, struct vecindex *ix,
+static enum tacit_err read_hit(struct searching *s, struct flatindex *ix,
                                const struct fused *f, struct search_hit *h,
                                int *found)
 {
@@ -171,7 +171,7 @@ static enum tacit_err read_hit(struct searching *s, struct vecindex *ix,
     enum tacit_err err = db_step(s->c->db, st, found);
     if (!err && *found) err = fill_hit(s, st, h);
     db_finish(st);
-    if (!err) err = vecindex_search(ix, s->vector, 1, &self, &nearest, &n);
+    if (!err) err = flatindex_search(ix, s->vector, 1, &self, &nearest, &n);
     if (err) return err;
     h->chunk_id = f->id;
     h->score = f->score;
@@ -198,7 +198,7 @@ static enum tacit_err check_query(const struct search_query *q)
 static enum tacit_err search(struct searching *s, struct search_hit **hits,
                              size_t *n_hits)
 {
-    struct vecindex *ix;
+    struct flatindex *ix;
     struct fused *fused = NULL;
     struct search_hit *list = NULL;
     size_t n = 0;

@@ -2,7 +2,7 @@
  * search: hybrid search, walk A's second half.
  *
  *   question ─┬─> FTS5 BM25, n_candidates ───────────┐
- *             └─> encoder ─> adapter ─> vecindex ────┴─> sum_r 1/(60 + rank_r)
+ *             └─> encoder ─> adapter ─> flatindex ────┴─> sum_r 1/(60 + rank_r)
  *
  * Reciprocal rank fusion: Cormack, Clarke and Buettcher 2009 (k = 60). The
  * filter is a WHERE over documents, applied inside both searches, so that a

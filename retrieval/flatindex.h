@@ -1,5 +1,5 @@
 /*
- * vecindex: the vectors of all passages, and the k nearest to a question's.
+ * flatindex: the vectors of all passages, and the k nearest to a question's.
  * Callers see insert, remove, search; what stands behind is an exact scan.
  *
  *   pass 1   codes  [n, dim] int8   a_i = s_i s_q <c_i, q>, 12.8 MB for 100,000
@@ -16,17 +16,17 @@
  * Order: larger product first, then smaller id. Products of unit vectors are
  * cosines. Thread rule: one thread at a time; searching allocates nothing.
  */
-#ifndef TACIT_RETRIEVAL_VECINDEX_H
-#define TACIT_RETRIEVAL_VECINDEX_H
+#ifndef TACIT_RETRIEVAL_FLATINDEX_H
+#define TACIT_RETRIEVAL_FLATINDEX_H
 
 #include <stddef.h>
 #include <stdint.h>
 
 #include "common/base/err.h"
 
-enum { VECINDEX_DIM_MAX = 2048, VECINDEX_K_MAX = 1024 };
+enum { FLATINDEX_DIM_MAX = 2048, FLATINDEX_K_MAX = 1024 };
 
-struct vecindex; /* owned; about 5 bytes per number */
+struct flatindex; /* owned; about 5 bytes per number */
 
 struct vec_hit {
     int64_t id;
@@ -39,24 +39,24 @@ struct vec_filter {
     size_t n;
 };
 
-/* An empty index of vectors [dim]; 1 … VECINDEX_DIM_MAX, else SHAPE. */
-TACIT_CHECKED enum tacit_err vecindex_new(size_t dim, struct vecindex **out);
-void vecindex_free(struct vecindex *ix);
-size_t vecindex_count(const struct vecindex *ix);
+/* An empty index of vectors [dim]; 1 … FLATINDEX_DIM_MAX, else SHAPE. */
+TACIT_CHECKED enum tacit_err flatindex_new(size_t dim, struct flatindex **out);
+void flatindex_free(struct flatindex *ix);
+size_t flatindex_count(const struct flatindex *ix);
 /* Make room for n vectors in all. NOMEM. */
-TACIT_CHECKED enum tacit_err vecindex_reserve(struct vecindex *ix, size_t n);
+TACIT_CHECKED enum tacit_err flatindex_reserve(struct flatindex *ix, size_t n);
 /* Add v [dim], or replace the one with this id. FORMAT when a number is not
  * finite; NOMEM. */
-TACIT_CHECKED enum tacit_err vecindex_insert(struct vecindex *ix, int64_t id,
-                                             const float *v);
+TACIT_CHECKED enum tacit_err flatindex_insert(struct flatindex *ix, int64_t id,
+                                              const float *v);
 /* Nothing happens when there is none. */
-void vecindex_remove(struct vecindex *ix, int64_t id);
+void flatindex_remove(struct flatindex *ix, int64_t id);
 /* The k best for q [dim] into hits [k], their number into *n_hits; filter NULL
- * = all. LIMIT when k is over VECINDEX_K_MAX, FORMAT when q is not finite. */
-TACIT_CHECKED enum tacit_err vecindex_search(struct vecindex *ix,
-                                             const float *q, size_t k,
-                                             const struct vec_filter *filter,
-                                             struct vec_hit *hits,
-                                             size_t *n_hits);
+ * = all. LIMIT when k is over FLATINDEX_K_MAX, FORMAT when q is not finite. */
+TACIT_CHECKED enum tacit_err flatindex_search(struct flatindex *ix,
+                                              const float *q, size_t k,
+                                              const struct vec_filter *filter,
+                                              struct vec_hit *hits,
+                                              size_t *n_hits);
 
 #endif

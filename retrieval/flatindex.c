@@ -1,16 +1,16 @@
-#include "retrieval/vecindex.h"
+#include "retrieval/flatindex.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/tensor/kernels.h"
-#include "retrieval/vecscan.h"
+#include "retrieval/flatscan.h"
 
 enum { CODE_MAX = 127, BLOCK_ROWS = 256, FIRST_ROWS = 256 };
 
 /* What an f32 product of two vectors may be off, as a share of their lengths:
- * (dim / 16 + 16) roundings of 2^-24 at dim = VECINDEX_DIM_MAX, doubled. */
+ * (dim / 16 + 16) roundings of 2^-24 at dim = FLATINDEX_DIM_MAX, doubled. */
 #define ROUNDING 2e-5f
 /* Beside it, for products so small that they lose their last bits. */
 #define TINY 1e-30f
@@ -23,7 +23,7 @@ struct row {
     float scale, length, error; /* |v|, |e| */
 };
 
-struct vecindex {
+struct flatindex {
     size_t dim, stride;
     size_t n, cap;
     int8_t *codes;  /* [cap, stride] */
@@ -34,7 +34,7 @@ struct vecindex {
     size_t n_slots;  /* a power of two, >= 2 cap */
     int16_t *query;  /* [stride] scratch */
     float *exact;    /* [stride] scratch: q, padded */
-    vecscan_fn *scan;
+    flatscan_fn *scan;
 };
 
 static void *alloc_rows(size_t n, size_t size)
@@ -45,30 +45,30 @@ static void *alloc_rows(size_t n, size_t size)
     return p;
 }
 
-enum tacit_err vecindex_new(size_t dim, struct vecindex **out)
+enum tacit_err flatindex_new(size_t dim, struct flatindex **out)
 {
-    if (dim < 1 || dim > VECINDEX_DIM_MAX)
+    if (dim < 1 || dim > FLATINDEX_DIM_MAX)
         return fail(TACIT_SHAPE, "vectors of %zu numbers, the limit is %d", dim,
-                    VECINDEX_DIM_MAX);
-    struct vecindex *ix = calloc(1, sizeof *ix);
+                    FLATINDEX_DIM_MAX);
+    struct flatindex *ix = calloc(1, sizeof *ix);
     if (!ix) return fail(TACIT_NOMEM, "out of memory");
     ix->dim = dim;
-    ix->stride = (dim + VECSCAN_STEP - 1) / VECSCAN_STEP * VECSCAN_STEP;
-    ix->scan = vecscan_best();
+    ix->stride = (dim + FLATSCAN_STEP - 1) / FLATSCAN_STEP * FLATSCAN_STEP;
+    ix->scan = flatscan_best();
     ix->query = alloc_rows(ix->stride, sizeof *ix->query);
     ix->exact = alloc_rows(ix->stride, sizeof *ix->exact);
     enum tacit_err err = ix->query && ix->exact
-                             ? vecindex_reserve(ix, FIRST_ROWS)
+                             ? flatindex_reserve(ix, FIRST_ROWS)
                              : fail(TACIT_NOMEM, "out of memory");
     if (err) {
-        vecindex_free(ix);
+        flatindex_free(ix);
         return err;
     }
     *out = ix;
     return TACIT_OK;
 }
 
-void vecindex_free(struct vecindex *ix)
+void flatindex_free(struct flatindex *ix)
 {
     if (!ix) return;
     free(ix->codes);
@@ -81,7 +81,7 @@ void vecindex_free(struct vecindex *ix)
     free(ix);
 }
 
-size_t vecindex_count(const struct vecindex *ix)
+size_t flatindex_count(const struct flatindex *ix)
 {
     return ix->n;
 }
@@ -89,14 +89,14 @@ size_t vecindex_count(const struct vecindex *ix)
 /* ---- id -> row: open addressing, linear probing ---------------------------
  */
 
-static size_t home_of(const struct vecindex *ix, int64_t id)
+static size_t home_of(const struct flatindex *ix, int64_t id)
 {
     uint64_t h = (uint64_t)id * 0x9e3779b97f4a7c15u;
     return (size_t)(h >> 32) & (ix->n_slots - 1);
 }
 
 /* The slot that holds id, or the free one where it belongs. */
-static size_t slot_of(const struct vecindex *ix, int64_t id)
+static size_t slot_of(const struct flatindex *ix, int64_t id)
 {
     size_t s = home_of(ix, id);
     while (ix->slots[s] && ix->rows[ix->slots[s] - 1].id != id)
@@ -105,7 +105,7 @@ static size_t slot_of(const struct vecindex *ix, int64_t id)
 }
 
 /* Free a slot and move what was pushed behind it. */
-static void free_slot(struct vecindex *ix, size_t hole)
+static void free_slot(struct flatindex *ix, size_t hole)
 {
     size_t mask = ix->n_slots - 1;
     ix->slots[hole] = 0;
@@ -129,7 +129,7 @@ static int move_rows(void *pp, size_t n, size_t cap, size_t size)
     return 1;
 }
 
-enum tacit_err vecindex_reserve(struct vecindex *ix, size_t n)
+enum tacit_err flatindex_reserve(struct flatindex *ix, size_t n)
 {
     if (n <= ix->cap) return TACIT_OK;
     size_t cap = ix->cap, n_slots = ix->n_slots ? ix->n_slots : 1;
@@ -174,7 +174,7 @@ static float largest(const float *v, size_t n)
     return max;
 }
 
-static void encode_row(struct vecindex *ix, size_t i, const float *v)
+static void encode_row(struct flatindex *ix, size_t i, const float *v)
 {
     struct row *row = &ix->rows[i];
     int8_t *code = ix->codes + i * ix->stride;
@@ -194,14 +194,15 @@ static void encode_row(struct vecindex *ix, size_t i, const float *v)
     row->error = (float)sqrt(error) * (1 + ROUNDING);
 }
 
-enum tacit_err vecindex_insert(struct vecindex *ix, int64_t id, const float *v)
+enum tacit_err flatindex_insert(struct flatindex *ix, int64_t id,
+                                const float *v)
 {
     TRY(check_finite(v, ix->dim));
     size_t slot = slot_of(ix, id), i;
     if (ix->slots[slot]) {
         i = ix->slots[slot] - 1;
     } else {
-        TRY(vecindex_reserve(ix, ix->n + 1));
+        TRY(flatindex_reserve(ix, ix->n + 1));
         slot = slot_of(ix, id);
         i = ix->n++;
         ix->rows[i].id = id;
@@ -211,7 +212,7 @@ enum tacit_err vecindex_insert(struct vecindex *ix, int64_t id, const float *v)
     return TACIT_OK;
 }
 
-void vecindex_remove(struct vecindex *ix, int64_t id)
+void flatindex_remove(struct flatindex *ix, int64_t id)
 {
     size_t slot = slot_of(ix, id);
     if (!ix->slots[slot]) return;
@@ -289,7 +290,7 @@ static size_t unheap(struct best *b)
     return n;
 }
 
-static void offer_row(const struct vecindex *ix, struct best *b, size_t i)
+static void offer_row(const struct flatindex *ix, struct best *b, size_t i)
 {
     float score =
         kernel_dot(ix->vectors + i * ix->stride, ix->exact, ix->stride);
@@ -301,15 +302,15 @@ struct query_code {
     float scale, length, error;
 };
 
-static struct query_code encode_query(struct vecindex *ix, const float *q)
+static struct query_code encode_query(struct flatindex *ix, const float *q)
 {
-    float step = largest(q, ix->dim) / VECSCAN_QUERY_MAX;
+    float step = largest(q, ix->dim) / FLATSCAN_QUERY_MAX;
     double length = 0, error = 0;
     memcpy(ix->exact, q, ix->dim * sizeof *q);
     for (size_t k = 0; k < ix->dim; k++) {
         float c = step > 0 ? rintf(q[k] / step) : 0;
-        if (!(fabsf(c) <= VECSCAN_QUERY_MAX))
-            c = c > 0 ? VECSCAN_QUERY_MAX : -VECSCAN_QUERY_MAX;
+        if (!(fabsf(c) <= FLATSCAN_QUERY_MAX))
+            c = c > 0 ? FLATSCAN_QUERY_MAX : -FLATSCAN_QUERY_MAX;
         ix->query[k] = (int16_t)c;
         double e = (double)q[k] - (double)step * (double)c;
         length += (double)q[k] * (double)q[k];
@@ -319,7 +320,7 @@ static struct query_code encode_query(struct vecindex *ix, const float *q)
 }
 
 /* Frame every product; returns tau, the k-th largest lower bound. */
-static float frame_all(struct vecindex *ix, struct query_code q,
+static float frame_all(struct flatindex *ix, struct query_code q,
                        struct best *lower)
 {
     int32_t sums[BLOCK_ROWS];
@@ -340,13 +341,13 @@ static float frame_all(struct vecindex *ix, struct query_code q,
     return lower->n < lower->k ? -INFINITY : lower->hit[0].score;
 }
 
-enum tacit_err vecindex_search(struct vecindex *ix, const float *q, size_t k,
-                               const struct vec_filter *filter,
-                               struct vec_hit *hits, size_t *n_hits)
+enum tacit_err flatindex_search(struct flatindex *ix, const float *q, size_t k,
+                                const struct vec_filter *filter,
+                                struct vec_hit *hits, size_t *n_hits)
 {
-    if (k > VECINDEX_K_MAX)
+    if (k > FLATINDEX_K_MAX)
         return fail(TACIT_LIMIT, "%zu nearest vectors, the limit is %d", k,
-                    VECINDEX_K_MAX);
+                    FLATINDEX_K_MAX);
     TRY(check_finite(q, ix->dim));
     struct query_code code = encode_query(ix, q);
     struct best best = {hits, 0, k};
