@@ -102,6 +102,12 @@
  X(NOTHING_RELEVANT, 230, NOTFOUND, NOTHING, "nothing here answers this",      \
    "No passage shares enough with the question to stand as an answer. Use "    \
    "the words that the documents use, or add documents that cover it.")        \
+ X(INDEX_DAMAGED, 240, FORMAT, FAILED, "the vector index is damaged",          \
+   "The message says what was found. The rows are what counts: run `tacit "    \
+   "doctor --index` to check all and to build the index anew from them.")      \
+ X(VECTOR_VALUE, 241, FORMAT, FAILED, "the vector cannot be indexed",          \
+   "A vector holds finite numbers and, under the cosine metric, one at least " \
+   "that is not zero. The message names the position.")                        \
  X(POLICY_REFUSED, 301, STATE, FAILED, "this site's policy does not allow it", \
    "The message names the rule of policy.yaml. The coordinator cannot change " \
    "it; whoever runs this device can, with an editor.")                        \
