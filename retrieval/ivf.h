@@ -27,11 +27,11 @@
  * blocks of 16 slots, so a small partition is a small blob:
  *
  *   0   u32  list              16 + block B:  codes   [width / 8][16] u8
- *   4   u16  segment                          add     [16] bfloat16
- *   6   u16  blocks                           mul     [16] bfloat16, 0 = empty
- *   8   u16  live slots                       id      [16] i64
- *   10  u16  columns                          word    [columns][16] i64
- *   12  u32  0
+ *   4   u32  segment                          add     [16] bfloat16
+ *   8   u16  blocks                           mul     [16] bfloat16, 0 = empty
+ *   10  u16  live slots                       id      [16] i64
+ *   12  u16  width                            word    [columns][16] i64
+ *   14  u16  columns
  *
  * All little-endian. A head: i64 partition, f32 scale, f32 norm2, i8 [width].
  * A row: f32 scale, f32 norm2, f32 length, i8 [width] (rotated; cosine: of unit
@@ -95,6 +95,9 @@ struct ivf_store {
     enum tacit_err (*heads_next)(void *ctx, uint32_t *list, const void **data,
                                  size_t *n);
     void (*heads_end)(void *ctx);
+    /* One head; *data NULL when there is none. */
+    enum tacit_err (*head_read)(void *ctx, uint32_t list, const void **data,
+                                size_t *n);
     enum tacit_err (*head_write)(void *ctx, uint32_t list, int64_t part,
                                  const void *data, size_t n);
     enum tacit_err (*head_delete)(void *ctx, uint32_t list);

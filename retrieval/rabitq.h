@@ -16,11 +16,14 @@
  * scalars are bfloat16; their rounding is a hundredth of the error above. A
  * slot with mul = 0 is empty; a live entry's mul is never 0.
  *
- * <b, q>: q is rounded to integers in [-31, 31], so that the sum of any four of
- * them fits a byte table of 16 places, and a code is read half a byte at a time
- * by shuffles (FastScan). Integers: every version gives the same bits.
+ * <b, q>: q is rounded to integers such that the sum of any four neighbours fits
+ * 7 bits, so that a code is read half a byte at a time by shuffles in tables of
+ * 16 bytes (FastScan). Integers: every version of a kernel gives the same bits.
  *
- *   block of 16 entries    byte j of the code of entry i lies at [16 j + i]
+ *   block of 16 entries    codes  [width / 8][16] u8, byte j of entry i at
+ *                                 [16 j + i]
+ *                          add    [16] bfloat16
+ *                          mul    [16] bfloat16
  *
  * Gao, Long: RaBitQ, arXiv 2405.12497; differs in: 1. the rotation is three
  * rounds of random signs and Hadamard blocks that overlap, not a dense matrix;
@@ -40,10 +43,14 @@
 
 enum {
     RABITQ_DIM_MAX = 4096,
-    RABITQ_STEP = 16,  /* a width is a multiple of it */
-    RABITQ_BLOCK = 16, /* entries whose codes lie interleaved */
-    RABITQ_LEVEL_MAX = 31
+    RABITQ_STEP = 16,       /* a width is a multiple of it */
+    RABITQ_BLOCK = 16,      /* entries whose codes lie interleaved */
+    RABITQ_QUERY_MAX = 4095 /* 4096 * 127 * 4095 < 2^31 */
 };
+
+/* The error of f <b, y>, in units of f |y|: sqrt(1 - 2 / pi), as numbers of a
+ * rotated vector are near normal. */
+#define RABITQ_DEVIATION 0.6028F
 
 enum rabitq_metric { RABITQ_L2, RABITQ_DOT };
 
@@ -83,34 +90,41 @@ float rabitq_bf16(uint16_t v);
 struct rabitq_entry rabitq_encode(enum rabitq_metric metric, const float *x,
                                   const float *c, size_t width, uint8_t *bits);
 
-/* A rotated query in every form that a search needs. All arrays in one owned
- * allocation; set again for the next query. */
+/* A rotated query in every form that a search needs; set again for the next
+ * query. */
 struct rabitq_query {
     size_t width;
-    float norm2;    /* |q|^2 */
-    float level;    /* q_i ~ level * integer */
-    float offset;   /* <b, q> ~ 2 level * table sum + offset */
-    float scale16;  /* q_i ~ scale16 * q16_i */
-    uint8_t *table; /* [width / 4][16] */
-    int16_t *q16;   /* [width rounded up to 32], in [-8191, 8191] */
+    float norm2; /* |q|^2 */
+    float gain;  /* <b, q> ~ gain * table sum + offset */
+    float offset;
+    float scale;     /* q_i ~ scale * q16_i */
+    uint8_t *tables; /* [2][width / 8][16]: lower, upper halves of the bytes */
+    int16_t *q16;    /* [width], at most RABITQ_QUERY_MAX */
 };
+/* NOMEM. */
 TACIT_CHECKED enum tacit_err rabitq_query_new(size_t width,
                                               struct rabitq_query **out);
 void rabitq_query_free(struct rabitq_query *q);
 void rabitq_query_set(struct rabitq_query *q, const float *x);
 
+/* What a scan compares with: estimate = base + add - mul (gain sum + offset),
+ * lower = estimate - slack mul. */
+struct rabitq_scan {
+    const uint8_t *tables;
+    size_t width;
+    float gain, offset, base, slack, limit;
+};
+
 /* The loops, in every version this machine runs. */
 struct rabitq_kernels {
     const char *name;
-    /* sums [16]: for each entry of a block, codes [width / 8][16], the sum of
-     * table places over its half bytes. */
-    void (*scan)(const uint8_t *codes, const uint8_t *table, size_t width,
-                 uint32_t *sums);
-    /* The same for n_blocks blocks `stride` bytes apart: sums [16 n_blocks]. */
-    void (*scan_many)(const uint8_t *codes, size_t stride, size_t n_blocks,
-                      const uint8_t *table, size_t width, uint32_t *sums);
-    /* <row, q16>, row [width] */
-    int32_t (*dot)(const int8_t *row, const int16_t *q16, size_t width);
+    /* One block: estimates and lower bounds [16]; bit i is set where entry i is
+     * live and its lower bound is below limit. */
+    uint32_t (*scan)(const struct rabitq_scan *s, const uint8_t *block,
+                     float *estimate, float *lower);
+    /* out[i] = <rows[i], q16>, rows [n, stride], of which width count. */
+    void (*dots)(const int8_t *rows, size_t stride, size_t n,
+                 const int16_t *q16, size_t width, int32_t *out);
 };
 /* The best this machine runs. */
 const struct rabitq_kernels *rabitq_kernels(void);

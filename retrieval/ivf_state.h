@@ -1,0 +1,238 @@
+/*
+ * ivf_state: what the files of ivf share. Not for callers of ivf.h.
+ *
+ *   ivf.c         create, open, insert, delete, words
+ *   ivf_layout.c  segments, heads, meta, rows as bytes
+ *   ivf_tree.c    the centroids of a partition in memory; the nearest lists
+ *   ivf_list.c    one list read into memory, changed, written back
+ *   ivf_split.c   splits, reassignment, merges
+ *   ivf_search.c  search; ivf_exact.c its exact form
+ *   ivf_check.c   optimise, validate, rebuild
+ */
+#ifndef TACIT_RETRIEVAL_IVF_STATE_H
+#define TACIT_RETRIEVAL_IVF_STATE_H
+
+#include <string.h>
+
+#include "retrieval/ivf.h"
+#include "retrieval/rabitq.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "blobs are little-endian and are read in place");
+_Static_assert((int)IVF_DIM_MAX == (int)RABITQ_DIM_MAX, "one limit");
+
+enum {
+    IVF_HEADER = 16,
+    IVF_HEAD_FIXED = 16, /* before a centroid's bytes */
+    IVF_ROW_FIXED = 12,
+    IVF_BLOCK = RABITQ_BLOCK,
+    /* A list read whole; only a damaged one holds more. */
+    IVF_LIST_SLOTS_MAX = 8 * IVF_LIST_MAX,
+    IVF_NEAR_MAX = 32,
+    IVF_LEVELS = 64 /* of the probing rule's histogram */
+};
+
+/* Where things lie in a block. */
+struct ivf_shape {
+    size_t width, columns;
+    size_t scalars, ids, words, block; /* offsets; bytes of a block */
+    size_t blocks_max;                 /* of a segment */
+    size_t slots_max;
+};
+
+/* The counters that change with lists, as the meta blob has them. */
+struct ivf_counters {
+    uint64_t epoch;
+    uint32_t next_list;
+    uint32_t sweep; /* where ivf_optimise() goes on */
+    float levels[IVF_LEVELS];
+};
+
+/* The lists of one partition. */
+struct ivf_tree {
+    int64_t part;
+    size_t n, room;
+    uint32_t *list; /* [room], rising is not kept */
+    float *scale;   /* [room] */
+    float *norm2;   /* [room] */
+    int8_t *codes;  /* [room, width] */
+    uint8_t *bits;  /* [room / 16] blocks, relative to mean */
+    float *mean;    /* [width], = mean_scale * mean_codes */
+    int8_t *mean_codes;
+    float mean_scale, mean_norm2;
+    size_t n_mean; /* lists when it was taken */
+    uint64_t used; /* for eviction */
+};
+
+struct ivf_near {
+    uint32_t at; /* place in the tree */
+    float d2;    /* squared distance (or - product) to the query */
+};
+
+struct ivf_scratch; /* of a search: ivf_search.c */
+
+struct ivf {
+    const struct ivf_store *store;
+    struct ivf_settings set;
+    struct ivf_shape shape;
+    struct ivf_counters count;
+    bool stale; /* counters are read anew before they are used */
+    struct rabitq *rq;
+    const struct rabitq_kernels *kernels;
+    enum rabitq_metric metric;
+
+    struct ivf_tree **trees;
+    size_t n_trees, room_trees;
+    uint64_t clock;
+
+    struct rabitq_query *query; /* of the vector being placed or sought */
+    struct rabitq_query *pivot; /* of a centroid, in a split */
+    float *x, *c;               /* [width] each */
+    uint8_t *segment;           /* one, being changed */
+    uint8_t *row;               /* one */
+    int32_t *dots;              /* [room_dots] */
+    float *estimates;           /* [room_dots] */
+    struct ivf_near *near;      /* [room_dots] */
+    size_t room_dots;
+    struct ivf_scratch *scratch;
+};
+
+#define IVF_DAMAGED(...) fail_as(E_INDEX_DAMAGED, __VA_ARGS__)
+
+/* ---- ivf_layout.c ---- */
+TACIT_CHECKED enum tacit_err ivf_shape_set(const struct ivf_settings *set,
+                                           struct ivf_shape *shape);
+size_t ivf_row_bytes(const struct ivf *ix);
+size_t ivf_head_bytes(const struct ivf *ix);
+TACIT_CHECKED enum tacit_err ivf_meta_write(struct ivf *ix);
+TACIT_CHECKED enum tacit_err ivf_meta_decode(const void *data, size_t n,
+                                             struct ivf_settings *set,
+                                             struct ivf_counters *count);
+TACIT_CHECKED enum tacit_err ivf_meta_store(const struct ivf_store *store,
+                                            const struct ivf_settings *set,
+                                            const struct ivf_counters *count);
+/* A segment blob is well-formed. */
+TACIT_CHECKED enum tacit_err ivf_segment_check(const struct ivf *ix,
+                                               uint32_t list, uint32_t seg,
+                                               const void *data, size_t n);
+/* x [width] from a row blob, of unit length under cosine. */
+TACIT_CHECKED enum tacit_err ivf_row_rotated(const struct ivf *ix,
+                                             const void *data, size_t n,
+                                             float *x);
+/* Squared distance, or - product, of ix->query to a row blob; v is the query
+ * as given (unit under cosine), for rows of f32. */
+TACIT_CHECKED enum tacit_err ivf_row_d2(const struct ivf *ix, const float *v,
+                                        const void *data, size_t n, float *d2);
+/* What a caller sees of a d2. */
+float ivf_distance(const struct ivf *ix, float d2);
+
+static inline uint16_t ivf_u16(const uint8_t *p)
+{
+    uint16_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline uint32_t ivf_u32(const uint8_t *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline int64_t ivf_i64(const uint8_t *p)
+{
+    int64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline float ivf_f32(const uint8_t *p)
+{
+    float v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* Parts of a segment; slot counts through its blocks. */
+static inline size_t ivf_blocks(const uint8_t *seg)
+{
+    return ivf_u16(seg + 8);
+}
+static inline size_t ivf_live(const uint8_t *seg)
+{
+    return ivf_u16(seg + 10);
+}
+static inline const uint8_t *ivf_block(const struct ivf_shape *s,
+                                       const uint8_t *seg, size_t b)
+{
+    return seg + IVF_HEADER + b * s->block;
+}
+static inline bool ivf_slot_live(const struct ivf_shape *s, const uint8_t *seg,
+                                 size_t slot)
+{
+    const uint8_t *b = ivf_block(s, seg, slot / IVF_BLOCK);
+    return ivf_u16(b + s->scalars + 2 * (IVF_BLOCK + slot % IVF_BLOCK)) != 0;
+}
+static inline int64_t ivf_slot_id(const struct ivf_shape *s, const uint8_t *seg,
+                                  size_t slot)
+{
+    const uint8_t *b = ivf_block(s, seg, slot / IVF_BLOCK);
+    return ivf_i64(b + s->ids + 8 * (slot % IVF_BLOCK));
+}
+static inline int64_t ivf_slot_word(const struct ivf_shape *s,
+                                    const uint8_t *seg, size_t slot,
+                                    size_t column)
+{
+    const uint8_t *b = ivf_block(s, seg, slot / IVF_BLOCK);
+    return ivf_i64(b + s->words + 8 * (column * IVF_BLOCK + slot % IVF_BLOCK));
+}
+
+/* An entry on its way into a list. */
+struct ivf_entry {
+    int64_t id;
+    const int64_t *words; /* [columns] */
+    const uint8_t *bits;  /* [width / 8] */
+    struct rabitq_entry scalars;
+};
+void ivf_segment_start(const struct ivf_shape *s, uint8_t *seg, uint32_t list,
+                       uint32_t number);
+/* The first empty slot, a new block when there is room for one; slots_max when
+ * the segment is full. */
+size_t ivf_segment_free(const struct ivf_shape *s, uint8_t *seg);
+void ivf_segment_put(const struct ivf_shape *s, uint8_t *seg, size_t slot,
+                     const struct ivf_entry *e);
+void ivf_segment_zero(const struct ivf_shape *s, uint8_t *seg, size_t slot);
+size_t ivf_segment_bytes(const struct ivf_shape *s, const uint8_t *seg);
+
+/* ---- ivf_tree.c ---- */
+TACIT_CHECKED enum tacit_err ivf_tree_get(struct ivf *ix, int64_t part,
+                                          struct ivf_tree **out);
+void ivf_trees_forget(struct ivf *ix);
+size_t ivf_trees_bytes(const struct ivf *ix);
+/* Replace or add the list with centroid c [width], here and in the store; c
+ * becomes what its bytes stand for. */
+TACIT_CHECKED enum tacit_err ivf_tree_put(struct ivf *ix, struct ivf_tree *t,
+                                          uint32_t list, float *c);
+TACIT_CHECKED enum tacit_err ivf_tree_drop(struct ivf *ix, struct ivf_tree *t,
+                                           uint32_t list);
+/* c [width] of place `at`. */
+void ivf_tree_centroid(const struct ivf *ix, const struct ivf_tree *t,
+                       size_t at, float *c);
+size_t ivf_tree_find(const struct ivf_tree *t, uint32_t list);
+/* The nearest lists to q by squared distance, at most `want`, at most
+ * IVF_NEAR_MAX, rising; their number. */
+size_t ivf_tree_nearest(struct ivf *ix, const struct ivf_tree *t,
+                        const struct rabitq_query *q, size_t want,
+                        struct ivf_near *out);
+/* <q, c> and |q - c|^2 of place `at`. */
+float ivf_tree_product(const struct ivf *ix, const struct ivf_tree *t,
+                       const struct rabitq_query *q, size_t at);
+float ivf_tree_d2(const struct ivf *ix, const struct ivf_tree *t,
+                  const struct rabitq_query *q, size_t at);
+/* Estimates and lower bounds of all |q - c|^2: [n rounded up to 16]. */
+void ivf_tree_estimate(const struct ivf *ix, const struct ivf_tree *t,
+                       const struct rabitq_query *q, float *estimate,
+                       float *lower);
+
+#endif
