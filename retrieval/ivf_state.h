@@ -14,6 +14,7 @@
 
 #include <string.h>
 
+#include "common/base/arena.h"
 #include "retrieval/ivf.h"
 #include "retrieval/rabitq.h"
 
@@ -86,14 +87,16 @@ struct ivf {
     uint64_t clock;
 
     struct rabitq_query *query; /* of the vector being placed or sought */
-    struct rabitq_query *pivot; /* of a centroid, in a split */
-    float *x, *c;               /* [width] each */
-    uint8_t *segment;           /* one, being changed */
-    uint8_t *row;               /* one */
-    int32_t *dots;              /* [room_dots] */
-    float *estimates;           /* [room_dots] */
-    struct ivf_near *near;      /* [room_dots] */
+    struct rabitq_query *pivot, *pivot2; /* of centroids, in a split */
+    float *x, *c;                        /* [width] each */
+    float *v;              /* [dim]: the vector, of unit length under cosine */
+    uint8_t *segment;      /* one, being changed */
+    uint8_t *row;          /* one */
+    int32_t *dots;         /* [room_dots] */
+    float *estimates;      /* [room_dots] */
+    struct ivf_near *near; /* [room_dots] */
     size_t room_dots;
+    struct arena arena; /* of one split or merge */
     struct ivf_scratch *scratch;
 };
 
@@ -234,5 +237,97 @@ float ivf_tree_d2(const struct ivf *ix, const struct ivf_tree *t,
 void ivf_tree_estimate(const struct ivf *ix, const struct ivf_tree *t,
                        const struct rabitq_query *q, float *estimate,
                        float *lower);
+
+/* ---- ivf_list.c ---- */
+/* The live entries of a list, by rising id. All arrays from ix->arena. */
+struct ivf_gather {
+    size_t n, n_segs;
+    int64_t *id;                  /* [n] */
+    int64_t *words;               /* [n, columns] */
+    uint8_t *bits;                /* [n, width / 8] */
+    struct rabitq_entry *scalars; /* [n] */
+};
+/* With room for `spare` more entries. E_INDEX_DAMAGED also for an id that is
+ * there twice. */
+TACIT_CHECKED enum tacit_err ivf_list_gather(struct ivf *ix, uint32_t list,
+                                             size_t spare,
+                                             struct ivf_gather *g);
+/* x [n, width] of the rows with these rising ids. */
+TACIT_CHECKED enum tacit_err ivf_rows_rotated(struct ivf *ix,
+                                              const int64_t *ids, size_t n,
+                                              float *x);
+/* Writes a list anew, segment by segment. */
+struct ivf_writer {
+    struct ivf *ix;
+    uint32_t list, seg;
+};
+void ivf_writer_start(struct ivf_writer *w, struct ivf *ix, uint32_t list);
+TACIT_CHECKED enum tacit_err ivf_writer_add(struct ivf_writer *w,
+                                            const struct ivf_entry *e);
+/* Write the rest and delete the segments up to old_segs. */
+TACIT_CHECKED enum tacit_err ivf_writer_end(struct ivf_writer *w,
+                                            size_t old_segs);
+/* Write the list's live entries without the holes. */
+TACIT_CHECKED enum tacit_err ivf_list_pack(struct ivf *ix, uint32_t list);
+
+/* Add an entry; *slots gets how far the list reaches. */
+TACIT_CHECKED enum tacit_err ivf_list_add(struct ivf *ix, uint32_t list,
+                                          const struct ivf_entry *e,
+                                          size_t *slots);
+/* Where an id is. The segment is in ix->segment. */
+struct ivf_spot {
+    bool found;
+    uint32_t seg;
+    size_t slot;
+    size_t live, segs; /* of the list */
+};
+TACIT_CHECKED enum tacit_err ivf_list_find(struct ivf *ix, uint32_t list,
+                                           int64_t id, struct ivf_spot *spot);
+/* Zero the slot of id; E_INDEX_DAMAGED when it is not there. *spot tells what
+ * was found. */
+TACIT_CHECKED enum tacit_err ivf_list_remove(struct ivf *ix, uint32_t list,
+                                             int64_t id, struct ivf_spot *spot);
+/* An entry for x [width] near centroid c; bits [width / 8] is filled. */
+struct ivf_entry ivf_entry_make(const struct ivf *ix, const float *x,
+                                const float *c, int64_t id,
+                                const int64_t *words, uint8_t *bits);
+
+/* ---- ivf_split.c ---- */
+/* A list that reaches over IVF_LIST_MAX slots: pack or split it. */
+TACIT_CHECKED enum tacit_err ivf_split(struct ivf *ix, struct ivf_tree *t,
+                                       uint32_t list);
+/* Move the entries of a small list to its neighbours, and drop it. */
+TACIT_CHECKED enum tacit_err ivf_merge(struct ivf *ix, struct ivf_tree *t,
+                                       uint32_t list);
+/* Whether the second nearest list, at d2 from a vector that is at best2 from
+ * its nearest, gets a copy; between2 is the squared distance of the two. */
+bool ivf_second(float best2, float d2, float between2);
+/* ---- ivf.c ---- */
+/* Counters as the store has them now. */
+TACIT_CHECKED enum tacit_err ivf_fresh(struct ivf *ix);
+/* v made unit under cosine, into ix->v and rotated into ix->x. */
+TACIT_CHECKED enum tacit_err ivf_prepare(struct ivf *ix, const float *v,
+                                         float *length);
+/* Give a row its places and entries; the row itself is there. */
+TACIT_CHECKED enum tacit_err ivf_place(struct ivf *ix, int64_t part, int64_t id,
+                                       const float *x, const int64_t *words);
+
+/* ---- ivf_search.c ---- */
+void ivf_scratch_free(struct ivf_scratch *s);
+size_t ivf_scratch_bytes(const struct ivf_scratch *s);
+/* Keep the k best by (distance, id) in the heap h. */
+void ivf_hits_add(struct ivf_hit *h, size_t *n, size_t k, int64_t id, float d2);
+/* In order, with the distances that a caller sees. */
+void ivf_hits_sort(const struct ivf *ix, struct ivf_hit *h, size_t n);
+
+/* ---- ivf_filter.c ---- */
+TACIT_CHECKED enum tacit_err ivf_filter_check(const struct ivf *ix,
+                                              const struct ivf_filter *f);
+/* v is in set [n], rising. */
+bool ivf_among(const int64_t *set, size_t n, int64_t v);
+/* Bit i: the words of entry i pass. */
+uint32_t ivf_filter_block(const struct ivf_filter *f,
+                          const struct ivf_shape *shape, const uint8_t *block);
+bool ivf_filter_words(const struct ivf_filter *f, const int64_t *words);
 
 #endif

@@ -1,0 +1,638 @@
+#include "common/tensor/vectorise.h"
+
+#include "retrieval/ivf_state.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "common/base/codes.h"
+#include "common/tensor/kernels.h"
+
+/*
+ * A split of list L into L and a new list:
+ *
+ *   rows of L  --2-means-->  c0, c1          (the larger half keeps L's number)
+ *   each row   --nearest of c0, c1 and L's neighbours-->  its list(s)
+ *   entries of the neighbours, by estimate clearly nearer to c0 or c1 than to
+ *   their own centroid --row read, exact--> move
+ *
+ * Work is bounded: the rows of one list, the codes of NEIGHBOURS lists, PULL_MAX
+ * more rows, PUSH_MAX entries added elsewhere.
+ */
+enum {
+    NEIGHBOURS = 16,
+    PULL_MAX = 128,
+    PUSH_MAX = 128,
+    POWER_ROUNDS = 3,
+    MEANS_ROUNDS = 6,
+    SHARE_MIN = 8, /* a half is at least 1 / so much of the list */
+    PACK_MIN = IVF_LIST_MAX * 7 / 8
+};
+
+/* A second list is worth it below this times the first squared distance. */
+static const float closure = 1.15F;
+/* An estimate has to be so much below an entry's own distance. */
+static const float pull_share = 0.9F;
+
+bool ivf_second(float best2, float d2, float between2)
+{
+    return d2 < closure * best2 && between2 > d2 * 0.0F;
+}
+
+/* ---- 2-means ------------------------------------------------------------- */
+
+struct halves {
+    size_t n, width;
+    const float *x; /* [n, width] */
+    float *c[2];    /* [width] */
+    float *along;   /* [width] */
+    float *margin;  /* [n]: below 0 = half 0 */
+    uint8_t *side;  /* [n] */
+};
+
+MANY_TARGETS static void add_row(float *restrict y, float a,
+                                 const float *restrict x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] += a * x[i];
+}
+
+/* The direction in which the rows spread most, into h->along; h->c[0] is their
+ * mean. */
+static void main_direction(struct halves *h)
+{
+    size_t far = 0, width = h->width;
+    float *mean = h->c[0], *next = h->c[1], best = -1;
+    memset(mean, 0, width * sizeof *mean);
+    for (size_t i = 0; i < h->n; i++)
+        add_row(mean, 1 / (float)h->n, h->x + i * width, width);
+    for (size_t i = 0; i < h->n; i++) {
+        memcpy(next, h->x + i * width, width * sizeof *next);
+        add_row(next, -1, mean, width);
+        float d = kernel_dot(next, next, width);
+        if (d > best) {
+            best = d;
+            far = i;
+        }
+    }
+    memcpy(h->along, h->x + far * width, width * sizeof *h->along);
+    add_row(h->along, -1, mean, width);
+    kernel_normalise(h->along, width);
+    for (int round = 0; round < POWER_ROUNDS; round++) {
+        float middle = kernel_dot(mean, h->along, width), sum = 0;
+        memset(next, 0, width * sizeof *next);
+        for (size_t i = 0; i < h->n; i++) {
+            const float *x = h->x + i * width;
+            float p = kernel_dot(x, h->along, width) - middle;
+            add_row(next, p, x, width);
+            sum += p;
+        }
+        add_row(next, -sum, mean, width);
+        memcpy(h->along, next, width * sizeof *next);
+        kernel_normalise(h->along, width);
+    }
+}
+
+/* Sides by margin, and the two means. Returns the size of half 0. */
+static size_t means_take(struct halves *h)
+{
+    size_t n0 = 0, width = h->width;
+    memset(h->c[0], 0, width * sizeof(float));
+    memset(h->c[1], 0, width * sizeof(float));
+    for (size_t i = 0; i < h->n; i++) {
+        n0 += h->side[i] == 0;
+        add_row(h->c[h->side[i]], 1, h->x + i * width, width);
+    }
+    for (size_t k = 0; k < 2; k++) {
+        size_t n = k == 0 ? n0 : h->n - n0;
+        for (size_t i = 0; n > 0 && i < width; i++) h->c[k][i] /= (float)n;
+    }
+    return n0;
+}
+
+static void margins_take(struct halves *h)
+{
+    size_t width = h->width;
+    float shift = (kernel_dot(h->c[1], h->c[1], width) -
+                   kernel_dot(h->c[0], h->c[0], width)) /
+                  2;
+    for (size_t i = 0; i < width; i++) h->along[i] = h->c[1][i] - h->c[0][i];
+    for (size_t i = 0; i < h->n; i++)
+        h->margin[i] = kernel_dot(h->x + i * width, h->along, width) - shift;
+}
+
+struct ranked {
+    float margin;
+    uint32_t i;
+};
+
+static int ranked_compare(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    if (x->margin != y->margin) return x->margin < y->margin ? -1 : 1;
+    return x->i < y->i ? -1 : x->i > y->i;
+}
+
+/* Half 0 becomes the n0 rows of least margin. */
+static void cut_at(struct halves *h, struct ranked *ranked, size_t n0)
+{
+    for (size_t i = 0; i < h->n; i++)
+        ranked[i] = (struct ranked){h->margin[i], (uint32_t)i};
+    qsort(ranked, h->n, sizeof *ranked, ranked_compare);
+    for (size_t i = 0; i < h->n; i++) h->side[ranked[i].i] = i >= n0;
+}
+
+static bool all_equal(const struct halves *h)
+{
+    for (size_t i = 1; i < h->n; i++)
+        if (h->margin[i] != h->margin[0]) return false;
+    return true;
+}
+
+/* Cut n >= 2 rows in two, neither smaller than a share of them: equal rows too,
+ * so that no list grows without bound. */
+static enum tacit_err halves_cut(struct ivf *ix, struct halves *h)
+{
+    struct ranked *ranked;
+    TRY(arena_alloc_raw(&ix->arena, h->n, sizeof *ranked, &ranked));
+    main_direction(h);
+    for (size_t i = 0; i < h->n; i++)
+        h->margin[i] = kernel_dot(h->x + i * h->width, h->along, h->width);
+    cut_at(h, ranked, h->n / 2);
+    (void)means_take(h);
+    size_t least = (h->n + SHARE_MIN - 1) / SHARE_MIN, n0 = h->n / 2;
+    for (int round = 0; round < MEANS_ROUNDS; round++) {
+        margins_take(h);
+        if (all_equal(h)) {
+            cut_at(h, ranked, h->n / 2);
+            (void)means_take(h);
+            return TACIT_OK;
+        }
+        for (size_t i = 0; i < h->n; i++) h->side[i] = h->margin[i] >= 0;
+        n0 = means_take(h);
+        if (n0 == 0 || n0 == h->n) break;
+    }
+    if (n0 < least || h->n - n0 < least) {
+        margins_take(h);
+        cut_at(h, ranked, n0 < least ? least : h->n - least);
+        (void)means_take(h);
+    }
+    return TACIT_OK;
+}
+
+/* ---- moving entries ------------------------------------------------------ */
+
+/* The lists that entries may go to, with their centroids. */
+struct choice {
+    size_t n, own; /* the first `own` are written as a whole */
+    uint32_t list[NEIGHBOURS + 2];
+    float *c; /* [n, width] */
+    float norm2[NEIGHBOURS + 2];
+};
+
+struct mover {
+    struct ivf *ix;
+    struct ivf_tree *tree;
+    uint32_t list; /* that is split or merged */
+    struct choice to;
+    struct ivf_gather g;
+    size_t n_old;         /* entries of the list; those after it were pulled */
+    float *x;             /* [room, width] */
+    uint32_t (*place)[2]; /* [room] */
+    uint8_t *in;          /* [room]: bits: goes into own list 0, 1 */
+    size_t pushed;
+};
+
+static void choice_add(struct mover *m, uint32_t list, const float *c)
+{
+    struct choice *to = &m->to;
+    size_t width = m->ix->shape.width;
+    memcpy(to->c + to->n * width, c, width * sizeof *c);
+    to->norm2[to->n] = kernel_dot(c, c, width);
+    to->list[to->n++] = list;
+}
+
+static size_t choice_find(const struct choice *to, uint32_t list)
+{
+    for (size_t i = 0; i < to->n; i++)
+        if (to->list[i] == list) return i;
+    return SIZE_MAX;
+}
+
+static float between(const struct mover *m, size_t a, size_t b)
+{
+    size_t width = m->ix->shape.width;
+    const float *c = m->to.c;
+    return m->to.norm2[a] + m->to.norm2[b] -
+           2 * kernel_dot(c + a * width, c + b * width, width);
+}
+
+/* The neighbours of a point, other than the lists that are there already. */
+static enum tacit_err choice_neighbours(struct mover *m, const float *c)
+{
+    struct ivf *ix = m->ix;
+    struct ivf_near near[NEIGHBOURS + 2];
+    rabitq_query_set(ix->pivot, c);
+    size_t n = ivf_tree_nearest(ix, m->tree, ix->pivot, NEIGHBOURS + 2, near);
+    for (size_t i = 0; i < n && m->to.n < NEIGHBOURS + m->to.own; i++) {
+        uint32_t list = m->tree->list[near[i].at];
+        if (list == m->list || choice_find(&m->to, list) != SIZE_MAX) continue;
+        ivf_tree_centroid(ix, m->tree, near[i].at, ix->c);
+        choice_add(m, list, ix->c);
+    }
+    return TACIT_OK;
+}
+
+static enum tacit_err place_of(struct ivf *ix, int64_t id, uint32_t place[2])
+{
+    bool found = false;
+    TRY(ix->store->place_read(ix->store->ctx, id, &found, place));
+    if (!found || place[0] == 0 || place[0] == place[1])
+        return IVF_DAMAGED("an entry has no place");
+    return TACIT_OK;
+}
+
+static enum tacit_err mover_start(struct mover *m, size_t spare)
+{
+    struct ivf *ix = m->ix;
+    size_t width = ix->shape.width;
+    TRY(ivf_list_gather(ix, m->list, spare, &m->g));
+    size_t room = m->g.n + spare + 1;
+    TRY(arena_alloc_raw(&ix->arena, room * width, sizeof *m->x, &m->x));
+    TRY(arena_alloc_raw(&ix->arena, room, sizeof *m->place, &m->place));
+    TRY(arena_alloc(&ix->arena, room, 1, &m->in));
+    TRY(arena_alloc_raw(&ix->arena, (NEIGHBOURS + 2) * width, sizeof(float),
+                        &m->to.c));
+    m->n_old = m->g.n;
+    TRY(ivf_rows_rotated(ix, m->g.id, m->g.n, m->x));
+    for (size_t i = 0; i < m->g.n; i++)
+        TRY(place_of(ix, m->g.id[i], m->place[i]));
+    return TACIT_OK;
+}
+
+/* Put entry i into list number k of the choice. */
+static enum tacit_err entry_push(struct mover *m, size_t i, size_t k)
+{
+    struct ivf *ix = m->ix;
+    if (k < m->to.own) {
+        m->in[i] |= (uint8_t)(1U << k);
+        return TACIT_OK;
+    }
+    uint8_t bits[RABITQ_DIM_MAX / 8];
+    size_t width = ix->shape.width, slots;
+    struct ivf_entry e =
+        ivf_entry_make(ix, m->x + i * width, m->to.c + k * width, m->g.id[i],
+                       m->g.words + i * ix->shape.columns, bits);
+    m->pushed++;
+    return ivf_list_add(ix, m->to.list[k], &e, &slots);
+}
+
+static float list_d2(struct mover *m, uint32_t list, const float *x)
+{
+    size_t at = ivf_tree_find(m->tree, list);
+    if (at == SIZE_MAX) return INFINITY;
+    ivf_tree_centroid(m->ix, m->tree, at, m->ix->c);
+    size_t width = m->ix->shape.width;
+    return kernel_dot(x, x, width) + m->tree->norm2[at] -
+           2 * kernel_dot(x, m->ix->c, width);
+}
+
+/* The best and second of distances d2 [n]. */
+static void best_two(const float *d2, size_t n, size_t *first, size_t *second)
+{
+    *first = 0;
+    *second = SIZE_MAX;
+    for (size_t k = 1; k < n; k++) {
+        if (d2[k] < d2[*first]) {
+            *second = *first;
+            *first = k;
+        } else if (*second == SIZE_MAX || d2[k] < d2[*second]) {
+            *second = k;
+        }
+    }
+}
+
+/* Entry i was first in the list: it goes to the nearest, and perhaps to a
+ * second. */
+static enum tacit_err first_move(struct mover *m, size_t i, const float *d2)
+{
+    size_t first, second;
+    uint32_t *place = m->place[i], old = place[1];
+    best_two(d2, m->to.n, &first, &second);
+    if (first >= m->to.own && m->to.own > 0 && m->pushed >= PUSH_MAX)
+        best_two(d2, m->to.own, &first, &second);
+    place[0] = m->to.list[first];
+    place[1] = 0;
+    if (old != place[0]) TRY(entry_push(m, i, first));
+    if (second != SIZE_MAX && !(second >= m->to.own && m->pushed >= PUSH_MAX) &&
+        ivf_second(d2[first], d2[second], between(m, first, second))) {
+        place[1] = m->to.list[second];
+        if (old != place[1]) TRY(entry_push(m, i, second));
+    }
+    if (old != 0 && old != place[0] && old != place[1]) {
+        if (place[1] == 0) {
+            place[1] = old; /* a copy that is there may stay */
+        } else {
+            struct ivf_spot spot;
+            TRY(ivf_list_remove(m->ix, old, m->g.id[i], &spot));
+        }
+    }
+    return TACIT_OK;
+}
+
+/* Entry i had its copy in the list: the copy goes to one of the halves when
+ * that is still near enough. */
+static enum tacit_err second_move(struct mover *m, size_t i, const float *d2)
+{
+    uint32_t *place = m->place[i];
+    float best = list_d2(m, place[0], m->x + i * m->ix->shape.width);
+    place[1] = 0;
+    if (m->to.own == 0) return TACIT_OK;
+    size_t k = d2[1] < d2[0];
+    if (m->to.list[k] == place[0] || !ivf_second(best, d2[k], INFINITY))
+        return TACIT_OK;
+    place[1] = m->to.list[k];
+    return entry_push(m, i, k);
+}
+
+/* Give every entry of the list its new places. */
+static enum tacit_err entries_move(struct mover *m)
+{
+    struct ivf *ix = m->ix;
+    size_t width = ix->shape.width, n = m->to.n;
+    float *d;
+    TRY(arena_alloc_raw(&ix->arena, m->n_old * n + 1, sizeof *d, &d));
+    gemm_nt(d, m->x, m->to.c, m->n_old, n, width, GEMM_SET);
+    for (size_t i = 0; i < m->n_old; i++) {
+        const float *x = m->x + i * width;
+        float *d2 = d + i * n, norm2 = kernel_dot(x, x, width);
+        uint32_t old[2] = {m->place[i][0], m->place[i][1]};
+        for (size_t k = 0; k < n; k++)
+            d2[k] = norm2 + m->to.norm2[k] - 2 * d2[k];
+        if (old[0] == m->list)
+            TRY(first_move(m, i, d2));
+        else if (old[1] == m->list)
+            TRY(second_move(m, i, d2));
+        else
+            return IVF_DAMAGED("an entry of list %u is placed elsewhere",
+                               m->list);
+        if (m->place[i][0] != old[0] || m->place[i][1] != old[1])
+            TRY(ix->store->place_write(ix->store->ctx, m->g.id[i],
+                                       m->place[i]));
+    }
+    return TACIT_OK;
+}
+
+/* ---- entries of the neighbours ------------------------------------------- */
+
+struct pull {
+    float share; /* estimate to a new centroid / own squared distance */
+    uint32_t list;
+    int64_t id;
+    int64_t words[IVF_COLUMNS_MAX];
+};
+
+struct pulls {
+    size_t n;
+    struct pull best[PULL_MAX];
+    struct rabitq_scan scan[2];
+};
+
+static void pull_add(struct pulls *p, const struct ivf_shape *s,
+                     const uint8_t *seg, size_t slot, uint32_t list,
+                     float share)
+{
+    size_t i = p->n;
+    if (i == PULL_MAX) {
+        i = 0;
+        for (size_t k = 1; k < PULL_MAX; k++)
+            if (p->best[k].share > p->best[i].share) i = k;
+        if (share >= p->best[i].share) return;
+    } else {
+        p->n++;
+    }
+    struct pull *to = &p->best[i];
+    *to = (struct pull){.share = share,
+                        .list = list,
+                        .id = ivf_slot_id(s, seg, slot)};
+    for (size_t k = 0; k < s->columns; k++)
+        to->words[k] = ivf_slot_word(s, seg, slot, k);
+}
+
+/* Squared distance of an entry to its own centroid, from its factor: that of a
+ * rotated, so near normal, residual. */
+static float own_d2(const struct ivf *ix, float mul)
+{
+    float f = ix->metric == RABITQ_L2 ? mul / 2 : mul;
+    return f * f * (float)ix->shape.width * 0.6366F;
+}
+
+static void segment_pulls(struct mover *m, struct pulls *p, uint32_t list,
+                          const uint8_t *seg)
+{
+    const struct ivf_shape *s = &m->ix->shape;
+    float d[2][IVF_BLOCK], lower[IVF_BLOCK];
+    for (size_t b = 0; b < ivf_blocks(seg); b++) {
+        const uint8_t *block = ivf_block(s, seg, b);
+        uint32_t live = m->ix->kernels->scan(&p->scan[0], block, d[0], lower);
+        (void)m->ix->kernels->scan(&p->scan[1], block, d[1], lower);
+        for (; live != 0; live &= live - 1) {
+            size_t i = (size_t)__builtin_ctz(live);
+            float mul =
+                rabitq_bf16(ivf_u16(block + s->scalars + 2 * (IVF_BLOCK + i)));
+            float own = own_d2(m->ix, mul);
+            float near = d[0][i] < d[1][i] ? d[0][i] : d[1][i];
+            if (near < pull_share * own)
+                pull_add(p, s, seg, b * IVF_BLOCK + i, list, near / own);
+        }
+    }
+}
+
+/* Estimates from a new centroid c[k] to entries of list k2 of the choice. Under
+ * the dot metric an entry's scalars give - <c, x>, no distance: skipped. */
+static enum tacit_err list_pulls(struct mover *m, struct pulls *p, size_t k,
+                                 struct rabitq_query *const q[2])
+{
+    const struct ivf_store *s = m->ix->store;
+    uint32_t list = m->to.list[k];
+    for (size_t h = 0; h < 2; h++)
+        p->scan[h] = (struct rabitq_scan){.tables = q[h]->tables,
+                                          .width = m->ix->shape.width,
+                                          .gain = q[h]->gain,
+                                          .offset = q[h]->offset,
+                                          .base = between(m, h, k),
+                                          .limit = INFINITY};
+    enum tacit_err e = s->segs_begin(s->ctx, list);
+    while (e == TACIT_OK) {
+        uint32_t seg;
+        const void *data;
+        size_t n;
+        e = s->segs_next(s->ctx, &seg, &data, &n);
+        if (e != TACIT_OK || data == NULL) break;
+        e = ivf_segment_check(m->ix, list, seg, data, n);
+        if (e == TACIT_OK) segment_pulls(m, p, list, data);
+    }
+    s->segs_end(s->ctx);
+    return e;
+}
+
+static int pull_compare(const void *a, const void *b)
+{
+    const struct pull *x = a, *y = b;
+    if (x->id != y->id) return x->id < y->id ? -1 : 1;
+    return x->list < y->list ? -1 : x->list > y->list;
+}
+
+/* The pulled entry i moves when its row says so, too. */
+static enum tacit_err pulled_move(struct mover *m, const struct pull *p,
+                                  const float *x)
+{
+    struct ivf *ix = m->ix;
+    uint32_t place[2];
+    TRY(place_of(ix, p->id, place));
+    if (place[0] != p->list) return TACIT_OK; /* its copy */
+    size_t width = ix->shape.width, i = m->g.n;
+    float own = list_d2(m, p->list, x), d2[2], norm2 = kernel_dot(x, x, width);
+    for (size_t k = 0; k < 2; k++)
+        d2[k] = norm2 + m->to.norm2[k] -
+                2 * kernel_dot(x, m->to.c + k * width, width);
+    size_t k = d2[1] < d2[0];
+    if (!(d2[k] < own) || place[1] == m->to.list[k]) return TACIT_OK;
+    struct ivf_spot spot;
+    uint32_t now[2] = {m->to.list[k], place[1]};
+    if (place[1] == 0 && ivf_second(d2[k], own, INFINITY))
+        now[1] = p->list; /* what is there becomes the copy */
+    else
+        TRY(ivf_list_remove(ix, p->list, p->id, &spot));
+    memcpy(m->x + i * width, x, width * sizeof *x);
+    memcpy(m->g.words + i * ix->shape.columns, p->words,
+           ix->shape.columns * sizeof *p->words);
+    m->g.id[i] = p->id;
+    m->in[i] = (uint8_t)(1U << k);
+    m->g.n++;
+    return ix->store->place_write(ix->store->ctx, p->id, now);
+}
+
+static enum tacit_err neighbours_pull(struct mover *m)
+{
+    struct ivf *ix = m->ix;
+    size_t width = ix->shape.width;
+    if (ix->metric == RABITQ_DOT) return TACIT_OK;
+    struct pulls *p;
+    TRY(arena_alloc(&ix->arena, 1, sizeof *p, &p));
+    struct rabitq_query *q[2] = {ix->pivot, ix->pivot2};
+    for (size_t h = 0; h < 2; h++) rabitq_query_set(q[h], m->to.c + h * width);
+    for (size_t k = m->to.own; k < m->to.n; k++) TRY(list_pulls(m, p, k, q));
+    qsort(p->best, p->n, sizeof *p->best, pull_compare);
+    size_t n = 0; /* an id may be there twice: the nearer of its lists knows */
+    for (size_t i = 0; i < p->n; i++) {
+        if (i + 1 < p->n && p->best[i].id == p->best[i + 1].id &&
+            p->best[i].share > p->best[i + 1].share)
+            continue;
+        if (n > 0 && p->best[n - 1].id == p->best[i].id) continue;
+        p->best[n++] = p->best[i];
+    }
+    int64_t ids[PULL_MAX];
+    for (size_t i = 0; i < n; i++) ids[i] = p->best[i].id;
+    float *x;
+    TRY(arena_alloc_raw(&ix->arena, n * width + 1, sizeof *x, &x));
+    TRY(ivf_rows_rotated(ix, ids, n, x));
+    for (size_t i = 0; i < n; i++) {
+        size_t k = 0; /* the list itself may hold it as its copy */
+        while (k < m->n_old && m->g.id[k] != ids[i]) k++;
+        if (k < m->n_old) continue;
+        TRY(pulled_move(m, &p->best[i], x + i * width));
+    }
+    return TACIT_OK;
+}
+
+/* ---- split, merge -------------------------------------------------------- */
+
+static enum tacit_err half_write(struct mover *m, size_t half, size_t old_segs)
+{
+    struct ivf *ix = m->ix;
+    struct ivf_writer w;
+    uint8_t bits[RABITQ_DIM_MAX / 8];
+    size_t width = ix->shape.width;
+    ivf_writer_start(&w, ix, m->to.list[half]);
+    for (size_t i = 0; i < m->g.n; i++) {
+        if ((m->in[i] >> half & 1) == 0) continue;
+        struct ivf_entry e =
+            ivf_entry_make(ix, m->x + i * width, m->to.c + half * width,
+                           m->g.id[i], m->g.words + i * ix->shape.columns,
+                           bits);
+        TRY(ivf_writer_add(&w, &e));
+    }
+    return ivf_writer_end(&w, old_segs);
+}
+
+/* 2-means over the rows; the larger half gets the list's number. */
+static enum tacit_err halves_start(struct mover *m, uint32_t fresh)
+{
+    struct ivf *ix = m->ix;
+    struct halves h = {.n = m->g.n, .width = ix->shape.width, .x = m->x};
+    struct arena *a = &ix->arena;
+    TRY(arena_alloc_raw(a, h.width, sizeof(float), &h.c[0]));
+    TRY(arena_alloc_raw(a, h.width, sizeof(float), &h.c[1]));
+    TRY(arena_alloc_raw(a, h.width, sizeof(float), &h.along));
+    TRY(arena_alloc_raw(a, h.n, sizeof *h.margin, &h.margin));
+    TRY(arena_alloc_raw(a, h.n, sizeof *h.side, &h.side));
+    TRY(halves_cut(ix, &h));
+    size_t ones = 0;
+    for (size_t i = 0; i < h.n; i++) ones += h.side[i];
+    size_t larger = 2 * ones > h.n;
+    TRY(ivf_tree_put(ix, m->tree, m->list, h.c[larger]));
+    TRY(ivf_tree_put(ix, m->tree, fresh, h.c[1 - larger]));
+    choice_add(m, m->list, h.c[larger]);
+    choice_add(m, fresh, h.c[1 - larger]);
+    m->to.own = 2;
+    return TACIT_OK;
+}
+
+enum tacit_err ivf_split(struct ivf *ix, struct ivf_tree *t, uint32_t list)
+{
+    struct mover m = {.ix = ix, .tree = t, .list = list};
+    size_t at = ivf_tree_find(t, list);
+    if (at == SIZE_MAX) return IVF_DAMAGED("list %u has no head", list);
+    arena_reset(&ix->arena);
+    TRY(mover_start(&m, PULL_MAX));
+    if (m.g.n < PACK_MIN) return ivf_list_pack(ix, list);
+    if (ix->count.next_list == INT32_MAX)
+        return fail(TACIT_LIMIT,
+                    "the index has had its %d lists; build it "
+                    "anew",
+                    INT32_MAX);
+    uint32_t fresh = ix->count.next_list++;
+    float *before;
+    TRY(arena_alloc_raw(&ix->arena, ix->shape.width, sizeof *before, &before));
+    ivf_tree_centroid(ix, t, at, before);
+    TRY(halves_start(&m, fresh));
+    TRY(choice_neighbours(&m, before));
+    TRY(entries_move(&m));
+    TRY(neighbours_pull(&m));
+    TRY(half_write(&m, 0, m.g.n_segs));
+    TRY(half_write(&m, 1, 0));
+    return ivf_meta_write(ix);
+}
+
+enum tacit_err ivf_merge(struct ivf *ix, struct ivf_tree *t, uint32_t list)
+{
+    struct mover m = {.ix = ix, .tree = t, .list = list};
+    size_t at = ivf_tree_find(t, list);
+    if (at == SIZE_MAX) return IVF_DAMAGED("list %u has no head", list);
+    arena_reset(&ix->arena);
+    TRY(mover_start(&m, 0));
+    if (t->n > 1) {
+        float *before;
+        TRY(arena_alloc_raw(&ix->arena, ix->shape.width, sizeof *before,
+                            &before));
+        ivf_tree_centroid(ix, t, at, before);
+        TRY(choice_neighbours(&m, before));
+        TRY(entries_move(&m));
+    } else if (m.g.n > 0) {
+        return ivf_list_pack(ix, list);
+    }
+    for (uint32_t seg = 0; seg < m.g.n_segs; seg++)
+        TRY(ix->store->seg_delete(ix->store->ctx, list, seg));
+    TRY(ivf_tree_drop(ix, t, list));
+    return ivf_meta_write(ix);
+}
