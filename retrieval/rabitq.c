@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/rng.h"
-
 enum { ROUNDS = 3, STRANDS = 16, GROUP = 4, GROUP_SUM_MAX = 123 };
 
 /* Below it a number is as good as zero: its inverse must be finite. */
@@ -23,6 +21,15 @@ struct rabitq {
 size_t rabitq_width_for(size_t dim)
 {
     return (dim + RABITQ_STEP - 1) / RABITQ_STEP * RABITQ_STEP;
+}
+
+/* splitmix64: the signs are part of the format, so their generator is, too. */
+static uint64_t next_sign(uint64_t *state)
+{
+    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return (z ^ z >> 31) >> 63;
 }
 
 enum tacit_err rabitq_new(size_t dim, uint64_t seed, struct rabitq **out)
@@ -44,10 +51,9 @@ enum tacit_err rabitq_new(size_t dim, uint64_t seed, struct rabitq **out)
     rq->reach = RABITQ_STEP;
     while (rq->reach * 2 <= width) rq->reach *= 2;
     rq->scale = 1 / sqrtf((float)rq->reach);
-    struct rng rng;
-    rng_init(&rng, seed, 0x726f74617465, dim);
+    uint64_t state = seed ^ (uint64_t)dim << 32;
     for (size_t i = 0; i < ROUNDS * width; i++)
-        signs[i] = rng_below(&rng, 2) ? 1.0F : -1.0F;
+        signs[i] = next_sign(&state) ? 1.0F : -1.0F;
     *out = rq;
     return TACIT_OK;
 }

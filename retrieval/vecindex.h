@@ -1,0 +1,77 @@
+/*
+ * vecindex: vectors in an SQLite table that finds the nearest ones. The table
+ * is `tacit_vec`; this header puts it into a connection and looks after one.
+ *
+ *   CREATE VIRTUAL TABLE v USING tacit_vec(
+ *       embedding float[384] metric=cosine, dept int filter,
+ *       lang text filter, tenant text partition key, +chunk text);
+ *   SELECT rowid, distance FROM v
+ *    WHERE embedding MATCH :q AND k = 10 AND dept IN (3, 4);
+ *
+ *   SQL ──> vecindex.c        methods of the module
+ *            ├ _args.c        what CREATE says
+ *            ├ _plan.c        which conditions a search takes over (xBestIndex)
+ *            ├ _filter.c      those conditions, with their values (xFilter)
+ *            ├ _cursor.c      rows and columns
+ *            ├ _write.c       INSERT, UPDATE, DELETE; commands
+ *            ├ _value.c       vectors and filter words from SQL values
+ *            ├ _import.c      tables of sqlite-vec
+ *            └ _check.c       integrity, rebuilding, measuring
+ *                 └> ivf (lists, probing; no SQL) ──> rabitq
+ *   shadow tables <── _store.c (struct ivf_store) ── _sql.c (statements)
+ *
+ * Shadow tables of v; all integers are rowids:
+ *
+ *   v_info   id, value           1 = ivf's meta blob
+ *   v_list   id, part, head      a list's centroid
+ *   v_seg    id, data            list << 20 | segment: a list is a run of
+ *                                neighbouring pages, one segment each
+ *   v_place  id, list, second    where a vector's entries are
+ *   v_row    id, data            the vector: one byte per number, or f32
+ *   v_part   id, p0 …            partitions by their keys   (if there are any)
+ *   v_aux    id, p0 … f0 … a0 …  the other columns          (if there are any)
+ *
+ * What counts is v_row and v_aux; all else is made from them again by
+ * INSERT INTO v(v) VALUES ('rebuild').
+ *
+ * Transactions are SQLite's: every change is made by statements inside the
+ * caller's. Outside SQLite there are only centroids, which are dropped by any
+ * rollback and when another connection has changed them. No statement stays
+ * active between calls, so nothing holds back a checkpoint. Where a change
+ * breaks off midway and SQLite does not take it back by itself, the table is
+ * locked until the transaction is rolled back (it can't be committed).
+ *
+ * Thread rule: that of the connection.
+ */
+#ifndef TACIT_RETRIEVAL_VECINDEX_H
+#define TACIT_RETRIEVAL_VECINDEX_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+#include "retrieval/ivf.h"
+#include "retrieval/vecindex_sqlite.h"
+
+/* Make `tacit_vec` and its functions known to db. UNSUPPORTED: an SQLite older
+ * than VECINDEX_SQLITE_MIN. */
+TACIT_CHECKED enum tacit_err vecindex_register(sqlite3 *db);
+
+/* Check the whole index of schema.table. NOTFOUND: no such tacit_vec table. */
+TACIT_CHECKED enum tacit_err vecindex_check(sqlite3 *db, const char *schema,
+                                            const char *table,
+                                            struct ivf_report *report);
+
+struct vecindex_recall {
+    size_t n_queries, k;
+    double recall;              /* of the exact k nearest, the share found */
+    double search_ms, exact_ms; /* mean wall time of a query */
+};
+/* Search with `n` of the table's own vectors, spread over it, approximately and
+ * exactly. n = 0 in the result: the table is empty. NOTFOUND; LIMIT: k. */
+TACIT_CHECKED enum tacit_err vecindex_measure(sqlite3 *db, const char *schema,
+                                              const char *table, size_t n,
+                                              size_t k,
+                                              struct vecindex_recall *out);
+
+#endif
