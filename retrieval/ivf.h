@@ -4,16 +4,15 @@
  *
  *   heads   list -> partition, centroid       cached by struct ivf, 1.6 MB for
  *                                             4,096 lists of width 384
- *   segs    (list, seg) -> entries            bits, scalars, id, filter words
- *   places  id -> list, second list or 0      12 bytes, so that a split does
- *                                             not touch the rows
- *   rows    id -> one byte per number (or f32)
+ *   segs    the entries of a list             bits, scalars, id, filter words
+ *           and, beside them, its rows        one byte per number (or f32)
+ *   places  id -> list, second list or 0      12 bytes
  *   meta    one blob: settings, counters, calibration
  *
- *   insert  nearest list (and the second, when almost as near); the last
- *           segment of each gets a slot; a list over IVF_LIST_MAX live entries
- *           is split by 2-means over its own rows, then entries of its
- *           neighbours that are now nearer to a new centroid move (bounded)
+ *   insert  nearest list (and the second, when almost as near, gets a copy of
+ *           the entry); the last segment gets a slot; a list over IVF_LIST_MAX
+ *           live entries is split by 2-means over its own rows, then entries of
+ *           its neighbours that are now nearer to a new centroid move (bounded)
  *   delete  places -> list -> the slot is zeroed; sparse lists are packed, lists
  *           under IVF_LIST_MIN merged into their neighbours
  *   search  lists by distance; all entries of a list are estimated (rabitq.h),
@@ -21,21 +20,30 @@
  *           best first; it stops when another list is unlikely to matter
  *
  * Up to IVF_LIST_MAX vectors are one list: every search is then exact but for
- * the bytes. Nothing is ever trained.
+ * the bytes. Nothing is ever trained. Rows lie with their list, so that what a
+ * search reads, and a split, is a run of neighbouring pages.
  *
- * A segment, at most settings.segment_bytes (at least one block), grows by
- * blocks of 16 slots, so a small partition is a small blob:
+ * List L has two runs of segments, that the store knows as lists 2 L and 2 L + 1.
+ * Entries, in 2 L: segments 0 … 15 hold copies, those from IVF_SEG_FIRST the
+ * entries whose first list this is; slot s of these is row s of 2 L + 1. A
+ * segment, at most settings.segment_bytes (at least one block), grows by blocks
+ * of 16 slots, so a small partition is a small blob:
  *
- *   0   u32  list              16 + block B:  codes   [width / 8][16] u8
+ *   0   u32  2 L               16 + block B:  codes   [width / 8][16] u8
  *   4   u32  segment                          add     [16] bfloat16
  *   8   u16  blocks                           mul     [16] bfloat16, 0 = empty
  *   10  u16  live slots                       id      [16] i64
  *   12  u16  width                            word    [columns][16] i64
  *   14  u16  columns
  *
+ *   0   u32  2 L + 1           8 + row R:     i64 id
+ *   4   u16  segment                          f32 length, 0 = empty
+ *   6   u16  rows                             f32 scale, f32 norm2, i8 [width]
+ *                                             or f32 [dim] as given
+ *
  * All little-endian. A head: i64 partition, f32 scale, f32 norm2, i8 [width].
- * A row: f32 scale, f32 norm2, f32 length, i8 [width] (rotated; cosine: of unit
- * length, `length` is what it was), or f32 [dim] as given.
+ * A row's bytes are rotated; under cosine of unit length, and `length` is what
+ * it was (1 under other metrics).
  *
  * Chen et al.: SPANN, arXiv 2111.08566; Xu et al.: SPFresh (LIRE), arXiv
  * 2410.14452; differs in: 1. all maintenance is inside the caller's write, with
@@ -65,6 +73,7 @@ enum {
     IVF_LIST_MAX = 512, /* live entries, above which a list is split */
     IVF_LIST_MIN = 64,  /* below which it is merged */
     IVF_SEG_MAX = 0xfffff,
+    IVF_SEG_FIRST = 16,
     IVF_SEGMENT_BYTES_MIN = 512,
     IVF_SEGMENT_BYTES_MAX = 65536,
     IVF_META_MAX = 4096
@@ -78,12 +87,13 @@ enum ivf_rows { IVF_ROWS_INT8, IVF_ROWS_F32 };
 typedef enum tacit_err ivf_row_fn(void *arg, size_t i, const void *data,
                                   size_t n);
 
-/* Where everything lies. Lists are 1 … 2^31 - 1, segments 0 … IVF_SEG_MAX.
- * Blobs that are handed out are borrowed until the next call of the same
- * family (heads_, seg*_, rows*_, meta_) or its _end. Each _begin is followed by
- * one _end, also after an error of _next; the families may be interleaved, a
- * family's walks are never nested. A write replaces; a delete of nothing is
- * OK. Any error ends the operation. */
+/* Where everything lies. Lists of segments are 2 … 2^31 - 1, of heads half of
+ * that; segments 0 … IVF_SEG_MAX. Blobs that are handed out are borrowed until
+ * the next call of the same family (meta_, heads_, segs_, seg_, places_) or its
+ * _end. Each _begin is followed by one _end, also after an error of _next; the
+ * families may be interleaved (seg_read inside a walk of segs_), a family's
+ * walks are never nested. A write replaces; a delete of nothing is OK. Any
+ * error ends the operation. */
 struct ivf_store {
     void *ctx;
     enum tacit_err (*meta_read)(void *ctx, const void **data, size_t *n);
@@ -108,6 +118,11 @@ struct ivf_store {
     enum tacit_err (*segs_next)(void *ctx, uint32_t *seg, const void **data,
                                 size_t *n);
     void (*segs_end)(void *ctx);
+    /* The highest list that has a segment; 0 when there is none. */
+    enum tacit_err (*list_last)(void *ctx, uint32_t *list);
+    /* One segment; *data NULL when there is none. Called most of all. */
+    enum tacit_err (*seg_read)(void *ctx, uint32_t list, uint32_t seg,
+                               const void **data, size_t *n);
     /* The segment with the highest number; *data NULL when there is none. */
     enum tacit_err (*seg_last)(void *ctx, uint32_t list, uint32_t *seg,
                                const void **data, size_t *n);
@@ -122,8 +137,14 @@ struct ivf_store {
     enum tacit_err (*place_write)(void *ctx, int64_t id,
                                   const uint32_t lists[2]);
     enum tacit_err (*place_delete)(void *ctx, int64_t id);
+    /* All places by rising id; *found false at the end. */
+    enum tacit_err (*places_begin)(void *ctx);
+    enum tacit_err (*places_next)(void *ctx, bool *found, int64_t *id,
+                                  uint32_t lists[2]);
+    void (*places_end)(void *ctx);
 
-    /* Rows by ids [n], rising, each once; n is at most IVF_LIST_MAX times 4. */
+    /* NOT CALLED ANY MORE: rows lie in segments. To be removed.
+     * Rows by ids [n], rising, each once; n is at most IVF_LIST_MAX times 4. */
     enum tacit_err (*rows_read)(void *ctx, const int64_t *ids, size_t n,
                                 ivf_row_fn *visit, void *arg);
     /* All rows by rising id; *data NULL at the end. */
@@ -190,7 +211,9 @@ TACIT_CHECKED enum tacit_err ivf_set_words(struct ivf *ix, int64_t id,
 /* The filter words [columns] of id. NOTFOUND. */
 TACIT_CHECKED enum tacit_err ivf_words(struct ivf *ix, int64_t id,
                                        int64_t *words);
-/* v [dim] from a row blob, as close as it is kept. E_INDEX_DAMAGED. */
+/* v [dim] of id, as close as it is kept. NOTFOUND, E_INDEX_DAMAGED. */
+TACIT_CHECKED enum tacit_err ivf_vector(struct ivf *ix, int64_t id, float *v);
+/* NOT USEFUL ANY MORE, to be removed: ivf_vector(). */
 TACIT_CHECKED enum tacit_err ivf_row_decode(const struct ivf *ix,
                                             const void *data, size_t n,
                                             float *v);
