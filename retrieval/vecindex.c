@@ -77,6 +77,12 @@ enum tacit_err vecindex_ready(struct vecindex_table *t)
     return ivf_refresh(t->ivf);
 }
 
+enum tacit_err vecindex_has(struct vecindex_table *t, int64_t id, bool *has)
+{
+    uint32_t lists[2];
+    return t->store.place_read(t, id, has, lists);
+}
+
 enum tacit_err vecindex_settle(struct vecindex_table *t)
 {
     struct ivf_settings s = {.dim = t->args.dim,

@@ -24,15 +24,14 @@
  *
  *   v_info   id, value           1 = ivf's meta blob
  *   v_list   id, part, head      a list's centroid
- *   v_seg    id, data            list << 20 | segment: a list is a run of
- *                                neighbouring pages, one segment each
- *   v_place  id, list, second    where a vector's entries are
- *   v_row    id, data            the vector: one byte per number, or f32
+ *   v_seg    id, data            list << 20 | segment: a list's entries, and its
+ *                                vectors, are runs of neighbouring pages
+ *   v_place  id, list, second    where a vector lies: one row each
  *   v_part   id, p0 …            partitions by their keys   (if there are any)
  *   v_aux    id, p0 … f0 … a0 …  the other columns          (if there are any)
  *
- * What counts is v_row and v_aux; all else is made from them again by
- * INSERT INTO v(v) VALUES ('rebuild').
+ * What counts is the vectors in v_seg, and v_aux; all else is made from them
+ * again by INSERT INTO v(v) VALUES ('rebuild').
  *
  * Transactions are SQLite's: every change is made by statements inside the
  * caller's. Outside SQLite there are only centroids, which are dropped by any

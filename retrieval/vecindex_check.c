@@ -92,8 +92,8 @@ static enum tacit_err examine_aux(struct vecindex_table *t,
     if (t->args.n_keys + t->args.n_filters + t->args.n_aux == 0)
         return TACIT_OK;
     char *text =
-        sqlite3_mprintf("SELECT a.*, r.id FROM \"%w\".\"%w_aux\" a LEFT JOIN"
-                        " \"%w\".\"%w_row\" r ON r.id = a.id",
+        sqlite3_mprintf("SELECT a.*, p.id FROM \"%w\".\"%w_aux\" a LEFT JOIN"
+                        " \"%w\".\"%w_place\" p ON p.id = a.id",
                         t->schema, t->name, t->schema, t->name);
     if (!text) return fail(TACIT_NOMEM, "out of memory");
     rc = sqlite3_prepare_v2(t->db, text, -1, &st, NULL);

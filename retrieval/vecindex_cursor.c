@@ -1,6 +1,6 @@
 /*
  * Rows and columns. A search is over when its cursor is opened: what is walked
- * is its result, so a write may go on beside it. A scan walks v_row by a
+ * is its result, so a write may go on beside it. A scan walks v_place by a
  * statement of its own.
  */
 #include <stdlib.h>
@@ -84,7 +84,7 @@ static enum tacit_err begin_scan(struct cursor *c, const char *terms, int n,
     struct vecindex_table *t = table_of(c);
     int64_t lo = INT64_MIN, hi = INT64_MAX;
     read_bounds(terms, n, values, &lo, &hi);
-    char *text = sqlite3_mprintf("SELECT id, data FROM \"%w\".\"%w_row\""
+    char *text = sqlite3_mprintf("SELECT id FROM \"%w\".\"%w_place\""
                                  " WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
                                  t->schema, t->name);
     if (!text) return fail(TACIT_NOMEM, "out of memory");
@@ -99,7 +99,6 @@ static enum tacit_err begin_scan(struct cursor *c, const char *terms, int n,
 static enum tacit_err begin_point(struct cursor *c, sqlite3_value *v)
 {
     struct vecindex_table *t = table_of(c);
-    sqlite3_stmt *st;
     bool has;
     if (sqlite3_value_numeric_type(v) != SQLITE_INTEGER) {
         double d = sqlite3_value_double(v);
@@ -108,9 +107,7 @@ static enum tacit_err begin_point(struct cursor *c, sqlite3_value *v)
             return TACIT_OK;
     }
     c->id = sqlite3_value_int64(v);
-    TRY(vecindex_sql_get(t, SQL_ROW_READ, &st));
-    sqlite3_bind_int64(st, 1, c->id);
-    TRY(vecindex_sql_step(t, SQL_ROW_READ, &has));
+    TRY(vecindex_has(t, c->id, &has));
     c->is_over = !has;
     return TACIT_OK;
 }
@@ -163,41 +160,26 @@ int vecindex_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *id)
 /* ---- columns --------------------------------------------------------------
  */
 
-static enum tacit_err put_vector(struct vecindex_table *t, const void *data,
-                                 size_t n, sqlite3_context *ctx)
+static enum tacit_err column_vector(struct cursor *c, sqlite3_context *ctx)
 {
+    struct vecindex_table *t = table_of(c);
     size_t dim = t->args.dim;
-    if (!t->ivf) TRY(vecindex_ready(t));
-    TRY(ivf_row_decode(t->ivf, data, n, t->vector));
+    bool has;
+    TRY(vecindex_has(t, c->id, &has));
+    /* Deleted since the search: its columns are NULL. */
+    if (!has) return TACIT_OK;
+    TRY(vecindex_ready(t));
+    TRY(ivf_vector(t->ivf, c->id, t->vector));
     uint8_t *out = sqlite3_malloc64(dim * 4);
     if (!out) return fail(TACIT_NOMEM, "out of memory");
     for (size_t i = 0; i < dim; i++) {
         uint32_t bits;
         memcpy(&bits, &t->vector[i], sizeof bits);
-        for (int b = 0; b < 4; b++)
-            out[4 * i + (size_t)b] = (uint8_t)(bits >> 8 * b);
+        for (size_t b = 0; b < 4; b++)
+            out[4 * i + b] = (uint8_t)(bits >> 8 * b);
     }
     sqlite3_result_blob64(ctx, out, dim * 4, sqlite3_free);
     return TACIT_OK;
-}
-
-static enum tacit_err column_vector(struct cursor *c, sqlite3_context *ctx)
-{
-    struct vecindex_table *t = table_of(c);
-    sqlite3_stmt *st = c->scan;
-    int i = 1;
-    bool has = true;
-    if (!st) {
-        TRY(vecindex_sql_get(t, SQL_ROW_READ, &st));
-        sqlite3_bind_int64(st, 1, c->id);
-        TRY(vecindex_sql_step(t, SQL_ROW_READ, &has));
-        i = 0;
-    }
-    /* Deleted since the search: its columns are NULL. */
-    if (!has) return TACIT_OK;
-    const void *data = sqlite3_column_blob(st, i);
-    size_t n = (size_t)sqlite3_column_bytes(st, i);
-    return put_vector(t, data ? data : "", n, ctx);
 }
 
 /* Where a column stands in SQL_AUX_READ. */

@@ -524,9 +524,9 @@ static enum tacit_err find_parts(struct search *s, int64_t **parts, size_t *n)
 static enum tacit_err search_parts(struct search *s, struct vecindex_found *f)
 {
     sqlite3_value *keys[VECINDEX_KEYS_MAX];
-    int64_t *parts = NULL, part;
+    int64_t *parts = NULL, part = 0;
     size_t n = 0;
-    if (!s->n_keys) return search_part(s, NULL, f);
+    if (s->t->args.n_keys && !s->n_keys) return search_part(s, NULL, f);
     if (has_all_keys(s, keys)) {
         TRY(vecindex_partition(s->t, keys, VECINDEX_FIND, &part));
         return part ? search_part(s, &part, f) : TACIT_OK;

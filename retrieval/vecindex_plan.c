@@ -16,6 +16,8 @@
 
 #define COST_NEAREST 1e3
 #define COST_SCAN    1e7
+/* Older ones keep LIMIT to themselves where there is a MATCH. */
+enum { LIMIT_PASSED_ON = 3041000 };
 enum { ROWS_NEAREST = 10, ROWS_SCAN = 1000000, FILTERS_TAKEN_MAX = 15 };
 
 /* The plan while it is made. */
@@ -173,6 +175,9 @@ static int take_constraint(struct planning *p, int i)
 static int take_limit(struct planning *p)
 {
     const sqlite3_index_info *info = p->info;
+    if (p->limit < 0 && sqlite3_libversion_number() < LIMIT_PASSED_ON)
+        return refuse(p, "MATCH needs k = … (an SQLite before 3.41 does not "
+                         "tell LIMIT)");
     if (p->limit < 0) return refuse(p, "MATCH needs k = … or LIMIT");
     if (!info->aConstraint[p->limit].usable ||
         (p->offset >= 0 && !info->aConstraint[p->offset].usable))

@@ -17,7 +17,6 @@ static const struct {
     {"place",
      "id INTEGER PRIMARY KEY, list INTEGER NOT NULL, second INTEGER NOT NULL",
      ALWAYS},
-    {"row", "id INTEGER PRIMARY KEY, data BLOB NOT NULL", ALWAYS},
     {"part", NULL, WITH_KEYS},
     {"aux", NULL, WITH_AUX},
 };
@@ -36,6 +35,8 @@ static const struct {
     [SQL_HEAD_DELETE] = {"list", "DELETE FROM % WHERE id = ?1"},
     [SQL_SEGS] = {"seg", "SELECT id, data FROM % WHERE id BETWEEN ?1 AND ?2"
                          " ORDER BY id"},
+    [SQL_LIST_LAST] = {"seg", "SELECT max(id) FROM %"},
+    [SQL_SEG_READ] = {"seg", "SELECT data FROM % WHERE id = ?1"},
     [SQL_SEG_LAST] = {"seg", "SELECT id, data FROM % WHERE id BETWEEN ?1 AND ?2"
                              " ORDER BY id DESC LIMIT 1"},
     [SQL_SEG_WRITE] = {"seg", "REPLACE INTO % VALUES (?1, ?2)"},
@@ -43,13 +44,8 @@ static const struct {
     [SQL_PLACE_READ] = {"place", "SELECT list, second FROM % WHERE id = ?1"},
     [SQL_PLACE_WRITE] = {"place", "REPLACE INTO % VALUES (?1, ?2, ?3)"},
     [SQL_PLACE_DELETE] = {"place", "DELETE FROM % WHERE id = ?1"},
-    [SQL_ROW_READ] = {"row", "SELECT data FROM % WHERE id = ?1"},
-    [SQL_ROWS] = {"row", "SELECT id, data FROM % ORDER BY id"},
-    [SQL_ROW_WRITE] = {"row", "REPLACE INTO % VALUES (?1, ?2)"},
-    [SQL_ROW_WIPE] = {"row", "UPDATE % SET data = zeroblob(length(data))"
-                             " WHERE id = ?1"},
-    [SQL_ROW_DELETE] = {"row", "DELETE FROM % WHERE id = ?1"},
-    [SQL_ROW_LAST] = {"row", "SELECT max(id) FROM %"},
+    [SQL_PLACES] = {"place", "SELECT id, list, second FROM % ORDER BY id"},
+    [SQL_PLACE_LAST] = {"place", "SELECT max(id) FROM %"},
     [SQL_PART_FIND] = {"part", NULL},
     [SQL_PART_ADD] = {"part", NULL},
     [SQL_PARTS] = {"part", "SELECT * FROM % ORDER BY id"},

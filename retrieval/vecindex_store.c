@@ -166,6 +166,35 @@ static void segs_end(void *ctx)
     vecindex_sql_reset(ctx, SQL_SEGS);
 }
 
+static enum tacit_err list_last(void *ctx, uint32_t *list)
+{
+    struct vecindex_table *t = ctx;
+    sqlite3_stmt *st;
+    bool has;
+    TRY(vecindex_sql_get(t, SQL_LIST_LAST, &st));
+    TRY(vecindex_sql_step(t, SQL_LIST_LAST, &has));
+    int64_t last = has ? sqlite3_column_int64(st, 0) >> SEG_BITS : 0;
+    vecindex_sql_reset(t, SQL_LIST_LAST);
+    if (last < 0 || last > INT32_MAX) return out_of_range(t, "list", last);
+    *list = (uint32_t)last;
+    return TACIT_OK;
+}
+
+static enum tacit_err seg_read(void *ctx, uint32_t list, uint32_t seg,
+                               const void **data, size_t *n)
+{
+    struct vecindex_table *t = ctx;
+    sqlite3_stmt *st;
+    bool has;
+    TRY(vecindex_sql_get(t, SQL_SEG_READ, &st));
+    sqlite3_bind_int64(st, 1, seg_key(list, seg));
+    TRY(vecindex_sql_step(t, SQL_SEG_READ, &has));
+    *data = NULL;
+    *n = 0;
+    if (has) column_bytes(st, 0, data, n);
+    return TACIT_OK;
+}
+
 static enum tacit_err seg_last(void *ctx, uint32_t list, uint32_t *seg,
                                const void **data, size_t *n)
 {
@@ -181,6 +210,9 @@ static enum tacit_err seg_write(void *ctx, uint32_t list, uint32_t seg,
 {
     struct vecindex_table *t = ctx;
     sqlite3_stmt *st;
+    /* SQLite would keep the place of a reader. */
+    vecindex_sql_reset(t, SQL_SEG_READ);
+    vecindex_sql_reset(t, SQL_SEG_LAST);
     TRY(vecindex_sql_get(t, SQL_SEG_WRITE, &st));
     sqlite3_bind_int64(st, 1, seg_key(list, seg));
     bind_bytes(st, 2, data, n);
@@ -195,6 +227,19 @@ static enum tacit_err seg_delete(void *ctx, uint32_t list, uint32_t seg)
 /* ---- places ---------------------------------------------------------------
  */
 
+/* Columns `from` and the next: a list, and another or 0. */
+static enum tacit_err column_lists(struct vecindex_table *t, sqlite3_stmt *st,
+                                   int from, uint32_t lists[2])
+{
+    for (int i = 0; i < 2; i++) {
+        int64_t list = sqlite3_column_int64(st, from + i);
+        if (list < 1 - i || list > INT32_MAX)
+            return out_of_range(t, "a place in list", list);
+        lists[i] = (uint32_t)list;
+    }
+    return TACIT_OK;
+}
+
 static enum tacit_err place_read(void *ctx, int64_t id, bool *found,
                                  uint32_t lists[2])
 {
@@ -203,15 +248,9 @@ static enum tacit_err place_read(void *ctx, int64_t id, bool *found,
     TRY(vecindex_sql_get(t, SQL_PLACE_READ, &st));
     sqlite3_bind_int64(st, 1, id);
     TRY(vecindex_sql_step(t, SQL_PLACE_READ, found));
-    int64_t list[2] = {1, 0};
-    for (int i = 0; i < 2 && *found; i++) list[i] = sqlite3_column_int64(st, i);
+    enum tacit_err err = *found ? column_lists(t, st, 0, lists) : TACIT_OK;
     vecindex_sql_reset(t, SQL_PLACE_READ);
-    for (int i = 0; i < 2; i++) {
-        if (list[i] < 1 - i || list[i] > INT32_MAX)
-            return out_of_range(t, "a place in list", list[i]);
-        lists[i] = (uint32_t)list[i];
-    }
-    return TACIT_OK;
+    return err;
 }
 
 static enum tacit_err place_write(void *ctx, int64_t id,
@@ -231,62 +270,25 @@ static enum tacit_err place_delete(void *ctx, int64_t id)
     return run_on(ctx, SQL_PLACE_DELETE, id);
 }
 
-/* ---- rows -----------------------------------------------------------------
- */
+static enum tacit_err places_begin(void *ctx)
+{
+    sqlite3_stmt *st;
+    return vecindex_sql_get(ctx, SQL_PLACES, &st);
+}
 
-static enum tacit_err rows_read(void *ctx, const int64_t *ids, size_t n,
-                                ivf_row_fn *visit, void *arg)
+static enum tacit_err places_next(void *ctx, bool *found, int64_t *id,
+                                  uint32_t lists[2])
 {
     struct vecindex_table *t = ctx;
-    sqlite3_stmt *st;
-    for (size_t i = 0; i < n; i++) {
-        bool has;
-        const void *data = NULL;
-        size_t n_bytes = 0;
-        TRY(vecindex_sql_get(t, SQL_ROW_READ, &st));
-        sqlite3_bind_int64(st, 1, ids[i]);
-        TRY(vecindex_sql_step(t, SQL_ROW_READ, &has));
-        if (has) column_bytes(st, 0, &data, &n_bytes);
-        TRY(visit(arg, i, data, n_bytes));
-    }
-    vecindex_sql_reset(t, SQL_ROW_READ);
-    return TACIT_OK;
+    TRY(vecindex_sql_step(t, SQL_PLACES, found));
+    if (!*found) return TACIT_OK;
+    *id = sqlite3_column_int64(t->stmt[SQL_PLACES], 0);
+    return column_lists(t, t->stmt[SQL_PLACES], 1, lists);
 }
 
-static enum tacit_err rows_begin(void *ctx)
+static void places_end(void *ctx)
 {
-    sqlite3_stmt *st;
-    return vecindex_sql_get(ctx, SQL_ROWS, &st);
-}
-
-static enum tacit_err rows_next(void *ctx, int64_t *id, const void **data,
-                                size_t *n)
-{
-    return walk(ctx, SQL_ROWS, id, data, n);
-}
-
-static void rows_end(void *ctx)
-{
-    vecindex_sql_reset(ctx, SQL_ROWS);
-}
-
-static enum tacit_err row_write(void *ctx, int64_t id, const void *data,
-                                size_t n)
-{
-    struct vecindex_table *t = ctx;
-    sqlite3_stmt *st;
-    TRY(vecindex_sql_get(t, SQL_ROW_WRITE, &st));
-    sqlite3_bind_int64(st, 1, id);
-    bind_bytes(st, 2, data, n);
-    return vecindex_sql_run(t, SQL_ROW_WRITE);
-}
-
-/* Zeros first: a deleted row's bytes stay in the page until it is used again.
- */
-static enum tacit_err row_delete(void *ctx, int64_t id)
-{
-    TRY(run_on(ctx, SQL_ROW_WIPE, id));
-    return run_on(ctx, SQL_ROW_DELETE, id);
+    vecindex_sql_reset(ctx, SQL_PLACES);
 }
 
 void vecindex_store_init(struct vecindex_table *t)
@@ -303,17 +305,16 @@ void vecindex_store_init(struct vecindex_table *t)
         .segs_begin = segs_begin,
         .segs_next = segs_next,
         .segs_end = segs_end,
+        .list_last = list_last,
+        .seg_read = seg_read,
         .seg_last = seg_last,
         .seg_write = seg_write,
         .seg_delete = seg_delete,
         .place_read = place_read,
         .place_write = place_write,
         .place_delete = place_delete,
-        .rows_read = rows_read,
-        .rows_begin = rows_begin,
-        .rows_next = rows_next,
-        .rows_end = rows_end,
-        .row_write = row_write,
-        .row_delete = row_delete,
+        .places_begin = places_begin,
+        .places_next = places_next,
+        .places_end = places_end,
     };
 }

@@ -20,18 +20,16 @@ enum vecindex_stmt {
     SQL_HEAD_WRITE,
     SQL_HEAD_DELETE,
     SQL_SEGS,
+    SQL_LIST_LAST,
+    SQL_SEG_READ,
     SQL_SEG_LAST,
     SQL_SEG_WRITE,
     SQL_SEG_DELETE,
     SQL_PLACE_READ,
     SQL_PLACE_WRITE,
     SQL_PLACE_DELETE,
-    SQL_ROW_READ,
-    SQL_ROWS,
-    SQL_ROW_WRITE,
-    SQL_ROW_WIPE,
-    SQL_ROW_DELETE,
-    SQL_ROW_LAST,
+    SQL_PLACES,
+    SQL_PLACE_LAST,
     SQL_PART_FIND,
     SQL_PART_ADD,
     SQL_PARTS,
@@ -138,6 +136,9 @@ TACIT_CHECKED enum tacit_err vecindex_ready(struct vecindex_table *t);
 /* End an operation: reset statements; the recorded failure becomes the table's
  * message and SQLite's code, which is returned. */
 int vecindex_end(struct vecindex_table *t, enum tacit_err err);
+/* Whether there is a row id. */
+TACIT_CHECKED enum tacit_err vecindex_has(struct vecindex_table *t, int64_t id,
+                                          bool *has);
 /* Write the meta blob of an empty index. */
 TACIT_CHECKED enum tacit_err vecindex_settle(struct vecindex_table *t);
 /* The partition with these keys [n_keys]; *part = 0 when there is none and it

@@ -109,24 +109,14 @@ static enum tacit_err insert_row(const struct change *ch, int64_t id,
 /* ---- rowids ---------------------------------------------------------------
  */
 
-static enum tacit_err is_row(struct vecindex_table *t, int64_t id, bool *is)
-{
-    sqlite3_stmt *st;
-    TRY(vecindex_sql_get(t, SQL_ROW_READ, &st));
-    sqlite3_bind_int64(st, 1, id);
-    TRY(vecindex_sql_step(t, SQL_ROW_READ, is));
-    vecindex_sql_reset(t, SQL_ROW_READ);
-    return TACIT_OK;
-}
-
 static enum tacit_err next_id(struct vecindex_table *t, int64_t *id)
 {
     sqlite3_stmt *st;
     bool has;
-    TRY(vecindex_sql_get(t, SQL_ROW_LAST, &st));
-    TRY(vecindex_sql_step(t, SQL_ROW_LAST, &has));
+    TRY(vecindex_sql_get(t, SQL_PLACE_LAST, &st));
+    TRY(vecindex_sql_step(t, SQL_PLACE_LAST, &has));
     int64_t last = has ? sqlite3_column_int64(st, 0) : 0;
-    vecindex_sql_reset(t, SQL_ROW_LAST);
+    vecindex_sql_reset(t, SQL_PLACE_LAST);
     if (last == INT64_MAX)
         return fail(TACIT_LIMIT, "%s: no rowid is left above the largest",
                     t->name);
@@ -146,7 +136,7 @@ static enum tacit_err choose_id(struct vecindex_table *t, sqlite3_value *v,
         return fail(TACIT_FORMAT, "%s: a rowid is an integer", t->name);
     }
     *id = sqlite3_value_int64(v);
-    TRY(is_row(t, *id, replaces));
+    TRY(vecindex_has(t, *id, replaces));
     if (!*replaces || sqlite3_vtab_on_conflict(t->db) == SQLITE_REPLACE)
         return TACIT_OK;
     t->rc = SQLITE_CONSTRAINT;
@@ -214,25 +204,11 @@ enum tacit_err vecindex_add(struct vecindex_table *t, int64_t id,
     bool is;
     TRY(read_columns(&ch));
     TRY(ivf_check(t->ivf, v));
-    TRY(is_row(t, id, &is));
+    TRY(vecindex_has(t, id, &is));
     if (is)
         return fail(TACIT_STATE, "%s: there is a row %lld", t->name,
                     (long long)id);
     return insert_row(&ch, id, v);
-}
-
-static enum tacit_err read_vector_of(struct vecindex_table *t, int64_t id)
-{
-    sqlite3_stmt *st;
-    bool has;
-    TRY(vecindex_sql_get(t, SQL_ROW_READ, &st));
-    sqlite3_bind_int64(st, 1, id);
-    TRY(vecindex_sql_step(t, SQL_ROW_READ, &has));
-    const void *data = has ? sqlite3_column_blob(st, 0) : NULL;
-    size_t n = data ? (size_t)sqlite3_column_bytes(st, 0) : 0;
-    enum tacit_err err = ivf_row_decode(t->ivf, data ? data : "", n, t->vector);
-    vecindex_sql_reset(t, SQL_ROW_READ);
-    return err;
 }
 
 /* Whether the keys of row id are these. */
@@ -296,7 +272,8 @@ static enum tacit_err update_one(struct vecindex_table *t, int64_t from,
         sqlite3_value_int64(rowid) != from)
         TRY(choose_id(t, rowid, &to, &replaces));
     TRY(is_same_part(&ch, from, &is_same));
-    if (!moves && (!is_same || from != to)) TRY(read_vector_of(t, from));
+    if (!moves && (!is_same || from != to))
+        TRY(ivf_vector(t->ivf, from, t->vector));
     TRY(vecindex_tear(t));
     enum tacit_err err = replaces ? delete_row(t, to) : TACIT_OK;
     if (!err) err = update_row(&ch, from, to, moves || !is_same);
