@@ -46,10 +46,11 @@ static enum tacit_err buffers_new(struct ivf *ix)
     ix->x = malloc(width * sizeof *ix->x);
     ix->c = malloc(width * sizeof *ix->c);
     ix->v = malloc(width * sizeof *ix->v);
-    ix->row = malloc(ivf_row_bytes(ix));
+    ix->row = malloc(ix->shape.row);
+    ix->rows = malloc(IVF_ROWS_HEADER + ix->shape.rows_max * ix->shape.row);
     ix->segment = malloc(IVF_HEADER + ix->shape.blocks_max * ix->shape.block);
     if (ix->x == NULL || ix->c == NULL || ix->v == NULL || ix->row == NULL ||
-        ix->segment == NULL)
+        ix->rows == NULL || ix->segment == NULL)
         return fail(TACIT_NOMEM, "no memory for the index");
     return TACIT_OK;
 }
@@ -86,6 +87,7 @@ void ivf_close(struct ivf *ix)
     free(ix->c);
     free(ix->v);
     free(ix->row);
+    free(ix->rows);
     free(ix->segment);
     free(ix->dots);
     free(ix->estimates);
@@ -139,7 +141,7 @@ size_t ivf_bytes(const struct ivf *ix)
            ix->room_dots * (sizeof *ix->dots + 2 * sizeof *ix->estimates +
                             sizeof *ix->near) +
            ix->arena.used_bytes + ivf_scratch_bytes(ix->scratch) +
-           ix->shape.width * 64 + ivf_row_bytes(ix) + ix->set.segment_bytes;
+           ix->shape.width * 64 + 3 * ix->set.segment_bytes;
 }
 
 /* ---- vectors ------------------------------------------------------------- */
@@ -180,73 +182,21 @@ enum tacit_err ivf_prepare(struct ivf *ix, const float *v, float *length)
     return TACIT_OK;
 }
 
-enum tacit_err ivf_row_decode(const struct ivf *ix, const void *data, size_t n,
-                              float *v)
-{
-    float x[IVF_DIM_MAX];
-    if (ix->set.rows == IVF_ROWS_F32 && n == ivf_row_bytes(ix) &&
-        data != NULL) {
-        memcpy(v, data, n);
-        return TACIT_OK;
-    }
-    TRY(ivf_row_rotated(ix, data, n, x));
-    const uint8_t *b = data;
-    float length = ivf_f32(b + 8);
-    rabitq_unrotate(ix->rq, x, v);
-    for (size_t i = 0; i < ix->set.dim; i++) v[i] *= length;
-    return TACIT_OK;
-}
-
-enum tacit_err ivf_row_distance(struct ivf *ix, const float *q,
-                                const void *data, size_t n, float *distance)
-{
-    float d2;
-    TRY(ivf_prepare(ix, q, NULL));
-    rabitq_query_set(ix->query, ix->x);
-    TRY(ivf_row_d2(ix, ix->v, data, n, &d2));
-    *distance = ivf_distance(ix, d2);
-    return TACIT_OK;
-}
-
 /* ---- insert -------------------------------------------------------------- */
-
-static enum tacit_err row_write(struct ivf *ix, int64_t id, const float *v,
-                                float length)
-{
-    const struct ivf_store *s = ix->store;
-    if (ix->set.rows == IVF_ROWS_F32)
-        return s->row_write(s->ctx, id, v, ivf_row_bytes(ix));
-    void *codes = ix->row + IVF_ROW_FIXED;
-    struct rabitq_row row = rabitq_row_encode(ix->x, ix->shape.width, codes);
-    memcpy(ix->row, &row.scale, sizeof row.scale);
-    memcpy(ix->row + 4, &row.norm2, sizeof row.norm2);
-    memcpy(ix->row + 8, &length, sizeof length);
-    return s->row_write(s->ctx, id, ix->row, ivf_row_bytes(ix));
-}
 
 /* The first list of a partition has its first vector for a centroid. */
 static enum tacit_err first_list(struct ivf *ix, struct ivf_tree *t,
                                  const float *x)
 {
-    if (ix->count.next_list == INT32_MAX)
+    if (ix->count.next_list >= IVF_LISTS_MAX)
         return fail(TACIT_LIMIT,
                     "the index has had its %d lists; build it "
                     "anew",
-                    INT32_MAX);
+                    IVF_LISTS_MAX);
     uint32_t list = ix->count.next_list++;
     memcpy(ix->c, x, ix->shape.width * sizeof *x);
-    TRY(ivf_tree_put(ix, t, list, ix->c));
+    TRY(ivf_tree_put(ix, t, list, ix->c, 0));
     return ivf_meta_write(ix);
-}
-
-static enum tacit_err entry_add(struct ivf *ix, const struct ivf_tree *t,
-                                size_t at, int64_t id, const float *x,
-                                const int64_t *words, size_t *slots)
-{
-    uint8_t bits[RABITQ_DIM_MAX / 8];
-    ivf_tree_centroid(ix, t, at, ix->c);
-    struct ivf_entry e = ivf_entry_make(ix, x, ix->c, id, words, bits);
-    return ivf_list_add(ix, t->list[at], &e, slots);
 }
 
 static float centroids_d2(const struct ivf *ix, const struct ivf_tree *t,
@@ -260,29 +210,34 @@ static float centroids_d2(const struct ivf *ix, const struct ivf_tree *t,
            2 * t->scale[a] * t->scale[b] * (float)dot;
 }
 
-enum tacit_err ivf_place(struct ivf *ix, int64_t part, int64_t id,
-                         const float *x, const int64_t *words)
+enum tacit_err ivf_place(struct ivf *ix, int64_t part, const float *x,
+                         const uint8_t *row, const int64_t *words)
 {
     static const int64_t none[IVF_COLUMNS_MAX];
+    uint8_t bits[RABITQ_DIM_MAX / 8];
+    int64_t id = ivf_i64(row);
     struct ivf_tree *t;
     struct ivf_near near[2];
-    size_t slots[2] = {0, 0};
+    size_t slots;
     if (words == NULL) words = none;
     TRY(ivf_tree_get(ix, part, &t));
     if (t->n == 0) TRY(first_list(ix, t, x));
     rabitq_query_set(ix->query, x);
     size_t n = ivf_tree_nearest(ix, t, ix->query, 2, near);
     uint32_t lists[2] = {t->list[near[0].at], 0};
+    ivf_tree_centroid(ix, t, near[0].at, ix->c);
+    struct ivf_entry e = ivf_entry_make(ix, x, ix->c, id, words, bits);
+    TRY(ivf_list_add(ix, lists[0], &e, row, &slots));
     if (n > 1 && ivf_second(near[0].d2, near[1].d2,
-                            centroids_d2(ix, t, near[0].at, near[1].at)))
-        lists[1] = t->list[near[1].at];
+                            centroids_d2(ix, t, near[0].at, near[1].at))) {
+        bool added = false;
+        ivf_tree_centroid(ix, t, near[1].at, ix->c);
+        e = ivf_entry_make(ix, x, ix->c, id, words, bits);
+        TRY(ivf_list_copy(ix, t->list[near[1].at], &e, &added));
+        if (added) lists[1] = t->list[near[1].at];
+    }
     TRY(ix->store->place_write(ix->store->ctx, id, lists));
-    TRY(entry_add(ix, t, near[0].at, id, x, words, &slots[0]));
-    if (lists[1] != 0)
-        TRY(entry_add(ix, t, near[1].at, id, x, words, &slots[1]));
-    if (slots[0] >= IVF_LIST_MAX) return ivf_split(ix, t, lists[0]);
-    if (slots[1] >= IVF_LIST_MAX) return ivf_split(ix, t, lists[1]);
-    return TACIT_OK;
+    return slots > IVF_LIST_MAX ? ivf_split(ix, t, lists[0]) : TACIT_OK;
 }
 
 enum tacit_err ivf_insert(struct ivf *ix, int64_t part, int64_t id,
@@ -295,8 +250,8 @@ enum tacit_err ivf_insert(struct ivf *ix, int64_t part, int64_t id,
     TRY(ivf_prepare(ix, v, &length));
     TRY(ix->store->place_read(ix->store->ctx, id, &found, lists));
     if (found) return fail(TACIT_STATE, "id %lld is there", (long long)id);
-    TRY(row_write(ix, id, v, length));
-    return ivf_place(ix, part, id, ix->x, words);
+    ivf_row_make(ix, id, v, length, ix->row);
+    return ivf_place(ix, part, ix->x, ix->row, words);
 }
 
 /* ---- delete -------------------------------------------------------------- */
@@ -312,8 +267,16 @@ static enum tacit_err place_get(struct ivf *ix, int64_t id, uint32_t lists[2])
     return TACIT_OK;
 }
 
-static enum tacit_err list_merge(struct ivf *ix, uint32_t list)
+/* What is left of a list that lost an entry: merged when small, packed when
+ * more than a segment and a quarter of its entries would fit the holes. */
+static enum tacit_err list_settle(struct ivf *ix, uint32_t list,
+                                  const struct ivf_spot *spot)
 {
+    size_t slots = ix->shape.slots_max, holes = spot->segs * slots - spot->live;
+    bool small =
+        spot->live < IVF_LIST_MIN && spot->live % (IVF_LIST_MIN / 4) == 0;
+    bool sparse = spot->segs > 1 && holes >= slots + spot->live / 4;
+    if (!small && !sparse) return TACIT_OK;
     const void *data = NULL;
     size_t n = 0;
     struct ivf_tree *t;
@@ -321,38 +284,20 @@ static enum tacit_err list_merge(struct ivf *ix, uint32_t list)
     if (data == NULL || n != ivf_head_bytes(ix))
         return IVF_DAMAGED("list %u has no head", list);
     TRY(ivf_tree_get(ix, ivf_i64(data), &t));
-    return ivf_merge(ix, t, list);
-}
-
-/* What is left of a list that lost an entry: merged when small, packed when
- * more than a segment and a quarter of its entries would fit the holes. */
-static enum tacit_err list_settle(struct ivf *ix, uint32_t list,
-                                  const struct ivf_spot *spot)
-{
-    size_t slots = ix->shape.slots_max, holes = spot->segs * slots - spot->live;
-    if (spot->live < IVF_LIST_MIN &&
-        (spot->live == 0 || spot->live % (IVF_LIST_MIN / 4) == 0))
-        return list_merge(ix, list);
-    if (spot->segs > 1 && holes >= slots + spot->live / 4)
-        return ivf_list_pack(ix, list);
-    return TACIT_OK;
+    return small ? ivf_merge(ix, t, list) : ivf_list_pack(ix, t, list);
 }
 
 enum tacit_err ivf_delete(struct ivf *ix, int64_t id)
 {
     uint32_t lists[2];
-    struct ivf_spot spots[2] = {{0}, {0}};
+    struct ivf_spot spot, copy;
     TRY(ivf_fresh(ix));
     TRY(place_get(ix, id, lists));
-    for (size_t i = 0; i < 2 && lists[i] != 0; i++)
-        TRY(ivf_list_remove(ix, lists[i], id, &spots[i]));
+    if (lists[1] != 0)
+        TRY(ivf_list_remove(ix, lists[1], IVF_COPIES, id, &copy));
+    TRY(ivf_list_remove(ix, lists[0], IVF_FIRST, id, &spot));
     TRY(ix->store->place_delete(ix->store->ctx, id));
-    TRY(ix->store->row_delete(ix->store->ctx, id));
-    TRY(list_settle(ix, lists[0], &spots[0]));
-    if (lists[1] == 0) return TACIT_OK;
-    /* the first list may just have given it entries */
-    if (spots[0].live < IVF_LIST_MIN) return TACIT_OK;
-    return list_settle(ix, lists[1], &spots[1]);
+    return list_settle(ix, lists[0], &spot);
 }
 
 enum tacit_err ivf_update(struct ivf *ix, int64_t part, int64_t id,
@@ -363,7 +308,17 @@ enum tacit_err ivf_update(struct ivf *ix, int64_t part, int64_t id,
     return ivf_insert(ix, part, id, v, words);
 }
 
-/* ---- words --------------------------------------------------------------- */
+/* ---- one id -------------------------------------------------------------- */
+
+enum tacit_err ivf_vector(struct ivf *ix, int64_t id, float *v)
+{
+    uint32_t lists[2];
+    const uint8_t *row;
+    TRY(ivf_fresh(ix));
+    TRY(place_get(ix, id, lists));
+    TRY(ivf_row_find(ix, lists[0], id, &row));
+    return ivf_row_vector(ix, row, v);
+}
 
 enum tacit_err ivf_set_words(struct ivf *ix, int64_t id, const int64_t *words)
 {
@@ -373,7 +328,8 @@ enum tacit_err ivf_set_words(struct ivf *ix, int64_t id, const int64_t *words)
     TRY(place_get(ix, id, lists));
     for (size_t i = 0; i < 2 && lists[i] != 0; i++) {
         struct ivf_spot spot;
-        TRY(ivf_list_find(ix, lists[i], id, &spot));
+        TRY(ivf_list_find(ix, lists[i], i == 0 ? IVF_FIRST : IVF_COPIES, id,
+                          &spot));
         if (!spot.found)
             return IVF_DAMAGED("list %u misses an entry", lists[i]);
         uint8_t *b =
@@ -381,8 +337,8 @@ enum tacit_err ivf_set_words(struct ivf *ix, int64_t id, const int64_t *words)
         for (size_t k = 0; k < s->columns; k++)
             memcpy(b + s->words + 8 * (k * IVF_BLOCK + spot.slot % IVF_BLOCK),
                    words + k, sizeof *words);
-        TRY(ix->store->seg_write(ix->store->ctx, lists[i], spot.seg,
-                                 ix->segment,
+        TRY(ix->store->seg_write(ix->store->ctx, ivf_entries_of(lists[i]),
+                                 spot.seg, ix->segment,
                                  ivf_segment_bytes(s, ix->segment)));
     }
     return TACIT_OK;
@@ -394,7 +350,7 @@ enum tacit_err ivf_words(struct ivf *ix, int64_t id, int64_t *words)
     struct ivf_spot spot;
     TRY(ivf_fresh(ix));
     TRY(place_get(ix, id, lists));
-    TRY(ivf_list_find(ix, lists[0], id, &spot));
+    TRY(ivf_list_find(ix, lists[0], IVF_FIRST, id, &spot));
     if (!spot.found) return IVF_DAMAGED("list %u misses an entry", lists[0]);
     for (size_t k = 0; k < ix->shape.columns; k++)
         words[k] = ivf_slot_word(&ix->shape, ix->segment, spot.slot, k);

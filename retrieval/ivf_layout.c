@@ -35,14 +35,13 @@ enum tacit_err ivf_shape_set(const struct ivf_settings *set,
     if (s.blocks_max > IVF_LIST_MAX / IVF_BLOCK)
         s.blocks_max = IVF_LIST_MAX / IVF_BLOCK;
     s.slots_max = s.blocks_max * IVF_BLOCK;
+    s.row =
+        IVF_ROW_FIXED + (set->rows == IVF_ROWS_F32 ? set->dim * sizeof(float)
+                                                   : IVF_ROW_INT8 + s.width);
+    s.rows_max = (set->segment_bytes - IVF_ROWS_HEADER) / s.row;
+    if (s.rows_max == 0) s.rows_max = 1;
     *shape = s;
     return TACIT_OK;
-}
-
-size_t ivf_row_bytes(const struct ivf *ix)
-{
-    return ix->set.rows == IVF_ROWS_F32 ? ix->set.dim * sizeof(float)
-                                        : IVF_ROW_FIXED + ix->shape.width;
 }
 
 size_t ivf_head_bytes(const struct ivf *ix)
@@ -84,7 +83,7 @@ static enum tacit_err meta_sound(const struct ivf_settings *set,
         err_clear();
         return IVF_DAMAGED("the index's settings are out of range");
     }
-    if (count->next_list < 1 || count->next_list > INT32_MAX)
+    if (count->next_list < 1 || count->next_list > IVF_LISTS_MAX)
         return IVF_DAMAGED("the index's list counter is out of range");
     for (size_t i = 0; i < IVF_LEVELS; i++)
         if (!(count->levels[i] >= 0 && count->levels[i] < 1e9F))
@@ -132,7 +131,7 @@ enum tacit_err ivf_segment_check(const struct ivf *ix, uint32_t list,
     if (n < IVF_HEADER || ivf_blocks(b) < 1 || ivf_blocks(b) > s->blocks_max ||
         n != IVF_HEADER + ivf_blocks(b) * s->block)
         return IVF_DAMAGED("segment %u of list %u has a wrong size", seg, list);
-    if (ivf_u32(b) != list || ivf_u32(b + 4) != seg ||
+    if (ivf_u32(b) != ivf_entries_of(list) || ivf_u32(b + 4) != seg ||
         ivf_u16(b + 12) != s->width || ivf_u16(b + 14) != s->columns ||
         ivf_live(b) > ivf_blocks(b) * IVF_BLOCK)
         return IVF_DAMAGED("segment %u of list %u has a wrong header", seg,
@@ -150,6 +149,7 @@ void ivf_segment_start(const struct ivf_shape *s, uint8_t *seg, uint32_t list,
                        uint32_t number)
 {
     memset(seg, 0, IVF_HEADER);
+    list = ivf_entries_of(list);
     memcpy(seg, &list, sizeof list);
     memcpy(seg + 4, &number, sizeof number);
     put_u16(seg + 12, s->width);
@@ -232,55 +232,99 @@ MANY_TARGETS static void two_sums(const float *restrict a,
     }
 }
 
-static enum tacit_err row_size(const struct ivf *ix, const void *data, size_t n)
+enum tacit_err ivf_rows_check(const struct ivf *ix, uint32_t list, uint32_t seg,
+                              const void *data, size_t n)
 {
-    if (data == NULL || n != ivf_row_bytes(ix))
-        return IVF_DAMAGED("a row has %zu bytes, want %zu",
-                           data == NULL ? 0 : n, ivf_row_bytes(ix));
+    const uint8_t *b = data;
+    if (data == NULL || n < IVF_ROWS_HEADER ||
+        ivf_u16(b + 6) > ix->shape.rows_max ||
+        n != IVF_ROWS_HEADER + ivf_u16(b + 6) * ix->shape.row ||
+        ivf_u32(b) != ivf_rows_of(list) || ivf_u16(b + 4) != (seg & 0xffff))
+        return IVF_DAMAGED("rows %u of list %u are missing or malformed", seg,
+                           list);
     return TACIT_OK;
 }
 
-enum tacit_err ivf_row_rotated(const struct ivf *ix, const void *data, size_t n,
+void ivf_row_make(const struct ivf *ix, int64_t id, const float *v,
+                  float length, uint8_t *row)
+{
+    memcpy(row, &id, sizeof id);
+    memcpy(row + 8, &length, sizeof length);
+    row += IVF_ROW_FIXED;
+    if (ix->set.rows == IVF_ROWS_F32) {
+        memcpy(row, v, ix->set.dim * sizeof *v);
+        return;
+    }
+    void *codes = row + IVF_ROW_INT8;
+    struct rabitq_row r = rabitq_row_encode(ix->x, ix->shape.width, codes);
+    memcpy(row, &r.scale, sizeof r.scale);
+    memcpy(row + 4, &r.norm2, sizeof r.norm2);
+}
+
+static enum tacit_err row_scale(const uint8_t *row, float *scale)
+{
+    *scale = ivf_f32(row + IVF_ROW_FIXED);
+    if (!(*scale >= 0 && *scale < 1e16F))
+        return IVF_DAMAGED("a row's scale is out of range");
+    return TACIT_OK;
+}
+
+/* v of a row of floats, of unit length under cosine. */
+static enum tacit_err row_floats(const struct ivf *ix, const uint8_t *row,
+                                 float *v)
+{
+    float sums[2], scale = 1;
+    memcpy(v, row + IVF_ROW_FIXED, ix->set.dim * sizeof *v);
+    two_sums(v, v, ix->set.dim, sums);
+    if (!(sums[1] < 1e31F)) return IVF_DAMAGED("a row is out of range");
+    if (ix->set.metric == IVF_COSINE && sums[1] > 0) scale = 1 / sqrtf(sums[1]);
+    for (size_t i = 0; i < ix->set.dim; i++) v[i] *= scale;
+    return TACIT_OK;
+}
+
+enum tacit_err ivf_row_rotated(const struct ivf *ix, const uint8_t *row,
                                float *x)
 {
-    TRY(row_size(ix, data, n));
-    const uint8_t *b = data;
-    if (ix->set.rows == IVF_ROWS_INT8) {
-        float scale = ivf_f32(b);
-        if (!(scale >= 0 && scale < 1e16F))
-            return IVF_DAMAGED("a row's scale is out of range");
-        const void *codes = b + IVF_ROW_FIXED;
-        bytes_expand(codes, ix->shape.width, scale, x);
+    float v[IVF_DIM_MAX], scale;
+    if (ix->set.rows == IVF_ROWS_F32) {
+        TRY(row_floats(ix, row, v));
+        rabitq_rotate(ix->rq, v, x);
         return TACIT_OK;
     }
-    float v[IVF_DIM_MAX], sums[2];
-    memcpy(v, data, n);
-    two_sums(v, v, ix->set.dim, sums);
-    if (!(sums[1] < 1e30F)) return IVF_DAMAGED("a row is out of range");
-    float scale =
-        ix->set.metric == IVF_COSINE && sums[1] > 0 ? 1 / sqrtf(sums[1]) : 1;
-    for (size_t i = 0; i < ix->set.dim; i++) v[i] *= scale;
-    rabitq_rotate(ix->rq, v, x);
+    TRY(row_scale(row, &scale));
+    const void *codes = row + IVF_ROW_FIXED + IVF_ROW_INT8;
+    bytes_expand(codes, ix->shape.width, scale, x);
     return TACIT_OK;
 }
 
-enum tacit_err ivf_row_d2(const struct ivf *ix, const float *v,
-                          const void *data, size_t n, float *d2)
+enum tacit_err ivf_row_vector(const struct ivf *ix, const uint8_t *row,
+                              float *v)
 {
-    TRY(row_size(ix, data, n));
+    float x[IVF_DIM_MAX], length = ivf_f32(row + 8);
+    if (ix->set.rows == IVF_ROWS_F32) {
+        memcpy(v, row + IVF_ROW_FIXED, ix->set.dim * sizeof *v);
+        return TACIT_OK;
+    }
+    TRY(ivf_row_rotated(ix, row, x));
+    rabitq_unrotate(ix->rq, x, v);
+    for (size_t i = 0; i < ix->set.dim; i++) v[i] *= length;
+    return TACIT_OK;
+}
+
+enum tacit_err ivf_row_d2(const struct ivf *ix, const uint8_t *row, float *d2)
+{
     const struct rabitq_query *q = ix->query;
-    float product, norm2;
+    float product, norm2, d;
     if (ix->set.rows == IVF_ROWS_INT8) {
         int32_t dot;
-        const uint8_t *b = data;
-        const void *codes = b + IVF_ROW_FIXED;
+        const void *codes = row + IVF_ROW_FIXED + IVF_ROW_INT8;
         ix->kernels->dots(codes, 0, 1, q->q16, ix->shape.width, &dot);
-        product = q->scale * ivf_f32(b) * (float)dot;
-        norm2 = ivf_f32(b + 4);
+        product = q->scale * ivf_f32(row + IVF_ROW_FIXED) * (float)dot;
+        norm2 = ivf_f32(row + IVF_ROW_FIXED + 4);
     } else {
-        float row[IVF_DIM_MAX], sums[2];
-        memcpy(row, data, n);
-        two_sums(v, row, ix->set.dim, sums);
+        float v[IVF_DIM_MAX], sums[2];
+        memcpy(v, row + IVF_ROW_FIXED, ix->set.dim * sizeof *v);
+        two_sums(ix->v, v, ix->set.dim, sums);
         product = sums[0];
         norm2 = sums[1];
         if (ix->set.metric == IVF_COSINE) {
@@ -288,8 +332,10 @@ enum tacit_err ivf_row_d2(const struct ivf *ix, const float *v,
             norm2 = 1;
         }
     }
-    float d =
-        ix->set.metric == IVF_DOT ? -product : q->norm2 + norm2 - 2 * product;
+    if (ix->set.metric == IVF_DOT)
+        d = -product;
+    else
+        d = q->norm2 + norm2 - 2 * product;
     if (!(fabsf(d) < 1e32F)) return IVF_DAMAGED("a row is out of range");
     *d2 = ix->set.metric != IVF_DOT && d < 0 ? 0 : d;
     return TACIT_OK;

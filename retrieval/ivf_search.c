@@ -10,23 +10,26 @@
 enum {
     POOL_MIN = 8192,
     FIRST_CHUNK = 64, /* lists that are put in exact order at first */
-    BATCH = 16,
-    READ_MAX = IVF_LIST_MAX,
-    DIRECT_IDS = 2048 /* so few ids are looked up one by one */
+    BATCH = 16,       /* rows between two looks at the k-th best */
+    BATCH_MAX = 512
 };
-
-float ivf_tune[8] = {1.5F, 1.0F};
+float ivf_tune[8] = {1.5F, 1.0F, 0.4F};
 
 enum ivf_reach { IVF_LIKELY, IVF_POSSIBLE };
 
 struct candidate {
     float estimate, lower;
     int64_t id;
+    uint32_t list, slot; /* slot: NO_SLOT for a copy */
 };
+static const uint32_t no_slot = UINT32_MAX;
 
 /* A list that may be read. */
 struct probe {
-    float key; /* its distance to the query: an estimate, then exact */
+    float key;  /* squared distance (- product) to the query, less what its
+                   spread makes likely: an estimate, then exact */
+    float base; /* squared distance, or - product */
+    float d2;   /* squared distance */
     uint32_t list, at;
 };
 
@@ -154,45 +157,45 @@ static float limit(const struct search *s)
 
 /* ---- rows ---------------------------------------------------------------- */
 
-struct reading {
-    struct search *s;
-    const int64_t *ids;
-};
-
-static enum tacit_err row_take(void *arg, size_t i, const void *data, size_t n)
+static int place_compare(const void *a, const void *b)
 {
-    struct reading *r = arg;
-    struct search *s = r->s;
-    float d2;
-    if (data == NULL) return IVF_DAMAGED("an entry has no row");
-    TRY(ivf_row_d2(s->ix, s->ix->v, data, n, &d2));
-    ivf_hits_add(s->s->hits, &s->s->n_hits, s->q->k, r->ids[i], d2);
-    return TACIT_OK;
+    const struct candidate *x = a, *y = b;
+    if (x->list != y->list) return x->list < y->list ? -1 : 1;
+    if (x->slot != y->slot) return x->slot < y->slot ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
 }
 
-static int id_compare(const void *a, const void *b)
+static bool hit_already(const struct ivf_scratch *s, int64_t id)
 {
-    const int64_t *x = a, *y = b;
-    return *x < *y ? -1 : *x > *y;
+    for (size_t i = 0; i < s->n_hits; i++)
+        if (s->hits[i].id == id) return true;
+    return false;
 }
 
-/* Read the rows of ids [n], n <= READ_MAX, in any order. */
-static enum tacit_err rows_take(struct search *s, int64_t *ids, size_t n)
+static enum tacit_err candidate_read(struct search *s,
+                                     const struct candidate *c)
 {
     const struct ivf_filter *f = s->q->filter;
-    size_t kept = 0;
-    qsort(ids, n, sizeof *ids, id_compare);
-    for (size_t i = 0; i < n; i++) {
-        bool keep = true;
-        if (kept > 0 && ids[kept - 1] == ids[i]) continue;
-        if (f != NULL && f->verify != NULL)
-            TRY(f->verify(f->arg, ids[i], &keep));
-        if (keep) ids[kept++] = ids[i];
+    struct ivf *ix = s->ix;
+    const uint8_t *row;
+    bool keep = true;
+    float d2;
+    if (c->slot == no_slot && hit_already(s->s, c->id)) return TACIT_OK;
+    if (f != NULL && f->verify != NULL) TRY(f->verify(f->arg, c->id, &keep));
+    if (!keep) return TACIT_OK;
+    if (c->slot == no_slot) {
+        bool found = false;
+        uint32_t place[2];
+        TRY(ix->store->place_read(ix->store->ctx, c->id, &found, place));
+        if (!found) return IVF_DAMAGED("a copy has no place");
+        TRY(ivf_row_find(ix, place[0], c->id, &row));
+    } else {
+        TRY(ivf_list_row(ix, c->list, c->slot, c->id, &row));
     }
-    if (kept == 0) return TACIT_OK;
-    struct reading r = {s, ids};
-    s->work.rows += (uint32_t)kept;
-    return s->ix->store->rows_read(s->ix->store->ctx, ids, kept, row_take, &r);
+    s->work.rows++;
+    TRY(ivf_row_d2(ix, row, &d2));
+    ivf_hits_add(s->s->hits, &s->s->n_hits, s->q->k, c->id, d2);
+    return TACIT_OK;
 }
 
 static int candidate_compare(const void *a, const void *b)
@@ -213,36 +216,43 @@ static void pool_prune(struct search *s)
     t->n_pool = n;
 }
 
-/* Read rows, best estimate first, while `likely`: their estimate, or else their
- * lower bound, beats the k-th best. */
+/* Read rows, best estimate first, batch by batch, each in the order in which
+ * rows lie: those whose estimate, or even whose lower bound, beats the k-th
+ * best. */
 static enum tacit_err pool_read(struct search *s, enum ivf_reach reach)
 {
     struct ivf_scratch *t = s->s;
-    int64_t ids[READ_MAX];
-    pool_prune(s);
-    if (t->n_pool == 0) return TACIT_OK;
-    qsort(t->pool, t->n_pool, sizeof *t->pool, candidate_compare);
+    struct candidate batch[BATCH_MAX];
     size_t i = 0;
-    enum tacit_err e = TACIT_OK;
-    while (e == TACIT_OK && i < t->n_pool) {
-        size_t n = 0, want = BATCH;
+    pool_prune(s);
+    qsort(t->pool, t->n_pool, sizeof *t->pool, candidate_compare);
+    while (i < t->n_pool) {
+        size_t n = 0, want = isinf(s->bound) ? BATCH_MAX : BATCH;
         float best = limit(s);
-        if (t->n_hits < s->q->k) want = s->q->k - t->n_hits;
-        if (want > READ_MAX) want = READ_MAX;
+        if (t->n_hits + want < s->q->k) want = s->q->k - t->n_hits;
+        if (want > BATCH_MAX) want = BATCH_MAX;
         if (reach == IVF_LIKELY && t->pool[i].estimate >= best) break;
         for (; i < t->n_pool && n < want; i++)
-            if (t->pool[i].lower < best) ids[n++] = t->pool[i].id;
-        if (n > 0) e = rows_take(s, ids, n);
+            if (t->pool[i].lower < best) batch[n++] = t->pool[i];
+        qsort(batch, n, sizeof *batch, place_compare);
+        for (size_t k = 0; k < n; k++) TRY(candidate_read(s, &batch[k]));
     }
     memmove(t->pool, t->pool + i, (t->n_pool - i) * sizeof *t->pool);
     t->n_pool -= i;
-    return e;
+    return TACIT_OK;
 }
 
 /* ---- lists --------------------------------------------------------------- */
 
-static enum tacit_err block_take(struct search *s, struct rabitq_scan *scan,
-                                 const uint8_t *block)
+/* The pool is full while a list is read: the better half stays. */
+static void pool_halve(struct ivf_scratch *t)
+{
+    qsort(t->pool, t->n_pool, sizeof *t->pool, candidate_compare);
+    t->n_pool /= 2;
+}
+
+static void block_take(struct search *s, const struct rabitq_scan *scan,
+                       const uint8_t *block, uint32_t list, size_t slot)
 {
     const struct ivf_shape *shape = &s->ix->shape;
     const struct ivf_filter *f = s->q->filter;
@@ -251,31 +261,34 @@ static enum tacit_err block_take(struct search *s, struct rabitq_scan *scan,
     uint32_t mask = 0xffff;
     if (f != NULL && f->n_terms > 0) mask = ivf_filter_block(f, shape, block);
     s->work.entries += (uint32_t)__builtin_popcount(mask);
-    if (mask == 0) return TACIT_OK;
+    if (mask == 0) return;
     mask &= s->ix->kernels->scan(scan, block, estimate, lower);
+    if (t->n_pool + IVF_BLOCK > t->room_pool) pool_halve(t);
     for (; mask != 0; mask &= mask - 1) {
-        size_t i = (size_t)__builtin_ctz(mask);
+        uint32_t i = (uint32_t)__builtin_ctz(mask);
         int64_t id = ivf_i64(block + shape->ids + 8 * i);
         if (f != NULL && f->ids != NULL && !ivf_among(f->ids, f->n_ids, id))
             continue;
-        t->pool[t->n_pool++] = (struct candidate){estimate[i], lower[i], id};
+        t->pool[t->n_pool++] =
+            (struct candidate){estimate[i], lower[i], id, list,
+                               slot == no_slot ? no_slot : (uint32_t)slot + i};
     }
-    return TACIT_OK;
 }
 
-static enum tacit_err list_take(struct search *s, const struct probe *p,
-                                float base, float d2)
+static enum tacit_err list_take(struct search *s, const struct probe *p)
 {
     struct ivf *ix = s->ix;
     const struct ivf_store *store = ix->store;
+    const struct ivf_shape *shape = &ix->shape;
     struct rabitq_scan scan = {.tables = ix->query->tables,
-                               .width = ix->shape.width,
+                               .width = shape->width,
                                .gain = ix->query->gain,
                                .offset = ix->query->offset,
-                               .base = base,
-                               .slack = s->bound * RABITQ_DEVIATION * sqrtf(d2),
+                               .base = p->base,
+                               .slack =
+                                   s->bound * RABITQ_DEVIATION * sqrtf(p->d2),
                                .limit = limit(s)};
-    enum tacit_err e = store->segs_begin(store->ctx, p->list);
+    enum tacit_err e = store->segs_begin(store->ctx, ivf_entries_of(p->list));
     while (e == TACIT_OK) {
         uint32_t seg;
         const void *data;
@@ -284,17 +297,14 @@ static enum tacit_err list_take(struct search *s, const struct probe *p,
         if (e != TACIT_OK || data == NULL) break;
         e = ivf_segment_check(ix, p->list, seg, data, n);
         if (e != TACIT_OK) break;
+        bool copies = seg < IVF_SEG_FIRST;
+        if (copies && isinf(s->bound)) continue;
         s->work.segments++;
-        for (size_t b = 0; e == TACIT_OK && b < ivf_blocks(data); b++) {
-            if (s->s->n_pool + IVF_BLOCK > s->s->room_pool) {
-                e = pool_read(s, IVF_LIKELY);
-                scan.limit = limit(s);
-                if (e == TACIT_OK && s->s->n_pool + IVF_BLOCK > s->s->room_pool)
-                    e = pool_read(s, IVF_POSSIBLE);
-            }
-            if (e == TACIT_OK)
-                e = block_take(s, &scan, ivf_block(&ix->shape, data, b));
-        }
+        for (size_t b = 0; b < ivf_blocks(data); b++)
+            block_take(s, &scan, ivf_block(shape, data, b), p->list,
+                       copies ? no_slot
+                              : (seg - IVF_SEG_FIRST) * shape->slots_max +
+                                    b * IVF_BLOCK);
     }
     store->segs_end(store->ctx);
     s->work.lists++;
@@ -346,10 +356,14 @@ static void probes_settle(struct search *s, size_t from, size_t to)
 {
     struct probe *p = s->s->probes;
     const struct ivf *ix = s->ix;
-    for (size_t i = from; i < to && s->tree != NULL; i++)
-        p[i].key = ix->metric == RABITQ_DOT
-                       ? -ivf_tree_product(ix, s->tree, ix->query, p[i].at)
-                       : ivf_tree_d2(ix, s->tree, ix->query, p[i].at);
+    const struct ivf_tree *t = s->tree;
+    for (size_t i = from; i < to && t != NULL; i++) {
+        float product = ivf_tree_product(ix, t, ix->query, p[i].at);
+        float d2 = ix->query->norm2 + t->norm2[p[i].at] - 2 * product;
+        p[i].d2 = d2 > 0 ? d2 : 0;
+        p[i].base = ix->metric == RABITQ_DOT ? -product : p[i].d2;
+        p[i].key = p[i].base + ivf_tune[2] * t->spread[p[i].at];
+    }
     qsort(p + from, to - from, sizeof *p, probe_compare);
 }
 
@@ -366,7 +380,10 @@ static enum tacit_err probes_start(struct search *s)
         float key = estimate[at];
         if (ix->metric == RABITQ_DOT)
             key = (key - ix->query->norm2 - tree->norm2[at]) / 2;
-        s->s->probes[at] = (struct probe){key, tree->list[at], (uint32_t)at};
+        key += ivf_tune[2] * tree->spread[at];
+        s->s->probes[at] = (struct probe){.key = key,
+                                          .list = tree->list[at],
+                                          .at = (uint32_t)at};
     }
     s->s->n_probes = tree->n;
     s->tree = tree;
@@ -387,7 +404,6 @@ static bool enough(const struct search *s, float first, float key)
 static enum tacit_err probes_run(struct search *s)
 {
     struct ivf_scratch *t = s->s;
-    const struct ivf *ix = s->ix;
     size_t ready = 0, chunk = FIRST_CHUNK;
     float first = 0;
     for (size_t i = 0; i < t->n_probes; i++) {
@@ -401,10 +417,7 @@ static enum tacit_err probes_run(struct search *s)
         if (i == 0) first = p->key;
         if (s->q->probes > 0 ? i >= s->q->probes : enough(s, first, p->key))
             break;
-        float d2 = p->key;
-        if (ix->metric == RABITQ_DOT)
-            d2 = ix->query->norm2 + s->tree->norm2[p->at] + 2 * p->key;
-        TRY(list_take(s, p, p->key, d2 > 0 ? d2 : 0));
+        TRY(list_take(s, p));
         TRY(pool_read(s, IVF_LIKELY));
     }
     return pool_read(s, IVF_POSSIBLE);

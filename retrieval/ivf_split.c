@@ -31,12 +31,15 @@ enum {
 
 /* A second list is worth it below this times the first squared distance. */
 static const float closure = 1.15F;
+/* Nor are two lists worth it whose centroids are nearer to each other, in
+ * squares, than this times the vector to the second (SPANN's rule). */
+static const float apart = 0.5F;
 /* An estimate has to be so much below an entry's own distance. */
 static const float pull_share = 0.9F;
 
 bool ivf_second(float best2, float d2, float between2)
 {
-    return d2 < closure * best2 && between2 > d2 * 0.0F;
+    return d2 < closure * best2 && between2 >= apart * d2;
 }
 
 /* ---- 2-means ------------------------------------------------------------- */
@@ -189,16 +192,21 @@ struct choice {
     float norm2[NEIGHBOURS + 2];
 };
 
+enum { NOWHERE = 0xff };
+
 struct mover {
     struct ivf *ix;
     struct ivf_tree *tree;
     uint32_t list; /* that is split or merged */
     struct choice to;
-    struct ivf_gather g;
-    size_t n_old;         /* entries of the list; those after it were pulled */
+    struct ivf_gather g;  /* its entries, then those pulled from neighbours */
+    size_t n_old;         /* of the list's own */
     float *x;             /* [room, width] */
-    uint32_t (*place)[2]; /* [room] */
-    uint8_t *in;          /* [room]: bits: goes into own list 0, 1 */
+    uint32_t (*place)[2]; /* [n_old] */
+    uint8_t *half;        /* [room]: own list that it goes to, or NOWHERE */
+    uint8_t *copy;        /* [room]: own list that gets a copy, or NOWHERE */
+    struct ivf_gather copies; /* of the list */
+    float *x_copies;          /* [copies.n, width] */
     size_t pushed;
 };
 
@@ -211,11 +219,11 @@ static void choice_add(struct mover *m, uint32_t list, const float *c)
     to->list[to->n++] = list;
 }
 
-static size_t choice_find(const struct choice *to, uint32_t list)
+static bool chosen(const struct choice *to, uint32_t list)
 {
     for (size_t i = 0; i < to->n; i++)
-        if (to->list[i] == list) return i;
-    return SIZE_MAX;
+        if (to->list[i] == list) return true;
+    return false;
 }
 
 static float between(const struct mover *m, size_t a, size_t b)
@@ -227,7 +235,7 @@ static float between(const struct mover *m, size_t a, size_t b)
 }
 
 /* The neighbours of a point, other than the lists that are there already. */
-static enum tacit_err choice_neighbours(struct mover *m, const float *c)
+static void choice_neighbours(struct mover *m, const float *c)
 {
     struct ivf *ix = m->ix;
     struct ivf_near near[NEIGHBOURS + 2];
@@ -235,11 +243,10 @@ static enum tacit_err choice_neighbours(struct mover *m, const float *c)
     size_t n = ivf_tree_nearest(ix, m->tree, ix->pivot, NEIGHBOURS + 2, near);
     for (size_t i = 0; i < n && m->to.n < NEIGHBOURS + m->to.own; i++) {
         uint32_t list = m->tree->list[near[i].at];
-        if (list == m->list || choice_find(&m->to, list) != SIZE_MAX) continue;
+        if (list == m->list || chosen(&m->to, list)) continue;
         ivf_tree_centroid(ix, m->tree, near[i].at, ix->c);
         choice_add(m, list, ix->c);
     }
-    return TACIT_OK;
 }
 
 static enum tacit_err place_of(struct ivf *ix, int64_t id, uint32_t place[2])
@@ -251,49 +258,91 @@ static enum tacit_err place_of(struct ivf *ix, int64_t id, uint32_t place[2])
     return TACIT_OK;
 }
 
+/* Squared distance to the centroid of any list; c [width] is scratch. */
+static float list_d2(struct mover *m, uint32_t list, const float *x)
+{
+    size_t at = ivf_tree_find(m->tree, list), width = m->ix->shape.width;
+    if (at == SIZE_MAX) return INFINITY;
+    ivf_tree_centroid(m->ix, m->tree, at, m->ix->c);
+    return kernel_dot(x, x, width) + m->tree->norm2[at] -
+           2 * kernel_dot(x, m->ix->c, width);
+}
+
+/* Entries and copies of the list, with their vectors and places. */
 static enum tacit_err mover_start(struct mover *m, size_t spare)
 {
     struct ivf *ix = m->ix;
-    size_t width = ix->shape.width;
-    TRY(ivf_list_gather(ix, m->list, spare, &m->g));
-    size_t room = m->g.n + spare + 1;
-    TRY(arena_alloc_raw(&ix->arena, room * width, sizeof *m->x, &m->x));
-    TRY(arena_alloc_raw(&ix->arena, room, sizeof *m->place, &m->place));
-    TRY(arena_alloc(&ix->arena, room, 1, &m->in));
-    TRY(arena_alloc_raw(&ix->arena, (NEIGHBOURS + 2) * width, sizeof(float),
-                        &m->to.c));
-    m->n_old = m->g.n;
-    TRY(ivf_rows_rotated(ix, m->g.id, m->g.n, m->x));
-    for (size_t i = 0; i < m->g.n; i++)
+    struct arena *a = &ix->arena;
+    size_t width = ix->shape.width, row = ix->shape.row;
+    TRY(ivf_list_gather(ix, m->list, IVF_FIRST, spare, &m->g));
+    TRY(ivf_list_gather(ix, m->list, IVF_COPIES, 0, &m->copies));
+    size_t n = m->n_old = m->g.n, room = n + spare + 1, nc = m->copies.n;
+    TRY(arena_alloc_raw(a, room * width, sizeof *m->x, &m->x));
+    TRY(arena_alloc_raw(a, nc * width + 1, sizeof *m->x, &m->x_copies));
+    TRY(arena_alloc_raw(a, n + 1, sizeof *m->place, &m->place));
+    TRY(arena_alloc_raw(a, room, 1, &m->half));
+    TRY(arena_alloc_raw(a, room, 1, &m->copy));
+    memset(m->half, NOWHERE, room);
+    memset(m->copy, NOWHERE, room);
+    TRY(arena_alloc_raw(a, (NEIGHBOURS + 2) * width, sizeof(float), &m->to.c));
+    for (size_t i = 0; i < n; i++) {
+        TRY(ivf_row_rotated(ix, m->g.rows + i * row, m->x + i * width));
         TRY(place_of(ix, m->g.id[i], m->place[i]));
+        if (m->place[i][0] != m->list)
+            return IVF_DAMAGED("an entry of list %u is placed elsewhere",
+                               m->list);
+    }
     return TACIT_OK;
 }
 
-/* Put entry i into list number k of the choice. */
+/* The vectors of the list's copies lie with their first lists. */
+static enum tacit_err copies_read(struct mover *m)
+{
+    struct ivf *ix = m->ix;
+    for (size_t i = 0; i < m->copies.n; i++) {
+        uint32_t place[2];
+        const uint8_t *row;
+        TRY(place_of(ix, m->copies.id[i], place));
+        if (place[1] != m->list)
+            return IVF_DAMAGED("a copy in list %u is placed elsewhere",
+                               m->list);
+        TRY(ivf_row_find(ix, place[0], m->copies.id[i], &row));
+        TRY(ivf_row_rotated(ix, row, m->x_copies + i * ix->shape.width));
+    }
+    return TACIT_OK;
+}
+
+static const int64_t *words_at(const struct mover *m, size_t i)
+{
+    return m->g.words + i * m->ix->shape.columns;
+}
+
+/* Entry i gets a first place in list k of the choice. */
 static enum tacit_err entry_push(struct mover *m, size_t i, size_t k)
 {
     struct ivf *ix = m->ix;
     if (k < m->to.own) {
-        m->in[i] |= (uint8_t)(1U << k);
+        m->half[i] = (uint8_t)k;
         return TACIT_OK;
     }
     uint8_t bits[RABITQ_DIM_MAX / 8];
     size_t width = ix->shape.width, slots;
     struct ivf_entry e =
         ivf_entry_make(ix, m->x + i * width, m->to.c + k * width, m->g.id[i],
-                       m->g.words + i * ix->shape.columns, bits);
+                       words_at(m, i), bits);
     m->pushed++;
-    return ivf_list_add(ix, m->to.list[k], &e, &slots);
+    return ivf_list_add(ix, m->to.list[k], &e, m->g.rows + i * ix->shape.row,
+                        &slots);
 }
 
-static float list_d2(struct mover *m, uint32_t list, const float *x)
+/* Put a copy into a list; *added as of ivf_list_copy(). */
+static enum tacit_err copy_push(struct mover *m, uint32_t list, const float *c,
+                                const float *x, int64_t id,
+                                const int64_t *words, bool *added)
 {
-    size_t at = ivf_tree_find(m->tree, list);
-    if (at == SIZE_MAX) return INFINITY;
-    ivf_tree_centroid(m->ix, m->tree, at, m->ix->c);
-    size_t width = m->ix->shape.width;
-    return kernel_dot(x, x, width) + m->tree->norm2[at] -
-           2 * kernel_dot(x, m->ix->c, width);
+    uint8_t bits[RABITQ_DIM_MAX / 8];
+    struct ivf_entry e = ivf_entry_make(m->ix, x, c, id, words, bits);
+    return ivf_list_copy(m->ix, list, &e, added);
 }
 
 /* The best and second of distances d2 [n]. */
@@ -311,9 +360,32 @@ static void best_two(const float *d2, size_t n, size_t *first, size_t *second)
     }
 }
 
-/* Entry i was first in the list: it goes to the nearest, and perhaps to a
- * second. */
-static enum tacit_err first_move(struct mover *m, size_t i, const float *d2)
+/* Entry i gets its copy in list k, when that is worth it; a copy in one of the
+ * list's own halves is written later. */
+static enum tacit_err second_take(struct mover *m, size_t i, size_t first,
+                                  size_t k, const float *d2, uint32_t old)
+{
+    size_t width = m->ix->shape.width;
+    bool added = true;
+    if (k == SIZE_MAX || (k >= m->to.own && m->pushed >= PUSH_MAX) ||
+        !ivf_second(d2[first], d2[k], between(m, first, k)))
+        return TACIT_OK;
+    if (k < m->to.own) {
+        m->copy[i] = (uint8_t)k;
+        return TACIT_OK;
+    }
+    if (m->to.list[k] != old) {
+        m->pushed++;
+        TRY(copy_push(m, m->to.list[k], m->to.c + k * width, m->x + i * width,
+                      m->g.id[i], words_at(m, i), &added));
+    }
+    if (added) m->place[i][1] = m->to.list[k];
+    return TACIT_OK;
+}
+
+/* Entry i of the list goes to the nearest list, and perhaps gets a copy. The
+ * copy it had stays where there is no better one. */
+static enum tacit_err entry_move(struct mover *m, size_t i, const float *d2)
 {
     size_t first, second;
     uint32_t *place = m->place[i], old = place[1];
@@ -322,39 +394,17 @@ static enum tacit_err first_move(struct mover *m, size_t i, const float *d2)
         best_two(d2, m->to.own, &first, &second);
     place[0] = m->to.list[first];
     place[1] = 0;
-    if (old != place[0]) TRY(entry_push(m, i, first));
-    if (second != SIZE_MAX && !(second >= m->to.own && m->pushed >= PUSH_MAX) &&
-        ivf_second(d2[first], d2[second], between(m, first, second))) {
-        place[1] = m->to.list[second];
-        if (old != place[1]) TRY(entry_push(m, i, second));
-    }
-    if (old != 0 && old != place[0] && old != place[1]) {
-        if (place[1] == 0) {
-            place[1] = old; /* a copy that is there may stay */
-        } else {
-            struct ivf_spot spot;
-            TRY(ivf_list_remove(m->ix, old, m->g.id[i], &spot));
-        }
-    }
-    return TACIT_OK;
-}
-
-/* Entry i had its copy in the list: the copy goes to one of the halves when
- * that is still near enough. */
-static enum tacit_err second_move(struct mover *m, size_t i, const float *d2)
-{
-    uint32_t *place = m->place[i];
-    float best = list_d2(m, place[0], m->x + i * m->ix->shape.width);
-    place[1] = 0;
-    if (m->to.own == 0) return TACIT_OK;
-    size_t k = d2[1] < d2[0];
-    if (m->to.list[k] == place[0] || !ivf_second(best, d2[k], INFINITY))
+    TRY(entry_push(m, i, first));
+    TRY(second_take(m, i, first, second, d2, old));
+    if (old == 0 || old == place[1]) return TACIT_OK;
+    if (old != place[0] && place[1] == 0 && m->copy[i] == NOWHERE) {
+        place[1] = old;
         return TACIT_OK;
-    place[1] = m->to.list[k];
-    return entry_push(m, i, k);
+    }
+    struct ivf_spot spot;
+    return ivf_list_remove(m->ix, old, IVF_COPIES, m->g.id[i], &spot);
 }
 
-/* Give every entry of the list its new places. */
 static enum tacit_err entries_move(struct mover *m)
 {
     struct ivf *ix = m->ix;
@@ -368,13 +418,7 @@ static enum tacit_err entries_move(struct mover *m)
         uint32_t old[2] = {m->place[i][0], m->place[i][1]};
         for (size_t k = 0; k < n; k++)
             d2[k] = norm2 + m->to.norm2[k] - 2 * d2[k];
-        if (old[0] == m->list)
-            TRY(first_move(m, i, d2));
-        else if (old[1] == m->list)
-            TRY(second_move(m, i, d2));
-        else
-            return IVF_DAMAGED("an entry of list %u is placed elsewhere",
-                               m->list);
+        TRY(entry_move(m, i, d2));
         if (m->place[i][0] != old[0] || m->place[i][1] != old[1])
             TRY(ix->store->place_write(ix->store->ctx, m->g.id[i],
                                        m->place[i]));
@@ -447,8 +491,7 @@ static void segment_pulls(struct mover *m, struct pulls *p, uint32_t list,
     }
 }
 
-/* Estimates from a new centroid c[k] to entries of list k2 of the choice. Under
- * the dot metric an entry's scalars give - <c, x>, no distance: skipped. */
+/* Estimates from the new centroids to the entries of list k of the choice. */
 static enum tacit_err list_pulls(struct mover *m, struct pulls *p, size_t k,
                                  struct rabitq_query *const q[2])
 {
@@ -461,13 +504,14 @@ static enum tacit_err list_pulls(struct mover *m, struct pulls *p, size_t k,
                                           .offset = q[h]->offset,
                                           .base = between(m, h, k),
                                           .limit = INFINITY};
-    enum tacit_err e = s->segs_begin(s->ctx, list);
+    enum tacit_err e = s->segs_begin(s->ctx, ivf_entries_of(list));
     while (e == TACIT_OK) {
         uint32_t seg;
         const void *data;
         size_t n;
         e = s->segs_next(s->ctx, &seg, &data, &n);
         if (e != TACIT_OK || data == NULL) break;
+        if (seg < IVF_SEG_FIRST) continue;
         e = ivf_segment_check(m->ix, list, seg, data, n);
         if (e == TACIT_OK) segment_pulls(m, p, list, data);
     }
@@ -475,94 +519,148 @@ static enum tacit_err list_pulls(struct mover *m, struct pulls *p, size_t k,
     return e;
 }
 
-static int pull_compare(const void *a, const void *b)
+static bool listed(const struct ivf_gather *g, size_t n, int64_t id)
 {
-    const struct pull *x = a, *y = b;
-    if (x->id != y->id) return x->id < y->id ? -1 : 1;
-    return x->list < y->list ? -1 : x->list > y->list;
+    for (size_t i = 0; i < n; i++)
+        if (g->id[i] == id) return true;
+    return false;
 }
 
-/* The pulled entry i moves when its row says so, too. */
-static enum tacit_err pulled_move(struct mover *m, const struct pull *p,
-                                  const float *x)
+/* An entry moves when its row says so, too; where it was near enough it leaves
+ * a copy. */
+static enum tacit_err pulled_move(struct mover *m, const struct pull *p)
 {
     struct ivf *ix = m->ix;
-    uint32_t place[2];
-    TRY(place_of(ix, p->id, place));
-    if (place[0] != p->list) return TACIT_OK; /* its copy */
     size_t width = ix->shape.width, i = m->g.n;
-    float own = list_d2(m, p->list, x), d2[2], norm2 = kernel_dot(x, x, width);
+    const uint8_t *row;
+    float *x = m->x + i * width, d2[2];
+    uint32_t place[2];
+    struct ivf_spot spot;
+    if (listed(&m->g, m->n_old, p->id) ||
+        listed(&m->copies, m->copies.n, p->id))
+        return TACIT_OK;
+    TRY(place_of(ix, p->id, place));
+    if (place[0] != p->list)
+        return IVF_DAMAGED("an entry of list %u is placed elsewhere", p->list);
+    TRY(ivf_row_find(ix, p->list, p->id, &row));
+    memcpy(m->g.rows + i * ix->shape.row, row, ix->shape.row);
+    TRY(ivf_row_rotated(ix, row, x));
+    float own = list_d2(m, p->list, x), norm2 = kernel_dot(x, x, width);
     for (size_t k = 0; k < 2; k++)
         d2[k] = norm2 + m->to.norm2[k] -
                 2 * kernel_dot(x, m->to.c + k * width, width);
     size_t k = d2[1] < d2[0];
-    if (!(d2[k] < own) || place[1] == m->to.list[k]) return TACIT_OK;
-    struct ivf_spot spot;
-    uint32_t now[2] = {m->to.list[k], place[1]};
-    if (place[1] == 0 && ivf_second(d2[k], own, INFINITY))
-        now[1] = p->list; /* what is there becomes the copy */
-    else
-        TRY(ivf_list_remove(ix, p->list, p->id, &spot));
-    memcpy(m->x + i * width, x, width * sizeof *x);
+    if (!(d2[k] < own)) return TACIT_OK;
+    TRY(ivf_list_remove(ix, p->list, IVF_FIRST, p->id, &spot));
     memcpy(m->g.words + i * ix->shape.columns, p->words,
            ix->shape.columns * sizeof *p->words);
     m->g.id[i] = p->id;
-    m->in[i] = (uint8_t)(1U << k);
+    m->half[i] = (uint8_t)k;
     m->g.n++;
-    return ix->store->place_write(ix->store->ctx, p->id, now);
+    place[0] = m->to.list[k];
+    size_t from = ivf_tree_find(m->tree, p->list);
+    if (place[1] == 0 && from != SIZE_MAX) {
+        bool added = false;
+        ivf_tree_centroid(ix, m->tree, from, ix->c);
+        float gap = 0;
+        for (size_t j = 0; j < width; j++) {
+            float g = ix->c[j] - m->to.c[k * width + j];
+            gap += g * g;
+        }
+        if (ivf_second(d2[k], own, gap))
+            TRY(copy_push(m, p->list, ix->c, x, p->id, p->words, &added));
+        if (added) place[1] = p->list;
+    }
+    return ix->store->place_write(ix->store->ctx, p->id, place);
 }
 
+/* Under the dot metric an entry's scalars give - <c, x>, not a distance: its
+ * entries stay where they are until their own list is split. */
 static enum tacit_err neighbours_pull(struct mover *m)
 {
     struct ivf *ix = m->ix;
-    size_t width = ix->shape.width;
     if (ix->metric == RABITQ_DOT) return TACIT_OK;
     struct pulls *p;
     TRY(arena_alloc(&ix->arena, 1, sizeof *p, &p));
     struct rabitq_query *q[2] = {ix->pivot, ix->pivot2};
-    for (size_t h = 0; h < 2; h++) rabitq_query_set(q[h], m->to.c + h * width);
+    for (size_t h = 0; h < 2; h++)
+        rabitq_query_set(q[h], m->to.c + h * ix->shape.width);
     for (size_t k = m->to.own; k < m->to.n; k++) TRY(list_pulls(m, p, k, q));
-    qsort(p->best, p->n, sizeof *p->best, pull_compare);
-    size_t n = 0; /* an id may be there twice: the nearer of its lists knows */
-    for (size_t i = 0; i < p->n; i++) {
-        if (i + 1 < p->n && p->best[i].id == p->best[i + 1].id &&
-            p->best[i].share > p->best[i + 1].share)
-            continue;
-        if (n > 0 && p->best[n - 1].id == p->best[i].id) continue;
-        p->best[n++] = p->best[i];
-    }
-    int64_t ids[PULL_MAX];
-    for (size_t i = 0; i < n; i++) ids[i] = p->best[i].id;
-    float *x;
-    TRY(arena_alloc_raw(&ix->arena, n * width + 1, sizeof *x, &x));
-    TRY(ivf_rows_rotated(ix, ids, n, x));
-    for (size_t i = 0; i < n; i++) {
-        size_t k = 0; /* the list itself may hold it as its copy */
-        while (k < m->n_old && m->g.id[k] != ids[i]) k++;
-        if (k < m->n_old) continue;
-        TRY(pulled_move(m, &p->best[i], x + i * width));
-    }
+    for (size_t i = 0; i < p->n; i++) TRY(pulled_move(m, &p->best[i]));
     return TACIT_OK;
 }
 
 /* ---- split, merge -------------------------------------------------------- */
 
-static enum tacit_err half_write(struct mover *m, size_t half, size_t old_segs)
+static enum tacit_err half_write(struct mover *m, size_t half)
 {
     struct ivf *ix = m->ix;
     struct ivf_writer w;
-    uint8_t bits[RABITQ_DIM_MAX / 8];
     size_t width = ix->shape.width;
-    ivf_writer_start(&w, ix, m->to.list[half]);
-    for (size_t i = 0; i < m->g.n; i++) {
-        if ((m->in[i] >> half & 1) == 0) continue;
-        struct ivf_entry e =
-            ivf_entry_make(ix, m->x + i * width, m->to.c + half * width,
-                           m->g.id[i], m->g.words + i * ix->shape.columns,
-                           bits);
-        TRY(ivf_writer_add(&w, &e));
+    ivf_writer_start(&w, ix, m->to.list[half], m->to.c + half * width);
+    for (size_t i = 0; i < m->g.n; i++)
+        if (m->half[i] == half)
+            TRY(ivf_writer_add(&w, m->x + i * width,
+                               m->g.rows + i * ix->shape.row, words_at(m, i)));
+    return half == 0 ? ivf_writer_end(&w, m->g.n_segs, m->g.n_rows_segs)
+                     : ivf_writer_end(&w, 0, 0);
+}
+
+/* The copies that the list had, and those that its halves keep of each other.
+ */
+static enum tacit_err copies_write(struct mover *m)
+{
+    struct ivf *ix = m->ix;
+    const struct ivf_store *s = ix->store;
+    size_t width = ix->shape.width;
+    for (uint32_t seg = 0; seg < m->copies.n_segs; seg++)
+        TRY(s->seg_delete(s->ctx, ivf_entries_of(m->list), seg));
+    for (size_t i = 0; i < m->n_old; i++) {
+        bool added = false;
+        size_t k = m->copy[i];
+        if (k == NOWHERE) continue;
+        TRY(copy_push(m, m->to.list[k], m->to.c + k * width, m->x + i * width,
+                      m->g.id[i], words_at(m, i), &added));
+        m->place[i][1] = added ? m->to.list[k] : 0;
+        TRY(s->place_write(s->ctx, m->g.id[i], m->place[i]));
     }
-    return ivf_writer_end(&w, old_segs);
+    for (size_t i = 0; i < m->copies.n; i++) {
+        const float *x = m->x_copies + i * width;
+        uint32_t place[2];
+        bool added = false;
+        TRY(place_of(ix, m->copies.id[i], place));
+        place[1] = 0;
+        if (m->to.own > 0) {
+            float best = list_d2(m, place[0], x), d2[2];
+            float norm2 = kernel_dot(x, x, width);
+            for (size_t k = 0; k < 2; k++)
+                d2[k] = norm2 + m->to.norm2[k] -
+                        2 * kernel_dot(x, m->to.c + k * width, width);
+            size_t k = d2[1] < d2[0];
+            if (m->to.list[k] != place[0] && ivf_second(best, d2[k], INFINITY))
+                TRY(copy_push(m, m->to.list[k], m->to.c + k * width, x,
+                              m->copies.id[i],
+                              m->copies.words + i * ix->shape.columns, &added));
+            if (added) place[1] = m->to.list[k];
+        }
+        TRY(s->place_write(s->ctx, m->copies.id[i], place));
+    }
+    return TACIT_OK;
+}
+
+static float half_spread(const struct halves *h, size_t half)
+{
+    double sum = 0;
+    size_t n = 0;
+    float norm2 = kernel_dot(h->c[half], h->c[half], h->width);
+    for (size_t i = 0; i < h->n; i++) {
+        const float *x = h->x + i * h->width;
+        if (h->side[i] != half) continue;
+        sum += kernel_dot(x, x, h->width) + norm2 -
+               2 * kernel_dot(x, h->c[half], h->width);
+        n++;
+    }
+    return n > 0 && sum > 0 ? (float)(sum / (double)n) : 0;
 }
 
 /* 2-means over the rows; the larger half gets the list's number. */
@@ -579,60 +677,65 @@ static enum tacit_err halves_start(struct mover *m, uint32_t fresh)
     TRY(halves_cut(ix, &h));
     size_t ones = 0;
     for (size_t i = 0; i < h.n; i++) ones += h.side[i];
-    size_t larger = 2 * ones > h.n;
-    TRY(ivf_tree_put(ix, m->tree, m->list, h.c[larger]));
-    TRY(ivf_tree_put(ix, m->tree, fresh, h.c[1 - larger]));
+    size_t larger = 2 * ones > h.n, other = 1 - larger;
+    float spread[2] = {half_spread(&h, 0), half_spread(&h, 1)};
+    TRY(ivf_tree_put(ix, m->tree, m->list, h.c[larger], spread[larger]));
+    TRY(ivf_tree_put(ix, m->tree, fresh, h.c[other], spread[other]));
     choice_add(m, m->list, h.c[larger]);
-    choice_add(m, fresh, h.c[1 - larger]);
+    choice_add(m, fresh, h.c[other]);
     m->to.own = 2;
+    return TACIT_OK;
+}
+
+/* The list's centroid before it changes. */
+static enum tacit_err centroid_keep(struct mover *m, float **c)
+{
+    size_t at = ivf_tree_find(m->tree, m->list);
+    if (at == SIZE_MAX) return IVF_DAMAGED("list %u has no head", m->list);
+    TRY(arena_alloc_raw(&m->ix->arena, m->ix->shape.width, sizeof **c, c));
+    ivf_tree_centroid(m->ix, m->tree, at, *c);
     return TACIT_OK;
 }
 
 enum tacit_err ivf_split(struct ivf *ix, struct ivf_tree *t, uint32_t list)
 {
     struct mover m = {.ix = ix, .tree = t, .list = list};
-    size_t at = ivf_tree_find(t, list);
-    if (at == SIZE_MAX) return IVF_DAMAGED("list %u has no head", list);
+    float *before;
     arena_reset(&ix->arena);
+    TRY(centroid_keep(&m, &before));
     TRY(mover_start(&m, PULL_MAX));
-    if (m.g.n < PACK_MIN) return ivf_list_pack(ix, list);
-    if (ix->count.next_list == INT32_MAX)
+    if (m.g.n < PACK_MIN) return ivf_list_pack(ix, t, list);
+    if (ix->count.next_list >= IVF_LISTS_MAX)
         return fail(TACIT_LIMIT,
                     "the index has had its %d lists; build it "
                     "anew",
-                    INT32_MAX);
+                    IVF_LISTS_MAX);
     uint32_t fresh = ix->count.next_list++;
-    float *before;
-    TRY(arena_alloc_raw(&ix->arena, ix->shape.width, sizeof *before, &before));
-    ivf_tree_centroid(ix, t, at, before);
+    TRY(copies_read(&m));
     TRY(halves_start(&m, fresh));
-    TRY(choice_neighbours(&m, before));
+    choice_neighbours(&m, before);
     TRY(entries_move(&m));
     TRY(neighbours_pull(&m));
-    TRY(half_write(&m, 0, m.g.n_segs));
-    TRY(half_write(&m, 1, 0));
+    TRY(half_write(&m, 0));
+    TRY(half_write(&m, 1));
+    TRY(copies_write(&m));
     return ivf_meta_write(ix);
 }
 
 enum tacit_err ivf_merge(struct ivf *ix, struct ivf_tree *t, uint32_t list)
 {
     struct mover m = {.ix = ix, .tree = t, .list = list};
-    size_t at = ivf_tree_find(t, list);
-    if (at == SIZE_MAX) return IVF_DAMAGED("list %u has no head", list);
+    float *before;
     arena_reset(&ix->arena);
+    TRY(centroid_keep(&m, &before));
     TRY(mover_start(&m, 0));
-    if (t->n > 1) {
-        float *before;
-        TRY(arena_alloc_raw(&ix->arena, ix->shape.width, sizeof *before,
-                            &before));
-        ivf_tree_centroid(ix, t, at, before);
-        TRY(choice_neighbours(&m, before));
+    if (t->n == 1 && m.g.n > 0) return ivf_list_pack(ix, t, list);
+    if (m.g.n > 0) {
+        choice_neighbours(&m, before);
         TRY(entries_move(&m));
-    } else if (m.g.n > 0) {
-        return ivf_list_pack(ix, list);
     }
-    for (uint32_t seg = 0; seg < m.g.n_segs; seg++)
-        TRY(ix->store->seg_delete(ix->store->ctx, list, seg));
+    TRY(copies_write(&m));
+    TRY(ivf_list_drop(ix, list, m.g.n_segs, m.g.n_rows_segs));
     TRY(ivf_tree_drop(ix, t, list));
     return ivf_meta_write(ix);
 }

@@ -24,12 +24,15 @@ _Static_assert((int)IVF_DIM_MAX == (int)RABITQ_DIM_MAX, "one limit");
 
 enum {
     IVF_HEADER = 16,
-    IVF_HEAD_FIXED = 16, /* before a centroid's bytes */
-    IVF_ROW_FIXED = 12,
+    IVF_HEAD_FIXED = 20, /* before a centroid's bytes */
+    IVF_ROWS_HEADER = 8,
+    IVF_ROW_FIXED = 12, /* id and length */
+    IVF_ROW_INT8 = 8,   /* scale and norm2 */
     IVF_BLOCK = RABITQ_BLOCK,
     /* A list read whole; only a damaged one holds more. */
     IVF_LIST_SLOTS_MAX = 8 * IVF_LIST_MAX,
     IVF_NEAR_MAX = 32,
+    IVF_LISTS_MAX = (1 << 30) - 1,
     IVF_LEVELS = 64 /* of the probing rule's histogram */
 };
 
@@ -39,6 +42,7 @@ struct ivf_shape {
     size_t scalars, ids, words, block; /* offsets; bytes of a block */
     size_t blocks_max;                 /* of a segment */
     size_t slots_max;
+    size_t row, rows_max; /* bytes of a row; rows of a segment */
 };
 
 /* The counters that change with lists, as the meta blob has them. */
@@ -56,6 +60,7 @@ struct ivf_tree {
     uint32_t *list; /* [room], rising is not kept */
     float *scale;   /* [room] */
     float *norm2;   /* [room] */
+    float *spread;  /* [room]: mean squared distance of the entries */
     int8_t *codes;  /* [room, width] */
     uint8_t *bits;  /* [room / 16] blocks, relative to mean */
     float *mean;    /* [width], = mean_scale * mean_codes */
@@ -91,7 +96,8 @@ struct ivf {
     float *x, *c;                        /* [width] each */
     float *v;              /* [dim]: the vector, of unit length under cosine */
     uint8_t *segment;      /* one, being changed */
-    uint8_t *row;          /* one */
+    uint8_t *rows;         /* a segment of rows, being changed */
+    uint8_t *row;          /* one record */
     int32_t *dots;         /* [room_dots] */
     float *estimates;      /* [room_dots] */
     struct ivf_near *near; /* [room_dots] */
@@ -105,7 +111,6 @@ struct ivf {
 /* ---- ivf_layout.c ---- */
 TACIT_CHECKED enum tacit_err ivf_shape_set(const struct ivf_settings *set,
                                            struct ivf_shape *shape);
-size_t ivf_row_bytes(const struct ivf *ix);
 size_t ivf_head_bytes(const struct ivf *ix);
 TACIT_CHECKED enum tacit_err ivf_meta_write(struct ivf *ix);
 TACIT_CHECKED enum tacit_err ivf_meta_decode(const void *data, size_t n,
@@ -114,18 +119,34 @@ TACIT_CHECKED enum tacit_err ivf_meta_decode(const void *data, size_t n,
 TACIT_CHECKED enum tacit_err ivf_meta_store(const struct ivf_store *store,
                                             const struct ivf_settings *set,
                                             const struct ivf_counters *count);
-/* A segment blob is well-formed. */
+/* What the store calls the entries and the rows of a list. */
+static inline uint32_t ivf_entries_of(uint32_t list)
+{
+    return 2 * list;
+}
+static inline uint32_t ivf_rows_of(uint32_t list)
+{
+    return 2 * list + 1;
+}
+/* Segment blobs are well-formed. */
 TACIT_CHECKED enum tacit_err ivf_segment_check(const struct ivf *ix,
                                                uint32_t list, uint32_t seg,
                                                const void *data, size_t n);
-/* x [width] from a row blob, of unit length under cosine. */
+TACIT_CHECKED enum tacit_err ivf_rows_check(const struct ivf *ix, uint32_t list,
+                                            uint32_t seg, const void *data,
+                                            size_t n);
+/* A row record [shape.row] for v [dim], which ivf_prepare() has seen. */
+void ivf_row_make(const struct ivf *ix, int64_t id, const float *v,
+                  float length, uint8_t *row);
+/* x [width] from a row record, of unit length under cosine. */
 TACIT_CHECKED enum tacit_err ivf_row_rotated(const struct ivf *ix,
-                                             const void *data, size_t n,
-                                             float *x);
-/* Squared distance, or - product, of ix->query to a row blob; v is the query
- * as given (unit under cosine), for rows of f32. */
-TACIT_CHECKED enum tacit_err ivf_row_d2(const struct ivf *ix, const float *v,
-                                        const void *data, size_t n, float *d2);
+                                             const uint8_t *row, float *x);
+/* Squared distance, or - product, of ix->query (of ix->v) to a row record. */
+TACIT_CHECKED enum tacit_err ivf_row_d2(const struct ivf *ix,
+                                        const uint8_t *row, float *d2);
+/* v [dim] as it was given, near enough. */
+TACIT_CHECKED enum tacit_err ivf_row_vector(const struct ivf *ix,
+                                            const uint8_t *row, float *v);
 /* What a caller sees of a d2. */
 float ivf_distance(const struct ivf *ix, float d2);
 
@@ -216,7 +237,8 @@ size_t ivf_trees_bytes(const struct ivf *ix);
 /* Replace or add the list with centroid c [width], here and in the store; c
  * becomes what its bytes stand for. */
 TACIT_CHECKED enum tacit_err ivf_tree_put(struct ivf *ix, struct ivf_tree *t,
-                                          uint32_t list, float *c);
+                                          uint32_t list, float *c,
+                                          float spread);
 TACIT_CHECKED enum tacit_err ivf_tree_drop(struct ivf *ix, struct ivf_tree *t,
                                            uint32_t list);
 /* c [width] of place `at`. */
@@ -238,55 +260,82 @@ void ivf_tree_estimate(const struct ivf *ix, const struct ivf_tree *t,
                        const struct rabitq_query *q, float *estimate,
                        float *lower);
 
+static inline const uint8_t *ivf_row_at(const struct ivf_shape *s,
+                                        const uint8_t *rows, size_t i)
+{
+    return rows + IVF_ROWS_HEADER + i * s->row;
+}
+
 /* ---- ivf_list.c ---- */
-/* The live entries of a list, by rising id. All arrays from ix->arena. */
+enum ivf_kind { IVF_FIRST, IVF_COPIES };
+
+/* The live entries of a list. All arrays from ix->arena. */
 struct ivf_gather {
-    size_t n, n_segs;
-    int64_t *id;                  /* [n] */
-    int64_t *words;               /* [n, columns] */
-    uint8_t *bits;                /* [n, width / 8] */
-    struct rabitq_entry *scalars; /* [n] */
+    size_t n, n_segs, n_rows_segs;
+    int64_t *id;    /* [n] */
+    int64_t *words; /* [n, columns] */
+    uint8_t *rows;  /* [n, row]: NULL for copies */
 };
-/* With room for `spare` more entries. E_INDEX_DAMAGED also for an id that is
- * there twice. */
+/* With room for `spare` more entries. */
 TACIT_CHECKED enum tacit_err ivf_list_gather(struct ivf *ix, uint32_t list,
-                                             size_t spare,
+                                             enum ivf_kind kind, size_t spare,
                                              struct ivf_gather *g);
-/* x [n, width] of the rows with these rising ids. */
-TACIT_CHECKED enum tacit_err ivf_rows_rotated(struct ivf *ix,
-                                              const int64_t *ids, size_t n,
-                                              float *x);
-/* Writes a list anew, segment by segment. */
+/* Writes a list's entries and rows anew, segment by segment; c is the list's
+ * centroid. */
 struct ivf_writer {
     struct ivf *ix;
-    uint32_t list, seg;
+    uint32_t list;
+    const float *c;
+    size_t slot;
 };
-void ivf_writer_start(struct ivf_writer *w, struct ivf *ix, uint32_t list);
+void ivf_writer_start(struct ivf_writer *w, struct ivf *ix, uint32_t list,
+                      const float *c);
 TACIT_CHECKED enum tacit_err ivf_writer_add(struct ivf_writer *w,
-                                            const struct ivf_entry *e);
-/* Write the rest and delete the segments up to old_segs. */
+                                            const float *x, const uint8_t *row,
+                                            const int64_t *words);
+/* Write the rest and delete the old segments after it. */
 TACIT_CHECKED enum tacit_err ivf_writer_end(struct ivf_writer *w,
-                                            size_t old_segs);
+                                            size_t old_segs,
+                                            size_t old_rows_segs);
 /* Write the list's live entries without the holes. */
-TACIT_CHECKED enum tacit_err ivf_list_pack(struct ivf *ix, uint32_t list);
+TACIT_CHECKED enum tacit_err ivf_list_pack(struct ivf *ix,
+                                           const struct ivf_tree *t,
+                                           uint32_t list);
+/* Delete every segment of a list. */
+TACIT_CHECKED enum tacit_err ivf_list_drop(struct ivf *ix, uint32_t list,
+                                           size_t segs, size_t rows_segs);
 
-/* Add an entry; *slots gets how far the list reaches. */
+/* Add an entry with its row; *slots gets how far the list reaches. */
 TACIT_CHECKED enum tacit_err ivf_list_add(struct ivf *ix, uint32_t list,
                                           const struct ivf_entry *e,
-                                          size_t *slots);
+                                          const uint8_t *row, size_t *slots);
+/* Add a copy; *added false when the list has no room for more of them. */
+TACIT_CHECKED enum tacit_err ivf_list_copy(struct ivf *ix, uint32_t list,
+                                           const struct ivf_entry *e,
+                                           bool *added);
 /* Where an id is. The segment is in ix->segment. */
 struct ivf_spot {
     bool found;
     uint32_t seg;
-    size_t slot;
-    size_t live, segs; /* of the list */
+    size_t slot;       /* in the segment */
+    size_t live, segs; /* of the list, of this kind */
 };
 TACIT_CHECKED enum tacit_err ivf_list_find(struct ivf *ix, uint32_t list,
-                                           int64_t id, struct ivf_spot *spot);
-/* Zero the slot of id; E_INDEX_DAMAGED when it is not there. *spot tells what
- * was found. */
+                                           enum ivf_kind kind, int64_t id,
+                                           struct ivf_spot *spot);
+/* Zero the slot of id, and its row; E_INDEX_DAMAGED when it is not there. *spot
+ * tells what was found. */
 TACIT_CHECKED enum tacit_err ivf_list_remove(struct ivf *ix, uint32_t list,
-                                             int64_t id, struct ivf_spot *spot);
+                                             enum ivf_kind kind, int64_t id,
+                                             struct ivf_spot *spot);
+/* The row record of a slot, which must be that of id; borrowed from the store.
+ */
+TACIT_CHECKED enum tacit_err ivf_list_row(struct ivf *ix, uint32_t list,
+                                          size_t slot, int64_t id,
+                                          const uint8_t **row);
+/* The same where only the first list is known. */
+TACIT_CHECKED enum tacit_err ivf_row_find(struct ivf *ix, uint32_t list,
+                                          int64_t id, const uint8_t **row);
 /* An entry for x [width] near centroid c; bits [width / 8] is filled. */
 struct ivf_entry ivf_entry_make(const struct ivf *ix, const float *x,
                                 const float *c, int64_t id,
@@ -308,9 +357,10 @@ TACIT_CHECKED enum tacit_err ivf_fresh(struct ivf *ix);
 /* v made unit under cosine, into ix->v and rotated into ix->x. */
 TACIT_CHECKED enum tacit_err ivf_prepare(struct ivf *ix, const float *v,
                                          float *length);
-/* Give a row its places and entries; the row itself is there. */
-TACIT_CHECKED enum tacit_err ivf_place(struct ivf *ix, int64_t part, int64_t id,
-                                       const float *x, const int64_t *words);
+/* Give a row record its places and entries. */
+TACIT_CHECKED enum tacit_err ivf_place(struct ivf *ix, int64_t part,
+                                       const float *x, const uint8_t *row,
+                                       const int64_t *words);
 
 /* ---- ivf_search.c ---- */
 void ivf_scratch_free(struct ivf_scratch *s);

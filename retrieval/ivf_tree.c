@@ -31,6 +31,7 @@ static void tree_free(struct ivf_tree *t)
     free(t->list);
     free(t->scale);
     free(t->norm2);
+    free(t->spread);
     free(t->codes);
     free(t->bits);
     free(t->mean);
@@ -46,7 +47,7 @@ void ivf_trees_forget(struct ivf *ix)
 
 static size_t tree_bytes(const struct ivf *ix, const struct ivf_tree *t)
 {
-    return sizeof *t + t->room * (ix->shape.width + 12) +
+    return sizeof *t + t->room * (ix->shape.width + 16) +
            t->room / IVF_BLOCK * bits_block(ix) + ix->shape.width * 5;
 }
 
@@ -68,12 +69,14 @@ static enum tacit_err tree_reserve(struct ivf *ix, struct ivf_tree *t, size_t n)
     if (scale != NULL) t->scale = scale;
     float *norm2 = realloc(t->norm2, room * sizeof *norm2);
     if (norm2 != NULL) t->norm2 = norm2;
+    float *spread = realloc(t->spread, room * sizeof *spread);
+    if (spread != NULL) t->spread = spread;
     int8_t *codes = realloc(t->codes, room * width);
     if (codes != NULL) t->codes = codes;
     uint8_t *bits = realloc(t->bits, room / IVF_BLOCK * bits_block(ix));
     if (bits != NULL) t->bits = bits;
     if (list == NULL || scale == NULL || norm2 == NULL || codes == NULL ||
-        bits == NULL)
+        bits == NULL || spread == NULL)
         return fail(TACIT_NOMEM, "no memory for %zu lists", room);
     memset(bits + t->room / IVF_BLOCK * bits_block(ix), 0,
            (room - t->room) / IVF_BLOCK * bits_block(ix));
@@ -164,12 +167,15 @@ static enum tacit_err head_add(struct ivf *ix, struct ivf_tree *t,
         ivf_i64(b) != t->part)
         return IVF_DAMAGED("the head of list %u is malformed", list);
     float scale = ivf_f32(b + 8), norm2 = ivf_f32(b + 12);
-    if (!(scale >= 0 && scale < 1e16F) || !(norm2 >= 0 && norm2 < 1e31F))
+    float spread = ivf_f32(b + 16);
+    if (!(scale >= 0 && scale < 1e16F) || !(norm2 >= 0 && norm2 < 1e31F) ||
+        !(spread >= 0 && spread < 1e31F))
         return IVF_DAMAGED("the centroid of list %u is out of range", list);
     TRY(tree_reserve(ix, t, t->n + 1));
     t->list[t->n] = list;
     t->scale[t->n] = scale;
     t->norm2[t->n] = norm2;
+    t->spread[t->n] = spread;
     memcpy(t->codes + t->n * ix->shape.width, b + IVF_HEAD_FIXED,
            ix->shape.width);
     t->n++;
@@ -243,7 +249,7 @@ size_t ivf_tree_find(const struct ivf_tree *t, uint32_t list)
 }
 
 enum tacit_err ivf_tree_put(struct ivf *ix, struct ivf_tree *t, uint32_t list,
-                            float *c)
+                            float *c, float spread)
 {
     size_t width = ix->shape.width, at = ivf_tree_find(t, list);
     uint8_t head[IVF_HEAD_FIXED + RABITQ_DIM_MAX];
@@ -261,6 +267,8 @@ enum tacit_err ivf_tree_put(struct ivf *ix, struct ivf_tree *t, uint32_t list,
     float norm2 = 0;
     for (size_t i = 0; i < width; i++) norm2 += c[i] * c[i];
     t->norm2[at] = norm2;
+    t->spread[at] = spread;
+    memcpy(head + 16, &spread, sizeof spread);
     memcpy(head, &t->part, sizeof t->part);
     memcpy(head + 8, &row.scale, sizeof row.scale);
     memcpy(head + 12, &norm2, sizeof norm2);
@@ -281,6 +289,7 @@ enum tacit_err ivf_tree_drop(struct ivf *ix, struct ivf_tree *t, uint32_t list)
     t->list[at] = t->list[last];
     t->scale[at] = t->scale[last];
     t->norm2[at] = t->norm2[last];
+    t->spread[at] = t->spread[last];
     memmove(t->codes + at * width, t->codes + last * width, width);
     if (at != last) bits_put(ix, t, at);
     /* the last place is empty: its mul is 0 */

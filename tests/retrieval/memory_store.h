@@ -1,7 +1,7 @@
 /*
- * memory_store: an ivf_store in memory, for tests and trials. Blobs that it
- * hands out are exact allocations, so that a sanitizer sees a read too far. It
- * counts the calls of each kind and fails the n-th when asked.
+ * memory_store: an ivf_store in memory, for tests. Blobs that it hands out are
+ * exact allocations, so that a sanitizer sees a read too far. It counts calls,
+ * and fails the n-th when asked.
  */
 #ifndef TACIT_TESTS_RETRIEVAL_MEMORY_STORE_H
 #define TACIT_TESTS_RETRIEVAL_MEMORY_STORE_H
@@ -27,7 +27,6 @@ struct memory_row {
     int64_t id;
     bool used, placed;
     uint32_t lists[2];
-    struct memory_blob row;
 };
 
 struct memory_store {
@@ -44,7 +43,7 @@ struct memory_store {
     int64_t part;
     bool all_parts, walking_segs;
     size_t calls, fail_at; /* the call that fails, 0 = none */
-    size_t seg_writes, row_reads, place_writes;
+    size_t seg_writes, seg_reads, place_writes;
 };
 
 static inline enum tacit_err memory_call(struct memory_store *m)
@@ -92,8 +91,7 @@ static inline void memory_grow(struct memory_store *m)
     m->rows = calloc(m->room_rows, sizeof *m->rows);
     m->n_rows = 0;
     for (size_t i = 0; i < room; i++)
-        if (old[i].used && (old[i].placed || old[i].row.data != NULL))
-            *memory_row(m, old[i].id) = old[i];
+        if (old[i].used && old[i].placed) *memory_row(m, old[i].id) = old[i];
     free(old);
 }
 
@@ -303,22 +301,6 @@ static inline enum tacit_err memory_place_delete(void *ctx, int64_t id)
     return memory_call(m);
 }
 
-static inline enum tacit_err memory_rows_read(void *ctx, const int64_t *ids,
-                                              size_t n, ivf_row_fn *visit,
-                                              void *arg)
-{
-    struct memory_store *m = ctx;
-    TRY(memory_call(m));
-    m->row_reads += n;
-    for (size_t i = 0; i < n; i++) {
-        if (i > 0 && ids[i] <= ids[i - 1])
-            return fail(TACIT_INTERNAL, "ids do not rise");
-        const struct memory_row *r = memory_row(m, ids[i]);
-        TRY(visit(arg, i, r->row.data, r->row.n));
-    }
-    return TACIT_OK;
-}
-
 static inline struct memory_store *memory_sorting(struct memory_store *set)
 {
     static struct memory_store *m;
@@ -334,51 +316,56 @@ static inline int memory_order(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static inline enum tacit_err memory_rows_begin(void *ctx)
+static inline enum tacit_err memory_places_begin(void *ctx)
 {
     struct memory_store *m = ctx;
     free(m->order);
     m->order = malloc((m->room_rows + 1) * sizeof *m->order);
     m->n_order = m->at_order = 0;
     for (size_t i = 0; i < m->room_rows; i++)
-        if (m->rows[i].used && m->rows[i].row.data != NULL)
-            m->order[m->n_order++] = i;
+        if (m->rows[i].used && m->rows[i].placed) m->order[m->n_order++] = i;
     memory_sorting(m);
     qsort(m->order, m->n_order, sizeof *m->order, memory_order);
     return memory_call(m);
 }
 
-static inline enum tacit_err memory_rows_next(void *ctx, int64_t *id,
-                                              const void **data, size_t *n)
+static inline enum tacit_err memory_places_next(void *ctx, bool *found,
+                                                int64_t *id, uint32_t lists[2])
 {
     struct memory_store *m = ctx;
     TRY(memory_call(m));
-    *data = NULL;
-    if (m->at_order == m->n_order) return TACIT_OK;
+    *found = m->at_order < m->n_order;
+    if (!*found) return TACIT_OK;
     const struct memory_row *r = &m->rows[m->order[m->at_order++]];
     *id = r->id;
-    *data = r->row.data;
-    *n = r->row.n;
+    memcpy(lists, r->lists, sizeof r->lists);
     return TACIT_OK;
 }
 
-static inline void memory_rows_end(void *ctx)
+static inline void memory_places_end(void *ctx)
 {
     (void)ctx;
 }
 
-static inline enum tacit_err memory_row_write(void *ctx, int64_t id,
-                                              const void *data, size_t n)
+static inline enum tacit_err memory_list_last(void *ctx, uint32_t *list)
 {
     struct memory_store *m = ctx;
-    TRY(memory_call(m));
-    return memory_put(&memory_row(m, id)->row, data, n);
+    *list = 0;
+    for (size_t i = 0; i < m->n_lists; i++)
+        for (size_t k = 0; k < m->lists[i].n_segs; k++)
+            if (m->lists[i].segs[k].data != NULL) *list = (uint32_t)i;
+    return memory_call(m);
 }
 
-static inline enum tacit_err memory_row_delete(void *ctx, int64_t id)
+static inline enum tacit_err memory_seg_read(void *ctx, uint32_t list,
+                                             uint32_t seg, const void **data,
+                                             size_t *n)
 {
     struct memory_store *m = ctx;
-    memory_drop(&memory_row(m, id)->row);
+    const struct memory_list *l = memory_list(m, list);
+    m->seg_reads++;
+    *data = seg < l->n_segs ? l->segs[seg].data : NULL;
+    *n = *data != NULL ? l->segs[seg].n : 0;
     return memory_call(m);
 }
 
@@ -402,12 +389,11 @@ static inline void memory_store_init(struct memory_store *m)
                                          .place_read = memory_place_read,
                                          .place_write = memory_place_write,
                                          .place_delete = memory_place_delete,
-                                         .rows_read = memory_rows_read,
-                                         .rows_begin = memory_rows_begin,
-                                         .rows_next = memory_rows_next,
-                                         .rows_end = memory_rows_end,
-                                         .row_write = memory_row_write,
-                                         .row_delete = memory_row_delete}};
+                                         .places_begin = memory_places_begin,
+                                         .places_next = memory_places_next,
+                                         .places_end = memory_places_end,
+                                         .list_last = memory_list_last,
+                                         .seg_read = memory_seg_read}};
 }
 
 static inline void memory_store_release(struct memory_store *m)
@@ -420,7 +406,6 @@ static inline void memory_store_release(struct memory_store *m)
         free(m->lists[i].segs);
     }
     free(m->lists);
-    for (size_t i = 0; i < m->room_rows; i++) free(m->rows[i].row.data);
     free(m->rows);
     free(m->order);
 }
