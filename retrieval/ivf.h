@@ -82,11 +82,6 @@ enum {
 enum ivf_metric { IVF_COSINE, IVF_L2, IVF_DOT };
 enum ivf_rows { IVF_ROWS_INT8, IVF_ROWS_F32 };
 
-/* Called with each row asked for: number i of the ids, its blob [n] (borrowed
- * for the call), NULL when there is none. */
-typedef enum tacit_err ivf_row_fn(void *arg, size_t i, const void *data,
-                                  size_t n);
-
 /* Where everything lies. Lists of segments are 2 … 2^31 - 1, of heads half of
  * that; segments 0 … IVF_SEG_MAX. Blobs that are handed out are borrowed until
  * the next call of the same family (meta_, heads_, segs_, seg_, places_) or its
@@ -142,19 +137,6 @@ struct ivf_store {
     enum tacit_err (*places_next)(void *ctx, bool *found, int64_t *id,
                                   uint32_t lists[2]);
     void (*places_end)(void *ctx);
-
-    /* NOT CALLED ANY MORE: rows lie in segments. To be removed.
-     * Rows by ids [n], rising, each once; n is at most IVF_LIST_MAX times 4. */
-    enum tacit_err (*rows_read)(void *ctx, const int64_t *ids, size_t n,
-                                ivf_row_fn *visit, void *arg);
-    /* All rows by rising id; *data NULL at the end. */
-    enum tacit_err (*rows_begin)(void *ctx);
-    enum tacit_err (*rows_next)(void *ctx, int64_t *id, const void **data,
-                                size_t *n);
-    void (*rows_end)(void *ctx);
-    enum tacit_err (*row_write)(void *ctx, int64_t id, const void *data,
-                                size_t n);
-    enum tacit_err (*row_delete)(void *ctx, int64_t id);
 };
 
 struct ivf_settings {
@@ -213,14 +195,6 @@ TACIT_CHECKED enum tacit_err ivf_words(struct ivf *ix, int64_t id,
                                        int64_t *words);
 /* v [dim] of id, as close as it is kept. NOTFOUND, E_INDEX_DAMAGED. */
 TACIT_CHECKED enum tacit_err ivf_vector(struct ivf *ix, int64_t id, float *v);
-/* NOT USEFUL ANY MORE, to be removed: ivf_vector(). */
-TACIT_CHECKED enum tacit_err ivf_row_decode(const struct ivf *ix,
-                                            const void *data, size_t n,
-                                            float *v);
-/* The distance, as a search gives it, of q [dim] to a row blob. */
-TACIT_CHECKED enum tacit_err ivf_row_distance(struct ivf *ix, const float *q,
-                                              const void *data, size_t n,
-                                              float *distance);
 
 /* One condition on a filter word; words compare as int64. */
 struct ivf_term {
@@ -274,10 +248,9 @@ TACIT_CHECKED enum tacit_err ivf_search(struct ivf *ix,
                                         struct ivf_hit *hits, size_t *n_hits,
                                         struct ivf_work *work);
 
-/* Improve what writes left behind: pack sparse lists, move entries to nearer
- * lists, measure the probing rule; at most `budget` units of work, one of which
- * is about one list read. *done: nothing is left to do. Goes on where the last
- * call stopped. */
+/* Improve what writes left behind: pack, merge and split lists, take their means
+ * for centroids, move entries to nearer lists; at most `budget` lists. Goes on
+ * where the last call stopped; *done when every list has had its turn. */
 TACIT_CHECKED enum tacit_err ivf_optimise(struct ivf *ix, uint64_t budget,
                                           bool *done);
 
@@ -294,8 +267,9 @@ struct ivf_report {
 TACIT_CHECKED enum tacit_err ivf_validate(struct ivf *ix,
                                           struct ivf_report *report);
 
-/* Make heads, segments and places anew from the rows. `describe` gives the
- * partition and words [columns] of an id. */
+/* Make heads, entries and places anew from the rows, wherever one can be read.
+ * `describe` gives the partition and words [columns] of an id; where it returns
+ * NOTFOUND the row is left out. */
 TACIT_CHECKED enum tacit_err ivf_rebuild(
     struct ivf *ix,
     enum tacit_err (*describe)(void *arg, int64_t id, int64_t *part,

@@ -264,7 +264,7 @@ void ivf_row_make(const struct ivf *ix, int64_t id, const float *v,
 static enum tacit_err row_scale(const uint8_t *row, float *scale)
 {
     *scale = ivf_f32(row + IVF_ROW_FIXED);
-    if (!(*scale >= 0 && *scale < 1e16F))
+    if (!(*scale >= 0 && *scale < 1e13F))
         return IVF_DAMAGED("a row's scale is out of range");
     return TACIT_OK;
 }

@@ -11,9 +11,14 @@ enum {
     POOL_MIN = 8192,
     FIRST_CHUNK = 64, /* lists that are put in exact order at first */
     BATCH = 16,       /* rows between two looks at the k-th best */
-    BATCH_MAX = 512
+    BATCH_MAX = 512,
+    IDS_FEW = 16 /* so many ids are always looked up one by one */
 };
-float ivf_tune[8] = {1.5F, 1.0F, 0.4F};
+/* Deviations allowed for where a search reads one list, to be exact. */
+static const float single_bound = 6;
+float ivf_tune[8] = {1.5F, 1.0F};
+/* A wide list holds a near vector more often than its centroid says. */
+static const float spread_share = 0.4F;
 
 enum ivf_reach { IVF_LIKELY, IVF_POSSIBLE };
 
@@ -285,9 +290,9 @@ static enum tacit_err list_take(struct search *s, const struct probe *p)
                                .gain = ix->query->gain,
                                .offset = ix->query->offset,
                                .base = p->base,
-                               .slack =
-                                   s->bound * RABITQ_DEVIATION * sqrtf(p->d2),
                                .limit = limit(s)};
+    scan.slack =
+        isinf(s->bound) ? INFINITY : s->bound * RABITQ_DEVIATION * sqrtf(p->d2);
     enum tacit_err e = store->segs_begin(store->ctx, ivf_entries_of(p->list));
     while (e == TACIT_OK) {
         uint32_t seg;
@@ -362,15 +367,50 @@ static void probes_settle(struct search *s, size_t from, size_t to)
         float d2 = ix->query->norm2 + t->norm2[p[i].at] - 2 * product;
         p[i].d2 = d2 > 0 ? d2 : 0;
         p[i].base = ix->metric == RABITQ_DOT ? -product : p[i].d2;
-        p[i].key = p[i].base + ivf_tune[2] * t->spread[p[i].at];
+        p[i].key = p[i].base + spread_share * t->spread[p[i].at];
     }
     qsort(p + from, to - from, sizeof *p, probe_compare);
+}
+
+/* The lists of all partitions: from the store, as the cache is not for them all.
+ */
+static enum tacit_err probes_walk(struct search *s)
+{
+    struct ivf *ix = s->ix;
+    const struct ivf_store *store = ix->store;
+    const struct rabitq_query *q = ix->query;
+    enum tacit_err e = store->heads_begin(store->ctx, NULL);
+    while (e == TACIT_OK) {
+        uint32_t list;
+        const void *data;
+        size_t n;
+        int32_t dot;
+        e = store->heads_next(store->ctx, &list, &data, &n);
+        if (e != TACIT_OK || data == NULL) break;
+        e = ivf_head_check(ix, list, data, n);
+        if (e == TACIT_OK) e = probes_reserve(s->s, s->s->n_probes + 1);
+        if (e != TACIT_OK) break;
+        const uint8_t *b = data;
+        const void *codes = b + IVF_HEAD_FIXED;
+        ix->kernels->dots(codes, 0, 1, q->q16, ix->shape.width, &dot);
+        float product = q->scale * ivf_f32(b + 8) * (float)dot;
+        float d2 = q->norm2 + ivf_f32(b + 12) - 2 * product;
+        struct probe *p = &s->s->probes[s->s->n_probes++];
+        p->list = list;
+        p->at = 0;
+        p->d2 = d2 > 0 ? d2 : 0;
+        p->base = ix->metric == RABITQ_DOT ? -product : p->d2;
+        p->key = p->base + spread_share * ivf_f32(b + 16);
+    }
+    store->heads_end(store->ctx);
+    return e;
 }
 
 static enum tacit_err probes_start(struct search *s)
 {
     struct ivf *ix = s->ix;
     struct ivf_tree *tree;
+    if (s->q->part == NULL) return probes_walk(s);
     TRY(ivf_tree_get(ix, *s->q->part, &tree));
     TRY(probes_reserve(s->s, tree->n));
     float *estimate = ix->estimates;
@@ -380,7 +420,7 @@ static enum tacit_err probes_start(struct search *s)
         float key = estimate[at];
         if (ix->metric == RABITQ_DOT)
             key = (key - ix->query->norm2 - tree->norm2[at]) / 2;
-        key += ivf_tune[2] * tree->spread[at];
+        key += spread_share * tree->spread[at];
         s->s->probes[at] = (struct probe){.key = key,
                                           .list = tree->list[at],
                                           .at = (uint32_t)at};
@@ -415,12 +455,65 @@ static enum tacit_err probes_run(struct search *s)
         }
         const struct probe *p = &t->probes[i];
         if (i == 0) first = p->key;
-        if (s->q->probes > 0 ? i >= s->q->probes : enough(s, first, p->key))
+        if (!isinf(s->bound) &&
+            (s->q->probes > 0 ? i >= s->q->probes : enough(s, first, p->key)))
             break;
         TRY(list_take(s, p));
-        TRY(pool_read(s, IVF_LIKELY));
+        TRY(pool_read(s, isinf(s->bound) ? IVF_POSSIBLE : IVF_LIKELY));
     }
     return pool_read(s, IVF_POSSIBLE);
+}
+
+/* ---- few ids ------------------------------------------------------------- */
+
+/* Whether id, in list, is in the partition and passes the terms. */
+static enum tacit_err id_passes(struct search *s, int64_t id, uint32_t list,
+                                bool *keep)
+{
+    struct ivf *ix = s->ix;
+    const struct ivf_filter *f = s->q->filter;
+    int64_t words[IVF_COLUMNS_MAX];
+    struct ivf_spot spot;
+    *keep = s->tree == NULL || ivf_tree_find(s->tree, list) != SIZE_MAX;
+    if (!*keep || f->n_terms == 0) return TACIT_OK;
+    TRY(ivf_list_find(ix, list, IVF_FIRST, id, &spot));
+    if (!spot.found)
+        return IVF_DAMAGED("list %u misses an entry that is placed there",
+                           list);
+    for (size_t k = 0; k < ix->shape.columns; k++)
+        words[k] = ivf_slot_word(&ix->shape, ix->segment, spot.slot, k);
+    *keep = ivf_filter_words(f, words);
+    return TACIT_OK;
+}
+
+/* Compare ids one by one. */
+static enum tacit_err ids_take(struct search *s)
+{
+    const struct ivf_filter *f = s->q->filter;
+    const struct ivf_store *store = s->ix->store;
+    for (size_t i = 0; i < f->n_ids; i++) {
+        bool found = false, keep;
+        uint32_t place[2];
+        TRY(store->place_read(store->ctx, f->ids[i], &found, place));
+        if (!found) continue;
+        TRY(id_passes(s, f->ids[i], place[0], &keep));
+        struct candidate c = {.id = f->ids[i], .slot = no_slot};
+        if (keep) TRY(candidate_read(s, &c));
+    }
+    return TACIT_OK;
+}
+
+/* ---- search -------------------------------------------------------------- */
+
+static enum tacit_err query_check(const struct ivf *ix,
+                                  const struct ivf_query *q)
+{
+    if (q->k < 1 || q->k > IVF_K_MAX)
+        return fail(TACIT_LIMIT, "k is %zu, want 1 to %d", q->k, IVF_K_MAX);
+    if (!(q->recall >= 0 && q->recall <= 1))
+        return fail(TACIT_LIMIT, "recall is %g, want 0 to 1",
+                    (double)q->recall);
+    return ivf_filter_check(ix, q->filter);
 }
 
 enum tacit_err ivf_search(struct ivf *ix, const struct ivf_query *query,
@@ -428,16 +521,20 @@ enum tacit_err ivf_search(struct ivf *ix, const struct ivf_query *query,
                           struct ivf_work *work)
 {
     struct search s = {.ix = ix, .q = query};
-    if (query->k < 1 || query->k > IVF_K_MAX)
-        return fail(TACIT_LIMIT, "k is %zu, want 1 to %d", query->k, IVF_K_MAX);
+    const struct ivf_filter *f = query->filter;
+    TRY(query_check(ix, query));
     TRY(ivf_fresh(ix));
     TRY(ivf_prepare(ix, query->v, NULL));
     rabitq_query_set(ix->query, ix->x);
     TRY(scratch_get(ix, query->k, &s.s));
     s.bound = ivf_tune[0];
     TRY(probes_start(&s));
-    if (s.s->n_probes == 1) s.bound = 5;
-    TRY(probes_run(&s));
+    if (s.s->n_probes == 1) s.bound = single_bound;
+    if (query->mode == IVF_EXACT) s.bound = INFINITY;
+    if (f != NULL && f->ids != NULL && f->n_ids <= s.s->n_probes + IDS_FEW)
+        TRY(ids_take(&s));
+    else
+        TRY(probes_run(&s));
     ivf_hits_sort(ix, s.s->hits, s.s->n_hits);
     memcpy(hits, s.s->hits, s.s->n_hits * sizeof *hits);
     *n_hits = s.s->n_hits;

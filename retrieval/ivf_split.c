@@ -526,6 +526,22 @@ static bool listed(const struct ivf_gather *g, size_t n, int64_t id)
     return false;
 }
 
+/* The nearest of the list's own halves. */
+static size_t own_nearest(const struct mover *m, const float *x, float *d2)
+{
+    size_t best = 0, width = m->ix->shape.width;
+    float norm2 = kernel_dot(x, x, width);
+    *d2 = INFINITY;
+    for (size_t k = 0; k < m->to.own; k++) {
+        float d = norm2 + m->to.norm2[k] -
+                  2 * kernel_dot(x, m->to.c + k * width, width);
+        if (d >= *d2) continue;
+        *d2 = d;
+        best = k;
+    }
+    return best;
+}
+
 /* An entry moves when its row says so, too; where it was near enough it leaves
  * a copy. */
 static enum tacit_err pulled_move(struct mover *m, const struct pull *p)
@@ -533,7 +549,7 @@ static enum tacit_err pulled_move(struct mover *m, const struct pull *p)
     struct ivf *ix = m->ix;
     size_t width = ix->shape.width, i = m->g.n;
     const uint8_t *row;
-    float *x = m->x + i * width, d2[2];
+    float *x = m->x + i * width, d2;
     uint32_t place[2];
     struct ivf_spot spot;
     if (listed(&m->g, m->n_old, p->id) ||
@@ -545,12 +561,9 @@ static enum tacit_err pulled_move(struct mover *m, const struct pull *p)
     TRY(ivf_row_find(ix, p->list, p->id, &row));
     memcpy(m->g.rows + i * ix->shape.row, row, ix->shape.row);
     TRY(ivf_row_rotated(ix, row, x));
-    float own = list_d2(m, p->list, x), norm2 = kernel_dot(x, x, width);
-    for (size_t k = 0; k < 2; k++)
-        d2[k] = norm2 + m->to.norm2[k] -
-                2 * kernel_dot(x, m->to.c + k * width, width);
-    size_t k = d2[1] < d2[0];
-    if (!(d2[k] < own)) return TACIT_OK;
+    float own = list_d2(m, p->list, x);
+    size_t k = own_nearest(m, x, &d2);
+    if (!(d2 < own)) return TACIT_OK;
     TRY(ivf_list_remove(ix, p->list, IVF_FIRST, p->id, &spot));
     memcpy(m->g.words + i * ix->shape.columns, p->words,
            ix->shape.columns * sizeof *p->words);
@@ -567,7 +580,7 @@ static enum tacit_err pulled_move(struct mover *m, const struct pull *p)
             float g = ix->c[j] - m->to.c[k * width + j];
             gap += g * g;
         }
-        if (ivf_second(d2[k], own, gap))
+        if (ivf_second(d2, own, gap))
             TRY(copy_push(m, p->list, ix->c, x, p->id, p->words, &added));
         if (added) place[1] = p->list;
     }
@@ -631,13 +644,9 @@ static enum tacit_err copies_write(struct mover *m)
         TRY(place_of(ix, m->copies.id[i], place));
         place[1] = 0;
         if (m->to.own > 0) {
-            float best = list_d2(m, place[0], x), d2[2];
-            float norm2 = kernel_dot(x, x, width);
-            for (size_t k = 0; k < 2; k++)
-                d2[k] = norm2 + m->to.norm2[k] -
-                        2 * kernel_dot(x, m->to.c + k * width, width);
-            size_t k = d2[1] < d2[0];
-            if (m->to.list[k] != place[0] && ivf_second(best, d2[k], INFINITY))
+            float best = list_d2(m, place[0], x), d2;
+            size_t k = own_nearest(m, x, &d2);
+            if (m->to.list[k] != place[0] && ivf_second(best, d2, INFINITY))
                 TRY(copy_push(m, m->to.list[k], m->to.c + k * width, x,
                               m->copies.id[i],
                               m->copies.words + i * ix->shape.columns, &added));
@@ -737,5 +746,33 @@ enum tacit_err ivf_merge(struct ivf *ix, struct ivf_tree *t, uint32_t list)
     TRY(copies_write(&m));
     TRY(ivf_list_drop(ix, list, m.g.n_segs, m.g.n_rows_segs));
     TRY(ivf_tree_drop(ix, t, list));
+    return ivf_meta_write(ix);
+}
+
+enum tacit_err ivf_refine(struct ivf *ix, struct ivf_tree *t, uint32_t list)
+{
+    struct mover m = {.ix = ix, .tree = t, .list = list};
+    size_t width = ix->shape.width;
+    float *mean;
+    arena_reset(&ix->arena);
+    TRY(arena_alloc(&ix->arena, width, sizeof *mean, &mean));
+    TRY(mover_start(&m, 0));
+    if (m.g.n == 0 || (m.g.n < IVF_LIST_MIN && t->n > 1))
+        return ivf_merge(ix, t, list);
+    if (m.g.n > IVF_LIST_MAX) return ivf_split(ix, t, list);
+    TRY(copies_read(&m));
+    double sum = 0;
+    for (size_t i = 0; i < m.g.n; i++) {
+        add_row(mean, 1 / (float)m.g.n, m.x + i * width, width);
+        sum += kernel_dot(m.x + i * width, m.x + i * width, width);
+    }
+    sum = sum / (double)m.g.n - kernel_dot(mean, mean, width);
+    TRY(ivf_tree_put(ix, t, list, mean, sum > 0 ? (float)sum : 0));
+    choice_add(&m, list, mean);
+    m.to.own = 1;
+    choice_neighbours(&m, mean);
+    TRY(entries_move(&m));
+    TRY(half_write(&m, 0));
+    TRY(copies_write(&m));
     return ivf_meta_write(ix);
 }

@@ -230,6 +230,8 @@ void ivf_segment_zero(const struct ivf_shape *s, uint8_t *seg, size_t slot);
 size_t ivf_segment_bytes(const struct ivf_shape *s, const uint8_t *seg);
 
 /* ---- ivf_tree.c ---- */
+TACIT_CHECKED enum tacit_err ivf_head_check(const struct ivf *ix, uint32_t list,
+                                            const uint8_t *head, size_t n);
 TACIT_CHECKED enum tacit_err ivf_tree_get(struct ivf *ix, int64_t part,
                                           struct ivf_tree **out);
 void ivf_trees_forget(struct ivf *ix);
@@ -348,6 +350,9 @@ TACIT_CHECKED enum tacit_err ivf_split(struct ivf *ix, struct ivf_tree *t,
 /* Move the entries of a small list to its neighbours, and drop it. */
 TACIT_CHECKED enum tacit_err ivf_merge(struct ivf *ix, struct ivf_tree *t,
                                        uint32_t list);
+/* Take the list's mean for its centroid, and move what is nearer to others. */
+TACIT_CHECKED enum tacit_err ivf_refine(struct ivf *ix, struct ivf_tree *t,
+                                        uint32_t list);
 /* Whether the second nearest list, at d2 from a vector that is at best2 from
  * its nearest, gets a copy; between2 is the squared distance of the two. */
 bool ivf_second(float best2, float d2, float between2);

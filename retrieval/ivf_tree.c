@@ -160,17 +160,27 @@ static enum tacit_err tree_new(struct ivf *ix, int64_t part,
     return TACIT_OK;
 }
 
-static enum tacit_err head_add(struct ivf *ix, struct ivf_tree *t,
-                               uint32_t list, const uint8_t *b, size_t n)
+enum tacit_err ivf_head_check(const struct ivf *ix, uint32_t list,
+                              const uint8_t *b, size_t n)
 {
-    if (n != ivf_head_bytes(ix) || list == 0 || list >= ix->count.next_list ||
-        ivf_i64(b) != t->part)
+    if (n != ivf_head_bytes(ix) || list == 0 || list >= ix->count.next_list)
         return IVF_DAMAGED("the head of list %u is malformed", list);
     float scale = ivf_f32(b + 8), norm2 = ivf_f32(b + 12);
     float spread = ivf_f32(b + 16);
-    if (!(scale >= 0 && scale < 1e16F) || !(norm2 >= 0 && norm2 < 1e31F) ||
+    if (!(scale >= 0 && scale < 1e13F) || !(norm2 >= 0 && norm2 < 1e31F) ||
         !(spread >= 0 && spread < 1e31F))
         return IVF_DAMAGED("the centroid of list %u is out of range", list);
+    return TACIT_OK;
+}
+
+static enum tacit_err head_add(struct ivf *ix, struct ivf_tree *t,
+                               uint32_t list, const uint8_t *b, size_t n)
+{
+    TRY(ivf_head_check(ix, list, b, n));
+    if (ivf_i64(b) != t->part)
+        return IVF_DAMAGED("list %u is in another partition", list);
+    float scale = ivf_f32(b + 8), norm2 = ivf_f32(b + 12);
+    float spread = ivf_f32(b + 16);
     TRY(tree_reserve(ix, t, t->n + 1));
     t->list[t->n] = list;
     t->scale[t->n] = scale;
