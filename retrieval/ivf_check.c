@@ -65,31 +65,42 @@ static enum tacit_err judge(struct check *k, enum tacit_err e)
     return TACIT_OK;
 }
 
-static bool near_enough(float a, float b, float size)
-{
-    return fabsf(a - b) <= size / 50 + 1e-20F;
-}
-
-/* The bits of slot i say what its row says. Bytes are not what the bits were
- * made of, so that bits of small numbers may differ. */
+/* The bits of slot i say what its row says, as far as the row tells: an entry
+ * is made of the vector as it was given, a row may be rounded to bytes. So bits
+ * count where a number is off the centroid by more than a byte's step, and the
+ * scalars as closely as the steps leave them. */
 static bool code_agrees(const struct check *k, const uint8_t *seg, size_t i)
 {
     const struct ivf_shape *s = &k->ix->shape;
     const uint8_t *b = ivf_block(s, seg, i / IVF_BLOCK);
     uint8_t bits[RABITQ_DIM_MAX / 8];
-    size_t at = i % IVF_BLOCK, differ = 0;
+    size_t at = i % IVF_BLOCK;
+    float top = 0, r2 = 0, sum_c = 0;
     struct rabitq_entry e =
         rabitq_encode(k->ix->metric, k->x, k->c, s->width, bits);
-    for (size_t j = 0; j < s->width / 8; j++)
-        differ += (size_t)__builtin_popcount(bits[j] ^ b[IVF_BLOCK * j + at]);
+    for (size_t j = 0; j < s->width; j++) {
+        float r = k->x[j] - k->c[j];
+        if (fabsf(k->x[j]) > top) top = fabsf(k->x[j]);
+        if (fabsf(k->c[j]) > top) top = fabsf(k->c[j]);
+        r2 += r * r;
+        sum_c += fabsf(k->c[j]);
+    }
+    float step = top / 100;
+    for (size_t j = 0; j < s->width; j++) {
+        uint8_t is = b[IVF_BLOCK * (j / 8) + at];
+        if (((bits[j / 8] ^ is) >> j % 8 & 1) &&
+            fabsf(k->x[j] - k->c[j]) > step)
+            return false;
+    }
     float add = rabitq_bf16(ivf_u16(b + s->scalars + 2 * at));
     float mul = rabitq_bf16(ivf_u16(b + s->scalars + 2 * (IVF_BLOCK + at)));
-    float size = fabsf(rabitq_bf16(e.mul));
-    for (size_t j = 0; j < s->width; j++) size += k->c[j] * k->c[j];
-    if (size < 1e-12F) return true; /* the row is the centroid */
-    return differ <= s->width / 8 &&
-           near_enough(add, rabitq_bf16(e.add), 4 * size + fabsf(add)) &&
-           near_enough(mul, rabitq_bf16(e.mul), 4 * fabsf(mul));
+    float mul_want = rabitq_bf16(e.mul), add_want = rabitq_bf16(e.add);
+    float noise = step * sqrtf((float)s->width);
+    if (r2 <= 100 * noise * noise) return true; /* the row is the centroid */
+    float share = 0.05F + 4 * noise / sqrtf(r2);
+    return fabsf(mul - mul_want) <= share * fabsf(mul_want) &&
+           fabsf(add - add_want) <=
+               share * (r2 + fabsf(add_want) + fabsf(mul_want) * sum_c);
 }
 
 static enum tacit_err slot_check(struct check *k, const uint8_t *seg, size_t i,

@@ -260,6 +260,22 @@ static void import_function(sqlite3_context *ctx, int n, sqlite3_value **v)
     sqlite3_free(text);
 }
 
+/* tacit_vec_column(schema, table): the name of its vectors' column. */
+static void column_function(sqlite3_context *ctx, int n, sqlite3_value **v)
+{
+    const char *schema = (const char *)sqlite3_value_text(v[0]);
+    const char *name = (const char *)sqlite3_value_text(v[1]);
+    struct vecindex_table *t =
+        schema && name ? find_table(sqlite3_user_data(ctx), schema, name)
+                       : NULL;
+    (void)n;
+    if (t)
+        sqlite3_result_text(ctx, t->args.column[t->args.vector].name, -1,
+                            SQLITE_TRANSIENT);
+    else
+        sqlite3_result_error(ctx, "no such tacit_vec table", -1);
+}
+
 static void version_function(sqlite3_context *ctx, int n, sqlite3_value **v)
 {
     (void)n;
@@ -277,6 +293,7 @@ int vecindex_functions(struct vecindex_module *m)
         {"tacit_vec_check", 1, 0, check_function},
         {"tacit_vec_check", 2, 0, check_function},
         {"tacit_vec_check", 3, 0, check_function},
+        {"tacit_vec_column", 2, 0, column_function},
         {"tacit_vec_import", 2, 0, import_function},
         {"tacit_vec_version", 0, SQLITE_DETERMINISTIC, version_function},
     };

@@ -123,6 +123,28 @@ static enum tacit_err run_on(struct vecindex_table *t, enum vecindex_stmt which,
     return vecindex_sql_run(t, which);
 }
 
+/* The blob under an id; *data NULL when there is none. */
+static enum tacit_err read_on(struct vecindex_table *t,
+                              enum vecindex_stmt which, int64_t id,
+                              const void **data, size_t *n)
+{
+    sqlite3_stmt *st;
+    bool has;
+    TRY(vecindex_sql_get(t, which, &st));
+    sqlite3_bind_int64(st, 1, id);
+    TRY(vecindex_sql_step(t, which, &has));
+    *data = NULL;
+    *n = 0;
+    if (has) column_bytes(st, 0, data, n);
+    return TACIT_OK;
+}
+
+static enum tacit_err head_read(void *ctx, uint32_t list, const void **data,
+                                size_t *n)
+{
+    return read_on(ctx, SQL_HEAD_READ, list, data, n);
+}
+
 static enum tacit_err head_delete(void *ctx, uint32_t list)
 {
     return run_on(ctx, SQL_HEAD_DELETE, list);
@@ -183,16 +205,7 @@ static enum tacit_err list_last(void *ctx, uint32_t *list)
 static enum tacit_err seg_read(void *ctx, uint32_t list, uint32_t seg,
                                const void **data, size_t *n)
 {
-    struct vecindex_table *t = ctx;
-    sqlite3_stmt *st;
-    bool has;
-    TRY(vecindex_sql_get(t, SQL_SEG_READ, &st));
-    sqlite3_bind_int64(st, 1, seg_key(list, seg));
-    TRY(vecindex_sql_step(t, SQL_SEG_READ, &has));
-    *data = NULL;
-    *n = 0;
-    if (has) column_bytes(st, 0, data, n);
-    return TACIT_OK;
+    return read_on(ctx, SQL_SEG_READ, seg_key(list, seg), data, n);
 }
 
 static enum tacit_err seg_last(void *ctx, uint32_t list, uint32_t *seg,
@@ -300,6 +313,7 @@ void vecindex_store_init(struct vecindex_table *t)
         .heads_begin = heads_begin,
         .heads_next = heads_next,
         .heads_end = heads_end,
+        .head_read = head_read,
         .head_write = head_write,
         .head_delete = head_delete,
         .segs_begin = segs_begin,

@@ -17,6 +17,7 @@ enum vecindex_stmt {
     SQL_META_WRITE,
     SQL_HEADS,
     SQL_HEADS_OF,
+    SQL_HEAD_READ,
     SQL_HEAD_WRITE,
     SQL_HEAD_DELETE,
     SQL_SEGS,
@@ -235,7 +236,7 @@ TACIT_CHECKED enum tacit_err vecindex_import(struct vecindex_table *t,
 /* The whole index against its rows. */
 TACIT_CHECKED enum tacit_err vecindex_examine(struct vecindex_table *t,
                                               struct ivf_report *report);
-/* tacit_vec_check(…), tacit_vec_import(…), tacit_vec_version(). */
+/* The SQL functions tacit_vec_…(). */
 int vecindex_functions(struct vecindex_module *m);
 
 #endif

@@ -47,12 +47,15 @@ static bool has_aux(const struct vecindex_table *t)
     return t->args.n_keys + t->args.n_filters + t->args.n_aux > 0;
 }
 
-/* An integral real in an int column is kept as the integer it means. */
+/* A number is kept as its column's type. */
 static void bind_kept(sqlite3_stmt *st, int i, const struct vecindex_column *c,
                       sqlite3_value *v)
 {
     if (c->type == VECINDEX_INT && sqlite3_value_type(v) == SQLITE_FLOAT)
         sqlite3_bind_int64(st, i, sqlite3_value_int64(v));
+    else if (c->type == VECINDEX_REAL &&
+             sqlite3_value_type(v) == SQLITE_INTEGER)
+        sqlite3_bind_double(st, i, sqlite3_value_double(v));
     else
         sqlite3_bind_value(st, i, v);
 }
