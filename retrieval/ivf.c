@@ -89,9 +89,7 @@ void ivf_close(struct ivf *ix)
     free(ix->row);
     free(ix->rows);
     free(ix->segment);
-    free(ix->dots);
     free(ix->estimates);
-    free(ix->near);
     ivf_scratch_free(ix->scratch);
     arena_release(&ix->arena);
     free(ix);
@@ -138,10 +136,9 @@ enum tacit_err ivf_fresh(struct ivf *ix)
 size_t ivf_bytes(const struct ivf *ix)
 {
     return sizeof *ix + ivf_trees_bytes(ix) +
-           ix->room_dots * (sizeof *ix->dots + 2 * sizeof *ix->estimates +
-                            sizeof *ix->near) +
-           ix->arena.used_bytes + ivf_scratch_bytes(ix->scratch) +
-           ix->shape.width * 64 + 3 * ix->set.segment_bytes;
+           ix->room_dots * 2 * sizeof *ix->estimates + ix->arena.used_bytes +
+           ivf_scratch_bytes(ix->scratch) + ix->shape.width * 64 +
+           3 * ix->set.segment_bytes;
 }
 
 /* ---- vectors ------------------------------------------------------------- */
@@ -195,7 +192,7 @@ static enum tacit_err first_list(struct ivf *ix, struct ivf_tree *t,
                     IVF_LISTS_MAX);
     uint32_t list = ix->count.next_list++;
     memcpy(ix->c, x, ix->shape.width * sizeof *x);
-    TRY(ivf_tree_put(ix, t, list, ix->c, 0));
+    TRY(ivf_tree_put(ix, t, list, ix->c));
     return ivf_meta_write(ix);
 }
 

@@ -12,13 +12,19 @@ enum {
     FIRST_CHUNK = 64, /* lists that are put in exact order at first */
     BATCH = 16,       /* rows between two looks at the k-th best */
     BATCH_MAX = 512,
+    LEARN_BEST = 10,   /* neighbours of a row that are learnt from */
+    LEARN_LISTS = 512, /* lists read for them */
+    LEARNT_MIN = 50,
+    LEARNT_MAX = 4096,
     IDS_FEW = 16 /* so many ids are always looked up one by one */
 };
 /* Deviations allowed for where a search reads one list, to be exact. */
 static const float single_bound = 6;
-float ivf_tune[8] = {1.5F, 1.0F};
-/* A wide list holds a near vector more often than its centroid says. */
-static const float spread_share = 0.4F;
+static const float default_recall = 0.95F;
+/* Of what a search may miss, as much may be lost by not reading lists. */
+static const float probing_part = 0.7F;
+/* Reach before anything is learnt. */
+static const float unlearnt_reach = 0.4F;
 
 enum ivf_reach { IVF_LIKELY, IVF_POSSIBLE };
 
@@ -31,8 +37,8 @@ static const uint32_t no_slot = UINT32_MAX;
 
 /* A list that may be read. */
 struct probe {
-    float key;  /* squared distance (- product) to the query, less what its
-                   spread makes likely: an estimate, then exact */
+    float key;  /* an estimate of base, then the distance of the query to the
+                   plane between the first list and this */
     float base; /* squared distance, or - product */
     float d2;   /* squared distance */
     uint32_t list, at;
@@ -52,6 +58,8 @@ struct search {
     const struct ivf_tree *tree; /* NULL: all partitions */
     struct ivf_work work;
     float bound; /* deviations of an estimate that are allowed for */
+    float reach; /* in balls of the k-th best, to the plane of a list */
+    float first; /* base of the nearest list */
 };
 
 void ivf_scratch_free(struct ivf_scratch *s)
@@ -356,31 +364,86 @@ static int probe_compare(const void *a, const void *b)
     return x->list < y->list ? -1 : x->list > y->list;
 }
 
+/*
+ * In what order, and how far. Let c_1 be the nearest list and sqrt(t) the
+ * distance of the k-th best. A neighbour is in list i, not in the first, when
+ * it lies beyond the plane half-way between their centroids,
+ *
+ *   h_i = (|q - c_i|^2 - |q - c_1|^2) / (2 |c_i - c_1|)
+ *
+ * away from q. Its part in that direction is sqrt(t) times the cosine of an
+ * angle, so that h_i / sqrt(t) says how likely that is, the same way for all
+ * queries of a set; how likely for how much is learnt from rows (ivf_learn()).
+ * Under the dot metric there is no ball; (<q, c_1> - <q, c_i>) / |c_i - c_1|
+ * over |q| takes its place.
+ */
+static float plane(const struct ivf *ix, float base, float first, float gap2)
+{
+    if (!(gap2 > 0) || base <= first) return 0;
+    float h = (base - first) / sqrtf(gap2);
+    return ix->metric == RABITQ_DOT ? h : h / 2;
+}
+
+/* What h is measured in. */
+static float ball(const struct ivf *ix, float d2)
+{
+    return sqrtf(ix->metric == RABITQ_DOT ? ix->query->norm2 : d2);
+}
+
+static void base_set(const struct ivf *ix, struct probe *p, float product,
+                     float norm2)
+{
+    float d2 = ix->query->norm2 + norm2 - 2 * product;
+    p->d2 = d2 > 0 ? d2 : 0;
+    p->base = ix->metric == RABITQ_DOT ? -product : p->d2;
+}
+
+/* The first list of all: its centroid into ix->pivot, as what the others are
+ * compared with. It is the nearest by estimate, which is near enough. */
+static void first_set(struct search *s, size_t n)
+{
+    struct ivf *ix = s->ix;
+    struct probe *p = s->s->probes;
+    size_t best = 0;
+    for (size_t i = 0; i < n; i++) {
+        base_set(ix, &p[i], ivf_tree_product(ix, s->tree, ix->query, p[i].at),
+                 s->tree->norm2[p[i].at]);
+        if (p[i].base < p[best].base) best = i;
+    }
+    s->first = p[best].base;
+    ivf_tree_centroid(ix, s->tree, p[best].at, ix->c);
+    rabitq_query_set(ix->pivot, ix->c);
+}
+
 /* Exact keys for probes from … to, in order. */
 static void probes_settle(struct search *s, size_t from, size_t to)
 {
     struct probe *p = s->s->probes;
-    const struct ivf *ix = s->ix;
+    struct ivf *ix = s->ix;
     const struct ivf_tree *t = s->tree;
-    for (size_t i = from; i < to && t != NULL; i++) {
-        float product = ivf_tree_product(ix, t, ix->query, p[i].at);
-        float d2 = ix->query->norm2 + t->norm2[p[i].at] - 2 * product;
-        p[i].d2 = d2 > 0 ? d2 : 0;
-        p[i].base = ix->metric == RABITQ_DOT ? -product : p[i].d2;
-        p[i].key = p[i].base + spread_share * t->spread[p[i].at];
+    if (from == 0) first_set(s, to);
+    for (size_t i = from; i < to; i++) {
+        if (from > 0)
+            base_set(ix, &p[i], ivf_tree_product(ix, t, ix->query, p[i].at),
+                     t->norm2[p[i].at]);
+        p[i].key = plane(ix, p[i].base, s->first,
+                         ivf_tree_d2(ix, t, ix->pivot, p[i].at));
     }
     qsort(p + from, to - from, sizeof *p, probe_compare);
 }
 
-/* The lists of all partitions: from the store, as the cache is not for them all.
- */
-static enum tacit_err probes_walk(struct search *s)
+enum walk_step { WALK_BASES, WALK_PLANES };
+
+/* One step over the heads of all partitions, from the store, as the cache is
+ * not for them all. */
+static enum tacit_err heads_walk(struct search *s, enum walk_step step)
 {
     struct ivf *ix = s->ix;
     const struct ivf_store *store = ix->store;
-    const struct rabitq_query *q = ix->query;
+    const struct rabitq_query *q = step == WALK_BASES ? ix->query : ix->pivot;
+    size_t i = 0, width = ix->shape.width;
     enum tacit_err e = store->heads_begin(store->ctx, NULL);
-    while (e == TACIT_OK) {
+    for (; e == TACIT_OK; i++) {
         uint32_t list;
         const void *data;
         size_t n;
@@ -388,21 +451,27 @@ static enum tacit_err probes_walk(struct search *s)
         e = store->heads_next(store->ctx, &list, &data, &n);
         if (e != TACIT_OK || data == NULL) break;
         e = ivf_head_check(ix, list, data, n);
-        if (e == TACIT_OK) e = probes_reserve(s->s, s->s->n_probes + 1);
+        if (e == TACIT_OK) e = probes_reserve(s->s, i + 1);
         if (e != TACIT_OK) break;
         const uint8_t *b = data;
-        const void *codes = b + IVF_HEAD_FIXED;
-        ix->kernels->dots(codes, 0, 1, q->q16, ix->shape.width, &dot);
-        float product = q->scale * ivf_f32(b + 8) * (float)dot;
-        float d2 = q->norm2 + ivf_f32(b + 12) - 2 * product;
-        struct probe *p = &s->s->probes[s->s->n_probes++];
-        p->list = list;
-        p->at = 0;
-        p->d2 = d2 > 0 ? d2 : 0;
-        p->base = ix->metric == RABITQ_DOT ? -product : p->d2;
-        p->key = p->base + spread_share * ivf_f32(b + 16);
+        const int8_t *codes = (const void *)(b + IVF_HEAD_FIXED);
+        float scale = ivf_f32(b + 8), norm2 = ivf_f32(b + 12);
+        struct probe *p = &s->s->probes[i];
+        ix->kernels->dots(codes, 0, 1, q->q16, width, &dot);
+        float product = q->scale * scale * (float)dot;
+        if (step == WALK_PLANES) {
+            p->key =
+                plane(ix, p->base, s->first, q->norm2 + norm2 - 2 * product);
+            continue;
+        }
+        *p = (struct probe){.list = list};
+        base_set(ix, p, product, norm2);
+        if (i > 0 && p->base >= s->first) continue;
+        s->first = p->base;
+        for (size_t k = 0; k < width; k++) ix->c[k] = scale * (float)codes[k];
     }
     store->heads_end(store->ctx);
+    s->s->n_probes = i;
     return e;
 }
 
@@ -410,7 +479,11 @@ static enum tacit_err probes_start(struct search *s)
 {
     struct ivf *ix = s->ix;
     struct ivf_tree *tree;
-    if (s->q->part == NULL) return probes_walk(s);
+    if (s->q->part == NULL) {
+        TRY(heads_walk(s, WALK_BASES));
+        if (s->s->n_probes > 0) rabitq_query_set(ix->pivot, ix->c);
+        return heads_walk(s, WALK_PLANES);
+    }
     TRY(ivf_tree_get(ix, *s->q->part, &tree));
     TRY(probes_reserve(s->s, tree->n));
     float *estimate = ix->estimates;
@@ -420,7 +493,6 @@ static enum tacit_err probes_start(struct search *s)
         float key = estimate[at];
         if (ix->metric == RABITQ_DOT)
             key = (key - ix->query->norm2 - tree->norm2[at]) / 2;
-        key += spread_share * tree->spread[at];
         s->s->probes[at] = (struct probe){.key = key,
                                           .list = tree->list[at],
                                           .at = (uint32_t)at};
@@ -430,38 +502,121 @@ static enum tacit_err probes_start(struct search *s)
     return TACIT_OK;
 }
 
-/* Whether lists at `key` and farther are unlikely to hold one of the k best. */
-static bool enough(const struct search *s, float first, float key)
+/* Whether lists whose plane is at h and farther are unlikely to hold one of the
+ * k best. */
+static bool enough(const struct search *s, float h)
 {
     float best = limit(s);
-    if (isinf(best)) return false;
-    float reach = ivf_tune[1];
-    if (s->ix->metric == RABITQ_DOT)
-        return key - first > reach * sqrtf(s->ix->query->norm2);
-    return key - first > reach * best;
+    return !isinf(best) && h > s->reach * ball(s->ix, best);
 }
 
 static enum tacit_err probes_run(struct search *s)
 {
     struct ivf_scratch *t = s->s;
     size_t ready = 0, chunk = FIRST_CHUNK;
-    float first = 0;
+    bool all = isinf(s->bound);
     for (size_t i = 0; i < t->n_probes; i++) {
-        if (i == ready) {
+        if (i == ready && s->tree != NULL) {
             ready = t->n_probes - i < chunk ? t->n_probes : i + chunk;
             probes_select(t->probes + i, t->n_probes - i, ready - i);
             probes_settle(s, i, ready);
             chunk *= 2;
+        } else if (i == ready) {
+            ready = t->n_probes;
+            qsort(t->probes, ready, sizeof *t->probes, probe_compare);
         }
         const struct probe *p = &t->probes[i];
-        if (i == 0) first = p->key;
-        if (!isinf(s->bound) &&
-            (s->q->probes > 0 ? i >= s->q->probes : enough(s, first, p->key)))
+        if (!all && (s->q->probes > 0 ? i >= s->q->probes : enough(s, p->key)))
             break;
         TRY(list_take(s, p));
-        TRY(pool_read(s, isinf(s->bound) ? IVF_POSSIBLE : IVF_LIKELY));
+        TRY(pool_read(s, all ? IVF_POSSIBLE : IVF_LIKELY));
     }
     return pool_read(s, IVF_POSSIBLE);
+}
+
+/* ---- the learnt rule ----------------------------------------------------- */
+
+/* Level l of the histogram counts neighbours whose h / sqrt(t) is in
+ * [(l / n)^2, ((l + 1) / n)^2). */
+static size_t level_of(float share)
+{
+    float l = sqrtf(share) * IVF_LEVELS;
+    return l < IVF_LEVELS - 1 ? (size_t)l : IVF_LEVELS - 1;
+}
+
+/* How far to go for a recall: the level that so many neighbours are within. A
+ * part of what may be missed is left to the bound of the estimates. */
+static float reach_for(const struct ivf *ix, float recall)
+{
+    float sum = 0, part = 0, want = 1 - probing_part * (1 - recall);
+    for (size_t l = 0; l < IVF_LEVELS; l++) sum += ix->count.levels[l];
+    if (sum < LEARNT_MIN) return unlearnt_reach;
+    for (size_t l = 0; l < IVF_LEVELS; l++) {
+        part += ix->count.levels[l];
+        if (part < want * sum) continue;
+        float edge = (float)(l + 1) / IVF_LEVELS;
+        return l + 1 < IVF_LEVELS ? edge * edge : INFINITY;
+    }
+    return INFINITY;
+}
+
+/* Deviations to allow for: the more recall, the fewer may be cut off. */
+static float bound_for(float recall)
+{
+    float bound = -0.5F * logf(1 - recall + 1e-6F);
+    return bound < 0.8F ? 0.8F : bound > 4 ? 4 : bound;
+}
+
+static void level_add(struct ivf *ix, float share)
+{
+    float sum = 0;
+    ix->count.levels[level_of(share)]++;
+    for (size_t l = 0; l < IVF_LEVELS; l++) sum += ix->count.levels[l];
+    if (sum < LEARNT_MAX) return;
+    for (size_t l = 0; l < IVF_LEVELS; l++) ix->count.levels[l] /= 2;
+}
+
+/* h of the nearer of a hit's two lists. */
+static enum tacit_err hit_level(struct search *s, int64_t id, float size)
+{
+    struct ivf *ix = s->ix;
+    bool found = false;
+    uint32_t place[2] = {0, 0};
+    float best = INFINITY;
+    TRY(ix->store->place_read(ix->store->ctx, id, &found, place));
+    for (size_t i = 0; i < 2 && place[i] != 0; i++) {
+        struct probe p = {.list = place[i]};
+        size_t at = ivf_tree_find(s->tree, place[i]);
+        if (at == SIZE_MAX) continue;
+        base_set(ix, &p, ivf_tree_product(ix, s->tree, ix->query, at),
+                 s->tree->norm2[at]);
+        float h = plane(ix, p.base, s->first,
+                        ivf_tree_d2(ix, s->tree, ix->pivot, at));
+        best = h < best ? h : best;
+    }
+    if (!isinf(best)) level_add(ix, size > 0 ? best / size : 0);
+    return TACIT_OK;
+}
+
+enum tacit_err ivf_learn(struct ivf *ix, struct ivf_tree *t, const float *x,
+                         int64_t id)
+{
+    struct ivf_query query = {.k = LEARN_BEST + 1,
+                              .part = &t->part,
+                              .probes = LEARN_LISTS};
+    struct search s = {.ix = ix, .q = &query, .bound = 2, .tree = t};
+    if (ix->set.rows == IVF_ROWS_F32) {
+        memcpy(ix->c, x, ix->shape.width * sizeof *x);
+        rabitq_unrotate(ix->rq, ix->c, ix->v);
+    }
+    rabitq_query_set(ix->query, x);
+    TRY(scratch_get(ix, query.k, &s.s));
+    TRY(probes_start(&s));
+    TRY(probes_run(&s));
+    float size = ball(ix, limit(&s));
+    for (size_t i = 0; !isinf(size) && i < s.s->n_hits; i++)
+        if (s.s->hits[i].id != id) TRY(hit_level(&s, s.s->hits[i].id, size));
+    return TACIT_OK;
 }
 
 /* ---- few ids ------------------------------------------------------------- */
@@ -527,7 +682,9 @@ enum tacit_err ivf_search(struct ivf *ix, const struct ivf_query *query,
     TRY(ivf_prepare(ix, query->v, NULL));
     rabitq_query_set(ix->query, ix->x);
     TRY(scratch_get(ix, query->k, &s.s));
-    s.bound = ivf_tune[0];
+    float recall = query->recall > 0 ? query->recall : default_recall;
+    s.bound = bound_for(recall);
+    s.reach = recall < 1 ? reach_for(ix, recall) : INFINITY;
     TRY(probes_start(&s));
     if (s.s->n_probes == 1) s.bound = single_bound;
     if (query->mode == IVF_EXACT) s.bound = INFINITY;

@@ -25,7 +25,9 @@ enum {
     PUSH_MAX = 128,
     POWER_ROUNDS = 3,
     MEANS_ROUNDS = 6,
-    SHARE_MIN = 8, /* a half is at least 1 / so much of the list */
+    LEARN_SHARE = 8,
+    LEARN_EVERY = 16, /* one split of so many is followed by a search */
+    SHARE_MIN = 8,    /* a half is at least 1 / so much of the list */
     PACK_MIN = IVF_LIST_MAX * 7 / 8
 };
 
@@ -657,21 +659,6 @@ static enum tacit_err copies_write(struct mover *m)
     return TACIT_OK;
 }
 
-static float half_spread(const struct halves *h, size_t half)
-{
-    double sum = 0;
-    size_t n = 0;
-    float norm2 = kernel_dot(h->c[half], h->c[half], h->width);
-    for (size_t i = 0; i < h->n; i++) {
-        const float *x = h->x + i * h->width;
-        if (h->side[i] != half) continue;
-        sum += kernel_dot(x, x, h->width) + norm2 -
-               2 * kernel_dot(x, h->c[half], h->width);
-        n++;
-    }
-    return n > 0 && sum > 0 ? (float)(sum / (double)n) : 0;
-}
-
 /* 2-means over the rows; the larger half gets the list's number. */
 static enum tacit_err halves_start(struct mover *m, uint32_t fresh)
 {
@@ -687,9 +674,8 @@ static enum tacit_err halves_start(struct mover *m, uint32_t fresh)
     size_t ones = 0;
     for (size_t i = 0; i < h.n; i++) ones += h.side[i];
     size_t larger = 2 * ones > h.n, other = 1 - larger;
-    float spread[2] = {half_spread(&h, 0), half_spread(&h, 1)};
-    TRY(ivf_tree_put(ix, m->tree, m->list, h.c[larger], spread[larger]));
-    TRY(ivf_tree_put(ix, m->tree, fresh, h.c[other], spread[other]));
+    TRY(ivf_tree_put(ix, m->tree, m->list, h.c[larger]));
+    TRY(ivf_tree_put(ix, m->tree, fresh, h.c[other]));
     choice_add(m, m->list, h.c[larger]);
     choice_add(m, fresh, h.c[other]);
     m->to.own = 2;
@@ -728,6 +714,9 @@ enum tacit_err ivf_split(struct ivf *ix, struct ivf_tree *t, uint32_t list)
     TRY(half_write(&m, 0));
     TRY(half_write(&m, 1));
     TRY(copies_write(&m));
+    size_t every = t->n / LEARN_SHARE;
+    if (every > LEARN_EVERY) every = LEARN_EVERY;
+    if (every <= 1 || fresh % every == 0) TRY(ivf_learn(ix, t, m.x, m.g.id[0]));
     return ivf_meta_write(ix);
 }
 
@@ -761,13 +750,9 @@ enum tacit_err ivf_refine(struct ivf *ix, struct ivf_tree *t, uint32_t list)
         return ivf_merge(ix, t, list);
     if (m.g.n > IVF_LIST_MAX) return ivf_split(ix, t, list);
     TRY(copies_read(&m));
-    double sum = 0;
-    for (size_t i = 0; i < m.g.n; i++) {
+    for (size_t i = 0; i < m.g.n; i++)
         add_row(mean, 1 / (float)m.g.n, m.x + i * width, width);
-        sum += kernel_dot(m.x + i * width, m.x + i * width, width);
-    }
-    sum = sum / (double)m.g.n - kernel_dot(mean, mean, width);
-    TRY(ivf_tree_put(ix, t, list, mean, sum > 0 ? (float)sum : 0));
+    TRY(ivf_tree_put(ix, t, list, mean));
     choice_add(&m, list, mean);
     m.to.own = 1;
     choice_neighbours(&m, mean);

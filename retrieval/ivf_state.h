@@ -24,7 +24,7 @@ _Static_assert((int)IVF_DIM_MAX == (int)RABITQ_DIM_MAX, "one limit");
 
 enum {
     IVF_HEADER = 16,
-    IVF_HEAD_FIXED = 20, /* before a centroid's bytes */
+    IVF_HEAD_FIXED = 16, /* before a centroid's bytes */
     IVF_ROWS_HEADER = 8,
     IVF_ROW_FIXED = 12, /* id and length */
     IVF_ROW_INT8 = 8,   /* scale and norm2 */
@@ -60,7 +60,6 @@ struct ivf_tree {
     uint32_t *list; /* [room], rising is not kept */
     float *scale;   /* [room] */
     float *norm2;   /* [room] */
-    float *spread;  /* [room]: mean squared distance of the entries */
     int8_t *codes;  /* [room, width] */
     uint8_t *bits;  /* [room / 16] blocks, relative to mean */
     float *mean;    /* [width], = mean_scale * mean_codes */
@@ -94,13 +93,11 @@ struct ivf {
     struct rabitq_query *query; /* of the vector being placed or sought */
     struct rabitq_query *pivot, *pivot2; /* of centroids, in a split */
     float *x, *c;                        /* [width] each */
-    float *v;              /* [dim]: the vector, of unit length under cosine */
-    uint8_t *segment;      /* one, being changed */
-    uint8_t *rows;         /* a segment of rows, being changed */
-    uint8_t *row;          /* one record */
-    int32_t *dots;         /* [room_dots] */
-    float *estimates;      /* [room_dots] */
-    struct ivf_near *near; /* [room_dots] */
+    float *v;         /* [dim]: the vector, of unit length under cosine */
+    uint8_t *segment; /* one, being changed */
+    uint8_t *rows;    /* a segment of rows, being changed */
+    uint8_t *row;     /* one record */
+    float *estimates; /* [room_dots] */
     size_t room_dots;
     struct arena arena; /* of one split or merge */
     struct ivf_scratch *scratch;
@@ -239,8 +236,7 @@ size_t ivf_trees_bytes(const struct ivf *ix);
 /* Replace or add the list with centroid c [width], here and in the store; c
  * becomes what its bytes stand for. */
 TACIT_CHECKED enum tacit_err ivf_tree_put(struct ivf *ix, struct ivf_tree *t,
-                                          uint32_t list, float *c,
-                                          float spread);
+                                          uint32_t list, float *c);
 TACIT_CHECKED enum tacit_err ivf_tree_drop(struct ivf *ix, struct ivf_tree *t,
                                            uint32_t list);
 /* c [width] of place `at`. */
@@ -374,6 +370,11 @@ size_t ivf_scratch_bytes(const struct ivf_scratch *s);
 void ivf_hits_add(struct ivf_hit *h, size_t *n, size_t k, int64_t id, float d2);
 /* In order, with the distances that a caller sees. */
 void ivf_hits_sort(const struct ivf *ix, struct ivf_hit *h, size_t n);
+
+/* Learn from the row x [width] of id in which lists its neighbours lie: the rule by which
+ * searches stop. */
+TACIT_CHECKED enum tacit_err ivf_learn(struct ivf *ix, struct ivf_tree *t,
+                                       const float *x, int64_t id);
 
 /* ---- ivf_filter.c ---- */
 TACIT_CHECKED enum tacit_err ivf_filter_check(const struct ivf *ix,

@@ -31,7 +31,6 @@ static void tree_free(struct ivf_tree *t)
     free(t->list);
     free(t->scale);
     free(t->norm2);
-    free(t->spread);
     free(t->codes);
     free(t->bits);
     free(t->mean);
@@ -47,7 +46,7 @@ void ivf_trees_forget(struct ivf *ix)
 
 static size_t tree_bytes(const struct ivf *ix, const struct ivf_tree *t)
 {
-    return sizeof *t + t->room * (ix->shape.width + 16) +
+    return sizeof *t + t->room * (ix->shape.width + 12) +
            t->room / IVF_BLOCK * bits_block(ix) + ix->shape.width * 5;
 }
 
@@ -69,14 +68,12 @@ static enum tacit_err tree_reserve(struct ivf *ix, struct ivf_tree *t, size_t n)
     if (scale != NULL) t->scale = scale;
     float *norm2 = realloc(t->norm2, room * sizeof *norm2);
     if (norm2 != NULL) t->norm2 = norm2;
-    float *spread = realloc(t->spread, room * sizeof *spread);
-    if (spread != NULL) t->spread = spread;
     int8_t *codes = realloc(t->codes, room * width);
     if (codes != NULL) t->codes = codes;
     uint8_t *bits = realloc(t->bits, room / IVF_BLOCK * bits_block(ix));
     if (bits != NULL) t->bits = bits;
     if (list == NULL || scale == NULL || norm2 == NULL || codes == NULL ||
-        bits == NULL || spread == NULL)
+        bits == NULL)
         return fail(TACIT_NOMEM, "no memory for %zu lists", room);
     memset(bits + t->room / IVF_BLOCK * bits_block(ix), 0,
            (room - t->room) / IVF_BLOCK * bits_block(ix));
@@ -88,14 +85,10 @@ static enum tacit_err dots_reserve(struct ivf *ix, size_t n)
 {
     if (n <= ix->room_dots) return TACIT_OK;
     size_t room = up16(n + n / 4);
-    int32_t *dots = realloc(ix->dots, room * sizeof *dots);
-    if (dots != NULL) ix->dots = dots;
     float *estimates = realloc(ix->estimates, 2 * room * sizeof *estimates);
-    if (estimates != NULL) ix->estimates = estimates;
-    struct ivf_near *near = realloc(ix->near, room * sizeof *near);
-    if (near != NULL) ix->near = near;
-    if (dots == NULL || estimates == NULL || near == NULL)
+    if (estimates == NULL)
         return fail(TACIT_NOMEM, "no memory for %zu lists", room);
+    ix->estimates = estimates;
     ix->room_dots = room;
     return TACIT_OK;
 }
@@ -166,9 +159,7 @@ enum tacit_err ivf_head_check(const struct ivf *ix, uint32_t list,
     if (n != ivf_head_bytes(ix) || list == 0 || list >= ix->count.next_list)
         return IVF_DAMAGED("the head of list %u is malformed", list);
     float scale = ivf_f32(b + 8), norm2 = ivf_f32(b + 12);
-    float spread = ivf_f32(b + 16);
-    if (!(scale >= 0 && scale < 1e13F) || !(norm2 >= 0 && norm2 < 1e31F) ||
-        !(spread >= 0 && spread < 1e31F))
+    if (!(scale >= 0 && scale < 1e13F) || !(norm2 >= 0 && norm2 < 1e35F))
         return IVF_DAMAGED("the centroid of list %u is out of range", list);
     return TACIT_OK;
 }
@@ -180,12 +171,10 @@ static enum tacit_err head_add(struct ivf *ix, struct ivf_tree *t,
     if (ivf_i64(b) != t->part)
         return IVF_DAMAGED("list %u is in another partition", list);
     float scale = ivf_f32(b + 8), norm2 = ivf_f32(b + 12);
-    float spread = ivf_f32(b + 16);
     TRY(tree_reserve(ix, t, t->n + 1));
     t->list[t->n] = list;
     t->scale[t->n] = scale;
     t->norm2[t->n] = norm2;
-    t->spread[t->n] = spread;
     memcpy(t->codes + t->n * ix->shape.width, b + IVF_HEAD_FIXED,
            ix->shape.width);
     t->n++;
@@ -259,7 +248,7 @@ size_t ivf_tree_find(const struct ivf_tree *t, uint32_t list)
 }
 
 enum tacit_err ivf_tree_put(struct ivf *ix, struct ivf_tree *t, uint32_t list,
-                            float *c, float spread)
+                            float *c)
 {
     size_t width = ix->shape.width, at = ivf_tree_find(t, list);
     uint8_t head[IVF_HEAD_FIXED + RABITQ_DIM_MAX];
@@ -277,8 +266,6 @@ enum tacit_err ivf_tree_put(struct ivf *ix, struct ivf_tree *t, uint32_t list,
     float norm2 = 0;
     for (size_t i = 0; i < width; i++) norm2 += c[i] * c[i];
     t->norm2[at] = norm2;
-    t->spread[at] = spread;
-    memcpy(head + 16, &spread, sizeof spread);
     memcpy(head, &t->part, sizeof t->part);
     memcpy(head + 8, &row.scale, sizeof row.scale);
     memcpy(head + 12, &norm2, sizeof norm2);
@@ -299,7 +286,6 @@ enum tacit_err ivf_tree_drop(struct ivf *ix, struct ivf_tree *t, uint32_t list)
     t->list[at] = t->list[last];
     t->scale[at] = t->scale[last];
     t->norm2[at] = t->norm2[last];
-    t->spread[at] = t->spread[last];
     memmove(t->codes + at * width, t->codes + last * width, width);
     if (at != last) bits_put(ix, t, at);
     /* the last place is empty: its mul is 0 */
