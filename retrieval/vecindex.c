@@ -54,7 +54,8 @@ static enum tacit_err check_settings(const struct vecindex_table *t)
 {
     const struct ivf_settings *s = ivf_settings(t->ivf);
     if (s->dim == t->args.dim && s->metric == t->args.metric &&
-        s->rows == t->args.rows && s->columns == (uint32_t)t->args.n_filters)
+        s->rows == t->args.rows && s->seed == SEED &&
+        s->columns == (uint32_t)t->args.n_filters)
         return TACIT_OK;
     return fail_as(E_INDEX_DAMAGED,
                    "%s: its index was made for other columns or options",

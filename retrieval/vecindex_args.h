@@ -47,7 +47,7 @@ struct vecindex_args {
     enum ivf_metric metric;
     enum ivf_rows rows;
     double recall; /* what a search aims at unless told otherwise */
-    int vector;   /* the vectors' column */
+    int vector;    /* the vectors' column */
     int n_columns, n_filters, n_keys, n_aux;
     struct vecindex_column column[VECINDEX_COLUMNS_MAX];
 };

@@ -13,9 +13,8 @@ SQLITE_EXTENSION_INIT1
 
 #include "retrieval/vecindex.h"
 
-__attribute__((visibility("default"))) int
-sqlite3_tacitvec_init(sqlite3 *db, char **message,
-                      const sqlite3_api_routines *api);
+__attribute__((visibility("default"))) int sqlite3_tacitvec_init(
+    sqlite3 *db, char **message, const sqlite3_api_routines *api);
 
 int sqlite3_tacitvec_init(sqlite3 *db, char **message,
                           const sqlite3_api_routines *api)

@@ -13,7 +13,7 @@
 
 #include "retrieval/vecindex_table.h"
 
-enum { CONDITIONS_MAX = 32 };
+enum { CONDITIONS_MAX = 32, FEW_IDS = 1000 };
 
 /* A column compared with a value, or with one of several (IN). */
 struct condition {
@@ -521,12 +521,21 @@ static enum tacit_err find_parts(struct search *s, int64_t **parts, size_t *n)
     return TACIT_OK;
 }
 
+/* Whether all partitions may be searched as one: where lists are left out, that
+ * is by a rule about the lists of one partition. */
+static bool is_complete(const struct search *s)
+{
+    return s->query.mode == IVF_EXACT || s->recall >= 1 ||
+           (s->filter.ids && s->filter.n_ids <= FEW_IDS);
+}
+
 static enum tacit_err search_parts(struct search *s, struct vecindex_found *f)
 {
     sqlite3_value *keys[VECINDEX_KEYS_MAX];
     int64_t *parts = NULL, part = 0;
     size_t n = 0;
-    if (s->t->args.n_keys && !s->n_keys) return search_part(s, NULL, f);
+    if (s->t->args.n_keys && !s->n_keys && is_complete(s))
+        return search_part(s, NULL, f);
     if (has_all_keys(s, keys)) {
         TRY(vecindex_partition(s->t, keys, VECINDEX_FIND, &part));
         return part ? search_part(s, &part, f) : TACIT_OK;

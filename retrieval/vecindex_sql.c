@@ -156,12 +156,19 @@ enum tacit_err vecindex_sql_rename(struct vecindex_table *t, const char *name)
 
 enum tacit_err vecindex_sql_clear(struct vecindex_table *t)
 {
-    static const char *const made[] = {"info", "list", "seg", "place", "part"};
-    int n = t->args.n_keys ? 5 : 4;
+    static const char *const made[] = {"info", "list", "place", "part"};
+    int n = t->args.n_keys ? 4 : 3;
     for (int i = 0; i < n; i++)
         TRY(run_made(t, sqlite3_mprintf("DELETE FROM \"%w\".\"%w_%s\"",
                                         t->schema, t->name, made[i])));
-    return TACIT_OK;
+    /* A segment begins with the number of its list, as its key does. */
+    return run_made(
+        t, sqlite3_mprintf("DELETE FROM \"%w\".\"%w_seg\" WHERE"
+                           " id < 0 OR typeof(data) <> 'blob' OR"
+                           " hex(substr(data, 1, 4)) <> printf("
+                           "'%%02X%%02X%%02X%%02X', id >> 20 & 255,"
+                           " id >> 28 & 255, id >> 36 & 255, id >> 44)",
+                           t->schema, t->name));
 }
 
 /* ---- statements -----------------------------------------------------------

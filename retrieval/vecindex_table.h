@@ -75,7 +75,8 @@ TACIT_CHECKED enum tacit_err vecindex_sql_create(struct vecindex_table *t,
 TACIT_CHECKED enum tacit_err vecindex_sql_drop(struct vecindex_table *t);
 TACIT_CHECKED enum tacit_err vecindex_sql_rename(struct vecindex_table *t,
                                                  const char *name);
-/* Empty what is made from the rows. */
+/* Empty what is made from the vectors, and drop segments under a key that is
+ * not theirs. */
 TACIT_CHECKED enum tacit_err vecindex_sql_clear(struct vecindex_table *t);
 int vecindex_sql_is_shadow(const char *suffix);
 /* Statement `which`, prepared, reset and without bindings of its own. */
