@@ -62,7 +62,8 @@ TEST_SOURCES := $(wildcard tests/*/test_*.c)
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SOURCES))
 TEST_LIB := $(call objects,$(wildcard tests/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-BENCHES := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/bench_*.c))
+BENCHES := $(patsubst tests/bench/%.c,$(B)/bench/%,\
+             $(wildcard tests/bench/bench_*.c tests/bench/ann_*.c))
 
 .PHONY: all
 all: $(BINARIES)

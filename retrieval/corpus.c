@@ -44,7 +44,7 @@ enum tacit_err corpus_open(struct db *db, const struct encoder *encoder,
 void corpus_close(struct corpus *c)
 {
     if (!c) return;
-    vecindex_free(c->vectors);
+    flatindex_free(c->vectors);
     arena_release(&c->scratch);
     free(c);
 }

@@ -6,7 +6,7 @@
 #define TACIT_RETRIEVAL_CORPUS_STATE_H
 
 #include "retrieval/corpus.h"
-#include "retrieval/vecindex.h"
+#include "retrieval/flatindex.h"
 
 struct corpus {
     struct db *db;                 /* borrowed */
@@ -15,7 +15,7 @@ struct corpus {
     struct arena scratch; /* of one embedding */
     /* All vectors of enc_version as of `epoch`; NULL until the first search
      * and after a change that could not be followed. */
-    struct vecindex *vectors;
+    struct flatindex *vectors;
     int64_t epoch;
 };
 
@@ -46,7 +46,7 @@ struct vector_change {
 /* The index of vectors, loaded or brought up to date with the store. Borrowed
  * until the next write or search. */
 TACIT_CHECKED enum tacit_err corpus_vectors(struct corpus *c,
-                                            struct vecindex **out);
+                                            struct flatindex **out);
 /* Follow a committed change from epoch - 1 to epoch. Cannot fail: what does not
  * succeed here is loaded again by the next search. */
 void corpus_vectors_follow(struct corpus *c, int64_t epoch,

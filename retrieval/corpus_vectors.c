@@ -5,7 +5,7 @@
 enum { VECTOR_BYTES = ENCODER_DIM * 4 };
 _Static_assert(sizeof(float) == 4, "IEEE 754 single");
 
-static enum tacit_err add_row(struct vecindex *ix, sqlite3_stmt *st)
+static enum tacit_err add_row(struct flatindex *ix, sqlite3_stmt *st)
 {
     float v[ENCODER_DIM];
     int64_t id = sqlite3_column_int64(st, 0);
@@ -14,16 +14,16 @@ static enum tacit_err add_row(struct vecindex *ix, sqlite3_stmt *st)
         return fail(TACIT_FORMAT, "passage %lld: its vector is damaged",
                     (long long)id);
     memcpy(v, blob, sizeof v);
-    return vecindex_insert(ix, id, v);
+    return flatindex_insert(ix, id, v);
 }
 
-static enum tacit_err load_rows(struct corpus *c, struct vecindex *ix)
+static enum tacit_err load_rows(struct corpus *c, struct flatindex *ix)
 {
     sqlite3_stmt *st;
     int has_row = 0;
     int64_t n;
     TRY(db_int(c->db, &n, "SELECT count(*) FROM vector", ""));
-    TRY(vecindex_reserve(ix, (size_t)n));
+    TRY(flatindex_reserve(ix, (size_t)n));
     TRY(db_query(c->db, &st,
                  "SELECT chunk_id, v FROM vector WHERE enc_version = ?"
                  " ORDER BY chunk_id",
@@ -44,14 +44,14 @@ static enum tacit_err read_epoch(struct corpus *c, int64_t *epoch)
 
 static enum tacit_err load(struct corpus *c, int64_t epoch)
 {
-    struct vecindex *ix;
-    TRY(vecindex_new(ENCODER_DIM, &ix));
+    struct flatindex *ix;
+    TRY(flatindex_new(ENCODER_DIM, &ix));
     enum tacit_err err = load_rows(c, ix);
     if (err) {
-        vecindex_free(ix);
+        flatindex_free(ix);
         return err;
     }
-    vecindex_free(c->vectors);
+    flatindex_free(c->vectors);
     c->vectors = ix;
     c->epoch = epoch;
     return TACIT_OK;
@@ -59,7 +59,7 @@ static enum tacit_err load(struct corpus *c, int64_t epoch)
 
 /* The epoch is read before the rows: a change in between is then loaded once
  * more, never missed. */
-enum tacit_err corpus_vectors(struct corpus *c, struct vecindex **out)
+enum tacit_err corpus_vectors(struct corpus *c, struct flatindex **out)
 {
     int64_t epoch;
     TRY(read_epoch(c, &epoch));
@@ -82,14 +82,14 @@ void corpus_vectors_follow(struct corpus *c, int64_t epoch,
     if (epoch != c->epoch + 1) err = TACIT_STATE; /* another process wrote */
     for (size_t i = 0; i < n && !err; i++) {
         if (!change[i].v)
-            vecindex_remove(c->vectors, change[i].chunk_id);
+            flatindex_remove(c->vectors, change[i].chunk_id);
         else
-            err = vecindex_insert(c->vectors, change[i].chunk_id, change[i].v);
+            err = flatindex_insert(c->vectors, change[i].chunk_id, change[i].v);
     }
     c->epoch = epoch;
     if (!err) return;
     if (err != TACIT_STATE) err_clear();
-    vecindex_free(c->vectors);
+    flatindex_free(c->vectors);
     c->vectors = NULL;
 }
 
@@ -103,7 +103,7 @@ enum tacit_err corpus_nearest(struct corpus *c, const float *v, size_t k,
     TRY(corpus_vectors(c, &ix));
     arena_reset(&c->scratch);
     TRY(arena_alloc(&c->scratch, k + 1, sizeof *hits, &hits));
-    TRY(vecindex_search(ix, v, k, only ? &filter : NULL, hits, n));
+    TRY(flatindex_search(ix, v, k, only ? &filter : NULL, hits, n));
     for (size_t i = 0; i < *n; i++)
         out[i] = (struct corpus_near){hits[i].id, hits[i].score};
     return TACIT_OK;

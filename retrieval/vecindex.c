@@ -1,366 +1,395 @@
 #include "retrieval/vecindex.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/tensor/kernels.h"
-#include "retrieval/vecscan.h"
+#include "common/base/codes.h"
+#include "retrieval/vecindex_table.h"
 
-enum { CODE_MAX = 127, BLOCK_ROWS = 256, FIRST_ROWS = 256 };
+/* ---- ends of operations ---------------------------------------------------
+ */
 
-/* What an f32 product of two vectors may be off, as a share of their lengths:
- * (dim / 16 + 16) roundings of 2^-24 at dim = VECINDEX_DIM_MAX, doubled. */
-#define ROUNDING 2e-5f
-/* Beside it, for products so small that they lose their last bits. */
-#define TINY 1e-30f
-/* No number of a vector is larger; those of unit vectors are at most 1. */
-#define NUMBER_MAX 1e9f
+/* The rotation's name. Rows are kept rotated, so it is part of the format: an
+ * index is made anew from its rows alone. */
+enum { SEED = 0x7ac1 };
 
-/* How the codes of a row stand to its vector: v = scale * c + e. */
-struct row {
-    int64_t id;
-    float scale, length, error; /* |v|, |e| */
-};
-
-struct vecindex {
-    size_t dim, stride;
-    size_t n, cap;
-    int8_t *codes;  /* [cap, stride] */
-    float *vectors; /* [cap, stride] */
-    struct row *rows;
-    float *upper;    /* [cap] scratch of a search */
-    uint32_t *slots; /* [n_slots] row + 1 by hash of id, 0 = free */
-    size_t n_slots;  /* a power of two, >= 2 cap */
-    int16_t *query;  /* [stride] scratch */
-    float *exact;    /* [stride] scratch: q, padded */
-    vecscan_fn *scan;
-};
-
-static void *alloc_rows(size_t n, size_t size)
+static int code_of(enum tacit_err err)
 {
-    if (size && n > SIZE_MAX / 2 / size) return NULL;
-    void *p = aligned_alloc(64, (n * size + 63) / 64 * 64);
-    if (p) memset(p, 0, (n * size + 63) / 64 * 64);
-    return p;
+    if (err_id() == E_INDEX_DAMAGED) return SQLITE_CORRUPT_VTAB;
+    if (err == TACIT_NOMEM) return SQLITE_NOMEM;
+    return SQLITE_ERROR;
 }
 
-enum tacit_err vecindex_new(size_t dim, struct vecindex **out)
+int vecindex_end(struct vecindex_table *t, enum tacit_err err)
 {
-    if (dim < 1 || dim > VECINDEX_DIM_MAX)
-        return fail(TACIT_SHAPE, "vectors of %zu numbers, the limit is %d", dim,
-                    VECINDEX_DIM_MAX);
-    struct vecindex *ix = calloc(1, sizeof *ix);
-    if (!ix) return fail(TACIT_NOMEM, "out of memory");
-    ix->dim = dim;
-    ix->stride = (dim + VECSCAN_STEP - 1) / VECSCAN_STEP * VECSCAN_STEP;
-    ix->scan = vecscan_best();
-    ix->query = alloc_rows(ix->stride, sizeof *ix->query);
-    ix->exact = alloc_rows(ix->stride, sizeof *ix->exact);
-    enum tacit_err err = ix->query && ix->exact
-                             ? vecindex_reserve(ix, FIRST_ROWS)
-                             : fail(TACIT_NOMEM, "out of memory");
-    if (err) {
-        vecindex_free(ix);
+    vecindex_sql_reset_all(t);
+    int rc = t->rc;
+    t->rc = 0;
+    if (!err) return SQLITE_OK;
+    if (!rc) rc = code_of(err);
+    sqlite3_free(t->base.zErrMsg);
+    t->base.zErrMsg =
+        rc == SQLITE_CORRUPT_VTAB
+            ? sqlite3_mprintf("%s; to build the index anew from its rows: "
+                              "INSERT INTO \"%w\"(\"%w\") VALUES ('rebuild')",
+                              err_message(), t->name, t->name)
+            : sqlite3_mprintf("%s", err_message());
+    err_clear();
+    return rc;
+}
+
+/* A failure where there is no table to put it. */
+static int end_without(enum tacit_err err, char **message)
+{
+    int rc = code_of(err);
+    *message = sqlite3_mprintf("%s", err_message());
+    err_clear();
+    return rc;
+}
+
+/* ---- the index ------------------------------------------------------------
+ */
+
+static enum tacit_err check_settings(const struct vecindex_table *t)
+{
+    const struct ivf_settings *s = ivf_settings(t->ivf);
+    if (s->dim == t->args.dim && s->metric == t->args.metric &&
+        s->rows == t->args.rows && s->seed == SEED &&
+        s->columns == (uint32_t)t->args.n_filters)
+        return TACIT_OK;
+    return fail_as(E_INDEX_DAMAGED,
+                   "%s: its index was made for other columns or options",
+                   t->name);
+}
+
+enum tacit_err vecindex_ready(struct vecindex_table *t)
+{
+    if (!t->ivf) {
+        struct ivf *ix;
+        TRY(ivf_open(&t->store, &ix));
+        t->ivf = ix;
+        enum tacit_err err = check_settings(t);
+        if (!err) return TACIT_OK;
+        ivf_close(ix);
+        t->ivf = NULL;
         return err;
     }
-    *out = ix;
+    if (t->is_fresh) return TACIT_OK;
+    return ivf_refresh(t->ivf);
+}
+
+enum tacit_err vecindex_has(struct vecindex_table *t, int64_t id, bool *has)
+{
+    uint32_t lists[2];
+    return t->store.place_read(t, id, has, lists);
+}
+
+enum tacit_err vecindex_settle(struct vecindex_table *t)
+{
+    struct ivf_settings s = {.dim = t->args.dim,
+                             .columns = (uint32_t)t->args.n_filters,
+                             .metric = t->args.metric,
+                             .rows = t->args.rows,
+                             .seed = SEED};
+    TRY(vecindex_sql_room(t, &s.segment_bytes));
+    if (s.segment_bytes > IVF_SEGMENT_BYTES_MAX)
+        s.segment_bytes = IVF_SEGMENT_BYTES_MAX;
+    return ivf_create(&t->store, &s);
+}
+
+enum tacit_err vecindex_partition(struct vecindex_table *t,
+                                  sqlite3_value **keys,
+                                  enum vecindex_missing missing, int64_t *part)
+{
+    sqlite3_stmt *st;
+    bool has;
+    int n = t->args.n_keys;
+    if (!n) {
+        *part = 1;
+        return TACIT_OK;
+    }
+    TRY(vecindex_sql_get(t, SQL_PART_FIND, &st));
+    for (int i = 0; i < n; i++) sqlite3_bind_value(st, i + 1, keys[i]);
+    TRY(vecindex_sql_step(t, SQL_PART_FIND, &has));
+    *part = has ? sqlite3_column_int64(st, 0) : 0;
+    vecindex_sql_reset(t, SQL_PART_FIND);
+    if (has || missing == VECINDEX_FIND) return TACIT_OK;
+    TRY(vecindex_sql_get(t, SQL_PART_ADD, &st));
+    for (int i = 0; i < n; i++) sqlite3_bind_value(st, i + 1, keys[i]);
+    TRY(vecindex_sql_run(t, SQL_PART_ADD));
+    *part = sqlite3_last_insert_rowid(t->db);
     return TACIT_OK;
 }
 
-void vecindex_free(struct vecindex *ix)
-{
-    if (!ix) return;
-    free(ix->codes);
-    free(ix->vectors);
-    free(ix->rows);
-    free(ix->upper);
-    free(ix->slots);
-    free(ix->query);
-    free(ix->exact);
-    free(ix);
-}
-
-size_t vecindex_count(const struct vecindex *ix)
-{
-    return ix->n;
-}
-
-/* ---- id -> row: open addressing, linear probing ---------------------------
+/* ---- making, connecting, dropping -----------------------------------------
  */
 
-static size_t home_of(const struct vecindex *ix, int64_t id)
+static void table_free(struct vecindex_table *t)
 {
-    uint64_t h = (uint64_t)id * 0x9e3779b97f4a7c15u;
-    return (size_t)(h >> 32) & (ix->n_slots - 1);
+    struct vecindex_table **at = &t->module->first;
+    while (*at && *at != t) at = &(*at)->next;
+    if (*at) *at = t->next;
+    ivf_close(t->ivf);
+    vecindex_sql_finalize(t);
+    sqlite3_free(t->schema);
+    sqlite3_free(t->name);
+    sqlite3_free(t->base.zErrMsg);
+    free(t->vector);
+    free(t);
 }
 
-/* The slot that holds id, or the free one where it belongs. */
-static size_t slot_of(const struct vecindex *ix, int64_t id)
+/* What SQLite is to know of the columns. */
+static char *declaration(const struct vecindex_table *t)
 {
-    size_t s = home_of(ix, id);
-    while (ix->slots[s] && ix->rows[ix->slots[s] - 1].id != id)
-        s = (s + 1) & (ix->n_slots - 1);
-    return s;
-}
-
-/* Free a slot and move what was pushed behind it. */
-static void free_slot(struct vecindex *ix, size_t hole)
-{
-    size_t mask = ix->n_slots - 1;
-    ix->slots[hole] = 0;
-    for (size_t s = (hole + 1) & mask; ix->slots[s]; s = (s + 1) & mask) {
-        size_t home = home_of(ix, ix->rows[ix->slots[s] - 1].id);
-        if (((s - home) & mask) < ((s - hole) & mask)) continue;
-        ix->slots[hole] = ix->slots[s];
-        ix->slots[s] = 0;
-        hole = s;
+    static const char *const types[] = {"INTEGER", "REAL", "TEXT"};
+    sqlite3_str *s = sqlite3_str_new(t->db);
+    sqlite3_str_appendall(s, "CREATE TABLE x(");
+    for (int i = 0; i < t->args.n_columns; i++) {
+        const struct vecindex_column *c = &t->args.column[i];
+        const char *type = c->kind == VECINDEX_VECTOR ? "BLOB"
+                           : c->kind == VECINDEX_AUX  ? c->declared
+                                                      : types[c->type];
+        sqlite3_str_appendf(s, "\"%w\" %s, ", c->name, type);
     }
+    sqlite3_str_appendf(s,
+                        "\"%w\" HIDDEN, distance REAL HIDDEN, k INTEGER HIDDEN,"
+                        " recall REAL HIDDEN, probes INTEGER HIDDEN,"
+                        " exact INTEGER HIDDEN)",
+                        t->name);
+    return sqlite3_str_finish(s);
 }
 
-static int move_rows(void *pp, size_t n, size_t cap, size_t size)
+static enum tacit_err declare(struct vecindex_table *t)
 {
-    void *old, *fresh = alloc_rows(cap, size);
-    if (!fresh) return 0;
-    memcpy(&old, pp, sizeof old);
-    if (n) memcpy(fresh, old, n * size);
-    free(old);
-    memcpy(pp, &fresh, sizeof fresh);
-    return 1;
-}
-
-enum tacit_err vecindex_reserve(struct vecindex *ix, size_t n)
-{
-    if (n <= ix->cap) return TACIT_OK;
-    size_t cap = ix->cap, n_slots = ix->n_slots ? ix->n_slots : 1;
-    if (n >= UINT32_MAX / 4) return fail(TACIT_LIMIT, "%zu vectors", n);
-    if (cap < FIRST_ROWS) cap = FIRST_ROWS;
-    while (cap < n) cap += cap / 2;
-    while (n_slots < 2 * cap) n_slots *= 2;
-    uint32_t *slots = alloc_rows(n_slots, sizeof *slots);
-    if (!slots || !move_rows(&ix->codes, ix->n, cap, ix->stride) ||
-        !move_rows(&ix->vectors, ix->n, cap, ix->stride * sizeof(float)) ||
-        !move_rows(&ix->rows, ix->n, cap, sizeof *ix->rows) ||
-        !move_rows(&ix->upper, 0, cap, sizeof *ix->upper)) {
-        free(slots);
-        return fail(TACIT_NOMEM, "out of memory: %zu vectors", n);
-    }
-    free(ix->slots);
-    ix->slots = slots;
-    ix->n_slots = n_slots;
-    ix->cap = cap;
-    for (size_t i = 0; i < ix->n; i++)
-        ix->slots[slot_of(ix, ix->rows[i].id)] = (uint32_t)i + 1;
+    char *text = declaration(t);
+    if (!text) return fail(TACIT_NOMEM, "out of memory");
+    int rc = sqlite3_declare_vtab(t->db, text);
+    sqlite3_free(text);
+    if (rc) return vecindex_sql_fail(t, rc);
+    sqlite3_vtab_config(t->db, SQLITE_VTAB_CONSTRAINT_SUPPORT, 1);
+    sqlite3_vtab_config(t->db, SQLITE_VTAB_INNOCUOUS);
     return TACIT_OK;
 }
 
-/* ---- codes ----------------------------------------------------------------
+/* argv: module, schema, table, then the arguments. */
+static enum tacit_err table_new(struct vecindex_module *m, int argc,
+                                const char *const *argv,
+                                struct vecindex_table **out)
+{
+    struct vecindex_table *t = calloc(1, sizeof *t);
+    if (!t) return fail(TACIT_NOMEM, "out of memory");
+    t->module = m;
+    t->db = m->db;
+    t->schema = sqlite3_mprintf("%s", argv[1]);
+    t->name = sqlite3_mprintf("%s", argv[2]);
+    vecindex_store_init(t);
+    enum tacit_err err =
+        t->schema && t->name
+            ? vecindex_args_parse(argv[2], argc - 3, argv + 3, &t->args)
+            : fail(TACIT_NOMEM, "out of memory");
+    if (!err) {
+        t->vector = malloc(t->args.dim * sizeof *t->vector);
+        if (!t->vector) err = fail(TACIT_NOMEM, "out of memory");
+    }
+    if (!err) err = declare(t);
+    if (err) {
+        table_free(t);
+        return err;
+    }
+    t->next = m->first;
+    m->first = t;
+    *out = t;
+    return TACIT_OK;
+}
+
+static int connect_table(sqlite3 *db, void *aux, int argc,
+                         const char *const *argv, sqlite3_vtab **out,
+                         char **message)
+{
+    struct vecindex_table *t;
+    (void)db;
+    enum tacit_err err = table_new(aux, argc, argv, &t);
+    if (err) return end_without(err, message);
+    *out = &t->base;
+    return SQLITE_OK;
+}
+
+static int create_table(sqlite3 *db, void *aux, int argc,
+                        const char *const *argv, sqlite3_vtab **out,
+                        char **message)
+{
+    struct vecindex_table *t;
+    (void)db;
+    enum tacit_err err = table_new(aux, argc, argv, &t);
+    if (err) return end_without(err, message);
+    err = vecindex_sql_create(t, VECINDEX_NEW);
+    if (!err) err = vecindex_settle(t);
+    vecindex_sql_reset_all(t);
+    if (err) {
+        table_free(t);
+        return end_without(err, message);
+    }
+    *out = &t->base;
+    return SQLITE_OK;
+}
+
+static int disconnect(sqlite3_vtab *vtab)
+{
+    table_free((struct vecindex_table *)vtab);
+    return SQLITE_OK;
+}
+
+static int destroy(sqlite3_vtab *vtab)
+{
+    struct vecindex_table *t = (struct vecindex_table *)vtab;
+    vecindex_sql_finalize(t);
+    enum tacit_err err = vecindex_sql_drop(t);
+    if (err) return vecindex_end(t, err);
+    table_free(t);
+    return SQLITE_OK;
+}
+
+static int rename_table(sqlite3_vtab *vtab, const char *name)
+{
+    struct vecindex_table *t = (struct vecindex_table *)vtab;
+    if (vecindex_args_has_name(&t->args, name))
+        return vecindex_end(t, fail(TACIT_FORMAT, "%s: a column is called %s",
+                                    t->name, name));
+    if (strlen(name) >= VECINDEX_NAME_MAX)
+        return vecindex_end(t, fail(TACIT_LIMIT,
+                                    "%s: a table's name has at most %d bytes",
+                                    t->name, VECINDEX_NAME_MAX - 1));
+    char *copy = sqlite3_mprintf("%s", name);
+    if (!copy) return SQLITE_NOMEM;
+    vecindex_sql_finalize(t);
+    enum tacit_err err = vecindex_sql_rename(t, name);
+    if (err) {
+        sqlite3_free(copy);
+        return vecindex_end(t, err);
+    }
+    sqlite3_free(t->name);
+    t->name = copy;
+    return SQLITE_OK;
+}
+
+static int is_shadow_name(const char *suffix)
+{
+    return vecindex_sql_is_shadow(suffix);
+}
+
+/* ---- transactions ---------------------------------------------------------
  */
 
-static enum tacit_err check_finite(const float *v, size_t n)
+static void forget(struct vecindex_table *t)
 {
-    for (size_t i = 0; i < n; i++)
-        if (!(fabsf(v[i]) <= NUMBER_MAX))
-            return fail(TACIT_FORMAT, "a vector holds a number that is none, "
-                                      "or over 1e9");
-    return TACIT_OK;
+    t->is_fresh = false;
+    vecindex_sql_reset_all(t);
+    if (t->ivf) ivf_forget(t->ivf);
 }
 
-static float largest(const float *v, size_t n)
+static int begin(sqlite3_vtab *vtab)
 {
-    float max = 0;
-    for (size_t i = 0; i < n; i++)
-        if (fabsf(v[i]) > max) max = fabsf(v[i]);
-    return max;
+    struct vecindex_table *t = (struct vecindex_table *)vtab;
+    t->is_fresh = false;
+    t->savepoints = 0;
+    t->torn = 0;
+    return SQLITE_OK;
 }
 
-static void encode_row(struct vecindex *ix, size_t i, const float *v)
+static int sync_table(sqlite3_vtab *vtab)
 {
-    struct row *row = &ix->rows[i];
-    int8_t *code = ix->codes + i * ix->stride;
-    float step = largest(v, ix->dim) / CODE_MAX;
-    double length = 0, error = 0;
-    for (size_t k = 0; k < ix->dim; k++) {
-        float c = step > 0 ? rintf(v[k] / step) : 0;
-        if (!(fabsf(c) <= CODE_MAX)) c = c > 0 ? CODE_MAX : -CODE_MAX;
-        code[k] = (int8_t)c;
-        double e = (double)v[k] - (double)step * (double)c;
-        length += (double)v[k] * (double)v[k];
-        error += e * e;
-    }
-    memcpy(ix->vectors + i * ix->stride, v, ix->dim * sizeof *v);
-    row->scale = step;
-    row->length = (float)sqrt(length);
-    row->error = (float)sqrt(error) * (1 + ROUNDING);
+    struct vecindex_table *t = (struct vecindex_table *)vtab;
+    if (!t->torn) return SQLITE_OK;
+    return vecindex_end(t, fail_as(E_INDEX_DAMAGED,
+                                   "%s: a change broke off midway; it cannot "
+                                   "be committed",
+                                   t->name));
 }
 
-enum tacit_err vecindex_insert(struct vecindex *ix, int64_t id, const float *v)
+static int commit(sqlite3_vtab *vtab)
 {
-    TRY(check_finite(v, ix->dim));
-    size_t slot = slot_of(ix, id), i;
-    if (ix->slots[slot]) {
-        i = ix->slots[slot] - 1;
-    } else {
-        TRY(vecindex_reserve(ix, ix->n + 1));
-        slot = slot_of(ix, id);
-        i = ix->n++;
-        ix->rows[i].id = id;
-        ix->slots[slot] = (uint32_t)i + 1;
-    }
-    encode_row(ix, i, v);
-    return TACIT_OK;
+    ((struct vecindex_table *)vtab)->is_fresh = false;
+    return SQLITE_OK;
 }
 
-void vecindex_remove(struct vecindex *ix, int64_t id)
+static int rollback(sqlite3_vtab *vtab)
 {
-    size_t slot = slot_of(ix, id);
-    if (!ix->slots[slot]) return;
-    size_t i = ix->slots[slot] - 1, last = ix->n - 1;
-    free_slot(ix, slot);
-    if (i != last) {
-        size_t moved = slot_of(ix, ix->rows[last].id);
-        ix->slots[moved] = (uint32_t)i + 1;
-        ix->rows[i] = ix->rows[last];
-        memcpy(ix->codes + i * ix->stride, ix->codes + last * ix->stride,
-               ix->stride);
-        memcpy(ix->vectors + i * ix->stride, ix->vectors + last * ix->stride,
-               ix->stride * sizeof(float));
-    }
-    ix->n--;
+    struct vecindex_table *t = (struct vecindex_table *)vtab;
+    t->torn = 0;
+    forget(t);
+    return SQLITE_OK;
 }
 
-/* ---- search ---------------------------------------------------------------
+static int savepoint(sqlite3_vtab *vtab, int n)
+{
+    ((struct vecindex_table *)vtab)->savepoints = n + 1;
+    return SQLITE_OK;
+}
+
+static int release(sqlite3_vtab *vtab, int n)
+{
+    struct vecindex_table *t = (struct vecindex_table *)vtab;
+    t->savepoints = n;
+    if (t->torn > n + 1) t->torn = n + 1;
+    return SQLITE_OK;
+}
+
+static int rollback_to(sqlite3_vtab *vtab, int n)
+{
+    struct vecindex_table *t = (struct vecindex_table *)vtab;
+    t->savepoints = n + 1;
+    if (t->torn > n + 1) t->torn = 0;
+    forget(t);
+    return SQLITE_OK;
+}
+
+/* ---- the module -----------------------------------------------------------
  */
 
-static int is_worse(const struct vec_hit *a, const struct vec_hit *b)
-{
-    return a->score < b->score || (a->score == b->score && a->id > b->id);
-}
-
-/* The k best so far as a heap with the worst on top. */
-struct best {
-    struct vec_hit *hit;
-    size_t n, k;
+static const sqlite3_module module = {
+    .iVersion = 3,
+    .xCreate = create_table,
+    .xConnect = connect_table,
+    .xBestIndex = vecindex_plan,
+    .xDisconnect = disconnect,
+    .xDestroy = destroy,
+    .xOpen = vecindex_open,
+    .xClose = vecindex_close,
+    .xFilter = vecindex_filter,
+    .xNext = vecindex_next,
+    .xEof = vecindex_eof,
+    .xColumn = vecindex_column,
+    .xRowid = vecindex_rowid,
+    .xUpdate = vecindex_update,
+    .xBegin = begin,
+    .xSync = sync_table,
+    .xCommit = commit,
+    .xRollback = rollback,
+    .xRename = rename_table,
+    .xSavepoint = savepoint,
+    .xRelease = release,
+    .xRollbackTo = rollback_to,
+    .xShadowName = is_shadow_name,
 };
 
-static void sink(struct best *b, size_t at)
+static void module_free(void *m)
 {
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= b->n) return;
-        if (child + 1 < b->n && is_worse(&b->hit[child + 1], &b->hit[child]))
-            child++;
-        if (!is_worse(&b->hit[child], &b->hit[at])) return;
-        struct vec_hit swap = b->hit[at];
-        b->hit[at] = b->hit[child];
-        b->hit[child] = swap;
-        at = child;
-    }
+    free(m);
 }
 
-static void offer(struct best *b, struct vec_hit h)
+enum tacit_err vecindex_register(sqlite3 *db)
 {
-    if (b->n == b->k) {
-        if (!is_worse(&b->hit[0], &h)) return;
-        b->hit[0] = h;
-        sink(b, 0);
-        return;
-    }
-    size_t at = b->n++;
-    b->hit[at] = h;
-    while (at > 0 && is_worse(&b->hit[at], &b->hit[(at - 1) / 2])) {
-        struct vec_hit swap = b->hit[at];
-        b->hit[at] = b->hit[(at - 1) / 2];
-        b->hit[(at - 1) / 2] = swap;
-        at = (at - 1) / 2;
-    }
-}
-
-/* Best first. */
-static size_t unheap(struct best *b)
-{
-    size_t n = b->n;
-    while (b->n > 1) {
-        struct vec_hit worst = b->hit[0];
-        b->hit[0] = b->hit[--b->n];
-        sink(b, 0);
-        b->hit[b->n] = worst;
-    }
-    return n;
-}
-
-static void offer_row(const struct vecindex *ix, struct best *b, size_t i)
-{
-    float score =
-        kernel_dot(ix->vectors + i * ix->stride, ix->exact, ix->stride);
-    offer(b, (struct vec_hit){ix->rows[i].id, score});
-}
-
-/* A query's codes: q = scale * d + f. */
-struct query_code {
-    float scale, length, error;
-};
-
-static struct query_code encode_query(struct vecindex *ix, const float *q)
-{
-    float step = largest(q, ix->dim) / VECSCAN_QUERY_MAX;
-    double length = 0, error = 0;
-    memcpy(ix->exact, q, ix->dim * sizeof *q);
-    for (size_t k = 0; k < ix->dim; k++) {
-        float c = step > 0 ? rintf(q[k] / step) : 0;
-        if (!(fabsf(c) <= VECSCAN_QUERY_MAX))
-            c = c > 0 ? VECSCAN_QUERY_MAX : -VECSCAN_QUERY_MAX;
-        ix->query[k] = (int16_t)c;
-        double e = (double)q[k] - (double)step * (double)c;
-        length += (double)q[k] * (double)q[k];
-        error += e * e;
-    }
-    return (struct query_code){step, (float)sqrt(length), (float)sqrt(error)};
-}
-
-/* Frame every product; returns tau, the k-th largest lower bound. */
-static float frame_all(struct vecindex *ix, struct query_code q,
-                       struct best *lower)
-{
-    int32_t sums[BLOCK_ROWS];
-    for (size_t from = 0; from < ix->n; from += BLOCK_ROWS) {
-        size_t n = ix->n - from < BLOCK_ROWS ? ix->n - from : BLOCK_ROWS;
-        ix->scan(ix->codes + from * ix->stride, ix->stride, n, ix->query, sums);
-        for (size_t j = 0; j < n; j++) {
-            const struct row *r = &ix->rows[from + j];
-            float about = r->scale * q.scale * (float)sums[j];
-            float off = r->error * q.length + (r->length + r->error) * q.error +
-                        ROUNDING * r->length * q.length + TINY;
-            ix->upper[from + j] = about + off;
-            float low = about - off;
-            if (lower->n < lower->k || low > lower->hit[0].score)
-                offer(lower, (struct vec_hit){r->id, low});
-        }
-    }
-    return lower->n < lower->k ? -INFINITY : lower->hit[0].score;
-}
-
-enum tacit_err vecindex_search(struct vecindex *ix, const float *q, size_t k,
-                               const struct vec_filter *filter,
-                               struct vec_hit *hits, size_t *n_hits)
-{
-    if (k > VECINDEX_K_MAX)
-        return fail(TACIT_LIMIT, "%zu nearest vectors, the limit is %d", k,
-                    VECINDEX_K_MAX);
-    TRY(check_finite(q, ix->dim));
-    struct query_code code = encode_query(ix, q);
-    struct best best = {hits, 0, k};
-    if (k > 0 && filter) {
-        for (size_t i = 0; i < filter->n; i++) {
-            uint32_t row = ix->slots[slot_of(ix, filter->ids[i])];
-            if (row) offer_row(ix, &best, row - 1);
-        }
-    } else if (k > 0) {
-        float tau = frame_all(ix, code, &best);
-        best.n = 0;
-        for (size_t i = 0; i < ix->n; i++)
-            if (ix->upper[i] >= tau) offer_row(ix, &best, i);
-    }
-    *n_hits = unheap(&best);
-    return TACIT_OK;
+    if (sqlite3_libversion_number() < VECINDEX_SQLITE_MIN)
+        return fail(TACIT_UNSUPPORTED,
+                    "tacit_vec needs SQLite 3.38 or newer, this is %s",
+                    sqlite3_libversion());
+    struct vecindex_module *m = calloc(1, sizeof *m);
+    if (!m) return fail(TACIT_NOMEM, "out of memory");
+    m->db = db;
+    /* From here SQLite owns m, also when this fails. */
+    int rc = sqlite3_create_module_v2(db, "tacit_vec", &module, m, module_free);
+    if (!rc) rc = vecindex_functions(m);
+    if (!rc) return TACIT_OK;
+    return fail(rc == SQLITE_NOMEM ? TACIT_NOMEM : TACIT_IO, "tacit_vec: %s",
+                sqlite3_errmsg(db));
 }

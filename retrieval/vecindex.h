@@ -1,20 +1,46 @@
 /*
- * vecindex: the vectors of all passages, and the k nearest to a question's.
- * Callers see insert, remove, search; what stands behind is an exact scan.
+ * vecindex: vectors in an SQLite table that finds the nearest ones. The table
+ * is `tacit_vec`; this header puts it into a connection and looks after one.
  *
- *   pass 1   codes  [n, dim] int8   a_i = s_i s_q <c_i, q>, 12.8 MB for 100,000
- *            bounds |<v_i, q> - a_i| <= b_i, so that a_i - b_i and a_i + b_i
- *            frame the true value; tau = k-th largest a_i - b_i
- *   pass 2   vectors [n, dim] f32   the exact product where a_i + b_i >= tau
+ *   CREATE VIRTUAL TABLE v USING tacit_vec(
+ *       embedding float[384] metric=cosine, dept int filter,
+ *       lang text filter, tenant text partition key, +chunk text);
+ *   SELECT rowid, distance FROM v
+ *    WHERE embedding MATCH :q AND k = 10 AND dept IN (3, 4);
  *
- * The result is the exact top k of kernel_dot(), ties included: a vector among
- * the k best is >= tau, so its upper bound is, too. With v = s c + e and
- * q = s_q d + f the bound is |e| |q| + |s c| |f| (Cauchy-Schwarz), plus the
- * rounding of an f32 product. One byte instead of four per number is what one
- * core can read four times as fast.
+ *   SQL ──> vecindex.c        methods of the module
+ *            ├ _args.c        what CREATE says
+ *            ├ _plan.c        which conditions a search takes over (xBestIndex)
+ *            ├ _filter.c      those conditions, with their values (xFilter)
+ *            ├ _cursor.c      rows and columns
+ *            ├ _write.c       INSERT, UPDATE, DELETE; commands
+ *            ├ _value.c       vectors and filter words from SQL values
+ *            ├ _import.c      tables of sqlite-vec
+ *            └ _check.c       integrity, rebuilding, measuring
+ *                 └> ivf (lists, probing; no SQL) ──> rabitq
+ *   shadow tables <── _store.c (struct ivf_store) ── _sql.c (statements)
  *
- * Order: larger product first, then smaller id. Products of unit vectors are
- * cosines. Thread rule: one thread at a time; searching allocates nothing.
+ * Shadow tables of v; all integers are rowids:
+ *
+ *   v_info   id, value           1 = ivf's meta blob
+ *   v_list   id, part, head      a list's centroid
+ *   v_seg    id, data            list << 20 | segment: a list's entries, and its
+ *                                vectors, are runs of neighbouring pages
+ *   v_place  id, list, second    where a vector lies: one row each
+ *   v_part   id, p0 …            partitions by their keys   (if there are any)
+ *   v_aux    id, p0 … f0 … a0 …  the other columns          (if there are any)
+ *
+ * What counts is the vectors in v_seg, and v_aux; all else is made from them
+ * again by INSERT INTO v(v) VALUES ('rebuild').
+ *
+ * Transactions are SQLite's: every change is made by statements inside the
+ * caller's. Outside SQLite there are only centroids, which are dropped by any
+ * rollback and when another connection has changed them. No statement stays
+ * active between calls, so nothing holds back a checkpoint. Where a change
+ * breaks off midway and SQLite does not take it back by itself, the table is
+ * locked until the transaction is rolled back (it can't be committed).
+ *
+ * Thread rule: that of the connection.
  */
 #ifndef TACIT_RETRIEVAL_VECINDEX_H
 #define TACIT_RETRIEVAL_VECINDEX_H
@@ -23,40 +49,28 @@
 #include <stdint.h>
 
 #include "common/base/err.h"
+#include "retrieval/ivf.h"
+#include "retrieval/vecindex_sqlite.h"
 
-enum { VECINDEX_DIM_MAX = 2048, VECINDEX_K_MAX = 1024 };
+/* Make `tacit_vec` and its functions known to db. UNSUPPORTED: an SQLite older
+ * than VECINDEX_SQLITE_MIN. */
+TACIT_CHECKED enum tacit_err vecindex_register(sqlite3 *db);
 
-struct vecindex; /* owned; about 5 bytes per number */
+/* Check the whole index of schema.table. NOTFOUND: no such tacit_vec table. */
+TACIT_CHECKED enum tacit_err vecindex_check(sqlite3 *db, const char *schema,
+                                            const char *table,
+                                            struct ivf_report *report);
 
-struct vec_hit {
-    int64_t id;
-    float score;
+struct vecindex_recall {
+    size_t n_queries, k;
+    double recall;              /* of the exact k nearest, the share found */
+    double search_ms, exact_ms; /* mean wall time of a query */
 };
-
-/* Only these ids, rising, each once. */
-struct vec_filter {
-    const int64_t *ids; /* borrowed */
-    size_t n;
-};
-
-/* An empty index of vectors [dim]; 1 … VECINDEX_DIM_MAX, else SHAPE. */
-TACIT_CHECKED enum tacit_err vecindex_new(size_t dim, struct vecindex **out);
-void vecindex_free(struct vecindex *ix);
-size_t vecindex_count(const struct vecindex *ix);
-/* Make room for n vectors in all. NOMEM. */
-TACIT_CHECKED enum tacit_err vecindex_reserve(struct vecindex *ix, size_t n);
-/* Add v [dim], or replace the one with this id. FORMAT when a number is not
- * finite; NOMEM. */
-TACIT_CHECKED enum tacit_err vecindex_insert(struct vecindex *ix, int64_t id,
-                                             const float *v);
-/* Nothing happens when there is none. */
-void vecindex_remove(struct vecindex *ix, int64_t id);
-/* The k best for q [dim] into hits [k], their number into *n_hits; filter NULL
- * = all. LIMIT when k is over VECINDEX_K_MAX, FORMAT when q is not finite. */
-TACIT_CHECKED enum tacit_err vecindex_search(struct vecindex *ix,
-                                             const float *q, size_t k,
-                                             const struct vec_filter *filter,
-                                             struct vec_hit *hits,
-                                             size_t *n_hits);
+/* Search with `n` of the table's own vectors, spread over it, approximately and
+ * exactly. n = 0 in the result: the table is empty. NOTFOUND; LIMIT: k. */
+TACIT_CHECKED enum tacit_err vecindex_measure(sqlite3 *db, const char *schema,
+                                              const char *table, size_t n,
+                                              size_t k,
+                                              struct vecindex_recall *out);
 
 #endif

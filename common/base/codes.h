@@ -149,6 +149,12 @@
  X(FEW_PAIRS, 243, STATE, FAILED, "there are too few pairs to learn from",     \
    "The message says how many there are and how many are needed. Give "        \
    "feedback on answers, or name a CSV file of question-passage pairs.")       \
+ X(INDEX_DAMAGED, 250, FORMAT, FAILED, "the vector index is damaged",          \
+   "The message says what was found. The rows are what counts: run `tacit "    \
+   "doctor --index` to check all and to build the index anew from them.")      \
+ X(VECTOR_VALUE, 251, FORMAT, FAILED, "the vector cannot be indexed",          \
+   "A vector holds finite numbers and, under the cosine metric, one at least " \
+   "that is not zero. The message names the position.")                        \
  X(POLICY_REFUSED, 301, STATE, FAILED, "this site's policy does not allow it", \
    "The message names the rule of policy.yaml. The coordinator cannot change " \
    "it; whoever runs this device can, with an editor.")                        \

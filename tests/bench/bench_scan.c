@@ -1,7 +1,7 @@
 /*
  * bench_scan: the exact scan of 100,000 vectors of 128 numbers, one thread.
  *
- *   vecscan_100k_ms   one vecindex_search(): both passes, best 10 of all
+ *   vecscan_100k_ms   one flatindex_search(): both passes, best 10 of all
  *
  * Vectors and queries are unit vectors in random directions, from a seeded
  * stream: the neighbours stand close together, so pass 2 has much to recount.
@@ -22,7 +22,7 @@
 
 #include "common/base/rng.h"
 #include "common/tensor/kernels.h"
-#include "retrieval/vecindex.h"
+#include "retrieval/flatindex.h"
 #include "tests/bench/bench.h"
 
 enum {
@@ -35,7 +35,7 @@ enum {
 };
 
 struct scan {
-    struct vecindex *index;
+    struct flatindex *index;
     float *vectors;  /* [ROWS, DIM] */
     float *queries;  /* [QUERIES, DIM] */
     float *products; /* [ROWS] */
@@ -61,10 +61,10 @@ static void setup(struct scan *s)
     if (!s->vectors || !s->queries || !s->products || !s->other) exit(1);
     fill(s->vectors, ROWS, 0);
     fill(s->queries, QUERIES, 1);
-    must(vecindex_new(DIM, &s->index));
-    must(vecindex_reserve(s->index, ROWS));
+    must(flatindex_new(DIM, &s->index));
+    must(flatindex_reserve(s->index, ROWS));
     for (int i = 0; i < ROWS; i++)
-        must(vecindex_insert(s->index, i, s->vectors + (size_t)i * DIM));
+        must(flatindex_insert(s->index, i, s->vectors + (size_t)i * DIM));
 }
 
 /* The hits are the best: as many as asked, in order, with the true products,
@@ -97,7 +97,7 @@ static void check_all(struct scan *s)
         const float *q = s->queries + (size_t)i * DIM;
         struct vec_hit hits[BEST];
         size_t n = 0;
-        must(vecindex_search(s->index, q, BEST, NULL, hits, &n));
+        must(flatindex_search(s->index, q, BEST, NULL, hits, &n));
         compare(s, q, hits, n);
     }
 }
@@ -112,7 +112,7 @@ static double search_ms(struct scan *s, size_t cold_bytes)
         size_t n = 0;
         memset(s->other, i, cold_bytes);
         double from = bench_cpu_ms();
-        must(vecindex_search(s->index, q, BEST, NULL, hits, &n));
+        must(flatindex_search(s->index, q, BEST, NULL, hits, &n));
         took[i] = bench_cpu_ms() - from;
     }
     return bench_median(took, QUERIES);
@@ -156,7 +156,7 @@ int main(void)
     check_all(&s);
     measure(&s, "100,000 x 128, best 10, warm", 0);
     measure(&s, "100,000 x 128, best 10, cold", COLD_BYTES);
-    vecindex_free(s.index);
+    flatindex_free(s.index);
     free(s.vectors);
     free(s.queries);
     free(s.products);

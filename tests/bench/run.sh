@@ -19,7 +19,7 @@ for b in "$build"/bench/bench_* tests/bench/bench_*.py; do
     echo "# $(basename "$b")" >&2
     run=("$b")
     [ "${b##*.}" = py ] && run=(python3 "$b" ${id:+"$id"})
-    timeout -k 10 1800 "${run[@]}" |
+    timeout -k 10 7200 "${run[@]}" |
         if [ -n "$id" ]; then grep -- "\"$id\""; else cat; fi
     [ "${PIPESTATUS[0]}" -eq 0 ] || status=1
 done

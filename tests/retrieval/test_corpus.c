@@ -194,14 +194,14 @@ static void vectors_in_memory_follow_the_store(void **state)
 {
     (void)state;
     struct shelf s, other;
-    struct vecindex *ix;
+    struct flatindex *ix;
     size_t n;
     shelf_new(&s);
     other = s;
     shelf_open(&other);
     shelf_add(&s, "a.txt", "Alpha text.\n");
     check_ok(corpus_vectors(s.corpus, &ix));
-    const struct vecindex *loaded = ix;
+    const struct flatindex *loaded = ix;
     for (int i = 0; i < 20; i++) {
         char name[32], text[64];
         snprintf(name, sizeof name, "f%d.txt", i % 7);
@@ -209,15 +209,15 @@ static void vectors_in_memory_follow_the_store(void **state)
         shelf_add(&s, name, text);
         check_ok(corpus_vectors(s.corpus, &ix));
         assert_ptr_equal(ix, loaded); /* not loaded again */
-        assert_int_equal(vecindex_count(ix), shelf_check(&s).n_vectors);
+        assert_int_equal(flatindex_count(ix), shelf_check(&s).n_vectors);
     }
     shelf_add(&other, "g.txt", "From elsewhere.\n");
     check_ok(corpus_vectors(s.corpus, &ix));
-    assert_int_equal(vecindex_count(ix), shelf_check(&s).n_vectors);
+    assert_int_equal(flatindex_count(ix), shelf_check(&s).n_vectors);
     shelf_add(&other, "g.txt", "From elsewhere, changed.\n");
     shelf_add(&s, "h.txt", "Here.\n");
     check_ok(corpus_vectors(s.corpus, &ix));
-    assert_int_equal(vecindex_count(ix), shelf_check(&s).n_vectors);
+    assert_int_equal(flatindex_count(ix), shelf_check(&s).n_vectors);
     struct search_hit *hits = shelf_search(&s, "elsewhere", NULL, 3, &n);
     assert_non_null(strstr(hits[0].text, "changed"));
     shelf_close(&other);

@@ -1,4 +1,4 @@
-#include "retrieval/vecscan.h"
+#include "retrieval/flatscan.h"
 
 #if defined __x86_64__ && defined __GNUC__
 # define HAVE_X86 1
@@ -63,7 +63,7 @@ __attribute__((target("avx512f,avx512bw"))) static void scan_avx512(
 }
 #endif
 
-vecscan_fn *vecscan_at(size_t i, const char **name)
+flatscan_fn *flatscan_at(size_t i, const char **name)
 {
     if (i == 0) {
         *name = "scalar";
@@ -83,10 +83,10 @@ vecscan_fn *vecscan_at(size_t i, const char **name)
     return NULL;
 }
 
-vecscan_fn *vecscan_best(void)
+flatscan_fn *flatscan_best(void)
 {
-    vecscan_fn *best = scan_scalar, *f;
+    flatscan_fn *best = scan_scalar, *f;
     const char *name;
-    for (size_t i = 0; (f = vecscan_at(i, &name)) != NULL; i++) best = f;
+    for (size_t i = 0; (f = flatscan_at(i, &name)) != NULL; i++) best = f;
     return best;
 }

@@ -1,0 +1,418 @@
+#include "retrieval/ivf_state.h"
+
+#include <stdlib.h>
+
+#include "common/base/codes.h"
+
+struct ivf_entry ivf_entry_make(const struct ivf *ix, const float *x,
+                                const float *c, int64_t id,
+                                const int64_t *words, uint8_t *bits)
+{
+    return (struct ivf_entry){.id = id,
+                              .words = words,
+                              .bits = bits,
+                              .scalars = rabitq_encode(ix->metric, x, c,
+                                                       ix->shape.width, bits)};
+}
+
+static bool of_kind(enum ivf_kind kind, uint32_t seg)
+{
+    return (seg < IVF_SEG_FIRST) == (kind == IVF_COPIES);
+}
+
+/* ---- rows ---------------------------------------------------------------- */
+
+enum tacit_err ivf_list_row(struct ivf *ix, uint32_t list, size_t slot,
+                            int64_t id, const uint8_t **row)
+{
+    const struct ivf_shape *s = &ix->shape;
+    uint32_t seg = (uint32_t)(slot / s->rows_max);
+    const void *data = NULL;
+    size_t n = 0;
+    TRY(ix->store->seg_read(ix->store->ctx, ivf_rows_of(list), seg, &data, &n));
+    TRY(ivf_rows_check(ix, list, seg, data, n));
+    const uint8_t *b = data;
+    if (slot % s->rows_max >= ivf_u16(b + 6))
+        return IVF_DAMAGED("list %u misses a row", list);
+    b = ivf_row_at(s, b, slot % s->rows_max);
+    if (ivf_i64(b) != id || !(ivf_f32(b + 8) > 0))
+        return IVF_DAMAGED("list %u has another row than its entry's", list);
+    *row = b;
+    return TACIT_OK;
+}
+
+static size_t list_slot(const struct ivf *ix, const struct ivf_spot *spot)
+{
+    return (spot->seg - IVF_SEG_FIRST) * ix->shape.slots_max + spot->slot;
+}
+
+enum tacit_err ivf_row_find(struct ivf *ix, uint32_t list, int64_t id,
+                            const uint8_t **row)
+{
+    struct ivf_spot spot;
+    TRY(ivf_list_find(ix, list, IVF_FIRST, id, &spot));
+    if (!spot.found)
+        return IVF_DAMAGED("list %u misses an entry that is placed there",
+                           list);
+    return ivf_list_row(ix, list, list_slot(ix, &spot), id, row);
+}
+
+static void rows_start(struct ivf *ix, uint32_t list, uint32_t seg)
+{
+    uint32_t number = ivf_rows_of(list);
+    uint16_t low = (uint16_t)seg;
+    memset(ix->rows, 0, IVF_ROWS_HEADER);
+    memcpy(ix->rows, &number, sizeof number);
+    memcpy(ix->rows + 4, &low, sizeof low);
+}
+
+static enum tacit_err rows_write(struct ivf *ix, uint32_t list, uint32_t seg)
+{
+    return ix->store->seg_write(ix->store->ctx, ivf_rows_of(list), seg,
+                                ix->rows,
+                                IVF_ROWS_HEADER +
+                                    ivf_u16(ix->rows + 6) * ix->shape.row);
+}
+
+/* Put a row at a place of ix->rows, which grows to it. */
+static void rows_put(struct ivf *ix, size_t i, const uint8_t *row)
+{
+    size_t n = ivf_u16(ix->rows + 6), size = ix->shape.row;
+    uint8_t *at = ix->rows + IVF_ROWS_HEADER;
+    if (i >= n) {
+        uint16_t grown = (uint16_t)(i + 1);
+        memset(at + n * size, 0, (i - n) * size);
+        memcpy(ix->rows + 6, &grown, sizeof grown);
+    }
+    if (row != NULL)
+        memcpy(at + i * size, row, size);
+    else
+        memset(at + i * size, 0, size);
+}
+
+/* Write the row of a slot; NULL empties it. */
+static enum tacit_err row_put(struct ivf *ix, uint32_t list, size_t slot,
+                              const uint8_t *row)
+{
+    uint32_t seg = (uint32_t)(slot / ix->shape.rows_max);
+    const void *data = NULL;
+    size_t n = 0;
+    TRY(ix->store->seg_read(ix->store->ctx, ivf_rows_of(list), seg, &data, &n));
+    if (data != NULL) {
+        TRY(ivf_rows_check(ix, list, seg, data, n));
+        memcpy(ix->rows, data, n);
+    } else {
+        rows_start(ix, list, seg);
+    }
+    rows_put(ix, slot % ix->shape.rows_max, row);
+    return rows_write(ix, list, seg);
+}
+
+/* ---- gather -------------------------------------------------------------- */
+
+struct walk {
+    struct ivf *ix;
+    uint32_t list;
+    enum ivf_kind kind;
+    size_t n, segs;       /* entries, segments */
+    struct ivf_gather *g; /* NULL: count */
+    uint32_t *slots;      /* [n] */
+};
+
+static enum tacit_err walk_segment(struct walk *w, const uint8_t *seg,
+                                   size_t number)
+{
+    const struct ivf_shape *s = &w->ix->shape;
+    for (size_t i = 0; i < ivf_blocks(seg) * IVF_BLOCK; i++) {
+        if (!ivf_slot_live(s, seg, i)) continue;
+        if (w->g != NULL) {
+            if (w->n == w->g->n)
+                return IVF_DAMAGED("list %u changed while it was read",
+                                   w->list);
+            w->g->id[w->n] = ivf_slot_id(s, seg, i);
+            for (size_t k = 0; k < s->columns; k++)
+                w->g->words[w->n * s->columns + k] =
+                    ivf_slot_word(s, seg, i, k);
+            w->slots[w->n] = (uint32_t)(number * s->slots_max + i);
+        }
+        if (++w->n > IVF_LIST_SLOTS_MAX)
+            return IVF_DAMAGED("list %u has over %d entries", w->list,
+                               IVF_LIST_SLOTS_MAX);
+    }
+    return TACIT_OK;
+}
+
+static enum tacit_err walk_list(struct walk *w)
+{
+    const struct ivf_store *s = w->ix->store;
+    w->n = w->segs = 0;
+    enum tacit_err e = s->segs_begin(s->ctx, ivf_entries_of(w->list));
+    while (e == TACIT_OK) {
+        uint32_t seg;
+        const void *data;
+        size_t n;
+        e = s->segs_next(s->ctx, &seg, &data, &n);
+        if (e != TACIT_OK || data == NULL) break;
+        if (!of_kind(w->kind, seg)) continue;
+        e = ivf_segment_check(w->ix, w->list, seg, data, n);
+        if (e != TACIT_OK) break;
+        size_t number = w->kind == IVF_FIRST ? seg - IVF_SEG_FIRST : seg;
+        if (w->kind == IVF_FIRST && number != w->segs)
+            e = IVF_DAMAGED("list %u misses segment %zu", w->list, w->segs);
+        else
+            e = walk_segment(w, data, number);
+        w->segs = number + 1;
+    }
+    s->segs_end(s->ctx);
+    return e;
+}
+
+/* The rows of the gathered slots, which rise. */
+static enum tacit_err gather_rows(struct walk *w)
+{
+    struct ivf_gather *g = w->g;
+    struct ivf *ix = w->ix;
+    for (size_t i = 0; i < g->n; i++) {
+        const uint8_t *row;
+        TRY(ivf_list_row(ix, w->list, w->slots[i], g->id[i], &row));
+        memcpy(g->rows + i * ix->shape.row, row, ix->shape.row);
+    }
+    return TACIT_OK;
+}
+
+enum tacit_err ivf_list_gather(struct ivf *ix, uint32_t list,
+                               enum ivf_kind kind, size_t spare,
+                               struct ivf_gather *out)
+{
+    struct ivf_gather g = {0};
+    struct walk w = {.ix = ix, .list = list, .kind = kind};
+    TRY(walk_list(&w));
+    size_t room = w.n + spare + 1;
+    struct arena *a = &ix->arena;
+    TRY(arena_alloc_raw(a, room, sizeof *g.id, &g.id));
+    TRY(arena_alloc_raw(a, room * ix->shape.columns + 1, sizeof *g.words,
+                        &g.words));
+    TRY(arena_alloc_raw(a, room, sizeof *w.slots, &w.slots));
+    g.n = w.n;
+    w.g = &g;
+    TRY(walk_list(&w));
+    if (w.n != g.n)
+        return IVF_DAMAGED("list %u changed while it was read", list);
+    g.n_segs = w.segs;
+    size_t slots = w.segs * ix->shape.slots_max;
+    g.n_rows_segs = (slots + ix->shape.rows_max - 1) / ix->shape.rows_max;
+    if (kind == IVF_FIRST) {
+        TRY(arena_alloc_raw(a, room, ix->shape.row, &g.rows));
+        TRY(gather_rows(&w));
+    }
+    *out = g;
+    return TACIT_OK;
+}
+
+/* ---- write --------------------------------------------------------------- */
+
+static enum tacit_err segment_write(struct ivf *ix, uint32_t list, uint32_t seg)
+{
+    return ix->store->seg_write(ix->store->ctx, ivf_entries_of(list), seg,
+                                ix->segment,
+                                ivf_segment_bytes(&ix->shape, ix->segment));
+}
+
+void ivf_writer_start(struct ivf_writer *w, struct ivf *ix, uint32_t list,
+                      const float *c)
+{
+    *w = (struct ivf_writer){ix, list, c, 0};
+}
+
+enum tacit_err ivf_writer_add(struct ivf_writer *w, const float *x,
+                              const uint8_t *row, const int64_t *words)
+{
+    struct ivf *ix = w->ix;
+    const struct ivf_shape *s = &ix->shape;
+    size_t at = w->slot % s->slots_max, row_at = w->slot % s->rows_max;
+    uint8_t bits[RABITQ_DIM_MAX / 8];
+    uint32_t seg = IVF_SEG_FIRST + (uint32_t)(w->slot / s->slots_max);
+    uint32_t rows_seg = (uint32_t)(w->slot / s->rows_max);
+    if (at == 0) {
+        if (w->slot > 0) TRY(segment_write(ix, w->list, seg - 1));
+        ivf_segment_start(s, ix->segment, w->list, seg);
+    }
+    if (row_at == 0) {
+        if (w->slot > 0) TRY(rows_write(ix, w->list, rows_seg - 1));
+        rows_start(ix, w->list, rows_seg);
+    }
+    struct ivf_entry e = ivf_entry_make(ix, x, w->c, ivf_i64(row), words, bits);
+    ivf_segment_put(s, ix->segment, ivf_segment_free(s, ix->segment), &e);
+    rows_put(ix, row_at, row);
+    w->slot++;
+    return TACIT_OK;
+}
+
+enum tacit_err ivf_writer_end(struct ivf_writer *w, size_t old_segs,
+                              size_t old_rows_segs)
+{
+    struct ivf *ix = w->ix;
+    const struct ivf_shape *s = &ix->shape;
+    size_t segs = (w->slot + s->slots_max - 1) / s->slots_max;
+    size_t rows_segs = (w->slot + s->rows_max - 1) / s->rows_max;
+    if (w->slot > 0) {
+        TRY(segment_write(ix, w->list, (uint32_t)(IVF_SEG_FIRST + segs - 1)));
+        TRY(rows_write(ix, w->list, (uint32_t)(rows_segs - 1)));
+    }
+    for (; segs < old_segs; segs++)
+        TRY(ix->store->seg_delete(ix->store->ctx, ivf_entries_of(w->list),
+                                  (uint32_t)(IVF_SEG_FIRST + segs)));
+    for (; rows_segs < old_rows_segs; rows_segs++)
+        TRY(ix->store->seg_delete(ix->store->ctx, ivf_rows_of(w->list),
+                                  (uint32_t)rows_segs));
+    return TACIT_OK;
+}
+
+enum tacit_err ivf_list_drop(struct ivf *ix, uint32_t list, size_t segs,
+                             size_t rows_segs)
+{
+    struct ivf_writer w;
+    ivf_writer_start(&w, ix, list, NULL);
+    return ivf_writer_end(&w, segs, rows_segs);
+}
+
+enum tacit_err ivf_list_pack(struct ivf *ix, const struct ivf_tree *t,
+                             uint32_t list)
+{
+    struct ivf_gather g;
+    struct ivf_writer w;
+    float *x, *c;
+    size_t at = ivf_tree_find(t, list);
+    if (at == SIZE_MAX) return IVF_DAMAGED("list %u has no head", list);
+    arena_reset(&ix->arena);
+    TRY(arena_alloc_raw(&ix->arena, ix->shape.width, sizeof *x, &x));
+    TRY(arena_alloc_raw(&ix->arena, ix->shape.width, sizeof *c, &c));
+    ivf_tree_centroid(ix, t, at, c);
+    TRY(ivf_list_gather(ix, list, IVF_FIRST, 0, &g));
+    ivf_writer_start(&w, ix, list, c);
+    for (size_t i = 0; i < g.n; i++) {
+        const uint8_t *row = g.rows + i * ix->shape.row;
+        TRY(ivf_row_rotated(ix, row, x));
+        TRY(ivf_writer_add(&w, x, row, g.words + i * ix->shape.columns));
+    }
+    return ivf_writer_end(&w, g.n_segs, g.n_rows_segs);
+}
+
+/* ---- one entry ----------------------------------------------------------- */
+
+enum tacit_err ivf_list_add(struct ivf *ix, uint32_t list,
+                            const struct ivf_entry *e, const uint8_t *row,
+                            size_t *slots)
+{
+    const struct ivf_store *s = ix->store;
+    const struct ivf_shape *shape = &ix->shape;
+    uint32_t seg = 0;
+    const void *data = NULL;
+    size_t n = 0, slot = shape->slots_max;
+    TRY(s->seg_last(s->ctx, ivf_entries_of(list), &seg, &data, &n));
+    if (data == NULL || seg < IVF_SEG_FIRST) {
+        seg = IVF_SEG_FIRST;
+    } else {
+        TRY(ivf_segment_check(ix, list, seg, data, n));
+        memcpy(ix->segment, data, n);
+        slot = ivf_segment_free(shape, ix->segment);
+        if (slot == shape->slots_max && seg++ == IVF_SEG_MAX)
+            return IVF_DAMAGED("list %u has too many segments", list);
+    }
+    if (slot == shape->slots_max) {
+        ivf_segment_start(shape, ix->segment, list, seg);
+        slot = ivf_segment_free(shape, ix->segment);
+    }
+    ivf_segment_put(shape, ix->segment, slot, e);
+    TRY(segment_write(ix, list, seg));
+    slot += (seg - IVF_SEG_FIRST) * shape->slots_max;
+    *slots = slot + 1;
+    return row_put(ix, list, slot, row);
+}
+
+enum tacit_err ivf_list_copy(struct ivf *ix, uint32_t list,
+                             const struct ivf_entry *e, bool *added)
+{
+    const struct ivf_store *s = ix->store;
+    const struct ivf_shape *shape = &ix->shape;
+    *added = false;
+    for (uint32_t seg = 0; seg < IVF_SEG_FIRST; seg++) {
+        const void *data = NULL;
+        size_t n = 0;
+        TRY(s->seg_read(s->ctx, ivf_entries_of(list), seg, &data, &n));
+        if (data != NULL) {
+            TRY(ivf_segment_check(ix, list, seg, data, n));
+            memcpy(ix->segment, data, n);
+        } else {
+            ivf_segment_start(shape, ix->segment, list, seg);
+        }
+        size_t slot = ivf_segment_free(shape, ix->segment);
+        if (slot == shape->slots_max) continue;
+        ivf_segment_put(shape, ix->segment, slot, e);
+        *added = true;
+        return segment_write(ix, list, seg);
+    }
+    return TACIT_OK;
+}
+
+/* The slot of id in a segment, or SIZE_MAX. */
+static size_t slot_find(const struct ivf_shape *s, const uint8_t *seg,
+                        int64_t id)
+{
+    for (size_t b = 0; b < ivf_blocks(seg); b++) {
+        const uint8_t *ids = ivf_block(s, seg, b) + s->ids;
+        for (size_t i = 0; i < IVF_BLOCK; i++)
+            if (ivf_i64(ids + 8 * i) == id &&
+                ivf_slot_live(s, seg, b * IVF_BLOCK + i))
+                return b * IVF_BLOCK + i;
+    }
+    return SIZE_MAX;
+}
+
+enum tacit_err ivf_list_find(struct ivf *ix, uint32_t list, enum ivf_kind kind,
+                             int64_t id, struct ivf_spot *out)
+{
+    const struct ivf_store *s = ix->store;
+    struct ivf_spot spot = {0};
+    enum tacit_err e = s->segs_begin(s->ctx, ivf_entries_of(list));
+    while (e == TACIT_OK) {
+        uint32_t seg;
+        const void *data;
+        size_t n, slot;
+        e = s->segs_next(s->ctx, &seg, &data, &n);
+        if (e != TACIT_OK || data == NULL) break;
+        if (!of_kind(kind, seg)) continue;
+        e = ivf_segment_check(ix, list, seg, data, n);
+        if (e != TACIT_OK) break;
+        spot.live += ivf_live(data);
+        spot.segs++;
+        if (spot.found) continue;
+        slot = slot_find(&ix->shape, data, id);
+        if (slot == SIZE_MAX) continue;
+        spot.found = true;
+        spot.seg = seg;
+        spot.slot = slot;
+        memcpy(ix->segment, data, n);
+    }
+    s->segs_end(s->ctx);
+    *out = spot;
+    return e;
+}
+
+enum tacit_err ivf_list_remove(struct ivf *ix, uint32_t list,
+                               enum ivf_kind kind, int64_t id,
+                               struct ivf_spot *spot)
+{
+    TRY(ivf_list_find(ix, list, kind, id, spot));
+    if (!spot->found || ivf_live(ix->segment) == 0)
+        return IVF_DAMAGED("list %u misses an entry that is placed there",
+                           list);
+    ivf_segment_zero(&ix->shape, ix->segment, spot->slot);
+    spot->live--;
+    if (kind == IVF_COPIES && ivf_live(ix->segment) == 0)
+        return ix->store->seg_delete(ix->store->ctx, ivf_entries_of(list),
+                                     spot->seg);
+    TRY(segment_write(ix, list, spot->seg));
+    if (kind == IVF_COPIES) return TACIT_OK;
+    return row_put(ix, list, list_slot(ix, spot), NULL);
+}

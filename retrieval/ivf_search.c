@@ -1,0 +1,700 @@
+#include "common/tensor/vectorise.h"
+
+#include "retrieval/ivf_state.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "common/base/codes.h"
+
+enum {
+    POOL_MIN = 8192,
+    FIRST_CHUNK = 64, /* lists that are put in exact order at first */
+    BATCH = 16,       /* rows between two looks at the k-th best */
+    BATCH_MAX = 512,
+    LEARN_BEST = 10,   /* neighbours of a row that are learnt from */
+    LEARN_LISTS = 512, /* lists read for them */
+    LEARNT_MIN = 50,
+    LEARNT_MAX = 4096,
+    IDS_FEW = 16 /* so many ids are always looked up one by one */
+};
+/* Deviations allowed for where a search reads one list, to be exact. */
+static const float single_bound = 6;
+static const float default_recall = 0.95F;
+/* Of what a search may miss, as much may be lost by not reading lists. */
+static const float probing_part = 0.7F;
+/* Reach before anything is learnt. */
+static const float unlearnt_reach = 0.4F;
+
+enum ivf_reach { IVF_LIKELY, IVF_POSSIBLE };
+
+struct candidate {
+    float estimate, lower;
+    int64_t id;
+    uint32_t list, slot; /* slot: NO_SLOT for a copy */
+};
+static const uint32_t no_slot = UINT32_MAX;
+
+/* A list that may be read. */
+struct probe {
+    float key;  /* an estimate of base, then the distance of the query to the
+                   plane between the first list and this */
+    float base; /* squared distance, or - product */
+    float d2;   /* squared distance */
+    uint32_t list, at;
+};
+
+struct ivf_scratch {
+    size_t room_pool, n_pool, room_hits, n_hits, room_probes, n_probes;
+    struct candidate *pool;
+    struct ivf_hit *hits; /* a heap: the worst first */
+    struct probe *probes;
+};
+
+struct search {
+    struct ivf *ix;
+    const struct ivf_query *q;
+    struct ivf_scratch *s;
+    const struct ivf_tree *tree; /* NULL: all partitions */
+    struct ivf_work work;
+    float bound; /* deviations of an estimate that are allowed for */
+    float reach; /* in balls of the k-th best, to the plane of a list */
+    float first; /* base of the nearest list */
+};
+
+void ivf_scratch_free(struct ivf_scratch *s)
+{
+    if (s == NULL) return;
+    free(s->pool);
+    free(s->hits);
+    free(s->probes);
+    free(s);
+}
+
+size_t ivf_scratch_bytes(const struct ivf_scratch *s)
+{
+    if (s == NULL) return 0;
+    return sizeof *s + s->room_pool * sizeof *s->pool +
+           s->room_hits * sizeof *s->hits + s->room_probes * sizeof *s->probes;
+}
+
+static enum tacit_err probes_reserve(struct ivf_scratch *s, size_t n)
+{
+    if (n <= s->room_probes) return TACIT_OK;
+    size_t room = n + n / 4 + 64;
+    struct probe *p = realloc(s->probes, room * sizeof *p);
+    if (p == NULL) return fail(TACIT_NOMEM, "no memory for %zu lists", n);
+    s->probes = p;
+    s->room_probes = room;
+    return TACIT_OK;
+}
+
+static enum tacit_err scratch_get(struct ivf *ix, size_t k,
+                                  struct ivf_scratch **out)
+{
+    if (ix->scratch == NULL) ix->scratch = calloc(1, sizeof *ix->scratch);
+    struct ivf_scratch *s = ix->scratch;
+    if (s == NULL) return fail(TACIT_NOMEM, "no memory for a search");
+    if (s->room_hits < k) {
+        size_t room_pool = POOL_MIN + 4 * k;
+        struct ivf_hit *hits = realloc(s->hits, k * sizeof *hits);
+        if (hits != NULL) s->hits = hits;
+        struct candidate *pool = realloc(s->pool, room_pool * sizeof *pool);
+        if (pool != NULL) s->pool = pool;
+        if (hits == NULL || pool == NULL)
+            return fail(TACIT_NOMEM, "no memory for a search");
+        s->room_hits = k;
+        s->room_pool = room_pool;
+    }
+    s->n_pool = s->n_hits = s->n_probes = 0;
+    *out = s;
+    return TACIT_OK;
+}
+
+/* ---- hits ---------------------------------------------------------------- */
+
+static bool worse(const struct ivf_hit *a, const struct ivf_hit *b)
+{
+    return a->distance != b->distance ? a->distance > b->distance
+                                      : a->id > b->id;
+}
+
+static void hits_sink(struct ivf_hit *h, size_t n, size_t i)
+{
+    for (;;) {
+        size_t top = i, l = 2 * i + 1, r = l + 1;
+        if (l < n && worse(&h[l], &h[top])) top = l;
+        if (r < n && worse(&h[r], &h[top])) top = r;
+        if (top == i) return;
+        struct ivf_hit t = h[i];
+        h[i] = h[top];
+        h[top] = t;
+        i = top;
+    }
+}
+
+void ivf_hits_add(struct ivf_hit *h, size_t *n, size_t k, int64_t id, float d2)
+{
+    struct ivf_hit fresh = {id, d2};
+    if (*n == k && !worse(&h[0], &fresh)) return;
+    for (size_t i = 0; i < *n; i++)
+        if (h[i].id == id) return; /* its copy came first */
+    if (*n == k) {
+        h[0] = fresh;
+        hits_sink(h, *n, 0);
+        return;
+    }
+    size_t i = (*n)++;
+    for (; i > 0 && worse(&fresh, &h[(i - 1) / 2]); i = (i - 1) / 2)
+        h[i] = h[(i - 1) / 2];
+    h[i] = fresh;
+}
+
+void ivf_hits_sort(const struct ivf *ix, struct ivf_hit *h, size_t n)
+{
+    for (size_t i = n; i > 1; i--) {
+        struct ivf_hit t = h[0];
+        h[0] = h[i - 1];
+        h[i - 1] = t;
+        hits_sink(h, i - 1, 0);
+    }
+    for (size_t i = 0; i < n; i++)
+        h[i].distance = ivf_distance(ix, h[i].distance);
+}
+
+/* What a vector has to beat. */
+static float limit(const struct search *s)
+{
+    return s->s->n_hits == s->q->k ? s->s->hits[0].distance : INFINITY;
+}
+
+/* ---- rows ---------------------------------------------------------------- */
+
+static int place_compare(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+    if (x->list != y->list) return x->list < y->list ? -1 : 1;
+    if (x->slot != y->slot) return x->slot < y->slot ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static bool hit_already(const struct ivf_scratch *s, int64_t id)
+{
+    for (size_t i = 0; i < s->n_hits; i++)
+        if (s->hits[i].id == id) return true;
+    return false;
+}
+
+static enum tacit_err candidate_read(struct search *s,
+                                     const struct candidate *c)
+{
+    const struct ivf_filter *f = s->q->filter;
+    struct ivf *ix = s->ix;
+    const uint8_t *row;
+    bool keep = true;
+    float d2;
+    if (c->slot == no_slot && hit_already(s->s, c->id)) return TACIT_OK;
+    if (f != NULL && f->verify != NULL) TRY(f->verify(f->arg, c->id, &keep));
+    if (!keep) return TACIT_OK;
+    if (c->slot == no_slot) {
+        bool found = false;
+        uint32_t place[2];
+        TRY(ix->store->place_read(ix->store->ctx, c->id, &found, place));
+        if (!found) return IVF_DAMAGED("a copy has no place");
+        TRY(ivf_row_find(ix, place[0], c->id, &row));
+    } else {
+        TRY(ivf_list_row(ix, c->list, c->slot, c->id, &row));
+    }
+    s->work.rows++;
+    TRY(ivf_row_d2(ix, row, &d2));
+    ivf_hits_add(s->s->hits, &s->s->n_hits, s->q->k, c->id, d2);
+    return TACIT_OK;
+}
+
+static int candidate_compare(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+    if (x->estimate != y->estimate) return x->estimate < y->estimate ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* Drop what cannot be among the best any more. */
+static void pool_prune(struct search *s)
+{
+    struct ivf_scratch *t = s->s;
+    float best = limit(s);
+    size_t n = 0;
+    for (size_t i = 0; i < t->n_pool; i++)
+        if (t->pool[i].lower < best) t->pool[n++] = t->pool[i];
+    t->n_pool = n;
+}
+
+/* Read rows, best estimate first, batch by batch, each in the order in which
+ * rows lie: those whose estimate, or even whose lower bound, beats the k-th
+ * best. */
+static enum tacit_err pool_read(struct search *s, enum ivf_reach reach)
+{
+    struct ivf_scratch *t = s->s;
+    struct candidate batch[BATCH_MAX];
+    size_t i = 0;
+    pool_prune(s);
+    qsort(t->pool, t->n_pool, sizeof *t->pool, candidate_compare);
+    while (i < t->n_pool) {
+        size_t n = 0, want = isinf(s->bound) ? BATCH_MAX : BATCH;
+        float best = limit(s);
+        if (t->n_hits + want < s->q->k) want = s->q->k - t->n_hits;
+        if (want > BATCH_MAX) want = BATCH_MAX;
+        if (reach == IVF_LIKELY && t->pool[i].estimate >= best) break;
+        for (; i < t->n_pool && n < want; i++)
+            if (t->pool[i].lower < best) batch[n++] = t->pool[i];
+        qsort(batch, n, sizeof *batch, place_compare);
+        for (size_t k = 0; k < n; k++) TRY(candidate_read(s, &batch[k]));
+    }
+    memmove(t->pool, t->pool + i, (t->n_pool - i) * sizeof *t->pool);
+    t->n_pool -= i;
+    return TACIT_OK;
+}
+
+/* ---- lists --------------------------------------------------------------- */
+
+/* The pool is full while a list is read: the better half stays. */
+static void pool_halve(struct ivf_scratch *t)
+{
+    qsort(t->pool, t->n_pool, sizeof *t->pool, candidate_compare);
+    t->n_pool /= 2;
+}
+
+static void block_take(struct search *s, const struct rabitq_scan *scan,
+                       const uint8_t *block, uint32_t list, size_t slot)
+{
+    const struct ivf_shape *shape = &s->ix->shape;
+    const struct ivf_filter *f = s->q->filter;
+    struct ivf_scratch *t = s->s;
+    float estimate[IVF_BLOCK], lower[IVF_BLOCK];
+    uint32_t mask = 0xffff;
+    if (f != NULL && f->n_terms > 0) mask = ivf_filter_block(f, shape, block);
+    s->work.entries += (uint32_t)__builtin_popcount(mask);
+    if (mask == 0) return;
+    mask &= s->ix->kernels->scan(scan, block, estimate, lower);
+    if (t->n_pool + IVF_BLOCK > t->room_pool) pool_halve(t);
+    for (; mask != 0; mask &= mask - 1) {
+        uint32_t i = (uint32_t)__builtin_ctz(mask);
+        int64_t id = ivf_i64(block + shape->ids + 8 * i);
+        if (f != NULL && f->ids != NULL && !ivf_among(f->ids, f->n_ids, id))
+            continue;
+        t->pool[t->n_pool++] =
+            (struct candidate){estimate[i], lower[i], id, list,
+                               slot == no_slot ? no_slot : (uint32_t)slot + i};
+    }
+}
+
+static enum tacit_err list_take(struct search *s, const struct probe *p)
+{
+    struct ivf *ix = s->ix;
+    const struct ivf_store *store = ix->store;
+    const struct ivf_shape *shape = &ix->shape;
+    struct rabitq_scan scan = {.tables = ix->query->tables,
+                               .width = shape->width,
+                               .gain = ix->query->gain,
+                               .offset = ix->query->offset,
+                               .base = p->base,
+                               .limit = limit(s)};
+    scan.slack =
+        isinf(s->bound) ? INFINITY : s->bound * RABITQ_DEVIATION * sqrtf(p->d2);
+    enum tacit_err e = store->segs_begin(store->ctx, ivf_entries_of(p->list));
+    while (e == TACIT_OK) {
+        uint32_t seg;
+        const void *data;
+        size_t n;
+        e = store->segs_next(store->ctx, &seg, &data, &n);
+        if (e != TACIT_OK || data == NULL) break;
+        e = ivf_segment_check(ix, p->list, seg, data, n);
+        if (e != TACIT_OK) break;
+        bool copies = seg < IVF_SEG_FIRST;
+        if (copies && isinf(s->bound)) continue;
+        s->work.segments++;
+        for (size_t b = 0; b < ivf_blocks(data); b++)
+            block_take(s, &scan, ivf_block(shape, data, b), p->list,
+                       copies ? no_slot
+                              : (seg - IVF_SEG_FIRST) * shape->slots_max +
+                                    b * IVF_BLOCK);
+    }
+    store->segs_end(store->ctx);
+    s->work.lists++;
+    return e;
+}
+
+/* ---- probing ------------------------------------------------------------- */
+
+static void probe_swap(struct probe *a, struct probe *b)
+{
+    struct probe t = *a;
+    *a = *b;
+    *b = t;
+}
+
+/* The `want` least keys come first, in no order. */
+static void probes_select(struct probe *p, size_t n, size_t want)
+{
+    size_t low = 0, high = n;
+    while (high - low > 1 && want > low && want < high) {
+        float pivot = p[low + (high - low) / 2].key;
+        size_t i = low, j = high - 1;
+        while (i <= j) {
+            while (p[i].key < pivot) i++;
+            while (p[j].key > pivot) j--;
+            if (i > j) break;
+            probe_swap(&p[i++], &p[j]);
+            if (j == 0) break;
+            j--;
+        }
+        if (want <= j + 1 && j + 1 < high)
+            high = j + 1;
+        else if (want >= i && i > low)
+            low = i;
+        else
+            return;
+    }
+}
+
+static int probe_compare(const void *a, const void *b)
+{
+    const struct probe *x = a, *y = b;
+    if (x->key != y->key) return x->key < y->key ? -1 : 1;
+    return x->list < y->list ? -1 : x->list > y->list;
+}
+
+/*
+ * In what order, and how far. Let c_1 be the nearest list and sqrt(t) the
+ * distance of the k-th best. A neighbour is in list i, not in the first, when
+ * it lies beyond the plane half-way between their centroids,
+ *
+ *   h_i = (|q - c_i|^2 - |q - c_1|^2) / (2 |c_i - c_1|)
+ *
+ * away from q. Its part in that direction is sqrt(t) times the cosine of an
+ * angle, so that h_i / sqrt(t) says how likely that is, the same way for all
+ * queries of a set; how likely for how much is learnt from rows (ivf_learn()).
+ * Under the dot metric there is no ball; (<q, c_1> - <q, c_i>) / |c_i - c_1|
+ * over |q| takes its place.
+ */
+static float plane(const struct ivf *ix, float base, float first, float gap2)
+{
+    if (!(gap2 > 0) || base <= first) return 0;
+    float h = (base - first) / sqrtf(gap2);
+    return ix->metric == RABITQ_DOT ? h : h / 2;
+}
+
+/* What h is measured in. */
+static float ball(const struct ivf *ix, float d2)
+{
+    return sqrtf(ix->metric == RABITQ_DOT ? ix->query->norm2 : d2);
+}
+
+static void base_set(const struct ivf *ix, struct probe *p, float product,
+                     float norm2)
+{
+    float d2 = ix->query->norm2 + norm2 - 2 * product;
+    p->d2 = d2 > 0 ? d2 : 0;
+    p->base = ix->metric == RABITQ_DOT ? -product : p->d2;
+}
+
+/* The first list of all: its centroid into ix->pivot, as what the others are
+ * compared with. It is the nearest by estimate, which is near enough. */
+static void first_set(struct search *s, size_t n)
+{
+    struct ivf *ix = s->ix;
+    struct probe *p = s->s->probes;
+    size_t best = 0;
+    for (size_t i = 0; i < n; i++) {
+        base_set(ix, &p[i], ivf_tree_product(ix, s->tree, ix->query, p[i].at),
+                 s->tree->norm2[p[i].at]);
+        if (p[i].base < p[best].base) best = i;
+    }
+    s->first = p[best].base;
+    ivf_tree_centroid(ix, s->tree, p[best].at, ix->c);
+    rabitq_query_set(ix->pivot, ix->c);
+}
+
+/* Exact keys for probes from … to, in order. */
+static void probes_settle(struct search *s, size_t from, size_t to)
+{
+    struct probe *p = s->s->probes;
+    struct ivf *ix = s->ix;
+    const struct ivf_tree *t = s->tree;
+    if (from == 0) first_set(s, to);
+    for (size_t i = from; i < to; i++) {
+        if (from > 0)
+            base_set(ix, &p[i], ivf_tree_product(ix, t, ix->query, p[i].at),
+                     t->norm2[p[i].at]);
+        p[i].key = plane(ix, p[i].base, s->first,
+                         ivf_tree_d2(ix, t, ix->pivot, p[i].at));
+    }
+    qsort(p + from, to - from, sizeof *p, probe_compare);
+}
+
+enum walk_step { WALK_BASES, WALK_PLANES };
+
+/* One step over the heads of all partitions, from the store, as the cache is
+ * not for them all. */
+static enum tacit_err heads_walk(struct search *s, enum walk_step step)
+{
+    struct ivf *ix = s->ix;
+    const struct ivf_store *store = ix->store;
+    const struct rabitq_query *q = step == WALK_BASES ? ix->query : ix->pivot;
+    size_t i = 0, width = ix->shape.width;
+    enum tacit_err e = store->heads_begin(store->ctx, NULL);
+    for (; e == TACIT_OK; i++) {
+        uint32_t list;
+        const void *data;
+        size_t n;
+        int32_t dot;
+        e = store->heads_next(store->ctx, &list, &data, &n);
+        if (e != TACIT_OK || data == NULL) break;
+        e = ivf_head_check(ix, list, data, n);
+        if (e == TACIT_OK) e = probes_reserve(s->s, i + 1);
+        if (e != TACIT_OK) break;
+        const uint8_t *b = data;
+        const int8_t *codes = (const void *)(b + IVF_HEAD_FIXED);
+        float scale = ivf_f32(b + 8), norm2 = ivf_f32(b + 12);
+        struct probe *p = &s->s->probes[i];
+        ix->kernels->dots(codes, 0, 1, q->q16, width, &dot);
+        float product = q->scale * scale * (float)dot;
+        if (step == WALK_PLANES) {
+            p->key =
+                plane(ix, p->base, s->first, q->norm2 + norm2 - 2 * product);
+            continue;
+        }
+        *p = (struct probe){.list = list};
+        base_set(ix, p, product, norm2);
+        if (i > 0 && p->base >= s->first) continue;
+        s->first = p->base;
+        for (size_t k = 0; k < width; k++) ix->c[k] = scale * (float)codes[k];
+    }
+    store->heads_end(store->ctx);
+    s->s->n_probes = i;
+    return e;
+}
+
+static enum tacit_err probes_start(struct search *s)
+{
+    struct ivf *ix = s->ix;
+    struct ivf_tree *tree;
+    if (s->q->part == NULL) {
+        TRY(heads_walk(s, WALK_BASES));
+        if (s->s->n_probes > 0) rabitq_query_set(ix->pivot, ix->c);
+        return heads_walk(s, WALK_PLANES);
+    }
+    TRY(ivf_tree_get(ix, *s->q->part, &tree));
+    TRY(probes_reserve(s->s, tree->n));
+    float *estimate = ix->estimates;
+    ivf_tree_estimate(ix, tree, ix->query, estimate,
+                      ix->estimates + ix->room_dots);
+    for (size_t at = 0; at < tree->n; at++) {
+        float key = estimate[at];
+        if (ix->metric == RABITQ_DOT)
+            key = (key - ix->query->norm2 - tree->norm2[at]) / 2;
+        s->s->probes[at] = (struct probe){.key = key,
+                                          .list = tree->list[at],
+                                          .at = (uint32_t)at};
+    }
+    s->s->n_probes = tree->n;
+    s->tree = tree;
+    return TACIT_OK;
+}
+
+/* Whether lists whose plane is at h and farther are unlikely to hold one of the
+ * k best. */
+static bool enough(const struct search *s, float h)
+{
+    float best = limit(s);
+    return !isinf(best) && h > s->reach * ball(s->ix, best);
+}
+
+static enum tacit_err probes_run(struct search *s)
+{
+    struct ivf_scratch *t = s->s;
+    size_t ready = 0, chunk = FIRST_CHUNK;
+    bool all = isinf(s->bound);
+    for (size_t i = 0; i < t->n_probes; i++) {
+        if (i == ready && s->tree != NULL) {
+            ready = t->n_probes - i < chunk ? t->n_probes : i + chunk;
+            probes_select(t->probes + i, t->n_probes - i, ready - i);
+            probes_settle(s, i, ready);
+            chunk *= 2;
+        } else if (i == ready) {
+            ready = t->n_probes;
+            qsort(t->probes, ready, sizeof *t->probes, probe_compare);
+        }
+        const struct probe *p = &t->probes[i];
+        if (!all && (s->q->probes > 0 ? i >= s->q->probes : enough(s, p->key)))
+            break;
+        TRY(list_take(s, p));
+        TRY(pool_read(s, all ? IVF_POSSIBLE : IVF_LIKELY));
+    }
+    return pool_read(s, IVF_POSSIBLE);
+}
+
+/* ---- the learnt rule ----------------------------------------------------- */
+
+/* Level l of the histogram counts neighbours whose h / sqrt(t) is in
+ * [(l / n)^2, ((l + 1) / n)^2). */
+static size_t level_of(float share)
+{
+    float l = sqrtf(share) * IVF_LEVELS;
+    return l < IVF_LEVELS - 1 ? (size_t)l : IVF_LEVELS - 1;
+}
+
+/* How far to go for a recall: the level that so many neighbours are within. A
+ * part of what may be missed is left to the bound of the estimates. */
+static float reach_for(const struct ivf *ix, float recall)
+{
+    float sum = 0, part = 0, want = 1 - probing_part * (1 - recall);
+    for (size_t l = 0; l < IVF_LEVELS; l++) sum += ix->count.levels[l];
+    if (sum < LEARNT_MIN) return unlearnt_reach;
+    for (size_t l = 0; l < IVF_LEVELS; l++) {
+        part += ix->count.levels[l];
+        if (part < want * sum) continue;
+        float edge = (float)(l + 1) / IVF_LEVELS;
+        return l + 1 < IVF_LEVELS ? edge * edge : INFINITY;
+    }
+    return INFINITY;
+}
+
+/* Deviations to allow for: the more recall, the fewer may be cut off. */
+static float bound_for(float recall)
+{
+    float bound = -0.5F * logf(1 - recall + 1e-6F);
+    return bound < 0.8F ? 0.8F : bound > 4 ? 4 : bound;
+}
+
+static void level_add(struct ivf *ix, float share)
+{
+    float sum = 0;
+    ix->count.levels[level_of(share)]++;
+    for (size_t l = 0; l < IVF_LEVELS; l++) sum += ix->count.levels[l];
+    if (sum < LEARNT_MAX) return;
+    for (size_t l = 0; l < IVF_LEVELS; l++) ix->count.levels[l] /= 2;
+}
+
+/* h of the nearer of a hit's two lists. */
+static enum tacit_err hit_level(struct search *s, int64_t id, float size)
+{
+    struct ivf *ix = s->ix;
+    bool found = false;
+    uint32_t place[2] = {0, 0};
+    float best = INFINITY;
+    TRY(ix->store->place_read(ix->store->ctx, id, &found, place));
+    for (size_t i = 0; i < 2 && place[i] != 0; i++) {
+        struct probe p = {.list = place[i]};
+        size_t at = ivf_tree_find(s->tree, place[i]);
+        if (at == SIZE_MAX) continue;
+        base_set(ix, &p, ivf_tree_product(ix, s->tree, ix->query, at),
+                 s->tree->norm2[at]);
+        float h = plane(ix, p.base, s->first,
+                        ivf_tree_d2(ix, s->tree, ix->pivot, at));
+        best = h < best ? h : best;
+    }
+    if (!isinf(best)) level_add(ix, size > 0 ? best / size : 0);
+    return TACIT_OK;
+}
+
+enum tacit_err ivf_learn(struct ivf *ix, struct ivf_tree *t, const float *x,
+                         int64_t id)
+{
+    struct ivf_query query = {.k = LEARN_BEST + 1,
+                              .part = &t->part,
+                              .probes = LEARN_LISTS};
+    struct search s = {.ix = ix, .q = &query, .bound = 2, .tree = t};
+    if (ix->set.rows == IVF_ROWS_F32) {
+        memcpy(ix->c, x, ix->shape.width * sizeof *x);
+        rabitq_unrotate(ix->rq, ix->c, ix->v);
+    }
+    rabitq_query_set(ix->query, x);
+    TRY(scratch_get(ix, query.k, &s.s));
+    TRY(probes_start(&s));
+    TRY(probes_run(&s));
+    float size = ball(ix, limit(&s));
+    for (size_t i = 0; !isinf(size) && i < s.s->n_hits; i++)
+        if (s.s->hits[i].id != id) TRY(hit_level(&s, s.s->hits[i].id, size));
+    return TACIT_OK;
+}
+
+/* ---- few ids ------------------------------------------------------------- */
+
+/* Whether id, in list, is in the partition and passes the terms. */
+static enum tacit_err id_passes(struct search *s, int64_t id, uint32_t list,
+                                bool *keep)
+{
+    struct ivf *ix = s->ix;
+    const struct ivf_filter *f = s->q->filter;
+    int64_t words[IVF_COLUMNS_MAX];
+    struct ivf_spot spot;
+    *keep = s->tree == NULL || ivf_tree_find(s->tree, list) != SIZE_MAX;
+    if (!*keep || f->n_terms == 0) return TACIT_OK;
+    TRY(ivf_list_find(ix, list, IVF_FIRST, id, &spot));
+    if (!spot.found)
+        return IVF_DAMAGED("list %u misses an entry that is placed there",
+                           list);
+    for (size_t k = 0; k < ix->shape.columns; k++)
+        words[k] = ivf_slot_word(&ix->shape, ix->segment, spot.slot, k);
+    *keep = ivf_filter_words(f, words);
+    return TACIT_OK;
+}
+
+/* Compare ids one by one. */
+static enum tacit_err ids_take(struct search *s)
+{
+    const struct ivf_filter *f = s->q->filter;
+    const struct ivf_store *store = s->ix->store;
+    for (size_t i = 0; i < f->n_ids; i++) {
+        bool found = false, keep;
+        uint32_t place[2];
+        TRY(store->place_read(store->ctx, f->ids[i], &found, place));
+        if (!found) continue;
+        TRY(id_passes(s, f->ids[i], place[0], &keep));
+        struct candidate c = {.id = f->ids[i], .slot = no_slot};
+        if (keep) TRY(candidate_read(s, &c));
+    }
+    return TACIT_OK;
+}
+
+/* ---- search -------------------------------------------------------------- */
+
+static enum tacit_err query_check(const struct ivf *ix,
+                                  const struct ivf_query *q)
+{
+    if (q->k < 1 || q->k > IVF_K_MAX)
+        return fail(TACIT_LIMIT, "k is %zu, want 1 to %d", q->k, IVF_K_MAX);
+    if (!(q->recall >= 0 && q->recall <= 1))
+        return fail(TACIT_LIMIT, "recall is %g, want 0 to 1",
+                    (double)q->recall);
+    return ivf_filter_check(ix, q->filter);
+}
+
+enum tacit_err ivf_search(struct ivf *ix, const struct ivf_query *query,
+                          struct ivf_hit *hits, size_t *n_hits,
+                          struct ivf_work *work)
+{
+    struct search s = {.ix = ix, .q = query};
+    const struct ivf_filter *f = query->filter;
+    TRY(query_check(ix, query));
+    TRY(ivf_fresh(ix));
+    TRY(ivf_prepare(ix, query->v, NULL));
+    rabitq_query_set(ix->query, ix->x);
+    TRY(scratch_get(ix, query->k, &s.s));
+    float recall = query->recall > 0 ? query->recall : default_recall;
+    s.bound = bound_for(recall);
+    s.reach = recall < 1 ? reach_for(ix, recall) : INFINITY;
+    TRY(probes_start(&s));
+    if (s.s->n_probes == 1) s.bound = single_bound;
+    if (query->mode == IVF_EXACT) s.bound = INFINITY;
+    if (f != NULL && f->ids != NULL && f->n_ids <= s.s->n_probes + IDS_FEW)
+        TRY(ids_take(&s));
+    else
+        TRY(probes_run(&s));
+    ivf_hits_sort(ix, s.s->hits, s.s->n_hits);
+    memcpy(hits, s.s->hits, s.s->n_hits * sizeof *hits);
+    *n_hits = s.s->n_hits;
+    if (work != NULL) *work = s.work;
+    return TACIT_OK;
+}

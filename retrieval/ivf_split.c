@@ -1,0 +1,763 @@
+#include "common/tensor/vectorise.h"
+
+#include "retrieval/ivf_state.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "common/base/codes.h"
+#include "common/tensor/kernels.h"
+
+/*
+ * A split of list L into L and a new list:
+ *
+ *   rows of L  --2-means-->  c0, c1          (the larger half keeps L's number)
+ *   each row   --nearest of c0, c1 and L's neighbours-->  its list(s)
+ *   entries of the neighbours, by estimate clearly nearer to c0 or c1 than to
+ *   their own centroid --row read, exact--> move
+ *
+ * Work is bounded: the rows of one list, the codes of NEIGHBOURS lists, PULL_MAX
+ * more rows, PUSH_MAX entries added elsewhere.
+ */
+enum {
+    NEIGHBOURS = 16,
+    PULL_MAX = 128,
+    PUSH_MAX = 128,
+    POWER_ROUNDS = 3,
+    MEANS_ROUNDS = 6,
+    LEARN_SHARE = 8,
+    LEARN_EVERY = 16, /* one split of so many is followed by a search */
+    SHARE_MIN = 8,    /* a half is at least 1 / so much of the list */
+    PACK_MIN = IVF_LIST_MAX * 7 / 8
+};
+
+/* A second list is worth it below this times the first squared distance. */
+static const float closure = 1.15F;
+/* Nor are two lists worth it whose centroids are nearer to each other, in
+ * squares, than this times the vector to the second (SPANN's rule). */
+static const float apart = 0.5F;
+/* An estimate has to be so much below an entry's own distance. */
+static const float pull_share = 0.9F;
+
+bool ivf_second(float best2, float d2, float between2)
+{
+    return d2 < closure * best2 && between2 >= apart * d2;
+}
+
+/* ---- 2-means ------------------------------------------------------------- */
+
+struct halves {
+    size_t n, width;
+    const float *x; /* [n, width] */
+    float *c[2];    /* [width] */
+    float *along;   /* [width] */
+    float *margin;  /* [n]: below 0 = half 0 */
+    uint8_t *side;  /* [n] */
+};
+
+MANY_TARGETS static void add_row(float *restrict y, float a,
+                                 const float *restrict x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] += a * x[i];
+}
+
+/* The direction in which the rows spread most, into h->along; h->c[0] is their
+ * mean. */
+static void main_direction(struct halves *h)
+{
+    size_t far = 0, width = h->width;
+    float *mean = h->c[0], *next = h->c[1], best = -1;
+    memset(mean, 0, width * sizeof *mean);
+    for (size_t i = 0; i < h->n; i++)
+        add_row(mean, 1 / (float)h->n, h->x + i * width, width);
+    for (size_t i = 0; i < h->n; i++) {
+        memcpy(next, h->x + i * width, width * sizeof *next);
+        add_row(next, -1, mean, width);
+        float d = kernel_dot(next, next, width);
+        if (d > best) {
+            best = d;
+            far = i;
+        }
+    }
+    memcpy(h->along, h->x + far * width, width * sizeof *h->along);
+    add_row(h->along, -1, mean, width);
+    kernel_normalise(h->along, width);
+    for (int round = 0; round < POWER_ROUNDS; round++) {
+        float middle = kernel_dot(mean, h->along, width), sum = 0;
+        memset(next, 0, width * sizeof *next);
+        for (size_t i = 0; i < h->n; i++) {
+            const float *x = h->x + i * width;
+            float p = kernel_dot(x, h->along, width) - middle;
+            add_row(next, p, x, width);
+            sum += p;
+        }
+        add_row(next, -sum, mean, width);
+        memcpy(h->along, next, width * sizeof *next);
+        kernel_normalise(h->along, width);
+    }
+}
+
+/* Sides by margin, and the two means. Returns the size of half 0. */
+static size_t means_take(struct halves *h)
+{
+    size_t n0 = 0, width = h->width;
+    memset(h->c[0], 0, width * sizeof(float));
+    memset(h->c[1], 0, width * sizeof(float));
+    for (size_t i = 0; i < h->n; i++) {
+        n0 += h->side[i] == 0;
+        add_row(h->c[h->side[i]], 1, h->x + i * width, width);
+    }
+    for (size_t k = 0; k < 2; k++) {
+        size_t n = k == 0 ? n0 : h->n - n0;
+        for (size_t i = 0; n > 0 && i < width; i++) h->c[k][i] /= (float)n;
+    }
+    return n0;
+}
+
+static void margins_take(struct halves *h)
+{
+    size_t width = h->width;
+    float shift = (kernel_dot(h->c[1], h->c[1], width) -
+                   kernel_dot(h->c[0], h->c[0], width)) /
+                  2;
+    for (size_t i = 0; i < width; i++) h->along[i] = h->c[1][i] - h->c[0][i];
+    for (size_t i = 0; i < h->n; i++)
+        h->margin[i] = kernel_dot(h->x + i * width, h->along, width) - shift;
+}
+
+struct ranked {
+    float margin;
+    uint32_t i;
+};
+
+static int ranked_compare(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    if (x->margin != y->margin) return x->margin < y->margin ? -1 : 1;
+    return x->i < y->i ? -1 : x->i > y->i;
+}
+
+/* Half 0 becomes the n0 rows of least margin. */
+static void cut_at(struct halves *h, struct ranked *ranked, size_t n0)
+{
+    for (size_t i = 0; i < h->n; i++)
+        ranked[i] = (struct ranked){h->margin[i], (uint32_t)i};
+    qsort(ranked, h->n, sizeof *ranked, ranked_compare);
+    for (size_t i = 0; i < h->n; i++) h->side[ranked[i].i] = i >= n0;
+}
+
+static bool all_equal(const struct halves *h)
+{
+    for (size_t i = 1; i < h->n; i++)
+        if (h->margin[i] != h->margin[0]) return false;
+    return true;
+}
+
+/* Cut n >= 2 rows in two, neither smaller than a share of them: equal rows too,
+ * so that no list grows without bound. */
+static enum tacit_err halves_cut(struct ivf *ix, struct halves *h)
+{
+    struct ranked *ranked;
+    TRY(arena_alloc_raw(&ix->arena, h->n, sizeof *ranked, &ranked));
+    main_direction(h);
+    for (size_t i = 0; i < h->n; i++)
+        h->margin[i] = kernel_dot(h->x + i * h->width, h->along, h->width);
+    cut_at(h, ranked, h->n / 2);
+    (void)means_take(h);
+    size_t least = (h->n + SHARE_MIN - 1) / SHARE_MIN, n0 = h->n / 2;
+    for (int round = 0; round < MEANS_ROUNDS; round++) {
+        margins_take(h);
+        if (all_equal(h)) {
+            cut_at(h, ranked, h->n / 2);
+            (void)means_take(h);
+            return TACIT_OK;
+        }
+        for (size_t i = 0; i < h->n; i++) h->side[i] = h->margin[i] >= 0;
+        n0 = means_take(h);
+        if (n0 == 0 || n0 == h->n) break;
+    }
+    if (n0 < least || h->n - n0 < least) {
+        margins_take(h);
+        cut_at(h, ranked, n0 < least ? least : h->n - least);
+        (void)means_take(h);
+    }
+    return TACIT_OK;
+}
+
+/* ---- moving entries ------------------------------------------------------ */
+
+/* The lists that entries may go to, with their centroids. */
+struct choice {
+    size_t n, own; /* the first `own` are written as a whole */
+    uint32_t list[NEIGHBOURS + 2];
+    float *c; /* [n, width] */
+    float norm2[NEIGHBOURS + 2];
+};
+
+enum { NOWHERE = 0xff };
+
+struct mover {
+    struct ivf *ix;
+    struct ivf_tree *tree;
+    uint32_t list; /* that is split or merged */
+    struct choice to;
+    struct ivf_gather g;  /* its entries, then those pulled from neighbours */
+    size_t n_old;         /* of the list's own */
+    float *x;             /* [room, width] */
+    uint32_t (*place)[2]; /* [n_old] */
+    uint8_t *half;        /* [room]: own list that it goes to, or NOWHERE */
+    uint8_t *copy;        /* [room]: own list that gets a copy, or NOWHERE */
+    struct ivf_gather copies; /* of the list */
+    float *x_copies;          /* [copies.n, width] */
+    size_t pushed;
+};
+
+static void choice_add(struct mover *m, uint32_t list, const float *c)
+{
+    struct choice *to = &m->to;
+    size_t width = m->ix->shape.width;
+    memcpy(to->c + to->n * width, c, width * sizeof *c);
+    to->norm2[to->n] = kernel_dot(c, c, width);
+    to->list[to->n++] = list;
+}
+
+static bool chosen(const struct choice *to, uint32_t list)
+{
+    for (size_t i = 0; i < to->n; i++)
+        if (to->list[i] == list) return true;
+    return false;
+}
+
+static float between(const struct mover *m, size_t a, size_t b)
+{
+    size_t width = m->ix->shape.width;
+    const float *c = m->to.c;
+    return m->to.norm2[a] + m->to.norm2[b] -
+           2 * kernel_dot(c + a * width, c + b * width, width);
+}
+
+/* The neighbours of a point, other than the lists that are there already. */
+static void choice_neighbours(struct mover *m, const float *c)
+{
+    struct ivf *ix = m->ix;
+    struct ivf_near near[NEIGHBOURS + 2];
+    rabitq_query_set(ix->pivot, c);
+    size_t n = ivf_tree_nearest(ix, m->tree, ix->pivot, NEIGHBOURS + 2, near);
+    for (size_t i = 0; i < n && m->to.n < NEIGHBOURS + m->to.own; i++) {
+        uint32_t list = m->tree->list[near[i].at];
+        if (list == m->list || chosen(&m->to, list)) continue;
+        ivf_tree_centroid(ix, m->tree, near[i].at, ix->c);
+        choice_add(m, list, ix->c);
+    }
+}
+
+static enum tacit_err place_of(struct ivf *ix, int64_t id, uint32_t place[2])
+{
+    bool found = false;
+    TRY(ix->store->place_read(ix->store->ctx, id, &found, place));
+    if (!found || place[0] == 0 || place[0] == place[1])
+        return IVF_DAMAGED("an entry has no place");
+    return TACIT_OK;
+}
+
+/* Squared distance to the centroid of any list; c [width] is scratch. */
+static float list_d2(struct mover *m, uint32_t list, const float *x)
+{
+    size_t at = ivf_tree_find(m->tree, list), width = m->ix->shape.width;
+    if (at == SIZE_MAX) return INFINITY;
+    ivf_tree_centroid(m->ix, m->tree, at, m->ix->c);
+    return kernel_dot(x, x, width) + m->tree->norm2[at] -
+           2 * kernel_dot(x, m->ix->c, width);
+}
+
+/* Entries and copies of the list, with their vectors and places. */
+static enum tacit_err mover_start(struct mover *m, size_t spare)
+{
+    struct ivf *ix = m->ix;
+    struct arena *a = &ix->arena;
+    size_t width = ix->shape.width, row = ix->shape.row;
+    TRY(ivf_list_gather(ix, m->list, IVF_FIRST, spare, &m->g));
+    TRY(ivf_list_gather(ix, m->list, IVF_COPIES, 0, &m->copies));
+    size_t n = m->n_old = m->g.n, room = n + spare + 1, nc = m->copies.n;
+    TRY(arena_alloc_raw(a, room * width, sizeof *m->x, &m->x));
+    TRY(arena_alloc_raw(a, nc * width + 1, sizeof *m->x, &m->x_copies));
+    TRY(arena_alloc_raw(a, n + 1, sizeof *m->place, &m->place));
+    TRY(arena_alloc_raw(a, room, 1, &m->half));
+    TRY(arena_alloc_raw(a, room, 1, &m->copy));
+    memset(m->half, NOWHERE, room);
+    memset(m->copy, NOWHERE, room);
+    TRY(arena_alloc_raw(a, (NEIGHBOURS + 2) * width, sizeof(float), &m->to.c));
+    for (size_t i = 0; i < n; i++) {
+        TRY(ivf_row_rotated(ix, m->g.rows + i * row, m->x + i * width));
+        TRY(place_of(ix, m->g.id[i], m->place[i]));
+        if (m->place[i][0] != m->list)
+            return IVF_DAMAGED("an entry of list %u is placed elsewhere",
+                               m->list);
+    }
+    return TACIT_OK;
+}
+
+/* The vectors of the list's copies lie with their first lists. */
+static enum tacit_err copies_read(struct mover *m)
+{
+    struct ivf *ix = m->ix;
+    for (size_t i = 0; i < m->copies.n; i++) {
+        uint32_t place[2];
+        const uint8_t *row;
+        TRY(place_of(ix, m->copies.id[i], place));
+        if (place[1] != m->list)
+            return IVF_DAMAGED("a copy in list %u is placed elsewhere",
+                               m->list);
+        TRY(ivf_row_find(ix, place[0], m->copies.id[i], &row));
+        TRY(ivf_row_rotated(ix, row, m->x_copies + i * ix->shape.width));
+    }
+    return TACIT_OK;
+}
+
+static const int64_t *words_at(const struct mover *m, size_t i)
+{
+    return m->g.words + i * m->ix->shape.columns;
+}
+
+/* Entry i gets a first place in list k of the choice. */
+static enum tacit_err entry_push(struct mover *m, size_t i, size_t k)
+{
+    struct ivf *ix = m->ix;
+    if (k < m->to.own) {
+        m->half[i] = (uint8_t)k;
+        return TACIT_OK;
+    }
+    uint8_t bits[RABITQ_DIM_MAX / 8];
+    size_t width = ix->shape.width, slots;
+    struct ivf_entry e =
+        ivf_entry_make(ix, m->x + i * width, m->to.c + k * width, m->g.id[i],
+                       words_at(m, i), bits);
+    m->pushed++;
+    return ivf_list_add(ix, m->to.list[k], &e, m->g.rows + i * ix->shape.row,
+                        &slots);
+}
+
+/* Put a copy into a list; *added as of ivf_list_copy(). */
+static enum tacit_err copy_push(struct mover *m, uint32_t list, const float *c,
+                                const float *x, int64_t id,
+                                const int64_t *words, bool *added)
+{
+    uint8_t bits[RABITQ_DIM_MAX / 8];
+    struct ivf_entry e = ivf_entry_make(m->ix, x, c, id, words, bits);
+    return ivf_list_copy(m->ix, list, &e, added);
+}
+
+/* The best and second of distances d2 [n]. */
+static void best_two(const float *d2, size_t n, size_t *first, size_t *second)
+{
+    *first = 0;
+    *second = SIZE_MAX;
+    for (size_t k = 1; k < n; k++) {
+        if (d2[k] < d2[*first]) {
+            *second = *first;
+            *first = k;
+        } else if (*second == SIZE_MAX || d2[k] < d2[*second]) {
+            *second = k;
+        }
+    }
+}
+
+/* Entry i gets its copy in list k, when that is worth it; a copy in one of the
+ * list's own halves is written later. */
+static enum tacit_err second_take(struct mover *m, size_t i, size_t first,
+                                  size_t k, const float *d2, uint32_t old)
+{
+    size_t width = m->ix->shape.width;
+    bool added = true;
+    if (k == SIZE_MAX || (k >= m->to.own && m->pushed >= PUSH_MAX) ||
+        !ivf_second(d2[first], d2[k], between(m, first, k)))
+        return TACIT_OK;
+    if (k < m->to.own) {
+        m->copy[i] = (uint8_t)k;
+        return TACIT_OK;
+    }
+    if (m->to.list[k] != old) {
+        m->pushed++;
+        TRY(copy_push(m, m->to.list[k], m->to.c + k * width, m->x + i * width,
+                      m->g.id[i], words_at(m, i), &added));
+    }
+    if (added) m->place[i][1] = m->to.list[k];
+    return TACIT_OK;
+}
+
+/* Entry i of the list goes to the nearest list, and perhaps gets a copy. The
+ * copy it had stays where there is no better one. */
+static enum tacit_err entry_move(struct mover *m, size_t i, const float *d2)
+{
+    size_t first, second;
+    uint32_t *place = m->place[i], old = place[1];
+    best_two(d2, m->to.n, &first, &second);
+    if (first >= m->to.own && m->to.own > 0 && m->pushed >= PUSH_MAX)
+        best_two(d2, m->to.own, &first, &second);
+    place[0] = m->to.list[first];
+    place[1] = 0;
+    TRY(entry_push(m, i, first));
+    TRY(second_take(m, i, first, second, d2, old));
+    if (old == 0 || old == place[1]) return TACIT_OK;
+    if (old != place[0] && place[1] == 0 && m->copy[i] == NOWHERE) {
+        place[1] = old;
+        return TACIT_OK;
+    }
+    struct ivf_spot spot;
+    return ivf_list_remove(m->ix, old, IVF_COPIES, m->g.id[i], &spot);
+}
+
+static enum tacit_err entries_move(struct mover *m)
+{
+    struct ivf *ix = m->ix;
+    size_t width = ix->shape.width, n = m->to.n;
+    float *d;
+    TRY(arena_alloc_raw(&ix->arena, m->n_old * n + 1, sizeof *d, &d));
+    gemm_nt(d, m->x, m->to.c, m->n_old, n, width, GEMM_SET);
+    for (size_t i = 0; i < m->n_old; i++) {
+        const float *x = m->x + i * width;
+        float *d2 = d + i * n, norm2 = kernel_dot(x, x, width);
+        uint32_t old[2] = {m->place[i][0], m->place[i][1]};
+        for (size_t k = 0; k < n; k++)
+            d2[k] = norm2 + m->to.norm2[k] - 2 * d2[k];
+        TRY(entry_move(m, i, d2));
+        if (m->place[i][0] != old[0] || m->place[i][1] != old[1])
+            TRY(ix->store->place_write(ix->store->ctx, m->g.id[i],
+                                       m->place[i]));
+    }
+    return TACIT_OK;
+}
+
+/* ---- entries of the neighbours ------------------------------------------- */
+
+struct pull {
+    float share; /* estimate to a new centroid / own squared distance */
+    uint32_t list;
+    int64_t id;
+    int64_t words[IVF_COLUMNS_MAX];
+};
+
+struct pulls {
+    size_t n;
+    struct pull best[PULL_MAX];
+    struct rabitq_scan scan[2];
+};
+
+static void pull_add(struct pulls *p, const struct ivf_shape *s,
+                     const uint8_t *seg, size_t slot, uint32_t list,
+                     float share)
+{
+    size_t i = p->n;
+    if (i == PULL_MAX) {
+        i = 0;
+        for (size_t k = 1; k < PULL_MAX; k++)
+            if (p->best[k].share > p->best[i].share) i = k;
+        if (share >= p->best[i].share) return;
+    } else {
+        p->n++;
+    }
+    struct pull *to = &p->best[i];
+    *to = (struct pull){.share = share,
+                        .list = list,
+                        .id = ivf_slot_id(s, seg, slot)};
+    for (size_t k = 0; k < s->columns; k++)
+        to->words[k] = ivf_slot_word(s, seg, slot, k);
+}
+
+/* Squared distance of an entry to its own centroid, from its factor: that of a
+ * rotated, so near normal, residual. */
+static float own_d2(const struct ivf *ix, float mul)
+{
+    float f = ix->metric == RABITQ_L2 ? mul / 2 : mul;
+    return f * f * (float)ix->shape.width * 0.6366F;
+}
+
+static void segment_pulls(struct mover *m, struct pulls *p, uint32_t list,
+                          const uint8_t *seg)
+{
+    const struct ivf_shape *s = &m->ix->shape;
+    float d[2][IVF_BLOCK], lower[IVF_BLOCK];
+    for (size_t b = 0; b < ivf_blocks(seg); b++) {
+        const uint8_t *block = ivf_block(s, seg, b);
+        uint32_t live = m->ix->kernels->scan(&p->scan[0], block, d[0], lower);
+        (void)m->ix->kernels->scan(&p->scan[1], block, d[1], lower);
+        for (; live != 0; live &= live - 1) {
+            size_t i = (size_t)__builtin_ctz(live);
+            float mul =
+                rabitq_bf16(ivf_u16(block + s->scalars + 2 * (IVF_BLOCK + i)));
+            float own = own_d2(m->ix, mul);
+            float near = d[0][i] < d[1][i] ? d[0][i] : d[1][i];
+            if (near < pull_share * own)
+                pull_add(p, s, seg, b * IVF_BLOCK + i, list, near / own);
+        }
+    }
+}
+
+/* Estimates from the new centroids to the entries of list k of the choice. */
+static enum tacit_err list_pulls(struct mover *m, struct pulls *p, size_t k,
+                                 struct rabitq_query *const q[2])
+{
+    const struct ivf_store *s = m->ix->store;
+    uint32_t list = m->to.list[k];
+    for (size_t h = 0; h < 2; h++)
+        p->scan[h] = (struct rabitq_scan){.tables = q[h]->tables,
+                                          .width = m->ix->shape.width,
+                                          .gain = q[h]->gain,
+                                          .offset = q[h]->offset,
+                                          .base = between(m, h, k),
+                                          .limit = INFINITY};
+    enum tacit_err e = s->segs_begin(s->ctx, ivf_entries_of(list));
+    while (e == TACIT_OK) {
+        uint32_t seg;
+        const void *data;
+        size_t n;
+        e = s->segs_next(s->ctx, &seg, &data, &n);
+        if (e != TACIT_OK || data == NULL) break;
+        if (seg < IVF_SEG_FIRST) continue;
+        e = ivf_segment_check(m->ix, list, seg, data, n);
+        if (e == TACIT_OK) segment_pulls(m, p, list, data);
+    }
+    s->segs_end(s->ctx);
+    return e;
+}
+
+static bool listed(const struct ivf_gather *g, size_t n, int64_t id)
+{
+    for (size_t i = 0; i < n; i++)
+        if (g->id[i] == id) return true;
+    return false;
+}
+
+/* The nearest of the list's own halves. */
+static size_t own_nearest(const struct mover *m, const float *x, float *d2)
+{
+    size_t best = 0, width = m->ix->shape.width;
+    float norm2 = kernel_dot(x, x, width);
+    *d2 = INFINITY;
+    for (size_t k = 0; k < m->to.own; k++) {
+        float d = norm2 + m->to.norm2[k] -
+                  2 * kernel_dot(x, m->to.c + k * width, width);
+        if (d >= *d2) continue;
+        *d2 = d;
+        best = k;
+    }
+    return best;
+}
+
+/* An entry moves when its row says so, too; where it was near enough it leaves
+ * a copy. */
+static enum tacit_err pulled_move(struct mover *m, const struct pull *p)
+{
+    struct ivf *ix = m->ix;
+    size_t width = ix->shape.width, i = m->g.n;
+    const uint8_t *row;
+    float *x = m->x + i * width, d2;
+    uint32_t place[2];
+    struct ivf_spot spot;
+    if (listed(&m->g, m->n_old, p->id) ||
+        listed(&m->copies, m->copies.n, p->id))
+        return TACIT_OK;
+    TRY(place_of(ix, p->id, place));
+    if (place[0] != p->list)
+        return IVF_DAMAGED("an entry of list %u is placed elsewhere", p->list);
+    TRY(ivf_row_find(ix, p->list, p->id, &row));
+    memcpy(m->g.rows + i * ix->shape.row, row, ix->shape.row);
+    TRY(ivf_row_rotated(ix, row, x));
+    float own = list_d2(m, p->list, x);
+    size_t k = own_nearest(m, x, &d2);
+    if (!(d2 < own)) return TACIT_OK;
+    TRY(ivf_list_remove(ix, p->list, IVF_FIRST, p->id, &spot));
+    memcpy(m->g.words + i * ix->shape.columns, p->words,
+           ix->shape.columns * sizeof *p->words);
+    m->g.id[i] = p->id;
+    m->half[i] = (uint8_t)k;
+    m->g.n++;
+    place[0] = m->to.list[k];
+    size_t from = ivf_tree_find(m->tree, p->list);
+    if (place[1] == 0 && from != SIZE_MAX) {
+        bool added = false;
+        ivf_tree_centroid(ix, m->tree, from, ix->c);
+        float gap = 0;
+        for (size_t j = 0; j < width; j++) {
+            float g = ix->c[j] - m->to.c[k * width + j];
+            gap += g * g;
+        }
+        if (ivf_second(d2, own, gap))
+            TRY(copy_push(m, p->list, ix->c, x, p->id, p->words, &added));
+        if (added) place[1] = p->list;
+    }
+    return ix->store->place_write(ix->store->ctx, p->id, place);
+}
+
+/* Under the dot metric an entry's scalars give - <c, x>, not a distance: its
+ * entries stay where they are until their own list is split. */
+static enum tacit_err neighbours_pull(struct mover *m)
+{
+    struct ivf *ix = m->ix;
+    if (ix->metric == RABITQ_DOT) return TACIT_OK;
+    struct pulls *p;
+    TRY(arena_alloc(&ix->arena, 1, sizeof *p, &p));
+    struct rabitq_query *q[2] = {ix->pivot, ix->pivot2};
+    for (size_t h = 0; h < 2; h++)
+        rabitq_query_set(q[h], m->to.c + h * ix->shape.width);
+    for (size_t k = m->to.own; k < m->to.n; k++) TRY(list_pulls(m, p, k, q));
+    for (size_t i = 0; i < p->n; i++) TRY(pulled_move(m, &p->best[i]));
+    return TACIT_OK;
+}
+
+/* ---- split, merge -------------------------------------------------------- */
+
+static enum tacit_err half_write(struct mover *m, size_t half)
+{
+    struct ivf *ix = m->ix;
+    struct ivf_writer w;
+    size_t width = ix->shape.width;
+    ivf_writer_start(&w, ix, m->to.list[half], m->to.c + half * width);
+    for (size_t i = 0; i < m->g.n; i++)
+        if (m->half[i] == half)
+            TRY(ivf_writer_add(&w, m->x + i * width,
+                               m->g.rows + i * ix->shape.row, words_at(m, i)));
+    return half == 0 ? ivf_writer_end(&w, m->g.n_segs, m->g.n_rows_segs)
+                     : ivf_writer_end(&w, 0, 0);
+}
+
+/* The copies that the list had, and those that its halves keep of each other.
+ */
+static enum tacit_err copies_write(struct mover *m)
+{
+    struct ivf *ix = m->ix;
+    const struct ivf_store *s = ix->store;
+    size_t width = ix->shape.width;
+    for (uint32_t seg = 0; seg < m->copies.n_segs; seg++)
+        TRY(s->seg_delete(s->ctx, ivf_entries_of(m->list), seg));
+    for (size_t i = 0; i < m->n_old; i++) {
+        bool added = false;
+        size_t k = m->copy[i];
+        if (k == NOWHERE) continue;
+        TRY(copy_push(m, m->to.list[k], m->to.c + k * width, m->x + i * width,
+                      m->g.id[i], words_at(m, i), &added));
+        m->place[i][1] = added ? m->to.list[k] : 0;
+        TRY(s->place_write(s->ctx, m->g.id[i], m->place[i]));
+    }
+    for (size_t i = 0; i < m->copies.n; i++) {
+        const float *x = m->x_copies + i * width;
+        uint32_t place[2];
+        bool added = false;
+        TRY(place_of(ix, m->copies.id[i], place));
+        place[1] = 0;
+        if (m->to.own > 0) {
+            float best = list_d2(m, place[0], x), d2;
+            size_t k = own_nearest(m, x, &d2);
+            if (m->to.list[k] != place[0] && ivf_second(best, d2, INFINITY))
+                TRY(copy_push(m, m->to.list[k], m->to.c + k * width, x,
+                              m->copies.id[i],
+                              m->copies.words + i * ix->shape.columns, &added));
+            if (added) place[1] = m->to.list[k];
+        }
+        TRY(s->place_write(s->ctx, m->copies.id[i], place));
+    }
+    return TACIT_OK;
+}
+
+/* 2-means over the rows; the larger half gets the list's number. */
+static enum tacit_err halves_start(struct mover *m, uint32_t fresh)
+{
+    struct ivf *ix = m->ix;
+    struct halves h = {.n = m->g.n, .width = ix->shape.width, .x = m->x};
+    struct arena *a = &ix->arena;
+    TRY(arena_alloc_raw(a, h.width, sizeof(float), &h.c[0]));
+    TRY(arena_alloc_raw(a, h.width, sizeof(float), &h.c[1]));
+    TRY(arena_alloc_raw(a, h.width, sizeof(float), &h.along));
+    TRY(arena_alloc_raw(a, h.n, sizeof *h.margin, &h.margin));
+    TRY(arena_alloc_raw(a, h.n, sizeof *h.side, &h.side));
+    TRY(halves_cut(ix, &h));
+    size_t ones = 0;
+    for (size_t i = 0; i < h.n; i++) ones += h.side[i];
+    size_t larger = 2 * ones > h.n, other = 1 - larger;
+    TRY(ivf_tree_put(ix, m->tree, m->list, h.c[larger]));
+    TRY(ivf_tree_put(ix, m->tree, fresh, h.c[other]));
+    choice_add(m, m->list, h.c[larger]);
+    choice_add(m, fresh, h.c[other]);
+    m->to.own = 2;
+    return TACIT_OK;
+}
+
+/* The list's centroid before it changes. */
+static enum tacit_err centroid_keep(struct mover *m, float **c)
+{
+    size_t at = ivf_tree_find(m->tree, m->list);
+    if (at == SIZE_MAX) return IVF_DAMAGED("list %u has no head", m->list);
+    TRY(arena_alloc_raw(&m->ix->arena, m->ix->shape.width, sizeof **c, c));
+    ivf_tree_centroid(m->ix, m->tree, at, *c);
+    return TACIT_OK;
+}
+
+enum tacit_err ivf_split(struct ivf *ix, struct ivf_tree *t, uint32_t list)
+{
+    struct mover m = {.ix = ix, .tree = t, .list = list};
+    float *before;
+    arena_reset(&ix->arena);
+    TRY(centroid_keep(&m, &before));
+    TRY(mover_start(&m, PULL_MAX));
+    if (m.g.n < PACK_MIN) return ivf_list_pack(ix, t, list);
+    if (ix->count.next_list >= IVF_LISTS_MAX)
+        return fail(TACIT_LIMIT,
+                    "the index has had its %d lists; build it "
+                    "anew",
+                    IVF_LISTS_MAX);
+    uint32_t fresh = ix->count.next_list++;
+    TRY(copies_read(&m));
+    TRY(halves_start(&m, fresh));
+    choice_neighbours(&m, before);
+    TRY(entries_move(&m));
+    TRY(neighbours_pull(&m));
+    TRY(half_write(&m, 0));
+    TRY(half_write(&m, 1));
+    TRY(copies_write(&m));
+    size_t every = t->n / LEARN_SHARE;
+    if (every > LEARN_EVERY) every = LEARN_EVERY;
+    if (every <= 1 || fresh % every == 0) TRY(ivf_learn(ix, t, m.x, m.g.id[0]));
+    return ivf_meta_write(ix);
+}
+
+enum tacit_err ivf_merge(struct ivf *ix, struct ivf_tree *t, uint32_t list)
+{
+    struct mover m = {.ix = ix, .tree = t, .list = list};
+    float *before;
+    arena_reset(&ix->arena);
+    TRY(centroid_keep(&m, &before));
+    TRY(mover_start(&m, 0));
+    if (t->n == 1 && m.g.n > 0) return ivf_list_pack(ix, t, list);
+    if (m.g.n > 0) {
+        choice_neighbours(&m, before);
+        TRY(entries_move(&m));
+    }
+    TRY(copies_write(&m));
+    TRY(ivf_list_drop(ix, list, m.g.n_segs, m.g.n_rows_segs));
+    TRY(ivf_tree_drop(ix, t, list));
+    return ivf_meta_write(ix);
+}
+
+enum tacit_err ivf_refine(struct ivf *ix, struct ivf_tree *t, uint32_t list)
+{
+    struct mover m = {.ix = ix, .tree = t, .list = list};
+    size_t width = ix->shape.width;
+    float *mean;
+    arena_reset(&ix->arena);
+    TRY(arena_alloc(&ix->arena, width, sizeof *mean, &mean));
+    TRY(mover_start(&m, 0));
+    if (m.g.n == 0 || (m.g.n < IVF_LIST_MIN && t->n > 1))
+        return ivf_merge(ix, t, list);
+    if (m.g.n > IVF_LIST_MAX) return ivf_split(ix, t, list);
+    TRY(copies_read(&m));
+    for (size_t i = 0; i < m.g.n; i++)
+        add_row(mean, 1 / (float)m.g.n, m.x + i * width, width);
+    TRY(ivf_tree_put(ix, t, list, mean));
+    choice_add(&m, list, mean);
+    m.to.own = 1;
+    choice_neighbours(&m, mean);
+    TRY(entries_move(&m));
+    TRY(half_write(&m, 0));
+    TRY(copies_write(&m));
+    return ivf_meta_write(ix);
+}

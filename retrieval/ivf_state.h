@@ -1,0 +1,389 @@
+/*
+ * ivf_state: what the files of ivf share. Not for callers of ivf.h.
+ *
+ *   ivf.c         create, open, insert, delete, words
+ *   ivf_layout.c  segments, heads, meta, rows as bytes
+ *   ivf_tree.c    the centroids of a partition in memory; the nearest lists
+ *   ivf_list.c    one list read into memory, changed, written back
+ *   ivf_split.c   splits, reassignment, merges
+ *   ivf_search.c  search; ivf_exact.c its exact form
+ *   ivf_check.c   optimise, validate, rebuild
+ */
+#ifndef TACIT_RETRIEVAL_IVF_STATE_H
+#define TACIT_RETRIEVAL_IVF_STATE_H
+
+#include <string.h>
+
+#include "common/base/arena.h"
+#include "retrieval/ivf.h"
+#include "retrieval/rabitq.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "blobs are little-endian and are read in place");
+_Static_assert((int)IVF_DIM_MAX == (int)RABITQ_DIM_MAX, "one limit");
+
+enum {
+    IVF_HEADER = 16,
+    IVF_HEAD_FIXED = 16, /* before a centroid's bytes */
+    IVF_ROWS_HEADER = 8,
+    IVF_ROW_FIXED = 12, /* id and length */
+    IVF_ROW_INT8 = 8,   /* scale and norm2 */
+    IVF_BLOCK = RABITQ_BLOCK,
+    /* A list read whole; only a damaged one holds more. */
+    IVF_LIST_SLOTS_MAX = 8 * IVF_LIST_MAX,
+    IVF_NEAR_MAX = 32,
+    IVF_LISTS_MAX = (1 << 30) - 1,
+    IVF_LEVELS = 64 /* of the probing rule's histogram */
+};
+
+/* Where things lie in a block. */
+struct ivf_shape {
+    size_t width, columns;
+    size_t scalars, ids, words, block; /* offsets; bytes of a block */
+    size_t blocks_max;                 /* of a segment */
+    size_t slots_max;
+    size_t row, rows_max; /* bytes of a row; rows of a segment */
+};
+
+/* The counters that change with lists, as the meta blob has them. */
+struct ivf_counters {
+    uint64_t epoch;
+    uint32_t next_list;
+    uint32_t sweep; /* where ivf_optimise() goes on */
+    float levels[IVF_LEVELS];
+};
+
+/* The lists of one partition. */
+struct ivf_tree {
+    int64_t part;
+    size_t n, room;
+    uint32_t *list; /* [room], rising is not kept */
+    float *scale;   /* [room] */
+    float *norm2;   /* [room] */
+    int8_t *codes;  /* [room, width] */
+    uint8_t *bits;  /* [room / 16] blocks, relative to mean */
+    float *mean;    /* [width], = mean_scale * mean_codes */
+    int8_t *mean_codes;
+    float mean_scale, mean_norm2;
+    size_t n_mean; /* lists when it was taken */
+    uint64_t used; /* for eviction */
+};
+
+struct ivf_near {
+    uint32_t at; /* place in the tree */
+    float d2;    /* squared distance (or - product) to the query */
+};
+
+struct ivf_scratch; /* of a search: ivf_search.c */
+
+struct ivf {
+    const struct ivf_store *store;
+    struct ivf_settings set;
+    struct ivf_shape shape;
+    struct ivf_counters count;
+    bool stale; /* counters are read anew before they are used */
+    struct rabitq *rq;
+    const struct rabitq_kernels *kernels;
+    enum rabitq_metric metric;
+
+    struct ivf_tree **trees;
+    size_t n_trees, room_trees;
+    uint64_t clock;
+
+    struct rabitq_query *query; /* of the vector being placed or sought */
+    struct rabitq_query *pivot, *pivot2; /* of centroids, in a split */
+    float *x, *c;                        /* [width] each */
+    float *v;         /* [dim]: the vector, of unit length under cosine */
+    uint8_t *segment; /* one, being changed */
+    uint8_t *rows;    /* a segment of rows, being changed */
+    uint8_t *row;     /* one record */
+    float *estimates; /* [room_dots] */
+    size_t room_dots;
+    struct arena arena; /* of one split or merge */
+    struct ivf_scratch *scratch;
+};
+
+#define IVF_DAMAGED(...) fail_as(E_INDEX_DAMAGED, __VA_ARGS__)
+
+/* ---- ivf_layout.c ---- */
+TACIT_CHECKED enum tacit_err ivf_shape_set(const struct ivf_settings *set,
+                                           struct ivf_shape *shape);
+size_t ivf_head_bytes(const struct ivf *ix);
+TACIT_CHECKED enum tacit_err ivf_meta_write(struct ivf *ix);
+TACIT_CHECKED enum tacit_err ivf_meta_decode(const void *data, size_t n,
+                                             struct ivf_settings *set,
+                                             struct ivf_counters *count);
+TACIT_CHECKED enum tacit_err ivf_meta_store(const struct ivf_store *store,
+                                            const struct ivf_settings *set,
+                                            const struct ivf_counters *count);
+/* What the store calls the entries and the rows of a list. */
+static inline uint32_t ivf_entries_of(uint32_t list)
+{
+    return 2 * list;
+}
+static inline uint32_t ivf_rows_of(uint32_t list)
+{
+    return 2 * list + 1;
+}
+/* Segment blobs are well-formed. */
+TACIT_CHECKED enum tacit_err ivf_segment_check(const struct ivf *ix,
+                                               uint32_t list, uint32_t seg,
+                                               const void *data, size_t n);
+TACIT_CHECKED enum tacit_err ivf_rows_check(const struct ivf *ix, uint32_t list,
+                                            uint32_t seg, const void *data,
+                                            size_t n);
+/* A row record [shape.row] for v [dim], which ivf_prepare() has seen. */
+void ivf_row_make(const struct ivf *ix, int64_t id, const float *v,
+                  float length, uint8_t *row);
+/* x [width] from a row record, of unit length under cosine. */
+TACIT_CHECKED enum tacit_err ivf_row_rotated(const struct ivf *ix,
+                                             const uint8_t *row, float *x);
+/* Squared distance, or - product, of ix->query (of ix->v) to a row record. */
+TACIT_CHECKED enum tacit_err ivf_row_d2(const struct ivf *ix,
+                                        const uint8_t *row, float *d2);
+/* v [dim] as it was given, near enough. */
+TACIT_CHECKED enum tacit_err ivf_row_vector(const struct ivf *ix,
+                                            const uint8_t *row, float *v);
+/* What a caller sees of a d2. */
+float ivf_distance(const struct ivf *ix, float d2);
+
+static inline uint16_t ivf_u16(const uint8_t *p)
+{
+    uint16_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline uint32_t ivf_u32(const uint8_t *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline int64_t ivf_i64(const uint8_t *p)
+{
+    int64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline float ivf_f32(const uint8_t *p)
+{
+    float v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* Parts of a segment; slot counts through its blocks. */
+static inline size_t ivf_blocks(const uint8_t *seg)
+{
+    return ivf_u16(seg + 8);
+}
+static inline size_t ivf_live(const uint8_t *seg)
+{
+    return ivf_u16(seg + 10);
+}
+static inline const uint8_t *ivf_block(const struct ivf_shape *s,
+                                       const uint8_t *seg, size_t b)
+{
+    return seg + IVF_HEADER + b * s->block;
+}
+static inline bool ivf_slot_live(const struct ivf_shape *s, const uint8_t *seg,
+                                 size_t slot)
+{
+    const uint8_t *b = ivf_block(s, seg, slot / IVF_BLOCK);
+    return ivf_u16(b + s->scalars + 2 * (IVF_BLOCK + slot % IVF_BLOCK)) != 0;
+}
+static inline int64_t ivf_slot_id(const struct ivf_shape *s, const uint8_t *seg,
+                                  size_t slot)
+{
+    const uint8_t *b = ivf_block(s, seg, slot / IVF_BLOCK);
+    return ivf_i64(b + s->ids + 8 * (slot % IVF_BLOCK));
+}
+static inline int64_t ivf_slot_word(const struct ivf_shape *s,
+                                    const uint8_t *seg, size_t slot,
+                                    size_t column)
+{
+    const uint8_t *b = ivf_block(s, seg, slot / IVF_BLOCK);
+    return ivf_i64(b + s->words + 8 * (column * IVF_BLOCK + slot % IVF_BLOCK));
+}
+
+/* An entry on its way into a list. */
+struct ivf_entry {
+    int64_t id;
+    const int64_t *words; /* [columns] */
+    const uint8_t *bits;  /* [width / 8] */
+    struct rabitq_entry scalars;
+};
+void ivf_segment_start(const struct ivf_shape *s, uint8_t *seg, uint32_t list,
+                       uint32_t number);
+/* The first empty slot, a new block when there is room for one; slots_max when
+ * the segment is full. */
+size_t ivf_segment_free(const struct ivf_shape *s, uint8_t *seg);
+void ivf_segment_put(const struct ivf_shape *s, uint8_t *seg, size_t slot,
+                     const struct ivf_entry *e);
+void ivf_segment_zero(const struct ivf_shape *s, uint8_t *seg, size_t slot);
+size_t ivf_segment_bytes(const struct ivf_shape *s, const uint8_t *seg);
+
+/* ---- ivf_tree.c ---- */
+TACIT_CHECKED enum tacit_err ivf_head_check(const struct ivf *ix, uint32_t list,
+                                            const uint8_t *head, size_t n);
+TACIT_CHECKED enum tacit_err ivf_tree_get(struct ivf *ix, int64_t part,
+                                          struct ivf_tree **out);
+void ivf_trees_forget(struct ivf *ix);
+size_t ivf_trees_bytes(const struct ivf *ix);
+/* Replace or add the list with centroid c [width], here and in the store; c
+ * becomes what its bytes stand for. */
+TACIT_CHECKED enum tacit_err ivf_tree_put(struct ivf *ix, struct ivf_tree *t,
+                                          uint32_t list, float *c);
+TACIT_CHECKED enum tacit_err ivf_tree_drop(struct ivf *ix, struct ivf_tree *t,
+                                           uint32_t list);
+/* c [width] of place `at`. */
+void ivf_tree_centroid(const struct ivf *ix, const struct ivf_tree *t,
+                       size_t at, float *c);
+size_t ivf_tree_find(const struct ivf_tree *t, uint32_t list);
+/* The nearest lists to q by squared distance, at most `want`, at most
+ * IVF_NEAR_MAX, rising; their number. */
+size_t ivf_tree_nearest(struct ivf *ix, const struct ivf_tree *t,
+                        const struct rabitq_query *q, size_t want,
+                        struct ivf_near *out);
+/* <q, c> and |q - c|^2 of place `at`. */
+float ivf_tree_product(const struct ivf *ix, const struct ivf_tree *t,
+                       const struct rabitq_query *q, size_t at);
+float ivf_tree_d2(const struct ivf *ix, const struct ivf_tree *t,
+                  const struct rabitq_query *q, size_t at);
+/* Estimates and lower bounds of all |q - c|^2: [n rounded up to 16]. */
+void ivf_tree_estimate(const struct ivf *ix, const struct ivf_tree *t,
+                       const struct rabitq_query *q, float *estimate,
+                       float *lower);
+
+static inline const uint8_t *ivf_row_at(const struct ivf_shape *s,
+                                        const uint8_t *rows, size_t i)
+{
+    return rows + IVF_ROWS_HEADER + i * s->row;
+}
+
+/* ---- ivf_list.c ---- */
+enum ivf_kind { IVF_FIRST, IVF_COPIES };
+
+/* The live entries of a list. All arrays from ix->arena. */
+struct ivf_gather {
+    size_t n, n_segs, n_rows_segs;
+    int64_t *id;    /* [n] */
+    int64_t *words; /* [n, columns] */
+    uint8_t *rows;  /* [n, row]: NULL for copies */
+};
+/* With room for `spare` more entries. */
+TACIT_CHECKED enum tacit_err ivf_list_gather(struct ivf *ix, uint32_t list,
+                                             enum ivf_kind kind, size_t spare,
+                                             struct ivf_gather *g);
+/* Writes a list's entries and rows anew, segment by segment; c is the list's
+ * centroid. */
+struct ivf_writer {
+    struct ivf *ix;
+    uint32_t list;
+    const float *c;
+    size_t slot;
+};
+void ivf_writer_start(struct ivf_writer *w, struct ivf *ix, uint32_t list,
+                      const float *c);
+TACIT_CHECKED enum tacit_err ivf_writer_add(struct ivf_writer *w,
+                                            const float *x, const uint8_t *row,
+                                            const int64_t *words);
+/* Write the rest and delete the old segments after it. */
+TACIT_CHECKED enum tacit_err ivf_writer_end(struct ivf_writer *w,
+                                            size_t old_segs,
+                                            size_t old_rows_segs);
+/* Write the list's live entries without the holes. */
+TACIT_CHECKED enum tacit_err ivf_list_pack(struct ivf *ix,
+                                           const struct ivf_tree *t,
+                                           uint32_t list);
+/* Delete every segment of a list. */
+TACIT_CHECKED enum tacit_err ivf_list_drop(struct ivf *ix, uint32_t list,
+                                           size_t segs, size_t rows_segs);
+
+/* Add an entry with its row; *slots gets how far the list reaches. */
+TACIT_CHECKED enum tacit_err ivf_list_add(struct ivf *ix, uint32_t list,
+                                          const struct ivf_entry *e,
+                                          const uint8_t *row, size_t *slots);
+/* Add a copy; *added false when the list has no room for more of them. */
+TACIT_CHECKED enum tacit_err ivf_list_copy(struct ivf *ix, uint32_t list,
+                                           const struct ivf_entry *e,
+                                           bool *added);
+/* Where an id is. The segment is in ix->segment. */
+struct ivf_spot {
+    bool found;
+    uint32_t seg;
+    size_t slot;       /* in the segment */
+    size_t live, segs; /* of the list, of this kind */
+};
+TACIT_CHECKED enum tacit_err ivf_list_find(struct ivf *ix, uint32_t list,
+                                           enum ivf_kind kind, int64_t id,
+                                           struct ivf_spot *spot);
+/* Zero the slot of id, and its row; E_INDEX_DAMAGED when it is not there. *spot
+ * tells what was found. */
+TACIT_CHECKED enum tacit_err ivf_list_remove(struct ivf *ix, uint32_t list,
+                                             enum ivf_kind kind, int64_t id,
+                                             struct ivf_spot *spot);
+/* The row record of a slot, which must be that of id; borrowed from the store.
+ */
+TACIT_CHECKED enum tacit_err ivf_list_row(struct ivf *ix, uint32_t list,
+                                          size_t slot, int64_t id,
+                                          const uint8_t **row);
+/* The same where only the first list is known. */
+TACIT_CHECKED enum tacit_err ivf_row_find(struct ivf *ix, uint32_t list,
+                                          int64_t id, const uint8_t **row);
+/* An entry for x [width] near centroid c; bits [width / 8] is filled. */
+struct ivf_entry ivf_entry_make(const struct ivf *ix, const float *x,
+                                const float *c, int64_t id,
+                                const int64_t *words, uint8_t *bits);
+
+/* ---- ivf_split.c ---- */
+/* A list that reaches over IVF_LIST_MAX slots: pack or split it. */
+TACIT_CHECKED enum tacit_err ivf_split(struct ivf *ix, struct ivf_tree *t,
+                                       uint32_t list);
+/* Move the entries of a small list to its neighbours, and drop it. */
+TACIT_CHECKED enum tacit_err ivf_merge(struct ivf *ix, struct ivf_tree *t,
+                                       uint32_t list);
+/* Take the list's mean for its centroid, and move what is nearer to others. */
+TACIT_CHECKED enum tacit_err ivf_refine(struct ivf *ix, struct ivf_tree *t,
+                                        uint32_t list);
+/* Whether the second nearest list, at d2 from a vector that is at best2 from
+ * its nearest, gets a copy; between2 is the squared distance of the two. */
+bool ivf_second(float best2, float d2, float between2);
+/* ---- ivf.c ---- */
+/* Counters as the store has them now. */
+TACIT_CHECKED enum tacit_err ivf_fresh(struct ivf *ix);
+/* v made unit under cosine, into ix->v and rotated into ix->x. */
+TACIT_CHECKED enum tacit_err ivf_prepare(struct ivf *ix, const float *v,
+                                         float *length);
+/* Give a row record its places and entries. */
+TACIT_CHECKED enum tacit_err ivf_place(struct ivf *ix, int64_t part,
+                                       const float *x, const uint8_t *row,
+                                       const int64_t *words);
+
+/* ---- ivf_search.c ---- */
+void ivf_scratch_free(struct ivf_scratch *s);
+size_t ivf_scratch_bytes(const struct ivf_scratch *s);
+/* Keep the k best by (distance, id) in the heap h. */
+void ivf_hits_add(struct ivf_hit *h, size_t *n, size_t k, int64_t id, float d2);
+/* In order, with the distances that a caller sees. */
+void ivf_hits_sort(const struct ivf *ix, struct ivf_hit *h, size_t n);
+
+/* Learn from the row x [width] of id in which lists its neighbours lie: the rule by which
+ * searches stop. */
+TACIT_CHECKED enum tacit_err ivf_learn(struct ivf *ix, struct ivf_tree *t,
+                                       const float *x, int64_t id);
+
+/* ---- ivf_filter.c ---- */
+TACIT_CHECKED enum tacit_err ivf_filter_check(const struct ivf *ix,
+                                              const struct ivf_filter *f);
+/* v is in set [n], rising. */
+bool ivf_among(const int64_t *set, size_t n, int64_t v);
+/* Bit i: the words of entry i pass. */
+uint32_t ivf_filter_block(const struct ivf_filter *f,
+                          const struct ivf_shape *shape, const uint8_t *block);
+bool ivf_filter_words(const struct ivf_filter *f, const int64_t *words);
+
+#endif

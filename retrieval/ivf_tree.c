@@ -1,0 +1,372 @@
+#include "common/tensor/vectorise.h"
+
+#include "retrieval/ivf_state.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "common/base/codes.h"
+
+enum {
+    TREES_BYTES_MAX = 256 << 20, /* evicted above it */
+    DIRECT_MAX = 64,             /* so few lists are compared one by one */
+};
+/* Deviations that a list may lie nearer than estimated, when it is sought for a
+ * vector that is put into it. */
+static const float assign_slack = 2.5F;
+
+static size_t up16(size_t n)
+{
+    return (n + IVF_BLOCK - 1) / IVF_BLOCK * IVF_BLOCK;
+}
+
+static size_t bits_block(const struct ivf *ix)
+{
+    return ix->shape.ids; /* codes and scalars, no ids */
+}
+
+static void tree_free(struct ivf_tree *t)
+{
+    if (t == NULL) return;
+    free(t->list);
+    free(t->scale);
+    free(t->norm2);
+    free(t->codes);
+    free(t->bits);
+    free(t->mean);
+    free(t->mean_codes);
+    free(t);
+}
+
+void ivf_trees_forget(struct ivf *ix)
+{
+    for (size_t i = 0; i < ix->n_trees; i++) tree_free(ix->trees[i]);
+    ix->n_trees = 0;
+}
+
+static size_t tree_bytes(const struct ivf *ix, const struct ivf_tree *t)
+{
+    return sizeof *t + t->room * (ix->shape.width + 12) +
+           t->room / IVF_BLOCK * bits_block(ix) + ix->shape.width * 5;
+}
+
+size_t ivf_trees_bytes(const struct ivf *ix)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < ix->n_trees; i++)
+        sum += tree_bytes(ix, ix->trees[i]);
+    return sum;
+}
+
+static enum tacit_err tree_reserve(struct ivf *ix, struct ivf_tree *t, size_t n)
+{
+    if (n <= t->room) return TACIT_OK;
+    size_t room = up16(n < 16 ? 16 : n + n / 4), width = ix->shape.width;
+    uint32_t *list = realloc(t->list, room * sizeof *list);
+    if (list != NULL) t->list = list;
+    float *scale = realloc(t->scale, room * sizeof *scale);
+    if (scale != NULL) t->scale = scale;
+    float *norm2 = realloc(t->norm2, room * sizeof *norm2);
+    if (norm2 != NULL) t->norm2 = norm2;
+    int8_t *codes = realloc(t->codes, room * width);
+    if (codes != NULL) t->codes = codes;
+    uint8_t *bits = realloc(t->bits, room / IVF_BLOCK * bits_block(ix));
+    if (bits != NULL) t->bits = bits;
+    if (list == NULL || scale == NULL || norm2 == NULL || codes == NULL ||
+        bits == NULL)
+        return fail(TACIT_NOMEM, "no memory for %zu lists", room);
+    memset(bits + t->room / IVF_BLOCK * bits_block(ix), 0,
+           (room - t->room) / IVF_BLOCK * bits_block(ix));
+    t->room = room;
+    return TACIT_OK;
+}
+
+static enum tacit_err dots_reserve(struct ivf *ix, size_t n)
+{
+    if (n <= ix->room_dots) return TACIT_OK;
+    size_t room = up16(n + n / 4);
+    float *estimates = realloc(ix->estimates, 2 * room * sizeof *estimates);
+    if (estimates == NULL)
+        return fail(TACIT_NOMEM, "no memory for %zu lists", room);
+    ix->estimates = estimates;
+    ix->room_dots = room;
+    return TACIT_OK;
+}
+
+void ivf_tree_centroid(const struct ivf *ix, const struct ivf_tree *t,
+                       size_t at, float *c)
+{
+    size_t width = ix->shape.width;
+    const int8_t *codes = t->codes + at * width;
+    for (size_t i = 0; i < width; i++) c[i] = t->scale[at] * (float)codes[i];
+}
+
+/* The bits of a list's centroid, in the tree's own blocks. */
+static void bits_put(struct ivf *ix, struct ivf_tree *t, size_t at)
+{
+    uint8_t bits[RABITQ_DIM_MAX / 8];
+    float c[RABITQ_DIM_MAX];
+    ivf_tree_centroid(ix, t, at, c);
+    struct rabitq_entry e =
+        rabitq_encode(RABITQ_L2, c, t->mean, ix->shape.width, bits);
+    uint8_t *b = t->bits + at / IVF_BLOCK * bits_block(ix);
+    size_t i = at % IVF_BLOCK;
+    for (size_t j = 0; j < ix->shape.width / 8; j++)
+        b[IVF_BLOCK * j + i] = bits[j];
+    memcpy(b + ix->shape.scalars + 2 * i, &e.add, 2);
+    memcpy(b + ix->shape.scalars + 2 * (IVF_BLOCK + i), &e.mul, 2);
+}
+
+/* The mean of all centroids, in bytes: what their bits are relative to. Taken
+ * again when the lists have doubled. */
+static void mean_take(struct ivf *ix, struct ivf_tree *t)
+{
+    size_t width = ix->shape.width;
+    memset(t->mean, 0, width * sizeof *t->mean);
+    for (size_t at = 0; at < t->n; at++) {
+        const int8_t *codes = t->codes + at * width;
+        float s = t->scale[at] / (float)t->n;
+        for (size_t i = 0; i < width; i++) t->mean[i] += s * (float)codes[i];
+    }
+    t->mean_scale = rabitq_row_encode(t->mean, width, t->mean_codes).scale;
+    t->mean_norm2 = 0;
+    for (size_t i = 0; i < width; i++) {
+        t->mean[i] = t->mean_scale * (float)t->mean_codes[i];
+        t->mean_norm2 += t->mean[i] * t->mean[i];
+    }
+    t->n_mean = t->n;
+    for (size_t at = 0; at < t->n; at++) bits_put(ix, t, at);
+}
+
+static enum tacit_err tree_new(struct ivf *ix, int64_t part,
+                               struct ivf_tree **out)
+{
+    struct ivf_tree *t = calloc(1, sizeof *t);
+    if (t != NULL) t->mean = calloc(ix->shape.width, sizeof *t->mean);
+    if (t != NULL) t->mean_codes = calloc(ix->shape.width, 1);
+    if (t == NULL || t->mean == NULL || t->mean_codes == NULL) {
+        tree_free(t);
+        return fail(TACIT_NOMEM, "no memory for a partition's lists");
+    }
+    t->part = part;
+    *out = t;
+    return TACIT_OK;
+}
+
+enum tacit_err ivf_head_check(const struct ivf *ix, uint32_t list,
+                              const uint8_t *b, size_t n)
+{
+    if (n != ivf_head_bytes(ix) || list == 0 || list >= ix->count.next_list)
+        return IVF_DAMAGED("the head of list %u is malformed", list);
+    float scale = ivf_f32(b + 8), norm2 = ivf_f32(b + 12);
+    if (!(scale >= 0 && scale < 1e13F) || !(norm2 >= 0 && norm2 < 1e35F))
+        return IVF_DAMAGED("the centroid of list %u is out of range", list);
+    return TACIT_OK;
+}
+
+static enum tacit_err head_add(struct ivf *ix, struct ivf_tree *t,
+                               uint32_t list, const uint8_t *b, size_t n)
+{
+    TRY(ivf_head_check(ix, list, b, n));
+    if (ivf_i64(b) != t->part)
+        return IVF_DAMAGED("list %u is in another partition", list);
+    float scale = ivf_f32(b + 8), norm2 = ivf_f32(b + 12);
+    TRY(tree_reserve(ix, t, t->n + 1));
+    t->list[t->n] = list;
+    t->scale[t->n] = scale;
+    t->norm2[t->n] = norm2;
+    memcpy(t->codes + t->n * ix->shape.width, b + IVF_HEAD_FIXED,
+           ix->shape.width);
+    t->n++;
+    return TACIT_OK;
+}
+
+static enum tacit_err tree_read(struct ivf *ix, struct ivf_tree *t)
+{
+    const struct ivf_store *s = ix->store;
+    enum tacit_err e = s->heads_begin(s->ctx, &t->part);
+    while (e == TACIT_OK) {
+        uint32_t list;
+        const void *data;
+        size_t n;
+        e = s->heads_next(s->ctx, &list, &data, &n);
+        if (e != TACIT_OK || data == NULL) break;
+        e = head_add(ix, t, list, data, n);
+    }
+    s->heads_end(s->ctx);
+    if (e == TACIT_OK) e = dots_reserve(ix, t->room);
+    if (e == TACIT_OK) mean_take(ix, t);
+    return e;
+}
+
+/* Room for one more tree; the least recently used ones make way. */
+static enum tacit_err trees_reserve(struct ivf *ix)
+{
+    while (ix->n_trees > 0 && ivf_trees_bytes(ix) > TREES_BYTES_MAX) {
+        size_t old = 0;
+        for (size_t i = 1; i < ix->n_trees; i++)
+            if (ix->trees[i]->used < ix->trees[old]->used) old = i;
+        tree_free(ix->trees[old]);
+        ix->trees[old] = ix->trees[--ix->n_trees];
+    }
+    if (ix->n_trees < ix->room_trees) return TACIT_OK;
+    size_t room = ix->room_trees < 4 ? 4 : 2 * ix->room_trees;
+    struct ivf_tree **trees = realloc(ix->trees, room * sizeof(*trees));
+    if (trees == NULL) return fail(TACIT_NOMEM, "no memory for partitions");
+    ix->trees = trees;
+    ix->room_trees = room;
+    return TACIT_OK;
+}
+
+enum tacit_err ivf_tree_get(struct ivf *ix, int64_t part, struct ivf_tree **out)
+{
+    for (size_t i = 0; i < ix->n_trees; i++)
+        if (ix->trees[i]->part == part) {
+            ix->trees[i]->used = ++ix->clock;
+            *out = ix->trees[i];
+            return TACIT_OK;
+        }
+    TRY(trees_reserve(ix));
+    struct ivf_tree *t;
+    TRY(tree_new(ix, part, &t));
+    enum tacit_err e = tree_read(ix, t);
+    if (e != TACIT_OK) {
+        tree_free(t);
+        return e;
+    }
+    t->used = ++ix->clock;
+    ix->trees[ix->n_trees++] = t;
+    *out = t;
+    return TACIT_OK;
+}
+
+size_t ivf_tree_find(const struct ivf_tree *t, uint32_t list)
+{
+    for (size_t i = 0; i < t->n; i++)
+        if (t->list[i] == list) return i;
+    return SIZE_MAX;
+}
+
+enum tacit_err ivf_tree_put(struct ivf *ix, struct ivf_tree *t, uint32_t list,
+                            float *c)
+{
+    size_t width = ix->shape.width, at = ivf_tree_find(t, list);
+    uint8_t head[IVF_HEAD_FIXED + RABITQ_DIM_MAX];
+    void *codes = head + IVF_HEAD_FIXED;
+    struct rabitq_row row = rabitq_row_encode(c, width, codes);
+    if (at == SIZE_MAX) {
+        at = t->n;
+        TRY(tree_reserve(ix, t, t->n + 1));
+        TRY(dots_reserve(ix, t->room));
+        t->list[t->n++] = list;
+    }
+    memcpy(t->codes + at * width, codes, width);
+    t->scale[at] = row.scale;
+    ivf_tree_centroid(ix, t, at, c);
+    float norm2 = 0;
+    for (size_t i = 0; i < width; i++) norm2 += c[i] * c[i];
+    t->norm2[at] = norm2;
+    memcpy(head, &t->part, sizeof t->part);
+    memcpy(head + 8, &row.scale, sizeof row.scale);
+    memcpy(head + 12, &norm2, sizeof norm2);
+    if (t->n >= 2 * t->n_mean)
+        mean_take(ix, t);
+    else
+        bits_put(ix, t, at);
+    ix->count.epoch++;
+    return ix->store->head_write(ix->store->ctx, list, t->part, head,
+                                 IVF_HEAD_FIXED + width);
+}
+
+enum tacit_err ivf_tree_drop(struct ivf *ix, struct ivf_tree *t, uint32_t list)
+{
+    size_t at = ivf_tree_find(t, list), last = t->n - 1;
+    if (at == SIZE_MAX) return TACIT_OK;
+    size_t width = ix->shape.width;
+    t->list[at] = t->list[last];
+    t->scale[at] = t->scale[last];
+    t->norm2[at] = t->norm2[last];
+    memmove(t->codes + at * width, t->codes + last * width, width);
+    if (at != last) bits_put(ix, t, at);
+    /* the last place is empty: its mul is 0 */
+    memset(t->bits + last / IVF_BLOCK * bits_block(ix) + ix->shape.scalars +
+               2 * (IVF_BLOCK + last % IVF_BLOCK),
+           0, 2);
+    t->n--;
+    ix->count.epoch++;
+    return ix->store->head_delete(ix->store->ctx, list);
+}
+
+/* ---- nearest ------------------------------------------------------------- */
+
+float ivf_tree_product(const struct ivf *ix, const struct ivf_tree *t,
+                       const struct rabitq_query *q, size_t at)
+{
+    int32_t dot;
+    size_t width = ix->shape.width;
+    ix->kernels->dots(t->codes + at * width, width, 1, q->q16, width, &dot);
+    return q->scale * t->scale[at] * (float)dot;
+}
+
+float ivf_tree_d2(const struct ivf *ix, const struct ivf_tree *t,
+                  const struct rabitq_query *q, size_t at)
+{
+    float d = q->norm2 + t->norm2[at] - 2 * ivf_tree_product(ix, t, q, at);
+    return d > 0 ? d : 0;
+}
+
+void ivf_tree_estimate(const struct ivf *ix, const struct ivf_tree *t,
+                       const struct rabitq_query *q, float *estimate,
+                       float *lower)
+{
+    size_t width = ix->shape.width, block = bits_block(ix);
+    int32_t dot;
+    ix->kernels->dots(t->mean_codes, width, 1, q->q16, width, &dot);
+    float base =
+        q->norm2 + t->mean_norm2 - 2 * q->scale * t->mean_scale * (float)dot;
+    struct rabitq_scan s = {.tables = q->tables,
+                            .width = width,
+                            .gain = q->gain,
+                            .offset = q->offset,
+                            .base = base};
+    s.slack = assign_slack * RABITQ_DEVIATION * sqrtf(base > 0 ? base : 0);
+    for (size_t i = 0; i < t->n; i += IVF_BLOCK)
+        (void)ix->kernels->scan(&s, t->bits + i / IVF_BLOCK * block,
+                                estimate + i, lower + i);
+}
+
+/* Keep the `want` nearest in out, rising. */
+static void near_add(struct ivf_near *out, size_t *n, size_t want, uint32_t at,
+                     float d2)
+{
+    if (*n == want && d2 >= out[want - 1].d2) return;
+    size_t i = *n < want ? (*n)++ : want - 1;
+    for (; i > 0 && out[i - 1].d2 > d2; i--) out[i] = out[i - 1];
+    out[i] = (struct ivf_near){at, d2};
+}
+
+size_t ivf_tree_nearest(struct ivf *ix, const struct ivf_tree *t,
+                        const struct rabitq_query *q, size_t want,
+                        struct ivf_near *out)
+{
+    size_t n = 0, n_seeds = 0;
+    if (t->n <= DIRECT_MAX) {
+        for (size_t at = 0; at < t->n; at++)
+            near_add(out, &n, want, (uint32_t)at, ivf_tree_d2(ix, t, q, at));
+        return n;
+    }
+    struct ivf_near seeds[IVF_NEAR_MAX];
+    float *lower = ix->estimates + ix->room_dots;
+    ivf_tree_estimate(ix, t, q, ix->estimates, lower);
+    for (size_t at = 0; at < t->n; at++)
+        near_add(seeds, &n_seeds, want, (uint32_t)at, ix->estimates[at]);
+    for (size_t i = 0; i < n_seeds; i++) {
+        uint32_t at = seeds[i].at;
+        near_add(out, &n, want, at, ivf_tree_d2(ix, t, q, at));
+        lower[at] = INFINITY;
+    }
+    for (size_t at = 0; at < t->n; at++)
+        if (lower[at] < out[n - 1].d2)
+            near_add(out, &n, want, (uint32_t)at, ivf_tree_d2(ix, t, q, at));
+    return n;
+}

@@ -1,0 +1,243 @@
+/*
+ * vecindex_table: what the parts of vecindex share: one connected table, its
+ * statements, and the conversions between SQL values and what ivf keeps.
+ */
+#ifndef TACIT_RETRIEVAL_VECINDEX_TABLE_H
+#define TACIT_RETRIEVAL_VECINDEX_TABLE_H
+
+#include <stdbool.h>
+
+#include "retrieval/ivf.h"
+#include "retrieval/vecindex_args.h"
+#include "retrieval/vecindex_sqlite.h"
+
+/* One prepared statement each; the text is in vecindex_sql.c. */
+enum vecindex_stmt {
+    SQL_META_READ,
+    SQL_META_WRITE,
+    SQL_HEADS,
+    SQL_HEADS_OF,
+    SQL_HEAD_READ,
+    SQL_HEAD_WRITE,
+    SQL_HEAD_DELETE,
+    SQL_SEGS,
+    SQL_LIST_LAST,
+    SQL_SEG_READ,
+    SQL_SEG_LAST,
+    SQL_SEG_WRITE,
+    SQL_SEG_DELETE,
+    SQL_PLACE_READ,
+    SQL_PLACE_WRITE,
+    SQL_PLACE_DELETE,
+    SQL_PLACES,
+    SQL_PLACE_LAST,
+    SQL_PART_FIND,
+    SQL_PART_ADD,
+    SQL_PARTS,
+    SQL_AUX_READ,
+    SQL_AUX_WRITE,
+    SQL_AUX_DELETE,
+    SQL_N
+};
+
+/* The connection's tables, so that functions find them by name. */
+struct vecindex_module {
+    sqlite3 *db;
+    struct vecindex_table *first;
+};
+
+struct vecindex_table {
+    sqlite3_vtab base;
+    struct vecindex_module *module;
+    struct vecindex_table *next;
+    sqlite3 *db;
+    char *schema, *name; /* owned */
+    struct vecindex_args args;
+    struct ivf_store store;
+    struct ivf *ivf; /* NULL until it is needed */
+    sqlite3_stmt *stmt[SQL_N];
+    uint32_t active; /* bit per statement: stepped and not reset */
+    int rc;          /* SQLite's own code of a failure beneath, or 0 */
+    bool walks_part; /* heads_begin() was given a partition */
+    bool is_fresh;   /* the cache was compared inside this write */
+    int savepoints;  /* open ones */
+    int torn;        /* 0, or 1 + those open when a change broke off */
+    float *vector;   /* [dim] scratch */
+};
+
+/* ---- vecindex_sql.c -------------------------------------------------------
+ */
+
+/* CREATE the shadow tables: each must be new, or those that are missing. */
+enum vecindex_create { VECINDEX_NEW, VECINDEX_MISSING };
+TACIT_CHECKED enum tacit_err vecindex_sql_create(struct vecindex_table *t,
+                                                 enum vecindex_create how);
+TACIT_CHECKED enum tacit_err vecindex_sql_drop(struct vecindex_table *t);
+TACIT_CHECKED enum tacit_err vecindex_sql_rename(struct vecindex_table *t,
+                                                 const char *name);
+/* Empty what is made from the vectors, and drop segments under a key that is
+ * not theirs. */
+TACIT_CHECKED enum tacit_err vecindex_sql_clear(struct vecindex_table *t);
+int vecindex_sql_is_shadow(const char *suffix);
+/* Statement `which`, prepared, reset and without bindings of its own. */
+TACIT_CHECKED enum tacit_err vecindex_sql_get(struct vecindex_table *t,
+                                              enum vecindex_stmt which,
+                                              sqlite3_stmt **out);
+/* Step to a row or the end. */
+TACIT_CHECKED enum tacit_err vecindex_sql_step(struct vecindex_table *t,
+                                               enum vecindex_stmt which,
+                                               bool *has_row);
+/* Step to the end of a statement without rows, and reset it. */
+TACIT_CHECKED enum tacit_err vecindex_sql_run(struct vecindex_table *t,
+                                              enum vecindex_stmt which);
+void vecindex_sql_reset(struct vecindex_table *t, enum vecindex_stmt which);
+/* Nothing stays active behind an operation. */
+void vecindex_sql_reset_all(struct vecindex_table *t);
+void vecindex_sql_finalize(struct vecindex_table *t);
+/* Record SQLite's failure rc. */
+enum tacit_err vecindex_sql_fail(struct vecindex_table *t, int rc);
+/* The payload of a blob that fills a page of this database. */
+TACIT_CHECKED enum tacit_err vecindex_sql_room(struct vecindex_table *t,
+                                               uint32_t *bytes);
+
+/* ---- vecindex_store.c -----------------------------------------------------
+ */
+
+void vecindex_store_init(struct vecindex_table *t);
+
+/* ---- vecindex_value.c -----------------------------------------------------
+ */
+
+/* A vector [dim] from f32 bytes or a JSON array. SHAPE, FORMAT. */
+TACIT_CHECKED enum tacit_err vecindex_value_vector(
+    const struct vecindex_table *t, sqlite3_value *v, float *out);
+
+/* A filter column's value as the word that is compared:
+ *
+ *   int    itself; INT64_MIN is NULL (and no value)
+ *   real   its bits, turned so that they rise with it; NULL below all
+ *   text   seven bytes, then 1 + its length, at most 9: NULL is 0
+ *
+ * so words rise as values do, and of two different texts only those that agree
+ * in seven bytes and have eight or more share a word. */
+enum { VECINDEX_TEXT_WHOLE = 7 };
+#define VECINDEX_WORD_NULL INT64_MIN
+/* FORMAT: another type, or what a word cannot hold. */
+TACIT_CHECKED enum tacit_err vecindex_value_word(
+    const struct vecindex_column *c, sqlite3_value *v, int64_t *word);
+int64_t vecindex_value_real(double v);
+int64_t vecindex_value_text(const unsigned char *s, size_t n);
+/* Whether other texts may have the same word. */
+bool vecindex_value_is_shared(int64_t text_word);
+
+/* ---- vecindex.c -----------------------------------------------------------
+ */
+
+/* Open ivf, or let it see what other connections wrote. */
+TACIT_CHECKED enum tacit_err vecindex_ready(struct vecindex_table *t);
+/* End an operation: reset statements; the recorded failure becomes the table's
+ * message and SQLite's code, which is returned. */
+int vecindex_end(struct vecindex_table *t, enum tacit_err err);
+/* Whether there is a row id. */
+TACIT_CHECKED enum tacit_err vecindex_has(struct vecindex_table *t, int64_t id,
+                                          bool *has);
+/* Write the meta blob of an empty index. */
+TACIT_CHECKED enum tacit_err vecindex_settle(struct vecindex_table *t);
+/* The partition with these keys [n_keys]; *part = 0 when there is none and it
+ * is not to be made. */
+enum vecindex_missing { VECINDEX_FIND, VECINDEX_MAKE };
+TACIT_CHECKED enum tacit_err vecindex_partition(struct vecindex_table *t,
+                                                sqlite3_value **keys,
+                                                enum vecindex_missing missing,
+                                                int64_t *part);
+
+/* ---- vecindex_plan.c, _filter.c, _cursor.c, _write.c, _check.c, _import.c --
+ */
+
+enum vecindex_plan { PLAN_SCAN, PLAN_POINT, PLAN_NEAREST };
+/* Hidden columns, behind the user's. */
+enum vecindex_hidden {
+    HIDDEN_COMMAND,
+    HIDDEN_DISTANCE,
+    HIDDEN_K,
+    HIDDEN_RECALL,
+    HIDDEN_PROBES,
+    HIDDEN_EXACT,
+    HIDDEN_N
+};
+
+/* idxStr: three characters for each argument of xFilter: what it is, how it is
+ * compared, and '0' + the number of the column among its kind. */
+enum vecindex_term {
+    TERM_MATCH = 'm',
+    TERM_K = 'k',
+    TERM_LIMIT = 'l',
+    TERM_OFFSET = 'o',
+    TERM_RECALL = 'r',
+    TERM_PROBES = 'p',
+    TERM_EXACT = 'e',
+    TERM_DISTANCE = 'd',
+    TERM_ROWID = 'i',
+    TERM_FILTER = 'f',
+    TERM_KEY = 't'
+};
+enum vecindex_compare {
+    COMPARE_EQ = '=',
+    COMPARE_IS = 's',
+    COMPARE_NE = '!',
+    COMPARE_LT = '<',
+    COMPARE_LE = '[',
+    COMPARE_GT = '>',
+    COMPARE_GE = ']',
+    COMPARE_IN = 'i',
+    COMPARE_NULL = 'n',
+    COMPARE_VALUE = 'v' /* IS NOT NULL */
+};
+
+int vecindex_plan(sqlite3_vtab *vtab, sqlite3_index_info *info);
+
+/* What a nearest search was asked for, and what it found. */
+struct vecindex_found {
+    struct ivf_hit *hits; /* [n] owned */
+    size_t n;
+    int64_t k;
+    double recall;
+    int64_t probes, exact;
+};
+TACIT_CHECKED enum tacit_err vecindex_nearest(struct vecindex_table *t,
+                                              const char *plan, int n_values,
+                                              sqlite3_value **values,
+                                              struct vecindex_found *found);
+
+int vecindex_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **out);
+int vecindex_close(sqlite3_vtab_cursor *c);
+int vecindex_filter(sqlite3_vtab_cursor *c, int plan, const char *terms,
+                    int n_values, sqlite3_value **values);
+int vecindex_next(sqlite3_vtab_cursor *c);
+int vecindex_eof(sqlite3_vtab_cursor *c);
+int vecindex_column(sqlite3_vtab_cursor *c, sqlite3_context *ctx, int i);
+int vecindex_rowid(sqlite3_vtab_cursor *c, sqlite3_int64 *id);
+
+int vecindex_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
+                    sqlite3_int64 *rowid);
+/* Changes begin: until they are whole the table cannot be committed. STATE when
+ * an earlier one broke off. */
+TACIT_CHECKED enum tacit_err vecindex_tear(struct vecindex_table *t);
+/* Add a row inside a change. STATE when there is one. */
+TACIT_CHECKED enum tacit_err vecindex_add(struct vecindex_table *t, int64_t id,
+                                          const float *v,
+                                          sqlite3_value **columns);
+
+/* INSERT INTO v(v) VALUES (command); one that writes begins by
+ * vecindex_tear(). */
+TACIT_CHECKED enum tacit_err vecindex_command(struct vecindex_table *t,
+                                              const char *command);
+TACIT_CHECKED enum tacit_err vecindex_import(struct vecindex_table *t,
+                                             const char *source);
+/* The whole index against its rows. */
+TACIT_CHECKED enum tacit_err vecindex_examine(struct vecindex_table *t,
+                                              struct ivf_report *report);
+/* The SQL functions tacit_vec_…(). */
+int vecindex_functions(struct vecindex_module *m);
+
+#endif

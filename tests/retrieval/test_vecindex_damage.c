@@ -1,0 +1,184 @@
+/* Shadow tables that are damaged: every statement says so or goes on, none does
+ * worse; what can be made again from the rows is. */
+#include "tests/retrieval/vectable.h"
+
+#include "tests/retrieval/vecdamage.h"
+
+enum { ROWS = 1100, ROUNDS = 1500, BYTES = 64 };
+
+static sqlite3 *original(void)
+{
+    sqlite3 *db = vectable_open(":memory:");
+    vecdamage_fill(db, ROWS);
+    vectable_is(db, "SELECT count(*) FROM v", "1100");
+    vectable_sound(db, "main");
+    return db;
+}
+
+static sqlite3 *copy_of(sqlite3 *from)
+{
+    sqlite3 *db = vectable_open(":memory:");
+    sqlite3_backup *copy = sqlite3_backup_init(db, "main", from, "main");
+    assert_int_equal(sqlite3_backup_step(copy, -1), SQLITE_DONE);
+    sqlite3_backup_finish(copy);
+    return db;
+}
+
+static void drawn_damage_never_does_worse_than_an_error(void **state)
+{
+    sqlite3 *from = original();
+    int n_found = 0;
+    (void)state;
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        uint8_t bytes[BYTES];
+        struct rng rng;
+        struct vecdamage_source s = {bytes, BYTES};
+        struct ivf_report r;
+        sqlite3 *db = copy_of(from);
+        rng_init(&rng, 1, round, 0);
+        for (int i = 0; i < BYTES; i++)
+            bytes[i] = (uint8_t)rng_below(&rng, 256);
+        /* Half of them with the centroids already read. */
+        if (vecdamage_draw(&s, 2))
+            vectable_is(db,
+                        "SELECT count(*) FROM v WHERE e MATCH"
+                        " '[1,2,3,4,5,6,7,8]' AND k = 1",
+                        "1");
+        vecdamage_once(db, &s);
+        if (vecindex_check(db, "main", "v", &r) != TACIT_OK)
+            err_clear();
+        else
+            n_found += r.problems > 0;
+        while (s.left) vecdamage_use(db, &s);
+        if (!sqlite3_get_autocommit(db)) vecdamage_run(db, "ROLLBACK");
+        vecdamage_run(db, "INSERT INTO v(v) VALUES ('rebuild')");
+        vecdamage_run(db, "DROP TABLE v");
+        assert_int_equal(sqlite3_close(db), SQLITE_OK);
+        assert_string_equal(err_message(), "");
+    }
+    print_message("%d of %d damages found by the check\n", n_found, ROUNDS);
+    /* Some change nothing: a value that was there before, a row that is not. */
+    assert_true(n_found > ROUNDS / 2);
+    sqlite3_close(from);
+}
+
+/* What is lost, what the check and a search say then, and that rebuilding
+ * brings all rows back. */
+static void what_is_made_from_rows_is_made_again(void **state)
+{
+    static const char *const damages[] = {
+        "DELETE FROM v_info",
+        "UPDATE v_info SET value = zeroblob(9)",
+        "DELETE FROM v_list",
+        "UPDATE v_list SET head = zeroblob(8)",
+        "DELETE FROM v_list WHERE id % 2",
+        "UPDATE v_list SET part = 9",
+        "DELETE FROM v_place",
+        "DELETE FROM v_place WHERE id % 7 = 0",
+        "UPDATE v_place SET list = 99",
+        "DELETE FROM v_part",
+        "UPDATE v_aux SET f0 = 5 WHERE id % 2",
+        "DROP TABLE v_list",
+        "DROP TABLE v_place",
+        "DROP TABLE v_info",
+        "DROP TABLE v_part"};
+    sqlite3 *from = original();
+    char want[1024], sql[256];
+    (void)state;
+#define ALL_NEAR                                                               \
+ "SELECT group_concat(rowid) FROM (SELECT rowid FROM v WHERE e MATCH"          \
+ " '[1,2,3,4,5,6,7,8]' AND k = 40 AND exact = 1 AND tenant = 'b')"
+    snprintf(want, sizeof want, "%s", vectable_text(from, ALL_NEAR));
+    for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
+        sqlite3 *db = copy_of(from);
+        struct ivf_report r = {0};
+        vectable_run(db, damages[i]);
+        enum tacit_err err = vecindex_check(db, "main", "v", &r);
+        err_clear();
+        if (!err && !r.problems) fail_msg("%s: not found", damages[i]);
+        vectable_run(db, "INSERT INTO v(v) VALUES ('rebuild')");
+        vectable_sound(db, "main");
+        vectable_is(db, ALL_NEAR, want);
+        vectable_is(db, "SELECT count(*) FROM v", "1100");
+        sqlite3_close(db);
+    }
+    /* The message says what to do. */
+    vectable_run(from, "UPDATE v_info SET value = zeroblob(9)");
+    snprintf(sql, sizeof sql, "%s", ALL_NEAR);
+    vectable_refused(from, sql, "INSERT INTO \"v\"(\"v\") VALUES ('rebuild')");
+    sqlite3_close(from);
+}
+
+/* A change that breaks off midway is not committed, however one tries. */
+static void a_change_that_breaks_off_cannot_be_committed(void **state)
+{
+    sqlite3 *db = original();
+    (void)state;
+    vectable_run(db, "CREATE TABLE beside(x)");
+    vectable_run(db, "BEGIN; INSERT INTO beside VALUES (1)");
+    vectable_run(db, "CREATE TEMP TRIGGER t BEFORE INSERT ON v_place BEGIN"
+                     " SELECT RAISE(FAIL, 'no place'); END");
+    int rc = vecdamage_run(db, "INSERT OR FAIL INTO v(e, tenant) VALUES"
+                               " ('[1,1,2,3,4,5,6,7]', 'new')");
+    assert_int_not_equal(rc, SQLITE_OK);
+    vectable_run(db, "DROP TRIGGER t");
+    if (vecdamage_run(db, "COMMIT") != SQLITE_OK) {
+        if (!sqlite3_get_autocommit(db)) vectable_run(db, "ROLLBACK");
+    }
+    vectable_is(db, "SELECT count(*) FROM v", "1100");
+    vectable_sound(db, "main");
+    vectable_run(db, "INSERT INTO v(e, tenant) VALUES ('[1,1,2,3,4,5,6,7]',"
+                     " 'new')");
+    vectable_sound(db, "main");
+    sqlite3_close(db);
+}
+
+/* Bytes of the file itself. */
+static void damaged_pages_never_do_worse_than_an_error(void **state)
+{
+    char folder[256], path[300];
+    static uint8_t bytes[1 << 20];
+    (void)state;
+    check_tmpdir(folder);
+    snprintf(path, sizeof path, "%s/v.db", folder);
+    sqlite3 *db = vectable_open(path);
+    vecdamage_fill(db, ROWS);
+    sqlite3_close(db);
+    FILE *f = fopen(path, "rb");
+    size_t n = fread(bytes, 1, sizeof bytes, f);
+    fclose(f);
+    assert_true(n > 8192 && n < sizeof bytes);
+    for (uint64_t round = 0; round < 150; round++) {
+        struct rng rng;
+        uint8_t drawn[32];
+        struct vecdamage_source s = {drawn, sizeof drawn};
+        rng_init(&rng, 2, round, 0);
+        for (size_t i = 0; i < sizeof drawn; i++)
+            drawn[i] = (uint8_t)rng_below(&rng, 256);
+        f = fopen(path, "wb");
+        size_t length = round % 5 ? n : n / 4096 * 2048 + 100;
+        fwrite(bytes, 1, length, f);
+        for (int i = 0; i < 6; i++) {
+            fseek(f, 4096 + (long)rng_below(&rng, length - 4096), SEEK_SET);
+            fputc((int)rng_below(&rng, 256), f);
+        }
+        fclose(f);
+        db = vectable_open(path);
+        while (s.left) vecdamage_use(db, &s);
+        vecdamage_run(db, "ROLLBACK");
+        vecdamage_run(db, "INSERT INTO v(v) VALUES ('rebuild')");
+        sqlite3_close(db);
+    }
+    check_tmpdir_remove(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(drawn_damage_never_does_worse_than_an_error),
+        cmocka_unit_test(what_is_made_from_rows_is_made_again),
+        cmocka_unit_test(a_change_that_breaks_off_cannot_be_committed),
+        cmocka_unit_test(damaged_pages_never_do_worse_than_an_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
