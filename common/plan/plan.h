@@ -49,7 +49,7 @@ enum {
     PLAN_COHORT_MAX = 4096,      /* in all groups, or without masks */
     PLAN_GROUPS_MAX = 256,
     PLAN_PAIRS_MAX = 512, /* updates of which every pair is compared */
-    PLAN_VOCABULARY = 96 /* printable ASCII, and one for all else */
+    PLAN_VOCABULARY = 96  /* printable ASCII, and one for all else */
 };
 
 enum plan_task {
