@@ -198,14 +198,18 @@ static enum tacit_err read_labels(const char *path, char name[PATH_BYTES],
     return buf_end(out);
 }
 
+int idx_test_path(const char *path, char *out, size_t cap)
+{
+    const char *slash = strrchr(path, '/');
+    return strncmp(slash ? slash + 1 : path, "train", 5) == 0 &&
+           rename_part(path, "train", "t10k", out, cap);
+}
+
 /* The t10k pair that lies beside a train pair; *there = 0 when none does. */
 static enum tacit_err read_test(const char *path, char names[2][PATH_BYTES],
                                 struct buf bytes[2], int *there)
 {
-    const char *slash = strrchr(path, '/');
-    *there = strncmp(slash ? slash + 1 : path, "train", 5) == 0 &&
-             rename_part(path, "train", "t10k", names[0], PATH_BYTES) &&
-             file_exists(names[0]);
+    *there = idx_test_path(path, names[0], PATH_BYTES) && file_exists(names[0]);
     if (!*there) return TACIT_OK;
     TRY(file_read(names[0], POOLED_BYTES_MAX, &bytes[0]));
     TRY(buf_end(&bytes[0]));

@@ -30,5 +30,8 @@ TACIT_CHECKED enum tacit_err idx_parse(
  * "images" in its last part. */
 TACIT_CHECKED enum tacit_err idx_label_path(const char *path, char *out,
                                             size_t cap);
+/* The name of the t10k images that would lie beside train images; 0 when path
+ * does not name those, or it does not fit. */
+int idx_test_path(const char *path, char *out, size_t cap);
 
 #endif

@@ -4,15 +4,27 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "client/data_idx.h"
+#include "client/data_npy.h"
 #include "client/pairs.h"
 #include "common/base/codes.h"
+
+enum { PATH_BYTES = 4096 };
+
+/* A file as it was; zeros when it was not there. */
+struct stamp {
+    struct timespec modified;
+    off_t size;
+    ino_t inode;
+};
+
+/* The file that the policy names, and those that are read with it. */
+enum { NAMED, LABELS, TEST_IMAGES, TEST_LABELS, N_FILES };
 
 /* What the examples were read from; they are read again when it differs. */
 struct origin {
     struct digest plan_hash;
-    struct timespec modified;
-    off_t size;
-    ino_t inode;
+    struct stamp file[N_FILES];
     int64_t store_version;
 };
 
@@ -43,17 +55,39 @@ void local_free(struct local *l)
     free(l);
 }
 
+static void note_file(const char *path, struct stamp *s)
+{
+    struct stat st;
+    if (stat(path, &st) != 0) return;
+    s->modified = st.st_mtim;
+    s->size = st.st_size;
+    s->inode = st.st_ino;
+}
+
+/* Images or vectors have their labels, and maybe a test pair, beside them. A
+ * name that has none is the loader's to refuse. */
+static void note_beside(const char *path, struct origin *o)
+{
+    char beside[PATH_BYTES], test[PATH_BYTES];
+    if (!idx_label_path(path, beside, sizeof beside) ||
+        !npy_label_path(path, beside, sizeof beside))
+        note_file(beside, &o->file[LABELS]);
+    if (idx_test_path(path, test, sizeof test)) {
+        note_file(test, &o->file[TEST_IMAGES]);
+        if (!idx_label_path(test, beside, sizeof beside))
+            note_file(beside, &o->file[TEST_LABELS]);
+    }
+    err_clear();
+}
+
 static enum tacit_err note_origin(struct local *l, const struct plan *plan,
                                   const char *path, struct origin *o)
 {
-    struct stat st;
     memset(o, 0, sizeof *o);
     o->plan_hash = plan->hash;
-    if (path && stat(path, &st) == 0) {
-        o->modified = st.st_mtim;
-        o->size = st.st_size;
-        o->inode = st.st_ino;
-    }
+    if (path) note_file(path, &o->file[NAMED]);
+    if (path && (plan->format == PLAN_IMAGES || plan->format == PLAN_VECTORS))
+        note_beside(path, o);
     if (plan->task != PLAN_RETRIEVER) return TACIT_OK;
     return db_int(&l->d->db, &o->store_version,
                   "SELECT epoch + (SELECT count(*) + coalesce(sum(good), 0)"
@@ -61,12 +95,19 @@ static enum tacit_err note_origin(struct local *l, const struct plan *plan,
                   "");
 }
 
+static int same_file(const struct stamp *a, const struct stamp *b)
+{
+    return a->modified.tv_sec == b->modified.tv_sec &&
+           a->modified.tv_nsec == b->modified.tv_nsec && a->size == b->size &&
+           a->inode == b->inode;
+}
+
 static int same_origin(const struct origin *a, const struct origin *b)
 {
+    for (int i = 0; i < N_FILES; i++)
+        if (!same_file(&a->file[i], &b->file[i])) return 0;
     return digest_equal(&a->plan_hash, &b->plan_hash) &&
-           a->modified.tv_sec == b->modified.tv_sec &&
-           a->modified.tv_nsec == b->modified.tv_nsec && a->size == b->size &&
-           a->inode == b->inode && a->store_version == b->store_version;
+           a->store_version == b->store_version;
 }
 
 static enum tacit_err load(struct local *l, const struct plan *plan,

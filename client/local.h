@@ -14,8 +14,8 @@ struct local; /* owned */
 TACIT_CHECKED enum tacit_err local_new(struct device *d, struct local **out);
 void local_free(struct local *l);
 /* The examples of a plan, borrowed until the next call. They are read again
- * when the file or the store has changed. POLICY_REFUSED when the policy names
- * no file for them. */
+ * when the file, one that is read with it (labels beside images) or the store
+ * has changed. POLICY_REFUSED when the policy names no file for them. */
 TACIT_CHECKED enum tacit_err local_dataset(struct local *l,
                                            const struct plan *plan,
                                            const struct policy *policy,

@@ -5,8 +5,8 @@
 
 static const struct option_row global[] = {
     {"home", 0, "DIR", "TACIT_HOME", "where this device keeps its state"},
-    {"json", 0, NULL, NULL, "print one JSON envelope on stdout"},
-    {"quiet", 'q', NULL, NULL, "no progress and no hints"},
+    OPTIONS_JSON,
+    OPTIONS_QUIET,
     {"passphrase", 0, "FILE", "TACIT_PASSPHRASE_FILE",
      "read the store's passphrase from here (-: standard input), not from the "
      "terminal"},
@@ -232,11 +232,7 @@ static const struct option_command commands[] = {
     {.name = "doctor",
      .summary = "look for what is wrong, and what to do",
      .run = cli_doctor},
-    {.name = "explain",
-     .args = "[CODE]",
-     .args_max = 1,
-     .summary = "say what an error code means and what to do",
-     .run = options_explain},
+    OPTIONS_EXPLAIN,
 };
 
 static const struct options_program program = {

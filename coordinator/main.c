@@ -11,7 +11,7 @@
 static const struct option_row global[] = {
     {"home", 0, "DIR", "TACIT_COORDINATOR_HOME",
      "where the coordinator keeps its state"},
-    {"json", 0, NULL, NULL, "print one JSON envelope on stdout"},
+    OPTIONS_JSON,
 };
 
 static const struct option_row init_options[] = {
@@ -119,11 +119,7 @@ static const struct option_command commands[] = {
      .options = export_options,
      .n_options = 3,
      .run = admin_export},
-    {.name = "explain",
-     .args = "[CODE]",
-     .args_max = 1,
-     .summary = "say what an error code means and what to do",
-     .run = options_explain},
+    OPTIONS_EXPLAIN,
 };
 
 static const struct options_program program = {

@@ -97,7 +97,7 @@ enum tacit_err corpus_nearest(struct corpus *c, const float *v, size_t k,
                               const int64_t *only, size_t n_only,
                               struct corpus_near *out, size_t *n)
 {
-    struct vecindex *ix;
+    struct flatindex *ix;
     struct vec_hit *hits;
     struct vec_filter filter = {.ids = only, .n = n_only};
     TRY(corpus_vectors(c, &ix));

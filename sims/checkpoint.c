@@ -13,6 +13,7 @@ static const char magic[16] = "tacit-checkpoint";
 
 enum {
     PATH_BYTES = 4096,
+    HASH_SHOWN = 6, /* bytes of a plan's hash in a message */
     HEAD_BYTES = sizeof magic + 4 + DIGEST_BYTES + 4 + DIGEST_BYTES + 8
 };
 
@@ -135,6 +136,7 @@ static enum tacit_err check_same(const char *path, struct fleet *f,
                                  struct reader *r)
 {
     const struct fleet_config *c = fleet_config(f);
+    char theirs[2 * HASH_SHOWN + 1], ours[2 * HASH_SHOWN + 1];
     struct digest plan, data, own;
     (void)reader_take(r, sizeof magic + 4);
     reader_copy(r, plan.b, DIGEST_BYTES);
@@ -142,10 +144,14 @@ static enum tacit_err check_same(const char *path, struct fleet *f,
     reader_copy(r, data.b, DIGEST_BYTES);
     (void)reader_u64(r);
     fleet_data_hash(f, &own);
+    hex_encode(theirs, plan.b, HASH_SHOWN);
+    hex_encode(ours, c->plan->hash.b, HASH_SHOWN);
     if (!digest_equal(&plan, &c->plan->hash))
         return fail_as(E_CHECKPOINT_OTHER,
-                       "%s: of another plan than %s as it is now", path,
-                       c->plan->name);
+                       "%s: of another plan than %s as it is now (hash %s, not "
+                       "%s); give the plan and the --set options of that run, "
+                       "or leave --resume away to begin anew",
+                       path, c->plan->name, theirs, ours);
     if (n_clients != c->n_clients)
         return fail_as(E_CHECKPOINT_OTHER, "%s: of %u clients, not %zu", path,
                        n_clients, c->n_clients);

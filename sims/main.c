@@ -12,8 +12,8 @@
 #define COUNT(rows) (sizeof(rows) / sizeof *(rows))
 
 static const struct option_row global[] = {
-    {"json", 0, NULL, NULL, "print one JSON envelope on stdout"},
-    {"quiet", 'q', NULL, NULL, "no progress and no hints"},
+    OPTIONS_JSON,
+    OPTIONS_QUIET,
 };
 static const struct option_row run_options[] = {
     {"out", 'o', "DIR", NULL, "folder for the results (sim-out)"},
@@ -42,7 +42,7 @@ static const struct option_row compare_options[] = {
 };
 static const struct option_row data_options[] = {
     {"out", 'o', "DIR", NULL, "folder for the arrays (sim-data)"},
-    {"data", 'd', "DIR", NULL, "your own data, instead of invented ones"},
+    {"data", 'd', "PATH", NULL, "your own data, instead of invented ones"},
     {"set", 0, "KEY=VALUE", NULL, "change a key of the plan; may be repeated"},
 };
 static const struct option_row patient_options[] = {
@@ -127,11 +127,7 @@ static const struct option_command commands[] = {
      .args_max = 1,
      .summary = "make DIR/report.html from the JSON results in a folder",
      .run = sim_report},
-    {.name = "explain",
-     .args = "[CODE]",
-     .args_max = 1,
-     .summary = "say what an error code means and what to do",
-     .run = options_explain},
+    OPTIONS_EXPLAIN,
 };
 static const struct options_program program = {
     .name = "tacit-sim",

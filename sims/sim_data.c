@@ -6,9 +6,11 @@
 #include "common/base/file.h"
 #include "common/base/json.h"
 #include "sims/commands.h"
+#include "sims/estimate.h"
 #include "sims/sites.h"
 
-/* A NumPy array that is written row by row; whole once it has its name. */
+/* A NumPy array that is written row by row; all are whole once they have their
+ * names. */
 struct array {
     char path[SIM_PATH], part[SIM_PATH];
     FILE *f;
@@ -42,12 +44,14 @@ static enum tacit_err array_close(struct array *a)
     int bad = fflush(a->f) != 0 || ferror(a->f);
     bad |= fclose(a->f) != 0;
     a->f = NULL;
-    if (bad || rename(a->part, a->path) != 0) {
-        enum tacit_err err = fail(TACIT_IO, "%s: %s", a->path, strerror(errno));
-        remove(a->part);
-        return err;
-    }
-    return TACIT_OK;
+    return bad ? fail(TACIT_IO, "%s: %s", a->path, strerror(errno)) : TACIT_OK;
+}
+
+static enum tacit_err array_name(const struct array *a)
+{
+    return rename(a->part, a->path) == 0
+               ? TACIT_OK
+               : fail(TACIT_IO, "%s: %s", a->path, strerror(errno));
 }
 
 /* ---- rows --------------------------------------------------------------- */
@@ -102,6 +106,10 @@ static enum tacit_err write_all(struct writing *w, const char *folder)
     }
     put_rows(w, &s->test, -1, 1);
     for (int i = 0; i < N_ARRAYS; i++) TRY(array_close(&w->a[i]));
+    /* Whenever this ends, no array of an earlier call stands beside new ones.
+     */
+    for (int i = 0; i < N_ARRAYS; i++) remove(w->a[i].path);
+    for (int i = 0; i < N_ARRAYS; i++) TRY(array_name(&w->a[i]));
     return TACIT_OK;
 }
 
@@ -110,9 +118,8 @@ static enum tacit_err write_sites(struct writing *w, const char *folder)
     measure(w);
     enum tacit_err err = write_all(w, folder);
     for (int i = 0; i < N_ARRAYS; i++) {
-        if (!w->a[i].f) continue;
-        fclose(w->a[i].f);
-        remove(w->a[i].part);
+        if (w->a[i].f) fclose(w->a[i].f);
+        if (*w->a[i].part) remove(w->a[i].part);
     }
     return err;
 }
@@ -124,6 +131,13 @@ static enum tacit_err deal(const struct options *o, const struct plan *plan,
     if (plan->task == PLAN_RETRIEVER)
         return fail(TACIT_UNSUPPORTED,
                     "a retriever learns from documents, not from rows");
+    struct estimate e;
+    struct estimate_case c = {.plan = plan,
+                              .n_clients = plan->sim.clients,
+                              .n_threads = 1};
+    if (data) TRY(estimate_files(data, &c.data_bytes));
+    TRY(estimate_memory(&c, &e));
+    TRY(estimate_fits(&c, &e, estimate_free()));
     return data ? sites_load(plan, data, out) : sites_invent(plan, out);
 }
 

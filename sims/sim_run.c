@@ -252,6 +252,16 @@ static enum tacit_err stopped(const struct running *r)
                    r->plan->rounds, n ? "; --resume goes on" : "");
 }
 
+/* The folder holds the last good model: of the rounds before the fault. */
+static enum tacit_err say_what_is_kept(const struct running *r,
+                                       enum tacit_err err)
+{
+    size_t n = outputs_record(r->outputs)->n_rounds;
+    if (err_id() != E_LOSS_NAN) return err;
+    return err_context(err, "%s keeps the model before round %zu", r->folder,
+                       n + 1);
+}
+
 /* Every process but the first: all of the run, and none of its files. */
 static enum tacit_err follow(struct running *r)
 {
@@ -272,6 +282,7 @@ static enum tacit_err lead(struct running *r)
     enum tacit_err err = write_told(r);
     if (!err) err = run_rounds(r);
     err = close_outputs(r, err);
+    if (err) err = say_what_is_kept(r, err);
     int is_cut = outputs_record(r->outputs)->state == RUNLOG_INTERRUPTED;
     if (!err && !is_cut) err = checkpoint_remove(r->folder);
     if (!err && !(is_cut && options_flag(r->o, "json"))) err = print_run(r);

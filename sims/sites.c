@@ -23,7 +23,8 @@ void sites_release(struct sites *s)
 enum tacit_err sites_room(struct sites *s, size_t n)
 {
     if (n > SITES_MAX)
-        return fail(TACIT_LIMIT, "%zu clients; at most %d", n, SITES_MAX);
+        return fail(TACIT_LIMIT, "%zu clients in the data; at most %d", n,
+                    SITES_MAX);
     s->data = calloc(n ? n : 1, sizeof *s->data);
     s->name = calloc(n ? n : 1, sizeof *s->name);
     if (s->data && s->name) return TACIT_OK;
@@ -207,8 +208,8 @@ static enum tacit_err invent(const struct plan *plan, struct sites *s)
                     "a retriever plan needs --data FOLDER with one folder per "
                     "client (documents/ and questions.csv)");
     if (plan->sim.clients > SITES_MAX)
-        return fail(TACIT_LIMIT, "%u clients; at most %d", plan->sim.clients,
-                    SITES_MAX);
+        return fail(TACIT_LIMIT, "sim.clients is %u; one run has at most %d",
+                    plan->sim.clients, SITES_MAX);
     if (plan->format == PLAN_TABLE) return sites_invent_tables(plan, s);
     TRY(data_invent(plan, &s->pooled));
     return deal_pooled(plan, plan->name, INVENTED, s);

@@ -52,6 +52,19 @@ static enum tacit_err load_pairs(const struct plan *plan, const char *folder,
     return err;
 }
 
+/* A client without rows: in a study, its file is best left out. */
+static enum tacit_err empty_client(enum tacit_err err)
+{
+    char why[512];
+    if (!err || err_id() != E_NO_EXAMPLES) return err;
+    snprintf(why, sizeof why, "%s", err_message());
+    err_clear();
+    return fail_as(E_NO_EXAMPLES,
+                   "%s; every client needs some: add rows, or take it out of "
+                   "the folder",
+                   why);
+}
+
 /* The end of a client's file's name. */
 static const char *ending_of(const struct plan *plan)
 {
@@ -79,8 +92,9 @@ static enum tacit_err load_one(const struct plan *plan, const char *folder,
     char path[PATH_BYTES];
     struct dataset *d = &s->data[s->n];
     TRY(file_join(path, sizeof path, folder, name));
-    TRY(plan->task == PLAN_RETRIEVER ? load_pairs(plan, path, encoder, d)
-                                     : examples_load(plan, path, d));
+    TRY(empty_client(plan->task == PLAN_RETRIEVER
+                         ? load_pairs(plan, path, encoder, d)
+                         : examples_load(plan, path, d)));
     sites_name(s, s->n++, "%s", name);
     return TACIT_OK;
 }

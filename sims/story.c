@@ -82,6 +82,7 @@ static int is_committed(const json_t *round)
 
 /* ---- rounds ------------------------------------------------------------- */
 
+/* Secure sums that were committed: a round in groups has one for each. */
 static size_t n_committed(const struct telling *t)
 {
     size_t i, n = 0;
@@ -90,21 +91,44 @@ static size_t n_committed(const struct telling *t)
     return n;
 }
 
-/* Loss and metric of one plan's committed rounds. */
-static size_t take_curve(const struct telling *t, const char *plan, double *x,
-                         double *loss, double *metric)
+/* One plan's committed rounds; those in groups, by the weight of each sum. */
+struct curve {
+    double *x, *weight, *loss, *metric; /* [most]; loss and metric: sums */
+    size_t n;
+};
+
+/* The point of a round, which is almost always the last one. */
+static size_t point_of(struct curve *c, double round)
 {
-    size_t i, n = 0;
+    size_t i = c->n;
+    while (i > 0 && c->x[i - 1] != round) i--;
+    if (i > 0) return i - 1;
+    if (c->n == ROUNDS_SHOWN_MAX) return c->n;
+    c->x[c->n] = round;
+    return c->n++;
+}
+
+static void take_curve(const struct telling *t, const char *plan,
+                       struct curve *c)
+{
+    size_t i;
     const json_t *round;
     json_array_foreach(t->rounds, i, round)
     {
-        if (!is_committed(round) || n == ROUNDS_SHOWN_MAX) continue;
+        if (!is_committed(round)) continue;
         if (strcmp(string(round, "plan"), plan) != 0) continue;
-        x[n] = number(round, "round");
-        loss[n] = number(round, "loss");
-        metric[n++] = number(round, "metric");
+        size_t at = point_of(c, number(round, "round"));
+        if (at == ROUNDS_SHOWN_MAX) continue;
+        double weight = number(round, "weight");
+        if (!(weight > 0)) weight = 1;
+        c->weight[at] += weight;
+        c->loss[at] += weight * number(round, "loss");
+        c->metric[at] += weight * number(round, "metric");
     }
-    return n;
+    for (i = 0; i < c->n; i++) {
+        c->loss[i] /= c->weight[i];
+        c->metric[i] /= c->weight[i];
+    }
 }
 
 static void tell_curves(struct telling *t, const char *plan, const char *title,
@@ -112,13 +136,16 @@ static void tell_curves(struct telling *t, const char *plan, const char *title,
 {
     char text[128];
     size_t most = json_array_size(t->rounds);
-    double *x = calloc(3 * (most ? most : 1), sizeof *x);
+    double *x = calloc(4 * (most ? most : 1), sizeof *x);
     if (!x) return;
-    double *loss = x + most, *metric = loss + most;
-    size_t n = take_curve(t, plan, x, loss, metric);
-    const struct report_series a[] = {{"training loss", n, x, loss}};
-    const struct report_series b[] = {{metric_name, n, x, metric}};
-    if (n > 1) {
+    struct curve c = {.x = x,
+                      .weight = x + most,
+                      .loss = x + 2 * most,
+                      .metric = x + 3 * most};
+    take_curve(t, plan, &c);
+    const struct report_series a[] = {{"training loss", c.n, x, c.loss}};
+    const struct report_series b[] = {{metric_name, c.n, x, c.metric}};
+    if (c.n > 1) {
         snprintf(text, sizeof text, "%s: loss, from the secure sum", title);
         report_curves(t->r, text, "round", a, 1);
         snprintf(text, sizeof text, "%s: %s on held-out rows", title,
@@ -333,7 +360,7 @@ static void tell(struct telling *t)
     snprintf(text, sizeof text, "%zu", n_sites(t));
     report_figure(t->r, text, "sites, separate processes");
     snprintf(text, sizeof text, "%zu", n_committed(t));
-    report_figure(t->r, text, "secure rounds");
+    report_figure(t->r, text, "secure sums");
     snprintf(text, sizeof text, "%.0f ms", median_ms(t));
     report_figure(t->r, text, "median round");
     report_figure(t->r, "0", "documents, questions or patients sent");

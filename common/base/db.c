@@ -86,10 +86,13 @@ enum tacit_err db_commit(struct db *db)
                     "cannot keep a change");
 }
 
+/* A change that stayed open would take in all that is written after it, and
+ * let no other begin: this must work without memory too. */
 void db_rollback(struct db *db)
 {
-    if (!sqlite3_get_autocommit(db->sql))
-        sqlite3_exec(db->sql, "ROLLBACK", NULL, NULL, NULL);
+    if (sqlite3_get_autocommit(db->sql)) return;
+    (void)sqlite3_step(db->rollback);
+    (void)sqlite3_reset(db->rollback);
 }
 
 static enum tacit_err bind(struct db *db, sqlite3_stmt *st, const char *fmt,
@@ -267,6 +270,7 @@ enum tacit_err db_open_through(struct db *db, const char *path,
     int n_path = snprintf(db->path, sizeof db->path, "%s", path);
     db->sql = NULL;
     snprintf(db->vfs, sizeof db->vfs, "%s", vfs ? vfs->name : "");
+    db->rollback = NULL;
     if (n_path < 0 || (size_t)n_path >= sizeof db->path)
         return fail(TACIT_LIMIT, "%s: path too long", path);
     if (mode != DB_CREATE && stat(path, &st) != 0)
@@ -275,6 +279,12 @@ enum tacit_err db_open_through(struct db *db, const char *path,
         return fail_as(E_STORE_DAMAGED, "%s: the file is empty", path);
     enum tacit_err err = open_sql(db, mode, vfs);
     if (!err) err = configure(db, mode, n);
+    if (!err)
+        err = db_error(db,
+                       sqlite3_prepare_v3(db->sql, "ROLLBACK", -1,
+                                          SQLITE_PREPARE_PERSISTENT,
+                                          &db->rollback, NULL),
+                       "cannot open");
     if (!err && mode != DB_READONLY) err = migrate(db, migrations, n);
     if (err) db_close(db);
     return err;
@@ -378,6 +388,8 @@ enum tacit_err db_copy(const char *from, const struct db_vfs *through,
 
 void db_close(struct db *db)
 {
+    sqlite3_finalize(db->rollback);
     sqlite3_close_v2(db->sql);
     db->sql = NULL;
+    db->rollback = NULL;
 }

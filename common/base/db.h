@@ -17,7 +17,8 @@
 #include "common/base/err.h"
 
 struct db {
-    sqlite3 *sql; /* owned */
+    sqlite3 *sql;           /* owned */
+    sqlite3_stmt *rollback; /* owned: made before memory can run out */
     char path[512];
     char vfs[32]; /* SQLite's name of what its files go through; "": its own */
 };

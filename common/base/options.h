@@ -113,6 +113,23 @@ void options_print_completion(FILE *f, const struct options_program *p);
 /* The `explain` command of every program: the catalogue entry for the first
  * argument ("E0203", "TACIT-E0203", "203"), or the whole list without one. */
 TACIT_CHECKED enum tacit_err options_explain(const struct options *o);
+
+/* Rows that programs have in common: their commands end in OPTIONS_EXPLAIN. */
+#define OPTIONS_JSON                                                           \
+ {                                                                             \
+  "json", 0, NULL, NULL, "print one JSON envelope on stdout"                   \
+ }
+#define OPTIONS_QUIET                                                          \
+ {                                                                             \
+  "quiet", 'q', NULL, NULL, "no progress and no hints"                         \
+ }
+#define OPTIONS_EXPLAIN                                                        \
+ {                                                                             \
+  .name = "explain", .args = "[CODE]", .args_max = 1,                          \
+  .summary = "say what an error code means and what to do",                    \
+  .run = options_explain                                                       \
+ }
+
 /* One line for a person: "error: MESSAGE (TACIT-E0203)" and where to read
  * more. */
 void options_print_error(FILE *f, const char *program, enum tacit_err err);

@@ -13,25 +13,44 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 static json_t *describe(const struct param *t)
 {
     json_t *shape = json_array();
+    int bad = !shape;
     for (size_t i = 0; i < t->n_dims; i++)
-        json_array_append_new(shape, json_integer((json_int_t)t->dims[i]));
+        bad |=
+            json_array_append_new(shape, json_integer((json_int_t)t->dims[i]));
+    if (bad) {
+        json_decref(shape);
+        return NULL;
+    }
     return json_pack("{s:s, s:o, s:[I, I]}", "dtype", "F32", "shape", shape,
                      "data_offsets", (json_int_t)(t->offset * sizeof(float)),
                      (json_int_t)((t->offset + t->len) * sizeof(float)));
 }
 
+static json_t *describe_metadata(const char *const *metadata)
+{
+    json_t *meta = json_object();
+    int bad = !meta;
+    for (; metadata[0]; metadata += 2)
+        bad |= json_object_set_new(meta, metadata[0], json_string(metadata[1]));
+    if (!bad) return meta;
+    json_decref(meta);
+    return NULL;
+}
+
+/* All of it, or NULL: a header that lacks a tensor would pass for a model. */
 static json_t *header(const struct params *p, const char *const *metadata)
 {
     json_t *root = json_object();
-    if (metadata && metadata[0]) {
-        json_t *meta = json_object();
-        for (; metadata[0]; metadata += 2)
-            json_object_set_new(meta, metadata[0], json_string(metadata[1]));
-        json_object_set_new(root, "__metadata__", meta);
-    }
+    int bad = !root;
+    if (metadata && metadata[0])
+        bad |= json_object_set_new(root, "__metadata__",
+                                   describe_metadata(metadata));
     for (size_t i = 0; i < p->n_params; i++)
-        json_object_set_new(root, p->list[i].name, describe(&p->list[i]));
-    return root;
+        bad |=
+            json_object_set_new(root, p->list[i].name, describe(&p->list[i]));
+    if (!bad) return root;
+    json_decref(root);
+    return NULL;
 }
 
 static int put_text(const char *text, size_t n, void *out)
@@ -49,7 +68,7 @@ enum tacit_err safetensors_encode(const struct params *p,
     int bad = !root || json_dump_callback(root, put_text, &text,
                                           JSON_COMPACT | JSON_ENSURE_ASCII);
     json_decref(root);
-    while (text.len % PREFIX) buf_put_u8(&text, ' ');
+    for (size_t n = text.len; n % PREFIX; n++) buf_put_u8(&text, ' ');
     enum tacit_err err = buf_end(&text);
     if (!err && bad) err = fail(TACIT_NOMEM, "no memory for a model header");
     if (!err) {

@@ -48,7 +48,8 @@ enum {
     PLAN_CLIENTS_MAX = 128,      /* complete graph; see crypto/secagg.h */
     PLAN_COHORT_MAX = 4096,      /* in all groups, or without masks */
     PLAN_GROUPS_MAX = 256,
-    PLAN_VOCABULARY = 96 /* printable ASCII, and one for all else */
+    PLAN_PAIRS_MAX = 512, /* updates of which every pair is compared */
+    PLAN_VOCABULARY = 96  /* printable ASCII, and one for all else */
 };
 
 enum plan_task {

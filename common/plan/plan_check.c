@@ -60,7 +60,7 @@ enum tacit_err plan_choice(const struct check *c, const char *key,
                            const char *text, const char *const *names, size_t n,
                            size_t *out)
 {
-    char all[256] = "";
+    char all[512] = "";
     size_t at = 0;
     for (size_t i = 0; i < n; i++) {
         if (strcmp(text, names[i]) == 0) {
@@ -73,6 +73,7 @@ enum tacit_err plan_choice(const struct check *c, const char *key,
                                       : ", ",
                          names[i]);
         if (k > 0) at += (size_t)k;
+        if (at >= sizeof all) at = sizeof all - 1;
     }
     const char *near = yaml_nearest(text, names, n);
     return plan_wrong(c, key, "%s is \"%s\"; it may be %s%s%s%s", key, text,

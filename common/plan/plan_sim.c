@@ -166,7 +166,8 @@ enum tacit_err plan_take_sim(const struct check *c, const struct raw_plan *raw)
     s->selection = (enum plan_selection)which;
     if (s->clients < p->cohort_size)
         return plan_wrong(c, "sim.clients",
-                          "sim.clients is %u, fewer than cohort.size %u",
+                          "sim.clients is %u, fewer than cohort.size %u; "
+                          "raise sim.clients, or lower cohort.size",
                           s->clients, p->cohort_size);
     if ((r->a || r->b) && p->format != PLAN_VECTORS)
         return plan_wrong(c, r->a ? "sim.a" : "sim.b",

@@ -208,6 +208,13 @@ static enum tacit_err take_rule(const struct check *c, const struct row *r)
                           "strategy.byzantine %u wants at least %u %s; there "
                           "may be only %u",
                           f, want, what, k);
+    uint32_t most = s->groups ? s->groups : p->cohort_size;
+    if (r->keys & KEY(BYZANTINE) && most > PLAN_PAIRS_MAX)
+        return plan_wrong(c, "cohort.size",
+                          "strategy.kind %s compares every pair of up to %d "
+                          "updates; cohort.size is %u: lower it, or take "
+                          "trimmed, median or geomedian",
+                          s->kind, PLAN_PAIRS_MAX, p->cohort_size);
     if (s->keep > k)
         return plan_wrong(c, "strategy.keep",
                           "strategy.keep is %u; there may be only %u %s",

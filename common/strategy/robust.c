@@ -4,19 +4,41 @@
 
 #include "common/strategy/rows.h"
 
+/* Coordinates of a tile: 128 updates of them stay in the cache while every pair
+ * is looked at. */
+enum { TILE = 2048, LANES = 4 };
+
+/* Lanes of their own need not wait for each other's sums. */
+static double squared(const float *a, const float *b, size_t n)
+{
+    double lane[LANES] = {0}, sum = 0;
+    size_t l = 0;
+    for (; l + LANES <= n; l += LANES)
+        for (size_t q = 0; q < LANES; q++) {
+            double d = (double)a[l + q] - (double)b[l + q];
+            lane[q] += d * d;
+        }
+    for (; l < n; l++) {
+        double d = (double)a[l] - (double)b[l];
+        sum += d * d;
+    }
+    for (size_t q = 0; q < LANES; q++) sum += lane[q];
+    return sum;
+}
+
+/* Differences, not |a|^2 + |b|^2 - 2ab: near twins keep their distance. */
 void strategy_distances(const struct strategy_updates *u, double *out)
 {
-    for (size_t i = 0; i < u->k; i++) {
-        out[i * u->k + i] = 0;
-        for (size_t j = 0; j < i; j++) {
-            double sum = 0;
-            for (size_t l = 0; l < u->n; l++) {
-                double d = (double)u->row[i][l] - (double)u->row[j][l];
-                sum += d * d;
-            }
-            out[i * u->k + j] = out[j * u->k + i] = sum;
-        }
+    size_t k = u->k;
+    for (size_t i = 0; i < k * k; i++) out[i] = 0;
+    for (size_t l = 0; l < u->n; l += TILE) {
+        size_t n = u->n - l < TILE ? u->n - l : TILE;
+        for (size_t i = 0; i < k; i++)
+            for (size_t j = 0; j < i; j++)
+                out[i * k + j] += squared(u->row[i] + l, u->row[j] + l, n);
     }
+    for (size_t i = 0; i < k; i++)
+        for (size_t j = 0; j < i; j++) out[j * k + i] = out[i * k + j];
 }
 
 static int ascending(const void *a, const void *b)

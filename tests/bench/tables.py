@@ -77,14 +77,19 @@ def in_parallel(jobs):
 # ---- Fed-Heart-Disease -----------------------------------------------------
 
 CENTRES = ["cleveland", "hungarian", "switzerland", "va"]
-# FLamby's result files, averaged over seeds: mean and sd per centre.
-ADAPTIVE = [(.760, .016), (.753, .016), (.738, .025), (.676, .036)]
-UNDERTRAINED = [(.731, .019), (.719, .029), (.650, .102), (.640, .045)]
+# FLamby's five result files (seeds 42 to 46): mean and sd per centre, then of
+# the mean of the four.
+ADAPTIVE = [(.760, .016), (.753, .016), (.738, .025), (.676, .036),
+            (.731, .011)]
+UNDERTRAINED = [(.731, .019), (.719, .029), (.650, .102), (.640, .045),
+                (.685, .025)]
 HEART = {
     "FedAvg": (UNDERTRAINED, "fedavg", "0.001"),
     "FedProx": (UNDERTRAINED, "fedprox, mu: 0.01", "0.001"),
-    "SCAFFOLD": ([(.727, .017)] + UNDERTRAINED[1:], "scaffold", "0.001"),
-    "FedAdam": ([(.752, .015), (.746, .017), (.738, .025), (.667, .040)],
+    "SCAFFOLD": ([(.727, .017)] + UNDERTRAINED[1:4] + [(.684, .025)],
+                 "scaffold", "0.001"),
+    "FedAdam": ([(.752, .015), (.746, .017), (.738, .025), (.667, .040),
+                 (.726, .012)],
                 "fedadam, server_learning_rate: 0.01, beta1: 0.9, "
                 "beta2: 0.999, tau: 1.0e-8", "0.01"),
     "FedYogi": (ADAPTIVE, "fedyogi, server_learning_rate: 0.01, beta1: 0.9, "
@@ -92,10 +97,24 @@ HEART = {
     "FedAdagrad": (ADAPTIVE, "fedadagrad, server_learning_rate: 0.316228, "
                    "beta1: 0.9, tau: 1.0e-8", "0.003162"),
 }
-CYCLIC = [(.758, .013), (.762, .013), (.713, .085), (.640, .017)]
-POOLED = [(.783, .010), (.764, .000), (.750, .000), (.644, .000)]
-# Mean of the four centres' tests of a model of one centre, and what is allowed.
-LOCAL_MEANS = [(.722, .03), (.629, .03), (.567, .03), (.637, .03)]
+CYCLIC = [(.758, .013), (.762, .013), (.713, .085), (.640, .017), (.718, .026)]
+POOLED = [(.783, .010), (.764, .000), (.750, .000), (.644, .000), (.735, .002)]
+# A model of one centre alone, tested at each. Five seeds tell little here: run
+# in PyTorch, FLamby's program gives these figures to the last digit for its own
+# five, and the last column (the mean of the four) for seeds 42 to 81.
+LOCAL = {
+    "Local 0": ([(.746, .014), (.760, .006), (.725, .064), (.658, .018),
+                 (.722, .019)], .717),
+    "Local 1": ([(.746, .013), (.746, .006), (.525, .064), (.498, .011),
+                 (.629, .015)], .629),
+    "Local 2": ([(.481, .049), (.391, .037), (.725, .109), (.671, .057),
+                 (.567, .052)], .602),
+    "Local 3": ([(.577, .028), (.467, .011), (.800, .073), (.702, .046),
+                 (.637, .034)], .643)}
+# FLamby's FedAvg with and without 100 steps at each centre afterwards, both at
+# a rate of 0.00316: mean of the four, five seeds.
+PERSONAL_RATE = "0.00316227"
+PERSONAL_BEFORE, PERSONAL = (.718, .014), (.735, .008)
 HEART_PLAN = """name: heart
 task: classify
 model: {{kind: logistic}}
@@ -147,15 +166,16 @@ def heart_rows():
     return sites
 
 
-def heart_csv(path, sites, names, drop_tests=False):
-    """Rows as a table; drop_tests hides the test rows, and makes every third
-    of the others one."""
+def heart_csv(path, sites, names, keep=lambda i, row, is_test, name: is_test):
+    """Rows as a table; keep says of a row whether it is a test row, a train row
+    or (None) left out."""
     with open(path, "w", encoding="utf-8") as f:
         f.write(",".join([*COLUMNS, "centre", "split"]) + "\n")
         for site, name in zip(sites, names):
-            shown = [(r, t) for r, t in site if not (t and drop_tests)]
-            for i, (row, is_test) in enumerate(shown):
-                held = i % 3 == 0 if drop_tests else is_test
+            for i, (row, is_test) in enumerate(site):
+                held = keep(i, row, is_test, name)
+                if held is None:
+                    continue
                 cells = [f"{v:g}" for v in row]
                 f.write(",".join(cells + [name, "test" if held else "train"])
                         + "\n")
@@ -215,19 +235,24 @@ def accuracies(model, tests):
 
 
 def heart_line(name, published, got):
-    """got: [per seed][4 centres]."""
-    cells, worst = [], 0.0
-    means = [statistics.fmean(c) for c in zip(*got)]
-    for (mean, sd), ours in zip(published, means):
-        beyond = abs(ours - mean) - max(sd, 0.03)
-        worst = max(worst, beyond)
+    """got: [per seed][4 centres]. Whether every mean is within one published sd
+    or 0.03, whichever is more."""
+    within = True
+    got = [[*g, statistics.fmean(g)] for g in got]
+    cells = []
+    for (mean, sd), ours in zip(published, map(statistics.fmean, zip(*got))):
+        beyond = abs(ours - mean) > max(sd, 0.03)
+        within &= not beyond
         cells.append(f"{mean:.3f} {ours:.3f} {ours - mean:+.3f}"
-                     f"{'!' if beyond > 0 else ' '}")
-    average = statistics.fmean(m for m, _ in published)
-    cells.append(f"{average:.3f} {statistics.fmean(means):.3f} "
-                 f"{statistics.fmean(means) - average:+.3f}")
+                     f"{'!' if beyond else ' '}")
     print(f"  {name:20}" + "  ".join(cells), flush=True)
-    return worst <= 0
+    return within
+
+
+def heart_head():
+    names = "  ".join(f"{c:>19}" for c in [*CENTRES, "mean of four"])
+    print(f"  {'':14}{names}\n  {'':20}" +
+          "  ".join(["published ours diff "] * 5))
 
 
 def heart_methods(folder, csv, sites):
@@ -239,7 +264,8 @@ def heart_methods(folder, csv, sites):
                 folder, f"h-{a[0][:6]}-{a[2]}", heart_plan(*a), csv)
     # FLamby's Cyclic, as its program is: each centre's copy of the model is
     # trained when it is that centre's turn, 4 times in 15 rounds, and handed
-    # to nobody; the first centre's copy is measured. Beside it, the method.
+    # to nobody; the first centre's copy is measured. Cyclic transfer as it is
+    # described stands below it, and is not expected to match.
     first = heart_csv(f"{folder}/first.csv", sites[:1], ["one"])
     for seed in range(42, 42 + SEEDS):
         jobs["Cyclic", seed] = lambda s=seed: simulate(
@@ -249,26 +275,26 @@ def heart_methods(folder, csv, sites):
             folder, f"h-cyclic-{s}", heart_plan(
                 "fedavg", "0.01", s, size=1, selection="cyclic"), csv)
     runs = in_parallel(jobs)
-    names = "  ".join(f"{c:>19}" for c in [*CENTRES, "mean of four"])
-    print(f"  {'':14}{names}\n  {'':20}" +
-          "  ".join(["published ours diff "] * 5))
+    heart_head()
     for name in [*HEART, "Cyclic"]:
         published = HEART[name][0] if name in HEART else CYCLIC
         got = [accuracies(runs[name, s]["model"], tests)
                for s in range(42, 42 + SEEDS)]
         expect(heart_line(name, published, got),
                f"{name} within one published sd or 0.03")
-    heart_line("Cyclic, transferred", CYCLIC,
+    heart_line("Cyclic, handed on", CYCLIC,
                [accuracies(runs["transferred", s]["model"], tests)
                 for s in range(42, 42 + SEEDS)])
+    print("  FLamby's program hands no model on: \"Cyclic\" is one centre's "
+          "model after 400 steps,\n  and so is ours in that line; the line "
+          "below it is the method, for which there is no published figure")
 
 
 def heart_alone(folder, sites):
     """Local: each centre by itself. Pooled: all rows at one place."""
     jobs, files = {}, {}
-    everybody = [row for site in sites for row in site]
     cases = {f"Local {i}": [site] for i, site in enumerate(sites)}
-    cases["Pooled"] = [everybody]
+    cases["Pooled"] = [[row for site in sites for row in site]]
     for name, part in cases.items():
         files[name] = heart_csv(f"{folder}/{name}.csv", part, ["one"])
         for seed in range(42, 42 + SEEDS):
@@ -278,44 +304,73 @@ def heart_alone(folder, sites):
                 folder, f"a-{n}-{s}", p, files[n])
     runs = in_parallel(jobs)
     tests = heart_tests(sites)
-    seeds = range(42, 42 + SEEDS)
-    got = [accuracies(runs["Pooled", s]["model"], tests) for s in seeds]
-    expect(heart_line("Pooled", POOLED, got),
-           "Pooled within one published sd or 0.03")
-    for i, (published, sd) in enumerate(LOCAL_MEANS):
-        all_of = [statistics.fmean(accuracies(runs[f"Local {i}", s]["model"],
-                                              tests)) for s in seeds]
-        ours = statistics.fmean(all_of)
-        print(f"  Local {i}: mean of the four centres: published "
-              f"{published:.3f}, ours {ours:.3f} ± "
-              f"{statistics.stdev(all_of):.3f}, {ours - published:+.3f}")
-        expect(abs(ours - published) <= sd, f"Local {i} within {sd}")
+    for name in ["Pooled", *LOCAL]:
+        published, rerun = LOCAL.get(name, (POOLED, None))
+        got = [accuracies(runs[name, s]["model"], tests)
+               for s in range(42, 42 + SEEDS)]
+        expect(heart_line(name, published, got),
+               f"{name} within one published sd or 0.03" + (
+                   f"; FLamby's program with 40 seeds: {rerun:.3f}"
+                   if rerun else ""))
+
+
+def personal_runs(folder, name, rate, seeds, files):
+    """[per seed][4 centres]: accuracy of each centre's own model after FedAvg
+    and 100 steps of its own. A run measures one file's test rows, so each of
+    the files holds those of one centre."""
+    jobs = {(s, c): lambda s=s, c=c: simulate(
+        folder, f"t-{name}-{rate}-{s}-{c}", heart_plan("finetune", rate, s),
+        files[c])["rows"][-1]["personal"] for s in seeds for c in CENTRES}
+    found = in_parallel(jobs)
+    return [[found[s, c] for c in CENTRES] for s in seeds]
 
 
 def heart_tuned(folder, csv, sites):
     """FedAvg, then 100 local steps: its rate by a split of the train rows."""
-    hidden = heart_csv(f"{folder}/choose.csv", sites, CENTRES, True)
-    rates = ["0.001", "0.003", "0.01", "0.03", "0.1"]
+    def of_centre(c):
+        return lambda i, row, is_test, name: (
+            (True if name == c else None) if is_test else False)
 
-    def personal(name, rate, seed, data):
-        # The fine-tuning rate is the local one of the last round's start.
-        run = simulate(folder, f"t-{name}-{rate}-{seed}",
-                       heart_plan("finetune", rate, seed), data)
-        return run["rows"][-1]["personal"]
+    def of_train_rows(c): # every third one of each centre is a test row
+        return lambda i, row, is_test, name: (
+            None if is_test or (i % 3 == 0 and name != c) else i % 3 == 0)
 
-    seeds = range(42, 42 + max(4, SEEDS // 4))
-    found = in_parallel({(r, s): lambda r=r, s=s: personal("c", r, s, hidden)
-                         for r in rates for s in seeds})
-    score = {r: statistics.fmean(found[r, s] for s in seeds) for r in rates}
+    seeds = range(42, 42 + SEEDS)
+    few = range(42, 42 + max(4, SEEDS // 4))
+    shown = {c: heart_csv(f"{folder}/f-{c}.csv", sites, CENTRES, of_centre(c))
+             for c in CENTRES}
+    hidden = {c: heart_csv(f"{folder}/c-{c}.csv", sites, CENTRES,
+                           of_train_rows(c)) for c in CENTRES}
+    tests = heart_tests(sites)
+    before = in_parallel({s: lambda s=s: simulate(
+        folder, f"b-{s}", heart_plan("fedavg", PERSONAL_RATE, s), csv)
+        for s in seeds})
+    before = statistics.fmean(statistics.fmean(accuracies(r["model"], tests))
+                              for r in before.values())
+    after = statistics.fmean(map(statistics.fmean, personal_runs(
+        folder, "p", PERSONAL_RATE, seeds, shown)))
+    for what, ours, (mean, sd) in (
+            ("FedAvg", before, PERSONAL_BEFORE),
+            ("FedAvg + fine-tuning", after, PERSONAL)):
+        print(f"  {what} at {PERSONAL_RATE}, mean of four: published "
+              f"{mean:.3f}, ours {ours:.3f}, {ours - mean:+.3f}")
+        expect(abs(ours - mean) <= max(sd, .03),
+               f"{what} within one published sd or 0.03")
+    rates = ["0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1"]
+    score = {r: statistics.fmean(map(statistics.fmean, personal_runs(
+        folder, "c", r, few, hidden))) for r in rates}
     best = max(rates, key=score.get)
-    print("  fine-tuning: learning rate by train rows alone: " +
+    print(f"  fine-tuning, on a third of the train rows, {len(few)} seeds: " +
           ", ".join(f"{r}: {v:.3f}" for r, v in score.items()))
-    done = in_parallel({s: lambda s=s: personal("f", best, s, csv)
-                        for s in range(42, 42 + SEEDS)})
-    ours = statistics.fmean(done.values())
-    print(f"  FedAvg + fine-tuning at {best}: {ours:.3f} of the test rows, "
-          f"weighted by train rows (published: FedAvg .718, personal .735)")
-    expect(ours > .718, "fine-tuning is better than the published FedAvg")
+    expect(best not in (rates[0], rates[-1]),
+           f"the best rate, {best}, lies inside the grid")
+    got = personal_runs(folder, "f", best, seeds, shown)
+    ours = statistics.fmean(map(statistics.fmean, got))
+    sd = statistics.stdev(map(statistics.fmean, got))
+    print(f"  FedAvg + fine-tuning at {best}: " + ", ".join(
+        f"{c} {statistics.fmean(v):.3f}" for c, v in zip(CENTRES, zip(*got)))
+        + f"; mean of four {ours:.3f} ± {sd:.3f}, {ours - PERSONAL[0]:+.3f}")
+    expect(ours > PERSONAL[0], "tuned, it is better than the published .735")
 
 
 def heart(folder):
@@ -479,12 +534,15 @@ strategy: {{kind: {rule}}}
 local: {{epochs: 1, batch: 10, learning_rate: 0.1}}
 clip: 1000
 secagg: {{mode: off}}
+seed: {seed}
 sim: {{clients: 20, rows: 100, partition: iid, evaluate_every: 20,
   attack: {{kind: {attack}, share: {share}}}}}
 """
 ATTACKS = ["label_flip", "sign_flip", "scale", "backdoor", "free_rider",
            "collude", "nan"]
+SUCCESS = "backdoor success"
 SHARES = [0, .1, .2, .4]
+ROBUST_SEEDS = [1, 2, 3]
 RULES = {
     "fedavg": lambda f: "fedavg", "median": lambda f: "median",
     "trimmed": lambda f: f"trimmed, trim: {max(f, 2) / 20}",
@@ -496,36 +554,40 @@ RULES = {
     "fltrust": lambda f: "fltrust"}
 
 
-def colour(v):
-    """From red (0.1) over yellow to green (0.9)."""
+def colour(column, v):
+    """From red (0.1) over yellow to green (0.9); a backdoor's success is bad."""
     t = min(1, max(0, (v - .1) / .8))
+    t = 1 - t if column == SUCCESS else t
     return f"hsl({120 * t:.0f},55%,{62 + 8 * abs(t - .5):.0f}%)"
 
 
 def robust_picture(got, path):
+    columns = [*ATTACKS, SUCCESS]
     wide, high, left, top = 42, 24, 92, 64
-    size = (left + wide * len(SHARES) * len(ATTACKS) + 8 * len(ATTACKS),
+    size = (left + (wide * len(SHARES) + 8) * len(columns),
             top + high * len(RULES) + 8)
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{size[0]}" '
            f'height="{size[1]}" font-family="sans-serif" font-size="12">'
            '<rect width="100%" height="100%" fill="#fff"/>'
-           '<title>Accuracy of robust rules under attack</title>']
+           '<title>Accuracy of robust rules under attack, and how often a '
+           'backdoor opens</title>']
 
     def text(x, y, s, anchor="middle"):
         out.append(f'<text x="{x}" y="{y}" text-anchor="{anchor}" '
                    f'fill="#222">{s}</text>')
 
-    text(8, 20, "accuracy; columns: share of attackers, per cent", "start")
-    for a, attack in enumerate(ATTACKS):
+    text(8, 20, "accuracy, and last the share of triggered rows that a "
+         "backdoor turns; columns: share of attackers, per cent", "start")
+    for a, column in enumerate(columns):
         x0 = left + a * (wide * len(SHARES) + 8)
-        text(x0 + wide * len(SHARES) / 2, 40, attack.replace("_", " "))
+        text(x0 + wide * len(SHARES) / 2, 40, column.replace("_", " "))
         for s, share in enumerate(SHARES):
             x = x0 + s * wide
             text(x + wide / 2, 57, f"{100 * share:.0f}")
             for r, rule in enumerate(RULES):
-                v, y = got[rule, attack, share], top + r * high
+                v, y = got[rule, column, share], top + r * high
                 out.append(f'<rect x="{x}" y="{y}" width="{wide - 1}" '
-                           f'height="{high - 1}" fill="{colour(v)}"/>')
+                           f'height="{high - 1}" fill="{colour(column, v)}"/>')
                 text(x + wide / 2, y + 16, f"{v:.2f}")
     for r, rule in enumerate(RULES):
         text(left - 8, top + r * high + 16, rule, "end")
@@ -534,37 +596,60 @@ def robust_picture(got, path):
 
 
 def robust_run(folder, rule, attack, share):
+    """(accuracy, a backdoor's success or None), means over the seeds."""
     # Updates of NaN are refused before the rule: it need not expect them all.
     most = (2 if rule == "bulyan" else 4) if attack == "nan" else 8
-    plan = ROBUST_PLAN.format(rule=RULES[rule](min(round(20 * share), most)),
-                              attack=attack, share=share)
-    run = simulate(folder, f"r-{rule}-{attack}-{share}", plan)
-    return run["summary"]["metric"]
+    last = [simulate(folder, f"r-{rule}-{attack}-{share}-{seed}",
+                     ROBUST_PLAN.format(
+                         rule=RULES[rule](min(round(20 * share), most)),
+                         attack=attack, share=share, seed=seed))["rows"][-1]
+            for seed in ROBUST_SEEDS]
+    success = None
+    if attack == "backdoor":
+        success = statistics.fmean(r["backdoor"] for r in last)
+    return statistics.fmean(r["pooled_metric"] for r in last), success
+
+
+def robust_all(folder):
+    """{(rule, column, share): figure}."""
+    jobs = {(r, a, s): lambda r=r, a=a, s=s: robust_run(folder, r, a, s)
+            for r in RULES for a in ATTACKS for s in SHARES
+            if s or a == "backdoor"}
+    found = in_parallel(jobs)
+    got = {key: accuracy for key, (accuracy, _) in found.items()}
+    for rule in RULES:
+        for share in SHARES:
+            got[rule, SUCCESS, share] = found[rule, "backdoor", share][1]
+        for attack in ATTACKS:
+            got[rule, attack, 0] = found[rule, "backdoor", 0][0]
+    return got
 
 
 def robust(folder):
+    columns = [*ATTACKS, SUCCESS]
     print("Robust rules: digits 14 x 14, softmax, 20 clients, 20 rounds; "
-          "accuracy at 0 / 10 / 20 / 40 % attackers")
-    jobs = {(r, a, s): lambda r=r, a=a, s=s: robust_run(folder, r, a, s)
-            for r in RULES for a in ATTACKS for s in SHARES
-            if s or a == ATTACKS[0]}
-    got = in_parallel(jobs)
-    for rule in RULES:
-        for attack in ATTACKS:
-            got[rule, attack, 0] = got[rule, ATTACKS[0], 0]
-    print("  | rule | " + " | ".join(a.replace("_", " ") for a in ATTACKS)
-          + " |\n  |" + "---|" * (1 + len(ATTACKS)))
+          f"accuracy at 0 / 10 / 20 / 40 % attackers, {len(ROBUST_SEEDS)} "
+          "seeds; last the share of\ntriggered rows that the backdoor turns "
+          "into the attackers' label")
+    got = robust_all(folder)
+    print("  | rule | " + " | ".join(c.replace("_", " ") for c in columns)
+          + " |\n  |" + "---|" * (1 + len(columns)))
     for rule in RULES:
         print(f"  | {rule} | " + " | ".join(
-            " ".join(f"{got[rule, a, s]:.2f}".lstrip("0") for s in SHARES)
-            for a in ATTACKS) + " |")
+            " ".join(f"{got[rule, c, s]:.2f}".replace("0.", ".")
+                     for s in SHARES) for c in columns) + " |")
     robust_picture(got, "sims/robust.svg")
+    calm = got["fedavg", ATTACKS[0], 0]
+    others = [r for r in RULES if r != "fedavg"]
     for attack in ("sign_flip", "scale", "collude"):
-        best = max(got[r, attack, .2] for r in RULES if r != "fedavg")
-        expect(best > got["fedavg", "label_flip", 0] - .03,
+        best = max(got[r, attack, .2] for r in others)
+        expect(best > calm - .03,
                f"{attack}, 20 %: some rule is within 0.03 of no attack")
         expect(got["fedavg", attack, .2] < best,
                f"{attack}, 20 %: FedAvg does worse")
+    expect(got["fedavg", SUCCESS, .2] > .5 and
+           min(got[r, SUCCESS, .2] for r in others) < .1,
+           "backdoor, 20 %: it opens under FedAvg, and some rule shuts it")
 
 
 TABLES = {"heart": heart, "synthetic": synthetic, "digits": digits,

@@ -69,6 +69,12 @@ struct members {
     void (*train)(struct members *w, struct device *d,
                   const struct store_round *row, const float *weights,
                   size_t n);
+    /* Around all that the coordinator does, where they are set; hold() and go()
+     * around what this file does in between. */
+    int may_err; /* the coordinator may say that something went wrong */
+    void (*enter)(void), (*leave)(void);
+    int (*hold)(void);
+    void (*go)(int was);
     struct store_round rows[MEMBERS_ROWS_MAX];
     unsigned n_rows;
 };
@@ -78,16 +84,18 @@ static void members_reply(void *ctx, uint64_t token, const struct message *m)
     struct members *w = ctx;
     struct device *d = &w->d[token];
     if (!d->asked) return; /* it was restarted meanwhile */
+    int was = w->hold ? w->hold() : 0;
     buf_clear(&d->bytes);
     check_ok(message_encode(m, &d->bytes));
     check_ok(buf_end(&d->bytes));
     check_ok(message_decode(d->bytes.data, d->bytes.len, &d->in));
-    check(d->in.type != MSG_ERROR);
+    check(d->in.type != MSG_ERROR || w->may_err);
     d->asked = 0;
     d->ready = 1;
     d->n_waits += d->in.type == MSG_WAIT;
     d->event =
         (struct participate_event){.kind = PARTICIPATE_REPLY, .reply = &d->in};
+    if (w->go) w->go(was);
 }
 
 static void members_idle(struct members *w, uint64_t token)
@@ -295,8 +303,9 @@ static void device_adopt(struct device *d)
 static void device_pause(struct members *w, struct device *d)
 {
     /* No task was refused, no reply made no sense: these rounds are honest. */
-    check(d->action.news != PARTICIPATE_DECLINED);
-    check(d->action.news != PARTICIPATE_BROKEN);
+    if (d->action.news == PARTICIPATE_DECLINED)
+        fail_msg("declined: %s", d->action.why);
+    check(d->action.news != PARTICIPATE_BROKEN || w->may_err);
     if (d->action.news == PARTICIPATE_LOST) {
         d->n_lost++;
         d->lost_code = d->action.why_id;
@@ -345,7 +354,10 @@ static void device_send(struct members *w, struct device *d)
     d->asked = 1;
     m->seen_ms = w->now_ms;
     m->polling = 0;
-    if (jobs_message(w->jobs, w->now_ms, m, token, msg)) return;
+    if (w->enter) w->enter();
+    int taken = jobs_message(w->jobs, w->now_ms, m, token, msg);
+    if (w->leave) w->leave();
+    if (taken) return;
     if (msg->type == MSG_POLL) {
         m->polling = 1;
         m->token = token;
@@ -373,7 +385,9 @@ static int members_turn(struct members *w)
             moved = 1;
         }
     }
+    if (w->enter) w->enter();
     jobs_tick(w->jobs, w->now_ms);
+    if (w->leave) w->leave();
     for (size_t i = 0; i < w->sessions.n; i++) {
         struct session *m = &w->sessions.list[i];
         int over = jobs_all_finished(w->jobs) || w->now_ms >= m->poll_until_ms;

@@ -2,9 +2,6 @@
  * the error says so by name. */
 #include "tests/check.h"
 
-#include <dlfcn.h>
-#include <errno.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +14,7 @@
 #include "common/crypto/noise.h"
 #include "common/crypto/secagg.h"
 #include "common/model/model.h"
+#include "common/model/safetensors.h"
 #include "common/plan/plan.h"
 #include "common/tensor/ops.h"
 #include "common/tensor/optim.h"
@@ -25,155 +23,6 @@
 #include "common/wire/link.h"
 #include "common/wire/messages.h"
 #include "tests/fault/failing.h"
-
-/* ---- memory that runs out ------------------------------------------------ */
-
-#if defined __SANITIZE_ADDRESS__
-# define REAL(name) __interceptor_##name
-/* Their strdup() and scandir() do not come by here, their free() does; they
- * look for leaks themselves. */
-enum { COUNTS_LIVE = 0 };
-#else
-# define REAL(name) __libc_##name
-enum { COUNTS_LIVE = 1 };
-#endif
-extern void *REAL(malloc)(size_t n);
-extern void *REAL(calloc)(size_t n, size_t size);
-extern void *REAL(realloc)(void *p, size_t n);
-extern void *REAL(memalign)(size_t align, size_t n);
-extern void REAL(free)(void *p);
-
-static _Thread_local struct {
-    int armed;
-    enum failing_mode mode;
-    long at;
-    struct failing_result result;
-} memory;
-
-void failing_arm(long n, enum failing_mode mode)
-{
-    memory.result = (struct failing_result){0};
-    memory.at = n;
-    memory.mode = mode;
-    memory.armed = 1;
-}
-
-struct failing_result failing_disarm(void)
-{
-    memory.armed = 0;
-    return memory.result;
-}
-
-#ifndef __SANITIZE_THREAD__ /* it needs its own malloc before ours can run */
-
-/* 1 when this request must fail. */
-static int refuses(void)
-{
-    if (!memory.armed) return 0;
-    long n = ++memory.result.requests;
-    if (n != memory.at && !(n > memory.at && memory.mode == FAIL_FROM_HERE))
-        return 0;
-    memory.result.fired = 1;
-    errno = ENOMEM;
-    return 1;
-}
-
-static void *taken(void *p)
-{
-    if (memory.armed && p) memory.result.live++;
-    return p;
-}
-
-static void given_back(const void *p)
-{
-    if (memory.armed && p) memory.result.live--;
-}
-
-void *malloc(size_t n)
-{
-    return refuses() ? NULL : taken(REAL(malloc)(n));
-}
-
-void *calloc(size_t n, size_t size)
-{
-    return refuses() ? NULL : taken(REAL(calloc)(n, size));
-}
-
-void *realloc(void *p, size_t n)
-{
-    if (refuses()) return NULL;
-    if (!p) return taken(REAL(realloc)(p, n));
-    if (n == 0) given_back(p);
-    return REAL(realloc)(p, n);
-}
-
-void *memalign(size_t align, size_t n)
-{
-    return refuses() ? NULL : taken(REAL(memalign)(align, n));
-}
-
-void *aligned_alloc(size_t align, size_t n)
-{
-    return memalign(align, n);
-}
-
-int posix_memalign(void **out, size_t align, size_t n)
-{
-    void *p = memalign(align, n);
-    if (!p) return ENOMEM;
-    *out = p;
-    return 0;
-}
-
-void free(void *p)
-{
-    given_back(p);
-    REAL(free)(p);
-}
-
-/* libsodium's guarded memory comes from mmap. */
-void *sodium_malloc(size_t n);
-void sodium_free(void *p);
-
-/* A function pointer out of dlsym's void pointer, as POSIX means it. */
-static void find(const char *name, void *out)
-{
-    void *p = dlsym(RTLD_NEXT, name);
-    if (!p) abort();
-    memcpy(out, &p, sizeof p);
-}
-
-static void *(*next_malloc)(size_t);
-static void (*next_free)(void *);
-
-static int begin(void **state)
-{
-    (void)state;
-    find("sodium_malloc", &next_malloc);
-    find("sodium_free", &next_free);
-    return 0;
-}
-
-void *sodium_malloc(size_t n)
-{
-    return refuses() ? NULL : taken(next_malloc(n));
-}
-
-void sodium_free(void *p)
-{
-    given_back(p);
-    next_free(p);
-}
-
-#else
-
-static int begin(void **state)
-{
-    (void)state;
-    return 0;
-}
-
-#endif
 
 /* ---- the loop ------------------------------------------------------------ */
 
@@ -762,6 +611,40 @@ static void a_secure_sum_is_out_of_memory(void **state)
     exhaust("secagg", SAYS_NOMEM, run_session);
 }
 
+/* What was written is a whole model, or nothing was. */
+static enum tacit_err run_model_file(void)
+{
+    static const char *const metadata[] = {"a", "b", "c", "d", NULL};
+    const size_t dims[] = {2, 3};
+    struct params p, back;
+    struct buf out;
+    params_init(&p);
+    params_init(&back);
+    buf_init(&out, 0);
+    enum tacit_err err = params_add(&p, "w", dims, 2);
+    if (!err) err = params_add(&p, "b", dims, 1);
+    if (!err) err = params_alloc(&p);
+    if (!err) err = safetensors_encode(&p, metadata, &out);
+    if (!err) {
+        int was = failing_hold();
+        check_ok(params_add(&back, "w", dims, 2));
+        check_ok(params_add(&back, "b", dims, 1));
+        check_ok(params_alloc(&back));
+        check_ok(safetensors_decode(out.data, out.len, &back));
+        params_release(&back);
+        failing_go(was);
+    }
+    buf_release(&out);
+    params_release(&p);
+    return err;
+}
+
+static void a_model_file_is_out_of_memory(void **state)
+{
+    (void)state;
+    exhaust("model file", SAYS_NOMEM, run_model_file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -780,10 +663,11 @@ int main(void)
         cmocka_unit_test(a_handshake_is_out_of_memory),
         cmocka_unit_test(a_session_is_out_of_memory),
         cmocka_unit_test(a_secure_sum_is_out_of_memory),
+        cmocka_unit_test(a_model_file_is_out_of_memory),
     };
 #ifdef __SANITIZE_THREAD__
     puts("memory cannot be made to run out under TSan");
     return 77;
 #endif
-    return cmocka_run_group_tests(tests, begin, NULL);
+    return cmocka_run_group_tests(tests, failing_begin, NULL);
 }

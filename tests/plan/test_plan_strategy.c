@@ -336,6 +336,15 @@ static void a_rule_gets_as_many_updates_as_it_wants(void **unused)
     refused("secagg: {mode: off}\ncohort: {size: 4}\n"
             "strategy: {kind: fltrust, trusted: 4}",
             "strategy.trusted 4 leaves no other device of cohort.size 4");
+    refused("secagg: {mode: off}\ncohort: {size: 513}\n"
+            "strategy: {kind: bulyan}",
+            "strategy.kind bulyan compares every pair of up to 512 updates; "
+            "cohort.size is 513: lower it, or take trimmed, median or "
+            "geomedian");
+    plan_free(good("secagg: {mode: off}\ncohort: {size: 512}\n"
+                   "strategy: {kind: bulyan}"));
+    plan_free(good("secagg: {mode: off}\ncohort: {size: 513}\n"
+                   "strategy: {kind: median}"));
 }
 
 static void one_sum_has_room_for_128_devices(void **unused)

@@ -295,7 +295,7 @@ static void a_folder_of_results_is_told_whole(void **state)
     struct report r;
     static const char *const wanted[] = {
         "<b>1</b>\n<span>sites",
-        "<b>3</b>\n<span>secure rounds",
+        "<b>3</b>\n<span>secure sums",
         "<b>6 ms</b>",
         "<td>harbour</td>\n<td class=\"n\">46</td>\n"
         "<td class=\"n\">0.800</td>\n<td class=\"n\">0.900</td>\n"
@@ -319,6 +319,48 @@ static void a_folder_of_results_is_told_whole(void **state)
     /* One retriever round is no curve; the risk plan has two. */
     check(strstr(text, "Risk model: loss") && !strstr(text, "Search model: l"));
     report_release(&r);
+    check_tmpdir_remove(folder);
+}
+
+/* Three groups of round 1, two of round 2: two points, each the mean by weight,
+ * drawn as the same curves as of rounds of one sum. */
+static void the_groups_of_a_round_are_one_point(void **state)
+{
+    (void)state;
+    static const char grouped[] =
+        OK "{\"rounds\":["
+           "{\"plan\":\"risk\",\"round\":1,\"group\":1,\"weight\":3,"
+           "\"state\":\"committed\",\"loss\":0.75,\"metric\":0.5},"
+           "{\"plan\":\"risk\",\"round\":1,\"group\":2,\"weight\":1,"
+           "\"state\":\"committed\",\"loss\":0.25,\"metric\":0.75},"
+           "{\"plan\":\"risk\",\"round\":1,\"group\":3,\"weight\":9,"
+           "\"state\":\"aborted\",\"loss\":9,\"metric\":9},"
+           "{\"plan\":\"risk\",\"round\":2,\"group\":2,\"weight\":1,"
+           "\"state\":\"committed\",\"loss\":0.25,\"metric\":0.75},"
+           "{\"plan\":\"risk\",\"round\":2,\"group\":1,\"weight\":1,"
+           "\"state\":\"committed\",\"loss\":0.75,\"metric\":0.25}]}}";
+    static const char merged[] =
+        OK "{\"rounds\":["
+           "{\"plan\":\"risk\",\"round\":1,\"state\":\"committed\","
+           "\"loss\":0.625,\"metric\":0.5625},"
+           "{\"plan\":\"risk\",\"round\":2,\"state\":\"committed\","
+           "\"loss\":0.5,\"metric\":0.5}]}}";
+    const char *const both[] = {grouped, merged};
+    char folder[256], *curves[2] = {NULL, NULL};
+    check_tmpdir(folder);
+    for (int i = 0; i < 2; i++) {
+        struct report r;
+        put(folder, "rounds.json", both[i]);
+        check_ok(story_tell(folder, &r));
+        page_check(&r.out);
+        const char *from = strstr(buf_cstr(&r.out), "Risk model: loss");
+        check(from != NULL);
+        curves[i] = strdup(from);
+        report_release(&r);
+    }
+    assert_string_equal(curves[0], curves[1]);
+    free(curves[0]);
+    free(curves[1]);
     check_tmpdir_remove(folder);
 }
 
@@ -428,6 +470,7 @@ int main(void)
             a_retriever_client_is_a_folder_of_documents_and_questions),
         cmocka_unit_test(documents_without_questions_name_the_missing_file),
         cmocka_unit_test(a_folder_of_results_is_told_whole),
+        cmocka_unit_test(the_groups_of_a_round_are_one_point),
         cmocka_unit_test(what_is_missing_or_damaged_is_left_out),
         cmocka_unit_test(more_than_fits_is_cut_and_still_a_page),
         cmocka_unit_test(damaged_results_still_make_a_page),

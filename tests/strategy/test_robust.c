@@ -501,6 +501,34 @@ static void huge_updates_stay_numbers(void **unused)
     }
 }
 
+static void distances_are_those_of_all_coordinates(void **unused)
+{
+    (void)unused;
+    enum { K = 5, MOST = 6001 };
+    static const size_t lengths[] = {1, 3, 4, 2047, 2048, 2049, MOST};
+    static float point[K][MOST];
+    const float *row[K];
+    struct rng r;
+    rng_init(&r, 3, 0, 0);
+    for (size_t i = 0; i < K; i++) {
+        row[i] = point[i];
+        for (size_t l = 0; l < MOST; l++) /* near twins, far from 0 */
+            point[i][l] = 1000 + 1e-2f * rng_normal(&r);
+    }
+    for (size_t t = 0; t < sizeof lengths / sizeof *lengths; t++) {
+        const struct strategy_updates u = {.row = row, .k = K, .n = lengths[t]};
+        double got[K * K];
+        strategy_distances(&u, got);
+        for (size_t i = 0; i < K; i++)
+            for (size_t j = 0; j < K; j++) {
+                double want = 0;
+                for (size_t l = 0; l < u.n; l++)
+                    want += pow((double)point[i][l] - (double)point[j][l], 2);
+                check_near(got[i * K + j], want, 1e-12 * want);
+            }
+    }
+}
+
 int main(void)
 {
     rng_setup();
@@ -530,6 +558,7 @@ int main(void)
         T(every_rule_stands_two_attackers_in_eleven),
         T(every_rule_passes_on_what_all_agree_on),
         T(huge_updates_stay_numbers),
+        T(distances_are_those_of_all_coordinates),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
