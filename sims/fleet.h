@@ -70,8 +70,10 @@ struct fleet_round {
     uint32_t round;      /* 1-based */
     unsigned n_attempts; /* 1 when it worked at once */
     unsigned n_invited, n_inputs;
-    unsigned n_attackers;           /* of n_inputs */
-    double loss_before, loss_after; /* weighted means from the secure sum */
+    unsigned n_attackers; /* of n_inputs */
+    /* Weighted means from the secure sum: losses of the batches in the first
+     * and the second half of local training. */
+    double loss_before, loss_after;
     double metric; /* held-out, of the model the round started from */
     int has_metric;
     double personal; /* the same, of devices' own models */

@@ -47,7 +47,7 @@ struct seat {
     int trusted;           /* FLTrust: its update is part of the root */
     int in_sum;            /* foreseen */
     int trains;            /* foreseen: it gets as far as that */
-    double loss;           /* after training, where it was in the sum */
+    double loss;           /* late in training, where it was in the sum */
     struct ring_mean mean; /* singles: its weight and metrics */
     float *row;            /* singles: [n_up * n] its update until it is taken,
                               owned */

@@ -312,7 +312,7 @@ struct training {
     size_t n_rows, batch;
     size_t next; /* first row of the next batch; n_rows = shuffle first */
     uint32_t steps;
-    double loss_sum;
+    double loss_sum[2];
 };
 
 static enum tacit_err workspace_grow(struct model *m, size_t n_rows)
@@ -408,7 +408,8 @@ static enum tacit_err step(struct model *m, struct training *t,
     if (how->gradient) how->gradient(how->ctx, m->p.flat, g);
     optim_step(t->optim, m->p.flat, g);
     statistics_end(m);
-    t->loss_sum += (double)loss;
+    if (number <= (t->steps + 1) / 2) t->loss_sum[0] += (double)loss;
+    if (number > t->steps / 2) t->loss_sum[1] += (double)loss;
     if (!isfinite(loss) || !map_finite(m->p.flat, m->p.n_flat))
         return fail_as(E_LOSS_NAN,
                        "step %u of %u: the loss is no longer a number", number,
@@ -433,6 +434,7 @@ enum tacit_err model_train(struct model *m, const struct model_training *how,
         return err;
     }
     if (how->out_steps) *how->out_steps = t.steps;
-    if (how->out_loss) *how->out_loss = t.steps ? t.loss_sum / t.steps : 0;
+    for (int i = 0; how->out_losses && i < 2; i++)
+        how->out_losses[i] = t.steps ? t.loss_sum[i] / ((t.steps + 1) / 2) : 0;
     return TACIT_OK;
 }
