@@ -255,10 +255,36 @@ ALWAYS float strands_sum(const vec *v)
     return s[0];
 }
 
+/* The sums of points p to p + STRANDS, or of the first n of them. */
+ALWAYS void reduce_step(vec sum[][UNIT_COLUMNS][UNIT], const float *a,
+                        size_t a_row, const float *b, const ptrdiff_t *offset,
+                        size_t rows, size_t cols, size_t n)
+{
+#pragma GCC unroll 4
+    for (size_t u = 0; u < UNIT; u++) {
+        vec left[UNIT_ROWS];
+        size_t at = u * LANES;
+        size_t lanes = n >= at + LANES ? LANES : n - at;
+        if (n <= at) return;
+#pragma GCC unroll 32
+        for (size_t i = 0; i < rows; i++)
+            left[i] = vec_load_n(a + i * a_row + at, lanes);
+#pragma GCC unroll 32
+        for (size_t l = 0; l < cols; l++) {
+            vec right = vec_load_n(b + offset[l] + at, lanes);
+            vec_keep(right);
+#pragma GCC unroll 32
+            for (size_t i = 0; i < rows; i++)
+                sum[i][l][u] = vec_fma(left[i], right, sum[i][l][u]);
+        }
+    }
+}
+
 ALWAYS void reduce_tile(const struct kernel_window *w, size_t i0, size_t l0,
                         size_t rows, size_t cols)
 {
     vec sum[UNIT_ROWS][UNIT_COLUMNS][UNIT];
+    size_t whole = w->n_points / STRANDS * STRANDS;
 #pragma GCC unroll 32
     for (size_t i = 0; i < rows; i++)
 #pragma GCC unroll 32
@@ -268,23 +294,12 @@ ALWAYS void reduce_tile(const struct kernel_window *w, size_t i0, size_t l0,
     for (size_t image = 0; image < w->n_images; image++) {
         const float *a = w->a + image * w->a_image + i0 * w->a_row;
         const float *b = w->b + image * w->b_image;
-        for (size_t p = 0; p < w->n_points; p += STRANDS)
-#pragma GCC unroll 4
-            for (size_t u = 0; u < UNIT; u++) {
-                vec left[UNIT_ROWS];
-                size_t at = p + u * LANES;
-#pragma GCC unroll 32
-                for (size_t i = 0; i < rows; i++)
-                    left[i] = vec_load(a + i * w->a_row + at);
-#pragma GCC unroll 32
-                for (size_t l = 0; l < cols; l++) {
-                    vec right = vec_load(b + w->offset[l0 + l] + at);
-                    vec_keep(right);
-#pragma GCC unroll 32
-                    for (size_t i = 0; i < rows; i++)
-                        sum[i][l][u] = vec_fma(left[i], right, sum[i][l][u]);
-                }
-            }
+        for (size_t p = 0; p < whole; p += STRANDS)
+            reduce_step(sum, a + p, w->a_row, b + p, w->offset + l0, rows, cols,
+                        STRANDS);
+        if (whole < w->n_points)
+            reduce_step(sum, a + whole, w->a_row, b + whole, w->offset + l0,
+                        rows, cols, w->n_points - whole);
     }
 #pragma GCC unroll 32
     for (size_t i = 0; i < rows; i++)
