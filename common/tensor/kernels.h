@@ -45,7 +45,8 @@ void gemm_tn(float *c, const float *a, const float *b, size_t m, size_t n,
  *   reduce     c[i c_row + l] += sum_p a[i a_row + p] b[offset[l] + p], and
  *              over n_images that lie a_image and b_image apart
  * for i < rows, l < n_offsets, p < n_points. correlate reads and writes whole
- * vectors: up to WINDOW_SLACK floats past the last point must be there. */
+ * vectors: up to WINDOW_SLACK floats past the last point must be there, and be
+ * numbers. */
 enum { WINDOW_SLACK = 16 };
 struct kernel_window {
     size_t rows, n_offsets, n_points;
