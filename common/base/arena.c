@@ -3,14 +3,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-enum {
-    ALIGN = 64,
-    FIRST_BLOCK = 4096,
-    PAGE = 1 << 21, /* a huge one */
-    HUGE_BLOCK = 8 * PAGE
-};
+enum { ALIGN = 64, FIRST_BLOCK = 4096 };
 
 static const uint64_t guard = 0x7461636974617265u;
 
@@ -58,14 +52,10 @@ static enum tacit_err add_block(struct arena *a, size_t need)
 {
     size_t size = a->head ? 2 * a->head->size : FIRST_BLOCK;
     if (size < need) size = need;
-    if (size > SIZE_MAX - sizeof(struct arena_block) - PAGE)
+    if (size > SIZE_MAX - sizeof(struct arena_block) - ALIGN)
         return fail(TACIT_NOMEM, "out of memory: %zu bytes", need);
-    size_t align = size < HUGE_BLOCK ? ALIGN : PAGE;
-    size_t bytes = (sizeof(struct arena_block) + size + align - 1) / align;
-    struct arena_block *b = aligned_alloc(align, bytes * align);
-    /* Rows by the hundred megabyte are read half as fast again from huge
-     * pages; without them it only takes longer. */
-    if (b && align == PAGE) (void)madvise(b, bytes * align, MADV_HUGEPAGE);
+    struct arena_block *b =
+        aligned_alloc(ALIGN, (sizeof *b + size + ALIGN - 1) / ALIGN * ALIGN);
     if (!b) return fail(TACIT_NOMEM, "out of memory: %zu bytes", need);
     *b = (struct arena_block){.mark = guard, .next = a->head, .size = size};
     a->head = b;
