@@ -122,7 +122,8 @@ void fleet_data_hash(struct fleet *f, struct digest *out);
 const struct fleet_config *fleet_config(const struct fleet *f);
 /* The newest weights; borrowed. */
 struct model *fleet_model(struct fleet *f);
-/* The newest model as its signed file's bytes; borrowed. */
-const struct buf *fleet_file(const struct fleet *f);
+/* The newest model as its file's bytes; borrowed until the next round. */
+TACIT_CHECKED enum tacit_err fleet_file(struct fleet *f,
+                                        const struct buf **out);
 
 #endif
