@@ -80,6 +80,7 @@ static enum tacit_err train(struct training *x, struct model *m,
                                        .gradient =
                                            x->hook ? add_gradient : NULL,
                                        .ctx = x,
+                                       .next = x->t->next,
                                        .out_losses = losses};
     x->local.steps = how.steps;
     return model_train(m, &how, rows);

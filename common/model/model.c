@@ -16,7 +16,8 @@ enum {
     EVALUATE_TOKENS = 4096, /* lm: tokens per forward pass */
     LOSS_ROWS = 32,         /* retriever: in-batch negatives when measuring */
     ROWS_MAX = 1 << 24,
-    CACHE_BYTES = 1 << 19 /* of a processor's own cache, for rows */
+    CACHE_BYTES = 1 << 18, /* of a processor's own cache, for rows */
+    AHEAD_ROWS = 4         /* to fetch in advance when they are read in order */
 };
 
 /* How far a running statistic follows a batch, as everywhere in practice. */
@@ -26,9 +27,11 @@ enum {
 struct workspace {
     uint32_t *order; /* [rows_max] */
     size_t rows_max;
-    float *grad;   /* [n_flat] */
-    float *before; /* [n_flat], to go back to */
-    float *kept;   /* [n_statistics] their values after the step */
+    float *grad;          /* [n_flat] */
+    float *before;        /* [n_flat], to go back to */
+    float *kept;          /* [n_statistics] their values after the step */
+    const float *ahead;   /* borrowed during a step: what to fetch in it */
+    const float *fetched; /* end of rows that came during the last training */
 };
 
 struct model {
@@ -170,6 +173,7 @@ enum tacit_err model_gradient(struct model *m, const struct examples *ex,
     TRY(check_examples(m, ex));
     if (n == 0) return fail(TACIT_SHAPE, "an empty batch");
     tape_reset(&m->tape);
+    m->tape.ahead = m->work.ahead;
     memset(grad, 0, m->p.n_flat * sizeof *grad);
     TRY(gather(m, ex, idx, 0, n, &b));
     struct var *loss = arch_loss(&m->spec, &m->tape, forward(m, &b, grad), &b);
@@ -195,6 +199,7 @@ static enum tacit_err look(struct model *m, const struct examples *ex,
 {
     tape_reset(&m->tape);
     TRY(gather(m, ex, NULL, first, n, b));
+    if (b->x) m->tape.ahead = b->x + AHEAD_ROWS * ex->x_dim;
     *out = forward(m, b, NULL);
     return *out ? TACIT_OK : m->tape.err;
 }
@@ -313,6 +318,7 @@ struct training {
     size_t n_rows, batch;
     size_t next; /* first row of the next batch; n_rows = shuffle first */
     uint32_t steps;
+    const float *ahead, *ahead_end; /* of the next training's rows */
     double loss_sum[2];
 };
 
@@ -356,12 +362,38 @@ static enum tacit_err training_begin(struct training *t, struct model *m,
     return optim_new(&c, m->p.n_flat, &t->optim);
 }
 
-/* Batches take rows at random, which memory gives half as fast as rows in
- * order: read once in order what the cache can hold. */
-static void read_ahead(const struct examples *ex)
+static int fits_cache(const struct examples *ex)
 {
-    if (ex->n_rows * ex->x_dim <= CACHE_BYTES / sizeof *ex->x)
-        (void)map_finite(ex->x, ex->n_rows * ex->x_dim);
+    return ex->n_rows * ex->x_dim <= CACHE_BYTES / sizeof *ex->x;
+}
+
+/* Batches take rows at random, which memory gives half as fast as rows in
+ * order. What the cache can hold is read once in order, and that of the next
+ * training comes during this one. */
+static void read_ahead(struct training *t, struct model *m,
+                       const struct examples *ex, const struct examples *next)
+{
+    size_t n = ex->n_rows * ex->x_dim;
+    if (fits_cache(ex) && ex->x + n != m->work.fetched)
+        (void)map_finite(ex->x, n);
+    m->work.fetched = NULL;
+    if (!next || !fits_cache(ex) || !fits_cache(next)) return;
+    t->ahead = next->x;
+    t->ahead_end = next->x + next->n_rows * next->x_dim;
+}
+
+/* This step's part of them. */
+static const float *fetch_part(struct training *t, struct model *m, size_t n)
+{
+    const float *part = t->ahead;
+    if (!part) return NULL;
+    if ((size_t)(t->ahead_end - part) > n) {
+        t->ahead += n;
+        return part;
+    }
+    m->work.fetched = t->ahead_end;
+    t->ahead = NULL;
+    return part;
 }
 
 /* The rows of the next batch: what is left of the epoch, at most `batch`. */
@@ -418,7 +450,10 @@ static enum tacit_err step(struct model *m, struct training *t,
     const uint32_t *rows;
     float loss = 0, *g = m->work.grad;
     size_t n = next_batch(t, m->work.order, &rows);
-    TRY(model_gradient(m, ex, rows, n, g, &loss));
+    m->work.ahead = fetch_part(t, m, n * ex->x_dim);
+    enum tacit_err err = model_gradient(m, ex, rows, n, g, &loss);
+    m->work.ahead = NULL;
+    TRY(err);
     statistics_begin(m);
     if (how->gradient) how->gradient(how->ctx, m->p.flat, g);
     optim_step(t->optim, m->p.flat, g);
@@ -436,7 +471,7 @@ enum tacit_err model_train(struct model *m, const struct model_training *how,
     if (ex->n_rows == 0) return fail(TACIT_SHAPE, "no examples to train on");
     if (how->batch == 0) return fail(TACIT_LIMIT, "a batch of 0 rows");
     TRY(training_begin(&t, m, how, ex->n_rows));
-    read_ahead(ex);
+    read_ahead(&t, m, ex, how->next);
     enum tacit_err err = TACIT_OK;
     for (uint32_t i = 0; !err && i < t.steps; i++)
         err = step(m, &t, how, ex, i + 1);

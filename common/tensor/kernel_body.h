@@ -310,19 +310,18 @@ ALWAYS void reduce_step(vec sum[][UNIT_COLUMNS][UNIT], const float *a,
     }
 }
 
-/* Rows of the next tile to fetch while this one is at offset l0: spread evenly,
- * they come from memory in the time of the products. */
+/* Rows of a tile's share of `ahead` to fetch at offset l0: spread evenly, they
+ * come in the time of the products. */
 struct share {
     size_t first, end;
 };
 
-ALWAYS struct share reduce_ahead(const struct kernel_window *w, size_t l0,
-                                 size_t rows)
+ALWAYS struct share share_of(const struct kernel_window *w, size_t l0,
+                             size_t rows)
 {
-    size_t done = l0 * rows / w->n_offsets;
     size_t next = (l0 + UNIT_COLUMNS) * rows / w->n_offsets;
-    if (w->n_images > 1) next = done; /* it will not be read again */
-    return (struct share){done, next < rows ? next : rows};
+    if (!w->ahead) return (struct share){0, 0};
+    return (struct share){l0 * rows / w->n_offsets, next < rows ? next : rows};
 }
 
 ALWAYS void reduce_tile(const struct kernel_window *w, size_t i0, size_t l0,
@@ -330,7 +329,7 @@ ALWAYS void reduce_tile(const struct kernel_window *w, size_t i0, size_t l0,
 {
     vec sum[UNIT_ROWS][UNIT_COLUMNS][UNIT];
     size_t whole = w->n_points / STRANDS * STRANDS;
-    struct share ahead = reduce_ahead(w, l0, rows);
+    struct share ahead = share_of(w, l0, rows);
 #pragma GCC unroll 32
     for (size_t i = 0; i < rows; i++)
 #pragma GCC unroll 32
@@ -342,7 +341,7 @@ ALWAYS void reduce_tile(const struct kernel_window *w, size_t i0, size_t l0,
         const float *b = w->b + image * w->b_image;
         for (size_t p = 0; p < whole; p += STRANDS) {
             for (size_t i = ahead.first; i < ahead.end; i++)
-                __builtin_prefetch(a + (rows + i) * w->a_row + p, 0, 2);
+                __builtin_prefetch(w->ahead + (i0 + i) * w->a_row + p, 0, 2);
             reduce_step(sum, a + p, w->a_row, b + p, w->offset + l0, rows, cols,
                         STRANDS);
         }

@@ -57,6 +57,9 @@ struct kernel_window {
     float *c;
     size_t c_row;
     size_t n_images, a_image, b_image; /* reduce */
+    /* reduce: rows in the layout of a that come from memory meanwhile, because
+     * they are wanted next; NULL: none. */
+    const float *ahead;
 };
 void kernel_correlate(const struct kernel_window *w);
 void kernel_reduce(const struct kernel_window *w);

@@ -95,7 +95,8 @@ struct var *op_linear_rows(struct tape *t, struct var *x, struct var *w,
                                           .offset = row,
                                           .c = out->v,
                                           .c_row = out->cols,
-                                          .n_images = 1});
+                                          .n_images = 1,
+                                          .ahead = t->ahead});
     tape_record(t, &(struct tape_node){.out = out,
                                        .in = {x, w, b},
                                        .backward = linear_rows_backward});
