@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/csv.h"
+#include "common/base/csv.h"
 #include "client/eval.h"
 #include "client/tuning.h"
 #include "common/base/codes.h"

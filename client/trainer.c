@@ -63,7 +63,8 @@ uint32_t trainer_steps(const struct plan *p, size_t n_rows, double work)
 
 /* K steps from where m stands, with hook added to each gradient. */
 static enum tacit_err train(struct training *x, struct model *m,
-                            const struct examples *rows, uint64_t purpose)
+                            const struct examples *rows, uint64_t purpose,
+                            double *losses)
 {
     const struct plan *p = x->t->plan;
     const struct model_training how = {.optimizer = p->optimizer,
@@ -78,7 +79,9 @@ static enum tacit_err train(struct training *x, struct model *m,
                                        .client = x->t->client,
                                        .gradient =
                                            x->hook ? add_gradient : NULL,
-                                       .ctx = x};
+                                       .ctx = x,
+                                       .next = x->t->next,
+                                       .out_losses = losses};
     x->local.steps = how.steps;
     return model_train(m, &how, rows);
 }
@@ -92,7 +95,7 @@ static enum tacit_err train_personal(struct training *x, struct model *m,
     size_t bytes = p->n_flat * sizeof *p->flat;
     memcpy(p->flat, x->local.fresh ? x->global : x->local.state, bytes);
     x->hook = x->t->strategy->personal;
-    TRY(train(x, m, &d->train, 0x706572736f6eU));
+    TRY(train(x, m, &d->train, 0x706572736f6eU, NULL));
     memcpy(out->next_state, p->flat, bytes);
     return TACIT_OK;
 }
@@ -126,24 +129,24 @@ static enum tacit_err run(struct training *x, struct model *m,
 {
     const struct strategy *s = x->t->strategy;
     struct params *p = model_params(m);
-    struct model_metrics before, after, held = {0};
-    TRY(model_evaluate(m, &d->train, &before));
+    struct model_metrics at_start = {0}, held = {0};
+    double losses[2];
+    if (s->flags & STRATEGY_LOSS) TRY(model_evaluate(m, &d->train, &at_start));
     if (d->test.n_rows) TRY(model_evaluate(m, &d->test, &held));
-    x->local.loss = before.loss;
+    x->local.loss = at_start.loss;
     x->hook = s->gradient;
     if (s->begin) s->begin(&x->local, p->flat);
     if (s->begin) TRY(measure_personal(m, d, out));
-    TRY(train(x, m, &d->train, 0));
-    TRY(model_evaluate(m, &d->train, &after));
+    TRY(train(x, m, &d->train, 0, losses));
     strategy_finish(s, &x->local, p->flat, out->up,
                     out->metrics + TASK_SCALARS);
     TRY(check_scalars(s, out->metrics + TASK_SCALARS));
-    out->metrics[TASK_LOSS_BEFORE] = before.loss;
-    out->metrics[TASK_LOSS_AFTER] = after.loss;
+    out->metrics[TASK_LOSS_BEFORE] = losses[0];
+    out->metrics[TASK_LOSS_AFTER] = losses[1];
     out->metrics[TASK_METRIC] = held.metric;
     out->metrics[TASK_HELD_OUT] = d->test.n_rows ? 1 : 0;
-    if (!(isfinite(before.loss) && isfinite(after.loss) &&
-          isfinite(held.loss) && isfinite(held.metric)))
+    if (!(isfinite(at_start.loss) && isfinite(held.loss) &&
+          isfinite(held.metric)))
         return fail_as(E_LOSS_NAN, "plan %s: a loss or metric is not a number",
                        x->t->plan->name);
     if (!(s->flags & STRATEGY_PERSONAL) || s->begin) return TACIT_OK;

@@ -29,6 +29,8 @@ struct trainer_task {
     uint32_t round;
     uint64_t client; /* names the device's stream of batches */
     double work;     /* share of the local steps to make: 1 */
+    /* Rows of the training that will follow; NULL: not known (model.h). */
+    const struct examples *next;
 };
 
 struct trained {

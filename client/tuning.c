@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "client/csv.h"
+#include "common/base/csv.h"
 #include "client/feedback.h"
 #include "common/base/codes.h"
 #include "common/base/digest.h"

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/codes.h"
+#include "common/tensor/maps.h"
 #include "common/wire/limits.h"
 
 #define STATE "strategy.state"
@@ -102,8 +103,7 @@ static enum tacit_err make_room(struct aggregate *a)
 static int is_number(const struct aggregate *a, const float *mean, size_t n,
                      const struct ring_mean *m)
 {
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(mean[i])) return 0;
+    if (!map_finite(mean, n)) return 0;
     for (unsigned i = 0; i < a->strategy->n_scalars; i++)
         if (!isfinite(m->metrics[TASK_SCALARS + i])) return 0;
     return 1;
@@ -179,13 +179,13 @@ static void average_statistics(struct aggregate *a, const float *mean)
 
 static enum tacit_err check(const struct params *p, uint32_t round)
 {
-    for (size_t i = 0; i < p->n_flat; i++)
-        if (!isfinite(p->flat[i]))
-            return fail_as(E_LOSS_NAN,
-                           "round %u: weight %zu would not be a number; the "
-                           "model stays as it was",
-                           round, i);
-    return TACIT_OK;
+    size_t i = 0;
+    if (map_finite(p->flat, p->n_flat)) return TACIT_OK;
+    while (isfinite(p->flat[i])) i++;
+    return fail_as(E_LOSS_NAN,
+                   "round %u: weight %zu would not be a number; the model "
+                   "stays as it was",
+                   round, i);
 }
 
 /* From the current weights and state to the next ones. */

@@ -22,18 +22,43 @@ void models_over(const struct models_version *v, struct msg_over *over)
     memcpy(over->signature, v->signature, sizeof over->signature);
 }
 
+/* What a model's file says of itself. */
+struct about {
+    char plan_hash[DIGEST_HEX], version[16];
+    const char *list[9];
+};
+
+static const char *const *about(const struct plan *plan, uint32_t version,
+                                struct about *a)
+{
+    hex_encode(a->plan_hash, plan->hash.b, DIGEST_BYTES);
+    snprintf(a->version, sizeof a->version, "%u", version);
+    const char *list[] = {"tacit.plan",  plan->name,      "tacit.plan_hash",
+                          a->plan_hash,  "tacit.version", a->version,
+                          "tacit.model", plan->model,     NULL};
+    memcpy(a->list, list, sizeof list);
+    return a->list;
+}
+
+enum tacit_err models_bytes(const struct plan *plan, const struct params *p,
+                            struct models_version *v)
+{
+    struct about a;
+    return safetensors_bytes(p, about(plan, v->version, &a), &v->bytes);
+}
+
+enum tacit_err models_encode(const struct plan *plan, const struct params *p,
+                             const struct models_version *v, struct buf *out)
+{
+    struct about a;
+    return safetensors_encode(p, about(plan, v->version, &a), out);
+}
+
 enum tacit_err models_sign(const struct keys *keys, const struct plan *plan,
                            const struct params *p, struct models_version *v,
                            struct buf *out)
 {
-    char plan_hex[DIGEST_HEX], version[16];
-    hex_encode(plan_hex, plan->hash.b, DIGEST_BYTES);
-    snprintf(version, sizeof version, "%u", v->version);
-    const char *metadata[] = {"tacit.plan",  plan->name,      "tacit.plan_hash",
-                              plan_hex,      "tacit.version", version,
-                              "tacit.model", plan->model,     NULL};
-    TRY(safetensors_encode(p, metadata, out));
-    TRY(buf_end(out));
+    TRY(models_encode(plan, p, v, out));
     digest_of(&v->model_hash, out->data, out->len);
     v->bytes = out->len;
     struct msg_over over;

@@ -32,8 +32,16 @@ struct models_version {
     uint8_t signature[KEYS_SIGNATURE];
 };
 
-/* Encode p as safetensors with metadata into out, and fill v's model_hash,
- * bytes and signature. The other fields of *v are set before. */
+/* p as safetensors with metadata: into out, or its length into v->bytes. */
+TACIT_CHECKED enum tacit_err models_encode(const struct plan *plan,
+                                           const struct params *p,
+                                           const struct models_version *v,
+                                           struct buf *out);
+TACIT_CHECKED enum tacit_err models_bytes(const struct plan *plan,
+                                          const struct params *p,
+                                          struct models_version *v);
+/* Encode p as models_encode() does, and fill v's model_hash, bytes and
+ * signature. The other fields of *v are set before. */
 TACIT_CHECKED enum tacit_err models_sign(const struct keys *keys,
                                          const struct plan *plan,
                                          const struct params *p,

@@ -107,6 +107,13 @@ static enum tacit_err check_counts(const struct fleet_config *c)
     return TACIT_OK;
 }
 
+enum tacit_err fleet_seal(const struct fleet *f, const struct params *p,
+                          struct models_version *v, struct buf *file)
+{
+    if (f->c.plan->sim.sum_only) return models_bytes(f->c.plan, p, v);
+    return models_sign(&f->coordinator, f->c.plan, p, v, file);
+}
+
 static enum tacit_err setup(struct fleet *f)
 {
     const struct fleet_config *c = &f->c;
@@ -128,8 +135,7 @@ static enum tacit_err setup(struct fleet *f)
     if (!f->workers) return fail(TACIT_NOMEM, "the workers");
     TRY(aggregate_new(c->plan, &f->learned));
     f->version = (struct models_version){.plan_hash = c->plan->hash};
-    return models_sign(&f->coordinator, c->plan, &f->learned->file, &f->version,
-                       &f->file);
+    return fleet_seal(f, &f->learned->file, &f->version, &f->file);
 }
 
 enum tacit_err fleet_new(const struct fleet_config *c, struct fleet **out)
@@ -199,9 +205,17 @@ struct model *fleet_model(struct fleet *f)
     return f->learned->model;
 }
 
-const struct buf *fleet_file(const struct fleet *f)
+enum tacit_err fleet_file(struct fleet *f, const struct buf **out)
 {
-    return &f->file;
+    enum tacit_err err = TACIT_OK;
+    if (f->file.len == 0)
+        err =
+            models_encode(f->c.plan, &f->learned->file, &f->version, &f->file);
+    if (err)
+        buf_release(&f->file); /* half a file is none */
+    else
+        *out = &f->file;
+    return err;
 }
 
 enum tacit_err fleet_stopped(const struct fleet *f)
@@ -220,13 +234,13 @@ void fleet_traffic(const struct fleet *f, size_t n, uint64_t *up,
     uint64_t advert = sizeof(struct secagg_advert), k = n;
     if (f->c.plan->secagg_off) {
         *up = sizeof(float) * (uint64_t)a->n * a->strategy->n_up;
-        *down = f->file.len;
+        *down = f->version.bytes;
         return;
     }
     *up = (uint64_t)ring_coords(&a->layout) * a->layout.ring_bits / 8 + advert +
           k * SECAGG_SEALED + SECAGG_SIGNATURE +
           k * sizeof(struct secagg_share);
-    *down = f->file.len + k * (advert + SECAGG_SEALED + SECAGG_SIGNATURE);
+    *down = f->version.bytes + k * (advert + SECAGG_SEALED + SECAGG_SIGNATURE);
 }
 
 /* ---- a cohort ----------------------------------------------------------- */
@@ -359,7 +373,7 @@ static void tell_metrics(struct sum *const *list, unsigned n,
 
 /* ---- the next model ----------------------------------------------------- */
 
-/* Step with what was taken, sign, adopt. */
+/* Step with what was taken, seal, adopt. */
 static enum tacit_err step(struct fleet *f, uint32_t staleness,
                            unsigned n_clients)
 {
@@ -375,8 +389,7 @@ static enum tacit_err step(struct fleet *f, uint32_t staleness,
     struct buf file;
     buf_init(&file, 0);
     enum tacit_err err = aggregate_step(a, &how);
-    if (!err)
-        err = models_sign(&f->coordinator, f->c.plan, &a->next, &v, &file);
+    if (!err) err = fleet_seal(f, &a->next, &v, &file);
     if (err) {
         buf_release(&file);
         aggregate_drop(a);

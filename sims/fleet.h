@@ -70,8 +70,10 @@ struct fleet_round {
     uint32_t round;      /* 1-based */
     unsigned n_attempts; /* 1 when it worked at once */
     unsigned n_invited, n_inputs;
-    unsigned n_attackers;           /* of n_inputs */
-    double loss_before, loss_after; /* weighted means from the secure sum */
+    unsigned n_attackers; /* of n_inputs */
+    /* Weighted means from the secure sum: losses of the batches in the first
+     * and the second half of local training. */
+    double loss_before, loss_after;
     double metric; /* held-out, of the model the round started from */
     int has_metric;
     double personal; /* the same, of devices' own models */
@@ -120,7 +122,8 @@ void fleet_data_hash(struct fleet *f, struct digest *out);
 const struct fleet_config *fleet_config(const struct fleet *f);
 /* The newest weights; borrowed. */
 struct model *fleet_model(struct fleet *f);
-/* The newest model as its signed file's bytes; borrowed. */
-const struct buf *fleet_file(const struct fleet *f);
+/* The newest model as its file's bytes; borrowed until the next round. */
+TACIT_CHECKED enum tacit_err fleet_file(struct fleet *f,
+                                        const struct buf **out);
 
 #endif

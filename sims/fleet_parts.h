@@ -47,7 +47,7 @@ struct seat {
     int trusted;           /* FLTrust: its update is part of the root */
     int in_sum;            /* foreseen */
     int trains;            /* foreseen: it gets as far as that */
-    double loss;           /* after training, where it was in the sum */
+    double loss;           /* late in training, where it was in the sum */
     struct ring_mean mean; /* singles: its weight and metrics */
     float *row;            /* singles: [n_up * n] its update until it is taken,
                               owned */
@@ -100,7 +100,7 @@ struct fleet {
     struct policy policy;
     struct aggregate *learned;     /* owned: newest weights */
     struct models_version version; /* … and their statement */
-    struct buf file;
+    struct buf file; /* of the newest model; empty until it is wanted */
     float **kept; /* [n_clients] what a strategy keeps there, owned; or NULL */
     struct select_client *clients; /* [n_clients], owned */
     float *level;                  /* [n_clients] of batteries, owned */
@@ -135,6 +135,12 @@ TACIT_CHECKED enum tacit_err fleet_stopped(const struct fleet *f);
 void fleet_traffic(const struct fleet *f, size_t n, uint64_t *up,
                    uint64_t *down);
 
+/* A version's file, its hash and signature, which the protocol's messages
+ * carry; where there are none, only the file's length, and file stays empty. */
+TACIT_CHECKED enum tacit_err fleet_seal(const struct fleet *f,
+                                        const struct params *p,
+                                        struct models_version *v,
+                                        struct buf *file);
 void fleet_sum_free(struct sum *s);
 
 /* ---- fleet_cohort.c ---- */

@@ -440,8 +440,7 @@ enum tacit_err fleet_load(struct fleet *f, const uint8_t *bytes, size_t n)
     aggregate_loaded(f->learned);
     /* The coordinator's keys are new ones. */
     buf_clear(&f->file);
-    return models_sign(&f->coordinator, f->c.plan, &f->learned->file,
-                       &f->version, &f->file);
+    return fleet_seal(f, &f->learned->file, &f->version, &f->file);
 }
 
 static void add_floats(struct digest_state *d, const float *v, size_t n)

@@ -11,6 +11,18 @@
 #include "common/base/codes.h"
 #include "sims/attacks.h"
 
+/* The rows that the worker of a seat will most likely train on next. */
+static const struct examples *next_rows(const struct sum *s,
+                                        const struct seat *seat)
+{
+    const struct fleet *f = s->f;
+    size_t i = (size_t)(seat - s->seats) +
+               pool_threads(f->pool) * (f->c.peers ? f->c.peers->size : 1);
+    return i < s->n_seats && s->seats[i].in_sum
+               ? &f->c.data[s->seats[i].client].train
+               : NULL;
+}
+
 enum tacit_err fleet_train(struct sum *s, struct seat *seat, struct model *m,
                            const float *down, struct trained *out)
 {
@@ -23,7 +35,8 @@ enum tacit_err fleet_train(struct sum *s, struct seat *seat, struct model *m,
                                       .state = f->kept[seat->client],
                                       .round = s->round,
                                       .client = seat->client,
-                                      .work = seat->fate.work};
+                                      .work = seat->fate.work,
+                                      .next = next_rows(s, seat)};
     TRY(fleet_stopped(f));
     TRY(trainer_run(&task, m, &f->c.data[seat->client], out));
     seat->loss = out->metrics[TASK_LOSS_AFTER];

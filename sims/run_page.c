@@ -148,9 +148,10 @@ static void learning(struct report *page, const struct runlog *r,
         report_curves(page, r->metric, "round", metric,
                       r->rounds[r->n_rounds - 1].has_personal ? 2 : 1);
     }
-    const struct report_series loss[] = {{"before local training", all->n,
-                                          all->at[ROUND], all->at[BEFORE]},
-                                         {"after", all->n, all->at[ROUND],
+    const struct report_series loss[] = {{"first half of local training",
+                                          all->n, all->at[ROUND],
+                                          all->at[BEFORE]},
+                                         {"second half", all->n, all->at[ROUND],
                                           all->at[AFTER]}};
     report_curves(page, "Training loss (from the secure sum)", "round", loss,
                   2);

@@ -21,6 +21,38 @@ static int by_key(const void *a, const void *b)
     return (x->client > y->client) - (x->client < y->client);
 }
 
+static void swap(struct ranked *a, struct ranked *b)
+{
+    struct ranked t = *a;
+    *a = *b;
+    *b = t;
+}
+
+/* The first n of list [k] in order, the others behind them in any: a heap of
+ * the n best so far, the worst of them on top. Most clients only meet that one,
+ * where sorting all of them would take ten times as long. */
+static void sort_first(struct ranked *list, size_t k, size_t n)
+{
+    if (n < k && n > 0) {
+        for (size_t i = 1; i < n; i++)
+            for (size_t at = i;
+                 at && by_key(&list[at], &list[(at - 1) / 2]) > 0;
+                 at = (at - 1) / 2)
+                swap(&list[at], &list[(at - 1) / 2]);
+        for (size_t i = n; i < k; i++) {
+            if (by_key(&list[i], &list[0]) > 0) continue;
+            swap(&list[i], &list[0]);
+            for (size_t at = 0, child; (child = 2 * at + 1) < n; at = child) {
+                if (child + 1 < n && by_key(&list[child + 1], &list[child]) > 0)
+                    child++;
+                if (by_key(&list[child], &list[at]) <= 0) break;
+                swap(&list[child], &list[at]);
+            }
+        }
+    }
+    qsort(list, n < k ? n : k, sizeof *list, by_key);
+}
+
 static int ascending(const void *a, const void *b)
 {
     const double *x = a, *y = b;
@@ -93,8 +125,9 @@ enum tacit_err select_cohort(const struct plan *p,
         if (order[k - 1].key < 0 && p->sim.selection == PLAN_SELECT_OORT)
             order[k - 1].key = u - 2;
     }
-    if (!err) qsort(order, k, sizeof *order, by_key);
     size_t most = n < k ? n : k;
+    int of_all = in_turn || p->sim.selection == PLAN_SELECT_OORT;
+    if (!err) sort_first(order, k, of_all ? k : most);
     if (p->sim.selection == PLAN_SELECT_OORT) {
         size_t known = 0;
         while (known < k && order[known].key >= 0) known++;

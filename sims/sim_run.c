@@ -186,8 +186,10 @@ static enum tacit_err close_outputs(struct running *r, enum tacit_err err)
                               : record->n_rounds < r->plan->rounds
                                   ? RUNLOG_INTERRUPTED
                                   : RUNLOG_FINISHED;
-    enum tacit_err closed =
-        outputs_close(r->outputs, state, fleet_file(r->fleet));
+    const struct buf *model = NULL;
+    enum tacit_err failed = fleet_file(r->fleet, &model);
+    enum tacit_err closed = outputs_close(r->outputs, state, model);
+    if (!err) err = failed;
     return err ? err : closed;
 }
 

@@ -5,7 +5,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { THREADS_MAX = 64 };
+/* Whoever waits looks again a while, leaving the processor to others in between,
+ * before it sleeps: waking a thread takes longer than a short job. */
+enum { THREADS_MAX = 64, LOOKS = 256 };
 
 struct pool {
     unsigned n_threads; /* the caller is number 0 */
@@ -16,9 +18,10 @@ struct pool {
     } workers[THREADS_MAX];
     pthread_mutex_t lock;
     pthread_cond_t start, done;
-    unsigned generation; /* counts jobs; guarded by lock, as are the next two */
-    unsigned n_busy;
-    int stop;
+    /* Changed under lock, so that a sleeper misses nothing. */
+    atomic_uint generation; /* counts jobs */
+    atomic_uint n_busy;
+    atomic_int stop;
     /* The job: written by the caller while no worker is busy. */
     void (*fn)(void *, size_t, unsigned);
     void *ctx;
@@ -35,22 +38,45 @@ static void work(struct pool *p, unsigned worker)
     }
 }
 
+static int has_job(struct pool *p, unsigned seen)
+{
+    return atomic_load(&p->generation) != seen || atomic_load(&p->stop);
+}
+
+static void await_job(struct pool *p, unsigned seen)
+{
+    for (int i = 0; i < LOOKS; i++) {
+        if (has_job(p, seen)) return;
+        sched_yield();
+    }
+    pthread_mutex_lock(&p->lock);
+    while (!has_job(p, seen)) pthread_cond_wait(&p->start, &p->lock);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void await_others(struct pool *p)
+{
+    for (int i = 0; i < LOOKS; i++) {
+        if (atomic_load(&p->n_busy) == 0) return;
+        sched_yield();
+    }
+    pthread_mutex_lock(&p->lock);
+    while (atomic_load(&p->n_busy) > 0) pthread_cond_wait(&p->done, &p->lock);
+    pthread_mutex_unlock(&p->lock);
+}
+
 static void *worker_main(void *arg)
 {
     const struct worker *w = arg;
     struct pool *p = w->pool;
     unsigned seen = 0;
     for (;;) {
-        pthread_mutex_lock(&p->lock);
-        while (p->generation == seen && !p->stop)
-            pthread_cond_wait(&p->start, &p->lock);
-        seen = p->generation;
-        int stop = p->stop;
-        pthread_mutex_unlock(&p->lock);
-        if (stop) return NULL;
+        await_job(p, seen);
+        if (atomic_load(&p->stop)) return NULL;
+        seen = atomic_load(&p->generation);
         work(p, w->number);
         pthread_mutex_lock(&p->lock);
-        if (--p->n_busy == 0) pthread_cond_signal(&p->done);
+        if (atomic_fetch_sub(&p->n_busy, 1) == 1) pthread_cond_signal(&p->done);
         pthread_mutex_unlock(&p->lock);
     }
 }
@@ -93,7 +119,7 @@ void pool_free(struct pool *p)
 {
     if (!p) return;
     pthread_mutex_lock(&p->lock);
-    p->stop = 1;
+    atomic_store(&p->stop, 1);
     pthread_cond_broadcast(&p->start);
     pthread_mutex_unlock(&p->lock);
     for (unsigned i = 1; i < p->n_threads; i++)
@@ -121,12 +147,10 @@ void pool_run(struct pool *p, size_t n,
     p->ctx = ctx;
     p->n = n;
     atomic_store(&p->next, 0);
-    p->n_busy = p->n_threads - 1;
-    p->generation++;
+    atomic_store(&p->n_busy, p->n_threads - 1);
+    atomic_fetch_add(&p->generation, 1);
     pthread_cond_broadcast(&p->start);
     pthread_mutex_unlock(&p->lock);
     work(p, 0);
-    pthread_mutex_lock(&p->lock);
-    while (p->n_busy > 0) pthread_cond_wait(&p->done, &p->lock);
-    pthread_mutex_unlock(&p->lock);
+    await_others(p);
 }

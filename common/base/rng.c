@@ -27,7 +27,9 @@ void rng_init(struct rng *r, uint64_t seed, uint64_t a, uint64_t b)
     le64_store(words, seed);
     le64_store(words + 8, a);
     le64_store(words + 16, b);
-    *r = (struct rng){0};
+    r->block = 0;
+    r->left = 0;
+    r->has_spare = 0;
     crypto_generichash(r->key, sizeof r->key, words, sizeof words, NULL, 0);
 }
 
@@ -36,7 +38,8 @@ static void refill(struct rng *r)
     static const uint8_t nonce[crypto_stream_chacha20_NONCEBYTES];
     memset(r->pool, 0, sizeof r->pool);
     crypto_stream_chacha20_xor_ic(r->pool, r->pool, sizeof r->pool, nonce,
-                                  r->block++, r->key);
+                                  r->block, r->key);
+    r->block += sizeof r->pool / 64;
     r->left = sizeof r->pool;
 }
 

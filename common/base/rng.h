@@ -18,10 +18,10 @@ void rng_secure(void *out, size_t n);
 
 struct rng {
     uint8_t key[32];
-    uint64_t block; /* next ChaCha20 block of 64 bytes */
-    uint8_t pool[64];
-    unsigned left; /* unread bytes in pool */
-    float spare;   /* second Box-Muller value */
+    uint64_t block;    /* next ChaCha20 block of 64 bytes */
+    uint8_t pool[512]; /* several: the cipher makes them side by side */
+    unsigned left;     /* unread bytes in pool */
+    float spare;       /* second Box-Muller value */
     int has_spare;
 };
 

@@ -16,11 +16,12 @@ size_t arch_outputs(const struct model_spec *s)
     return s->classes > 1 ? s->classes : 1;
 }
 
-enum tacit_err arch_add_linear(struct params *p, const char *name, size_t in,
-                               size_t out)
+/* "NAME.w" of shape w and "NAME.b". */
+static enum tacit_err add_layer(struct params *p, const char *name, size_t in,
+                                size_t out, const size_t w[2])
 {
     char full[PARAMS_NAME_MAX];
-    const size_t w[] = {in, out}, b[] = {out};
+    const size_t b[] = {out};
     if (in == 0 || in > WIDTH_MAX || out == 0 || out > WIDTH_MAX)
         return fail(TACIT_LIMIT,
                     "a layer of %zu x %zu; each side must lie in 1 to %d", in,
@@ -29,6 +30,20 @@ enum tacit_err arch_add_linear(struct params *p, const char *name, size_t in,
     TRY(params_add(p, full, w, 2));
     snprintf(full, sizeof full, "%s.b", name);
     return params_add(p, full, b, 1);
+}
+
+enum tacit_err arch_add_linear(struct params *p, const char *name, size_t in,
+                               size_t out)
+{
+    const size_t w[] = {in, out};
+    return add_layer(p, name, in, out, w);
+}
+
+enum tacit_err arch_add_linear_rows(struct params *p, const char *name,
+                                    size_t in, size_t out)
+{
+    const size_t w[] = {out, in};
+    return add_layer(p, name, in, out, w);
 }
 
 void arch_uniform(struct params *p, const struct param *t, float bound,
@@ -95,7 +110,8 @@ enum {
 static const struct arch archs[] = {
     {"logistic", CLASSIFY, BATCH_BY_ROW, arch_flat_layout, DENSE},
     {"linear", REGRESS, BATCH_BY_ROW, arch_flat_layout, DENSE},
-    {"softmax", CLASSIFY, BATCH_BY_ROW, arch_softmax_layout, DENSE},
+    {"softmax", CLASSIFY, BATCH_BY_ROW, arch_softmax_layout, arch_softmax_init,
+     arch_softmax_forward},
     {"cox", COX, BATCH_BY_ROW, arch_cox_layout, arch_cox_init,
      arch_cox_forward},
     {"mlp", CLASSIFY | REGRESS | COX, BATCH_BY_ROW, arch_dense_layout, DENSE},

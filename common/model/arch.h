@@ -39,6 +39,10 @@ size_t arch_outputs(const struct model_spec *s);
 /* Add "NAME.w" [in, out] and "NAME.b" [out]. LIMIT. */
 TACIT_CHECKED enum tacit_err arch_add_linear(struct params *p, const char *name,
                                              size_t in, size_t out);
+/* The same with a row of w per output, [out, in], for op_linear_rows(). */
+TACIT_CHECKED enum tacit_err arch_add_linear_rows(struct params *p,
+                                                  const char *name, size_t in,
+                                                  size_t out);
 /* Fill parameter t: U(-bound, bound), N(0, sd^2), or one value. */
 void arch_uniform(struct params *p, const struct param *t, float bound,
                   struct rng *r);
@@ -57,13 +61,12 @@ void arch_fill(struct params *p, const struct param *t, float value);
                                    struct var *const *v,                       \
                                    const struct batch *b);
 ARCH_FAMILY(dense)
+ARCH_FAMILY(softmax)
 ARCH_FAMILY(cnn)
 ARCH_FAMILY(recurrent)
 ARCH_FAMILY(transformer)
-/* Dense without hidden layers; softmax: at least two classes. */
+/* Dense without hidden layers. */
 enum tacit_err arch_flat_layout(const struct model_spec *s, struct params *p);
-enum tacit_err arch_softmax_layout(const struct model_spec *s,
-                                   struct params *p);
 /* One weight per input and no bias, which a partial likelihood cannot see. */
 enum tacit_err arch_cox_layout(const struct model_spec *s, struct params *p);
 void arch_cox_init(const struct model_spec *s, struct params *p, struct rng *r);

@@ -15,7 +15,9 @@ enum {
     EVALUATE_ROWS = 256,    /* rows per forward pass */
     EVALUATE_TOKENS = 4096, /* lm: tokens per forward pass */
     LOSS_ROWS = 32,         /* retriever: in-batch negatives when measuring */
-    ROWS_MAX = 1 << 24
+    ROWS_MAX = 1 << 24,
+    CACHE_BYTES = 1 << 18, /* of a processor's own cache, for rows */
+    AHEAD_ROWS = 4         /* to fetch in advance when they are read in order */
 };
 
 /* How far a running statistic follows a batch, as everywhere in practice. */
@@ -25,9 +27,11 @@ enum {
 struct workspace {
     uint32_t *order; /* [rows_max] */
     size_t rows_max;
-    float *grad;   /* [n_flat] */
-    float *before; /* [n_flat], to go back to */
-    float *kept;   /* [n_statistics] their values after the step */
+    float *grad;          /* [n_flat] */
+    float *before;        /* [n_flat], to go back to */
+    float *kept;          /* [n_statistics] their values after the step */
+    const float *ahead;   /* borrowed during a step: what to fetch in it */
+    const float *fetched; /* end of rows that came during the last training */
 };
 
 struct model {
@@ -169,6 +173,7 @@ enum tacit_err model_gradient(struct model *m, const struct examples *ex,
     TRY(check_examples(m, ex));
     if (n == 0) return fail(TACIT_SHAPE, "an empty batch");
     tape_reset(&m->tape);
+    m->tape.ahead = m->work.ahead;
     memset(grad, 0, m->p.n_flat * sizeof *grad);
     TRY(gather(m, ex, idx, 0, n, &b));
     struct var *loss = arch_loss(&m->spec, &m->tape, forward(m, &b, grad), &b);
@@ -194,6 +199,7 @@ static enum tacit_err look(struct model *m, const struct examples *ex,
 {
     tape_reset(&m->tape);
     TRY(gather(m, ex, NULL, first, n, b));
+    if (b->x) m->tape.ahead = b->x + AHEAD_ROWS * ex->x_dim;
     *out = forward(m, b, NULL);
     return *out ? TACIT_OK : m->tape.err;
 }
@@ -312,7 +318,8 @@ struct training {
     size_t n_rows, batch;
     size_t next; /* first row of the next batch; n_rows = shuffle first */
     uint32_t steps;
-    double loss_sum;
+    const float *ahead, *ahead_end; /* of the next training's rows */
+    double loss_sum[2];
 };
 
 static enum tacit_err workspace_grow(struct model *m, size_t n_rows)
@@ -353,6 +360,40 @@ static enum tacit_err training_begin(struct training *t, struct model *m,
     memcpy(m->work.before, m->p.flat, m->p.n_flat * sizeof *m->p.flat);
     rng_init(&t->rng, how->seed, how->round, how->client);
     return optim_new(&c, m->p.n_flat, &t->optim);
+}
+
+static int fits_cache(const struct examples *ex)
+{
+    return ex->n_rows * ex->x_dim <= CACHE_BYTES / sizeof *ex->x;
+}
+
+/* Batches take rows at random, which memory gives half as fast as rows in
+ * order. What the cache can hold is read once in order, and that of the next
+ * training comes during this one. */
+static void read_ahead(struct training *t, struct model *m,
+                       const struct examples *ex, const struct examples *next)
+{
+    size_t n = ex->n_rows * ex->x_dim;
+    if (fits_cache(ex) && ex->x + n != m->work.fetched)
+        (void)map_finite(ex->x, n);
+    m->work.fetched = NULL;
+    if (!next || !fits_cache(ex) || !fits_cache(next)) return;
+    t->ahead = next->x;
+    t->ahead_end = next->x + next->n_rows * next->x_dim;
+}
+
+/* This step's part of them. */
+static const float *fetch_part(struct training *t, struct model *m, size_t n)
+{
+    const float *part = t->ahead;
+    if (!part) return NULL;
+    if ((size_t)(t->ahead_end - part) > n) {
+        t->ahead += n;
+        return part;
+    }
+    m->work.fetched = t->ahead_end;
+    t->ahead = NULL;
+    return part;
 }
 
 /* The rows of the next batch: what is left of the epoch, at most `batch`. */
@@ -396,6 +437,12 @@ static void statistics_end(struct model *m)
     }
 }
 
+static enum tacit_err diverged(const struct training *t, uint32_t number)
+{
+    return fail_as(E_LOSS_NAN, "step %u of %u: the loss is no longer a number",
+                   number, t->steps);
+}
+
 static enum tacit_err step(struct model *m, struct training *t,
                            const struct model_training *how,
                            const struct examples *ex, uint32_t number)
@@ -403,17 +450,17 @@ static enum tacit_err step(struct model *m, struct training *t,
     const uint32_t *rows;
     float loss = 0, *g = m->work.grad;
     size_t n = next_batch(t, m->work.order, &rows);
-    TRY(model_gradient(m, ex, rows, n, g, &loss));
+    m->work.ahead = fetch_part(t, m, n * ex->x_dim);
+    enum tacit_err err = model_gradient(m, ex, rows, n, g, &loss);
+    m->work.ahead = NULL;
+    TRY(err);
     statistics_begin(m);
     if (how->gradient) how->gradient(how->ctx, m->p.flat, g);
     optim_step(t->optim, m->p.flat, g);
     statistics_end(m);
-    t->loss_sum += (double)loss;
-    if (!isfinite(loss) || !map_finite(m->p.flat, m->p.n_flat))
-        return fail_as(E_LOSS_NAN,
-                       "step %u of %u: the loss is no longer a number", number,
-                       t->steps);
-    return TACIT_OK;
+    if (number <= (t->steps + 1) / 2) t->loss_sum[0] += (double)loss;
+    if (number > t->steps / 2) t->loss_sum[1] += (double)loss;
+    return isfinite(loss) ? TACIT_OK : diverged(t, number);
 }
 
 enum tacit_err model_train(struct model *m, const struct model_training *how,
@@ -424,15 +471,21 @@ enum tacit_err model_train(struct model *m, const struct model_training *how,
     if (ex->n_rows == 0) return fail(TACIT_SHAPE, "no examples to train on");
     if (how->batch == 0) return fail(TACIT_LIMIT, "a batch of 0 rows");
     TRY(training_begin(&t, m, how, ex->n_rows));
+    read_ahead(&t, m, ex, how->next);
     enum tacit_err err = TACIT_OK;
     for (uint32_t i = 0; !err && i < t.steps; i++)
         err = step(m, &t, how, ex, i + 1);
+    /* A weight that is no number shows in the next loss; the last step has
+     * none. */
+    if (!err && !map_finite(m->p.flat, m->p.n_flat))
+        err = diverged(&t, t.steps);
     optim_free(t.optim);
     if (err) {
         memcpy(m->p.flat, m->work.before, m->p.n_flat * sizeof *m->p.flat);
         return err;
     }
     if (how->out_steps) *how->out_steps = t.steps;
-    if (how->out_loss) *how->out_loss = t.steps ? t.loss_sum / t.steps : 0;
+    for (int i = 0; how->out_losses && i < 2; i++)
+        how->out_losses[i] = t.steps ? t.loss_sum[i] / ((t.steps + 1) / 2) : 0;
     return TACIT_OK;
 }

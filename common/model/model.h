@@ -97,9 +97,14 @@ struct model_training {
      * optimiser's step: may add to g. NULL: nothing. */
     void (*gradient)(void *ctx, const float *w, float *g);
     void *ctx;
+    /* Whose rows are wanted after these: they may come from memory meanwhile.
+     * NULL: not known. No result depends on it. */
+    const struct examples *next;
     uint32_t *out_steps; /* steps done; NULL: not wanted */
-    double *out_loss;    /* mean of the batches' losses, each before its step;
-                            costs nothing; NULL: not wanted */
+    /* Mean loss of the batches, each before its step, in the first and in the
+     * second half of the steps (a middle one counts in both): what training has
+     * at hand, so it costs no pass over the rows. NULL: not wanted. */
+    double *out_losses; /* [2] */
 };
 
 /* Build the model; its weights are zero until model_init or a load.

@@ -59,18 +59,36 @@ static int put_text(const char *text, size_t n, void *out)
     return 0;
 }
 
+/* The padded header; text is released by the caller. */
+static enum tacit_err put_header(const struct params *p,
+                                 const char *const *metadata, struct buf *text)
+{
+    json_t *root = header(p, metadata);
+    int bad = !root || json_dump_callback(root, put_text, text,
+                                          JSON_COMPACT | JSON_ENSURE_ASCII);
+    json_decref(root);
+    for (size_t n = text->len; n % PREFIX; n++) buf_put_u8(text, ' ');
+    TRY(buf_end(text));
+    return bad ? fail(TACIT_NOMEM, "no memory for a model header") : TACIT_OK;
+}
+
+enum tacit_err safetensors_bytes(const struct params *p,
+                                 const char *const *metadata, uint64_t *out)
+{
+    struct buf text;
+    buf_init(&text, SAFETENSORS_HEADER_MAX);
+    enum tacit_err err = put_header(p, metadata, &text);
+    if (!err) *out = PREFIX + text.len + p->n_flat * sizeof *p->flat;
+    buf_release(&text);
+    return err;
+}
+
 enum tacit_err safetensors_encode(const struct params *p,
                                   const char *const *metadata, struct buf *out)
 {
     struct buf text;
     buf_init(&text, SAFETENSORS_HEADER_MAX);
-    json_t *root = header(p, metadata);
-    int bad = !root || json_dump_callback(root, put_text, &text,
-                                          JSON_COMPACT | JSON_ENSURE_ASCII);
-    json_decref(root);
-    for (size_t n = text.len; n % PREFIX; n++) buf_put_u8(&text, ' ');
-    enum tacit_err err = buf_end(&text);
-    if (!err && bad) err = fail(TACIT_NOMEM, "no memory for a model header");
+    enum tacit_err err = put_header(p, metadata, &text);
     if (!err) {
         buf_put_u64(out, text.len);
         buf_put(out, text.data, text.len);

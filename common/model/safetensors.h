@@ -23,6 +23,10 @@ enum { SAFETENSORS_HEADER_MAX = 1 << 20 };
 TACIT_CHECKED enum tacit_err safetensors_encode(const struct params *p,
                                                 const char *const *metadata,
                                                 struct buf *out);
+/* Length of what safetensors_encode() would append. */
+TACIT_CHECKED enum tacit_err safetensors_bytes(const struct params *p,
+                                               const char *const *metadata,
+                                               uint64_t *out);
 /* Fill p (allocated) from n bytes. FORMAT: damaged, or NaN or Inf among the
  * weights; SHAPE: another model's names, shapes or order. p is untouched on
  * failure. */

@@ -66,50 +66,65 @@ static void check_key(const struct digest *transcript, int check,
     memcpy(key, d.b, PRG_KEY);
 }
 
+struct coefficients {
+    uint32_t r[RING_CHECKS][CHECK_BLOCK];
+};
+
+/* sum[k] += factor sum_j r[k][j] y[j], n <= CHECK_BLOCK; all in one pass. */
 MANY_TARGETS
-static uint32_t product(const uint32_t *r, const uint32_t *y, size_t n)
+static void products(const struct coefficients *c, const uint32_t *y, size_t n,
+                     uint32_t factor, uint32_t sum[RING_CHECKS])
 {
-    uint32_t sum = 0;
-    for (size_t j = 0; j < n; j++) sum += r[j] * y[j];
-    return sum;
+    _Static_assert(RING_CHECKS == 4, "one sum each");
+    uint32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    for (size_t j = 0; j < n; j++) {
+        s0 += c->r[0][j] * y[j];
+        s1 += c->r[1][j] * y[j];
+        s2 += c->r[2][j] * y[j];
+        s3 += c->r[3][j] * y[j];
+    }
+    sum[0] += factor * s0;
+    sum[1] += factor * s1;
+    sum[2] += factor * s2;
+    sum[3] += factor * s3;
 }
 
 /* The coefficients of a transcript. They are public, and every input of a sum
  * wants the same: each thread keeps those it used last. */
-static const uint32_t *coefficients(const struct digest *transcript, int check)
+static const struct coefficients *coefficients(const struct digest *transcript)
 {
     static _Thread_local struct {
         int known;
         struct digest of;
-        uint32_t r[RING_CHECKS][CHECK_BLOCK];
+        struct coefficients c;
     } kept;
     if (!kept.known || memcmp(&kept.of, transcript, sizeof kept.of) != 0) {
-        memset(kept.r, 0, sizeof kept.r);
+        memset(&kept.c, 0, sizeof kept.c);
         for (int k = 0; k < RING_CHECKS; k++) {
             struct prg_mask key = {.subtract = 0};
             check_key(transcript, k, key.key);
-            prg_apply(&key, 1, kept.r[k], CHECK_BLOCK, 32);
+            prg_apply(&key, 1, kept.c.r[k], CHECK_BLOCK, 32);
         }
         kept.of = *transcript;
         kept.known = 1;
     }
-    return kept.r[check];
+    return &kept.c;
 }
 
-/* sum_j r_j y_j over the first n coordinates. The coefficients repeat every
+/* Every check's sum_j r_j y_j over the first n coordinates. The coefficients repeat every
  * CHECK_BLOCK coordinates, rotated by the block's number times an odd constant,
  * so that one short stream serves any length. */
-static uint32_t check_sum(const struct digest *transcript, int check,
-                          const uint32_t *y, size_t n, uint32_t ring_bits)
+static void check_sums(const struct digest *transcript, const uint32_t *y,
+                       size_t n, uint32_t ring_bits, uint32_t sum[RING_CHECKS])
 {
-    const uint32_t *r = coefficients(transcript, check);
-    uint32_t sum = 0;
+    const struct coefficients *c = coefficients(transcript);
+    memset(sum, 0, RING_CHECKS * sizeof *sum);
     for (size_t at = 0; at < n; at += CHECK_BLOCK) {
         size_t count = n - at < CHECK_BLOCK ? n - at : CHECK_BLOCK;
         uint32_t factor = 2 * (uint32_t)(at / CHECK_BLOCK) + 1;
-        sum += product(r, y + at, count) * factor;
+        products(c, y + at, count, factor, sum);
     }
-    return sum & ring_mask(ring_bits);
+    for (int k = 0; k < RING_CHECKS; k++) sum[k] &= ring_mask(ring_bits);
 }
 
 /* Sums run in LANES columns, so that they come in vectors. */
@@ -224,9 +239,19 @@ enum tacit_err ring_encode(const struct ring_layout *l, struct ring_update *u,
         y[at++] =
             to_ring((int64_t)nearbyint(m * w * metric_scale(l)), l->ring_bits);
     }
-    for (int k = 0; k < RING_CHECKS; k++)
-        y[at + (uint32_t)k] = check_sum(transcript, k, y, at, l->ring_bits);
+    check_sums(transcript, y, at, l->ring_bits, y + at);
     return TACIT_OK;
+}
+
+MANY_TARGETS
+static void decode_params(const uint32_t *sum, size_t n, uint32_t ring_bits,
+                          double scale, float *mean)
+{
+    /* At the top of a word the sign bit is the word's. */
+    uint32_t up = 32 - ring_bits;
+    double low = ldexp(scale, -(int)up);
+    for (size_t i = 0; i < n; i++)
+        mean[i] = (float)((double)(int32_t)(sum[i] << up) * low);
 }
 
 enum tacit_err ring_decode(const struct ring_layout *l, const uint32_t *sum,
@@ -238,9 +263,10 @@ enum tacit_err ring_decode(const struct ring_layout *l, const uint32_t *sum,
     if (n_clients == 0 || n_clients > l->clients_max)
         return fail(TACIT_LIMIT, "a sum over %u clients; 1 to %u fit",
                     n_clients, l->clients_max);
+    uint32_t want[RING_CHECKS];
+    check_sums(transcript, sum, body, l->ring_bits, want);
     for (int k = 0; k < RING_CHECKS; k++)
-        if (check_sum(transcript, k, sum, body, l->ring_bits) !=
-            (sum[body + (uint32_t)k] & mask))
+        if (want[k] != (sum[body + (uint32_t)k] & mask))
             return fail(TACIT_AUTH, "check %d of the sum does not hold", k);
     if ((sum[at] & mask) != n_clients)
         return fail(TACIT_AUTH, "the sum counts %u clients, not %u",
@@ -250,8 +276,7 @@ enum tacit_err ring_decode(const struct ring_layout *l, const uint32_t *sum,
         return fail(TACIT_AUTH, "the sum of weights is %u", weight);
     double w = (double)weight / RING_WEIGHT_MAX;
     double scale = l->clip / ((double)ring_limit(l) * w);
-    for (uint32_t i = 0; i < l->n_params; i++)
-        mean[i] = (float)((double)from_ring(sum[i], l->ring_bits) * scale);
+    decode_params(sum, l->n_params, l->ring_bits, scale, mean);
     *out = (struct ring_mean){.n_clients = n_clients, .weight = weight};
     for (uint32_t i = 0; i < l->n_metrics; i++)
         out->metrics[i] = (double)from_ring(sum[at + 2 + i], l->ring_bits) /

@@ -48,7 +48,7 @@ static void apply(struct strategy_server *s, const float *mean,
 const struct strategy strategy_qfedavg = {
     .name = "qfedavg",
     .paper = "Li et al. 2020, q-FFL",
-    .flags = STRATEGY_SUM | STRATEGY_PLAIN_SGD,
+    .flags = STRATEGY_SUM | STRATEGY_PLAIN_SGD | STRATEGY_LOSS,
     .n_up = 1,
     .n_scalars = 1,
     .finish = finish,

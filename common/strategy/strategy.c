@@ -1,3 +1,5 @@
+#include "common/tensor/vectorise.h"
+
 #include "common/strategy/strategy.h"
 
 #include <math.h>
@@ -44,6 +46,19 @@ double strategy_steps(uint32_t n_steps, double momentum)
     return rho > 0 ? (k - rho * (1 - pow(rho, k)) / (1 - rho)) / (1 - rho) : k;
 }
 
+MANY_TARGETS
+static void difference(float *out, const float *a, const float *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++) out[i] = a[i] - b[i];
+}
+
+MANY_TARGETS
+static void add_scaled(float *to, double factor, const float *from, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = (float)((double)to[i] + factor * (double)from[i]);
+}
+
 void strategy_finish(const struct strategy *s, const struct strategy_local *l,
                      const float *w, float *up, double *scalars)
 {
@@ -52,7 +67,7 @@ void strategy_finish(const struct strategy *s, const struct strategy_local *l,
         s->finish(l, w, up, scalars);
         return;
     }
-    for (size_t i = 0; i < l->n; i++) up[i] = w[i] - l->global[i];
+    difference(up, w, l->global, l->n);
 }
 
 void strategy_apply(const struct strategy *st, struct strategy_server *s,
@@ -62,7 +77,5 @@ void strategy_apply(const struct strategy *st, struct strategy_server *s,
         st->apply(s, mean, scalars);
         return;
     }
-    for (size_t i = 0; i < s->n; i++)
-        s->weights[i] =
-            (float)((double)s->weights[i] + s->c->server_lr * (double)mean[i]);
+    add_scaled(s->weights, s->c->server_lr, mean, s->n);
 }

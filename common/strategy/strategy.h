@@ -36,7 +36,8 @@ enum strategy_flag {
     STRATEGY_PERSONAL = 8,   /* each device ends with a model of its own */
     STRATEGY_PLAIN_SGD = 16, /* its equations hold for sgd only */
     STRATEGY_CENTRED = 32,   /* combine starts from the last mean (state) */
-    STRATEGY_ROOTED = 64     /* combine wants a trusted update */
+    STRATEGY_ROOTED = 64,    /* combine wants a trusted update */
+    STRATEGY_LOSS = 128      /* finish reads the loss of x */
 };
 
 enum { STRATEGY_SCALARS_MAX = 2, STRATEGY_UPDATES_MAX = 4096 };
@@ -75,7 +76,7 @@ struct strategy_local {
     int fresh;           /* no state yet: state is all zeros */
     double learning_rate, momentum; /* of the local optimiser */
     uint32_t steps;                 /* K, valid in finish */
-    double loss;                    /* of x on this device's rows */
+    double loss; /* of x on this device's rows; 0 without STRATEGY_LOSS */
 };
 
 /* The coordinator's side. */

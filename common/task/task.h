@@ -25,13 +25,14 @@
 
 #define TASK_DOWN "strategy.down"
 
-/* Metrics of every round, as weighted means inside the sum. */
+/* Metrics of every round, as weighted means inside the sum. The losses are of
+ * the batches that local training goes through, each before its step. */
 enum task_metric {
-    TASK_LOSS_BEFORE,
-    TASK_LOSS_AFTER,
-    TASK_METRIC,   /* held out, of the model the round starts from */
-    TASK_HELD_OUT, /* 1 where a device has held-out rows, else 0 */
-    TASK_SCALARS,  /* the strategy's */
+    TASK_LOSS_BEFORE, /* mean of the first half of the steps */
+    TASK_LOSS_AFTER,  /* of the second half */
+    TASK_METRIC,      /* held out, of the model the round starts from */
+    TASK_HELD_OUT,    /* 1 where a device has held-out rows, else 0 */
+    TASK_SCALARS,     /* the strategy's */
     /* Held out, of the device's own model. */
     TASK_PERSONAL = TASK_SCALARS + STRATEGY_SCALARS_MAX,
     TASK_METRICS

@@ -153,12 +153,12 @@ static void walk_rows(struct tile *t, size_t m, size_t cols,
     }
 }
 
-/* out [4 rows of PANEL] = the 4 x 4 block at b, turned. */
-ALWAYS void turn_4x4(float *out, const float *b, size_t b_col)
+typedef float quad __attribute__((vector_size(16)));
+
+/* The rows of a 4 x 4 block become its columns. */
+ALWAYS void turn_quads(quad r[4])
 {
-    typedef float quad __attribute__((vector_size(16)));
-    quad r[4], s[4];
-    for (size_t i = 0; i < 4; i++) memcpy(&r[i], b + i * b_col, sizeof r[i]);
+    quad s[4];
     s[0] = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
     s[1] = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
     s[2] = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
@@ -167,6 +167,14 @@ ALWAYS void turn_4x4(float *out, const float *b, size_t b_col)
     r[1] = __builtin_shufflevector(s[0], s[1], 2, 3, 6, 7);
     r[2] = __builtin_shufflevector(s[2], s[3], 0, 1, 4, 5);
     r[3] = __builtin_shufflevector(s[2], s[3], 2, 3, 6, 7);
+}
+
+/* out [4 rows of PANEL] = the 4 x 4 block at b, turned. */
+ALWAYS void turn_4x4(float *out, const float *b, size_t b_col)
+{
+    quad r[4];
+    for (size_t i = 0; i < 4; i++) memcpy(&r[i], b + i * b_col, sizeof r[i]);
+    turn_quads(r);
     for (size_t i = 0; i < 4; i++) memcpy(out + i * PANEL, &r[i], sizeof r[i]);
 }
 
@@ -245,20 +253,83 @@ static void correlate(const struct kernel_window *w)
     }
 }
 
-/* Sixteen strands to one: halves on halves. */
-ALWAYS float strands_sum(const vec *v)
+/* Sixteen strands to four: halves on halves. */
+ALWAYS quad strands_quad(const vec *v)
 {
-    float s[STRANDS];
-    memcpy(s, v, sizeof s);
-    for (size_t half = STRANDS / 2; half; half /= 2)
-        for (size_t i = 0; i < half; i++) s[i] += s[i + half];
-    return s[0];
+    quad q[STRANDS / 4];
+    memcpy(q, v, sizeof q);
+    return (q[0] + q[2]) + (q[1] + q[3]);
+}
+
+/* c += the strands of each sum. Four sums at a time go on from four strands to
+ * one, halves on halves again. */
+ALWAYS void strands_add(float *c, size_t c_row, vec sum[][UNIT_COLUMNS][UNIT],
+                        size_t rows, size_t cols)
+{
+    size_t all = rows * cols;
+#pragma GCC unroll 8
+    for (size_t at = 0; at < all; at += 4) {
+        quad r[4] = {{0}};
+        float add[4];
+#pragma GCC unroll 4
+        for (size_t k = 0; k < 4; k++)
+            if (at + k < all)
+                r[k] = strands_quad(sum[(at + k) / cols][(at + k) % cols]);
+        turn_quads(r);
+        r[0] = (r[0] + r[2]) + (r[1] + r[3]);
+        memcpy(add, r, sizeof add);
+#pragma GCC unroll 4
+        for (size_t k = 0; k < 4; k++)
+            if (at + k < all)
+                c[(at + k) / cols * c_row + (at + k) % cols] += add[k];
+    }
+}
+
+/* The sums of points p to p + STRANDS, or of the first n of them. */
+ALWAYS void reduce_step(vec sum[][UNIT_COLUMNS][UNIT], const float *a,
+                        size_t a_row, const float *b, const ptrdiff_t *offset,
+                        size_t rows, size_t cols, size_t n)
+{
+#pragma GCC unroll 4
+    for (size_t u = 0; u < UNIT; u++) {
+        vec left[UNIT_ROWS];
+        size_t at = u * LANES;
+        size_t lanes = n >= at + LANES ? LANES : n - at;
+        if (n <= at) return;
+#pragma GCC unroll 32
+        for (size_t i = 0; i < rows; i++)
+            left[i] = vec_load_n(a + i * a_row + at, lanes);
+#pragma GCC unroll 32
+        for (size_t l = 0; l < cols; l++) {
+            vec right = vec_load_n(b + offset[l] + at, lanes);
+            vec_keep(right);
+#pragma GCC unroll 32
+            for (size_t i = 0; i < rows; i++)
+                sum[i][l][u] = vec_fma(left[i], right, sum[i][l][u]);
+        }
+    }
+}
+
+/* Rows of a tile's share of `ahead` to fetch at offset l0: spread evenly, they
+ * come in the time of the products. */
+struct share {
+    size_t first, end;
+};
+
+ALWAYS struct share share_of(const struct kernel_window *w, size_t l0,
+                             size_t rows)
+{
+    size_t next = (l0 + UNIT_COLUMNS) * rows / w->n_offsets;
+    if (!w->ahead) return (struct share){0, 0};
+    return (struct share){l0 * rows / w->n_offsets, next < rows ? next : rows};
 }
 
 ALWAYS void reduce_tile(const struct kernel_window *w, size_t i0, size_t l0,
                         size_t rows, size_t cols)
 {
     vec sum[UNIT_ROWS][UNIT_COLUMNS][UNIT];
+    size_t whole = w->n_points / STRANDS * STRANDS;
+    struct share ahead = share_of(w, l0, rows);
 #pragma GCC unroll 32
     for (size_t i = 0; i < rows; i++)
 #pragma GCC unroll 32
@@ -268,29 +339,17 @@ ALWAYS void reduce_tile(const struct kernel_window *w, size_t i0, size_t l0,
     for (size_t image = 0; image < w->n_images; image++) {
         const float *a = w->a + image * w->a_image + i0 * w->a_row;
         const float *b = w->b + image * w->b_image;
-        for (size_t p = 0; p < w->n_points; p += STRANDS)
-#pragma GCC unroll 4
-            for (size_t u = 0; u < UNIT; u++) {
-                vec left[UNIT_ROWS];
-                size_t at = p + u * LANES;
-#pragma GCC unroll 32
-                for (size_t i = 0; i < rows; i++)
-                    left[i] = vec_load(a + i * w->a_row + at);
-#pragma GCC unroll 32
-                for (size_t l = 0; l < cols; l++) {
-                    vec right = vec_load(b + w->offset[l0 + l] + at);
-                    vec_keep(right);
-#pragma GCC unroll 32
-                    for (size_t i = 0; i < rows; i++)
-                        sum[i][l][u] = vec_fma(left[i], right, sum[i][l][u]);
-                }
-            }
+        for (size_t p = 0; p < whole; p += STRANDS) {
+            for (size_t i = ahead.first; i < ahead.end; i++)
+                __builtin_prefetch(w->ahead + (i0 + i) * w->a_row + p, 0, 2);
+            reduce_step(sum, a + p, w->a_row, b + p, w->offset + l0, rows, cols,
+                        STRANDS);
+        }
+        if (whole < w->n_points)
+            reduce_step(sum, a + whole, w->a_row, b + whole, w->offset + l0,
+                        rows, cols, w->n_points - whole);
     }
-#pragma GCC unroll 32
-    for (size_t i = 0; i < rows; i++)
-#pragma GCC unroll 32
-        for (size_t l = 0; l < cols; l++)
-            w->c[(i0 + i) * w->c_row + l0 + l] += strands_sum(sum[i][l]);
+    strands_add(w->c + i0 * w->c_row + l0, w->c_row, sum, rows, cols);
 }
 
 /* Tiles of `rows` rows from row i, over all offsets. */

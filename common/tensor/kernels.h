@@ -44,9 +44,9 @@ void gemm_tn(float *c, const float *a, const float *b, size_t m, size_t n,
  *   correlate  c[i c_row + p]  = sum_l a[i a_row + l] b[offset[l] + p]
  *   reduce     c[i c_row + l] += sum_p a[i a_row + p] b[offset[l] + p], and
  *              over n_images that lie a_image and b_image apart
- * for i < rows, l < n_offsets, p < n_points. Whole vectors are read and
- * written: up to WINDOW_SLACK floats past the last point must be there, and be
- * numbers; reduce wants zeros there in a. */
+ * for i < rows, l < n_offsets, p < n_points. correlate reads and writes whole
+ * vectors: up to WINDOW_SLACK floats past the last point must be there, and be
+ * numbers. */
 enum { WINDOW_SLACK = 16 };
 struct kernel_window {
     size_t rows, n_offsets, n_points;
@@ -57,6 +57,9 @@ struct kernel_window {
     float *c;
     size_t c_row;
     size_t n_images, a_image, b_image; /* reduce */
+    /* reduce: rows in the layout of a that come from memory meanwhile, because
+     * they are wanted next; NULL: none. */
+    const float *ahead;
 };
 void kernel_correlate(const struct kernel_window *w);
 void kernel_reduce(const struct kernel_window *w);

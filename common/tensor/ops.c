@@ -60,6 +60,49 @@ struct var *op_linear(struct tape *t, struct var *x, struct var *w,
     return out;
 }
 
+/* out = x w^T + b;  dx += dout w, dw += dout^T x */
+static void linear_rows_backward(const struct tape_node *n)
+{
+    const struct var *x = n->in[0], *w = n->in[1], *b = n->in[2], *out = n->out;
+    if (x->grad)
+        gemm_nn(x->grad, out->grad, w->v, x->rows, x->cols, out->cols,
+                GEMM_ADD);
+    if (w->grad)
+        gemm_tn(w->grad, out->grad, x->v, w->rows, w->cols, x->rows, GEMM_ADD);
+    if (b->grad) map_add_rows(b->grad, out->grad, out->rows, out->cols);
+}
+
+struct var *op_linear_rows(struct tape *t, struct var *x, struct var *w,
+                           struct var *b)
+{
+    if (!x || !w || !b) return NULL;
+    if (x->cols != w->cols) return tape_refuse(t, "linear", x, w);
+    if (b->rows != 1 || b->cols != w->rows)
+        return tape_refuse(t, "bias of a linear", w, b);
+    struct var *out =
+        tape_value(t, x->rows, w->rows, x->grad || w->grad || b->grad);
+    ptrdiff_t *row = tape_raw(t, w->rows, sizeof *row);
+    if (!out || !row) return NULL;
+    for (size_t r = 0; r < out->rows; r++)
+        memcpy(out->v + r * out->cols, b->v, out->cols * sizeof *b->v);
+    for (size_t i = 0; i < w->rows; i++) row[i] = (ptrdiff_t)(i * w->cols);
+    kernel_reduce(&(struct kernel_window){.rows = x->rows,
+                                          .n_offsets = w->rows,
+                                          .n_points = x->cols,
+                                          .a = x->v,
+                                          .a_row = x->cols,
+                                          .b = w->v,
+                                          .offset = row,
+                                          .c = out->v,
+                                          .c_row = out->cols,
+                                          .n_images = 1,
+                                          .ahead = t->ahead});
+    tape_record(t, &(struct tape_node){.out = out,
+                                       .in = {x, w, b},
+                                       .backward = linear_rows_backward});
+    return out;
+}
+
 static void add_bias_backward(const struct tape_node *n)
 {
     const struct var *x = n->in[0], *b = n->in[1], *out = n->out;

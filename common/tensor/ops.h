@@ -17,6 +17,11 @@ struct var *op_matmul(struct tape *t, struct var *x, struct var *w);
 /* x [B, k] times w [k, n] plus b [1, n] on every row -> [B, n]. */
 struct var *op_linear(struct tape *t, struct var *x, struct var *w,
                       struct var *b);
+/* The same with a row of w per output: x [B, k] times w [n, k] turned, plus b
+ * [1, n] -> [B, n]. For few outputs of many inputs: its products run along k,
+ * where those of op_linear() would leave lanes of a vector idle. */
+struct var *op_linear_rows(struct tape *t, struct var *x, struct var *w,
+                           struct var *b);
 /* x [B, n] plus b [1, n] on every row. */
 struct var *op_add_bias(struct tape *t, struct var *x, struct var *b);
 struct var *op_add(struct tape *t, struct var *x, struct var *y);

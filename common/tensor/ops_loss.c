@@ -85,17 +85,29 @@ struct var *op_mse(struct tape *t, struct var *z, const float *y)
     return out;
 }
 
-/* Row softmax of z into p, which may be z; returns -log p[target]. */
-static double softmax_row(const float *z, float *p, size_t n, size_t target)
+/* Softmax of every row of z [rows, n] into p, which may be z; returns the sum
+ * of -log p[r, target[r]], NULL: target[r] = r. Exponents are taken of all rows
+ * in one go: a row may be much shorter than a vector. */
+static double softmax_rows(const float *z, float *p, size_t rows, size_t n,
+                           const uint32_t *target)
 {
-    assert(target < n);
-    float top = map_max(z, n), at_target = z[target];
-    map_exp(p, z, top, n);
-    double sum = map_sum(p, n);
-    map_scale(p, p, (float)(1 / sum), n);
-    /* The largest adds exp(0) to sum. */
-    /* cppcheck-suppress invalidFunctionArg */
-    return log(sum) - (double)(at_target - top);
+    double loss = 0;
+    for (size_t r = 0; r < rows; r++) {
+        size_t at = r * n, wanted = at + (target ? target[r] : r);
+        float top = map_max(z + at, n);
+        assert(wanted < at + n);
+        for (size_t i = at; i < at + n; i++) p[i] = z[i] - top;
+        loss -= (double)p[wanted];
+    }
+    map_exp(p, p, 0, rows * n);
+    for (size_t r = 0; r < rows; r++) {
+        double sum = map_sum(p + r * n, n);
+        map_scale(p + r * n, p + r * n, (float)(1 / sum), n);
+        /* The largest adds exp(0) to sum. */
+        /* cppcheck-suppress invalidFunctionArg */
+        loss += log(sum);
+    }
+    return loss;
 }
 
 struct softmax_extra {
@@ -122,14 +134,12 @@ struct var *op_softmax_ce(struct tape *t, struct var *z, const uint32_t *y)
     float *p = tape_raw(t, z->rows * z->cols, sizeof *p);
     if (!out || !e || !p) return NULL;
     *e = (struct softmax_extra){p, y};
-    double sum = 0;
     for (size_t r = 0; r < z->rows; r++) {
-        if (y[r] >= z->cols) {
-            t->err = fail(TACIT_SHAPE, "class %u of %zu", y[r], z->cols);
-            return NULL;
-        }
-        sum += softmax_row(z->v + r * z->cols, p + r * z->cols, z->cols, y[r]);
+        if (y[r] < z->cols) continue;
+        t->err = fail(TACIT_SHAPE, "class %u of %zu", y[r], z->cols);
+        return NULL;
     }
+    double sum = softmax_rows(z->v, p, z->rows, z->cols, y);
     out->v[0] = (float)(sum / (double)z->rows);
     tape_record(t, &(struct tape_node){.out = out,
                                        .in = {z},
@@ -277,12 +287,9 @@ struct var *op_contrastive(struct tape *t, struct var *q, struct var *p,
     struct var *out = tape_value(t, 1, 1, q->grad || p->grad);
     float *s = tape_scratch(t, b * b, sizeof *s);
     if (!out || !s) return NULL;
-    double sum = 0;
     gemm_nt(s, q->v, p->v, b, b, q->cols, GEMM_SET);
     for (size_t i = 0; i < b * b; i++) s[i] /= temperature;
-    for (size_t i = 0; i < b; i++)
-        sum += softmax_row(s + i * b, s + i * b, b, i);
-    out->v[0] = (float)(sum / (double)b);
+    out->v[0] = (float)(softmax_rows(s, s, b, b, NULL) / (double)b);
     tape_record(t, &(struct tape_node){.out = out,
                                        .in = {q, p},
                                        .extra = s,

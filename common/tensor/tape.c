@@ -5,6 +5,7 @@ void tape_init(struct tape *t, size_t limit_bytes)
     arena_init(&t->arena, limit_bytes);
     t->n_nodes = 0;
     t->err = TACIT_OK;
+    t->ahead = NULL;
 }
 
 void tape_release(struct tape *t)
@@ -19,6 +20,7 @@ void tape_reset(struct tape *t)
     t->arena.used_bytes = 0;
     t->n_nodes = 0;
     t->err = TACIT_OK;
+    t->ahead = NULL;
 }
 
 void *tape_scratch(struct tape *t, size_t n, size_t size)

@@ -43,6 +43,9 @@ struct tape {
     struct tape_node nodes[TAPE_NODES_MAX];
     size_t n_nodes;
     enum tacit_err err; /* sticky: the first failure of an op */
+    /* As many floats as the inputs of this step have, wanted after them; NULL:
+     * none. An op that can fetches them while it computes. */
+    const float *ahead;
 };
 
 void tape_init(struct tape *t, size_t limit_bytes);

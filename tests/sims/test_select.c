@@ -50,6 +50,27 @@ static const enum plan_selection every[] = {PLAN_SELECT_UNIFORM,
                                             PLAN_SELECT_AVAILABLE,
                                             PLAN_SELECT_OORT};
 
+/* The best are found without sorting the others. */
+static void fewer_seats_go_to_the_first_of_more(void **state)
+{
+    (void)state;
+    struct select_client list[N];
+    uint32_t all[N], some[N];
+    all_alike(list, N);
+    for (size_t i = 0; i < N; i++) list[i].reachable = i % 5 != 3;
+    for (size_t s = 0; s < 3; s++) {
+        struct plan p = plan_of(every[s]);
+        for (uint32_t round = 1; round <= 30; round++) {
+            size_t n = ask(&p, list, round, 0, N, all);
+            check(n == 16);
+            for (size_t want = 0; want <= n; want++) {
+                check(ask(&p, list, round, 0, want, some) == want);
+                check(memcmp(some, all, want * sizeof *all) == 0);
+            }
+        }
+    }
+}
+
 /* ---- all of them -------------------------------------------------------- */
 
 static void only_the_reachable_are_asked_and_all_of_them_when_few(void **state)
@@ -290,6 +311,7 @@ int main(void)
 {
     rng_setup();
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fewer_seats_go_to_the_first_of_more),
         cmocka_unit_test(only_the_reachable_are_asked_and_all_of_them_when_few),
         cmocka_unit_test(a_cycle_asks_everybody_once_in_an_order_of_its_own),
         cmocka_unit_test(a_draw_is_a_function_of_seed_round_and_attempt),

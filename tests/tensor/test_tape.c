@@ -45,6 +45,12 @@ static void every_op_gives_what_numpy_gives(void **state)
     tape_init(&t, 0);
     struct var *x = constant(&t, g_x, B, K), *w = constant(&t, g_w, K, N);
     struct var *xw = op_matmul(&t, x, w);
+    float turned[N * K];
+    for (size_t i = 0; i < N * K; i++) turned[i] = g_w[i % K * N + i / K];
+    check_var(&t,
+              op_linear_rows(&t, x, constant(&t, turned, N, K),
+                             constant(&t, g_b, 1, N)),
+              B, N, g_add_bias, 1e-5);
     check_var(&t, xw, B, N, g_matmul, 1e-5);
     check_var(&t, op_add_bias(&t, xw, constant(&t, g_b, 1, N)), B, N,
               g_add_bias, 1e-5);
@@ -151,6 +157,15 @@ static struct var *two_contrastive(struct tape *t, struct var *a, struct var *b)
 {
     return op_contrastive(t, a, b, 0.5F);
 }
+static struct var *rows_of_two(struct tape *t, struct var *a, struct var *b)
+{
+    static float bias[N] = {1, -2, 3, 0.5f, -1};
+    return op_linear_rows(t, a, b, tape_constant(t, bias, 1, b->rows));
+}
+static struct var *rows_and_bias(struct tape *t, struct var *a, struct var *b)
+{
+    return op_linear_rows(t, a, a, b);
+}
 static struct var *same_add(struct tape *t, struct var *a, struct var *b)
 {
     (void)b;
@@ -182,6 +197,8 @@ static const struct op_case cases[] = {
     {"add", B, K, B, K, op_add},
     {"add to itself", B, K, 0, 0, same_add},
     {"matmul with itself", 3, 3, 0, 0, same_matmul},
+    {"linear_rows", B, K, N, K, rows_of_two},
+    {"linear_rows with itself, and its bias", 3, 19, 1, 3, rows_and_bias},
     {"relu", B, K, 0, 0, one_relu},
     {"tanh", B, K, 0, 0, one_tanh},
     {"sigmoid", B, K, 0, 0, one_sigmoid},
