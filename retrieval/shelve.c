@@ -13,9 +13,11 @@
 /* The sentences of a text; the last one takes what is left. */
 static void cut(const char *text, size_t n, struct chunk *out)
 {
+    enum language language = language_guess(text, n);
     *out = (struct chunk){.text_end = n};
     for (size_t at = 0; at < n;) {
-        size_t len = sentence_length(text + at, n - at), end = at + len;
+        size_t len = sentence_length(language, text + at, n - at);
+        size_t end = at + len;
         if (out->n_sentences + 1 == CHUNK_SENTENCES_MAX) end = n;
         size_t last = end;
         while (last > at && strchr(" \t\r\n", text[last - 1])) last--;
