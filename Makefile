@@ -45,7 +45,9 @@ MAIN_tacit := client/main.c
 MAIN_tacit-coordinator := coordinator/main.c
 MAIN_tacit-sim := sims/main.c
 
-sources = $(filter-out %/main.c %/mpi_fleet.c,$(wildcard $(1)/*.c))
+comma := ,
+sources = $(filter-out %/main.c %/mpi_fleet.c %/vecindex_extension.c,\
+            $(wildcard $(1)/*.c))
 library = $(B)/lib$(subst /,_,$(1)).a
 objects = $(patsubst %.c,$(B)/%.o,$(1))
 
@@ -65,8 +67,15 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c)
 BENCHES := $(patsubst tests/bench/%.c,$(B)/bench/%,\
              $(wildcard tests/bench/bench_*.c tests/bench/ann_*.c))
 
+# The vector table as an SQLite extension, of libc alone: what it needs of the
+# folders below is compiled anew, against the program's own SQLite.
+EXTENSION := $(B)/tacit_vec.so
+EXTENSION_SOURCES := $(wildcard retrieval/vecindex*.c retrieval/ivf*.c \
+                     retrieval/rabitq*.c common/tensor/kernel*.c) \
+                     $(patsubst %,common/base/%.c,arena err utf8)
+
 .PHONY: all
-all: $(BINARIES)
+all: $(BINARIES) $(EXTENSION)
 
 define library_rule
 $(call library,$(1)): $(call objects,$(call sources,$(1)))
@@ -80,6 +89,19 @@ $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC    $<"
 	@$(CC) $(CFLAGS_all) -MMD -MP -c -o $@ $<
+
+$(B)/extension/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	@echo "  CC    $< (extension)"
+	@$(CC) $(filter-out -fPIE,$(CFLAGS_all)) -fPIC -fvisibility=hidden \
+	  -ffunction-sections -fdata-sections -DTACIT_VEC_EXTENSION=1 \
+	  -MMD -MP -c -o $@ $<
+$(EXTENSION): $(patsubst %.c,$(B)/extension/%.o,$(EXTENSION_SOURCES))
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(filter-out -pie,$(LDFLAGS_all)) -shared -Wl,--gc-sections \
+	  -Wl,--version-script=<(echo '{global: sqlite3_*; local: *;};') \
+	  $(if $(filter release,$(VARIANT)),-Wl$(comma)-z$(comma)defs) -o $@ $^ -lm
 
 define program_rule
 $(B)/bin/$(1): $(call objects,$(MAIN_$(1))) $(LIBRARIES)
@@ -232,8 +254,10 @@ DESTDIR ?=
 MAN := $(DESTDIR)$(PREFIX)/share/man/man1
 COMPLETIONS := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(MAN) $(COMPLETIONS)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/tacit \
+	  $(MAN) $(COMPLETIONS)
 	install -m 755 $(BINARIES) $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(EXTENSION) $(DESTDIR)$(PREFIX)/lib/tacit
 	for p in $(PROGRAMS); do $(B)/bin/$$p --man > $(MAN)/$$p.1 && \
 	  $(B)/bin/$$p --completion > $(COMPLETIONS)/$$p || exit 1; done
 

@@ -22,23 +22,37 @@ static bool of_kind(enum ivf_kind kind, uint32_t seg)
 
 /* ---- rows ---------------------------------------------------------------- */
 
-enum tacit_err ivf_list_row(struct ivf *ix, uint32_t list, size_t slot,
-                            int64_t id, const uint8_t **row)
+enum tacit_err ivf_rows_read(struct ivf *ix, uint32_t list, uint32_t seg,
+                             const uint8_t **rows)
 {
-    const struct ivf_shape *s = &ix->shape;
-    uint32_t seg = (uint32_t)(slot / s->rows_max);
     const void *data = NULL;
     size_t n = 0;
     TRY(ix->store->seg_read(ix->store->ctx, ivf_rows_of(list), seg, &data, &n));
     TRY(ivf_rows_check(ix, list, seg, data, n));
-    const uint8_t *b = data;
-    if (slot % s->rows_max >= ivf_u16(b + 6))
+    *rows = data;
+    return TACIT_OK;
+}
+
+enum tacit_err ivf_rows_row(const struct ivf *ix, uint32_t list,
+                            const uint8_t *rows, size_t i, int64_t id,
+                            const uint8_t **row)
+{
+    if (i >= ivf_u16(rows + 6))
         return IVF_DAMAGED("list %u misses a row", list);
-    b = ivf_row_at(s, b, slot % s->rows_max);
+    const uint8_t *b = ivf_row_at(&ix->shape, rows, i);
     if (ivf_i64(b) != id || !(ivf_f32(b + 8) > 0))
         return IVF_DAMAGED("list %u has another row than its entry's", list);
     *row = b;
     return TACIT_OK;
+}
+
+enum tacit_err ivf_list_row(struct ivf *ix, uint32_t list, size_t slot,
+                            int64_t id, const uint8_t **row)
+{
+    const uint8_t *rows;
+    size_t n = ix->shape.rows_max;
+    TRY(ivf_rows_read(ix, list, (uint32_t)(slot / n), &rows));
+    return ivf_rows_row(ix, list, rows, slot % n, id, row);
 }
 
 static size_t list_slot(const struct ivf *ix, const struct ivf_spot *spot)
@@ -172,9 +186,13 @@ static enum tacit_err gather_rows(struct walk *w)
 {
     struct ivf_gather *g = w->g;
     struct ivf *ix = w->ix;
+    size_t n = ix->shape.rows_max, last = SIZE_MAX;
+    const uint8_t *rows = NULL, *row;
     for (size_t i = 0; i < g->n; i++) {
-        const uint8_t *row;
-        TRY(ivf_list_row(ix, w->list, w->slots[i], g->id[i], &row));
+        size_t seg = w->slots[i] / n;
+        if (seg != last) TRY(ivf_rows_read(ix, w->list, (uint32_t)seg, &rows));
+        last = seg;
+        TRY(ivf_rows_row(ix, w->list, rows, w->slots[i] % n, g->id[i], &row));
         memcpy(g->rows + i * ix->shape.row, row, ix->shape.row);
     }
     return TACIT_OK;

@@ -10,7 +10,8 @@
 enum {
     POOL_MIN = 8192,
     FIRST_CHUNK = 64, /* lists that are put in exact order at first */
-    BATCH = 16,       /* rows between two looks at the k-th best */
+    BATCH = 16,       /* rows between two looks at the k-th best, at first */
+    BATCH_LAST = 64,
     BATCH_MAX = 512,
     LEARN_BEST = 10,   /* neighbours of a row that are learnt from */
     LEARN_LISTS = 512, /* lists read for them */
@@ -60,6 +61,9 @@ struct search {
     float bound; /* deviations of an estimate that are allowed for */
     float reach; /* in balls of the k-th best, to the plane of a list */
     float first; /* base of the nearest list */
+    /* the segment of rows that was read last; borrowed */
+    const uint8_t *rows;
+    uint32_t rows_list, rows_seg;
 };
 
 void ivf_scratch_free(struct ivf_scratch *s)
@@ -185,6 +189,30 @@ static bool hit_already(const struct ivf_scratch *s, int64_t id)
     return false;
 }
 
+/* The row of a candidate. Neighbours in a batch often share a segment. */
+static enum tacit_err row_get(struct search *s, const struct candidate *c,
+                              const uint8_t **row)
+{
+    struct ivf *ix = s->ix;
+    size_t n = ix->shape.rows_max;
+    uint32_t seg = c->slot / (uint32_t)n;
+    if (c->slot == no_slot) {
+        bool found = false;
+        uint32_t place[2];
+        s->rows = NULL;
+        TRY(ix->store->place_read(ix->store->ctx, c->id, &found, place));
+        if (!found) return IVF_DAMAGED("a copy has no place");
+        return ivf_row_find(ix, place[0], c->id, row);
+    }
+    if (s->rows == NULL || s->rows_list != c->list || s->rows_seg != seg) {
+        s->rows = NULL;
+        TRY(ivf_rows_read(ix, c->list, seg, &s->rows));
+        s->rows_list = c->list;
+        s->rows_seg = seg;
+    }
+    return ivf_rows_row(ix, c->list, s->rows, c->slot % n, c->id, row);
+}
+
 static enum tacit_err candidate_read(struct search *s,
                                      const struct candidate *c)
 {
@@ -194,17 +222,12 @@ static enum tacit_err candidate_read(struct search *s,
     bool keep = true;
     float d2;
     if (c->slot == no_slot && hit_already(s->s, c->id)) return TACIT_OK;
-    if (f != NULL && f->verify != NULL) TRY(f->verify(f->arg, c->id, &keep));
-    if (!keep) return TACIT_OK;
-    if (c->slot == no_slot) {
-        bool found = false;
-        uint32_t place[2];
-        TRY(ix->store->place_read(ix->store->ctx, c->id, &found, place));
-        if (!found) return IVF_DAMAGED("a copy has no place");
-        TRY(ivf_row_find(ix, place[0], c->id, &row));
-    } else {
-        TRY(ivf_list_row(ix, c->list, c->slot, c->id, &row));
+    if (f != NULL && f->verify != NULL) {
+        s->rows = NULL; /* it may read the store, too */
+        TRY(f->verify(f->arg, c->id, &keep));
     }
+    if (!keep) return TACIT_OK;
+    TRY(row_get(s, c, &row));
     s->work.rows++;
     TRY(ivf_row_d2(ix, row, &d2));
     ivf_hits_add(s->s->hits, &s->s->n_hits, s->q->k, c->id, d2);
@@ -236,14 +259,18 @@ static enum tacit_err pool_read(struct search *s, enum ivf_reach reach)
 {
     struct ivf_scratch *t = s->s;
     struct candidate batch[BATCH_MAX];
-    size_t i = 0;
+    size_t i = 0, step = isinf(s->bound) ? BATCH_MAX : BATCH;
+    s->rows = NULL;
     pool_prune(s);
     qsort(t->pool, t->n_pool, sizeof *t->pool, candidate_compare);
     while (i < t->n_pool) {
-        size_t n = 0, want = isinf(s->bound) ? BATCH_MAX : BATCH;
+        size_t n = 0, want = step;
         float best = limit(s);
         if (t->n_hits + want < s->q->k) want = s->q->k - t->n_hits;
         if (want > BATCH_MAX) want = BATCH_MAX;
+        /* what is left becomes ever less likely: look less often, but read
+         * rows that lie together at once */
+        if (reach == IVF_POSSIBLE && step < BATCH_LAST) step *= 2;
         if (reach == IVF_LIKELY && t->pool[i].estimate >= best) break;
         for (; i < t->n_pool && n < want; i++)
             if (t->pool[i].lower < best) batch[n++] = t->pool[i];

@@ -326,6 +326,13 @@ TACIT_CHECKED enum tacit_err ivf_list_find(struct ivf *ix, uint32_t list,
 TACIT_CHECKED enum tacit_err ivf_list_remove(struct ivf *ix, uint32_t list,
                                              enum ivf_kind kind, int64_t id,
                                              struct ivf_spot *spot);
+/* A segment of rows, and row i of it, which must be that of id; both borrowed
+ * from the store. */
+TACIT_CHECKED enum tacit_err ivf_rows_read(struct ivf *ix, uint32_t list,
+                                           uint32_t seg, const uint8_t **rows);
+TACIT_CHECKED enum tacit_err ivf_rows_row(const struct ivf *ix, uint32_t list,
+                                          const uint8_t *rows, size_t i,
+                                          int64_t id, const uint8_t **row);
 /* The row record of a slot, which must be that of id; borrowed from the store.
  */
 TACIT_CHECKED enum tacit_err ivf_list_row(struct ivf *ix, uint32_t list,

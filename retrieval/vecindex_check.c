@@ -63,19 +63,36 @@ static void problem(struct ivf_report *r, const char *what, int64_t id)
         sqlite3_snprintf(sizeof r->first, r->first, "row %lld: %s", id, what);
 }
 
-/* The words of row id against its other columns. */
+/* Whether row st, from examine_aux(), lies in the partition of its keys. */
+static enum tacit_err compare_part(struct vecindex_table *t, sqlite3_stmt *st,
+                                   struct ivf_report *r)
+{
+    sqlite3_value *keys[VECINDEX_KEYS_MAX] = {NULL};
+    int64_t part = 0;
+    for (int i = 0; i < t->args.n_keys; i++)
+        keys[i] = sqlite3_value_dup(sqlite3_column_value(st, 1 + i));
+    enum tacit_err err = vecindex_partition(t, keys, VECINDEX_FIND, &part);
+    if (!err && part != sqlite3_column_int64(st, sqlite3_column_count(st) - 1))
+        problem(r, "lies in the partition of other keys",
+                sqlite3_column_int64(st, 0));
+    for (int i = 0; i < t->args.n_keys; i++) sqlite3_value_free(keys[i]);
+    return err;
+}
+
+/* The words of row st against the index. */
 static enum tacit_err compare_words(struct vecindex_table *t, sqlite3_stmt *st,
                                     struct ivf_report *r)
 {
     int64_t id = sqlite3_column_int64(st, 0);
     int64_t want[VECINDEX_FILTERS_MAX], got[VECINDEX_FILTERS_MAX];
     size_t n = (size_t)t->args.n_filters * sizeof *want;
+    if (!n) return TACIT_OK;
     enum tacit_err err = read_words(t, st, want);
-    if (!err && n) err = ivf_words(t->ivf, id, got);
+    if (!err) err = ivf_words(t->ivf, id, got);
     if (err == TACIT_NOMEM || t->rc) return err;
     if (err)
         problem(r, err_message(), id);
-    else if (n && memcmp(want, got, n) != 0)
+    else if (memcmp(want, got, n) != 0)
         problem(r, "its filter columns differ from the index", id);
     err_clear();
     return TACIT_OK;
@@ -92,21 +109,25 @@ static enum tacit_err examine_aux(struct vecindex_table *t,
     if (t->args.n_keys + t->args.n_filters + t->args.n_aux == 0)
         return TACIT_OK;
     char *text =
-        sqlite3_mprintf("SELECT a.*, p.id FROM \"%w\".\"%w_aux\" a LEFT JOIN"
-                        " \"%w\".\"%w_place\" p ON p.id = a.id",
-                        t->schema, t->name, t->schema, t->name);
+        sqlite3_mprintf("SELECT a.*, p.id, l.part FROM \"%w\".\"%w_aux\" a"
+                        " LEFT JOIN \"%w\".\"%w_place\" p ON p.id = a.id"
+                        " LEFT JOIN \"%w\".\"%w_list\" l ON l.id = p.list",
+                        t->schema, t->name, t->schema, t->name, t->schema,
+                        t->name);
     if (!text) return fail(TACIT_NOMEM, "out of memory");
     rc = sqlite3_prepare_v2(t->db, text, -1, &st, NULL);
     sqlite3_free(text);
     enum tacit_err err = rc ? vecindex_sql_fail(t, rc) : TACIT_OK;
-    int last = sqlite3_column_count(st) - 1;
+    int place = sqlite3_column_count(st) - 2;
     while (!err && (rc = sqlite3_step(st)) == SQLITE_ROW) {
         n++;
-        if (sqlite3_column_type(st, last) == SQLITE_NULL)
+        if (sqlite3_column_type(st, place) == SQLITE_NULL) {
             problem(r, "has columns but no vector",
                     sqlite3_column_int64(st, 0));
-        else
-            err = compare_words(t, st, r);
+            continue;
+        }
+        err = compare_words(t, st, r);
+        if (!err) err = compare_part(t, st, r);
     }
     if (!err && rc != SQLITE_DONE) err = vecindex_sql_fail(t, rc);
     sqlite3_finalize(st);

@@ -4,10 +4,6 @@
  *   SELECT load_extension('tacit_vec');
  *
  * Compiled into the extension alone. */
-#ifndef TACIT_VEC_EXTENSION
-# error "this file is part of the extension alone"
-#endif
-
 #include <sqlite3ext.h>
 SQLITE_EXTENSION_INIT1
 

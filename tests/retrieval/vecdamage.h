@@ -46,10 +46,12 @@ static inline struct vecdamage_place vecdamage_place(sqlite3 *db,
         {"v_aux", "a0"}};
     unsigned i = vecdamage_draw(s, sizeof places / sizeof places[0]);
     struct vecdamage_place place = {places[i][0], places[i][1], 0};
-    char sql[128];
+    char sql[192];
     sqlite3_stmt *st = NULL;
-    snprintf(sql, sizeof sql, "SELECT id FROM %s LIMIT 1 OFFSET %u",
-             place.table, vecdamage_draw(s, 40));
+    snprintf(sql, sizeof sql,
+             "SELECT id FROM %s LIMIT 1 OFFSET %u %% max(1, (SELECT count(*)"
+             " FROM %s))",
+             place.table, vecdamage_draw(s, 40), place.table);
     if (sqlite3_prepare_v2(db, sql, -1, &st, NULL) == SQLITE_OK &&
         sqlite3_step(st) == SQLITE_ROW)
         place.id = sqlite3_column_int64(st, 0);
