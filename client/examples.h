@@ -22,9 +22,9 @@
 #ifndef TACIT_CLIENT_EXAMPLES_H
 #define TACIT_CLIENT_EXAMPLES_H
 
-#include "common/base/csv.h"
 #include "client/pooled.h"
 #include "common/base/arena.h"
+#include "common/base/csv.h"
 #include "common/base/err.h"
 #include "common/model/model.h"
 #include "common/plan/plan.h"

@@ -124,8 +124,8 @@
    "The message names the program and its Debian package. Install it and add " \
    "the file again; other kinds are read without it.")                         \
  X(DOCUMENT_CHANGED, 215, STATE, FAILED, "the file changes while it is read",  \
-   "Another program is writing it. What was indexed of it before is kept. Add "\
-   "it again when the other program is done.")                                 \
+   "Another program is writing it. What was indexed of it before is kept. "    \
+   "Add it again when the other program is done.")                             \
  X(QUESTION_EMPTY, 220, FORMAT, USAGE, "the question holds no word",           \
    "Ask with at least one word or number.")                                    \
  X(QUESTION_LIMIT, 221, LIMIT, USAGE, "the question is over a limit",          \

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/base/csv.h"
 #include "common/base/buf.h"
 #include "common/base/codes.h"
+#include "common/base/csv.h"
 #include "common/base/file.h"
 #include "common/base/rng.h"
 

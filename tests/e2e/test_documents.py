@@ -116,7 +116,9 @@ BAD = {
     "huge.txt": (None, "TACIT-E0203", "32 MiB"),
     "latin1.txt": ("na\xefve\n".encode("latin-1"), "TACIT-E0207", "LATIN1"),
     "markup.html": ("<p><!-- --></p>", "TACIT-E0205", "only markup"),
-    "utf16.txt": ("hello".encode("utf-16"), "TACIT-E0207", "UTF-16"),
+    "broken.pdf": ("%PDF-1.4\nrubbish", "TACIT-E0211", "damaged"),
+    "cut.docx": ("PK\3\4", "TACIT-E0211", "container"),
+    "ragged.csv": ("a,b\n1\n", "TACIT-E0211", "table:2"),
 }
 
 

@@ -138,8 +138,8 @@ static void read_pages(const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const names[] = {
-        "a.html",  "a.md",   "a.txt",  "a.csv",  "a.jsonl",
-        "a.eml",   "a.mbox", "a.docx", "a.epub", "a.odt",
+        "a.html", "a.md",   "a.txt",  "a.csv",  "a.jsonl",
+        "a.eml",  "a.mbox", "a.docx", "a.epub", "a.odt",
     };
     enum { N_NAMES = sizeof names / sizeof *names };
     if (size == 0) return 0;

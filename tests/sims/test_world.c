@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/csv.h"
 #include "common/base/codes.h"
+#include "common/base/csv.h"
 #include "sims/world.h"
 
 enum { COLUMNS = 11, MANY = 20000 };
