@@ -18,8 +18,9 @@ void seal_close(const uint8_t key[SEAL_KEY], const struct seal_place *place,
                 const void *bytes, size_t n, uint8_t *out,
                 uint8_t extra[SEAL_EXTRA])
 {
-    uint8_t where[PLACE_BYTES];
+    uint8_t where[PLACE_BYTES], none[1];
     place_bytes(where, place);
+    if (n == 0) out = none; /* libsodium wants no NULL */
     randombytes_buf(extra, SEAL_NONCE);
     crypto_aead_xchacha20poly1305_ietf_encrypt_detached(out, extra + SEAL_NONCE,
                                                         NULL, bytes, n, where,
@@ -30,8 +31,9 @@ void seal_close(const uint8_t key[SEAL_KEY], const struct seal_place *place,
 int seal_open(const uint8_t key[SEAL_KEY], const struct seal_place *place,
               uint8_t *bytes, size_t n, const uint8_t extra[SEAL_EXTRA])
 {
-    uint8_t where[PLACE_BYTES];
+    uint8_t where[PLACE_BYTES], none[1] = {0};
     place_bytes(where, place);
+    if (n == 0) bytes = none;
     int bad = crypto_aead_xchacha20poly1305_ietf_decrypt_detached(
         bytes, NULL, bytes, n, extra + SEAL_NONCE, where, sizeof where, extra,
         key);

@@ -14,6 +14,8 @@
  * hits. CPU time of the thread, since the machine may do other things; files
  * are in the system's cache, so that the disk does not hide the cost.
  */
+#include "tests/check.h"
+
 #include "tests/bench/bench.h"
 
 #include <math.h>
@@ -51,7 +53,7 @@ struct store {
     double add_ms, rows_ms;
 };
 
-static char folder[200];
+static char folder[256];
 static struct encoder *encoder;
 
 /* A word of rank r: short for the frequent ones, as in a language. */
@@ -294,13 +296,10 @@ int main(void)
     uint8_t key[SEAL_KEY];
     struct sealed_vfs *vfs;
     char path[300];
-    const char *tmp = getenv("TMPDIR");
     rng_setup();
     rng_secure(key, sizeof key);
     pages();
-    snprintf(folder, sizeof folder, "%s/tacit-bench-XXXXXX",
-             tmp ? tmp : "/tmp");
-    if (!mkdtemp(folder)) return 1;
+    check_tmpdir(folder);
     snprintf(path, sizeof path, "%s/docs", folder);
     must(file_mkdirs(path, 0700));
     must(encoder_new(&encoder));
@@ -327,6 +326,6 @@ int main(void)
     store_close(&plain);
     sealed_free(vfs);
     encoder_free(encoder);
-    snprintf(path, sizeof path, "rm -rf %s", folder);
-    return system(path) != 0;
+    check_tmpdir_remove(folder);
+    return 0;
 }

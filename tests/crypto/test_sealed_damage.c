@@ -101,7 +101,7 @@ static unsigned read_store(struct world *w, int64_t *sum)
     return id;
 }
 
-/* ---- the file of the database --------------------------------------------- */
+/* ---- the file of the database ------------------------------------------- */
 
 static void every_changed_byte_is_found_or_harmless(void **state)
 {
@@ -229,7 +229,7 @@ static void a_store_that_is_cut_short_is_damaged(void **state)
     world_free(&w);
 }
 
-/* ---- keys ----------------------------------------------------------------- */
+/* ---- keys --------------------------------------------------------------- */
 
 static void another_key_is_said_to_be_one(void **state)
 {
@@ -293,7 +293,7 @@ static void plain_and_sealed_stores_are_told_apart(void **state)
     world_free(&w);
 }
 
-/* ---- the log -------------------------------------------------------------- */
+/* ---- the log ------------------------------------------------------------ */
 
 /* A store as a power cut leaves it: rows in the database, more in the log. */
 static void leave_a_log(struct world *w, struct buf *db, struct buf *wal)
@@ -391,7 +391,7 @@ static void a_frame_that_changes_while_it_is_read_is_an_error(void **state)
     world_free(&w);
 }
 
-/* ---- the journal ---------------------------------------------------------- */
+/* ---- the journal -------------------------------------------------------- */
 
 static void a_hot_journal_is_played_back(void **state)
 {
@@ -446,7 +446,7 @@ static void a_hot_journal_is_played_back(void **state)
     world_free(&w);
 }
 
-/* ---- several processes, and processes that die ------------------------------ */
+/* ---- several processes, and processes that die -------------------------- */
 
 /* Adds pairs of rows that belong together, for ever. */
 static _Noreturn void work(struct world *w, unsigned seed)

@@ -155,7 +155,8 @@ def case_a_passphrase_opens_and_another_does_not():
         h.add(env={"TACIT_PASSPHRASE_FILE": right})
         h.finds(env={"TACIT_PASSPHRASE_FILE": right})
         h.run("ls", "--passphrase", "file:" + right).exits(0)
-        h.run("ls", "--passphrase", "-", stdin=b"four words and more\n").exits(0)
+        h.run("ls", "--passphrase", "-",
+              stdin=b"four words and more\n").exits(0)
         h.run("ls", "--passphrase", wrong).exits(1).says("E0109")
         h.run("ls", "--passphrase", "-", stdin=b"").exits(1).says("E0110")
         h.run("ls", preexec=os.setsid).exits(1).says("E0110", "--passphrase")
@@ -169,7 +170,8 @@ def case_the_key_moves_and_the_store_stays():
         h = Home(at).add()
         with open(h.file("tacit.db"), "rb") as f:
             before = f.read()
-        a, b = passphrase(at, "the first of two"), passphrase(at, "the other", "b")
+        a = passphrase(at, "the first of two")
+        b = passphrase(at, "the other", "b")
         h.run("key", "passphrase", "--new-passphrase", a).exits(0)
         assert not os.path.exists(h.file("store.key"))
         h.run("key", "passphrase", "--passphrase", b, "--new-passphrase",

@@ -12,6 +12,7 @@
 #include "common/base/pool.h"
 #include "common/crypto/keys.h"
 #include "common/crypto/noise.h"
+#include "common/crypto/sealed.h"
 #include "common/crypto/secagg.h"
 #include "common/model/model.h"
 #include "common/model/safetensors.h"
@@ -383,6 +384,31 @@ static void a_store_is_out_of_memory(void **state)
     check_tmpdir_remove(dir);
 }
 
+static enum tacit_err run_sealed(void)
+{
+    static const uint8_t key[SEAL_KEY] = {5};
+    struct sealed_vfs *vfs;
+    struct db db;
+    TRY(sealed_new(key, &vfs));
+    struct db_vfs door = sealed_door(vfs);
+    enum tacit_err err = db_open_through(&db, path, DB_CREATE, &door, steps, 1);
+    if (!err) {
+        err = use_store(&db);
+        db_close(&db);
+    }
+    sealed_free(vfs);
+    return err;
+}
+
+static void a_sealed_store_is_out_of_memory(void **state)
+{
+    (void)state;
+    check_tmpdir(dir);
+    snprintf(path, sizeof path, "%s/sealed.db", dir);
+    exhaust("sealed", SAYS_NOMEM, run_sealed);
+    check_tmpdir_remove(dir);
+}
+
 static enum tacit_err run_pool(void)
 {
     struct pool *p = NULL;
@@ -659,6 +685,7 @@ int main(void)
         cmocka_unit_test(a_walk_is_out_of_memory),
         cmocka_unit_test(keys_are_out_of_memory),
         cmocka_unit_test(a_store_is_out_of_memory),
+        cmocka_unit_test(a_sealed_store_is_out_of_memory),
         cmocka_unit_test(a_pool_is_out_of_memory),
         cmocka_unit_test(a_handshake_is_out_of_memory),
         cmocka_unit_test(a_session_is_out_of_memory),

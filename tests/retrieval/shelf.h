@@ -17,6 +17,7 @@
 
 struct shelf {
     char folder[256];
+    const struct db_vfs *door; /* NULL: the store is plain */
     struct db db;
     struct encoder *encoder;
     struct corpus *corpus;
@@ -28,8 +29,8 @@ static inline void shelf_open(struct shelf *s)
 {
     char path[512];
     snprintf(path, sizeof path, "%s/tacit.db", s->folder);
-    check_ok(db_open(&s->db, path, DB_CREATE, corpus_migrations,
-                     CORPUS_N_MIGRATIONS));
+    check_ok(db_open_through(&s->db, path, DB_CREATE, s->door,
+                             corpus_migrations, CORPUS_N_MIGRATIONS));
     check_ok(corpus_open(&s->db, s->encoder, &s->corpus));
 }
 
@@ -39,14 +40,19 @@ static inline void shelf_close(struct shelf *s)
     db_close(&s->db);
 }
 
-static inline void shelf_new(struct shelf *s)
+static inline void shelf_new_through(struct shelf *s, const struct db_vfs *door)
 {
     rng_setup();
-    *s = (struct shelf){0};
+    *s = (struct shelf){.door = door};
     arena_init(&s->a, 0);
     check_tmpdir(s->folder);
     check_ok(encoder_new(&s->encoder));
     shelf_open(s);
+}
+
+static inline void shelf_new(struct shelf *s)
+{
+    shelf_new_through(s, NULL);
 }
 
 static inline void shelf_free(struct shelf *s)

@@ -2,6 +2,8 @@
  * A process that dies while it adds, replaces and removes documents leaves a
  * store whose text, word index and vectors agree, and which takes the rest.
  *
+ * The same of a sealed store.
+ *
  * A child works through a shelf of documents in a loop and is killed (SIGKILL:
  * nothing of it runs any more) after a drawn time, CRASHES times over the same
  * store. After each, the store is opened and checked here.
@@ -14,9 +16,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/crypto/sealed.h"
 #include "tests/retrieval/shelf.h"
 
-enum { CRASHES = 50, DOCUMENTS = 6, LIFE_US_MAX = 40000 };
+enum { CRASHES = 40, DOCUMENTS = 6, LIFE_US_MAX = 40000 };
 
 /* Write document i in a given version: another text and another length. */
 static void write_version(const struct shelf *s, int i, unsigned version)
@@ -97,13 +100,12 @@ static void check_documents(struct shelf *s)
     assert_int_equal(n_orphans, 0);
 }
 
-static void the_indexes_agree_wherever_an_addition_is_killed(void **state)
+static void kill_additions(const struct db_vfs *door)
 {
-    (void)state;
     struct shelf s;
     int n_changed = 0;
     int64_t last_epoch = 0, epoch;
-    shelf_new(&s);
+    shelf_new_through(&s, door);
     shelf_close(&s);
     for (unsigned seed = 1; seed <= CRASHES; seed++) {
         crash(&s, seed);
@@ -135,10 +137,28 @@ static void the_indexes_agree_wherever_an_addition_is_killed(void **state)
     shelf_free(&s);
 }
 
+static void the_indexes_agree_wherever_an_addition_is_killed(void **state)
+{
+    (void)state;
+    kill_additions(NULL);
+}
+
+static void so_do_those_of_a_sealed_store(void **state)
+{
+    (void)state;
+    static const uint8_t key[SEAL_KEY] = {3};
+    struct sealed_vfs *vfs;
+    check_ok(sealed_new(key, &vfs));
+    struct db_vfs door = sealed_door(vfs);
+    kill_additions(&door);
+    sealed_free(vfs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_indexes_agree_wherever_an_addition_is_killed),
+        cmocka_unit_test(so_do_those_of_a_sealed_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
