@@ -79,6 +79,7 @@ void ivf_close(struct ivf *ix)
     if (ix == NULL) return;
     ivf_trees_forget(ix);
     free(ix->trees);
+    free(ix->parts);
     rabitq_free(ix->rq);
     rabitq_query_free(ix->query);
     rabitq_query_free(ix->pivot);

@@ -446,6 +446,7 @@ enum tacit_err ivf_rebuild(struct ivf *ix,
     ivf_trees_forget(ix);
     ix->count.epoch++;
     ix->count.sweep = 0;
+    memset(ix->count.levels, 0, sizeof ix->count.levels);
     TRY(ivf_meta_write(ix));
     r.rows = malloc(IVF_ROWS_HEADER + ix->shape.rows_max * ix->shape.row);
     r.x = malloc(ix->shape.width * sizeof *r.x);

@@ -6,7 +6,11 @@
 
 #include "common/base/codes.h"
 
-enum { META_VERSION = 1, META_BYTES = 64 + 4 * IVF_LEVELS, STRANDS = 16 };
+enum {
+    META_VERSION = 1,
+    META_BYTES = 64 + 4 * IVF_RANKS * IVF_LEVELS,
+    STRANDS = 16
+};
 static const char meta_magic[8] = {'T', 'A', 'C', 'I', 'T', 'I', 'V', 'F'};
 _Static_assert((int)META_BYTES <= (int)IVF_META_MAX, "limits");
 
@@ -85,8 +89,9 @@ static enum tacit_err meta_sound(const struct ivf_settings *set,
     }
     if (count->next_list < 1 || count->next_list > IVF_LISTS_MAX)
         return IVF_DAMAGED("the index's list counter is out of range");
-    for (size_t i = 0; i < IVF_LEVELS; i++)
-        if (!(count->levels[i] >= 0 && count->levels[i] < 1e9F))
+    const float *levels = &count->levels[0][0];
+    for (size_t i = 0; i < IVF_RANKS * IVF_LEVELS; i++)
+        if (!(levels[i] >= 0 && levels[i] < 1e9F))
             return IVF_DAMAGED("the index's probing rule is out of range");
     return TACIT_OK;
 }

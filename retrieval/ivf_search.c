@@ -13,7 +13,8 @@ enum {
     BATCH = 16,       /* rows between two looks at the k-th best, at first */
     BATCH_LAST = 64,
     BATCH_MAX = 512,
-    LEARN_BEST = 10,   /* neighbours of a row that are learnt from */
+    LEARN_EACH = 10, /* neighbours per rank that are learnt from */
+    LEARN_KEPT = 2000,
     LEARN_LISTS = 512, /* lists read for them */
     LEARNT_MIN = 50,
     LEARNT_MAX = 4096,
@@ -23,9 +24,7 @@ enum {
 static const float single_bound = 6;
 static const float default_recall = 0.95F;
 /* Of what a search may miss, as much may be lost by not reading lists. */
-static const float probing_part = 0.7F;
-/* Reach before anything is learnt. */
-static const float unlearnt_reach = 0.4F;
+static const float probing_part = 0.5F;
 
 enum ivf_reach { IVF_LIKELY, IVF_POSSIBLE };
 
@@ -56,11 +55,15 @@ struct search {
     struct ivf *ix;
     const struct ivf_query *q;
     struct ivf_scratch *s;
-    const struct ivf_tree *tree; /* NULL: all partitions */
+    const struct ivf_tree *tree; /* NULL: any */
     struct ivf_work work;
     float bound; /* deviations of an estimate that are allowed for */
-    float reach; /* in balls of the k-th best, to the plane of a list */
-    float first; /* base of the nearest list */
+    float recall;
+    float tried, passed; /* entries that the filter's words saw */
+    float asked, kept;   /* candidates that its ids and its verifier saw */
+    bool learns;         /* a candidate's `lower` is its list's plane */
+    float heading;       /* of the list being read */
+    float first;         /* base of the nearest list */
     /* the segment of rows that was read last; borrowed */
     const uint8_t *rows;
     uint32_t rows_list, rows_seg;
@@ -225,6 +228,8 @@ static enum tacit_err candidate_read(struct search *s,
     if (f != NULL && f->verify != NULL) {
         s->rows = NULL; /* it may read the store, too */
         TRY(f->verify(f->arg, c->id, &keep));
+        s->asked++;
+        s->kept += keep;
     }
     if (!keep) return TACIT_OK;
     TRY(row_get(s, c, &row));
@@ -299,7 +304,11 @@ static void block_take(struct search *s, const struct rabitq_scan *scan,
     struct ivf_scratch *t = s->s;
     float estimate[IVF_BLOCK], lower[IVF_BLOCK];
     uint32_t mask = 0xffff;
-    if (f != NULL && f->n_terms > 0) mask = ivf_filter_block(f, shape, block);
+    if (f != NULL && f->n_terms > 0) {
+        mask = ivf_filter_block(f, shape, block);
+        s->tried += IVF_BLOCK;
+        s->passed += (float)__builtin_popcount(mask);
+    }
     s->work.entries += (uint32_t)__builtin_popcount(mask);
     if (mask == 0) return;
     mask &= s->ix->kernels->scan(scan, block, estimate, lower);
@@ -307,10 +316,15 @@ static void block_take(struct search *s, const struct rabitq_scan *scan,
     for (; mask != 0; mask &= mask - 1) {
         uint32_t i = (uint32_t)__builtin_ctz(mask);
         int64_t id = ivf_i64(block + shape->ids + 8 * i);
-        if (f != NULL && f->ids != NULL && !ivf_among(f->ids, f->n_ids, id))
-            continue;
+        if (f != NULL && f->ids != NULL) {
+            bool in = ivf_among(f->ids, f->n_ids, id);
+            s->asked++;
+            s->kept += in;
+            if (!in) continue;
+        }
         t->pool[t->n_pool++] =
-            (struct candidate){estimate[i], lower[i], id, list,
+            (struct candidate){estimate[i], s->learns ? s->heading : lower[i],
+                               id, list,
                                slot == no_slot ? no_slot : (uint32_t)slot + i};
     }
 }
@@ -459,59 +473,12 @@ static void probes_settle(struct search *s, size_t from, size_t to)
     qsort(p + from, to - from, sizeof *p, probe_compare);
 }
 
-enum walk_step { WALK_BASES, WALK_PLANES };
-
-/* One step over the heads of all partitions, from the store, as the cache is
- * not for them all. */
-static enum tacit_err heads_walk(struct search *s, enum walk_step step)
-{
-    struct ivf *ix = s->ix;
-    const struct ivf_store *store = ix->store;
-    const struct rabitq_query *q = step == WALK_BASES ? ix->query : ix->pivot;
-    size_t i = 0, width = ix->shape.width;
-    enum tacit_err e = store->heads_begin(store->ctx, NULL);
-    for (; e == TACIT_OK; i++) {
-        uint32_t list;
-        const void *data;
-        size_t n;
-        int32_t dot;
-        e = store->heads_next(store->ctx, &list, &data, &n);
-        if (e != TACIT_OK || data == NULL) break;
-        e = ivf_head_check(ix, list, data, n);
-        if (e == TACIT_OK) e = probes_reserve(s->s, i + 1);
-        if (e != TACIT_OK) break;
-        const uint8_t *b = data;
-        const int8_t *codes = (const void *)(b + IVF_HEAD_FIXED);
-        float scale = ivf_f32(b + 8), norm2 = ivf_f32(b + 12);
-        struct probe *p = &s->s->probes[i];
-        ix->kernels->dots(codes, 0, 1, q->q16, width, &dot);
-        float product = q->scale * scale * (float)dot;
-        if (step == WALK_PLANES) {
-            p->key =
-                plane(ix, p->base, s->first, q->norm2 + norm2 - 2 * product);
-            continue;
-        }
-        *p = (struct probe){.list = list};
-        base_set(ix, p, product, norm2);
-        if (i > 0 && p->base >= s->first) continue;
-        s->first = p->base;
-        for (size_t k = 0; k < width; k++) ix->c[k] = scale * (float)codes[k];
-    }
-    store->heads_end(store->ctx);
-    s->s->n_probes = i;
-    return e;
-}
-
-static enum tacit_err probes_start(struct search *s)
+/* The lists of one partition, by estimate. */
+static enum tacit_err probes_start(struct search *s, int64_t part)
 {
     struct ivf *ix = s->ix;
     struct ivf_tree *tree;
-    if (s->q->part == NULL) {
-        TRY(heads_walk(s, WALK_BASES));
-        if (s->s->n_probes > 0) rabitq_query_set(ix->pivot, ix->c);
-        return heads_walk(s, WALK_PLANES);
-    }
-    TRY(ivf_tree_get(ix, *s->q->part, &tree));
+    TRY(ivf_tree_get(ix, part, &tree));
     TRY(probes_reserve(s->s, tree->n));
     float *estimate = ix->estimates;
     ivf_tree_estimate(ix, tree, ix->query, estimate,
@@ -529,12 +496,18 @@ static enum tacit_err probes_start(struct search *s)
     return TACIT_OK;
 }
 
+static float reach_for(const struct ivf *ix, float recall, float rank);
+
 /* Whether lists whose plane is at h and farther are unlikely to hold one of the
- * k best. */
+ * k best. Where a filter lets one in f entries pass, its k best are about the
+ * f k best of all. */
 static bool enough(const struct search *s, float h)
 {
     float best = limit(s);
-    return !isinf(best) && h > s->reach * ball(s->ix, best);
+    if (isinf(best)) return false;
+    float rank = (float)s->q->k * (s->tried + 1) / (s->passed + 1) *
+                 (s->asked + 1) / (s->kept + 1);
+    return h > reach_for(s->ix, s->recall, rank) * ball(s->ix, best);
 }
 
 static enum tacit_err probes_run(struct search *s)
@@ -543,14 +516,11 @@ static enum tacit_err probes_run(struct search *s)
     size_t ready = 0, chunk = FIRST_CHUNK;
     bool all = isinf(s->bound);
     for (size_t i = 0; i < t->n_probes; i++) {
-        if (i == ready && s->tree != NULL) {
+        if (i == ready) {
             ready = t->n_probes - i < chunk ? t->n_probes : i + chunk;
             probes_select(t->probes + i, t->n_probes - i, ready - i);
             probes_settle(s, i, ready);
             chunk *= 2;
-        } else if (i == ready) {
-            ready = t->n_probes;
-            qsort(t->probes, ready, sizeof *t->probes, probe_compare);
         }
         const struct probe *p = &t->probes[i];
         if (!all && (s->q->probes > 0 ? i >= s->q->probes : enough(s, p->key)))
@@ -571,20 +541,35 @@ static size_t level_of(float share)
     return l < IVF_LEVELS - 1 ? (size_t)l : IVF_LEVELS - 1;
 }
 
-/* How far to go for a recall: the level that so many neighbours are within. A
- * part of what may be missed is left to the bound of the estimates. */
-static float reach_for(const struct ivf *ix, float recall)
+/* The level that a share of the neighbours of one histogram is within. */
+static float level_for(const float *levels, float share)
 {
-    float sum = 0, part = 0, want = 1 - probing_part * (1 - recall);
-    for (size_t l = 0; l < IVF_LEVELS; l++) sum += ix->count.levels[l];
-    if (sum < LEARNT_MIN) return unlearnt_reach;
-    for (size_t l = 0; l < IVF_LEVELS; l++) {
-        part += ix->count.levels[l];
-        if (part < want * sum) continue;
+    float sum = 0, part = 0;
+    for (size_t l = 0; l < IVF_LEVELS; l++) sum += levels[l];
+    if (sum < LEARNT_MIN) return INFINITY;
+    for (size_t l = 0; l + 1 < IVF_LEVELS; l++) {
+        part += levels[l];
         float edge = (float)(l + 1) / IVF_LEVELS;
-        return l + 1 < IVF_LEVELS ? edge * edge : INFINITY;
+        if (part >= share * sum) return edge * edge;
     }
     return INFINITY;
+}
+
+/* How far to go for a recall of the `rank` nearest. A part of what may be
+ * missed is left to the bound of the estimates. Beyond what was learnt there is
+ * no end. */
+static float reach_for(const struct ivf *ix, float recall, float rank)
+{
+    if (recall >= 1) return INFINITY;
+    float share = 1 - probing_part * (1 - recall);
+    float at = log10f(rank) - 1; /* histogram i is of the 10^(i + 1) nearest */
+    if (at <= 0) return level_for(ix->count.levels[0], share);
+    if (at > IVF_RANKS - 0.5F) return INFINITY;
+    size_t low = (size_t)at;
+    float a = level_for(ix->count.levels[low], share), b = a;
+    if (low + 1 < IVF_RANKS) b = level_for(ix->count.levels[low + 1], share);
+    /* what the farther ones need is at least what the nearer ones do */
+    return b > a ? a + (b - a) * (at - (float)low) : a;
 }
 
 /* Deviations to allow for: the more recall, the fewer may be cut off. */
@@ -594,55 +579,52 @@ static float bound_for(float recall)
     return bound < 0.8F ? 0.8F : bound > 4 ? 4 : bound;
 }
 
-static void level_add(struct ivf *ix, float share)
+static void level_add(float *levels, float share)
 {
     float sum = 0;
-    ix->count.levels[level_of(share)]++;
-    for (size_t l = 0; l < IVF_LEVELS; l++) sum += ix->count.levels[l];
+    levels[level_of(share)]++;
+    for (size_t l = 0; l < IVF_LEVELS; l++) sum += levels[l];
     if (sum < LEARNT_MAX) return;
-    for (size_t l = 0; l < IVF_LEVELS; l++) ix->count.levels[l] /= 2;
+    for (size_t l = 0; l < IVF_LEVELS; l++) levels[l] /= 2;
 }
 
-/* h of the nearer of a hit's two lists. */
-static enum tacit_err hit_level(struct search *s, int64_t id, float size)
+/* Read lists for their estimates alone, keeping the best. */
+static enum tacit_err estimates_take(struct search *s)
 {
-    struct ivf *ix = s->ix;
-    bool found = false;
-    uint32_t place[2] = {0, 0};
-    float best = INFINITY;
-    TRY(ix->store->place_read(ix->store->ctx, id, &found, place));
-    for (size_t i = 0; i < 2 && place[i] != 0; i++) {
-        struct probe p = {.list = place[i]};
-        size_t at = ivf_tree_find(s->tree, place[i]);
-        if (at == SIZE_MAX) continue;
-        base_set(ix, &p, ivf_tree_product(ix, s->tree, ix->query, at),
-                 s->tree->norm2[at]);
-        float h = plane(ix, p.base, s->first,
-                        ivf_tree_d2(ix, s->tree, ix->pivot, at));
-        best = h < best ? h : best;
+    struct ivf_scratch *t = s->s;
+    size_t n = t->n_probes < LEARN_LISTS ? t->n_probes : LEARN_LISTS;
+    probes_select(t->probes, t->n_probes, n);
+    probes_settle(s, 0, n);
+    for (size_t i = 0; i < n; i++) {
+        s->heading = t->probes[i].key;
+        TRY(list_take(s, &t->probes[i]));
+        if (t->n_pool < 2 * LEARN_KEPT) continue;
+        qsort(t->pool, t->n_pool, sizeof *t->pool, candidate_compare);
+        t->n_pool = LEARN_KEPT;
     }
-    if (!isinf(best)) level_add(ix, size > 0 ? best / size : 0);
+    qsort(t->pool, t->n_pool, sizeof *t->pool, candidate_compare);
     return TACIT_OK;
 }
 
-enum tacit_err ivf_learn(struct ivf *ix, struct ivf_tree *t, const float *x,
-                         int64_t id)
+/* Estimates serve: they err alike in all lists. Each rank's histogram gets the
+ * same weight from a row. */
+enum tacit_err ivf_learn(struct ivf *ix, struct ivf_tree *t, const float *x)
 {
-    struct ivf_query query = {.k = LEARN_BEST + 1,
-                              .part = &t->part,
-                              .probes = LEARN_LISTS};
-    struct search s = {.ix = ix, .q = &query, .bound = 2, .tree = t};
-    if (ix->set.rows == IVF_ROWS_F32) {
-        memcpy(ix->c, x, ix->shape.width * sizeof *x);
-        rabitq_unrotate(ix->rq, ix->c, ix->v);
-    }
+    struct ivf_query query = {.k = 1};
+    struct search s = {.ix = ix, .q = &query, .learns = true};
     rabitq_query_set(ix->query, x);
     TRY(scratch_get(ix, query.k, &s.s));
-    TRY(probes_start(&s));
-    TRY(probes_run(&s));
-    float size = ball(ix, limit(&s));
-    for (size_t i = 0; !isinf(size) && i < s.s->n_hits; i++)
-        if (s.s->hits[i].id != id) TRY(hit_level(&s, s.s->hits[i].id, size));
+    TRY(probes_start(&s, t->part));
+    TRY(estimates_take(&s));
+    const struct candidate *pool = s.s->pool;
+    for (size_t r = 0, rank = LEARN_EACH; r < IVF_RANKS; r++, rank *= 10) {
+        if (s.s->n_pool <= rank) break;
+        float size =
+            ball(ix, pool[rank].estimate > 0 ? pool[rank].estimate : 0);
+        /* the row itself comes first */
+        for (size_t i = rank / LEARN_EACH; i <= rank; i += rank / LEARN_EACH)
+            level_add(ix->count.levels[r], size > 0 ? pool[i].lower / size : 0);
+    }
     return TACIT_OK;
 }
 
@@ -685,6 +667,35 @@ static enum tacit_err ids_take(struct search *s)
     return TACIT_OK;
 }
 
+/* ---- partitions ---------------------------------------------------------- */
+
+static enum tacit_err part_take(struct search *s, int64_t part)
+{
+    const struct ivf_filter *f = s->q->filter;
+    TRY(probes_start(s, part));
+    s->bound = s->s->n_probes == 1 ? single_bound : bound_for(s->recall);
+    if (s->q->mode == IVF_EXACT) s->bound = INFINITY;
+    if (f != NULL && f->ids != NULL && f->n_ids <= s->s->n_probes + IDS_FEW)
+        return ids_take(s);
+    return probes_run(s);
+}
+
+/* All partitions, one after the other: what is found in one is the limit in the
+ * next. */
+static enum tacit_err parts_take(struct search *s)
+{
+    const struct ivf_filter *f = s->q->filter;
+    struct ivf *ix = s->ix;
+    TRY(ivf_parts_get(ix));
+    if (f != NULL && f->ids != NULL && f->n_ids <= ix->n_parts + IDS_FEW)
+        return ids_take(s);
+    for (size_t i = 0; i < ix->n_parts; i++) {
+        s->s->n_probes = 0;
+        TRY(part_take(s, ix->parts[i]));
+    }
+    return TACIT_OK;
+}
+
 /* ---- search -------------------------------------------------------------- */
 
 static enum tacit_err query_check(const struct ivf *ix,
@@ -703,22 +714,17 @@ enum tacit_err ivf_search(struct ivf *ix, const struct ivf_query *query,
                           struct ivf_work *work)
 {
     struct search s = {.ix = ix, .q = query};
-    const struct ivf_filter *f = query->filter;
     TRY(query_check(ix, query));
     TRY(ivf_fresh(ix));
     TRY(ivf_prepare(ix, query->v, NULL));
     rabitq_query_set(ix->query, ix->x);
     TRY(scratch_get(ix, query->k, &s.s));
     float recall = query->recall > 0 ? query->recall : default_recall;
-    s.bound = bound_for(recall);
-    s.reach = recall < 1 ? reach_for(ix, recall) : INFINITY;
-    TRY(probes_start(&s));
-    if (s.s->n_probes == 1) s.bound = single_bound;
-    if (query->mode == IVF_EXACT) s.bound = INFINITY;
-    if (f != NULL && f->ids != NULL && f->n_ids <= s.s->n_probes + IDS_FEW)
-        TRY(ids_take(&s));
+    s.recall = recall;
+    if (query->part != NULL)
+        TRY(part_take(&s, *query->part));
     else
-        TRY(probes_run(&s));
+        TRY(parts_take(&s));
     ivf_hits_sort(ix, s.s->hits, s.s->n_hits);
     memcpy(hits, s.s->hits, s.s->n_hits * sizeof *hits);
     *n_hits = s.s->n_hits;

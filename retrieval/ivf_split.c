@@ -716,7 +716,7 @@ enum tacit_err ivf_split(struct ivf *ix, struct ivf_tree *t, uint32_t list)
     TRY(copies_write(&m));
     size_t every = t->n / LEARN_SHARE;
     if (every > LEARN_EVERY) every = LEARN_EVERY;
-    if (every <= 1 || fresh % every == 0) TRY(ivf_learn(ix, t, m.x, m.g.id[0]));
+    if (every <= 1 || fresh % every == 0) TRY(ivf_learn(ix, t, m.x));
     return ivf_meta_write(ix);
 }
 

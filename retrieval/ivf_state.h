@@ -33,7 +33,8 @@ enum {
     IVF_LIST_SLOTS_MAX = 8 * IVF_LIST_MAX,
     IVF_NEAR_MAX = 32,
     IVF_LISTS_MAX = (1 << 30) - 1,
-    IVF_LEVELS = 64 /* of the probing rule's histogram */
+    IVF_LEVELS = 64, /* of a histogram of the probing rule */
+    IVF_RANKS = 3    /* histograms: of the 10, 100, 1000 nearest */
 };
 
 /* Where things lie in a block. */
@@ -50,7 +51,7 @@ struct ivf_counters {
     uint64_t epoch;
     uint32_t next_list;
     uint32_t sweep; /* where ivf_optimise() goes on */
-    float levels[IVF_LEVELS];
+    float levels[IVF_RANKS][IVF_LEVELS];
 };
 
 /* The lists of one partition. */
@@ -88,6 +89,9 @@ struct ivf {
 
     struct ivf_tree **trees;
     size_t n_trees, room_trees;
+    int64_t *parts; /* all partitions, once parts_known; rising */
+    size_t n_parts, room_parts;
+    bool parts_known;
     uint64_t clock;
 
     struct rabitq_query *query; /* of the vector being placed or sought */
@@ -232,6 +236,8 @@ TACIT_CHECKED enum tacit_err ivf_head_check(const struct ivf *ix, uint32_t list,
 TACIT_CHECKED enum tacit_err ivf_tree_get(struct ivf *ix, int64_t part,
                                           struct ivf_tree **out);
 void ivf_trees_forget(struct ivf *ix);
+/* All partitions into ix->parts. */
+TACIT_CHECKED enum tacit_err ivf_parts_get(struct ivf *ix);
 size_t ivf_trees_bytes(const struct ivf *ix);
 /* Replace or add the list with centroid c [width], here and in the store; c
  * becomes what its bytes stand for. */
@@ -378,10 +384,10 @@ void ivf_hits_add(struct ivf_hit *h, size_t *n, size_t k, int64_t id, float d2);
 /* In order, with the distances that a caller sees. */
 void ivf_hits_sort(const struct ivf *ix, struct ivf_hit *h, size_t n);
 
-/* Learn from the row x [width] of id in which lists its neighbours lie: the rule by which
- * searches stop. */
+/* Learn from a row x [width] in which lists its neighbours lie: the rule by
+ * which searches stop. */
 TACIT_CHECKED enum tacit_err ivf_learn(struct ivf *ix, struct ivf_tree *t,
-                                       const float *x, int64_t id);
+                                       const float *x);
 
 /* ---- ivf_filter.c ---- */
 TACIT_CHECKED enum tacit_err ivf_filter_check(const struct ivf *ix,

@@ -42,6 +42,39 @@ void ivf_trees_forget(struct ivf *ix)
 {
     for (size_t i = 0; i < ix->n_trees; i++) tree_free(ix->trees[i]);
     ix->n_trees = 0;
+    ix->parts_known = false;
+}
+
+enum tacit_err ivf_parts_get(struct ivf *ix)
+{
+    const struct ivf_store *s = ix->store;
+    if (ix->parts_known) return TACIT_OK;
+    ix->n_parts = 0;
+    enum tacit_err e = s->heads_begin(s->ctx, NULL);
+    while (e == TACIT_OK) {
+        uint32_t list;
+        const void *data;
+        size_t n;
+        e = s->heads_next(s->ctx, &list, &data, &n);
+        if (e != TACIT_OK || data == NULL) break;
+        e = ivf_head_check(ix, list, data, n);
+        if (e != TACIT_OK) break;
+        if (ix->n_parts > 0 && ix->parts[ix->n_parts - 1] == ivf_i64(data))
+            continue;
+        if (ix->n_parts == ix->room_parts) {
+            size_t room = ix->room_parts ? 2 * ix->room_parts : 16;
+            int64_t *parts = realloc(ix->parts, room * sizeof *parts);
+            e = parts != NULL ? TACIT_OK
+                              : fail(TACIT_NOMEM, "no memory for partitions");
+            if (e != TACIT_OK) break;
+            ix->parts = parts;
+            ix->room_parts = room;
+        }
+        ix->parts[ix->n_parts++] = ivf_i64(data);
+    }
+    s->heads_end(s->ctx);
+    ix->parts_known = e == TACIT_OK;
+    return e;
 }
 
 static size_t tree_bytes(const struct ivf *ix, const struct ivf_tree *t)
@@ -258,6 +291,7 @@ enum tacit_err ivf_tree_put(struct ivf *ix, struct ivf_tree *t, uint32_t list,
         at = t->n;
         TRY(tree_reserve(ix, t, t->n + 1));
         TRY(dots_reserve(ix, t->room));
+        if (t->n == 0) ix->parts_known = false;
         t->list[t->n++] = list;
     }
     memcpy(t->codes + at * width, codes, width);
@@ -293,6 +327,7 @@ enum tacit_err ivf_tree_drop(struct ivf *ix, struct ivf_tree *t, uint32_t list)
                2 * (IVF_BLOCK + last % IVF_BLOCK),
            0, 2);
     t->n--;
+    if (t->n == 0) ix->parts_known = false;
     ix->count.epoch++;
     return ix->store->head_delete(ix->store->ctx, list);
 }

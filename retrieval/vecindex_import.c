@@ -124,6 +124,7 @@ static enum tacit_err read_source_column(struct source *s, const char *text)
         }
     }
     c.at = s->count[c.kind]++;
+    if (s->count[S_KEY] > 1) return broken(s, "it has two primary keys");
     s->column[s->n_columns++] = c;
     return TACIT_OK;
 }
@@ -230,6 +231,10 @@ static enum tacit_err prepare_columns(struct source *s)
     const char *schema = s->t->schema;
     for (int i = 0; i < s->n_columns; i++) {
         struct source_column *c = &s->column[i];
+        if (c->kind == S_KEY && c->target >= 0)
+            TRY(prepare(s, &s->ids,
+                        "SELECT id FROM \"%w\".\"%w_rowids\" WHERE rowid = ?1",
+                        schema, s->name));
         if (c->kind != S_METADATA) continue;
         TRY(prepare(s, &c->st,
                     "SELECT data FROM \"%w\".\"%w_metadatachunks%02d\""
@@ -244,10 +249,6 @@ static enum tacit_err prepare_columns(struct source *s)
     if (s->count[S_AUX])
         TRY(prepare(s, &s->aux,
                     "SELECT * FROM \"%w\".\"%w_auxiliary\" WHERE rowid = ?1",
-                    schema, s->name));
-    if (s->count[S_KEY])
-        TRY(prepare(s, &s->ids,
-                    "SELECT id FROM \"%w\".\"%w_rowids\" WHERE rowid = ?1",
                     schema, s->name));
     return prepare(s, &s->chunks,
                    "SELECT v.vectors, c.* FROM \"%w\".\"%w_chunks\" c"

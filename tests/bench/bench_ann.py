@@ -50,8 +50,9 @@ INSERT = "INSERT INTO v(rowid, embedding, dept) VALUES (?1, ?2, ?3)"
 INSERT_BARE = "INSERT INTO v(rowid, embedding) VALUES (?1, ?2)"
 DELETE = "DELETE FROM v WHERE rowid = ?1"
 ASK = "SELECT rowid FROM v WHERE embedding MATCH ?1 AND k = 10"
-# Ours: the table's own aim first, then more, until the recall is there.
-AIMS = [None, 0.96, 0.97, 0.98, 0.99, 0.995, 0.999]
+# Ours: what a search aims at; it is calibrated on rows of the table, so a set of
+# queries may get more, or less.
+AIMS = [0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999]
 EFFORTS = {"hnswlib": [10, 20, 30, 50, 75, 100, 150, 200, 300, 400, 600, 800],
            "usearch": [20, 50, 100, 200, 400, 800],
            "usearch-i8": [20, 50, 100, 200, 400, 800],
@@ -83,7 +84,8 @@ def call(*words, seconds=7200):
     got = subprocess.run([str(w) for w in words], capture_output=True,
                          text=True, timeout=seconds, check=False)
     if got.returncode:
-        raise RuntimeError(f"{words[0]}: {got.stderr.strip()[-400:]}")
+        raise RuntimeError(f"{words[0]}: status {got.returncode}: "
+                           f"{got.stderr.strip()[-400:]}")
     return got.stdout
 
 
@@ -157,9 +159,9 @@ def recall(name, ids, mask=0):
 class Table:
     """A vector table in a file; each step is a process of its own."""
 
-    def __init__(self, extension, path, cache_kib=CACHE_KIB):
+    def __init__(self, extension, path, cache_kib=CACHE_KIB, pragmas=""):
         self.extension, self.path = os.path.abspath(extension), path
-        self.pragmas = PRAGMAS.format(kib=cache_kib)
+        self.pragmas = PRAGMAS.format(kib=cache_kib) + pragmas
 
     def step(self, *words):
         return json.loads(call(SQL, self.extension, self.path, self.pragmas,
@@ -228,10 +230,12 @@ def ask_ours(name):
     if name not in ASKED:
         table, _ = ours(name)
         for aim in AIMS:
-            told = table.ask(name, f" AND recall = {aim}" if aim else "")
-            say(f"{label(name)}: aim {aim or 'default'}: {told}")
+            told = table.ask(name, f" AND recall = {aim}")
+            say(f"{label(name)}: aim {aim}: {told}")
             if told["recall"] >= RECALL:
                 break
+        else:
+            raise RuntimeError(f"{label(name)}: recall {told['recall']} only")
         ASKED[name] = {**told, "aim": aim}
     return ASKED[name]
 
@@ -445,16 +449,19 @@ def ann_inserts():
 
 
 def ann_insert_commit_ms():
-    """2,000 rows of the set, deleted before, each in a transaction."""
-    table = copy_of("easy")
+    """2,000 rows of the set, deleted before, each in a transaction: one that
+    waits for the disk, and one that a crash of the machine may undo."""
     stride = n_rows("easy") // 2000
-    table.write("easy", DELETE, 2000, stride=stride)
-    table.settle()
-    told = table.write("easy", INSERT, 2000, stride=stride, batch=1)
-    line("ann_insert_commit_ms", label("easy"), told["commit_ms"], "ms", 2,
-         p99=told["commit_99_ms"], most=told["commit_max_ms"],
-         cpu=told["cpu_ms"] / told["rows"])
-    remove(table.path)
+    for pragma in ("FULL", "NORMAL"):
+        table = Table(OURS, copy_of("easy").path,
+                      pragmas=f"PRAGMA synchronous={pragma}")
+        table.write("easy", DELETE, 2000, stride=stride)
+        table.settle()
+        told = table.write("easy", INSERT, 2000, stride=stride, batch=1)
+        line("ann_insert_commit_ms", f"{label('easy')}, synchronous={pragma}",
+             told["commit_ms"], "ms", 2, p99=told["commit_99_ms"],
+             most=told["commit_max_ms"], cpu=told["cpu_ms"] / told["rows"])
+        remove(table.path)
 
 
 def ann_delete_us():
