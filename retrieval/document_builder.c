@@ -54,7 +54,7 @@ static void add_run(struct builder *b, struct run r)
         builder_refuse(b, "broken into too many pieces");
         return;
     }
-    if (d->n_runs == d->cap_runs) {
+    if (!d->runs || d->n_runs == d->cap_runs) {
         struct run *p =
             grow(d->runs, &d->cap_runs, sizeof *p, DOCUMENT_RUNS_MAX);
         if (!p) {
