@@ -117,7 +117,8 @@ static const struct option_command commands[] = {
      .args_min = 1,
      .args_max = -1,
      .summary = "index files and folders",
-     .help = "Text, Markdown and HTML are read. Adding again does nothing for "
+     .help = "Text, Markdown, HTML, PDF, Word, OpenDocument, e-books, CSV, "
+             "lines of JSON and mail are read. Adding again does nothing for "
              "an unchanged file, replaces a changed one, and drops those that "
              "are gone from the folder.",
      .run = cli_add},

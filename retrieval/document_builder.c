@@ -41,7 +41,7 @@ static void *grow(void *old, size_t *cap, size_t size, size_t max)
 static void add_run(struct builder *b, struct run r)
 {
     struct document *d = b->d;
-    if (d->n_runs) {
+    if (d->runs && d->n_runs) {
         const struct run *last = &d->runs[d->n_runs - 1];
         if (!last->source_len && !r.source_len &&
             r.text_at - last->text_at == r.source_at - last->source_at)
@@ -54,7 +54,7 @@ static void add_run(struct builder *b, struct run r)
         builder_refuse(b, "broken into too many pieces");
         return;
     }
-    if (d->n_runs == d->cap_runs) {
+    if (!d->runs || d->n_runs == d->cap_runs) {
         struct run *p =
             grow(d->runs, &d->cap_runs, sizeof *p, DOCUMENT_RUNS_MAX);
         if (!p) {
@@ -117,7 +117,8 @@ static void emit_unit(struct builder *b, const char *text, size_t n, size_t at,
 static void emit_blank(struct builder *b)
 {
     struct document *d = b->d;
-    const struct run *last = d->n_runs ? &d->runs[d->n_runs - 1] : NULL;
+    const struct run *last =
+        d->runs && d->n_runs ? &d->runs[d->n_runs - 1] : NULL;
     if (!last || last->source_len == 0 || last->source_at != b->blank_at)
         add_run(b, (struct run){.text_at = (uint32_t)d->text.len,
                                 .source_at = (uint32_t)b->blank_at});

@@ -62,11 +62,11 @@ static void *take_again(void *p, size_t n)
     struct head *h = (struct head *)p - 1;
     if (n > h->n && n - h->n > XML_MEMORY_MAX - memory_used) return NULL;
     size_t was = h->n;
-    h = realloc(h, sizeof *h + n);
-    if (!h) return NULL;
-    h->n = n;
+    struct head *moved = realloc(h, sizeof *h + n);
+    if (!moved) return NULL;
+    moved->n = n;
     memory_used = memory_used - was + n;
-    return h + 1;
+    return moved + 1;
 }
 
 /* ---- events ---------------------------------------------------------------
