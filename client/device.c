@@ -114,6 +114,8 @@ static enum tacit_err make_store(struct device *d,
     enum sealed_look is;
     TRY(device_path(d, "tacit.db", path));
     TRY(sealed_look(path, &is));
+    /* What a power cut left of a store without a page is not worth a key. */
+    if (is == SEALED_EMPTY) unlink(path);
     if (is == SEALED_STORE || is == SEALED_PLAIN)
         TRY(store_key_open(d->home, passphrase, &d->vfs));
     else

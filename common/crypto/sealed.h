@@ -51,7 +51,7 @@ enum { SEALED_RESERVE = SEAL_EXTRA };
 
 struct sealed_vfs;
 
-/* What a file is, by its first bytes. */
+/* What a file is, by its first bytes. SEALED_EMPTY: it holds no page yet. */
 enum sealed_look { SEALED_ABSENT, SEALED_EMPTY, SEALED_PLAIN, SEALED_STORE };
 
 /* A VFS for one data key, which is copied to guarded memory. Owned. */

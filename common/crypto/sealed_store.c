@@ -1,7 +1,9 @@
 /* sealed: the file of the database: header and pages (sealed.h). */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/buf.h"
@@ -342,28 +344,32 @@ const sqlite3_io_methods sealed_store_methods = {
 
 /* ---- from outside ------------------------------------------------------- */
 
+/* The first bytes of a file and its size; -1: it is not there. */
 static enum tacit_err read_head(const char *path, uint8_t head[HEAD_BYTES],
-                                ssize_t *n)
+                                int64_t *size)
 {
+    struct stat st;
+    memset(head, 0, HEAD_BYTES);
+    *size = -1;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    *n = -1;
-    if (fd < 0) return TACIT_OK;
-    *n = pread(fd, head, HEAD_BYTES, 0);
+    if (fd < 0 && errno == ENOENT) return TACIT_OK;
+    if (fd < 0) return fail(TACIT_IO, "%s: %s", path, strerror(errno));
+    int bad = fstat(fd, &st) != 0 || pread(fd, head, HEAD_BYTES, 0) < 0;
+    int why = errno;
     close(fd);
-    return *n < 0 ? fail(TACIT_IO, "%s: cannot be read", path) : TACIT_OK;
+    if (bad) return fail(TACIT_IO, "%s: %s", path, strerror(why));
+    *size = st.st_size;
+    return TACIT_OK;
 }
 
 enum tacit_err sealed_look(const char *path, enum sealed_look *out)
 {
-    uint8_t head[HEAD_BYTES] = {0};
-    ssize_t n;
-    if (access(path, F_OK) != 0) {
+    uint8_t head[HEAD_BYTES];
+    int64_t size;
+    TRY(read_head(path, head, &size));
+    if (size < 0)
         *out = SEALED_ABSENT;
-        return TACIT_OK;
-    }
-    TRY(read_head(path, head, &n));
-    if (n < 0) return fail(TACIT_IO, "%s: cannot be read", path);
-    if (n == 0)
+    else if (size == 0 || is_torn(head, size))
         *out = SEALED_EMPTY;
     else
         *out = memcmp(head, magic, sizeof magic) ? SEALED_PLAIN : SEALED_STORE;
@@ -372,13 +378,13 @@ enum tacit_err sealed_look(const char *path, enum sealed_look *out)
 
 enum tacit_err sealed_try(struct sealed_vfs *v, const char *path)
 {
-    uint8_t head[HEAD_BYTES] = {0}, key[SEAL_KEY];
-    ssize_t n;
-    TRY(read_head(path, head, &n));
-    if (n <= 0) return TACIT_OK;
+    uint8_t head[HEAD_BYTES], key[SEAL_KEY];
+    int64_t size;
+    TRY(read_head(path, head, &size));
+    if (size <= 0) return TACIT_OK;
     uint32_t page = le32_load(head + AT_PAGE);
-    if (n < HEAD_BYTES || memcmp(head, magic, sizeof magic) != 0 ||
-        !sum_fits(head) || !is_page_size(page))
+    if (memcmp(head, magic, sizeof magic) != 0 || !sum_fits(head) ||
+        !is_page_size(page))
         return fail_as(E_STORE_DAMAGED,
                        "%s: the header of the sealed store is damaged", path);
     struct seal_place place = header_place(page);

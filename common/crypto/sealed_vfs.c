@@ -64,7 +64,8 @@ int sealed_of_store(struct sealed_file *f, const char *suffix)
     n -= n_suffix;
     pthread_mutex_lock(&f->vfs->lock);
     for (struct sealed_file *s = f->vfs->files; s; s = s->next) {
-        if (!s->page || strlen(s->name) != n || memcmp(s->name, f->name, n))
+        if (!s->page || strlen(s->name) != n ||
+            memcmp(s->name, f->name, n) != 0)
             continue;
         rc = set_key(&f->keys);
         if (rc == SQLITE_OK) {

@@ -173,6 +173,30 @@ static void a_home_left_half_made_is_finished_and_keeps_its_policy(void **state)
     device_close(&d);
 }
 
+/* What a power cut leaves of a store whose header was being written. */
+static void a_store_left_without_a_page_is_made_again(void **state)
+{
+    (void)state;
+    struct device d;
+    struct buf whole;
+    static const uint8_t zeros[4096];
+    read_whole("tacit.db", &whole);
+    for (int i = 0; i < 4; i++) {
+        if (i < 3)
+            check_ok(file_write(in_home("tacit.db"), i ? whole.data : zeros,
+                                i == 1 ? 70 : 4096, 0600));
+        else
+            assert_int_equal(unlink(in_home("seal")), 0);
+        if (i == 3) check_ok(file_write(in_home("tacit.db"), "", 0, 0600));
+        assert_int_equal(unlink(in_home("keys")), 0);
+        check_ok(device_init(home));
+        open_home(&d);
+        assert_non_null(d.vfs); /* sealed */
+        device_close(&d);
+    }
+    buf_release(&whole);
+}
+
 static void a_home_that_cannot_be_made_says_why(void **state)
 {
     (void)state;
@@ -796,6 +820,7 @@ int main(void)
         ROW(two_homes_are_two_devices),
         ROW(a_home_is_never_made_over),
         ROW(a_home_left_half_made_is_finished_and_keeps_its_policy),
+        ROW(a_store_left_without_a_page_is_made_again),
         ROW(a_home_that_cannot_be_made_says_why),
         ROW(a_folder_without_a_device_says_what_to_do),
         ROW(keys_that_others_can_read_are_refused),
