@@ -103,26 +103,26 @@ enum {
     LM = 1 << MODEL_LM
 };
 
-#define DENSE arch_dense_init, arch_dense_forward
+#define DENSE arch_dense_init, arch_dense_forward, NULL
 #define RECURRENT                                                              \
- arch_recurrent_layout, arch_recurrent_init, arch_recurrent_forward
+ arch_recurrent_layout, arch_recurrent_init, arch_recurrent_forward, NULL
 
 static const struct arch archs[] = {
     {"logistic", CLASSIFY, BATCH_BY_ROW, arch_flat_layout, DENSE},
     {"linear", REGRESS, BATCH_BY_ROW, arch_flat_layout, DENSE},
     {"softmax", CLASSIFY, BATCH_BY_ROW, arch_softmax_layout, arch_softmax_init,
-     arch_softmax_forward},
-    {"cox", COX, BATCH_BY_ROW, arch_cox_layout, arch_cox_init,
-     arch_cox_forward},
+     arch_softmax_forward, arch_softmax_descend},
+    {"cox", COX, BATCH_BY_ROW, arch_cox_layout, arch_cox_init, arch_cox_forward,
+     NULL},
     {"mlp", CLASSIFY | REGRESS | COX, BATCH_BY_ROW, arch_dense_layout, DENSE},
     {"cnn", CLASSIFY | REGRESS | COX, BATCH_BY_ROW, arch_cnn_layout,
-     arch_cnn_init, arch_cnn_forward},
+     arch_cnn_init, arch_cnn_forward, NULL},
     {"gru", LM, BATCH_BY_STEP, RECURRENT},
     {"lstm", LM, BATCH_BY_STEP, RECURRENT},
     {"transformer", LM, BATCH_BY_ROW, arch_transformer_layout,
-     arch_transformer_init, arch_transformer_forward},
+     arch_transformer_init, arch_transformer_forward, NULL},
     {"static", RETRIEVE, BATCH_BY_ROW, adapter_layout, adapter_init,
-     adapter_forward},
+     adapter_forward, NULL},
 };
 enum { N_ARCHS = sizeof archs / sizeof *archs };
 

@@ -1,8 +1,8 @@
 /*
  * arch: the table of architectures. A new model is a new row: how its
  * parameters are laid out, initialised, and turned into a prediction and a
- * loss on the tape. arch_dense.c, arch_cnn.c and arch_seq.c hold the functions
- * of their family, arch.c the table.
+ * loss on the tape. arch_dense.c, arch_softmax.c, arch_cnn.c and arch_seq.c
+ * hold the functions of their family, arch.c the table.
  */
 #ifndef TACIT_MODEL_ARCH_H
 #define TACIT_MODEL_ARCH_H
@@ -11,6 +11,14 @@
 #include "common/model/batch.h"
 #include "common/model/model.h"
 #include "common/tensor/tape.h"
+
+/* The rows of a batch, idx [n], and how far to go. */
+struct arch_step {
+    const struct examples *ex;
+    const uint32_t *idx;
+    size_t n;
+    float rate, decay;
+};
 
 struct arch {
     const char *kind;
@@ -23,6 +31,11 @@ struct arch {
      * [n T, tokens] or vectors [n, x_dim]. v[i] stands for parameter i. */
     struct var *(*forward)(const struct model_spec *s, struct tape *t,
                            struct var *const *v, const struct batch *b);
+    /* A step of plain gradient descent in one go: the bits of forward, loss,
+     * backward and sgd, without a gradient in memory. NULL: there is none. */
+    enum tacit_err (*descend)(const struct model_spec *s, struct tape *t,
+                              struct params *p, const struct arch_step *step,
+                              float *loss);
 };
 
 /* The row for a kind; UNSUPPORTED names the nearest. */
@@ -62,9 +75,14 @@ void arch_fill(struct params *p, const struct param *t, float value);
                                    const struct batch *b);
 ARCH_FAMILY(dense)
 ARCH_FAMILY(softmax)
+enum tacit_err arch_softmax_descend(const struct model_spec *s, struct tape *t,
+                                    struct params *p,
+                                    const struct arch_step *step, float *loss);
 ARCH_FAMILY(cnn)
 ARCH_FAMILY(recurrent)
 ARCH_FAMILY(transformer)
+/* UNSUPPORTED when the spec has hidden layers. */
+TACIT_CHECKED enum tacit_err arch_no_hidden(const struct model_spec *s);
 /* Dense without hidden layers. */
 enum tacit_err arch_flat_layout(const struct model_spec *s, struct params *p);
 /* One weight per input and no bias, which a partial likelihood cannot see. */

@@ -78,6 +78,14 @@ static enum tacit_err copy_classes(struct tape *t, const struct model_spec *s,
     return TACIT_OK;
 }
 
+enum tacit_err batch_classes(struct tape *t, const struct model_spec *s,
+                             const struct examples *ex, const uint32_t *idx,
+                             size_t n, uint32_t **out)
+{
+    const struct rows r = {.idx = idx, .n = n};
+    return copy_classes(t, s, ex->y, &r, out);
+}
+
 static enum tacit_err copy_survival(struct tape *t, const float *y,
                                     const struct rows *r, struct batch *b)
 {

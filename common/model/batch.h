@@ -40,4 +40,11 @@ TACIT_CHECKED enum tacit_err batch_gather(struct tape *t,
                                           const uint32_t *idx, size_t first,
                                           size_t n, struct batch *out);
 
+/* Their classes alone. */
+TACIT_CHECKED enum tacit_err batch_classes(struct tape *t,
+                                           const struct model_spec *s,
+                                           const struct examples *ex,
+                                           const uint32_t *idx, size_t n,
+                                           uint32_t **out);
+
 #endif

@@ -437,6 +437,41 @@ static void statistics_end(struct model *m)
     }
 }
 
+static int can_descend(const struct model *m, const struct model_training *how)
+{
+    return m->arch->descend && !how->gradient && !(how->momentum > 0) &&
+           strcmp(how->optimizer, "sgd") == 0;
+}
+
+static enum tacit_err descend(struct model *m, const struct model_training *how,
+                              const struct examples *ex, const uint32_t *rows,
+                              size_t n, float *loss)
+{
+    const struct arch_step s = {.ex = ex,
+                                .idx = rows,
+                                .n = n,
+                                .rate = (float)how->learning_rate,
+                                .decay = (float)how->weight_decay};
+    tape_reset(&m->tape);
+    m->tape.ahead = m->work.ahead;
+    return m->arch->descend(&m->spec, &m->tape, &m->p, &s, loss);
+}
+
+/* The gradient of a batch, what hooks add to it, the optimiser's step. */
+static enum tacit_err walk(struct model *m, struct training *t,
+                           const struct model_training *how,
+                           const struct examples *ex, const uint32_t *rows,
+                           size_t n, float *loss)
+{
+    float *g = m->work.grad;
+    TRY(model_gradient(m, ex, rows, n, g, loss));
+    statistics_begin(m);
+    if (how->gradient) how->gradient(how->ctx, m->p.flat, g);
+    optim_step(t->optim, m->p.flat, g);
+    statistics_end(m);
+    return TACIT_OK;
+}
+
 static enum tacit_err diverged(const struct training *t, uint32_t number)
 {
     return fail_as(E_LOSS_NAN, "step %u of %u: the loss is no longer a number",
@@ -448,16 +483,14 @@ static enum tacit_err step(struct model *m, struct training *t,
                            const struct examples *ex, uint32_t number)
 {
     const uint32_t *rows;
-    float loss = 0, *g = m->work.grad;
+    float loss = 0;
     size_t n = next_batch(t, m->work.order, &rows);
     m->work.ahead = fetch_part(t, m, n * ex->x_dim);
-    enum tacit_err err = model_gradient(m, ex, rows, n, g, &loss);
+    enum tacit_err err = can_descend(m, how)
+                             ? descend(m, how, ex, rows, n, &loss)
+                             : walk(m, t, how, ex, rows, n, &loss);
     m->work.ahead = NULL;
     TRY(err);
-    statistics_begin(m);
-    if (how->gradient) how->gradient(how->ctx, m->p.flat, g);
-    optim_step(t->optim, m->p.flat, g);
-    statistics_end(m);
     if (number <= (t->steps + 1) / 2) t->loss_sum[0] += (double)loss;
     if (number > t->steps / 2) t->loss_sum[1] += (double)loss;
     return isfinite(loss) ? TACIT_OK : diverged(t, number);

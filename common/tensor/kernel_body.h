@@ -41,10 +41,14 @@ struct tile {
     float *c;
     size_t c_row;
     enum gemm_mode mode;
+    float rate, decay; /* descend */
 };
 
+/* By its place alone, through offsets, or through them to a step of descent. */
+enum tile_kind { BY_ROW, BY_OFFSET, DESCEND };
+
 ALWAYS void tile_run(const struct tile *t, size_t rows, size_t cols,
-                     int by_offset)
+                     enum tile_kind kind)
 {
     vec sum[TALL][COLUMNS];
     const float *a = t->a, *b = t->b;
@@ -58,11 +62,12 @@ ALWAYS void tile_run(const struct tile *t, size_t rows, size_t cols,
                                          j + 1 < cols ? LANES : t->last);
     for (size_t l = 0; l < t->k; l++, a += t->a_col) {
         vec right[COLUMNS];
-        const float *from = by_offset ? b + t->offset[l] : b + l * t->b_row;
+        const float *from =
+            kind == BY_ROW ? b + l * t->b_row : b + t->offset[l];
 #pragma GCC unroll 16
         for (size_t j = 0; j + 1 < cols; j++)
             right[j] = vec_load(from + j * LANES);
-        right[cols - 1] = by_offset
+        right[cols - 1] = kind == BY_OFFSET
                               ? vec_load(from + (cols - 1) * LANES)
                               : vec_load_n(from + (cols - 1) * LANES, t->last);
 #pragma GCC unroll 16
@@ -76,20 +81,31 @@ ALWAYS void tile_run(const struct tile *t, size_t rows, size_t cols,
 #pragma GCC unroll 16
     for (size_t i = 0; i < rows; i++)
 #pragma GCC unroll 16
-        for (size_t j = 0; j < cols; j++)
-            vec_store_n(t->c + i * t->c_row + j * LANES, sum[i][j],
-                        j + 1 < cols ? LANES : t->last);
+        for (size_t j = 0; j < cols; j++) {
+            float *c = t->c + i * t->c_row + j * LANES;
+            size_t n = j + 1 < cols ? LANES : t->last;
+            if (kind == DESCEND) {
+                vec now = vec_load_n(c, n);
+                sum[i][j] = now - vec_all(t->rate) *
+                                      (sum[i][j] + vec_all(t->decay) * now);
+            }
+            vec_store_n(c, sum[i][j], n);
+        }
 }
 
 /* Every height of a tile is its own function, so that its sums have names. */
 #define TILE(rows, cols)                                                       \
  static void row_##rows##_##cols(const struct tile *t)                         \
  {                                                                             \
-  tile_run(t, rows, cols, 0);                                                  \
+  tile_run(t, rows, cols, BY_ROW);                                             \
  }                                                                             \
  static void offset_##rows##_##cols(const struct tile *t)                      \
  {                                                                             \
-  tile_run(t, rows, cols, 1);                                                  \
+  tile_run(t, rows, cols, BY_OFFSET);                                          \
+ }                                                                             \
+ static void descend_##rows##_##cols(const struct tile *t)                     \
+ {                                                                             \
+  tile_run(t, rows, cols, DESCEND);                                            \
  }
 #define TILES(cols)                                                            \
  TILE(1, cols)                                                                 \
@@ -134,6 +150,14 @@ static const tile_function by_offset[COLUMNS][TALL] = {
 #if COLUMNS > 2
     {LIST(offset, 3)},
     {LIST(offset, 4)},
+#endif
+};
+static const tile_function to_descend[COLUMNS][TALL] = {
+    {LIST_TALL(descend)},
+    {LIST(descend, 2)},
+#if COLUMNS > 2
+    {LIST(descend, 3)},
+    {LIST(descend, 4)},
 #endif
 };
 
@@ -250,6 +274,27 @@ static void correlate(const struct kernel_window *w)
                          .c_row = w->c_row,
                          .mode = GEMM_SET};
         walk_rows(&t, w->rows, cols, by_offset);
+    }
+}
+
+static void descend(const struct kernel_window *w)
+{
+    for (size_t j = 0; j < w->n_points; j += PANEL) {
+        size_t n = w->n_points - j < PANEL ? w->n_points - j : PANEL;
+        size_t cols = (n + LANES - 1) / LANES;
+        struct tile t = {.k = w->n_offsets,
+                         .last = n - (cols - 1) * LANES,
+                         .a = w->a,
+                         .a_row = w->a_row,
+                         .a_col = 1,
+                         .b = w->b + j,
+                         .offset = w->offset,
+                         .c = w->c + j,
+                         .c_row = w->c_row,
+                         .mode = GEMM_SET,
+                         .rate = w->rate,
+                         .decay = w->decay};
+        walk_rows(&t, w->rows, cols, to_descend);
     }
 }
 
@@ -380,6 +425,7 @@ static void reduce(const struct kernel_window *w)
     }
 }
 
-const struct kernel_set KERNEL_SET = {KERNEL_NAME, gemm, correlate, reduce};
+const struct kernel_set KERNEL_SET = {KERNEL_NAME, gemm, correlate, reduce,
+                                      descend};
 
 #endif

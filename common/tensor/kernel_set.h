@@ -18,6 +18,7 @@ struct kernel_set {
     void (*gemm)(const struct gemm *g);
     void (*correlate)(const struct kernel_window *w);
     void (*reduce)(const struct kernel_window *w);
+    void (*descend)(const struct kernel_window *w);
 };
 
 extern const struct kernel_set kernel_set_base;

@@ -60,6 +60,11 @@ void kernel_reduce(const struct kernel_window *w)
     best_set()->reduce(w);
 }
 
+void kernel_descend(const struct kernel_window *w)
+{
+    best_set()->descend(w);
+}
+
 void gemm_nn(float *c, const float *a, const float *b, size_t m, size_t n,
              size_t k, enum gemm_mode mode)
 {

@@ -39,11 +39,13 @@ void gemm_nt(float *c, const float *a, const float *b, size_t m, size_t n,
 void gemm_tn(float *c, const float *a, const float *b, size_t m, size_t n,
              size_t k, enum gemm_mode mode);
 
-/* Products with a window that slides over a plane, for convolutions: row l of
- * B begins at b + offset[l] (floats).
+/* Products with a window that slides over a plane, for convolutions, or with
+ * rows that lie apart: row l of B begins at b + offset[l] (floats).
  *   correlate  c[i c_row + p]  = sum_l a[i a_row + l] b[offset[l] + p]
  *   reduce     c[i c_row + l] += sum_p a[i a_row + p] b[offset[l] + p], and
  *              over n_images that lie a_image and b_image apart
+ *   descend    c[i c_row + p] -= rate (g + decay c), g what correlate gives: a
+ *              step of gradient descent that leaves the gradient in registers
  * for i < rows, l < n_offsets, p < n_points. correlate reads and writes whole
  * vectors: up to WINDOW_SLACK floats past the last point must be there, and be
  * numbers. */
@@ -60,9 +62,11 @@ struct kernel_window {
     /* reduce: rows in the layout of a that come from memory meanwhile, because
      * they are wanted next; NULL: none. */
     const float *ahead;
+    float rate, decay; /* descend */
 };
 void kernel_correlate(const struct kernel_window *w);
 void kernel_reduce(const struct kernel_window *w);
+void kernel_descend(const struct kernel_window *w);
 
 /* sum x_i y_i, in sixteen partial sums, so that it can be vectorised. */
 float kernel_dot(const float *x, const float *y, size_t n);

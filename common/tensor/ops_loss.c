@@ -85,6 +85,25 @@ struct var *op_mse(struct tape *t, struct var *z, const float *y)
     return out;
 }
 
+/* Of rows shorter than a vector, without the call: the same bits. */
+enum { SHORT = 16 };
+
+static inline float top_of(const float *z, size_t n)
+{
+    float top = z[0];
+    if (n >= SHORT) return map_max(z, n);
+    for (size_t i = 1; i < n; i++) top = z[i] > top ? z[i] : top;
+    return top;
+}
+
+static inline double sum_of(const float *p, size_t n)
+{
+    double sum = 0;
+    if (n >= SHORT) return map_sum(p, n);
+    for (size_t i = 0; i < n; i++) sum += (double)p[i];
+    return sum;
+}
+
 /* Softmax of every row of z [rows, n] into p, which may be z; returns the sum
  * of -log p[r, target[r]], NULL: target[r] = r. Exponents are taken of all rows
  * in one go: a row may be much shorter than a vector. */
@@ -94,15 +113,16 @@ static double softmax_rows(const float *z, float *p, size_t rows, size_t n,
     double loss = 0;
     for (size_t r = 0; r < rows; r++) {
         size_t at = r * n, wanted = at + (target ? target[r] : r);
-        float top = map_max(z + at, n);
+        float top = top_of(z + at, n);
         assert(wanted < at + n);
         for (size_t i = at; i < at + n; i++) p[i] = z[i] - top;
         loss -= (double)p[wanted];
     }
     map_exp(p, p, 0, rows * n);
     for (size_t r = 0; r < rows; r++) {
-        double sum = map_sum(p + r * n, n);
-        map_scale(p + r * n, p + r * n, (float)(1 / sum), n);
+        double sum = sum_of(p + r * n, n);
+        float part = (float)(1 / sum);
+        for (size_t i = r * n; i < (r + 1) * n; i++) p[i] *= part;
         /* The largest adds exp(0) to sum. */
         /* cppcheck-suppress invalidFunctionArg */
         loss += log(sum);

@@ -388,6 +388,53 @@ static void running_statistics_follow_the_data_alone(void **state)
     model_free(m);
 }
 
+/* ---- a step in one go ---- */
+
+static void nothing_added(void *ctx, const float *w, float *g)
+{
+    (void)ctx;
+    (void)w;
+    (void)g;
+}
+
+/* A hook wants to see the gradient, so that training takes the long way. */
+static void a_step_in_one_go_has_the_bits_of_the_long_way(void **state)
+{
+    (void)state;
+    for (size_t dim = 1; dim < 70; dim += 3)
+        for (uint32_t classes = 2; classes < 13; classes += 5) {
+            static struct set s;
+            const struct model_spec spec = {.kind = "softmax",
+                                            .task = MODEL_CLASSIFY,
+                                            .n_inputs = dim,
+                                            .classes = classes};
+            struct model *m[2];
+            double losses[2][2];
+            struct rng r;
+            rng_init(&r, dim, classes, 0);
+            make_classes(&s, &r, dim, 2);
+            for (int i = 0; i < 2; i++) {
+                struct model_training how = {.optimizer = "sgd",
+                                             .epochs = 3,
+                                             .batch = 7,
+                                             .learning_rate = 0.1,
+                                             .weight_decay = 0.01,
+                                             .next = &s.ex,
+                                             .out_losses = losses[i]};
+                if (i) how.gradient = nothing_added;
+                check_ok(model_new(&spec, &m[i]));
+                model_init(m[i], 3);
+                check_ok(model_train(m[i], &how, &s.ex));
+            }
+            const struct params *p = model_params(m[0]);
+            check(memcmp(p->flat, model_params(m[1])->flat,
+                         p->n_flat * sizeof(float)) == 0);
+            check(memcmp(losses[0], losses[1], sizeof losses[0]) == 0);
+            model_free(m[0]);
+            model_free(m[1]);
+        }
+}
+
 /* ---- training's extras ---- */
 
 struct calls {
@@ -586,6 +633,7 @@ int main(void)
         cmocka_unit_test(predictions_are_what_the_task_asks_for),
         cmocka_unit_test(running_statistics_follow_the_data_alone),
         cmocka_unit_test(epochs_are_whole_passes_and_the_hook_sees_each_step),
+        cmocka_unit_test(a_step_in_one_go_has_the_bits_of_the_long_way),
         cmocka_unit_test(c_index_counts_pairs),
         cmocka_unit_test(c_index_agrees_with_all_pairs_one_by_one),
         cmocka_unit_test(specs_that_cannot_be_are_named),

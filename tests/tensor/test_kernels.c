@@ -140,6 +140,7 @@ static void every_set_gives_the_same_product(void **state)
     (void)state;
     enum { M = 23, N = 71, K = 300, SPAN = 512 };
     static float a[SPAN * SPAN], b[SPAN * SPAN], c[3][M * N], d[3][M * K];
+    static float e[3][M * N];
     static ptrdiff_t offset[K];
     const struct kernel_set *sets[3];
     size_t n_sets = sets_here(sets);
@@ -168,14 +169,23 @@ static void every_set_gives_the_same_product(void **state)
                                       .a_image = 16,
                                       .b_image = 64};
             memset(d[s], 0, sizeof d[s]);
+            memset(e[s], 0, sizeof e[s]);
             sets[s]->gemm(&g);
             sets[s]->reduce(&w);
+            w.n_offsets = 20;
+            w.c = e[s];
+            w.c_row = N;
+            w.rate = 0.25f;
+            w.decay = 0.5f;
+            for (int step = 0; step < 3; step++) sets[s]->descend(&w);
             /* The base rounds twice; the others agree to the bit. */
             check_tensor(c[s], c[0], M * N, 2e-3);
             check_tensor(d[s], d[0], M * K, 2e-3);
+            check_tensor(e[s], e[0], M * N, 2e-3);
             if (s < 2) continue;
             check(memcmp(c[s], c[1], sizeof c[s]) == 0);
             check(memcmp(d[s], d[1], sizeof d[s]) == 0);
+            check(memcmp(e[s], e[1], sizeof e[s]) == 0);
         }
 }
 

@@ -389,6 +389,17 @@ static void windows_agree_with_their_definition(void **state)
         kernel_correlate(&w);
         for (size_t i = 0; i < rows; i++)
             check_tensor(c + i * LINE, want + i * LINE, n, 1e-4);
+        for (size_t i = 0; i < rows; i++) /* what is there is stepped from */
+            for (size_t p = 0; p < LINE; p++) {
+                float from = c[i * LINE + p] = rng_normal(&r);
+                want[i * LINE + p] =
+                    p < n ? from - 0.1f * (want[i * LINE + p] + 0.5f * from)
+                          : from;
+            }
+        w.rate = 0.1f;
+        w.decay = 0.5f;
+        kernel_descend(&w);
+        check_tensor(c, want, rows * LINE, 1e-4);
         memset(c, 0, sizeof c);
         memset(want, 0, sizeof want);
         for (size_t m = 0; m < IMAGES; m++)
