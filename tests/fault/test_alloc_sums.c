@@ -8,7 +8,13 @@
 #include "common/base/log.h"
 #include "tests/fault/failing.h"
 
-enum { WEIGHTS = 4, DEVICES = 4, ROUNDS = 2, SAMPLES = 30, HOURS_MS = 4 * 3600 * 1000 };
+enum {
+    WEIGHTS = 4,
+    DEVICES = 4,
+    ROUNDS = 2,
+    SAMPLES = 30,
+    HOURS_MS = 4 * 3600 * 1000
+};
 
 #define PLAN(strategy)                                                         \
  "name: heart\n"                                                               \
