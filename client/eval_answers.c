@@ -14,7 +14,7 @@
 #include "client/tuning.h"
 #include "common/base/codes.h"
 #include "retrieval/answerer.h"
-#include "retrieval/metrics.h"
+#include "retrieval/measure.h"
 #include "retrieval/shelve.h"
 #include "retrieval/squad.h"
 
@@ -176,9 +176,9 @@ static enum tacit_err judge_citations(struct evaluation *e,
         for (size_t i = 0; i < a->n_sentences && !holds; i++) {
             const char *text, *want;
             if (a->sentences[i].citation != a->citations[c].number) continue;
-            TRY(metrics_normalise(&e->scratch, a->sentences[i].text, &text));
+            TRY(measure_normalise(&e->scratch, a->sentences[i].text, &text));
             for (size_t w = 0; w < q->n_answers && !holds; w++) {
-                TRY(metrics_normalise(&e->scratch, q->answers[w], &want));
+                TRY(measure_normalise(&e->scratch, q->answers[w], &want));
                 holds = strstr(text, want) != NULL;
             }
         }
@@ -199,11 +199,11 @@ static enum tacit_err judge_answer(struct evaluation *e, const struct asked *q,
     char *copy = NULL;
     TRY(arena_strdup(&e->text, given, strlen(given), &copy));
     out->given = copy;
-    TRY(metrics_normalise(&e->scratch, given, &got));
+    TRY(measure_normalise(&e->scratch, given, &got));
     for (size_t w = 0; w < q->n_answers; w++) {
         double exact, f1;
-        TRY(metrics_normalise(&e->scratch, q->answers[w], &want));
-        TRY(metrics_answer(&e->scratch, got, want, &exact, &f1));
+        TRY(measure_normalise(&e->scratch, q->answers[w], &want));
+        TRY(measure_answer(&e->scratch, got, want, &exact, &f1));
         if (exact > out->exact) out->exact = exact;
         if (f1 > out->f1) out->f1 = f1;
     }
@@ -316,14 +316,14 @@ struct figures {
 static enum tacit_err sum_up(struct evaluation *e, struct figures *f)
 {
     double *sorted = NULL;
-    struct metrics_scored *scored = NULL;
+    struct measure_scored *scored = NULL;
     TRY(arena_alloc(&e->text, e->n, sizeof *sorted, &sorted));
     TRY(arena_alloc(&e->text, e->n, sizeof *scored, &scored));
     for (size_t i = 0; i < e->n; i++) {
         const struct outcome *o = &e->outcomes[i];
         sorted[i] = o->confidence;
         scored[i] =
-            (struct metrics_scored){o->confidence, e->asked[i].is_answerable};
+            (struct measure_scored){o->confidence, e->asked[i].is_answerable};
         if (!e->asked[i].is_answerable) continue;
         f->n_answerable++;
         f->exact_answerable += o->exact;
@@ -337,7 +337,7 @@ static enum tacit_err sum_up(struct evaluation *e, struct figures *f)
         f->curve[i] = at_threshold(e, sorted[at ? at - 1 : 0]);
     }
     f->here = at_threshold(e, RELEVANCE_THRESHOLD);
-    return metrics_auroc(scored, e->n, &e->text, &f->auroc);
+    return measure_auroc(scored, e->n, &e->text, &f->auroc);
 }
 
 static json_t *point_json(const struct evaluation *e, const struct point *p)

@@ -9,7 +9,7 @@
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/base/tick.h"
-#include "retrieval/metrics.h"
+#include "retrieval/measure.h"
 #include "retrieval/weight.h"
 
 enum { DEFAULT_K = 10, DEEP_K = 100 };
@@ -29,7 +29,7 @@ static const struct {
 /* What one way of searching, or a run, comes to. */
 struct result {
     char name[64];
-    struct metrics mean;
+    struct measures mean;
     double deep_recall; /* at DEEP_K */
     double ms;          /* of a query's search, mean */
     json_t *queries;    /* owned; NULL unless asked for */
@@ -239,7 +239,7 @@ static enum tacit_err learn_weight(struct evaluation *e)
 /* ---- measuring -----------------------------------------------------------
  */
 
-static json_t *metrics_json(const struct metrics *m, double deep)
+static json_t *metrics_json(const struct measures *m, double deep)
 {
     return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "ndcg", m->ndcg,
                      "recall", m->recall, "precision", m->precision, "mrr",
@@ -249,10 +249,10 @@ static json_t *metrics_json(const struct metrics *m, double deep)
 static enum tacit_err measure_query(struct evaluation *e,
                                     const struct judged_run *run,
                                     struct judged_rows rows,
-                                    struct metrics *out, double *deep)
+                                    struct measures *out, double *deep)
 {
     struct judged_places p = judged_run_of(run, rows.list[0].query);
-    struct metrics m;
+    struct measures m;
     int *grades = NULL, *judged = NULL;
     arena_reset(&e->scratch);
     TRY(arena_alloc(&e->scratch, p.n + 1, sizeof *grades, &grades));
@@ -260,9 +260,9 @@ static enum tacit_err measure_query(struct evaluation *e,
     for (size_t i = 0; i < p.n; i++)
         grades[i] = judged_grade(rows, p.list[i].document);
     for (size_t i = 0; i < rows.n; i++) judged[i] = rows.list[i].grade;
-    TRY(metrics_ranking(grades, p.n, judged, rows.n, DEEP_K, &e->scratch, &m));
+    TRY(measure_ranking(grades, p.n, judged, rows.n, DEEP_K, &e->scratch, &m));
     *deep = m.recall;
-    return metrics_ranking(grades, p.n, judged, rows.n, e->k, &e->scratch, out);
+    return measure_ranking(grades, p.n, judged, rows.n, e->k, &e->scratch, out);
 }
 
 static enum tacit_err measure(struct evaluation *e,
@@ -273,7 +273,7 @@ static enum tacit_err measure(struct evaluation *e,
     r->queries = want_all ? json_array() : NULL;
     for (size_t i = 0; i < e->qrels.n;) {
         struct judged_rows rows = judged_of(&e->qrels, e->qrels.list[i].query);
-        struct metrics m;
+        struct measures m;
         double deep;
         TRY(measure_query(e, run, rows, &m, &deep));
         r->mean.ndcg += m.ndcg / n;
@@ -415,7 +415,7 @@ static void print_table(const struct evaluation *e)
            "recall", k, "P", k, "MRR", "MAP", "recall@100", "ms/query");
     for (size_t i = 0; i < e->n_results; i++) {
         const struct result *r = &e->results[i];
-        const struct metrics *m = &r->mean;
+        const struct measures *m = &r->mean;
         printf("%-8s %12.4f %10.4f %8.4f %7.4f %7.4f %10.4f %8.2f\n", r->name,
                m->ndcg, m->recall, m->precision, m->mrr, m->map, r->deep_recall,
                r->ms);

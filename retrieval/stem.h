@@ -15,7 +15,7 @@
  * stemmed in each of them (as synonyms of one another).
  *
  * Scripts without spaces: every ideograph is a word of its own.
- * Stemming: Porter 1980 and his Snowball; this folder is the door to libstemmer.
+ * Stemming: Porter 1980 and his Snowball; stem.c is the door to libstemmer.
  */
 #ifndef TACIT_RETRIEVAL_STEM_H
 #define TACIT_RETRIEVAL_STEM_H

@@ -5,7 +5,7 @@
 
 #include "common/base/codes.h"
 #include "retrieval/fusion.h"
-#include "retrieval/metrics.h"
+#include "retrieval/measure.h"
 
 enum { STEPS = 50, AT = 10 };
 
@@ -85,11 +85,11 @@ static enum tacit_err ndcg_at(struct weight_fit *f, struct question_scores *s,
                               double weight, double *out)
 {
     int grades[SEARCH_LIMIT_MAX];
-    struct metrics m;
+    struct measures m;
     fusion_convex(weight, s->list, s->n);
     for (size_t i = 0; i < s->n; i++) grades[i] = s->list[i].rank[0];
     arena_reset(&f->scratch);
-    TRY(metrics_ranking(grades, s->n, grades, s->n, AT, &f->scratch, &m));
+    TRY(measure_ranking(grades, s->n, grades, s->n, AT, &f->scratch, &m));
     *out = m.ndcg;
     return TACIT_OK;
 }

@@ -144,8 +144,8 @@
  X(JUDGED_EMPTY, 241, STATE, FAILED, "there is nothing to evaluate",           \
    "No query has a judgement. Queries and judgements must use the same ids.")  \
  X(NO_CITATION, 242, NOTFOUND, FAILED, "there is no such citation",            \
-   "`tacit open N` opens source [N] of the last answer. Ask first; the answer "\
-   "lists its sources.")                                                       \
+   "`tacit open N` opens source [N] of the last answer. Ask first; an "        \
+   "answer lists its sources.")                                                \
  X(FEW_PAIRS, 243, STATE, FAILED, "there are too few pairs to learn from",     \
    "The message says how many there are and how many are needed. Give "        \
    "feedback on answers, or name a CSV file of question-passage pairs.")       \

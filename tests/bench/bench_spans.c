@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "common/base/rng.h"
-#include "retrieval/metrics.h"
+#include "retrieval/measure.h"
 #include "retrieval/schema.h"
 #include "retrieval/shelve.h"
 #include "retrieval/span.h"
@@ -80,11 +80,11 @@ static double best_f1(struct desk *d, const struct squad_question *q,
     double best = 0;
     const char *got, *want;
     *exact = 0;
-    must(metrics_normalise(&d->a, given, &got));
+    must(measure_normalise(&d->a, given, &got));
     for (size_t i = 0; i < q->n_answers; i++) {
         double e, f1;
-        must(metrics_normalise(&d->a, q->answers[i], &want));
-        must(metrics_answer(&d->a, got, want, &e, &f1));
+        must(measure_normalise(&d->a, q->answers[i], &want));
+        must(measure_answer(&d->a, got, want, &e, &f1));
         if (e > *exact) *exact = e;
         if (f1 > best) best = f1;
     }

@@ -23,7 +23,9 @@ PLAN = os.path.join(cases.REPOSITORY, "sims/clinic/risk.yaml")
 COMMANDS = {
     "tacit": {
         "init": [], "key": [], "add": ["x.md"], "ls": [], "rm": ["x.md"],
-        "search": ["x"], "ask": ["x"], "feedback": ["1", "good"],
+        "search": ["x"], "ask": ["x"], "open": ["1"],
+        "feedback": ["1", "good"], "tune": [],
+        "eval retrieval": ["x"], "eval answers": ["x.csv"],
         "train": ["--plan", PLAN], "join": ["tacit:x"], "leave": [],
         "run": [], "audit": [], "policy": [], "status": [], "doctor": [],
         "explain": ["E0203"]},
@@ -60,7 +62,9 @@ def case_help_lists_every_command_and_each_has_its_own():
                 one.prints(f"Usage: {program} {name}", "Global options")
                 assert one.err == "", one
         listed = re.search(r"Commands\n(.*?)\n\n", whole.out, re.S).group(1)
-        words = re.findall(r"^  ([a-z]+(?: (?:check|submit))?)\b", listed, re.M)
+        words = re.findall(
+            r"^  ([a-z]+(?: (?:check|submit|retrieval|answers))?)\b", listed,
+            re.M)
         assert sorted(words) == sorted(COMMANDS[program]), words
         for line in whole.out.splitlines():
             assert len(line) <= 80, line
@@ -125,7 +129,8 @@ def case_before_init_every_command_says_so():
         nowhere = os.path.join(home, "none")
         for program in PROGRAMS[:2]:
             for name, args in COMMANDS[program].items():
-                if name in ("init", "explain", "plan check", "join"):
+                if name in ("init", "explain", "plan check", "join",
+                            "eval retrieval", "eval answers"):
                     continue
                 words = [*name.split(), *args, "--home", nowhere]
                 done = checked(call(program, *words)).exits(1)

@@ -1,11 +1,12 @@
 /* Any bytes as judgements, a run, queries and SQuAD's JSON: refused with a
  * message, or rows in order, each once, whose figures lie between 0 and 1. */
 #include <assert.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "retrieval/judged.h"
-#include "retrieval/metrics.h"
+#include "retrieval/measure.h"
 #include "retrieval/squad.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -26,7 +27,7 @@ static void check_figures(const struct judged_qrels *q, struct arena *a)
 {
     for (size_t i = 0; i < q->n;) {
         struct judged_rows rows = judged_of(q, q->list[i].query);
-        struct metrics m;
+        struct measures m;
         int *grades = NULL;
         assert(rows.n >= 1 && rows.list == q->list + i);
         if (arena_alloc(a, rows.n, sizeof *grades, &grades)) break;
@@ -34,7 +35,7 @@ static void check_figures(const struct judged_qrels *q, struct arena *a)
             grades[k] = judged_grade(rows, rows.list[k].document);
             assert(grades[k] == rows.list[k].grade);
         }
-        if (metrics_ranking(grades, rows.n, grades, rows.n, 3, a, &m)) break;
+        if (measure_ranking(grades, rows.n, grades, rows.n, 3, a, &m)) break;
         assert(is_share(m.ndcg) && is_share(m.recall) && is_share(m.map));
         assert(is_share(m.precision) && is_share(m.mrr));
         i += rows.n;
@@ -60,9 +61,9 @@ static void check_squad(const struct squad *s, struct arena *a)
         for (size_t k = 0; k < q->n_answers; k++) {
             const char *x = NULL;
             double exact, f1;
-            if (metrics_normalise(a, q->answers[k], &x)) break;
+            if (measure_normalise(a, q->answers[k], &x)) break;
             assert(strlen(x) <= strlen(q->answers[k]));
-            if (metrics_answer(a, x, x, &exact, &f1)) break;
+            if (measure_answer(a, x, x, &exact, &f1)) break;
             assert(exact > 0 && is_share(f1));
         }
     }

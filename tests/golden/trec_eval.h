@@ -1,4 +1,7 @@
 /* Written by tests/golden/trec_eval.py. */
+#ifndef TACIT_TESTS_GOLDEN_TREC_EVAL_H
+#define TACIT_TESTS_GOLDEN_TREC_EVAL_H
+
 static const char trec_qrels[] = "q0 0 d9 1\n"
                                  "q0 0 d16 0\n"
                                  "q0 0 d6 0\n"
@@ -344,3 +347,5 @@ static const struct {
      {0.2023438978, 0.2857142857, 0.2000000000, 0.1666666667, 0.2140186776,
       0.8571428571}},
 };
+
+#endif

@@ -37,6 +37,8 @@ def value(query, measure):
 
 
 lines = ["/* Written by tests/golden/trec_eval.py. */",
+         "#ifndef TACIT_TESTS_GOLDEN_TREC_EVAL_H",
+         "#define TACIT_TESTS_GOLDEN_TREC_EVAL_H", "",
          "static const char trec_qrels[] ="]
 for q in sorted(qrels):
     lines += [f'    "{q} 0 {d} {g}\\n"' for d, g in qrels[q].items()]
@@ -51,7 +53,7 @@ lines += ["/* nDCG@10, recall@10, P@10, MRR, MAP, recall@100 */",
 for q in sorted(qrels):
     row = ", ".join(f"{value(q, m):.10f}" for m in measures)
     lines.append(f'    {{"{q}", {{{row}}}}},')
-lines.append("};")
+lines += ["};", "", "#endif"]
 path = os.path.join(os.path.dirname(__file__), "trec_eval.h")
 with open(path, "w", encoding="utf-8") as f:
     f.write("\n".join(lines) + "\n")

@@ -6,7 +6,7 @@
 
 #include "common/base/codes.h"
 #include "retrieval/judged.h"
-#include "retrieval/metrics.h"
+#include "retrieval/measure.h"
 #include "retrieval/squad.h"
 #include "tests/golden/trec_eval.h"
 
@@ -38,7 +38,7 @@ static enum tacit_err qrels(const char *text, struct judged_qrels *out)
 }
 
 static void measure(const struct judged_qrels *q, const struct judged_run *run,
-                    const char *query, size_t k, struct metrics *m)
+                    const char *query, size_t k, struct measures *m)
 {
     struct judged_rows rows = judged_of(q, query);
     struct judged_places p = judged_run_of(run, query);
@@ -47,7 +47,7 @@ static void measure(const struct judged_qrels *q, const struct judged_run *run,
     for (size_t i = 0; i < p.n; i++)
         grades[i] = judged_grade(rows, p.list[i].document);
     for (size_t i = 0; i < rows.n; i++) judged[i] = rows.list[i].grade;
-    check_ok(metrics_ranking(grades, p.n, judged, rows.n, k, &a, m));
+    check_ok(measure_ranking(grades, p.n, judged, rows.n, k, &a, m));
 }
 
 static void figures_are_those_of_trec_eval(void **state)
@@ -59,7 +59,7 @@ static void figures_are_those_of_trec_eval(void **state)
     check_ok(judged_run_parse("r", trec_run, strlen(trec_run), &a, &run));
     for (size_t i = 0; i < N_WANTED; i++) {
         const double *want = trec_wanted[i].value;
-        struct metrics m, deep;
+        struct measures m, deep;
         measure(&q, &run, trec_wanted[i].query, K, &m);
         measure(&q, &run, trec_wanted[i].query, DEEP, &deep);
         check_near(m.ndcg, want[0], 1e-9);
@@ -166,9 +166,9 @@ static void answers_are_compared_as_squad_does(void **state)
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         const char *got, *want;
         double exact, f1;
-        check_ok(metrics_normalise(&a, pairs[i].got, &got));
-        check_ok(metrics_normalise(&a, pairs[i].want, &want));
-        check_ok(metrics_answer(&a, got, want, &exact, &f1));
+        check_ok(measure_normalise(&a, pairs[i].got, &got));
+        check_ok(measure_normalise(&a, pairs[i].want, &want));
+        check_ok(measure_answer(&a, got, want, &exact, &f1));
         check_near(exact, pairs[i].exact, 0);
         check_near(f1, pairs[i].f1, 1e-12);
     }
@@ -177,15 +177,15 @@ static void answers_are_compared_as_squad_does(void **state)
 static void auroc_counts_pairs(void **state)
 {
     (void)state;
-    const struct metrics_scored some[] = {
+    const struct measure_scored some[] = {
         {0.9, 1}, {0.1, 0}, {0.5, 1}, {0.5, 0}, {0.2, 1}};
     double area;
     /* 6 pairs: 5 won, of them 0.5/0.5 by half; 0.2 beats 0.1 alone. */
-    check_ok(metrics_auroc(some, 5, &a, &area));
+    check_ok(measure_auroc(some, 5, &a, &area));
     check_near(area, 4.5 / 6, 1e-12);
-    check_ok(metrics_auroc(some, 1, &a, &area));
+    check_ok(measure_auroc(some, 1, &a, &area));
     check_near(area, 0.5, 0);
-    check_ok(metrics_auroc(some, 0, &a, &area));
+    check_ok(measure_auroc(some, 0, &a, &area));
     check_near(area, 0.5, 0);
 }
 
@@ -197,7 +197,8 @@ static void squad_is_read_with_what_nothing_answers(void **state)
         "{\"data\": [{\"title\": \"T\", \"paragraphs\": [{\"context\": \"C\","
         " \"qas\": [{\"id\": \"1\", \"question\": \"Q?\", \"answers\":"
         " [{\"text\": \"C\", \"answer_start\": 0}]}, {\"id\": \"2\","
-        " \"question\": \"R?\", \"is_impossible\": true, \"answers\": []}]}]}]}";
+        " \"question\": \"R?\", \"is_impossible\": true,"
+        " \"answers\": []}]}]}]}";
     static const char *const bad[] = {
         "",
         "{}",

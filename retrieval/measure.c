@@ -1,4 +1,4 @@
-#include "retrieval/metrics.h"
+#include "retrieval/measure.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -17,11 +17,11 @@ static double gain(int grade, size_t rank)
     return grade > 0 ? grade / log2((double)rank + 1) : 0;
 }
 
-enum tacit_err metrics_ranking(const int *grades, size_t n_ranked,
+enum tacit_err measure_ranking(const int *grades, size_t n_ranked,
                                const int *judged, size_t n_judged, size_t k,
-                               struct arena *scratch, struct metrics *out)
+                               struct arena *scratch, struct measures *out)
 {
-    struct metrics m = {0};
+    struct measures m = {0};
     double dcg = 0, best = 0, found = 0, n_relevant = 0;
     int *ideal = NULL;
     TRY(arena_alloc(scratch, n_judged + 1, sizeof *ideal, &ideal));
@@ -68,7 +68,7 @@ static int is_punctuation(char c)
            (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
 }
 
-enum tacit_err metrics_normalise(struct arena *a, const char *s,
+enum tacit_err measure_normalise(struct arena *a, const char *s,
                                  const char **out)
 {
     size_t n = strlen(s), n_kept = 0, end = 0;
@@ -124,7 +124,7 @@ static enum tacit_err cut(struct arena *a, const char *s, struct piece **out,
     return TACIT_OK;
 }
 
-enum tacit_err metrics_answer(struct arena *scratch, const char *got,
+enum tacit_err measure_answer(struct arena *scratch, const char *got,
                               const char *want, double *exact, double *f1)
 {
     struct piece *x = NULL, *y = NULL;
@@ -144,14 +144,14 @@ enum tacit_err metrics_answer(struct arena *scratch, const char *got,
 
 static int by_score(const void *a, const void *b)
 {
-    const struct metrics_scored *x = a, *y = b;
+    const struct measure_scored *x = a, *y = b;
     return (x->score > y->score) - (x->score < y->score);
 }
 
-enum tacit_err metrics_auroc(const struct metrics_scored *list, size_t n,
+enum tacit_err measure_auroc(const struct measure_scored *list, size_t n,
                              struct arena *scratch, double *out)
 {
-    struct metrics_scored *sorted = NULL;
+    struct measure_scored *sorted = NULL;
     double below = 0, n_positive = 0, wins = 0;
     TRY(arena_alloc(scratch, n + 1, sizeof *sorted, &sorted));
     if (n) memcpy(sorted, list, n * sizeof *sorted);

@@ -1,0 +1,251 @@
+/*
+ * bench_ask: the search part of an answer over 100,000 passages, one thread.
+ *
+ *   ask_search_ms     search_hybrid() as the answerer calls it: the best 20, by
+ *                     words and vectors, fused by scores, with their texts
+ *
+ * Passages are 40 to 160 words of a seeded stream: English function words where
+ * the commonest stand, then made-up ones, by Zipf and Mandelbrot's law
+ * (1 / (rank + 2.7)). A question is 3 to 7 content words of one passage. The
+ * best by words are compared with FTS5's own bm25(), which is the peer of the
+ * words' part. CPU time of the thread.
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/rng.h"
+#include "retrieval/schema.h"
+#include "retrieval/search.h"
+#include "retrieval/shelve.h"
+#include "retrieval/words.h"
+#include "tests/bench/bench.h"
+
+enum {
+    PASSAGES = 100000,
+    VOCABULARY = 60000,
+    QUESTIONS = 101,
+    PER_WRITE = 5000,
+    WORDS_MIN = 40,
+    WORDS_MAX = 160,
+    TEXT_MAX = WORDS_MAX * 24,
+    BEST = 20,
+    CANDIDATES = 100,
+    SEED = 31
+};
+
+static const char function_words[] =
+    "the of and to in a is that for it as was with be by on not he this are or "
+    "his from at which but have an had they you were their one all we can her "
+    "has there been if more when will would who so no";
+
+struct desk {
+    char folder[64], path[96];
+    struct db db;
+    struct encoder *encoder;
+    struct corpus *corpus;
+    struct arena a;
+    char (*vocabulary)[16];
+    size_t n_function;
+    double *mass; /* cumulative */
+    char (*questions)[256];
+};
+
+static void name_word(char *out, size_t i)
+{
+    static const char *const head[] = {"b", "br", "d",  "f", "g",  "k",
+                                       "l", "m",  "n",  "p", "pl", "r",
+                                       "s", "st", "tr", "v"};
+    static const char vowel[] = "aeiou";
+    size_t n = 0, left = i * 7 + 6400; /* at least two syllables and a half */
+    while (left) {
+        n += (size_t)snprintf(out + n, 16 - n, "%s%c", head[left % 16],
+                              vowel[left / 16 % 5]);
+        left /= 80;
+    }
+    snprintf(out + n, 16 - n, "x");
+}
+
+static void make_vocabulary(struct desk *d)
+{
+    d->vocabulary = calloc(VOCABULARY, sizeof *d->vocabulary);
+    d->mass = calloc(VOCABULARY, sizeof *d->mass);
+    d->questions = calloc(QUESTIONS, sizeof *d->questions);
+    if (!d->vocabulary || !d->mass || !d->questions) exit(1);
+    for (const char *p = function_words; *p;) {
+        size_t n = strcspn(p, " ");
+        memcpy(d->vocabulary[d->n_function++], p, n);
+        p += n + (p[n] == ' ');
+    }
+    double sum = 0;
+    for (size_t i = 0; i < VOCABULARY; i++) {
+        if (i >= d->n_function) name_word(d->vocabulary[i], i);
+        d->mass[i] = sum += 1 / ((double)i + 2.7);
+    }
+}
+
+static size_t draw(const struct desk *d, struct rng *r)
+{
+    double at = rng_f64(r) * d->mass[VOCABULARY - 1];
+    size_t from = 0, to = VOCABULARY - 1;
+    while (from < to) {
+        size_t mid = from + (to - from) / 2;
+        if (d->mass[mid] <= at)
+            from = mid + 1;
+        else
+            to = mid;
+    }
+    return from;
+}
+
+/* A passage; its first content words also make question i, if i is one. */
+static void make_text(struct desk *d, struct rng *r, char *text, long question)
+{
+    size_t n = WORDS_MIN + rng_below(r, WORDS_MAX - WORDS_MIN + 1), at = 0;
+    size_t wanted = 3 + rng_below(r, 5), asked = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t w = draw(d, r);
+        at += (size_t)snprintf(text + at, TEXT_MAX - at, "%s%s",
+                               d->vocabulary[w], i % 12 == 11 ? ". " : " ");
+        if (question < 0 || w < d->n_function || asked == wanted) continue;
+        char *q = d->questions[question];
+        size_t len = strlen(q);
+        snprintf(q + len, sizeof *d->questions - len, "%s ", d->vocabulary[w]);
+        asked++;
+    }
+}
+
+static void fill(struct desk *d)
+{
+    struct rng r;
+    static char text[TEXT_MAX];
+    rng_init(&r, SEED, 0, 0);
+    for (long i = 0; i < PASSAGES; i++) {
+        char path[24];
+        long every = PASSAGES / QUESTIONS;
+        long question =
+            i % every == 0 && i / every < QUESTIONS ? i / every : -1;
+        snprintf(path, sizeof path, "/made/%ld.txt", i);
+        make_text(d, &r, text, question);
+        if (i % PER_WRITE == 0) must(db_begin(&d->db));
+        must(shelve_text(d->corpus, path, "", text));
+        if (i % PER_WRITE < PER_WRITE - 1) continue;
+        must(shelve_end(d->corpus));
+        must(db_commit(&d->db));
+        fprintf(stderr, "# %ld passages\n", i + 1);
+    }
+}
+
+static void setup(struct desk *d)
+{
+    const char *tmp = getenv("TMPDIR");
+    snprintf(d->folder, sizeof d->folder, "%s/tacit-bench-XXXXXX",
+             tmp ? tmp : "/tmp");
+    if (!mkdtemp(d->folder)) exit(1);
+    snprintf(d->path, sizeof d->path, "%s/tacit.db", d->folder);
+    arena_init(&d->a, 0);
+    must(encoder_new(&d->encoder));
+    must(db_open(&d->db, d->path, DB_CREATE, corpus_migrations,
+                 CORPUS_N_MIGRATIONS));
+    must(db_exec(&d->db, "PRAGMA synchronous = OFF"));
+    must(corpus_open(&d->db, d->encoder, &d->corpus));
+    make_vocabulary(d);
+    fill(d);
+}
+
+static void finish(struct desk *d)
+{
+    static const char *const ends[] = {"", "-wal", "-shm"};
+    char path[128];
+    corpus_close(d->corpus);
+    db_close(&d->db);
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s%s", d->path, ends[i]);
+        unlink(path);
+    }
+    rmdir(d->folder);
+    encoder_free(d->encoder);
+    arena_release(&d->a);
+    free(d->vocabulary);
+    free(d->mass);
+    free(d->questions);
+}
+
+/* ---- figures ----------------------------------------------------------- */
+
+static double search_ms(struct desk *d, size_t i)
+{
+    const double weight = 0.3;
+    struct search_hit *hits = NULL;
+    size_t n = 0;
+    struct search_query q = {.text = d->questions[i],
+                             .limit = BEST,
+                             .weight = &weight};
+    arena_reset(&d->a);
+    double from = bench_cpu_ms();
+    must(search_hybrid(d->corpus, &q, &d->a, &hits, &n));
+    return bench_cpu_ms() - from;
+}
+
+/* FTS5's ranking, and whether ours is the same. */
+static double peer_ms(struct desk *d, size_t i, double *ours_ms)
+{
+    struct question q;
+    struct words_hit best[CANDIDATES];
+    sqlite3_stmt *st;
+    int has_row;
+    size_t n = 0;
+    arena_reset(&d->a);
+    must(question_read(&d->a, d->questions[i], &q));
+    struct words_query w = {.fts = q.fts, .n_best = CANDIDATES, .best = best};
+    double from = bench_cpu_ms();
+    must(words_search(&d->db, &w));
+    *ours_ms = bench_cpu_ms() - from;
+    from = bench_cpu_ms();
+    must(db_query(&d->db, &st,
+                  "SELECT rowid, bm25(chunk_fts, 1, 3, 1) FROM chunk_fts"
+                  " WHERE chunk_fts MATCH ?1"
+                  " ORDER BY bm25(chunk_fts, 1, 3, 1), rowid LIMIT ?2",
+                  "si", q.fts, (int64_t)CANDIDATES));
+    must(db_step(&d->db, st, &has_row));
+    for (; has_row; n++) {
+        double gap =
+            n < w.n_found ? best[n].score + sqlite3_column_double(st, 1) : 1;
+        if (gap > 1e-9 || gap < -1e-9) {
+            fprintf(stderr, "question %zu: place %zu is not FTS5's\n", i, n);
+            exit(1);
+        }
+        must(db_step(&d->db, st, &has_row));
+    }
+    db_finish(st);
+    return bench_cpu_ms() - from;
+}
+
+static void print(const char *name, double value, double limit, double peer)
+{
+    struct bench_figure f = {.bench = "ask_search_ms",
+                             .name = name,
+                             .unit = "ms",
+                             .value = value,
+                             .limit = limit};
+    if (peer > 0) f.peer = "FTS5 bm25()", f.peer_value = peer;
+    bench_print(&f);
+}
+
+int main(void)
+{
+    static struct desk d;
+    double took[QUESTIONS], words[QUESTIONS], peer[QUESTIONS];
+    rng_setup();
+    setup(&d);
+    search_ms(&d, 0); /* vectors and pages are read once */
+    for (size_t i = 0; i < QUESTIONS; i++) took[i] = search_ms(&d, i);
+    for (size_t i = 0; i < QUESTIONS; i++) peer[i] = peer_ms(&d, i, &words[i]);
+    double median = bench_median(took, QUESTIONS); /* sorts */
+    print("100,000 passages, best 20, median", median, 15, 0);
+    print("100,000 passages, best 20, 95th of 100", took[QUESTIONS * 95 / 100],
+          0, 0);
+    print("of it, the words, best 100, median", bench_median(words, QUESTIONS),
+          0, bench_median(peer, QUESTIONS));
+    finish(&d);
+    return 0;
+}
