@@ -28,7 +28,7 @@ struct running {
     struct outputs *outputs;
     struct estimate estimate;
     unsigned n_threads;
-    int64_t wall_ms;
+    double seconds; /* of the rounds */
 };
 
 /* ---- before ------------------------------------------------------------- */
@@ -171,7 +171,7 @@ static enum tacit_err run_rounds(struct running *r)
         if (!err) show(&p, r, &x);
     }
     progress_end(&p);
-    r->wall_ms = (tick_ns() - start) / 1000000;
+    r->seconds = (double)(tick_ns() - start) * 1e-9;
     err = checkpoint_keep(r->folder, r->fleet, err);
     if (!err || err_id() != E_INTERRUPTED) return err;
     err_clear(); /* told once the files are whole */
@@ -215,10 +215,10 @@ static enum tacit_err print_json(const struct running *r,
                   figure(s->best), "worst_clients", figure(s->worst),
                   "bytes_up", figure(s->bytes_up), "bytes_down",
                   figure(s->bytes_down), "energy_j", figure(s->energy_j),
-                  "virtual_s", figure(s->virtual_s), "seconds",
-                  (double)r->wall_ms / 1000, "estimated_seconds",
-                  figure(r->estimate.seconds), "estimated_bytes",
-                  (json_int_t)r->estimate.total, "out", r->folder));
+                  "virtual_s", figure(s->virtual_s), "seconds", r->seconds,
+                  "estimated_seconds", figure(r->estimate.seconds),
+                  "estimated_bytes", (json_int_t)r->estimate.total, "out",
+                  r->folder));
 }
 
 static enum tacit_err print_run(const struct running *r)
@@ -230,7 +230,7 @@ static enum tacit_err print_run(const struct running *r)
     if (options_flag(r->o, "json")) return print_json(r, &s);
     printf("plan %s, seed %llu, %zu clients, %zu rounds in %.2f s\n",
            r->plan->name, (unsigned long long)r->plan->seed, r->sites.n,
-           record->n_rounds, (double)r->wall_ms / 1000);
+           record->n_rounds, r->seconds);
     if (isfinite(s.final))
         printf("%s %.3f, best %.3f (round %u), loss %.4f\n", record->metric,
                s.final, s.best, s.best_round, s.loss);

@@ -5,8 +5,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* Whoever waits looks again a while, leaving the processor to others in between,
- * before it sleeps: waking a thread takes longer than a short job. */
+/* Whoever waits looks again a while, leaving the processor to others in
+ * between, before it sleeps: waking a thread takes longer than a short job. */
 enum { THREADS_MAX = 64, LOOKS = 256 };
 
 struct pool {

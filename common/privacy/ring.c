@@ -111,9 +111,9 @@ static const struct coefficients *coefficients(const struct digest *transcript)
     return &kept.c;
 }
 
-/* Every check's sum_j r_j y_j over the first n coordinates. The coefficients repeat every
- * CHECK_BLOCK coordinates, rotated by the block's number times an odd constant,
- * so that one short stream serves any length. */
+/* Every check's sum_j r_j y_j over the first n coordinates. The coefficients
+ * repeat every CHECK_BLOCK coordinates, rotated by the block's number times an
+ * odd constant, so that one short stream serves any length. */
 static void check_sums(const struct digest *transcript, const uint32_t *y,
                        size_t n, uint32_t ring_bits, uint32_t sum[RING_CHECKS])
 {
