@@ -15,6 +15,7 @@ goes on to stderr. Exits 1 when an expectation does not hold.
 import concurrent.futures
 import json
 import os
+import re
 import shutil
 import statistics
 import struct
@@ -43,8 +44,9 @@ def expect(holds, what):
         failures.append(what)
 
 
-def simulate(folder, name, plan, data=None, **sets):
-    """Runs a plan; its run.json, with every round's row and the folder."""
+def simulate(folder, name, plan, data=None, may_diverge=False, **sets):
+    """Runs a plan; its run.json, with every round's row and the model. Where a
+    loss may stop being a number, `diverged` is the round, else 0."""
     out = os.path.join(folder, name)
     path = f"{out}.yaml"
     with open(path, "w", encoding="utf-8") as f:
@@ -54,11 +56,13 @@ def simulate(folder, name, plan, data=None, **sets):
     for key, value in sets.items():
         words += ["--set", f"{key.replace('__', '.')}={value}"]
     got = subprocess.run(words, capture_output=True, text=True, check=False,
-                         timeout=600)
-    if got.returncode:
+                         timeout=1800)
+    nan = re.search(r"before round (\d+): .*E0701", got.stderr)
+    if got.returncode and not (nan and may_diverge):
         raise RuntimeError(f"{name}: {got.stderr}")
     with open(f"{out}/run.json", encoding="utf-8") as f:
         run = json.load(f)
+    run["diverged"] = int(nan.group(1)) if nan else 0
     with open(f"{out}/metrics.jsonl", encoding="utf-8") as f:
         run["rows"] = [json.loads(line) for line in f]
     with open(f"{out}/model.safetensors", "rb") as f:
@@ -389,10 +393,18 @@ def heart(folder):
 
 # ---- FedProx's synthetic data ----------------------------------------------
 
-SYNTHETIC_PLAN = """name: synthetic
+# Rows as the paper makes them: 30 devices of lognormal(4, 2) + 50, 90 % train.
+SYNTHETIC_ROWS = """name: synthetic
 task: classify
 model: {{kind: softmax, classes: 10}}
 data: {{source: rows, format: vectors, width: 60, holdout: 0.1}}
+seed: {seed}
+sim: {{clients: 30, partition: sites, sizes: power, a: {a}, b: {a}}}
+"""
+SYNTHETIC_PLAN = """name: synthetic
+task: classify
+model: {{kind: softmax, classes: 10}}
+data: {{source: rows, label: y, columns: [{columns}], standardise: none}}
 rounds: 200
 cohort: {{size: {size}, min_reports: {size}, over_select: 1.0}}
 strategy: {{kind: {strategy}}}
@@ -401,78 +413,174 @@ weighting: {{by: examples, cap: 10000}}
 clip: 1000
 secagg: {{mode: off}}
 seed: {seed}
-sim: {{clients: 30, partition: sites, sizes: power, a: {a}, b: {a},
-  stragglers: {stragglers}, evaluate_every: 10}}
+sim: {{clients: 30, partition: column, column: device,
+  stragglers: {stragglers}, evaluate_every: 5}}
 """
+SYNTHETIC_COLUMNS = [f"x{i}" for i in range(60)]
+SYNTHETIC_KINDS = {"FedAvg": "fedavg", "FedProx 0": "fedprox, mu: 0",
+                   "FedProx 1": "fedprox, mu: 1"}
+SYNTHETIC_SEEDS = [1, 2, 3]
+
+
+def array(path):
+    """The values of a NumPy file of tacit-sim data, flat."""
+    with open(path, "rb") as f:
+        whole = f.read()
+    n = 10 + struct.unpack("<H", whole[8:10])[0]
+    letter = {"f4": "f", "i8": "q", "u1": "B"}[
+        re.search(rb"'descr': '.(..)'", whole[:n]).group(1).decode()]
+    return [v for v, in struct.iter_unpack("<" + letter, whole[n:])]
+
+
+def synthetic_csv(folder, a, seed):
+    """The curves are of the loss over all devices' train rows, so each of
+    them stands here twice: to train on, and to measure on."""
+    name = f"{folder}/rows-{a}-{seed}"
+    with open(f"{name}.yaml", "w", encoding="utf-8") as f:
+        f.write(SYNTHETIC_ROWS.format(a=a, seed=seed))
+    subprocess.run([SIM, "data", f"{name}.yaml", "-o", name], check=True,
+                   stdout=subprocess.DEVNULL)
+    x, y, device, test = (array(f"{name}/{n}.npy")
+                          for n in ("x", "y", "client", "test"))
+    shutil.rmtree(name)
+    with open(f"{name}.csv", "w", encoding="utf-8") as f:
+        f.write(",".join([*SYNTHETIC_COLUMNS, "y", "device", "split"]) + "\n")
+        for i, label in enumerate(y):
+            if test[i]:
+                continue
+            row = ",".join(f"{v:.9g}" for v in x[60 * i:60 * i + 60])
+            row += f",{label:.0f},d{device[i]:02d},"
+            f.write(f"{row}train\n{row}test\n")
+    return f"{name}.csv"
 
 
 def synthetic_run(folder, a, share, method, seed):
-    """FedAvg drops stragglers, FedProx takes what they have done. Who straggles
-    is drawn, so a cohort without them is a smaller one."""
+    """Loss over all train rows in rounds 101 to 200: mean and sd from round to
+    round; accuracy; the last model. FedAvg drops stragglers, FedProx takes what
+    they have done. Who straggles is drawn, so a cohort without them is a
+    smaller one."""
+    drops = method == "FedAvg"
     plan = SYNTHETIC_PLAN.format(
-        a=a, seed=seed, size=max(1, round(10 * (1 - share)))
-        if method == "FedAvg" else 10,
-        stragglers=0 if method == "FedAvg" else share,
-        strategy={"FedAvg": "fedavg", "FedProx 0": "fedprox, mu: 0",
-                  "FedProx 1": "fedprox, mu: 1"}[method])
-    run = simulate(folder, f"s-{a}-{share}-{method}-{seed}", plan)
-    last = [r for r in run["rows"] if r.get("pooled_loss") is not None][-5:]
-    return (statistics.fmean(r["pooled_metric"] for r in last),
-            statistics.fmean(r["pooled_loss"] for r in last))
+        columns=", ".join(f"{{name: {c}}}" for c in SYNTHETIC_COLUMNS),
+        seed=seed, size=max(1, round(10 * (1 - share))) if drops else 10,
+        stragglers=0 if drops else share, strategy=SYNTHETIC_KINDS[method])
+    run = simulate(folder, f"s-{a}-{share}-{method}-{seed}", plan,
+                   f"{folder}/rows-{a}-{seed}.csv")
+    last = [r for r in run["rows"]
+            if r["round"] > 100 and r["pooled_loss"] is not None]
+    n = struct.unpack("<Q", run["model"][:8])[0]
+    return {"loss": statistics.fmean(r["pooled_loss"] for r in last),
+            "swing": statistics.stdev(r["pooled_loss"] for r in last),
+            "right": statistics.fmean(r["pooled_metric"] for r in last),
+            "model": run["model"][8 + n:]}
 
 
 def synthetic(folder):
-    methods = ["FedAvg", "FedProx 0", "FedProx 1"]
-    sets, shares, seeds = ["0", "0.5", "1"], [0, .5, .9], [1, 2, 3]
-    print("FedProx synthetic(a, a): held-out accuracy and loss, mean of the "
-          "last 50 of 200 rounds, 3 seeds (published: curves)")
-    jobs = {(a, s, m, k): lambda a=a, s=s, m=m, k=k:
-            synthetic_run(folder, a, s, m, k)
-            for a in sets for s in shares for m in methods for k in seeds}
-    got = in_parallel(jobs)
-    gain = []
-    print("  a    stragglers " + "".join(f"{m:>20}" for m in methods))
+    sets, shares = ["0", "0.5", "1"], [0, .5, .9]
+    in_parallel({(a, k): lambda a=a, k=k: synthetic_csv(folder, a, k)
+                 for a in sets for k in SYNTHETIC_SEEDS})
+    say("synthetic: rows are drawn")
+    print("FedProx synthetic(a, a): loss over all train rows, as in the "
+          "paper's curves, ± sd from round to round\n(accuracy), rounds 101 to "
+          f"200, means of {len(SYNTHETIC_SEEDS)} seeds (published: curves)")
+    got = in_parallel({(a, s, m, k): lambda a=a, s=s, m=m, k=k:
+                       synthetic_run(folder, a, s, m, k) for a in sets
+                       for s in shares for m in SYNTHETIC_KINDS
+                       for k in SYNTHETIC_SEEDS})
+    print("  a    stragglers " + "".join(f"{m:>24}" for m in SYNTHETIC_KINDS))
     for a in sets:
         for share in shares:
-            mean = {m: [statistics.fmean(v) for v in
-                        zip(*(got[a, share, m, k] for k in seeds))]
-                    for m in methods}
+            mean = [[statistics.fmean(got[a, share, m, k][what]
+                                      for k in SYNTHETIC_SEEDS)
+                     for what in ("loss", "swing", "right")]
+                    for m in SYNTHETIC_KINDS]
             print(f"  {a:4} {share:10.0%} " + "".join(
-                f"{mean[m][0]:12.3f} ({mean[m][1]:.2f})" for m in methods))
-            if share == .9:
-                gain.append(mean["FedProx 1"][0] - mean["FedAvg"][0])
-                expect(mean["FedAvg"][1] >= mean["FedProx 0"][1] and
-                       mean["FedAvg"][1] >= mean["FedProx 1"][1],
-                       f"a = {a}, 90 % stragglers: dropping them (FedAvg) has "
-                       "the highest loss")
+                f"{loss:9.3f} ± {swing:.3f} ({right:.3f})"
+                for loss, swing, right in mean))
+    gain = [got[a, .9, "FedProx 1", k]["right"] -
+            got[a, .9, "FedAvg", k]["right"]
+            for a in sets for k in SYNTHETIC_SEEDS]
     print(f"  FedProx (mu 1) over FedAvg at 90 %: {statistics.fmean(gain):+.3f}"
-          " on average (published: +.22 on five data sets)")
+          " in train accuracy (published: +.22 in test accuracy, mean of five "
+          "data sets)")
+    synthetic_expected(sets, got)
+
+
+def synthetic_expected(sets, got):
+    def by(what, share, worse, better):
+        """How much more, per set and seed: its rows are the same for both."""
+        return [got[a, share, worse, k][what] - got[a, share, better, k][what]
+                for a in sets for k in SYNTHETIC_SEEDS]
+
+    def told(v):
+        return f"{sum(x > 0 for x in v)} of {len(v)} runs, mean " \
+               f"{statistics.fmean(v):+.3f}"
+
+    # No stragglers, no proximal term: the paper draws one curve for both.
+    expect(all(got[a, 0, "FedAvg", k]["model"] ==
+               got[a, 0, "FedProx 0", k]["model"]
+               for a in sets for k in SYNTHETIC_SEEDS),
+           "0 %: FedProx with mu 0 is FedAvg, to the bit")
+    for share in (0, .5, .9):
+        for worse in ("FedAvg", "FedProx 0"):
+            loss = by("loss", share, worse, "FedProx 1")
+            swing = by("swing", share, worse, "FedProx 1")
+            expect(min(loss) > 0 and min(swing) > 0,
+                   f"{share:.0%}: {worse} has a higher loss than FedProx 1 and "
+                   f"swings more, in every run (means "
+                   f"{statistics.fmean(loss):+.3f}, "
+                   f"{statistics.fmean(swing):+.3f})")
+    # Dropped or taken as they are: the paper says that partial work "can help".
+    loss, swing = (by(w, .9, "FedAvg", "FedProx 0") for w in ("loss", "swing"))
+    expect(min(swing) > 0, "90 %: FedAvg, which drops stragglers, swings more "
+           f"than FedProx 0 in every run ({told(swing)})")
+    expect(statistics.fmean(loss) > 0, "90 %: its loss is higher on average "
+           f"({told(loss)})")
+    loss, swing = (by(w, .5, "FedAvg", "FedProx 0") for w in ("loss", "swing"))
+    print("  not expected: at 50 %, FedAvg above FedProx 0: its loss is higher "
+          f"in {told(loss)}, and swings\n    more in {told(swing)}; FedAvg "
+          "itself is lower with 5 clients a round than with 10 (0 %)")
 
 
 # ---- label skew ------------------------------------------------------------
 
+# As published but for the data: 10 parties, LeNet 6/16/120/84, 10 local epochs,
+# batch 64, rate 0.01, momentum 0.9; there 60,000 images and 50 rounds. Here the
+# 10,000 of MNIST's test set, or as many drawn ones: 8,000 to train on.
 DIGITS_PLAN = """name: skew
 task: classify
 model: {{kind: cnn, hidden: [6, 16, 120, 84]}}
 data: {{source: digits, format: images, holdout: 0.2}}
-rounds: 12
+rounds: {rounds}
 cohort: {{size: 10, min_reports: 10, over_select: 1.0}}
 strategy: {{kind: {strategy}}}
-local: {{epochs: 2, batch: 16, learning_rate: 0.05}}
+local: {{epochs: 10, batch: 64, learning_rate: 0.01, momentum: 0.9}}
 weighting: {{by: examples, cap: 10000}}
 clip: 1000
-sim: {{clients: 10, rows: 1000, {skew}, protocol: sum, evaluate_every: 5}}
+seed: {seed}
+sim: {{clients: 10, rows: 1000, {skew}, protocol: sum, evaluate_every: 1}}
 """
-SKEWS = {"IID": "partition: iid", "Dir(0.5)": "partition: dirichlet, "
-         "alpha: 0.5", "1 label": "partition: labels, labels: 1",
-         "2 labels": "partition: labels, labels: 2",
-         "3 labels": "partition: labels, labels: 3"}
-# Flower's niid_bench on MNIST, per cent.
+# Rounds until the curve is flat; one label never is: 50 as published.
+SKEWS = {"IID": ("partition: iid", 10, [1]),
+         "Dir(0.5)": ("partition: dirichlet, alpha: 0.5", 10, [1]),
+         "1 label": ("partition: labels, labels: 1", 50, [1]),
+         "2 labels": ("partition: labels, labels: 2", 25, [1]),
+         "3 labels": ("partition: labels, labels: 3", 25, [1])}
+# Flower's niid_bench on MNIST, per cent: an earlier measurement of its authors,
+# and the one that its page shows since. FedProx there: the best of four mu. Here
+# 0.01 was the best of three with one label: 54.0; 0.1: 30.0; 1: 12.2.
 SKEW_PUBLISHED = {
-    "FedAvg": [99.09, 98.89, 19.33, 96.86, 97.86],
-    "SCAFFOLD": [99.06, 99.07, 9.93, 96.92, 97.91],
-    "FedProx": [99.16, 99.02, 51.79, 96.85, 97.85],
-    "FedNova": [99.05, 98.03, 52.58, 96.65, 97.62]}
+    "FedAvg": ([99.09, 98.89, 19.33, 96.86, 97.86],
+               [99.1, 98.9, 10.0, 96.6, 98.2]),
+    "SCAFFOLD": ([99.06, 99.07, 9.93, 96.92, 97.91],
+                 [99.2, 99.0, 10.0, 96.6, 97.8]),
+    "FedProx": ([99.16, 99.02, 51.79, 96.85, 97.85],
+                [99.2, 99.0, 81.3, 96.7, 97.8]),
+    "FedNova": ([99.05, 98.03, 52.58, 96.65, 97.62],
+                [99.0, 98.8, 55.1, 96.5, 97.7])}
+# One label per client in a third measurement, FedBench 0.1.3: mean and sd.
+ONE_LABEL = {"FedAvg": (40.34, 26.51), "SCAFFOLD": (10.99, .5),
+             "FedProx": (40.24, 21.8), "FedNova": (54.66, 9.53)}
 SKEW_KINDS = {"FedAvg": "fedavg", "SCAFFOLD": "scaffold",
               "FedProx": "fedprox, mu: 0.01", "FedNova": "fednova"}
 
@@ -493,33 +601,87 @@ def digits_file(folder):
     return out
 
 
+def digits_run(folder, method, skew, seed, data):
+    """(per cent right, mean of the last fifth of the rounds; the round in which
+    the loss was no number, or 0). Then the model is worth no more than chance,
+    whatever it was before."""
+    partition, rounds, _ = SKEWS[skew]
+    run = simulate(folder, f"d-{method}-{skew.replace(' ', '')}-{seed}",
+                   DIGITS_PLAN.format(strategy=SKEW_KINDS[method], seed=seed,
+                                      skew=partition, rounds=rounds), data,
+                   may_diverge=method == "SCAFFOLD")
+    say(f"digits: {method}, {skew}, seed {seed}")
+    rights = [100 * r["pooled_metric"] for r in run["rows"]]
+    if run["diverged"]:
+        print(f"  {method}, {skew}, seed {seed}: the loss is no number in "
+              f"round {run['diverged']}; before, at best {max(rights):.1f}",
+              flush=True)
+        return 10.0, run["diverged"]
+    return statistics.fmean(rights[-rounds // 5:]), 0
+
+
 def digits(folder):
     data = digits_file(folder)
-    print("Digits, LeNet, 10 clients x 800, 12 rounds of 2 epochs (published: "
-          "MNIST, 10 x 6,000, 50 rounds of 10 epochs): accuracy, per cent")
-    jobs = {(m, s): lambda m=m, s=s: simulate(
-        folder, f"d-{m}-{s.replace(' ', '')}", DIGITS_PLAN.format(
-            strategy=SKEW_KINDS[m], skew=SKEWS[s]), data)
-            for m in SKEW_KINDS for s in SKEWS}
-    got = {k: 100 * r["summary"]["metric"]
-           for k, r in in_parallel(jobs).items()}
-    print("            " + "".join(f"{s:>24}" for s in SKEWS))
-    print("            " + "     published ours diff" * len(SKEWS))
+    print("Digits, LeNet, 10 clients x 800 images, 10 local epochs, batch 64 "
+          "(published: 10 x 6,000, 50 rounds):\naccuracy, per cent, mean of "
+          "the last fifth of the rounds")
+    # The longest first, so that no core is left over at the end.
+    jobs = {(m, s, k): lambda m=m, s=s, k=k: digits_run(folder, m, s, k, data)
+            for s in sorted(SKEWS, key=lambda s: -SKEWS[s][1])
+            for k in SKEWS[s][2] for m in SKEW_KINDS}
+    found = in_parallel(jobs)
+    lost = {(m, s) for (m, s, _), (_, when) in found.items() if when}
+    got = {(m, s): statistics.fmean(found[m, s, k][0] for k in SKEWS[s][2])
+           for m in SKEW_KINDS for s in SKEWS}
+    print("            " + "".join(f"{f'{s}, {SKEWS[s][1]} rounds':>31}"
+                                   for s in SKEWS))
+    print("            " + "      published       ours  diff" * len(SKEWS))
     for m in SKEW_KINDS:
-        cells = zip(SKEW_PUBLISHED[m], (got[m, s] for s in SKEWS))
-        print(f"  {m:10}" + "".join(f"{p:10.2f} {o:6.2f} {o - p:+6.2f}"
-                                    for p, o in cells))
+        cells = zip(SKEWS, *SKEW_PUBLISHED[m])
+        print(f"  {m:10}" + "".join(
+            f"{p:9.2f} {q:6.1f} {got[m, s]:6.2f}"
+            f"{'*' if (m, s) in lost else ' '} {got[m, s] - p:+6.2f} "
+            for s, p, q in cells))
+    if lost:
+        print("  * diverged: counted as chance. SCAFFOLD's published runs do "
+              "so elsewhere: FMNIST, 2 labels: 33.8 and 10.0;\n    NIID-Bench, "
+              "500 rounds: 10.0 in three settings. Here it does so on 8,000 "
+              "images; plain SGD at 0.1 falls as well")
+    print("  1 label, range of the published three (the third is mean ± sd), "
+          "and ours:")
+    for m, (mean, sd) in ONE_LABEL.items():
+        twice = [p[2] for p in SKEW_PUBLISHED[m]]
+        low, high = min(mean - sd, *twice), max(mean + sd, *twice)
+        ours = got[m, "1 label"]
+        print(f"    {m:10}{low:6.1f} to {high:4.1f} {ours:6.1f}" +
+              (f"  {max(low - ours, ours - high):.1f} outside"
+               if not low <= ours <= high else ""))
+    digits_expected(got, lost)
+
+
+def digits_expected(got, lost):
     for m in SKEW_KINDS:
-        v = {s: got[m, s] for s in SKEWS}
-        expect(v["1 label"] < v["2 labels"] < v["3 labels"] + 1 and
-               v["3 labels"] < v["IID"] + .5 and v["2 labels"] < v["Dir(0.5)"],
-               f"{m}: 1 label < 2 < 3 < IID, and 2 labels < Dirichlet(0.5)")
-        expect(v["1 label"] < v["2 labels"] - 20,
-               f"{m} collapses with one label per client")
-    # Which strategy falls furthest is chance: with one label each, 50 rounds at
-    # a rate of 0.01 swing between 9 and 42 % from one measurement to the next.
-    print("  not compared: the order of the strategies with one label each; "
-          "they swing by 20 points and more between rounds")
+        # Published gaps: 2 to 3 labels 0.8 to 1.6, 3 to Dirichlet 0.4 to 1.2;
+        # Dirichlet to IID -0.01 to 1, so that they may stand either way.
+        names = [s for s in ("1 label", "2 labels", "3 labels", "Dir(0.5)")
+                 if (m, s) not in lost or s == "1 label"]
+        v = [got[m, s] for s in names]
+        expect(all(a < b for a, b in zip(v, v[1:])) and
+               v[-1] < got[m, "IID"] + .5,
+               f"{m}: {' < '.join(names)} < IID + 0.5")
+        # The least of the published collapses: FedProx, 81.3 of 96.7.
+        expect(got[m, names[1]] - got[m, "1 label"] > 15,
+               f"{m} loses more than 15 points with one label per client")
+    one = {m: got[m, "1 label"] for m in SKEW_KINDS}
+    expect(one["SCAFFOLD"] == min(one.values()) and one["SCAFFOLD"] < 12,
+           "1 label: SCAFFOLD is last, and no better than chance (9.9 to 11 "
+           "published)")
+    for m in ("FedProx", "FedNova"):
+        # Published in this order; both sd's are as wide as the gaps.
+        slack = (ONE_LABEL["FedAvg"][1] ** 2 + ONE_LABEL[m][1] ** 2) ** .5
+        expect(one["FedAvg"] < one[m] + slack,
+               f"1 label: FedAvg is not above {m} by more than the published "
+               f"sd of their difference, {slack:.0f}")
 
 
 # ---- robust rules under attack ---------------------------------------------
@@ -555,7 +717,7 @@ RULES = {
 
 
 def colour(column, v):
-    """From red (0.1) over yellow to green (0.9); a backdoor's success is bad."""
+    """From red (0.1) over yellow to green (0.9); success is the bad one."""
     t = min(1, max(0, (v - .1) / .8))
     t = 1 - t if column == SUCCESS else t
     return f"hsl({120 * t:.0f},55%,{62 + 8 * abs(t - .5):.0f}%)"
@@ -628,8 +790,8 @@ def robust_all(folder):
 def robust(folder):
     columns = [*ATTACKS, SUCCESS]
     print("Robust rules: digits 14 x 14, softmax, 20 clients, 20 rounds; "
-          f"accuracy at 0 / 10 / 20 / 40 % attackers, {len(ROBUST_SEEDS)} "
-          "seeds; last the share of\ntriggered rows that the backdoor turns "
+          f"accuracy at 0 / 10 / 20 / 40 % attackers,\n{len(ROBUST_SEEDS)} "
+          "seeds; last the share of triggered rows that the backdoor turns "
           "into the attackers' label")
     got = robust_all(folder)
     print("  | rule | " + " | ".join(c.replace("_", " ") for c in columns)
