@@ -207,6 +207,20 @@ static enum tacit_err search_all(struct evaluation *e, enum way way,
     return TACIT_OK;
 }
 
+/* A weight that is given counts more than one that was learnt. */
+static enum tacit_err take_weight(struct evaluation *e)
+{
+    const char *value = options_value(e->o, "weight");
+    char *end = NULL;
+    double weight = value ? strtod(value, &end) : 0;
+    if (!value) return TACIT_OK;
+    if (*end || end == value || !(weight >= 0 && weight <= 1))
+        return fail_as(E_USAGE, "--weight is a number from 0 to 1");
+    e->weight = (struct weight_learnt){.weight = weight};
+    e->has_weight = 1;
+    return TACIT_OK;
+}
+
 struct grading {
     const struct evaluation *e;
     struct judged_rows rows;
@@ -363,11 +377,13 @@ static enum tacit_err evaluate(struct evaluation *e)
         TRY(tuning_weight(&e->store.device.db, &m, &e->weight, &e->has_weight));
     }
     if (*e->train_path) TRY(learn_weight(e));
+    TRY(take_weight(e));
     for (unsigned way = 0; way < N_WAYS; way++) {
         if (!(chosen & 1u << way)) continue;
         if (way == SCORES && !e->has_weight) {
-            cli_hint(e->o, "no weight is learnt: `--train-qrels FILE` learns "
-                           "one for --mode scores");
+            cli_hint(
+                e->o,
+                "no weight is learnt: `--train-qrels FILE` learns one for --mode scores, `--weight X` gives one");
             continue;
         }
         TRY(evaluate_way(e, (enum way)way));
@@ -408,7 +424,7 @@ static void print_table(const struct evaluation *e)
     if (e->n_unasked)
         printf("%zu of them without a text count as nothing found\n",
                e->n_unasked);
-    if (e->has_weight)
+    if (e->has_weight && e->weight.n_questions)
         printf("weight of the vectors %.2f, from %zu queries\n",
                e->weight.weight, e->weight.n_questions);
     printf("%-8s %8s@%-3d %6s@%-3d %4s@%-3d %7s %7s %10s %8s\n", "", "nDCG", k,

@@ -14,7 +14,7 @@
 #include "common/base/arena.h"
 #include "common/base/err.h"
 
-enum { QUESTION_TERMS_MAX = 32 };
+enum { QUESTION_TERMS_MAX = 64 };
 
 struct question {
     const char *text;

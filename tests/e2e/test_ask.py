@@ -159,7 +159,7 @@ def case_questions_that_nobody_should_ask_have_an_answer():
             assert done.status in (0, 6), done
             if "pump" in words:
                 assert names(done)[0] == "pumps.md", done
-        many = " ".join(f"word{i}" for i in range(60)) + " pump"
+        many = " ".join(f"word{i}" for i in range(92)) + " pump"
         done = run("search", many, "--json")
         assert done.status in (0, 6)
         run("search", "pump " + many).exits(0).says("29 of its words")
