@@ -33,6 +33,12 @@ static const struct option_row run_options[] = {
      "with the two above: give up after this long without progress (10m)"},
 };
 
+static const struct option_row doctor_options[] = {
+    {"index", 0, NULL, NULL,
+     "check the whole vector index and measure its recall; a damaged one is "
+     "made anew"},
+};
+
 #define OPTIONS(list)                                                          \
  .options = (list), .n_options = sizeof(list) / sizeof *(list)
 
@@ -122,6 +128,7 @@ static const struct option_command commands[] = {
      .run = cli_status},
     {.name = "doctor",
      .summary = "look for what is wrong, and what to do",
+     OPTIONS(doctor_options),
      .run = cli_doctor},
     {.name = "explain",
      .args = "[CODE]",

@@ -52,14 +52,18 @@
 #include "retrieval/ivf.h"
 #include "retrieval/vecindex_sqlite.h"
 
-/* Make `tacit_vec` and its functions known to db. UNSUPPORTED: an SQLite older
- * than VECINDEX_SQLITE_MIN. */
+/* Make `tacit_vec` and its functions known to db, unless they are. UNSUPPORTED:
+ * an SQLite older than VECINDEX_SQLITE_MIN. */
 TACIT_CHECKED enum tacit_err vecindex_register(sqlite3 *db);
 
 /* Check the whole index of schema.table. NOTFOUND: no such tacit_vec table. */
 TACIT_CHECKED enum tacit_err vecindex_check(sqlite3 *db, const char *schema,
                                             const char *table,
                                             struct ivf_report *report);
+
+/* Make the index anew from its vectors. NOTFOUND; the errors of a write. */
+TACIT_CHECKED enum tacit_err vecindex_rebuild(sqlite3 *db, const char *schema,
+                                              const char *table);
 
 struct vecindex_recall {
     size_t n_queries, k;
