@@ -293,24 +293,60 @@ static void pool_prune(struct search *s)
     t->n_judged = 0;
 }
 
+/* The `want` best estimates come first, in no order. */
+static void candidates_select(struct candidate *c, size_t n, size_t want)
+{
+    size_t low = 0, high = n; /* the border is inside */
+    while (low < want && want < high) {
+        float pivot = c[low + (high - low) / 2].estimate;
+        size_t i = low, j = low,
+               k = high; /* < i: less; < j: equal; >= k: more */
+        while (j < k) {
+            struct candidate t = c[j];
+            if (t.estimate < pivot) {
+                c[j++] = c[i];
+                c[i++] = t;
+            } else if (t.estimate > pivot) {
+                c[j] = c[--k];
+                c[k] = t;
+            } else {
+                j++;
+            }
+        }
+        if (want < i)
+            high = i;
+        else if (want > k)
+            low = k;
+        else
+            return;
+    }
+}
+
 /* Read the rows of those new candidates whose estimate beats the k-th best:
  * whatever follows, they would be read. Older ones were judged by a k-th best
  * that was no nearer. */
 static enum tacit_err likely_read(struct search *s)
 {
     struct ivf_scratch *t = s->s;
-    size_t n = t->n_judged, n_likely = 0, done = 0;
-    float best = limit(s);
-    for (size_t i = n; i < t->n_pool; i++)
-        if (t->pool[i].estimate < best)
-            t->likely[n_likely++] = t->pool[i];
-        else if (t->pool[i].lower < best)
-            t->pool[n++] = t->pool[i];
-    qsort(t->likely, n_likely, sizeof *t->likely, candidate_compare);
-    TRY(sorted_read(s, t->likely, n_likely, IVF_LIKELY, &done));
-    memcpy(t->pool + n, t->likely + done,
-           (n_likely - done) * sizeof *t->likely);
-    t->n_judged = t->n_pool = n + n_likely - done;
+    struct candidate *c = t->likely;
+    size_t n = t->n_judged, n_likely = t->n_pool - n;
+    memcpy(c, t->pool + n, n_likely * sizeof *c);
+    while (n_likely > 0) {
+        size_t want = BATCH, rest = 0, done;
+        if (t->n_hits + want < s->q->k) want = s->q->k - t->n_hits;
+        if (want > n_likely) want = n_likely;
+        candidates_select(c, n_likely, want);
+        qsort(c, want, sizeof *c, candidate_compare);
+        TRY(sorted_read(s, c, want, IVF_LIKELY, &done));
+        float best = limit(s);
+        for (size_t i = done; i < n_likely; i++)
+            if (c[i].estimate < best)
+                c[rest++] = c[i];
+            else if (c[i].lower < best)
+                t->pool[n++] = c[i];
+        n_likely = rest;
+    }
+    t->n_judged = t->n_pool = n;
     return TACIT_OK;
 }
 
