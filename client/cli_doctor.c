@@ -11,9 +11,15 @@
 #include "common/base/tick.h"
 #include "common/wire/session.h"
 #include "retrieval/corpus.h"
+#include "retrieval/vecindex.h"
 #include "retrieval/words.h"
 
-enum { CALL_MS = 5000, ROOM_MIN_MIB = 100 };
+enum {
+    CALL_MS = 5000,
+    ROOM_MIN_MIB = 100,
+    RECALL_QUERIES = 100,
+    RECALL_K = 10
+};
 
 struct examination {
     const struct options *o;
@@ -100,6 +106,71 @@ static enum tacit_err check_indexes(struct device *d)
     return err;
 }
 
+/* Check a table of vectors; one that is damaged is made anew, and checked
+ * again. */
+static enum tacit_err check_table(struct device *d, const char *name,
+                                  struct ivf_report *r, int *is_new)
+{
+    *is_new = 0;
+    TRY(vecindex_check(d->db.sql, "main", name, r));
+    if (!r->problems) return TACIT_OK;
+    TRY(vecindex_rebuild(d->db.sql, "main", name));
+    *is_new = 1;
+    TRY(vecindex_check(d->db.sql, "main", name, r));
+    if (!r->problems) return TACIT_OK;
+    return fail_as(E_INDEX_DAMAGED, "%s: %s", name, r->first);
+}
+
+static void note_table(struct examination *x, const char *name)
+{
+    char text[512] = "";
+    int is_new = 0;
+    struct ivf_report r = {0};
+    struct vecindex_recall m = {0};
+    enum tacit_err err = check_table(x->d, name, &r, &is_new);
+    if (!err)
+        err = vecindex_measure(x->d->db.sql, "main", name, RECALL_QUERIES,
+                               RECALL_K, &m);
+    if (!err)
+        snprintf(text, sizeof text,
+                 "%.99s%s: %llu vectors in %llu lists; recall@%zu %.3f by %zu "
+                 "queries, %.2f ms each, %.2f ms exactly",
+                 name, is_new ? " was damaged and made anew" : "",
+                 (unsigned long long)r.rows, (unsigned long long)r.lists, m.k,
+                 m.recall, m.n_queries, m.search_ms, m.exact_ms);
+    note(x, "index", err, text);
+}
+
+/* The name of table i of vectors; *has = 0 behind the last. */
+static enum tacit_err table_name(struct device *d, int i, char name[256],
+                                 int *has)
+{
+    sqlite3_stmt *st = NULL;
+    TRY(db_query(&d->db, &st,
+                 "SELECT name FROM sqlite_master WHERE type = 'table' AND sql"
+                 " LIKE 'CREATE VIRTUAL TABLE%USING tacit_vec%' ORDER BY name"
+                 " LIMIT 1 OFFSET ?",
+                 "i", (int64_t)i));
+    enum tacit_err err = db_step(&d->db, st, has);
+    if (!err && *has)
+        snprintf(name, 256, "%s", (const char *)sqlite3_column_text(st, 0));
+    db_finish(st);
+    return err;
+}
+
+/* Every table of vectors in tacit.db. */
+static void note_tables(struct examination *x)
+{
+    char name[256];
+    int has = 1, i = 0;
+    enum tacit_err err = vecindex_register(x->d->db.sql);
+    for (; !err && has; i++) {
+        err = table_name(x->d, i, name, &has);
+        if (!err && has) note_table(x, name);
+    }
+    if (err || i == 1) note(x, "index", err, "there is no table of vectors");
+}
+
 static enum tacit_err check_ledger(struct device *d)
 {
     uint64_t bad = 0;
@@ -178,6 +249,7 @@ enum tacit_err cli_doctor(const struct options *o)
     note(&x, "store", check_store(&d), "tacit.db is whole");
     note(&x, "seal", TACIT_OK, describe_seal(&d, seal));
     note(&x, "indexes", check_indexes(&d), "words and vectors agree");
+    if (options_flag(o, "index")) note_tables(&x);
     note(&x, "ledger", check_ledger(&d), "the chain is whole");
     note(&x, "policy", check_policy(&d), "policy.yaml and its files are fine");
     note(&x, "room", check_room(&d), "the disk has room");

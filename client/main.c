@@ -90,6 +90,12 @@ static const struct option_row run_options[] = {
      "with the two above: give up after this long without progress (10m)"},
 };
 
+static const struct option_row doctor_options[] = {
+    {"index", 0, NULL, NULL,
+     "check the whole vector index and measure its recall; a damaged one is "
+     "made anew"},
+};
+
 #define OPTIONS(list)                                                          \
  .options = (list), .n_options = sizeof(list) / sizeof *(list)
 
@@ -233,6 +239,7 @@ static const struct option_command commands[] = {
      .run = cli_status},
     {.name = "doctor",
      .summary = "look for what is wrong, and what to do",
+     OPTIONS(doctor_options),
      .run = cli_doctor},
     OPTIONS_EXPLAIN,
 };

@@ -265,15 +265,18 @@ static enum tacit_err place_get(struct ivf *ix, int64_t id, uint32_t lists[2])
     return TACIT_OK;
 }
 
-/* What is left of a list that lost an entry: merged when small, packed when
- * more than a segment and a quarter of its entries would fit the holes. */
+enum { HOLES_MIN = 16 };
+
+/* What is left of a list that lost an entry: merged when small, packed when its
+ * holes are many beside its entries, so that a rewritten entry stands for a
+ * deleted one. */
 static enum tacit_err list_settle(struct ivf *ix, uint32_t list,
                                   const struct ivf_spot *spot)
 {
-    size_t slots = ix->shape.slots_max, holes = spot->segs * slots - spot->live;
+    size_t holes = spot->room - spot->live;
     bool small =
         spot->live < IVF_LIST_MIN && spot->live % (IVF_LIST_MIN / 4) == 0;
-    bool sparse = spot->segs > 1 && holes >= slots + spot->live / 4;
+    bool sparse = holes >= HOLES_MIN + spot->live / 8;
     if (!small && !sparse) return TACIT_OK;
     const void *data = NULL;
     size_t n = 0;

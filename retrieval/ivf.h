@@ -71,7 +71,7 @@ enum {
     IVF_TERMS_MAX = 32,
     IVF_K_MAX = 4096,
     IVF_LIST_MAX = 512, /* live entries, above which a list is split */
-    IVF_LIST_MIN = 64,  /* below which it is merged */
+    IVF_LIST_MIN = 128, /* below which it is merged */
     IVF_SEG_MAX = 0xfffff,
     IVF_SEG_FIRST = 16,
     IVF_SEGMENT_BYTES_MIN = 512,

@@ -75,7 +75,7 @@ static bool code_agrees(const struct check *k, const uint8_t *seg, size_t i)
     const uint8_t *b = ivf_block(s, seg, i / IVF_BLOCK);
     uint8_t bits[RABITQ_DIM_MAX / 8];
     size_t at = i % IVF_BLOCK;
-    float top = 0, r2 = 0, sum_c = 0;
+    float top = 0, r2 = 0, sum_c = 0, open = 0;
     struct rabitq_entry e =
         rabitq_encode(k->ix->metric, k->x, k->c, s->width, bits);
     for (size_t j = 0; j < s->width; j++) {
@@ -88,9 +88,9 @@ static bool code_agrees(const struct check *k, const uint8_t *seg, size_t i)
     float step = top / 100;
     for (size_t j = 0; j < s->width; j++) {
         uint8_t is = b[IVF_BLOCK * (j / 8) + at];
-        if (((bits[j / 8] ^ is) >> j % 8 & 1) &&
-            fabsf(k->x[j] - k->c[j]) > step)
-            return false;
+        if (!((bits[j / 8] ^ is) >> j % 8 & 1)) continue;
+        if (fabsf(k->x[j] - k->c[j]) > step) return false;
+        open += 2 * fabsf(k->c[j]); /* what the bit is worth in <b, c> */
     }
     float add = rabitq_bf16(ivf_u16(b + s->scalars + 2 * at));
     float mul = rabitq_bf16(ivf_u16(b + s->scalars + 2 * (IVF_BLOCK + at)));
@@ -100,7 +100,8 @@ static bool code_agrees(const struct check *k, const uint8_t *seg, size_t i)
     float share = 0.05F + 4 * noise / sqrtf(r2);
     return fabsf(mul - mul_want) <= share * fabsf(mul_want) &&
            fabsf(add - add_want) <=
-               share * (r2 + fabsf(add_want) + fabsf(mul_want) * sum_c);
+               share * (r2 + fabsf(add_want) + fabsf(mul_want) * sum_c) +
+                   fabsf(mul_want) * open;
 }
 
 static enum tacit_err slot_check(struct check *k, const uint8_t *seg, size_t i,

@@ -403,7 +403,7 @@ enum tacit_err ivf_list_find(struct ivf *ix, uint32_t list, enum ivf_kind kind,
         e = ivf_segment_check(ix, list, seg, data, n);
         if (e != TACIT_OK) break;
         spot.live += ivf_live(data);
-        spot.segs++;
+        spot.room += ivf_blocks(data) * IVF_BLOCK;
         if (spot.found) continue;
         slot = slot_find(&ix->shape, data, id);
         if (slot == SIZE_MAX) continue;

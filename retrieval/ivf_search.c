@@ -46,8 +46,10 @@ struct probe {
 
 struct ivf_scratch {
     size_t room_pool, n_pool, room_hits, n_hits, room_probes, n_probes;
-    struct candidate *pool;
-    struct ivf_hit *hits; /* a heap: the worst first */
+    size_t n_judged;          /* of the pool: see likely_read() */
+    struct candidate *pool;   /* [room_pool] */
+    struct candidate *likely; /* [room_pool] */
+    struct ivf_hit *hits;     /* a heap: the worst first */
     struct probe *probes;
 };
 
@@ -73,6 +75,7 @@ void ivf_scratch_free(struct ivf_scratch *s)
 {
     if (s == NULL) return;
     free(s->pool);
+    free(s->likely);
     free(s->hits);
     free(s->probes);
     free(s);
@@ -81,7 +84,7 @@ void ivf_scratch_free(struct ivf_scratch *s)
 size_t ivf_scratch_bytes(const struct ivf_scratch *s)
 {
     if (s == NULL) return 0;
-    return sizeof *s + s->room_pool * sizeof *s->pool +
+    return sizeof *s + 2 * s->room_pool * sizeof *s->pool +
            s->room_hits * sizeof *s->hits + s->room_probes * sizeof *s->probes;
 }
 
@@ -108,12 +111,15 @@ static enum tacit_err scratch_get(struct ivf *ix, size_t k,
         if (hits != NULL) s->hits = hits;
         struct candidate *pool = realloc(s->pool, room_pool * sizeof *pool);
         if (pool != NULL) s->pool = pool;
-        if (hits == NULL || pool == NULL)
+        struct candidate *likely =
+            realloc(s->likely, room_pool * sizeof *likely);
+        if (likely != NULL) s->likely = likely;
+        if (hits == NULL || pool == NULL || likely == NULL)
             return fail(TACIT_NOMEM, "no memory for a search");
         s->room_hits = k;
         s->room_pool = room_pool;
     }
-    s->n_pool = s->n_hits = s->n_probes = 0;
+    s->n_pool = s->n_judged = s->n_hits = s->n_probes = 0;
     *out = s;
     return TACIT_OK;
 }
@@ -246,6 +252,35 @@ static int candidate_compare(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
+/* Read the rows of sorted candidates batch by batch, each in the order in which
+ * rows lie, as long as they may be among the best: by their lower bound, or,
+ * where only likely ones are wanted, by their estimate. *done: how many were
+ * dealt with. */
+static enum tacit_err sorted_read(struct search *s, const struct candidate *c,
+                                  size_t n, enum ivf_reach reach, size_t *done)
+{
+    struct ivf_scratch *t = s->s;
+    struct candidate batch[BATCH_MAX];
+    size_t i = 0, step = isinf(s->bound) ? BATCH_MAX : BATCH;
+    s->rows = NULL;
+    while (i < n) {
+        size_t some = 0, want = step;
+        float best = limit(s);
+        if (reach == IVF_LIKELY && c[i].estimate >= best) break;
+        if (t->n_hits + want < s->q->k) want = s->q->k - t->n_hits;
+        if (want > BATCH_MAX) want = BATCH_MAX;
+        /* what is left becomes ever less likely: look less often, but read
+         * rows that lie together at once */
+        if (reach == IVF_POSSIBLE && step < BATCH_LAST) step *= 2;
+        for (; i < n && some < want; i++)
+            if (c[i].lower < best) batch[some++] = c[i];
+        qsort(batch, some, sizeof *batch, place_compare);
+        for (size_t k = 0; k < some; k++) TRY(candidate_read(s, &batch[k]));
+    }
+    *done = i;
+    return TACIT_OK;
+}
+
 /* Drop what cannot be among the best any more. */
 static void pool_prune(struct search *s)
 {
@@ -255,43 +290,87 @@ static void pool_prune(struct search *s)
     for (size_t i = 0; i < t->n_pool; i++)
         if (t->pool[i].lower < best) t->pool[n++] = t->pool[i];
     t->n_pool = n;
+    t->n_judged = 0;
 }
 
-/* Read rows, best estimate first, batch by batch, each in the order in which
- * rows lie: those whose estimate, or even whose lower bound, beats the k-th
- * best. */
-static enum tacit_err pool_read(struct search *s, enum ivf_reach reach)
+/* The `want` best estimates come first, in no order. */
+static void candidates_select(struct candidate *c, size_t n, size_t want)
+{
+    size_t low = 0, high = n; /* the border is inside */
+    while (low < want && want < high) {
+        float pivot = c[low + (high - low) / 2].estimate;
+        size_t i = low, j = low,
+               k = high; /* < i: less; < j: equal; >= k: more */
+        while (j < k) {
+            struct candidate t = c[j];
+            if (t.estimate < pivot) {
+                c[j++] = c[i];
+                c[i++] = t;
+            } else if (t.estimate > pivot) {
+                c[j] = c[--k];
+                c[k] = t;
+            } else {
+                j++;
+            }
+        }
+        if (want < i)
+            high = i;
+        else if (want > k)
+            low = k;
+        else
+            return;
+    }
+}
+
+/* Read the rows of those new candidates whose estimate beats the k-th best:
+ * whatever follows, they would be read. Older ones were judged by a k-th best
+ * that was no nearer. */
+static enum tacit_err likely_read(struct search *s)
 {
     struct ivf_scratch *t = s->s;
-    struct candidate batch[BATCH_MAX];
-    size_t i = 0, step = isinf(s->bound) ? BATCH_MAX : BATCH;
-    s->rows = NULL;
+    struct candidate *c = t->likely;
+    size_t n = t->n_judged, n_likely = t->n_pool - n;
+    memcpy(c, t->pool + n, n_likely * sizeof *c);
+    while (n_likely > 0) {
+        size_t want = BATCH, rest = 0, done;
+        if (t->n_hits + want < s->q->k) want = s->q->k - t->n_hits;
+        if (want > n_likely) want = n_likely;
+        candidates_select(c, n_likely, want);
+        qsort(c, want, sizeof *c, candidate_compare);
+        TRY(sorted_read(s, c, want, IVF_LIKELY, &done));
+        float best = limit(s);
+        for (size_t i = done; i < n_likely; i++)
+            if (c[i].estimate < best)
+                c[rest++] = c[i];
+            else if (c[i].lower < best)
+                t->pool[n++] = c[i];
+        n_likely = rest;
+    }
+    t->n_judged = t->n_pool = n;
+    return TACIT_OK;
+}
+
+/* Read the rows of all that may be among the best. */
+static enum tacit_err possible_read(struct search *s)
+{
+    struct ivf_scratch *t = s->s;
+    size_t done;
     pool_prune(s);
     qsort(t->pool, t->n_pool, sizeof *t->pool, candidate_compare);
-    while (i < t->n_pool) {
-        size_t n = 0, want = step;
-        float best = limit(s);
-        if (t->n_hits + want < s->q->k) want = s->q->k - t->n_hits;
-        if (want > BATCH_MAX) want = BATCH_MAX;
-        /* what is left becomes ever less likely: look less often, but read
-         * rows that lie together at once */
-        if (reach == IVF_POSSIBLE && step < BATCH_LAST) step *= 2;
-        if (reach == IVF_LIKELY && t->pool[i].estimate >= best) break;
-        for (; i < t->n_pool && n < want; i++)
-            if (t->pool[i].lower < best) batch[n++] = t->pool[i];
-        qsort(batch, n, sizeof *batch, place_compare);
-        for (size_t k = 0; k < n; k++) TRY(candidate_read(s, &batch[k]));
-    }
-    memmove(t->pool, t->pool + i, (t->n_pool - i) * sizeof *t->pool);
-    t->n_pool -= i;
+    TRY(sorted_read(s, t->pool, t->n_pool, IVF_POSSIBLE, &done));
+    t->n_pool = 0;
     return TACIT_OK;
 }
 
 /* ---- lists --------------------------------------------------------------- */
 
-/* The pool is full while a list is read: the better half stays. */
-static void pool_halve(struct ivf_scratch *t)
+/* The pool is full while a list is read: the better half stays of what may be
+ * among the best. */
+static void pool_halve(struct search *s)
 {
+    struct ivf_scratch *t = s->s;
+    if (!s->learns) pool_prune(s);
+    if (t->n_pool < t->room_pool / 2) return;
     qsort(t->pool, t->n_pool, sizeof *t->pool, candidate_compare);
     t->n_pool /= 2;
 }
@@ -312,7 +391,7 @@ static void block_take(struct search *s, const struct rabitq_scan *scan,
     s->work.entries += (uint32_t)__builtin_popcount(mask);
     if (mask == 0) return;
     mask &= s->ix->kernels->scan(scan, block, estimate, lower);
-    if (t->n_pool + IVF_BLOCK > t->room_pool) pool_halve(t);
+    if (t->n_pool + IVF_BLOCK > t->room_pool) pool_halve(s);
     for (; mask != 0; mask &= mask - 1) {
         uint32_t i = (uint32_t)__builtin_ctz(mask);
         int64_t id = ivf_i64(block + shape->ids + 8 * i);
@@ -526,9 +605,9 @@ static enum tacit_err probes_run(struct search *s)
         if (!all && (s->q->probes > 0 ? i >= s->q->probes : enough(s, p->key)))
             break;
         TRY(list_take(s, p));
-        TRY(pool_read(s, all ? IVF_POSSIBLE : IVF_LIKELY));
+        TRY(all ? possible_read(s) : likely_read(s));
     }
-    return pool_read(s, IVF_POSSIBLE);
+    return possible_read(s);
 }
 
 /* ---- the learnt rule ----------------------------------------------------- */
@@ -601,6 +680,7 @@ static enum tacit_err estimates_take(struct search *s)
         if (t->n_pool < 2 * LEARN_KEPT) continue;
         qsort(t->pool, t->n_pool, sizeof *t->pool, candidate_compare);
         t->n_pool = LEARN_KEPT;
+        t->n_judged = 0;
     }
     qsort(t->pool, t->n_pool, sizeof *t->pool, candidate_compare);
     return TACIT_OK;

@@ -322,7 +322,7 @@ struct ivf_spot {
     bool found;
     uint32_t seg;
     size_t slot;       /* in the segment */
-    size_t live, segs; /* of the list, of this kind */
+    size_t live, room; /* of the list, of this kind: entries, slots */
 };
 TACIT_CHECKED enum tacit_err ivf_list_find(struct ivf *ix, uint32_t list,
                                            enum ivf_kind kind, int64_t id,

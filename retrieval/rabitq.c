@@ -196,14 +196,6 @@ struct rabitq_row rabitq_row_encode(const float *x, size_t width, int8_t *codes)
                                .norm2 = scale * scale * (sums[0] - sums[1])};
 }
 
-float rabitq_bf16(uint16_t v)
-{
-    uint32_t bits = (uint32_t)v << 16;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
 static uint16_t bf16_from(float f)
 {
     uint32_t bits;

@@ -377,12 +377,22 @@ static void module_free(void *m)
     free(m);
 }
 
+static bool is_registered(sqlite3 *db)
+{
+    sqlite3_stmt *st = NULL;
+    int rc =
+        sqlite3_prepare_v2(db, "SELECT tacit_vec_version()", -1, &st, NULL);
+    sqlite3_finalize(st);
+    return rc == SQLITE_OK;
+}
+
 enum tacit_err vecindex_register(sqlite3 *db)
 {
     if (sqlite3_libversion_number() < VECINDEX_SQLITE_MIN)
         return fail(TACIT_UNSUPPORTED,
                     "tacit_vec needs SQLite 3.38 or newer, this is %s",
                     sqlite3_libversion());
+    if (is_registered(db)) return TACIT_OK;
     struct vecindex_module *m = calloc(1, sizeof *m);
     if (!m) return fail(TACIT_NOMEM, "out of memory");
     m->db = db;

@@ -24,8 +24,8 @@
  *
  *   v_info   id, value           1 = ivf's meta blob
  *   v_list   id, part, head      a list's centroid
- *   v_seg    id, data            list << 20 | segment: a list's entries, and its
- *                                vectors, are runs of neighbouring pages
+ *   v_seg    id, data            list << 20 | segment: a list's entries and its
+ *                                vectors are runs of neighbouring pages
  *   v_place  id, list, second    where a vector lies: one row each
  *   v_part   id, p0 …            partitions by their keys   (if there are any)
  *   v_aux    id, p0 … f0 … a0 …  the other columns          (if there are any)
@@ -52,14 +52,18 @@
 #include "retrieval/ivf.h"
 #include "retrieval/vecindex_sqlite.h"
 
-/* Make `tacit_vec` and its functions known to db. UNSUPPORTED: an SQLite older
- * than VECINDEX_SQLITE_MIN. */
+/* Make `tacit_vec` and its functions known to db, unless they are. UNSUPPORTED:
+ * an SQLite older than VECINDEX_SQLITE_MIN. */
 TACIT_CHECKED enum tacit_err vecindex_register(sqlite3 *db);
 
 /* Check the whole index of schema.table. NOTFOUND: no such tacit_vec table. */
 TACIT_CHECKED enum tacit_err vecindex_check(sqlite3 *db, const char *schema,
                                             const char *table,
                                             struct ivf_report *report);
+
+/* Make the index anew from its vectors. NOTFOUND; the errors of a write. */
+TACIT_CHECKED enum tacit_err vecindex_rebuild(sqlite3 *db, const char *schema,
+                                              const char *table);
 
 struct vecindex_recall {
     size_t n_queries, k;

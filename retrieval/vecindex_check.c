@@ -350,3 +350,23 @@ enum tacit_err vecindex_check(sqlite3 *db, const char *schema,
     if (!err) *report = r;
     return err;
 }
+
+enum tacit_err vecindex_rebuild(sqlite3 *db, const char *schema,
+                                const char *table)
+{
+    char *message = NULL;
+    char *text = sqlite3_mprintf("INSERT INTO \"%w\".\"%w\"(\"%w\") VALUES"
+                                 " ('rebuild')",
+                                 schema, table, table);
+    if (!text) return fail(TACIT_NOMEM, "out of memory");
+    int rc = sqlite3_exec(db, text, NULL, NULL, &message);
+    sqlite3_free(text);
+    enum tacit_err err = TACIT_OK;
+    if (rc)
+        err = fail(rc == SQLITE_NOMEM   ? TACIT_NOMEM
+                   : rc == SQLITE_ERROR ? TACIT_NOTFOUND
+                                        : TACIT_IO,
+                   "%s", message ? message : sqlite3_errstr(rc));
+    sqlite3_free(message);
+    return err;
+}

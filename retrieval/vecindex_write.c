@@ -239,14 +239,17 @@ static enum tacit_err is_same_part(const struct change *ch, int64_t id,
     return err;
 }
 
-/* Change row `from` into what ch says, under id `to`. */
+enum stays { STAYS, MOVES };
+
+/* Change row `from` into what ch says, under id `to`; it moves to other lists
+ * when its vector or its partition is new. */
 static enum tacit_err update_row(const struct change *ch, int64_t from,
-                                 int64_t to, bool moves)
+                                 int64_t to, enum stays stays)
 {
     struct vecindex_table *t = ch->t;
     struct change copy = *ch;
     int64_t part;
-    if (!moves && from == to) {
+    if (stays == STAYS && from == to) {
         if (t->args.n_filters) TRY(ivf_set_words(t->ivf, to, ch->words));
         return write_aux(ch, to);
     }
@@ -279,21 +282,24 @@ static enum tacit_err update_one(struct vecindex_table *t, int64_t from,
         TRY(ivf_vector(t->ivf, from, t->vector));
     TRY(vecindex_tear(t));
     enum tacit_err err = replaces ? delete_row(t, to) : TACIT_OK;
-    if (!err) err = update_row(&ch, from, to, moves || !is_same);
+    if (!err)
+        err = update_row(&ch, from, to, moves || !is_same ? MOVES : STAYS);
     return mend(t, err);
 }
 
 /* ---- xUpdate --------------------------------------------------------------
  */
 
+enum statement { IS_INSERT, IS_UPDATE };
+
 /* Columns that only a search has are not written. */
 static enum tacit_err check_hidden(const struct vecindex_table *t,
-                                   sqlite3_value **hidden, bool is_update)
+                                   sqlite3_value **hidden, enum statement what)
 {
-    for (int i = is_update ? HIDDEN_COMMAND : HIDDEN_DISTANCE; i < HIDDEN_N;
-         i++)
-        if (is_update ? !sqlite3_value_nochange(hidden[i])
-                      : sqlite3_value_type(hidden[i]) != SQLITE_NULL)
+    int first = what == IS_UPDATE ? HIDDEN_COMMAND : HIDDEN_DISTANCE;
+    for (int i = first; i < HIDDEN_N; i++)
+        if (what == IS_UPDATE ? !sqlite3_value_nochange(hidden[i])
+                              : sqlite3_value_type(hidden[i]) != SQLITE_NULL)
             return fail(TACIT_FORMAT,
                         "%s: distance, k, recall, probes and exact belong to a "
                         "search; they are not stored",
@@ -320,7 +326,7 @@ int vecindex_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
     if (argc == 1) {
         err = delete_one(t, sqlite3_value_int64(argv[0]));
     } else if (sqlite3_value_type(argv[0]) != SQLITE_NULL) {
-        err = check_hidden(t, hidden, true);
+        err = check_hidden(t, hidden, IS_UPDATE);
         if (!err)
             err =
                 update_one(t, sqlite3_value_int64(argv[0]), argv[1], argv + 2);
@@ -329,7 +335,7 @@ int vecindex_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
         *rowid = last;
     } else {
         int64_t id = 0;
-        err = check_hidden(t, hidden, false);
+        err = check_hidden(t, hidden, IS_INSERT);
         if (!err) err = insert_one(t, argv[1], argv + 2, &id);
         if (!err) *rowid = id;
     }
