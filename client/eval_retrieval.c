@@ -381,9 +381,8 @@ static enum tacit_err evaluate(struct evaluation *e)
     for (unsigned way = 0; way < N_WAYS; way++) {
         if (!(chosen & 1u << way)) continue;
         if (way == SCORES && !e->has_weight) {
-            cli_hint(
-                e->o,
-                "no weight is learnt: `--train-qrels FILE` learns one for --mode scores, `--weight X` gives one");
+            cli_hint(e->o, "no weight is learnt: `--train-qrels FILE` learns "
+                           "one for --mode scores, `--weight X` gives one");
             continue;
         }
         TRY(evaluate_way(e, (enum way)way));

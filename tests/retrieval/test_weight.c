@@ -18,7 +18,7 @@ static void fill(struct shelf *s)
 {
     check_ok(db_begin(&s->db));
     for (int i = 0; i < TEXTS; i++) {
-        char path[8], text[256];
+        char path[16], text[256];
         snprintf(path, sizeof path, "%d", i);
         snprintf(text, sizeof text,
                  "The substance zanthoprim%cil%c is given at night.",
@@ -34,7 +34,7 @@ static void learn(struct shelf *s, const char *spelling, int n,
                   struct weight_fit *f)
 {
     for (int i = 0; i < n; i++) {
-        char path[8], text[96];
+        char path[16], text[96];
         snprintf(path, sizeof path, "%d", i);
         snprintf(text, sizeof text, "substance zantho%s%cil%c", spelling,
                  'a' + i % 26, 'a' + i / 26);
