@@ -567,8 +567,8 @@ SKEWS = {"IID": ("partition: iid", 10, [1]),
          "2 labels": ("partition: labels, labels: 2", 25, [1]),
          "3 labels": ("partition: labels, labels: 3", 25, [1])}
 # Flower's niid_bench on MNIST, per cent: an earlier measurement of its authors,
-# and the one that its page shows since. FedProx there: the best of four mu. Here
-# 0.01 was the best of three with one label: 54.0; 0.1: 30.0; 1: 12.2.
+# and the one that its page shows since. FedProx there: the best of four mu; of
+# three here, with one label, 0.01 is: 54.0 per cent; 0.1: 30.0; 1: 12.2.
 SKEW_PUBLISHED = {
     "FedAvg": ([99.09, 98.89, 19.33, 96.86, 97.86],
                [99.1, 98.9, 10.0, 96.6, 98.2]),
