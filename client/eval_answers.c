@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/csv.h"
 #include "client/eval.h"
 #include "client/tuning.h"
 #include "common/base/codes.h"
+#include "common/base/csv.h"
 #include "retrieval/answerer.h"
 #include "retrieval/measure.h"
 #include "retrieval/shelve.h"

@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-#include "common/base/csv.h"
 #include "client/feedback.h"
 #include "common/base/codes.h"
+#include "common/base/csv.h"
 #include "common/base/digest.h"
 
 const char *const tuning_migrations[TUNING_N_MIGRATIONS] = {
