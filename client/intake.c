@@ -81,15 +81,17 @@ enum tacit_err intake_changed(struct intake *k, const char *path)
 {
     struct stat st;
     size_t n_removed = 0;
-    int is_gone = stat(path, &st) != 0 && (errno == ENOENT || errno == ENOTDIR);
-    if (!is_gone && S_ISDIR(st.st_mode)) {
+    int is_there = stat(path, &st) == 0;
+    int is_gone = !is_there && (errno == ENOENT || errno == ENOTDIR);
+    if (is_there && S_ISDIR(st.st_mode)) {
         enum tacit_err err = intake_path(k, path);
         if (err != TACIT_NOTFOUND) return err;
         err_clear(); /* it went meanwhile, and its watch tells so */
         return TACIT_OK;
     }
     k->is_walking = 1;
-    if (!is_gone) return S_ISREG(st.st_mode) ? add_one(path, k) : TACIT_OK;
+    if (is_there && !S_ISREG(st.st_mode)) return TACIT_OK;
+    if (!is_gone) return add_one(path, k);
     TRY(corpus_remove(k->corpus, path, &n_removed));
     k->n_removed += n_removed;
     return TACIT_OK;

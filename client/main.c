@@ -233,9 +233,12 @@ static const struct option_command commands[] = {
      .run = cli_leave},
     {.name = "run",
      .summary = "take part in rounds (the daemon)",
-     .help = "Dials out to the coordinator, waits for rounds that policy.yaml "
-             "allows, trains, and sends masked updates. Ends on SIGTERM or "
-             "Ctrl-C; a round in flight is lost for this device only.",
+     .help =
+         "Dials out to the coordinator, waits for rounds that policy.yaml "
+         "allows, trains, and sends masked updates. Meanwhile the folders "
+         "of `tacit ls --folders` are watched and their documents kept up "
+         "to date (not with --once or --until-finished). Ends on SIGTERM or "
+         "Ctrl-C; a round in flight is lost for this device only.",
      OPTIONS(run_options),
      .run = cli_run},
     {.name = "audit",

@@ -17,10 +17,12 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zipfile
 
 sys.path.insert(0, os.path.dirname(__file__))
 import cases  # noqa: E402
 from cases import Skip, begin, finish, folder, tacit, write  # noqa: E402
+from federation import Federation  # noqa: E402
 
 LICENSES = "/usr/share/common-licenses"
 NOBODY = 65534
@@ -606,6 +608,54 @@ def case_a_watched_folder_that_is_unplugged_keeps_its_documents():
         w.done.exits(0)
 
 
+def case_a_system_that_lets_few_folders_be_watched_is_named():
+    if subprocess.run(["unshare", "-r", "sh", "-c",
+                       "echo 2 >/proc/sys/user/max_inotify_watches"],
+                      stderr=subprocess.DEVNULL, check=False).returncode:
+        raise Skip("the system's limit cannot be set here")
+    with site() as s:
+        for n in range(4):
+            s.write(f"{n}/a.md", prose(n))
+        p = subprocess.Popen(
+            ["unshare", "-r", "sh", "-c",
+             "echo 2 >/proc/sys/user/max_inotify_watches; exec \"$@\"", "-",
+             os.path.join(os.path.abspath(cases.BIN), "tacit"), "add",
+             "--watch", s.docs, "--home", s.home],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL)
+        cases.until(lambda: len(s.rows("SELECT 1 FROM document")) == 4, 10,
+                    "the first round")
+        done = finish(p, signal.SIGINT).exits(0)
+        done.says("E0216", "fs.inotify.max_user_watches", "2 are watched")
+
+
+def docx(path, n):
+    """A document of n paragraphs, which takes a while to read."""
+    space = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+    body = "".join(f"<w:p><w:r><w:t>ward {i % 97}</w:t></w:r></w:p>"
+                   for i in range(n))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as z:
+        z.writestr("word/document.xml", f'<w:document xmlns:w="{space}">'
+                   f"<w:body>{body}</w:body></w:document>")
+
+
+def case_a_file_that_is_being_written_is_tried_again():
+    with site() as s:
+        docx(s.path("busy.docx"), 60000)
+
+        def add(seconds):
+            p = s.begin("add", s.docs, "--json")
+            end = time.monotonic() + seconds
+            while time.monotonic() < end and p.poll() is None:
+                os.utime(s.path("busy.docx"))
+                time.sleep(0.005)
+            return finish(p)
+        done = add(30).exits(1)
+        assert done.code == "TACIT-E0215", done
+        done = add(1).exits(0)
+        assert done.data["added"] == 1, done
+
+
 def case_folders_are_remembered_and_forgotten():
     with site() as s:
         path = s.write("a.md", prose(1))
@@ -678,6 +728,39 @@ def case_questions_are_answered_while_documents_are_added():
         assert done.data["added"] == 400, done
         assert n_during, "the addition was over before a question"
         s.check()
+
+
+def case_the_daemon_keeps_remembered_folders_up_to_date():
+    with Federation() as f:
+        f.start_coordinator()
+        device = f.add_device("one")
+        docs = f.path("docs")
+
+        def listed():
+            documents = device.json("ls")["documents"]
+            return {os.path.basename(d["path"]) for d in documents}
+        write(os.path.join(docs, "a.md"), prose(1))
+        device.run("add", docs)
+        write(os.path.join(docs, "b.md"), prose(2))
+        device.start()
+        cases.until(lambda: listed() == {"a.md", "b.md"}, 15, "the start")
+        write(os.path.join(docs, "deep", "c.md"), prose(3))
+        write(os.path.join(docs, "bad.md"), b"text\0more")
+        os.remove(os.path.join(docs, "a.md"))
+        cases.until(lambda: listed() == {"b.md", "c.md"}, 15, "the change")
+        cases.until(lambda: "E0206" in device.tail(), 15, "the bad file")
+        other = f.path("other")
+        write(os.path.join(other, "d.md"), prose(4))
+        device.run("add", other)
+        write(os.path.join(other, "e.md"), prose(5))
+        cases.until(lambda: "e.md" in listed(), 20, "the second folder")
+        device.run("rm", docs)
+        time.sleep(6)  # until the daemon has looked at its folders again
+        write(os.path.join(docs, "f.md"), prose(6))
+        write(os.path.join(other, "g.md"), prose(7))
+        cases.until(lambda: "g.md" in listed(), 15, "the folder that is left")
+        assert listed() == {"d.md", "e.md", "g.md"}, listed()
+        device.process.stop(signal.SIGTERM)
 
 
 if __name__ == "__main__":
