@@ -236,6 +236,14 @@ static void say_cut(const struct options *o, const struct search_report *r)
 
 /* ---- search ------------------------------------------------------------- */
 
+static json_t *also_json(const struct search_hit *h)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < h->n_also && i < SEARCH_ALSO_MAX; i++)
+        json_array_append_new(list, json_string(h->also[i]));
+    return list;
+}
+
 static json_t *hit_json(const struct search_hit *h)
 {
     json_t *o =
@@ -246,10 +254,11 @@ static json_t *hit_json(const struct search_hit *h)
                   (json_int_t)h->byte_end, "score", h->score, "cosine",
                   (double)h->cosine, "text", h->text, h->text_len);
     json_t *why =
-        json_pack("{s:[i, i], s:f, s:i, s:i, s:I}", "pages", (int)h->page_first,
-                  (int)h->page_last, "bm25", h->words, "rank_words",
-                  h->rank_words, "rank_vectors", h->rank_vectors, "passages",
-                  (json_int_t)h->n_joined);
+        json_pack("{s:[i, i], s:f, s:i, s:i, s:I, s:o, s:I}", "pages",
+                  (int)h->page_first, (int)h->page_last, "bm25", h->words,
+                  "rank_words", h->rank_words, "rank_vectors", h->rank_vectors,
+                  "passages", (json_int_t)h->n_joined, "also_in", also_json(h),
+                  "also_in_documents", (json_int_t)h->n_also);
     if (o && why) json_object_update(o, why);
     json_decref(why);
     return o;
@@ -286,6 +295,10 @@ static enum tacit_err print_hits(const struct options *o,
                h->heading);
         print_place(h->path, h->page_first, h->line_first, h->line_last);
         if (explain) explain_hit(h, r->is_by_scores);
+        if (h->n_also)
+            printf("    also in %zu other document%s: %s%s\n", h->n_also,
+                   h->n_also > 1 ? "s" : "", h->also[0],
+                   h->n_also > 1 ? " …" : "");
         print_snippet(h);
     }
     say_cut(o, r);

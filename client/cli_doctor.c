@@ -97,8 +97,8 @@ static enum tacit_err check_indexes(struct device *d)
                    (long long)n.n_vectors);
     if (!err && n.n_stale)
         err = fail(TACIT_STATE,
-                   "%lld vectors are of another encoder: add the "
-                   "documents again",
+                   "%lld documents were indexed by another version: `tacit "
+                   "reindex` reads them again",
                    (long long)n.n_stale);
     if (!err) err = words_check(&d->db);
     corpus_close(c);

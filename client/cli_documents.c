@@ -1,10 +1,13 @@
-/* Commands for documents: init, add, ls, rm. */
+/* Commands for documents: init, add, reindex, ls, rm. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "client/cli.h"
+#include "client/folders.h"
+#include "client/intake.h"
+#include "client/watch.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/base/tick.h"
@@ -48,27 +51,66 @@ enum tacit_err cli_init(const struct options *o)
     return TACIT_OK;
 }
 
-/* ---- add ---------------------------------------------------------------- */
+/* ---- add, reindex ------------------------------------------------------- */
+
+enum { WATCH_WAIT_MS = 500 };
 
 struct adding {
     const struct options *o;
-    struct corpus *corpus;
+    struct device d;
+    struct encoder *encoder;
+    struct intake intake;
     struct progress progress;
-    int walking; /* below a folder: files of other kinds are passed over */
-    size_t n_seen, n_total, n_added, n_replaced, n_unchanged, n_skipped,
-        n_failed, n_removed, n_passages;
-    json_t *failed;    /* with --json */
-    unsigned first_id; /* of the first failure */
+    struct watch *watch; /* owned; NULL without --watch */
+    size_t n_seen, n_total;
+    json_t *failed, *notes; /* with --json */
+    unsigned first_id;      /* of the first failure */
     char first[512];
+    int is_watching; /* the first round is done */
 };
 
-static void note_failure(struct adding *a, const char *path)
+static int is_stopped(void *ctx)
 {
-    const struct err_code *c = err_code_find(err_id());
+    (void)ctx;
+    return cli_interrupted();
+}
+
+static void note_before(const char *path, void *ctx)
+{
+    struct adding *a = ctx;
+    const char *name = strrchr(path, '/');
+    if (!a->is_watching)
+        progress_update(&a->progress, a->n_seen++, name ? name + 1 : path);
+}
+
+static void note_after(const char *path, enum corpus_outcome outcome, void *ctx)
+{
+    static const char *const done[] = {[CORPUS_ADDED] = "added",
+                                       [CORPUS_UNCHANGED] = NULL,
+                                       [CORPUS_REPLACED] = "replaced"};
+    struct adding *a = ctx;
+    const char *left_out = corpus_note(a->intake.corpus);
+    char shown[CORPUS_PATH_MAX];
+    utf8_printable(shown, sizeof shown, path);
+    if (*left_out && a->notes)
+        json_array_append_new(a->notes, json_pack("{s:s, s:s}", "path", shown,
+                                                  "note", left_out));
+    if (*left_out && !a->notes) {
+        progress_end(&a->progress);
+        cli_hint(a->o, "%s: %s", shown, left_out);
+    }
+    if (a->is_watching && done[outcome])
+        cli_hint(a->o, "%-8s %s", done[outcome], shown);
+}
+
+static void note_failure(const char *path, enum tacit_err err, void *ctx)
+{
+    struct adding *a = ctx;
     char code[16], shown[CORPUS_PATH_MAX];
     utf8_printable(shown, sizeof shown, path);
     snprintf(code, sizeof code, "TACIT-E%04u", err_id());
-    if (a->n_failed++ == 0) {
+    progress_end(&a->progress);
+    if (!a->first_id) {
         a->first_id = err_id();
         snprintf(a->first, sizeof a->first, "%s", err_message());
     }
@@ -77,45 +119,7 @@ static void note_failure(struct adding *a, const char *path)
                                                    shown, "code", code,
                                                    "message", err_message()));
     else
-        options_print_error(stderr, "tacit", c ? c->err : TACIT_IO);
-    err_clear();
-}
-
-/* A full disk or a damaged store stops everything; a file does not. */
-static int stops_all(enum tacit_err err)
-{
-    return err == TACIT_NOMEM ||
-           (err == TACIT_IO && err_id() != E_DOCUMENT_UNREADABLE) ||
-           err_id() == E_STORE_BUSY || err_id() == E_STORE_DAMAGED;
-}
-
-static enum tacit_err add_one(const char *path, void *ctx)
-{
-    struct adding *a = ctx;
-    enum corpus_outcome outcome;
-    size_t n_chunks = 0;
-    if (cli_interrupted())
-        return fail_as(E_INTERRUPTED, "stopped; %zu documents are indexed",
-                       a->n_added + a->n_replaced + a->n_unchanged);
-    const char *name = strrchr(path, '/');
-    progress_update(&a->progress, a->n_seen++, name ? name + 1 : path);
-    enum tacit_err err = corpus_add(a->corpus, path, &outcome, &n_chunks);
-    if (err && a->walking && err_id() == E_DOCUMENT_KIND) {
-        a->n_skipped++;
-        err_clear();
-        return TACIT_OK;
-    }
-    if (err) {
-        if (stops_all(err)) return err;
-        progress_end(&a->progress);
-        note_failure(a, path);
-        return TACIT_OK;
-    }
-    a->n_passages += n_chunks;
-    a->n_added += outcome == CORPUS_ADDED;
-    a->n_replaced += outcome == CORPUS_REPLACED;
-    a->n_unchanged += outcome == CORPUS_UNCHANGED;
-    return TACIT_OK;
+        options_print_error(stderr, "tacit", err);
 }
 
 static enum tacit_err count_one(const char *path, void *ctx)
@@ -126,84 +130,200 @@ static enum tacit_err count_one(const char *path, void *ctx)
     return TACIT_OK;
 }
 
-static enum tacit_err add_path(struct adding *a, const char *name)
-{
-    char path[CORPUS_PATH_MAX];
-    struct stat st;
-    size_t n_removed = 0;
-    TRY(cli_full_path(name, path, sizeof path));
-    a->walking = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-    if (!a->walking) return add_one(path, a);
-    TRY(file_walk(path, add_one, a));
-    TRY(corpus_prune(a->corpus, path, &n_removed));
-    a->n_removed += n_removed;
-    return TACIT_OK;
-}
-
 static enum tacit_err print_added(struct adding *a)
 {
+    const struct intake *k = &a->intake;
     if (cli_json(a->o))
-        return json_print_ok(stdout,
-                             json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:O}",
-                                       "added", (json_int_t)a->n_added,
-                                       "replaced", (json_int_t)a->n_replaced,
-                                       "unchanged", (json_int_t)a->n_unchanged,
-                                       "removed", (json_int_t)a->n_removed,
-                                       "skipped", (json_int_t)a->n_skipped,
-                                       "passages", (json_int_t)a->n_passages,
-                                       "failed", a->failed));
+        return json_print_ok(
+            stdout, json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O}",
+                              "added", (json_int_t)k->n_added, "replaced",
+                              (json_int_t)k->n_replaced, "unchanged",
+                              (json_int_t)k->n_unchanged, "removed",
+                              (json_int_t)k->n_removed, "skipped",
+                              (json_int_t)k->n_skipped, "passages",
+                              (json_int_t)k->n_passages, "failed", a->failed,
+                              "notes", a->notes));
     printf("%zu added, %zu replaced, %zu unchanged, %zu removed; %zu passages",
-           a->n_added, a->n_replaced, a->n_unchanged, a->n_removed,
-           a->n_passages);
-    if (a->n_skipped) printf("; %zu files of other kinds", a->n_skipped);
-    if (a->n_failed) printf("; %zu could not be read", a->n_failed);
+           k->n_added, k->n_replaced, k->n_unchanged, k->n_removed,
+           k->n_passages);
+    if (k->n_skipped) printf("; %zu files of other kinds", k->n_skipped);
+    if (k->n_failed) printf("; %zu could not be read", k->n_failed);
     putchar('\n');
     return TACIT_OK;
 }
 
-static enum tacit_err add_all(struct adding *a)
+static enum tacit_err adding_begin(struct adding *a, const struct options *o)
+{
+    *a = (struct adding){.o = o};
+    TRY(cli_open(o, &a->d));
+    cli_catch_interrupt();
+    if (cli_json(o)) {
+        a->failed = json_array();
+        a->notes = json_array();
+    }
+    a->intake = (struct intake){.ctx = a,
+                                .is_stopped = is_stopped,
+                                .before = note_before,
+                                .after = note_after,
+                                .failed = note_failure};
+    TRY(encoder_new(&a->encoder));
+    return corpus_open(&a->d.db, a->encoder, &a->intake.corpus);
+}
+
+static enum tacit_err adding_end(struct adding *a, enum tacit_err err)
+{
+    const struct intake *k = &a->intake;
+    size_t n_failed = k->n_failed;
+    size_t n_good = k->n_added + k->n_replaced + k->n_unchanged;
+    /* Several were asked for: the others count, and the exit code tells. */
+    if (!err && n_failed && n_good == 0 && !a->failed)
+        err = fail_as(a->first_id, "nothing could be added");
+    else if (!err && n_failed && n_good == 0)
+        err = fail_as(a->first_id, "nothing could be added: %s", a->first);
+    else if (!err)
+        err = print_added(a);
+    watch_free(a->watch);
+    corpus_close(k->corpus);
+    encoder_free(a->encoder);
+    device_close(&a->d);
+    json_decref(a->failed);
+    json_decref(a->notes);
+    if (err || !n_failed) return err;
+    fflush(stdout);
+    exit(TACIT_EXIT_FAILED);
+}
+
+/* Before the first file is read, so that no change is missed. */
+static enum tacit_err watch_given(struct adding *a, const char *folder)
+{
+    if (!a->watch) TRY(watch_new(&a->watch));
+    enum tacit_err err = watch_folder(a->watch, folder);
+    if (err_id() != E_WATCH_LIMIT) return err;
+    if (!cli_json(a->o)) options_print_error(stderr, "tacit", err);
+    err_clear();
+    return TACIT_OK;
+}
+
+/* A folder is remembered; a file is the person's to add again. */
+static enum tacit_err remember(struct adding *a, const char *path)
+{
+    char folder[FOLDER_PATH_MAX];
+    struct stat st;
+    int is_folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    int is_watch = options_flag(a->o, "watch");
+    if (!is_folder && is_watch)
+        return fail_as(E_USAGE, "%s: only folders can be watched", path);
+    if (!is_folder) return TACIT_OK;
+    TRY(folders_path(path, folder));
+    TRY(folders_remember(&a->d.db, folder, tick_wall_s()));
+    return is_watch ? watch_given(a, folder) : TACIT_OK;
+}
+
+static enum tacit_err add_given(struct adding *a)
 {
     const struct options *o = a->o;
     for (int i = 0; i < o->n_args; i++) {
         char path[CORPUS_PATH_MAX];
         TRY(cli_full_path(o->args[i], path, sizeof path));
+        TRY(remember(a, path));
         if (file_walk(path, count_one, &a->n_total)) err_clear();
     }
     progress_begin(&a->progress, cli_progress(o), "indexing", "files",
                    a->n_total);
     enum tacit_err err = TACIT_OK;
-    for (int i = 0; !err && i < o->n_args; i++) err = add_path(a, o->args[i]);
+    for (int i = 0; !err && i < o->n_args; i++) {
+        char path[CORPUS_PATH_MAX];
+        err = cli_full_path(o->args[i], path, sizeof path);
+        if (!err) err = intake_path(&a->intake, path);
+    }
     progress_update(&a->progress, a->n_seen, NULL);
     progress_end(&a->progress);
     return err;
 }
 
+static enum tacit_err change_one(const char *path, void *ctx)
+{
+    struct adding *a = ctx;
+    size_t n = a->intake.n_removed;
+    TRY(intake_changed(&a->intake, path));
+    if (a->intake.n_removed > n) {
+        char shown[CORPUS_PATH_MAX];
+        utf8_printable(shown, sizeof shown, path);
+        cli_hint(a->o, "%-8s %s", "removed", shown);
+    }
+    return TACIT_OK;
+}
+
+/* Until Ctrl-C, which is how one ends it. */
+static enum tacit_err go_on(struct adding *a)
+{
+    enum tacit_err err = TACIT_OK;
+    a->is_watching = 1;
+    cli_hint(a->o, "watching; Ctrl-C ends it");
+    while (!err && !cli_interrupted()) {
+        int is_due = 0;
+        err = watch_wait(a->watch, -1, WATCH_WAIT_MS, &is_due);
+        if (!err && is_due) err = watch_take(a->watch, change_one, a);
+        /* Another program writes for long: what is noted stays noted. */
+        if (err_id() == E_STORE_BUSY || err_id() == E_INTERRUPTED) {
+            err_clear();
+            err = TACIT_OK;
+        }
+    }
+    return err;
+}
+
+/* Documents elsewhere that another version has made. */
+static enum tacit_err offer_reindex(struct adding *a)
+{
+    struct corpus_counts n;
+    if (cli_progress(a->o) == PROGRESS_QUIET) return TACIT_OK;
+    TRY(corpus_count(a->intake.corpus, &n));
+    if (n.n_stale)
+        cli_hint(a->o,
+                 "%" PRId64 " documents were indexed by another version: "
+                 "`tacit reindex` reads them again.",
+                 n.n_stale);
+    return TACIT_OK;
+}
+
 enum tacit_err cli_add(const struct options *o)
 {
-    struct device d;
-    struct encoder *encoder = NULL;
-    struct adding a = {.o = o};
-    TRY(cli_open(o, &d));
-    cli_catch_interrupt();
-    if (cli_json(o)) a.failed = json_array();
-    enum tacit_err err = encoder_new(&encoder);
-    if (!err) err = corpus_open(&d.db, encoder, &a.corpus);
-    if (!err) err = add_all(&a);
-    size_t n_good = a.n_added + a.n_replaced + a.n_unchanged;
-    /* Several were asked for: the others count, and the exit code tells. */
-    if (!err && a.n_failed && n_good == 0 && !a.failed)
-        err = fail_as(a.first_id, "nothing could be added");
-    else if (!err && a.n_failed && n_good == 0)
-        err = fail_as(a.first_id, "nothing could be added: %s", a.first);
-    else if (!err)
-        err = print_added(&a);
-    corpus_close(a.corpus);
-    encoder_free(encoder);
-    device_close(&d);
-    json_decref(a.failed);
-    if (err || !a.n_failed) return err;
-    fflush(stdout);
-    exit(TACIT_EXIT_FAILED);
+    struct adding a;
+    enum tacit_err err = adding_begin(&a, o);
+    if (!err) err = add_given(&a);
+    if (!err) err = offer_reindex(&a);
+    if (!err && a.watch) err = go_on(&a);
+    return adding_end(&a, err);
+}
+
+static enum tacit_err reindex_all(struct adding *a, const struct buf *paths,
+                                  size_t n)
+{
+    enum tacit_err err = TACIT_OK;
+    progress_begin(&a->progress, cli_progress(a->o), "reading again",
+                   "documents", n);
+    const char *path = (const char *)paths->data;
+    for (size_t i = 0; !err && i < n; i++, path += strlen(path) + 1)
+        err = intake_path(&a->intake, path);
+    progress_update(&a->progress, a->n_seen, NULL);
+    progress_end(&a->progress);
+    return err;
+}
+
+/* Each document is one transaction, and one that is done is not stale any
+ * more: so this goes on where it was interrupted. */
+enum tacit_err cli_reindex(const struct options *o)
+{
+    struct adding a;
+    struct buf paths;
+    size_t n = 0;
+    buf_init(&paths, 0);
+    enum tacit_err err = adding_begin(&a, o);
+    if (!err) err = corpus_stale(a.intake.corpus, &paths, &n);
+    if (!err) err = reindex_all(&a, &paths, n);
+    buf_release(&paths);
+    return adding_end(&a, err);
 }
 
 /* ---- ls, rm ------------------------------------------------------------- */
@@ -220,12 +340,12 @@ static enum tacit_err list_one(const struct corpus_document *doc, void *ctx)
     tick_iso8601(doc->added_s, when);
     if (l->list) {
         json_array_append_new(l->list,
-                              json_pack("{s:s, s:s, s:s, s:I, s:I, s:s}",
+                              json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:s}",
                                         "path", doc->path, "title", doc->title,
                                         "kind", doc->kind, "bytes",
                                         (json_int_t)doc->size_bytes, "passages",
                                         (json_int_t)doc->n_chunks, "added",
-                                        when));
+                                        when, "note", doc->note));
         return TACIT_OK;
     }
     if (!l->header++)
@@ -247,8 +367,37 @@ static enum tacit_err with_corpus(const struct options *o, struct device *d,
     return err;
 }
 
+static enum tacit_err list_folders(const struct options *o)
+{
+    struct device d;
+    struct buf paths;
+    buf_init(&paths, 0);
+    TRY(cli_open(o, &d));
+    enum tacit_err err = folders_list(&d.db, &paths);
+    json_t *list = cli_json(o) ? json_array() : NULL;
+    for (size_t at = 0; !err && at < paths.len;) {
+        const char *path = (const char *)paths.data + at;
+        char shown[FOLDER_PATH_MAX];
+        utf8_printable(shown, sizeof shown, path);
+        if (list)
+            json_array_append_new(list, json_string(shown));
+        else
+            puts(shown);
+        at += strlen(path) + 1;
+    }
+    if (!err && list)
+        err = json_print_ok(stdout, json_pack("{s:O}", "folders", list));
+    else if (!err && !paths.len)
+        cli_hint(o, "No folders yet: `tacit add FOLDER` remembers one.");
+    json_decref(list);
+    buf_release(&paths);
+    device_close(&d);
+    return err;
+}
+
 enum tacit_err cli_ls(const struct options *o)
 {
+    if (options_flag(o, "folders")) return list_folders(o);
     struct device d;
     struct encoder *e = NULL;
     struct corpus *c = NULL;
@@ -267,31 +416,46 @@ enum tacit_err cli_ls(const struct options *o)
     return err;
 }
 
+/* Documents and folders at or below a path. */
+static enum tacit_err forget(struct device *d, struct corpus *c,
+                             const char *name, size_t *n_documents,
+                             size_t *n_folders)
+{
+    char path[CORPUS_PATH_MAX], folder[FOLDER_PATH_MAX];
+    size_t n = 0, m = 0;
+    TRY(cli_full_path(name, path, sizeof path));
+    TRY(corpus_remove(c, path, &n));
+    if (folders_path(path, folder)) {
+        err_clear(); /* it is gone, so it has only this name */
+        snprintf(folder, sizeof folder, "%s", path);
+    }
+    TRY(folders_forget(&d->db, folder, &m));
+    *n_documents += n;
+    *n_folders += m;
+    if (n || m) return TACIT_OK;
+    return fail(TACIT_NOTFOUND,
+                "%s: no such document; `tacit ls` lists "
+                "them",
+                name);
+}
+
 enum tacit_err cli_rm(const struct options *o)
 {
     struct device d;
     struct encoder *e = NULL;
     struct corpus *c = NULL;
-    size_t total = 0;
+    size_t n_documents = 0, n_folders = 0;
     TRY(with_corpus(o, &d, &e, &c));
     enum tacit_err err = TACIT_OK;
-    for (int i = 0; !err && i < o->n_args; i++) {
-        char path[CORPUS_PATH_MAX];
-        size_t n = 0;
-        err = cli_full_path(o->args[i], path, sizeof path);
-        if (!err) err = corpus_remove(c, path, &n);
-        if (!err && n == 0)
-            err = fail(TACIT_NOTFOUND,
-                       "%s: no such document; `tacit ls` lists "
-                       "them",
-                       o->args[i]);
-        total += n;
-    }
+    for (int i = 0; !err && i < o->n_args; i++)
+        err = forget(&d, c, o->args[i], &n_documents, &n_folders);
     if (!err && cli_json(o))
-        err = json_print_ok(stdout,
-                            json_pack("{s:I}", "removed", (json_int_t)total));
+        err =
+            json_print_ok(stdout, json_pack("{s:I, s:I}", "removed",
+                                            (json_int_t)n_documents, "folders",
+                                            (json_int_t)n_folders));
     else if (!err)
-        printf("%zu removed\n", total);
+        printf("%zu removed\n", n_documents);
     corpus_close(c);
     encoder_free(e);
     device_close(&d);

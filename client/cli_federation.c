@@ -9,6 +9,7 @@
 
 #include "client/agent.h"
 #include "client/cli.h"
+#include "client/keeper.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
@@ -247,10 +248,23 @@ static enum tacit_err how_it_ended(const struct options *o,
                                                : "nothing left to run"));
 }
 
+/* A system that lets nobody watch folders does not keep a device from rounds.
+ */
+static enum tacit_err keep_documents(const struct device *d,
+                                     struct keeper **out)
+{
+    enum tacit_err err = keeper_start(d, out);
+    if (err_id() != E_WATCH_LIMIT) return err;
+    log_event(LOG_WARN, "folders_unwatched", "reason=\"%s\"", err_message());
+    err_clear();
+    return TACIT_OK;
+}
+
 enum tacit_err cli_run(const struct options *o)
 {
     struct device d;
     struct running r = {.agent = NULL};
+    struct keeper *keeper = NULL;
     int lock = -1;
     int64_t patience_ms = 0;
     enum agent_until until = options_flag(o, "once") ? AGENT_ROUND
@@ -264,11 +278,14 @@ enum tacit_err cli_run(const struct options *o)
     TRY(cli_open(o, &d));
     enum tacit_err err = device_lock(&d, &lock);
     if (!err) err = agent_new(&d, &r.agent);
+    /* What ends by itself, after a round, changes no documents. */
+    if (!err && until == AGENT_FOREVER) err = keep_documents(&d, &keeper);
     if (!err) {
         log_event(LOG_INFO, "running", "federation=\"%s\" address=%s pid=%ld",
                   d.federation.name, d.federation.address, (long)getpid());
         err = run_agent(&r, until, patience_ms);
     }
+    keeper_stop(keeper);
     agent_free(r.agent);
     if (!err) err = how_it_ended(o, d.federation.name, r.signal, until);
     device_close(&d);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "client/feedback.h"
+#include "client/folders.h"
 #include "client/tuning.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
@@ -22,7 +23,7 @@ enum {
     OWN_MIGRATIONS = 2,
     N_MIGRATIONS = CORPUS_N_MIGRATIONS + LEDGER_N_MIGRATIONS +
                    FEEDBACK_N_MIGRATIONS + OWN_MIGRATIONS +
-                   TUNING_N_MIGRATIONS + FEEDBACK_N_LATER
+                   TUNING_N_MIGRATIONS + FEEDBACK_N_LATER + FOLDERS_N_MIGRATIONS
 };
 
 static const char *const own_migrations[OWN_MIGRATIONS] = {
@@ -40,12 +41,12 @@ static const char *const own_migrations[OWN_MIGRATIONS] = {
     " plan_hash BLOB PRIMARY KEY, version INTEGER NOT NULL,"
     " state BLOB NOT NULL) STRICT;"};
 
-/* One list for the one file: documents first, then what the device adds. */
+/* One list for the one file: documents first, then what the device adds. A
+ * store counts how many of them it has run, so what is new goes to the end. */
 static void list_migrations(const char *out[N_MIGRATIONS])
 {
     size_t n = 0;
-    for (size_t i = 0; i < CORPUS_N_MIGRATIONS; i++)
-        out[n++] = corpus_migrations[i];
+    for (size_t i = 0; i < CORPUS_N_FIRST; i++) out[n++] = corpus_migrations[i];
     for (size_t i = 0; i < LEDGER_N_MIGRATIONS; i++)
         out[n++] = ledger_migrations[i];
     for (size_t i = 0; i < FEEDBACK_N_MIGRATIONS; i++)
@@ -54,6 +55,10 @@ static void list_migrations(const char *out[N_MIGRATIONS])
     for (size_t i = 0; i < TUNING_N_MIGRATIONS; i++)
         out[n++] = tuning_migrations[i];
     for (size_t i = 0; i < FEEDBACK_N_LATER; i++) out[n++] = feedback_later[i];
+    for (size_t i = CORPUS_N_FIRST; i < CORPUS_N_MIGRATIONS; i++)
+        out[n++] = corpus_migrations[i];
+    for (size_t i = 0; i < FOLDERS_N_MIGRATIONS; i++)
+        out[n++] = folders_migrations[i];
 }
 
 enum tacit_err device_path(const struct device *d, const char *name,
@@ -231,10 +236,20 @@ enum tacit_err device_open(struct device *d, const char *home)
     return device_open_with(d, home, NULL);
 }
 
+enum tacit_err device_share(const struct device *of, struct device *out)
+{
+    TRY(set_home(out, of->home));
+    out->vfs = of->vfs;
+    out->is_shared = 1;
+    enum tacit_err err = open_db(out, DB_EXISTING);
+    if (err) device_close(out);
+    return err;
+}
+
 void device_close(struct device *d)
 {
     db_close(&d->db);
-    sealed_free(d->vfs);
+    if (!d->is_shared) sealed_free(d->vfs);
     if (d->held) close(d->use_fd);
     keys_release(&d->keys);
     memset(d, 0, sizeof *d);

@@ -38,7 +38,8 @@ struct device_federation {
 
 struct device {
     char home[DEVICE_PATH_MAX], blobs[DEVICE_PATH_MAX];
-    struct sealed_vfs *vfs; /* owned; NULL: the store is plain */
+    struct sealed_vfs *vfs; /* NULL: the store is plain; owned, unless … */
+    int is_shared;          /* … it is another device's (device_share) */
     int held, use_fd;       /* use.lock, when held */
     struct db db;
     struct keys keys; /* guarded */
@@ -59,6 +60,11 @@ TACIT_CHECKED enum tacit_err device_open_with(struct device *d,
                                               const char *home,
                                               const char *passphrase);
 TACIT_CHECKED enum tacit_err device_open(struct device *d, const char *home);
+/* A connection of its own to the store of an open device, for another thread;
+ * it asks for no passphrase, has no keys and no federation, and is closed
+ * before `of`. */
+TACIT_CHECKED enum tacit_err device_share(const struct device *of,
+                                          struct device *out);
 void device_close(struct device *d);
 /* "<home>/name". */
 TACIT_CHECKED enum tacit_err device_path(const struct device *d,

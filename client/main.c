@@ -34,6 +34,13 @@ static const struct option_row key_options[] = {
   "explain", 0, NULL, NULL, "say why each passage was found"                   \
  }
 
+static const struct option_row add_options[] = {
+    {"watch", 'w', NULL, NULL,
+     "stay, and index what changes in these folders, until Ctrl-C"},
+};
+static const struct option_row ls_options[] = {
+    {"folders", 0, NULL, NULL, "list the folders that are kept up to date"},
+};
 static const struct option_row ask_options[] = {FILTER_OPTIONS};
 static const struct option_row search_options[] = {
     FILTER_OPTIONS,
@@ -127,9 +134,19 @@ static const struct option_command commands[] = {
      .help = "Text, Markdown, HTML, PDF, Word, OpenDocument, e-books, CSV, "
              "lines of JSON and mail are read. Adding again does nothing for "
              "an unchanged file, replaces a changed one, and drops those that "
-             "are gone from the folder.",
+             "are gone from the folder. A folder is remembered: `tacit run` "
+             "keeps its documents up to date, and so does --watch.",
+     OPTIONS(add_options),
      .run = cli_add},
-    {.name = "ls", .summary = "list the documents", .run = cli_ls},
+    {.name = "reindex",
+     .summary = "read again what another version has indexed",
+     .help = "After an update that cuts or encodes passages in another way. "
+             "It may be interrupted, and goes on where it was.",
+     .run = cli_reindex},
+    {.name = "ls",
+     .summary = "list the documents",
+     OPTIONS(ls_options),
+     .run = cli_ls},
     {.name = "rm",
      .args = "PATH…",
      .args_min = 1,
@@ -223,9 +240,12 @@ static const struct option_command commands[] = {
      .run = cli_leave},
     {.name = "run",
      .summary = "take part in rounds (the daemon)",
-     .help = "Dials out to the coordinator, waits for rounds that policy.yaml "
-             "allows, trains, and sends masked updates. Ends on SIGTERM or "
-             "Ctrl-C; a round in flight is lost for this device only.",
+     .help =
+         "Dials out to the coordinator, waits for rounds that policy.yaml "
+         "allows, trains, and sends masked updates. Meanwhile the folders "
+         "of `tacit ls --folders` are watched and their documents kept up "
+         "to date (not with --once or --until-finished). Ends on SIGTERM or "
+         "Ctrl-C; a round in flight is lost for this device only.",
      OPTIONS(run_options),
      .run = cli_run},
     {.name = "audit",

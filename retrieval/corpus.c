@@ -17,6 +17,7 @@
 #include "retrieval/embedder.h"
 #include "retrieval/evidence.h"
 #include "retrieval/places.h"
+#include "retrieval/twin.h"
 #include "retrieval/words.h"
 
 enum {
@@ -180,6 +181,7 @@ static enum tacit_err delete_rows(struct corpus *c, int64_t document_id,
 struct writer {
     struct db *db;
     sqlite3_stmt *chunk, *fts, *vector;
+    const char *title; /* "" when it is only the file's name */
 };
 
 static void writer_finish(struct writer *w)
@@ -195,7 +197,8 @@ static enum tacit_err writer_begin(struct writer *w, struct db *db)
     enum tacit_err err = db_query(
         db, &w->chunk,
         "INSERT INTO chunk(document_id, heading, text, byte_first, byte_end,"
-        " line_first, line_last, sentences) VALUES(?,?,?,?,?,?,?,?)",
+        " line_first, line_last, sentences, print)"
+        " VALUES(?,?,?,?,?,?,?,?,?)",
         "");
     if (!err)
         err = db_query(db, &w->fts,
@@ -223,7 +226,11 @@ static enum tacit_err write_chunk(struct writer *w, const struct corpus *c,
 {
     const char *text = (const char *)d->text.data + chunk->text_first;
     int n = (int)(chunk->text_end - chunk->text_first);
+    uint8_t print[TWIN_PRINT];
     struct buf sentences;
+    twin_print(w->title, chunk->heading,
+               (const char *)d->text.data + chunk->own_first,
+               chunk->text_end - chunk->own_first, print);
     buf_init(&sentences, PLACES_BYTES_MAX);
     places_encode(&sentences, chunk);
     enum tacit_err err = buf_end(&sentences);
@@ -237,6 +244,7 @@ static enum tacit_err write_chunk(struct writer *w, const struct corpus *c,
     sqlite3_bind_blob64(w->chunk, 8, sentences.len ? sentences.data : NULL,
                         sentences.len, SQLITE_STATIC);
     if (!sentences.len) sqlite3_bind_zeroblob(w->chunk, 8, 0);
+    sqlite3_bind_blob(w->chunk, 9, print, (int)sizeof print, SQLITE_STATIC);
     if (!err) err = step(w->db, w->chunk);
     buf_release(&sentences);
     if (err) return err;
@@ -253,13 +261,16 @@ static enum tacit_err write_chunk(struct writer *w, const struct corpus *c,
     return step(w->db, w->vector);
 }
 
-static enum tacit_err write_chunks(struct corpus *c, const struct document *d,
+static enum tacit_err write_chunks(struct corpus *c, const char *path,
+                                   const struct document *d,
                                    int64_t document_id, struct passages *p)
 {
     struct chunker k;
     struct chunk chunk;
     struct writer w;
     TRY(writer_begin(&w, c->db));
+    const char *name = strrchr(path, '/');
+    w.title = strcmp(d->title, name ? name + 1 : path) ? d->title : "";
     enum tacit_err err = TACIT_OK;
     chunker_init(&k, d);
     for (size_t i = 0; !err && i < p->n && chunker_next(&k, &chunk); i++) {
@@ -274,7 +285,7 @@ static enum tacit_err write_chunks(struct corpus *c, const struct document *d,
 /* What the store knows of a path; id 0 when nothing. */
 struct known {
     int64_t id, n_chunks, n_current;
-    int is_same; /* the hash is equal */
+    int is_same; /* the hash is equal, and so is what makes passages of it */
 };
 
 static enum tacit_err look_up(struct corpus *c, const char *path,
@@ -284,14 +295,14 @@ static enum tacit_err look_up(struct corpus *c, const char *path,
     int has_row = 0;
     *out = (struct known){0};
     TRY(db_query(c->db, &st,
-                 "SELECT id, n_chunks, hash = ?2,"
+                 "SELECT id, n_chunks, hash = ?2 AND made_by = ?4,"
                  " (SELECT count(*) FROM chunk JOIN vector"
                  "  ON vector.chunk_id = chunk.id"
                  "  WHERE chunk.document_id = document.id"
                  "  AND vector.enc_version = ?3)"
                  " FROM document WHERE path = ?1",
-                 "sbs", path, (const void *)hash->b, sizeof hash->b,
-                 c->enc_version));
+                 "sbsi", path, (const void *)hash->b, sizeof hash->b,
+                 c->enc_version, (int64_t)CHUNKER_VERSION));
     enum tacit_err err = db_step(c->db, st, &has_row);
     if (!err && has_row)
         *out = (struct known){.id = sqlite3_column_int64(st, 0),
@@ -313,11 +324,13 @@ static enum tacit_err write_document(struct corpus *c, const char *path,
     if (was->id) TRY(delete_rows(c, was->id, p));
     TRY(db_run(c->db,
                "INSERT INTO document(path, title, kind, hash, size_bytes,"
-               " n_chunks, added_s) VALUES(?,?,?,?,?,?,?)",
-               "sssbiii", path, d->title, document_kind(d),
+               " n_chunks, added_s, made_by, note)"
+               " VALUES(?,?,?,?,?,?,?,?,?)",
+               "sssbiiiis", path, d->title, document_kind(d),
                (const void *)hash->b, sizeof hash->b, (int64_t)d->file_bytes,
-               (int64_t)p->n, tick_wall_s()));
-    TRY(write_chunks(c, d, sqlite3_last_insert_rowid(c->db->sql), p));
+               (int64_t)p->n, tick_wall_s(), (int64_t)CHUNKER_VERSION,
+               d->note));
+    TRY(write_chunks(c, path, d, sqlite3_last_insert_rowid(c->db->sql), p));
     TRY(buf_end(&p->changes));
     return corpus_next_epoch(c, epoch);
 }
@@ -340,6 +353,7 @@ static enum tacit_err replace(struct corpus *c, const char *path,
     }
     if (!err) {
         follow(c, &p, epoch);
+        snprintf(c->note, sizeof c->note, "%s", d->note);
         *outcome = was.id ? CORPUS_REPLACED : CORPUS_ADDED;
         *n_chunks = p.n;
     }
@@ -354,6 +368,7 @@ enum tacit_err corpus_add(struct corpus *c, const char *path,
     struct document d;
     struct digest hash;
     struct known was;
+    c->note[0] = '\0';
     TRY(corpus_path(path, known_as));
     TRY(document_open(&d, known_as));
     hash = d.hash;
@@ -367,6 +382,11 @@ enum tacit_err corpus_add(struct corpus *c, const char *path,
     }
     document_release(&d);
     return err;
+}
+
+const char *corpus_note(const struct corpus *c)
+{
+    return c->note;
 }
 
 /* ---- removal --------------------------------------------------------------

@@ -5,7 +5,7 @@
  *           document row, chunk rows, FTS5 rows, vector rows
  *
  * A document is its absolute path. An unchanged file (same content hash, same
- * encoder version) does nothing; a changed one is replaced whole; a removed one
+ * version of chunker and encoder) does nothing; a changed one is replaced whole; a removed one
  * disappears from all three indexes. A document that cannot be read keeps its
  * earlier state, and never stops the others.
  *
@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/buf.h"
 #include "common/base/db.h"
 #include "common/base/err.h"
 #include "common/model/encoder.h"
@@ -40,6 +41,9 @@ enum corpus_outcome { CORPUS_ADDED, CORPUS_UNCHANGED, CORPUS_REPLACED };
 TACIT_CHECKED enum tacit_err corpus_add(struct corpus *c, const char *path,
                                         enum corpus_outcome *outcome,
                                         size_t *n_chunks);
+/* What was left out of the document that corpus_add() has just written: pages
+ * over the limit, pages without text …; "" = nothing. Borrowed. */
+const char *corpus_note(const struct corpus *c);
 /* Remove the document at path, or all below it when it is a folder's path;
  * *n_removed may be 0. */
 TACIT_CHECKED enum tacit_err corpus_remove(struct corpus *c, const char *path,
@@ -50,7 +54,7 @@ TACIT_CHECKED enum tacit_err corpus_prune(struct corpus *c, const char *folder,
 
 struct corpus_document {
     int64_t id;
-    const char *path, *title, *kind; /* borrowed during the visit */
+    const char *path, *title, *kind, *note; /* borrowed during the visit */
     int64_t size_bytes, n_chunks, added_s;
 };
 /* Every document in order of path; a visit error ends it. */
@@ -58,7 +62,14 @@ TACIT_CHECKED enum tacit_err corpus_list(
     struct corpus *c,
     enum tacit_err (*visit)(const struct corpus_document *d, void *ctx),
     void *ctx);
-/* Rows in all three indexes; they must agree (doctor). */
+/* The paths of all documents that another version of the chunker or of the
+ * encoder has made: corpus_add() makes each of them again, in a transaction of
+ * its own, so that whoever is interrupted goes on where he was. Into out, which
+ * is empty, each with its NUL; *n of them. */
+TACIT_CHECKED enum tacit_err corpus_stale(struct corpus *c, struct buf *out,
+                                          size_t *n);
+/* Rows in all three indexes; they must agree (doctor). Stale documents are
+ * those of corpus_stale(). */
 struct corpus_counts {
     int64_t n_documents, n_chunks, n_fts, n_vectors, n_stale;
 };

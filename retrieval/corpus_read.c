@@ -17,7 +17,8 @@ enum tacit_err corpus_list(
     sqlite3_stmt *st;
     int has_row = 0;
     TRY(db_query(c->db, &st,
-                 "SELECT id, path, title, kind, size_bytes, n_chunks, added_s"
+                 "SELECT id, path, title, kind, size_bytes, n_chunks, added_s,"
+                 " note"
                  " FROM document ORDER BY path",
                  ""));
     enum tacit_err err = db_step(c->db, st, &has_row);
@@ -30,12 +31,38 @@ enum tacit_err corpus_list(
             .size_bytes = sqlite3_column_int64(st, 4),
             .n_chunks = sqlite3_column_int64(st, 5),
             .added_s = sqlite3_column_int64(st, 6),
+            .note = text_column(st, 7),
         };
         err = visit(&d, ctx);
         if (!err) err = db_step(c->db, st, &has_row);
     }
     db_finish(st);
     return err;
+}
+
+/* One vector of another encoder is enough: a document is written whole. */
+#define IS_STALE                                                               \
+ "made_by <> ?1 OR EXISTS(SELECT 1 FROM chunk JOIN vector"                     \
+ " ON vector.chunk_id = chunk.id WHERE chunk.document_id = document.id"        \
+ " AND vector.enc_version <> ?2)"
+
+enum tacit_err corpus_stale(struct corpus *c, struct buf *out, size_t *n)
+{
+    sqlite3_stmt *st;
+    int has_row = 0;
+    *n = 0;
+    TRY(db_query(c->db, &st,
+                 "SELECT path FROM document WHERE " IS_STALE " ORDER BY path",
+                 "is", (int64_t)CHUNKER_VERSION, c->enc_version));
+    enum tacit_err err = db_step(c->db, st, &has_row);
+    while (!err && has_row) {
+        const char *path = text_column(st, 0);
+        buf_put(out, path, strlen(path) + 1);
+        ++*n;
+        err = db_step(c->db, st, &has_row);
+    }
+    db_finish(st);
+    return err ? err : buf_end(out);
 }
 
 enum tacit_err corpus_count(struct corpus *c, struct corpus_counts *out)
@@ -47,8 +74,8 @@ enum tacit_err corpus_count(struct corpus *c, struct corpus_counts *out)
     TRY(db_int(c->db, &n.n_fts, "SELECT count(*) FROM chunk_fts_docsize", ""));
     TRY(db_int(c->db, &n.n_vectors, "SELECT count(*) FROM vector", ""));
     TRY(db_int(c->db, &n.n_stale,
-               "SELECT count(*) FROM vector WHERE enc_version <> ?", "s",
-               c->enc_version));
+               "SELECT count(*) FROM document WHERE " IS_STALE, "is",
+               (int64_t)CHUNKER_VERSION, c->enc_version));
     *out = n;
     return TACIT_OK;
 }

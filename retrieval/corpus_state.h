@@ -6,13 +6,15 @@
 #define TACIT_RETRIEVAL_CORPUS_STATE_H
 
 #include "retrieval/corpus.h"
+#include "retrieval/document.h"
 #include "retrieval/flatindex.h"
 
 struct corpus {
     struct db *db;                 /* borrowed */
     const struct encoder *encoder; /* borrowed */
     char enc_version[ENCODER_VERSION_MAX];
-    struct arena scratch; /* of one embedding */
+    struct arena scratch;         /* of one embedding */
+    char note[DOCUMENT_NOTE_MAX]; /* of the document added last */
     /* All vectors of enc_version as of `epoch`; NULL until the first search
      * and after a change that could not be followed. */
     struct flatindex *vectors;

@@ -3,7 +3,10 @@
 /* A passage's text stands once, in chunk; chunk_fts keeps only the inverted
  * index and reads what it needs through the view. `sentences` holds the places
  * of the passage's sentences (places.h). `epoch` counts the changes, so that
- * another process sees that its copy of the vectors is old. */
+ * another process sees that its copy of the vectors is old. `made_by` is the
+ * chunker's version (0: before it was noted), `note` what was left out of a
+ * document, `print` what equal passages have in common (twin.h; NULL: made
+ * before there were any). */
 const char *const corpus_migrations[CORPUS_N_MIGRATIONS] = {
     "CREATE TABLE document("
     " id INTEGER PRIMARY KEY AUTOINCREMENT,"
@@ -44,4 +47,9 @@ const char *const corpus_migrations[CORPUS_N_MIGRATIONS] = {
     " one INTEGER PRIMARY KEY CHECK(one = 1),"
     " epoch INTEGER NOT NULL);"
     "INSERT INTO corpus_state VALUES(1, 0);",
+
+    "ALTER TABLE document ADD COLUMN made_by INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE document ADD COLUMN note TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE chunk ADD COLUMN print BLOB;"
+    "CREATE INDEX chunk_by_print ON chunk(print) WHERE print IS NOT NULL;",
 };

@@ -254,7 +254,9 @@ static enum tacit_err search(struct searching *s, struct search_hit **hits,
     r->n_candidates = s->n_fused;
     TRY(spread(s));
     r->fuse_ns = lap(&from);
-    TRY(search_read(s->c, s->q, s->a, s->fused, s->n_fused, hits, n_hits));
+    const struct search_found found = {s->fused, s->n_fused, s->only,
+                                       s->n_only};
+    TRY(search_read(s->c, s->q, s->a, &found, hits, n_hits));
     r->read_ns = lap(&from);
     return TACIT_OK;
 }

@@ -27,7 +27,8 @@
 enum {
     SEARCH_LIMIT_MAX = 100,
     SEARCH_QUERY_MAX = 8192,
-    SEARCH_JOINED_MAX = 3 /* passages of one hit */
+    SEARCH_JOINED_MAX = 3, /* passages of one hit */
+    SEARCH_ALSO_MAX = 32   /* documents named that hold the same passage */
 };
 
 enum search_mode { SEARCH_HYBRID, SEARCH_WORDS, SEARCH_VECTORS };
@@ -74,6 +75,12 @@ struct search_hit {
     float cosine;                 /* of the adapted question */
     int rank_words, rank_vectors; /* 1-based; 0 = not among the candidates */
     size_t n_joined;              /* passages in it */
+    /* Equal passages (twin.h) are one hit: the best of them, and the other
+     * documents that hold it, in order of path; n_also counts all of them,
+     * also[] (arena) has at most SEARCH_ALSO_MAX. A filter holds for these
+     * as well. */
+    const char **also;
+    size_t n_also;
 };
 
 /* Best first. *n_hits may be 0. LIMIT; FORMAT for a question without any word.

@@ -5,6 +5,7 @@
 #include "retrieval/chunker.h"
 #include "retrieval/corpus_state.h"
 #include "retrieval/places.h"
+#include "retrieval/twin.h"
 
 enum { BY_WORDS, BY_VECTORS };
 
@@ -13,6 +14,8 @@ struct joining {
     struct search_hit hit; /* of the best of them */
     int64_t first, last;   /* chunk ids */
     int64_t document;
+    uint8_t print[TWIN_PRINT]; /* of the best of them */
+    int has_print;
 };
 
 static enum tacit_err copy_column(struct arena *a, sqlite3_stmt *st, int col,
@@ -87,6 +90,9 @@ static enum tacit_err read_one(struct corpus *c, struct arena *a,
     if (!*found) return TACIT_OK;
     TRY(fill(a, st, &j->hit));
     j->document = sqlite3_column_int64(st, 10);
+    const void *print = sqlite3_column_blob(st, 12);
+    j->has_print = print && sqlite3_column_bytes(st, 12) == TWIN_PRINT;
+    if (j->has_print) memcpy(j->print, print, TWIN_PRINT);
     j->first = j->last = f->id;
     j->hit.chunk_id = f->id;
     j->hit.score = f->score;
@@ -183,35 +189,114 @@ static enum tacit_err place(struct corpus *c, const struct search_query *q,
     return TACIT_OK;
 }
 
-enum tacit_err search_read(struct corpus *c, const struct search_query *q,
-                           struct arena *a, const struct fused *fused, size_t n,
-                           struct search_hit **hits, size_t *n_hits)
+/* ---- equal passages ----------------------------------------------------- */
+
+/* The prints of what has been read. */
+struct seen {
+    uint8_t (*print)[TWIN_PRINT];
+    size_t n;
+};
+
+/* 1 when a better passage was equal; else this one is noted. */
+static int is_seen(struct seen *s, const struct joining *j)
 {
-    struct joining *list = NULL;
-    struct search_hit *out = NULL;
+    if (!j->has_print) return 0;
+    for (size_t i = 0; i < s->n; i++)
+        if (memcmp(s->print[i], j->print, TWIN_PRINT) == 0) return 1;
+    memcpy(s->print[s->n++], j->print, TWIN_PRINT);
+    return 0;
+}
+
+static int is_allowed(const int64_t *only, size_t n_only, int64_t id)
+{
+    size_t low = 0, high = n_only;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (only[mid] < id)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return !only || (low < n_only && only[low] == id);
+}
+
+/* The other documents that hold the best passage of a hit. */
+static enum tacit_err find_others(struct corpus *c, struct arena *a,
+                                  const int64_t *only, size_t n_only,
+                                  struct joining *j)
+{
+    sqlite3_stmt *st;
+    int has_row = 0;
+    int64_t last = -1;
+    struct search_hit *h = &j->hit;
+    if (!j->has_print) return TACIT_OK;
+    TRY(arena_alloc(a, SEARCH_ALSO_MAX, sizeof *h->also, &h->also));
+    TRY(db_query(c->db, &st,
+                 "SELECT path, chunk.id, document_id"
+                 " FROM chunk JOIN document ON document.id = document_id"
+                 " WHERE print = ? AND document_id <> ? ORDER BY path",
+                 "bi", (const void *)j->print, (size_t)TWIN_PRINT,
+                 j->document));
+    enum tacit_err err = db_step(c->db, st, &has_row);
+    while (!err && has_row) {
+        int64_t document = sqlite3_column_int64(st, 2);
+        if (document != last &&
+            is_allowed(only, n_only, sqlite3_column_int64(st, 1))) {
+            if (h->n_also < SEARCH_ALSO_MAX)
+                err = copy_column(a, st, 0, &h->also[h->n_also]);
+            h->n_also++;
+            last = document;
+        }
+        if (!err) err = db_step(c->db, st, &has_row);
+    }
+    db_finish(st);
+    return err;
+}
+
+/* Hits from the candidates, best first. */
+static enum tacit_err read_all(struct corpus *c, const struct search_query *q,
+                               struct arena *a, const struct search_found *from,
+                               struct joining *list, size_t *n_list)
+{
     sqlite3_stmt *st = NULL;
-    size_t n_list = 0;
+    struct seen seen = {0};
     /* A few beyond the limit may still join. */
     size_t n_read = q->limit * (q->neighbours == SEARCH_JOINED ? 2 : 1);
-    TRY(arena_alloc(a, q->limit, sizeof *list, &list));
-    TRY(arena_alloc(a, q->limit, sizeof *out, &out));
+    TRY(arena_alloc(a, n_read + 1, sizeof *seen.print, &seen.print));
     TRY(db_query(c->db, &st,
                  "SELECT path, title, heading, text, byte_first, byte_end,"
                  " line_first, line_last, kind, added_s, document_id,"
-                 " sentences"
+                 " sentences, print"
                  " FROM chunk JOIN document ON document.id = document_id"
                  " WHERE chunk.id = ?",
                  ""));
     enum tacit_err err = TACIT_OK;
-    for (size_t i = 0; !err && i < n && i < n_read; i++) {
+    for (size_t i = 0, n = 0; !err && i < from->n && n < n_read; i++) {
         struct joining one = {0};
         int found = 0;
-        err = read_one(c, a, st, &fused[i], &one, &found);
-        if (!err && found) err = place(c, q, a, &one, list, &n_list);
+        err = read_one(c, a, st, &from->fused[i], &one, &found);
+        if (err || !found || is_seen(&seen, &one)) continue;
+        err = place(c, q, a, &one, list, n_list);
+        n++;
     }
     db_finish(st);
-    if (err) return err;
-    for (size_t i = 0; i < n_list; i++) out[i] = list[i].hit;
+    return err;
+}
+
+enum tacit_err search_read(struct corpus *c, const struct search_query *q,
+                           struct arena *a, const struct search_found *from,
+                           struct search_hit **hits, size_t *n_hits)
+{
+    struct joining *list = NULL;
+    struct search_hit *out = NULL;
+    size_t n_list = 0;
+    TRY(arena_alloc(a, q->limit, sizeof *list, &list));
+    TRY(arena_alloc(a, q->limit, sizeof *out, &out));
+    TRY(read_all(c, q, a, from, list, &n_list));
+    for (size_t i = 0; i < n_list; i++) {
+        TRY(find_others(c, a, from->only, from->n_only, &list[i]));
+        out[i] = list[i].hit;
+    }
     *hits = out;
     *n_hits = n_list;
     return TACIT_OK;

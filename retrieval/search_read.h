@@ -1,6 +1,7 @@
 /*
  * search_read: candidates of a search -> hits with their text and place. A
- * candidate that stands beside an earlier hit, in the same section, joins it.
+ * candidate that stands beside an earlier hit, in the same section, joins it;
+ * one that is equal to a better one (twin.h) is folded into it.
  * Not for callers.
  */
 #ifndef TACIT_RETRIEVAL_SEARCH_READ_H
@@ -9,12 +10,18 @@
 #include "retrieval/fusion.h"
 #include "retrieval/search.h"
 
-/* The first q->limit hits of list [n], into *hits (arena). */
-TACIT_CHECKED enum tacit_err search_read(struct corpus *c,
-                                         const struct search_query *q,
-                                         struct arena *a,
-                                         const struct fused *list, size_t n,
-                                         struct search_hit **hits,
-                                         size_t *n_hits);
+/* Candidates, best first, and the ids that the filter let through (rising;
+ * NULL = all). */
+struct search_found {
+    const struct fused *fused;
+    size_t n;
+    const int64_t *only;
+    size_t n_only;
+};
+
+/* The first q->limit hits of them, into *hits (arena). */
+TACIT_CHECKED enum tacit_err search_read(
+    struct corpus *c, const struct search_query *q, struct arena *a,
+    const struct search_found *from, struct search_hit **hits, size_t *n_hits);
 
 #endif

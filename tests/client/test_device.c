@@ -277,6 +277,34 @@ static void a_store_of_a_newer_version_is_refused_untouched(void **state)
     check_same("tacit.db", &store);
 }
 
+/* What a store was before documents had notes and folders were remembered. */
+static void a_store_of_an_older_version_is_brought_up_to_date(void **state)
+{
+    (void)state;
+    struct device d;
+    int64_t n;
+    change_store(
+        "INSERT INTO document(path, title, kind, hash, size_bytes, n_chunks,"
+        " added_s) VALUES('/a.md', 'A', 'markdown', x'00', 1, 0, 0);"
+        "DROP TABLE folder;"
+        "DROP INDEX chunk_by_print;"
+        "ALTER TABLE chunk DROP COLUMN print;"
+        "ALTER TABLE document DROP COLUMN note;"
+        "ALTER TABLE document DROP COLUMN made_by;"
+        "PRAGMA user_version = 7;");
+    open_home(&d);
+    check_ok(db_int(&d.db, &n, "SELECT count(*) FROM folder", ""));
+    assert_int_equal(n, 0);
+    check_ok(db_int(&d.db, &n,
+                    "SELECT count(*) FROM document WHERE made_by = 0"
+                    " AND note = ''",
+                    ""));
+    assert_int_equal(n, 1);
+    check_ok(db_int(&d.db, &n, "SELECT count(print) FROM chunk", ""));
+    check_ok(db_int(&d.db, &n, "SELECT count(*) FROM citation_place", ""));
+    device_close(&d);
+}
+
 static void a_missing_store_is_named(void **state)
 {
     (void)state;
@@ -826,6 +854,7 @@ int main(void)
         ROW(keys_that_others_can_read_are_refused),
         ROW(damaged_keys_are_refused),
         ROW(a_store_of_a_newer_version_is_refused_untouched),
+        ROW(a_store_of_an_older_version_is_brought_up_to_date),
         ROW(a_missing_store_is_named),
         ROW(a_damaged_store_is_named),
         ROW(a_missing_policy_is_an_error_not_a_default),

@@ -22,7 +22,8 @@ PROGRAMS = ("tacit", "tacit-coordinator", "tacit-sim")
 PLAN = os.path.join(cases.REPOSITORY, "sims/clinic/risk.yaml")
 COMMANDS = {
     "tacit": {
-        "init": [], "key": [], "add": ["x.md"], "ls": [], "rm": ["x.md"],
+        "init": [], "key": [], "add": ["x.md"], "reindex": [],
+        "ls": [], "rm": ["x.md"],
         "search": ["x"], "ask": ["x"], "open": ["1"],
         "feedback": ["1", "good"], "tune": [],
         "eval retrieval": ["x"], "eval answers": ["x.csv"],
@@ -186,7 +187,8 @@ def case_data_goes_to_stdout_and_hints_to_stderr():
         done = tacit("ask", "When does the pharmacy open?", "--home", home)
         checked(done).exits(0).prints("eight", "[1]").says("tacit feedback")
         assert "feedback" not in done.out, done
-        for words in (["ls"], ["search", "pharmacy"], ["status"], ["policy"],
+        for words in (["reindex"], ["ls"],
+            ["ls", "--folders"], ["search", "pharmacy"], ["status"], ["policy"],
                       ["audit"], ["doctor"],
                       ["ask", "When does the pharmacy open?"]):
             quiet = checked(tacit(*words, "--home", home, "--quiet")).exits(0)

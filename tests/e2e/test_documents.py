@@ -17,10 +17,12 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zipfile
 
 sys.path.insert(0, os.path.dirname(__file__))
 import cases  # noqa: E402
 from cases import Skip, begin, finish, folder, tacit, write  # noqa: E402
+from federation import Federation  # noqa: E402
 
 LICENSES = "/usr/share/common-licenses"
 NOBODY = 65534
@@ -548,6 +550,217 @@ def case_the_licences_answer_and_refuse():
         for absent in ("How do I bake sourdough bread?",
                        "What is the capital of Mongolia?"):
             s.run("ask", absent).exits(6).says("E0230")
+
+
+class Watching:
+    """`tacit add --watch` on the site's documents."""
+
+    def __init__(self, s):
+        self.s, self.done = s, None
+        self.process = s.begin("add", s.docs, "--watch", "--json")
+
+    def __enter__(self):
+        cases.until(self.s.listed, 10, "the first round")
+        return self
+
+    def __exit__(self, *_):
+        self.done = finish(self.process, signal.SIGINT)
+
+    def shows(self, *names):
+        cases.until(lambda: self.s.listed() == set(names), 15,
+                    f"wanted {names}")
+
+
+def case_a_watched_folder_is_followed():
+    with site() as s:
+        s.write("a.md", prose(1))
+        os.symlink(s.docs, s.path("circle"))
+        with Watching(s) as w:
+            s.write("b.md", prose(2))
+            s.write("new/deep/c.md", prose(3))
+            s.write("note.xyz", "another kind")
+            w.shows("a.md", "b.md", "c.md")
+            os.rename(s.path("new"), s.path("moved"))
+            os.remove(s.path("b.md"))
+            s.write("a.md", prose(4))
+            s.write("moved/deep/d.md", prose(5))
+            w.shows("a.md", "c.md", "d.md")
+            cases.until(lambda: s.finds("name4"), 10, "the changed file")
+            assert s.rows("SELECT path FROM document WHERE path LIKE ?",
+                          "%/new/%") == []
+            shutil.rmtree(s.path("moved"))
+            w.shows("a.md")
+        w.done.exits(0)
+        assert w.done.data["failed"] == [], w.done
+        s.check()
+
+
+def case_a_watched_folder_that_is_unplugged_keeps_its_documents():
+    with site() as s:
+        s.write("a.md", prose(1))
+        with Watching(s) as w:
+            os.rename(s.docs, s.docs + ".gone")
+            time.sleep(1.5)
+            assert s.listed() == {"a.md"}
+            os.rename(s.docs + ".gone", s.docs)
+            s.write("b.md", prose(2))
+            w.shows("a.md", "b.md")
+        w.done.exits(0)
+
+
+def case_a_system_that_lets_few_folders_be_watched_is_named():
+    if subprocess.run(["unshare", "-r", "sh", "-c",
+                       "echo 2 >/proc/sys/user/max_inotify_watches"],
+                      stderr=subprocess.DEVNULL, check=False).returncode:
+        raise Skip("the system's limit cannot be set here")
+    with site() as s:
+        for n in range(4):
+            s.write(f"{n}/a.md", prose(n))
+        p = subprocess.Popen(
+            ["unshare", "-r", "sh", "-c",
+             "echo 2 >/proc/sys/user/max_inotify_watches; exec \"$@\"", "-",
+             os.path.join(os.path.abspath(cases.BIN), "tacit"), "add",
+             "--watch", s.docs, "--home", s.home],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL)
+        cases.until(lambda: len(s.rows("SELECT 1 FROM document")) == 4, 10,
+                    "the first round")
+        done = finish(p, signal.SIGINT).exits(0)
+        done.says("E0216", "fs.inotify.max_user_watches", "2 are watched")
+
+
+def docx(path, n):
+    """A document of n paragraphs, which takes a while to read."""
+    space = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+    body = "".join(f"<w:p><w:r><w:t>ward {i % 97}</w:t></w:r></w:p>"
+                   for i in range(n))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as z:
+        z.writestr("word/document.xml", f'<w:document xmlns:w="{space}">'
+                   f"<w:body>{body}</w:body></w:document>")
+
+
+def case_a_file_that_is_being_written_is_tried_again():
+    with site() as s:
+        docx(s.path("busy.docx"), 60000)
+
+        def add(seconds):
+            p = s.begin("add", s.docs, "--json")
+            end = time.monotonic() + seconds
+            while time.monotonic() < end and p.poll() is None:
+                os.utime(s.path("busy.docx"))
+                time.sleep(0.005)
+            return finish(p)
+        done = add(30).exits(1)
+        assert done.code == "TACIT-E0215", done
+        done = add(1).exits(0)
+        assert done.data["added"] == 1, done
+
+
+def case_folders_are_remembered_and_forgotten():
+    with site() as s:
+        path = s.write("a.md", prose(1))
+        s.run("add", path, "--watch").exits(4).says("only folders")
+        s.add(path).exits(0)
+        assert s.run("ls", "--folders", "--json").data["folders"] == []
+        s.add().exits(0)
+        s.add().exits(0)
+        assert s.run("ls", "--folders", "--json").data["folders"] == \
+            [os.path.realpath(s.docs)]
+        done = s.run("rm", s.docs, "--json").exits(0)
+        assert done.data == {"removed": 1, "folders": 1}, done
+        assert s.run("ls", "--folders", "--json").data["folders"] == []
+
+
+def case_what_another_version_made_is_read_again():
+    with site() as s:
+        for n in range(3):
+            s.write(f"{n}.md", prose(n))
+        s.add().exits(0)
+        with cases.store_to_change(s.home) as db:
+            db.execute("UPDATE document SET made_by = 0 WHERE path NOT LIKE ?",
+                       ["%/2.md"])
+        done = s.run("doctor").exits(1)
+        assert "2 documents" in done.out and "reindex" in done.out, done
+        os.remove(s.path("1.md"))
+        done = s.run("reindex", "--json").exits(1)
+        assert done.data["replaced"] == 1, done
+        assert failures(done) == {"1.md": "TACIT-E0201"}, done
+        s.run("rm", s.path("1.md")).exits(0)
+        assert s.run("reindex", "--json").exits(0).data["replaced"] == 0
+        s.check()
+
+
+def case_equal_passages_are_one_hit_until_the_shown_one_is_gone():
+    with site() as s:
+        text = "# Warfarin\n\nStart with 5 mg in the evening.\n"
+        s.write("a.md", text)
+        s.write("b.md", text.replace("with 5", "with\n5"))
+        s.write("c.md", text.replace("5 mg", "50 mg"))
+        s.write("d.md", text.replace("Warfarin", "Heparin"))
+        s.add().exits(0)
+
+        def hits(*more):
+            found = s.run("search", "start in the evening", "--json", *more)
+            return {os.path.basename(h["path"]):
+                    [os.path.basename(p) for p in h["also_in"]]
+                    for h in found.exits(0).data["hits"]}
+        assert hits() == {"a.md": ["b.md"], "c.md": [], "d.md": []}, hits()
+        assert hits("--in", "*b.md") == {"b.md": []}
+        s.run("rm", s.path("a.md")).exits(0)
+        assert hits() == {"b.md": [], "c.md": [], "d.md": []}, hits()
+
+
+def case_questions_are_answered_while_documents_are_added():
+    with site() as s:
+        for n in range(400):
+            s.write(f"{n:03}.md", prose(n))
+        p = s.begin("add", s.docs, "--json")
+        cases.until(s.listed, 20, "the first documents")
+        n_during = 0
+        while p.poll() is None:
+            seen = len(s.listed())
+            done = s.run("search", "name0", "--json").exits(0)
+            assert done.data["hits"][0]["path"].endswith("/000.md"), done
+            s.run("ask", "Which note holds the word name0?",
+                  "--json").exits(0)
+            n_during += seen < 400
+        done = finish(p).exits(0)
+        assert done.data["added"] == 400, done
+        assert n_during, "the addition was over before a question"
+        s.check()
+
+
+def case_the_daemon_keeps_remembered_folders_up_to_date():
+    with Federation() as f:
+        f.start_coordinator()
+        device = f.add_device("one")
+        docs = f.path("docs")
+
+        def listed():
+            documents = device.json("ls")["documents"]
+            return {os.path.basename(d["path"]) for d in documents}
+        write(os.path.join(docs, "a.md"), prose(1))
+        device.run("add", docs)
+        write(os.path.join(docs, "b.md"), prose(2))
+        device.start()
+        cases.until(lambda: listed() == {"a.md", "b.md"}, 15, "the start")
+        write(os.path.join(docs, "deep", "c.md"), prose(3))
+        write(os.path.join(docs, "bad.md"), b"text\0more")
+        os.remove(os.path.join(docs, "a.md"))
+        cases.until(lambda: listed() == {"b.md", "c.md"}, 15, "the change")
+        cases.until(lambda: "E0206" in device.tail(), 15, "the bad file")
+        other = f.path("other")
+        write(os.path.join(other, "d.md"), prose(4))
+        device.run("add", other)
+        write(os.path.join(other, "e.md"), prose(5))
+        cases.until(lambda: "e.md" in listed(), 20, "the second folder")
+        device.run("rm", docs)
+        time.sleep(6)  # until the daemon has looked at its folders again
+        write(os.path.join(docs, "f.md"), prose(6))
+        write(os.path.join(other, "g.md"), prose(7))
+        cases.until(lambda: "g.md" in listed(), 15, "the folder that is left")
+        assert listed() == {"d.md", "e.md", "g.md"}, listed()
+        device.process.stop(signal.SIGTERM)
 
 
 if __name__ == "__main__":

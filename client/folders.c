@@ -1,0 +1,68 @@
+#include "client/folders.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/codes.h"
+
+const char *const folders_migrations[FOLDERS_N_MIGRATIONS] = {
+    "CREATE TABLE folder("
+    " path TEXT PRIMARY KEY, added_s INTEGER NOT NULL) STRICT;"};
+
+enum tacit_err folders_path(const char *path, char *out)
+{
+    char real[PATH_MAX];
+    if (!realpath(path, real))
+        return fail_as(E_DOCUMENT_MISSING, "%s: %s", path, strerror(errno));
+    if (strlen(real) >= FOLDER_PATH_MAX)
+        return fail_as(E_DOCUMENT_PATH, "%s: a path too long", path);
+    memcpy(out, real, strlen(real) + 1);
+    return TACIT_OK;
+}
+
+enum tacit_err folders_remember(struct db *db, const char *path, int64_t now_s)
+{
+    int64_t n = 0;
+    TRY(db_int(db, &n, "SELECT count(*) FROM folder WHERE path <> ?", "s",
+               path));
+    if (n >= FOLDERS_MAX)
+        return fail(TACIT_LIMIT,
+                    "%d folders are remembered already: `tacit rm` forgets "
+                    "one; or add the folder above them",
+                    FOLDERS_MAX);
+    return db_run(db, "INSERT OR IGNORE INTO folder VALUES(?, ?)", "si", path,
+                  now_s);
+}
+
+enum tacit_err folders_forget(struct db *db, const char *path, size_t *n)
+{
+    char from[FOLDER_PATH_MAX + 2], to[FOLDER_PATH_MAX + 2];
+    const char *slash = strcmp(path, "/") == 0 ? "" : "/";
+    snprintf(from, sizeof from, "%.*s%s", FOLDER_PATH_MAX, path, slash);
+    snprintf(to, sizeof to, "%s", from);
+    to[strlen(to) - 1] = '/' + 1; /* the first path behind the folder */
+    TRY(db_run(db,
+               "DELETE FROM folder WHERE path = ?1"
+               " OR (path >= ?2 AND path < ?3)",
+               "sss", path, from, to));
+    *n = (size_t)sqlite3_changes(db->sql);
+    return TACIT_OK;
+}
+
+enum tacit_err folders_list(struct db *db, struct buf *out)
+{
+    sqlite3_stmt *st;
+    int has_row = 0;
+    TRY(db_query(db, &st, "SELECT path FROM folder ORDER BY path", ""));
+    enum tacit_err err = db_step(db, st, &has_row);
+    while (!err && has_row) {
+        const char *path = (const char *)sqlite3_column_text(st, 0);
+        if (path) buf_put(out, path, strlen(path) + 1);
+        err = db_step(db, st, &has_row);
+    }
+    db_finish(st);
+    return err ? err : buf_end(out);
+}

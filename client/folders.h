@@ -1,0 +1,29 @@
+/*
+ * folders: the folders that were given to `tacit add`. The daemon keeps the
+ * documents in step with them (keeper.h), until `tacit rm` forgets them.
+ */
+#ifndef TACIT_CLIENT_FOLDERS_H
+#define TACIT_CLIENT_FOLDERS_H
+
+#include <stdint.h>
+
+#include "common/base/buf.h"
+#include "common/base/db.h"
+#include "common/base/err.h"
+
+enum { FOLDERS_N_MIGRATIONS = 1, FOLDERS_MAX = 4096, FOLDER_PATH_MAX = 4096 };
+extern const char *const folders_migrations[FOLDERS_N_MIGRATIONS];
+
+/* The path under which a folder is known: its real one, into
+ * out[FOLDER_PATH_MAX]. E_DOCUMENT_MISSING. */
+TACIT_CHECKED enum tacit_err folders_path(const char *path, char *out);
+/* Remember a folder (folders_path()); once more changes nothing. LIMIT. */
+TACIT_CHECKED enum tacit_err folders_remember(struct db *db, const char *path,
+                                              int64_t now_s);
+/* Forget a folder and those below it; *n of them. */
+TACIT_CHECKED enum tacit_err folders_forget(struct db *db, const char *path,
+                                            size_t *n);
+/* All of them, in order, into out, which is empty: each with its NUL. */
+TACIT_CHECKED enum tacit_err folders_list(struct db *db, struct buf *out);
+
+#endif

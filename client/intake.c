@@ -1,0 +1,98 @@
+#include "client/intake.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "common/base/codes.h"
+#include "common/base/file.h"
+
+/* A full disk or a damaged store stops everything; a file does not. */
+static int stops_all(enum tacit_err err)
+{
+    return err == TACIT_NOMEM ||
+           (err == TACIT_IO && err_id() != E_DOCUMENT_UNREADABLE) ||
+           err_id() == E_STORE_BUSY || err_id() == E_STORE_DAMAGED;
+}
+
+static int is_stopped(const struct intake *k)
+{
+    return k->is_stopped && k->is_stopped(k->ctx);
+}
+
+/* Whoever writes the file is given time, three times longer than the last. */
+static enum tacit_err add_patiently(struct intake *k, const char *path,
+                                    enum corpus_outcome *outcome, size_t *n)
+{
+    static const long pause_ms[] = {100, 300, 900};
+    for (size_t i = 0;; i++) {
+        enum tacit_err err = corpus_add(k->corpus, path, outcome, n);
+        if (!err || err_id() != E_DOCUMENT_CHANGED || is_stopped(k) ||
+            i == sizeof pause_ms / sizeof *pause_ms)
+            return err;
+        err_clear();
+        nanosleep(&(struct timespec){.tv_nsec = pause_ms[i] * 1000000}, NULL);
+    }
+}
+
+static enum tacit_err add_one(const char *path, void *ctx)
+{
+    struct intake *k = ctx;
+    enum corpus_outcome outcome = CORPUS_UNCHANGED;
+    size_t n_passages = 0;
+    if (is_stopped(k))
+        return fail_as(E_INTERRUPTED, "stopped; %zu documents are indexed",
+                       k->n_added + k->n_replaced + k->n_unchanged);
+    if (k->before) k->before(path, k->ctx);
+    enum tacit_err err = add_patiently(k, path, &outcome, &n_passages);
+    if (err && k->is_walking && err_id() == E_DOCUMENT_KIND) {
+        k->n_skipped++;
+        err_clear();
+        return TACIT_OK;
+    }
+    if (err) {
+        if (stops_all(err)) return err;
+        k->n_failed++;
+        if (k->failed) k->failed(path, err, k->ctx);
+        err_clear();
+        return TACIT_OK;
+    }
+    k->n_passages += n_passages;
+    k->n_added += outcome == CORPUS_ADDED;
+    k->n_replaced += outcome == CORPUS_REPLACED;
+    k->n_unchanged += outcome == CORPUS_UNCHANGED;
+    if (k->after) k->after(path, outcome, k->ctx);
+    return TACIT_OK;
+}
+
+enum tacit_err intake_path(struct intake *k, const char *path)
+{
+    struct stat st;
+    size_t n_removed = 0;
+    k->is_walking = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    if (!k->is_walking) return add_one(path, k);
+    TRY(file_walk(path, add_one, k));
+    TRY(corpus_prune(k->corpus, path, &n_removed));
+    k->n_removed += n_removed;
+    return TACIT_OK;
+}
+
+enum tacit_err intake_changed(struct intake *k, const char *path)
+{
+    struct stat st;
+    size_t n_removed = 0;
+    int is_there = stat(path, &st) == 0;
+    int is_gone = !is_there && (errno == ENOENT || errno == ENOTDIR);
+    if (is_there && S_ISDIR(st.st_mode)) {
+        enum tacit_err err = intake_path(k, path);
+        if (err != TACIT_NOTFOUND) return err;
+        err_clear(); /* it went meanwhile, and its watch tells so */
+        return TACIT_OK;
+    }
+    k->is_walking = 1;
+    if (is_there && !S_ISREG(st.st_mode)) return TACIT_OK;
+    if (!is_gone) return add_one(path, k);
+    TRY(corpus_remove(k->corpus, path, &n_removed));
+    k->n_removed += n_removed;
+    return TACIT_OK;
+}

@@ -1,0 +1,44 @@
+/*
+ * intake: files and folders into the documents, one after the other, for the
+ * command line and for the daemon.
+ *
+ *   path ─> file:   corpus_add
+ *           folder: corpus_add for each file below, then those that are gone
+ *                   are dropped
+ *           gone:   corpus_remove (intake_changed alone)
+ *
+ * A file that cannot be read is told to `failed` and does not stop the others;
+ * one that changes while it is read is tried again after a pause. What stops
+ * everything: no memory, a full disk, a store that is damaged or held.
+ *
+ * Thread rule: that of its corpus.
+ */
+#ifndef TACIT_CLIENT_INTAKE_H
+#define TACIT_CLIENT_INTAKE_H
+
+#include <stddef.h>
+
+#include "common/base/err.h"
+#include "retrieval/corpus.h"
+
+struct intake {
+    struct corpus *corpus; /* borrowed */
+    void *ctx;
+    /* Each may be NULL. is_stopped: end before the next file. */
+    int (*is_stopped)(void *ctx);
+    void (*before)(const char *path, void *ctx);
+    void (*after)(const char *path, enum corpus_outcome outcome, void *ctx);
+    /* err_message() has the reason until this returns. */
+    void (*failed)(const char *path, enum tacit_err err, void *ctx);
+
+    size_t n_added, n_replaced, n_unchanged, n_skipped, n_failed, n_removed,
+        n_passages;
+    int is_walking; /* below a folder: files of other kinds are passed over */
+};
+
+/* A file or a folder. E_INTERRUPTED when stopped. */
+TACIT_CHECKED enum tacit_err intake_path(struct intake *k, const char *path);
+/* The same for one that a watch has told of: it may be gone, or no document. */
+TACIT_CHECKED enum tacit_err intake_changed(struct intake *k, const char *path);
+
+#endif
