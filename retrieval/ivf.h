@@ -13,8 +13,8 @@
  *           the entry); the last segment gets a slot; a list over IVF_LIST_MAX
  *           live entries is split by 2-means over its own rows, then entries of
  *           its neighbours that are now nearer to a new centroid move (bounded)
- *   delete  places -> list -> the slot is zeroed; sparse lists are packed, lists
- *           under IVF_LIST_MIN merged into their neighbours
+ *   delete  places -> list -> the slot is zeroed; sparse lists are packed,
+ *           lists under IVF_LIST_MIN merged into their neighbours
  *   search  lists by distance; all entries of a list are estimated (rabitq.h),
  *           those whose lower bound beats the k-th best are read as rows,
  *           best first; it stops when another list is unlikely to matter
@@ -23,11 +23,11 @@
  * the bytes. Nothing is ever trained. Rows lie with their list, so that what a
  * search reads, and a split, is a run of neighbouring pages.
  *
- * List L has two runs of segments, that the store knows as lists 2 L and 2 L + 1.
- * Entries, in 2 L: segments 0 … 15 hold copies, those from IVF_SEG_FIRST the
- * entries whose first list this is; slot s of these is row s of 2 L + 1. A
- * segment, at most settings.segment_bytes (at least one block), grows by blocks
- * of 16 slots, so a small partition is a small blob:
+ * List L has two runs of segments, which the store knows as lists 2 L and
+ * 2 L + 1. Entries, in 2 L: segments 0 … 15 hold copies, those from
+ * IVF_SEG_FIRST the entries whose first list this is; slot s of these is row s
+ * of 2 L + 1. A segment, at most settings.segment_bytes (at least one block),
+ * grows by blocks of 16 slots, so a small partition is a small blob:
  *
  *   0   u32  2 L               16 + block B:  codes   [width / 8][16] u8
  *   4   u32  segment                          add     [16] bfloat16
@@ -248,9 +248,10 @@ TACIT_CHECKED enum tacit_err ivf_search(struct ivf *ix,
                                         struct ivf_hit *hits, size_t *n_hits,
                                         struct ivf_work *work);
 
-/* Improve what writes left behind: pack, merge and split lists, take their means
- * for centroids, move entries to nearer lists; at most `budget` lists. Goes on
- * where the last call stopped; *done when every list has had its turn. */
+/* Improve what writes left behind: pack, merge and split lists, take their
+ * means for centroids, move entries to nearer lists; at most `budget` lists.
+ * Goes on where the last call stopped; *done when every list has had its turn.
+ */
 TACIT_CHECKED enum tacit_err ivf_optimise(struct ivf *ix, uint64_t budget,
                                           bool *done);
 

@@ -148,7 +148,9 @@ static enum tacit_err segment_check(struct check *k, uint32_t seg,
     return TACIT_OK;
 }
 
-static enum tacit_err list_check(struct check *k, bool headed)
+enum headed { HEADLESS, HEADED };
+
+static enum tacit_err list_check(struct check *k, enum headed headed)
 {
     const struct ivf_store *s = k->ix->store;
     k->slot = 0;
@@ -159,7 +161,7 @@ static enum tacit_err list_check(struct check *k, bool headed)
         size_t n;
         e = s->segs_next(s->ctx, &seg, &data, &n);
         if (e != TACIT_OK || data == NULL) break;
-        if (headed)
+        if (headed == HEADED)
             e = judge(k, segment_check(k, seg, data, n));
         else
             problem(k, "segments without a head");
@@ -177,7 +179,7 @@ static enum tacit_err list_check(struct check *k, bool headed)
         if (e != TACIT_OK || data == NULL) break;
         k->report->blocks_bytes += n;
         e = judge(k, ivf_rows_check(k->ix, k->list, seg, data, n));
-        if (!headed) problem(k, "rows without a head");
+        if (headed == HEADLESS) problem(k, "rows without a head");
     }
     s->segs_end(s->ctx);
     return e;
@@ -266,7 +268,7 @@ enum tacit_err ivf_validate(struct ivf *ix, struct ivf_report *report)
     for (k.list = 1; k.list < end; k.list++) {
         bool headed = false;
         TRY(judge(&k, head_check(&k, &headed)));
-        TRY(list_check(&k, headed));
+        TRY(list_check(&k, headed ? HEADED : HEADLESS));
     }
     return places_check(&k);
 }

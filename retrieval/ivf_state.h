@@ -5,8 +5,12 @@
  *   ivf_layout.c  segments, heads, meta, rows as bytes
  *   ivf_tree.c    the centroids of a partition in memory; the nearest lists
  *   ivf_list.c    one list read into memory, changed, written back
+ *   ivf_means.c   2-means
  *   ivf_split.c   splits, reassignment, merges
- *   ivf_search.c  search; ivf_exact.c its exact form
+ *   ivf_search.c  search: partitions, lists, ids
+ *   ivf_probe.c   which lists, in what order, and how far
+ *   ivf_pool.c    candidates by estimate, their rows, the k best
+ *   ivf_filter.c  conditions on words
  *   ivf_check.c   optimise, validate, rebuild
  */
 #ifndef TACIT_RETRIEVAL_IVF_STATE_H
@@ -351,6 +355,22 @@ TACIT_CHECKED enum tacit_err ivf_row_find(struct ivf *ix, uint32_t list,
 struct ivf_entry ivf_entry_make(const struct ivf *ix, const float *x,
                                 const float *c, int64_t id,
                                 const int64_t *words, uint8_t *bits);
+
+/* ---- ivf_means.c ---- */
+struct ivf_halves {
+    size_t n, width;
+    const float *x; /* [n, width] */
+    float *c[2];    /* [width] */
+    float *along;   /* [width] */
+    float *margin;  /* [n]: below 0 = half 0 */
+    uint8_t *side;  /* [n] */
+};
+/* Cut n >= 2 rows in two by 2-means, neither part smaller than a share of them:
+ * equal rows too, so that no list grows without bound. Fills c, side. */
+TACIT_CHECKED enum tacit_err ivf_halves_cut(struct ivf *ix,
+                                            struct ivf_halves *h);
+/* y += a x. */
+void ivf_row_add(float *restrict y, float a, const float *restrict x, size_t n);
 
 /* ---- ivf_split.c ---- */
 /* A list that reaches over IVF_LIST_MAX slots: pack or split it. */

@@ -16,9 +16,10 @@
  * scalars are bfloat16; their rounding is a hundredth of the error above. A
  * slot with mul = 0 is empty; a live entry's mul is never 0.
  *
- * <b, q>: q is rounded to integers such that the sum of any four neighbours fits
- * 7 bits, so that a code is read half a byte at a time by shuffles in tables of
- * 16 bytes (FastScan). Integers: every version of a kernel gives the same bits.
+ * <b, q>: q is rounded to integers such that the sum of any four neighbours
+ * fits 7 bits, so that a code is read half a byte at a time by shuffles in
+ * tables of 16 bytes (FastScan). Integers: every version of a kernel gives the
+ * same bits.
  *
  *   block of 16 entries    codes  [width / 8][16] u8, byte j of entry i at
  *                                 [16 j + i]

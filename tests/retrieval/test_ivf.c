@@ -13,7 +13,7 @@
 
 enum { DIM = 48, BEST = 10 };
 
-/* ---- an index beside a plain list of what is in it ------------------------ */
+/* ---- an index beside a plain list of what is in it ---------------------- */
 
 struct item {
     bool there;
@@ -169,7 +169,7 @@ static double recall(struct shelf *s, size_t n_queries,
 static const int64_t part0;
 static const struct ivf_query plain = {.k = BEST, .part = &part0};
 
-/* ---- settings and vectors ------------------------------------------------- */
+/* ---- settings and vectors ----------------------------------------------- */
 
 static void settings_out_of_range_are_refused(void **state)
 {
@@ -277,7 +277,7 @@ static void vectors_come_back_as_they_were(void **state)
         }
 }
 
-/* ---- search --------------------------------------------------------------- */
+/* ---- search ------------------------------------------------------------- */
 
 static void an_empty_index_finds_nothing(void **state)
 {
@@ -376,7 +376,7 @@ static void more_probes_read_more_lists(void **state)
     shelf_close(&s);
 }
 
-/* ---- writes --------------------------------------------------------------- */
+/* ---- writes ------------------------------------------------------------- */
 
 static void any_order_of_writes_keeps_every_row_findable(void **state)
 {
@@ -566,7 +566,7 @@ static void optimising_keeps_all_and_ends(void **state)
     shelf_close(&s);
 }
 
-/* ---- filters and partitions ----------------------------------------------- */
+/* ---- filters and partitions --------------------------------------------- */
 
 static bool word_is_7(const struct item *it)
 {
@@ -716,7 +716,7 @@ static void partitions_are_searched_alone_or_together(void **state)
     shelf_close(&s);
 }
 
-/* ---- the store ------------------------------------------------------------ */
+/* ---- the store ---------------------------------------------------------- */
 
 static void another_writer_is_noticed(void **state)
 {

@@ -1,0 +1,221 @@
+#include "retrieval/ivf_searcher.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { LEARNT_MIN = 50, LEARNT_MAX = 4096 };
+/* Of what a search may miss, as much may be lost by not reading lists. */
+static const float probing_part = 0.5F;
+
+static enum tacit_err probes_reserve(struct ivf_scratch *s, size_t n)
+{
+    if (n <= s->room_probes) return TACIT_OK;
+    size_t room = n + n / 4 + 64;
+    struct ivf_probe *p = realloc(s->probes, room * sizeof *p);
+    if (p == NULL) return fail(TACIT_NOMEM, "no memory for %zu lists", n);
+    s->probes = p;
+    s->room_probes = room;
+    return TACIT_OK;
+}
+
+/* ---- probing ------------------------------------------------------------- */
+
+static void probe_swap(struct ivf_probe *a, struct ivf_probe *b)
+{
+    struct ivf_probe t = *a;
+    *a = *b;
+    *b = t;
+}
+
+/* The `want` least keys come first, in no order. */
+static void probes_select(struct ivf_probe *p, size_t n, size_t want)
+{
+    size_t low = 0, high = n;
+    while (high - low > 1 && want > low && want < high) {
+        float pivot = p[low + (high - low) / 2].key;
+        size_t i = low, j = high - 1;
+        while (i <= j) {
+            while (p[i].key < pivot) i++;
+            while (p[j].key > pivot) j--;
+            if (i > j) break;
+            probe_swap(&p[i++], &p[j]);
+            if (j == 0) break;
+            j--;
+        }
+        if (want <= j + 1 && j + 1 < high)
+            high = j + 1;
+        else if (want >= i && i > low)
+            low = i;
+        else
+            return;
+    }
+}
+
+static int probe_compare(const void *a, const void *b)
+{
+    const struct ivf_probe *x = a, *y = b;
+    if (x->key != y->key) return x->key < y->key ? -1 : 1;
+    return x->list < y->list ? -1 : x->list > y->list;
+}
+
+/*
+ * In what order, and how far. Let c_1 be the nearest list and sqrt(t) the
+ * distance of the k-th best. A neighbour is in list i, not in the first, when
+ * it lies beyond the plane half-way between their centroids,
+ *
+ *   h_i = (|q - c_i|^2 - |q - c_1|^2) / (2 |c_i - c_1|)
+ *
+ * away from q. Its part in that direction is sqrt(t) times the cosine of an
+ * angle, so that h_i / sqrt(t) says how likely that is, the same way for all
+ * queries of a set; how likely for how much is learnt from rows (ivf_learn()).
+ * Under the dot metric there is no ball; (<q, c_1> - <q, c_i>) / |c_i - c_1|
+ * over |q| takes its place.
+ */
+static float plane(const struct ivf *ix, float base, float first, float gap2)
+{
+    if (!(gap2 > 0) || base <= first) return 0;
+    float h = (base - first) / sqrtf(gap2);
+    return ix->metric == RABITQ_DOT ? h : h / 2;
+}
+
+/* What h is measured in. */
+float ivf_ball(const struct ivf *ix, float d2)
+{
+    return sqrtf(ix->metric == RABITQ_DOT ? ix->query->norm2 : d2);
+}
+
+static void base_set(const struct ivf *ix, struct ivf_probe *p, float product,
+                     float norm2)
+{
+    float d2 = ix->query->norm2 + norm2 - 2 * product;
+    p->d2 = d2 > 0 ? d2 : 0;
+    p->base = ix->metric == RABITQ_DOT ? -product : p->d2;
+}
+
+/* The first list of all: its centroid into ix->pivot, as what the others are
+ * compared with. It is the nearest by estimate, which is near enough. */
+static void first_set(struct ivf_searcher *s, size_t n)
+{
+    struct ivf *ix = s->ix;
+    struct ivf_probe *p = s->s->probes;
+    size_t best = 0;
+    for (size_t i = 0; i < n; i++) {
+        base_set(ix, &p[i], ivf_tree_product(ix, s->tree, ix->query, p[i].at),
+                 s->tree->norm2[p[i].at]);
+        if (p[i].base < p[best].base) best = i;
+    }
+    s->first = p[best].base;
+    ivf_tree_centroid(ix, s->tree, p[best].at, ix->c);
+    rabitq_query_set(ix->pivot, ix->c);
+}
+
+/* Exact keys for probes from … to, in order. */
+static void probes_settle(struct ivf_searcher *s, size_t from, size_t to)
+{
+    struct ivf_probe *p = s->s->probes;
+    struct ivf *ix = s->ix;
+    const struct ivf_tree *t = s->tree;
+    if (from == 0) first_set(s, to);
+    for (size_t i = from; i < to; i++) {
+        if (from > 0)
+            base_set(ix, &p[i], ivf_tree_product(ix, t, ix->query, p[i].at),
+                     t->norm2[p[i].at]);
+        p[i].key = plane(ix, p[i].base, s->first,
+                         ivf_tree_d2(ix, t, ix->pivot, p[i].at));
+    }
+    qsort(p + from, to - from, sizeof *p, probe_compare);
+}
+
+void ivf_probes_order(struct ivf_searcher *s, size_t from, size_t to)
+{
+    struct ivf_scratch *t = s->s;
+    probes_select(t->probes + from, t->n_probes - from, to - from);
+    probes_settle(s, from, to);
+}
+
+/* The lists of one partition, by estimate. */
+enum tacit_err ivf_probes_start(struct ivf_searcher *s, int64_t part)
+{
+    struct ivf *ix = s->ix;
+    struct ivf_tree *tree;
+    TRY(ivf_tree_get(ix, part, &tree));
+    TRY(probes_reserve(s->s, tree->n));
+    float *estimate = ix->estimates;
+    ivf_tree_estimate(ix, tree, ix->query, estimate,
+                      ix->estimates + ix->room_dots);
+    for (size_t at = 0; at < tree->n; at++) {
+        float key = estimate[at];
+        if (ix->metric == RABITQ_DOT)
+            key = (key - ix->query->norm2 - tree->norm2[at]) / 2;
+        s->s->probes[at] = (struct ivf_probe){.key = key,
+                                              .list = tree->list[at],
+                                              .at = (uint32_t)at};
+    }
+    s->s->n_probes = tree->n;
+    s->tree = tree;
+    return TACIT_OK;
+}
+
+static float reach_for(const struct ivf *ix, float recall, float rank);
+
+/* ---- the learnt rule ----------------------------------------------------- */
+
+/* Level l of the histogram counts neighbours whose h / sqrt(t) is in
+ * [(l / n)^2, ((l + 1) / n)^2). */
+static size_t level_of(float share)
+{
+    float l = sqrtf(share) * IVF_LEVELS;
+    return l < IVF_LEVELS - 1 ? (size_t)l : IVF_LEVELS - 1;
+}
+
+/* The level that a share of the neighbours of one histogram is within. */
+static float level_for(const float *levels, float share)
+{
+    float sum = 0, part = 0;
+    for (size_t l = 0; l < IVF_LEVELS; l++) sum += levels[l];
+    if (sum < LEARNT_MIN) return INFINITY;
+    for (size_t l = 0; l + 1 < IVF_LEVELS; l++) {
+        part += levels[l];
+        float edge = (float)(l + 1) / IVF_LEVELS;
+        if (part >= share * sum) return edge * edge;
+    }
+    return INFINITY;
+}
+
+/* How far to go for a recall of the `rank` nearest. A part of what may be
+ * missed is left to the bound of the estimates. Beyond what was learnt there is
+ * no end. */
+static float reach_for(const struct ivf *ix, float recall, float rank)
+{
+    if (recall >= 1) return INFINITY;
+    float share = 1 - probing_part * (1 - recall);
+    float at = log10f(rank) - 1; /* histogram i is of the 10^(i + 1) nearest */
+    if (at <= 0) return level_for(ix->count.levels[0], share);
+    if (at > IVF_RANKS - 0.5F) return INFINITY;
+    size_t low = (size_t)at;
+    float a = level_for(ix->count.levels[low], share), b = a;
+    if (low + 1 < IVF_RANKS) b = level_for(ix->count.levels[low + 1], share);
+    /* what the farther ones need is at least what the nearer ones do */
+    return b > a ? a + (b - a) * (at - (float)low) : a;
+}
+
+void ivf_level_add(float *levels, float share)
+{
+    float sum = 0;
+    levels[level_of(share)]++;
+    for (size_t l = 0; l < IVF_LEVELS; l++) sum += levels[l];
+    if (sum < LEARNT_MAX) return;
+    for (size_t l = 0; l < IVF_LEVELS; l++) levels[l] /= 2;
+}
+
+/* Whether lists whose plane is at h and farther are unlikely to hold one of the
+ * k best. Where a filter lets one in f entries pass, its k best are about the
+ * f k best of all. */
+bool ivf_enough(const struct ivf_searcher *s, float h)
+{
+    float best = ivf_limit(s);
+    if (isinf(best)) return false;
+    float rank = (float)s->q->k * (s->tried + 1) / (s->passed + 1) *
+                 (s->asked + 1) / (s->kept + 1);
+    return h > reach_for(s->ix, s->recall, rank) * ivf_ball(s->ix, best);
+}
