@@ -8,6 +8,7 @@
 
 #include "common/base/codes.h"
 #include "retrieval/corpus_state.h"
+#include "retrieval/twin.h"
 #include "tests/retrieval/shelf.h"
 
 static void added_unchanged_changed_and_removed(void **state)
@@ -162,6 +163,63 @@ static void folders_are_removed_and_pruned(void **state)
     struct corpus_counts c = shelf_check(&s);
     assert_int_equal(c.n_documents, 1);
     assert_int_equal(c.n_fts, 1);
+    shelf_free(&s);
+}
+
+static void equal_is_what_differs_only_in_blanks_and_case(void **state)
+{
+    (void)state;
+    uint8_t a[TWIN_PRINT], b[TWIN_PRINT];
+    static const struct {
+        const char *title, *heading, *text;
+        int is_equal;
+    } other[] = {
+        {"Drug", "Dose", " give\t5 MG\n\nat noon.\n", 1},
+        {"DRUG", " Dose ", "Give 5 mg at noon.", 1},
+        {"Drug", "Dose", "Give 50 mg at noon.", 0},
+        {"Drug", "Dose", "Give 5 mg at noon!", 0},
+        {"Drug", "Dose", "Give 5 mg at no on.", 0},
+        {"Drug", "", "Dose Give 5 mg at noon.", 0},
+        {"Drug Dose", "", "Give 5 mg at noon.", 0},
+        {"Other", "Dose", "Give 5 mg at noon.", 0},
+    };
+    const char *text = "Give 5 mg at noon.";
+    twin_print("Drug", "Dose", text, strlen(text), a);
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
+        twin_print(other[i].title, other[i].heading, other[i].text,
+                   strlen(other[i].text), b);
+        assert_int_equal(memcmp(a, b, sizeof a) == 0, other[i].is_equal);
+    }
+    /* Longer than one step of the reading, wherever a blank falls. */
+    char one[2000], two[2000];
+    for (size_t i = 0; i < sizeof one; i++)
+        one[i] = i % 7 == 3 ? ' ' : (char)('a' + i % 26);
+    for (size_t i = 0; i < sizeof one; i++)
+        two[i] = one[i] == ' ' ? '\n' : (char)(one[i] - 32);
+    twin_print("", "", one, sizeof one, a);
+    twin_print("", "", two, sizeof two, b);
+    assert_memory_equal(a, b, sizeof a);
+}
+
+static void many_copies_are_one_hit(void **state)
+{
+    (void)state;
+    struct shelf s;
+    char name[32];
+    size_t n;
+    shelf_new(&s);
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "%02d.txt", i);
+        shelf_add(&s, name, "The ward is closed on Sunday.\n");
+    }
+    shelf_add(&s, "other.txt",
+              "The ward is open on Monday and has a garden.\n");
+    struct search_hit *hits = shelf_search(&s, "ward Sunday", NULL, 5, &n);
+    assert_int_equal(n, 2);
+    assert_int_equal(hits[0].n_also, 39);
+    for (size_t i = 0; i < SEARCH_ALSO_MAX; i++)
+        assert_non_null(strstr(hits[0].also[i], ".txt"));
+    assert_int_equal(hits[1].n_also, 0);
     shelf_free(&s);
 }
 
@@ -334,6 +392,8 @@ int main(void)
         cmocka_unit_test(a_link_is_the_document_it_points_to),
         cmocka_unit_test(folders_are_removed_and_pruned),
         cmocka_unit_test(another_encoder_makes_rows_stale_until_added_again),
+        cmocka_unit_test(equal_is_what_differs_only_in_blanks_and_case),
+        cmocka_unit_test(many_copies_are_one_hit),
         cmocka_unit_test(vectors_in_memory_follow_the_store),
         cmocka_unit_test(documents_and_passages_can_be_visited),
         cmocka_unit_test(killed_in_the_middle_the_indexes_still_agree),
