@@ -129,6 +129,7 @@ static void probes_settle(struct ivf_searcher *s, size_t from, size_t to)
 void ivf_probes_order(struct ivf_searcher *s, size_t from, size_t to)
 {
     struct ivf_scratch *t = s->s;
+    if (from == to) return; /* a partition without lists */
     probes_select(t->probes + from, t->n_probes - from, to - from);
     probes_settle(s, from, to);
 }
