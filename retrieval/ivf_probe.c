@@ -140,6 +140,9 @@ enum tacit_err ivf_probes_start(struct ivf_searcher *s, int64_t part)
     struct ivf *ix = s->ix;
     struct ivf_tree *tree;
     TRY(ivf_tree_get(ix, part, &tree));
+    s->s->n_probes = tree->n;
+    s->tree = tree;
+    if (tree->n == 0) return TACIT_OK;
     TRY(probes_reserve(s->s, tree->n));
     float *estimate = ix->estimates;
     ivf_tree_estimate(ix, tree, ix->query, estimate,
@@ -152,8 +155,6 @@ enum tacit_err ivf_probes_start(struct ivf_searcher *s, int64_t part)
                                               .list = tree->list[at],
                                               .at = (uint32_t)at};
     }
-    s->s->n_probes = tree->n;
-    s->tree = tree;
     return TACIT_OK;
 }
 
