@@ -5,9 +5,9 @@
  *           document row, chunk rows, FTS5 rows, vector rows
  *
  * A document is its absolute path. An unchanged file (same content hash, same
- * version of chunker and encoder) does nothing; a changed one is replaced whole; a removed one
- * disappears from all three indexes. A document that cannot be read keeps its
- * earlier state, and never stops the others.
+ * version of chunker and encoder) does nothing; a changed one is replaced
+ * whole; a removed one disappears from all three indexes. A document that
+ * cannot be read keeps its earlier state, and never stops the others.
  *
  * Thread rule: one thread per corpus (it owns a database connection's writes).
  */

@@ -127,9 +127,9 @@
    "Another program is writing it. What was indexed of it before is kept. "    \
    "Add it again when the other program is done.")                             \
  X(WATCH_LIMIT, 216, LIMIT, FAILED, "not every folder can be watched",         \
-   "The system bounds how many folders its users watch. The message names the "\
-   "setting and a value; `sudo sysctl NAME=VALUE` raises it until the next "   \
-   "start. What is not watched is looked through every ten minutes.")          \
+   "The system bounds how many folders its users watch. The message names "    \
+   "the setting and a value; `sudo sysctl NAME=VALUE` raises it until the "    \
+   "next start. What is not watched is looked through every ten minutes.")     \
  X(QUESTION_EMPTY, 220, FORMAT, USAGE, "the question holds no word",           \
    "Ask with at least one word or number.")                                    \
  X(QUESTION_LIMIT, 221, LIMIT, USAGE, "the question is over a limit",          \

@@ -50,8 +50,8 @@ INSERT = "INSERT INTO v(rowid, embedding, dept) VALUES (?1, ?2, ?3)"
 INSERT_BARE = "INSERT INTO v(rowid, embedding) VALUES (?1, ?2)"
 DELETE = "DELETE FROM v WHERE rowid = ?1"
 ASK = "SELECT rowid FROM v WHERE embedding MATCH ?1 AND k = 10"
-# Ours: what a search aims at; it is calibrated on rows of the table, so a set of
-# queries may get more, or less.
+# Ours: what a search aims at; it is calibrated on rows of the table, so a set
+# of queries may get more, or less.
 AIMS = [0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999]
 EFFORTS = {"hnswlib": [10, 20, 30, 50, 75, 100, 150, 200, 300, 400, 600, 800],
            "usearch": [20, 50, 100, 200, 400, 800],

@@ -372,7 +372,7 @@ static void neighbours_of_a_section_are_one_hit(void **state)
     assert_non_null(strstr(hits[1].path, "other.txt"));
     /* In the order of the file, nothing twice. */
     for (int i = 1; i < 20; i++) {
-        char name[32];
+        char name[64];
         snprintf(name, sizeof name, "Pump %d is", i);
         const char *found = strstr(hits[0].text, name);
         if (found) assert_null(strstr(found + 1, name));
