@@ -208,7 +208,7 @@ help:
 ## make coverage       line coverage of common/crypto and common/wire
 ## make bench          every benchmark as JSON lines (BENCH=id: one)
 ## make bench-flamby   Fed-Heart-Disease: published and ours, per centre
-## make bench-tables   published results, reproduced (16 minutes)
+## make bench-tables   published results, reproduced (half an hour)
 ## make install        PREFIX=/usr/local DESTDIR=
 
 tests: $(BINARIES) $(TESTS)

@@ -38,7 +38,7 @@ SQL = f"{BUILD}/bench/ann_sql"
 OURS = f"{BUILD}/tacit_vec.so"
 REAL = "../shared/data/lsa-ann"
 ROWS = int(os.environ.get("TACIT_ANN_ROWS", "1000000"))
-HOME = os.path.abspath(f"build/ann/{ROWS}")
+HOME = os.path.abspath("build/ann")
 RECALL = 0.95
 PRAGMAS = ("PRAGMA page_size=16384; PRAGMA journal_mode=WAL; "
            "PRAGMA synchronous=NORMAL; PRAGMA cache_size=-{kib}; "
@@ -50,7 +50,7 @@ INSERT = "INSERT INTO v(rowid, embedding, dept) VALUES (?1, ?2, ?3)"
 INSERT_BARE = "INSERT INTO v(rowid, embedding) VALUES (?1, ?2)"
 DELETE = "DELETE FROM v WHERE rowid = ?1"
 ASK = "SELECT rowid FROM v WHERE embedding MATCH ?1 AND k = 10"
-# Ours: what a search aims at; it is calibrated on rows of the table, so a set
+# Ours: what a search aims at. The aim is calibrated on rows of the table; a set
 # of queries may get more, or less.
 AIMS = [0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999]
 EFFORTS = {"hnswlib": [10, 20, 30, 50, 75, 100, 150, 200, 300, 400, 600, 800],
@@ -133,11 +133,16 @@ def real(folder):
     call(DATA, "truth", folder)
 
 
+def home(name, file):
+    """Where a set's files are."""
+    return f"{HOME}/{name if name == 'real' else f'{name}-{ROWS}'}/{file}"
+
+
 SETS = {"easy": clustered(200, 1.0), "hard": clustered(10, 0.7), "real": real}
 
 
 def the_set(name):
-    return made(f"{HOME}/{name}/set", SETS[name])
+    return made(home(name, "set"), SETS[name])
 
 
 def n_rows(name):
@@ -185,7 +190,7 @@ def ours_path(name):
         raise Missing(f"no {OURS}: make")
     with open(OURS, "rb") as f:
         mark = hashlib.sha256(f.read()).hexdigest()[:12]
-    return f"{HOME}/{name}/tacit-{mark}.db"
+    return home(name, f"tacit-{mark}.db")
 
 
 def write_ours(name, path, n=None):
@@ -216,7 +221,7 @@ def ours(name):
 def copy_of(name):
     """A copy to change; the caller removes it."""
     table, _ = ours(name)
-    path = f"{HOME}/{name}/copy.db"
+    path = home(name, "copy.db")
     remove(path)
     shutil.copyfile(table.path, path)
     return Table(OURS, path)
@@ -286,7 +291,7 @@ def peer(engine, name):
     def build(path):
         built.update(json.loads(call(python, script, "build", engine, folder,
                                      path)))
-    path = made(f"{HOME}/{name}/{engine}.index", build)
+    path = made(home(name, f"{engine}.index"), build)
     if built:
         with open(f"{path}.json", "w", encoding="utf-8") as f:
             json.dump(built, f)
@@ -325,8 +330,7 @@ def vec0_table(name, kind, n):
     options = {"flat": "", "rescore":
                " INDEXED BY rescore(quantizer=bit, oversample=8)",
                "diskann": " INDEXED BY diskann(neighbor_quantizer=binary)"}
-    table = Table(vec0(kind != "flat"), f"{HOME}/{name}/vec0-{kind}-{n}.db",
-                  65536)
+    table = Table(vec0(kind != "flat"), home(name, f"vec0-{kind}.db"), 65536)
     told = {}
     if not os.path.exists(f"{table.path}.json"):
         say(f"writing {label(name)} to sqlite-vec, {kind}")
