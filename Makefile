@@ -186,7 +186,7 @@ demo: deps
 
 test: deps-mpi
 	@$(MAKE) --no-print-directory -j$$(nproc) test-run
-test-run: $(BINARIES) $(TESTS)
+test-run: $(BINARIES) $(EXTENSION) $(TESTS)
 	@TACIT_BUILD=$(B) tests/run.sh $(TESTS)
 
 # ---- the rest -------------------------------------------------------------
@@ -211,7 +211,7 @@ help:
 ## make bench-tables   published results, reproduced (half an hour)
 ## make install        PREFIX=/usr/local DESTDIR=
 
-tests: $(BINARIES) $(TESTS)
+tests: $(BINARIES) $(EXTENSION) $(TESTS)
 benches: $(BINARIES) $(BENCHES)
 fuzzers: $(FUZZERS)
 

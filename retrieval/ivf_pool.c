@@ -227,8 +227,7 @@ static void pool_prune(struct ivf_searcher *s)
     t->n_judged = 0;
 }
 
-/* The `want` best estimates come first, in no order. */
-static void candidates_select(struct ivf_candidate *c, size_t n, size_t want)
+void ivf_candidates_select(struct ivf_candidate *c, size_t n, size_t want)
 {
     size_t low = 0, high = n; /* the border is inside */
     while (low < want && want < high) {
@@ -269,7 +268,7 @@ enum tacit_err ivf_likely_read(struct ivf_searcher *s)
         size_t want = BATCH, rest = 0, done;
         if (t->n_hits + want < s->q->k) want = s->q->k - t->n_hits;
         if (want > n_likely) want = n_likely;
-        candidates_select(c, n_likely, want);
+        ivf_candidates_select(c, n_likely, want);
         qsort(c, want, sizeof *c, ivf_candidate_compare);
         TRY(sorted_read(s, c, want, LIKELY, &done));
         float best = ivf_limit(s);

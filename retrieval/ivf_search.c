@@ -6,9 +6,9 @@
 #include "common/base/codes.h"
 
 enum {
-    FIRST_CHUNK = 64, /* lists that are put in exact order at first */
-    LEARN_EACH = 10,  /* neighbours per rank that are learnt from */
-    LEARN_KEPT = 2000,
+    FIRST_CHUNK = 64,  /* lists that are put in exact order at first */
+    LEARN_EACH = 10,   /* neighbours per rank that are learnt from */
+    LEARN_KEPT = 1001, /* the row and the most distant rank */
     LEARN_LISTS = 512, /* lists read for them */
     IDS_FEW = 16       /* so many ids are always looked up one by one */
 };
@@ -122,10 +122,12 @@ static enum tacit_err estimates_take(struct ivf_searcher *s)
         s->heading = t->probes[i].key;
         TRY(list_take(s, &t->probes[i]));
         if (t->n_pool < 2 * LEARN_KEPT) continue;
-        qsort(t->pool, t->n_pool, sizeof *t->pool, ivf_candidate_compare);
+        ivf_candidates_select(t->pool, t->n_pool, LEARN_KEPT);
         t->n_pool = LEARN_KEPT;
-        t->n_judged = 0;
     }
+    if (t->n_pool > LEARN_KEPT)
+        ivf_candidates_select(t->pool, t->n_pool, LEARN_KEPT);
+    if (t->n_pool > LEARN_KEPT) t->n_pool = LEARN_KEPT;
     qsort(t->pool, t->n_pool, sizeof *t->pool, ivf_candidate_compare);
     return TACIT_OK;
 }

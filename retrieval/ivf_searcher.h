@@ -62,6 +62,8 @@ TACIT_CHECKED enum tacit_err ivf_scratch_get(struct ivf *ix, size_t k,
                                              struct ivf_scratch **out);
 /* What a vector has to beat. */
 float ivf_limit(const struct ivf_searcher *s);
+/* The `want` best estimates come first, in no order. */
+void ivf_candidates_select(struct ivf_candidate *c, size_t n, size_t want);
 int ivf_candidate_compare(const void *a, const void *b);
 TACIT_CHECKED enum tacit_err ivf_candidate_read(struct ivf_searcher *s,
                                                 const struct ivf_candidate *c);

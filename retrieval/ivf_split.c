@@ -21,8 +21,9 @@ enum {
     NEIGHBOURS = 16,
     PULL_MAX = 128,
     PUSH_MAX = 128,
-    LEARN_SHARE = 8,
-    LEARN_EVERY = 16, /* one split of so many is followed by a search */
+    SEEK_MAX = 512,
+    LEARN_ALL = 64, /* up to twice so many lists, every split is learnt from */
+    LEARN_EVERY = 16, /* above, at least one of so many */
     SHARE_MIN = 8,    /* a half is at least 1 / so much of the list */
     PACK_MIN = IVF_LIST_MAX * 7 / 8
 };
@@ -34,6 +35,8 @@ static const float closure = 1.15F;
 static const float apart = 0.5F;
 /* An estimate has to be so much below an entry's own distance. */
 static const float pull_share = 0.9F;
+/* So much farther than the mean, an entry may have lost its list. */
+static const float far_share = 1.05F;
 
 bool ivf_second(float best2, float d2, float between2)
 {
@@ -65,7 +68,10 @@ struct mover {
     uint8_t *copy;        /* [room]: own list that gets a copy, or NOWHERE */
     struct ivf_gather copies; /* of the list */
     float *x_copies;          /* [copies.n, width] */
-    size_t pushed;
+    size_t pushed, sought;
+    const float *before; /* [width]: the list's centroid as it was */
+    float before2;       /* its squared length */
+    float far;           /* squared distance from which a home is sought */
 };
 
 static void choice_add(struct mover *m, uint32_t list, const float *c)
@@ -241,13 +247,59 @@ static enum tacit_err second_take(struct mover *m, size_t i, size_t first,
     return TACIT_OK;
 }
 
+/*
+ * Entry i was nearest to the list's centroid as it was, at old2. Where the
+ * nearest of the choice is farther than that, a list beyond the choice may be
+ * nearer (LIRE's condition): clusters that are all equally far from each other
+ * are not among each other's neighbours. *list: that list, 0 when there is
+ * none; ix->c gets its centroid.
+ */
+static void home_find(struct mover *m, size_t i, float best2, uint32_t *list)
+{
+    struct ivf_near near;
+    struct ivf *ix = m->ix;
+    *list = 0;
+    m->sought++;
+    rabitq_query_set(ix->pivot, m->x + i * ix->shape.width);
+    if (ivf_tree_nearest(ix, m->tree, ix->pivot, 1, &near) == 0 ||
+        near.d2 >= best2)
+        return;
+    uint32_t found = m->tree->list[near.at];
+    if (found == m->list || chosen(&m->to, found)) return;
+    ivf_tree_centroid(ix, m->tree, near.at, ix->c);
+    *list = found;
+}
+
+/* Entry i leaves for a list beyond the choice, whose centroid is in ix->c. */
+static enum tacit_err entry_leave(struct mover *m, size_t i, uint32_t list)
+{
+    struct ivf *ix = m->ix;
+    uint8_t bits[RABITQ_DIM_MAX / 8];
+    struct ivf_spot spot;
+    size_t slots;
+    uint32_t *place = m->place[i], old = place[1];
+    struct ivf_entry e = ivf_entry_make(ix, m->x + i * ix->shape.width, ix->c,
+                                        m->g.id[i], words_at(m, i), bits);
+    m->pushed++;
+    place[0] = list;
+    place[1] = 0;
+    TRY(ivf_list_add(ix, list, &e, m->g.rows + i * ix->shape.row, &slots));
+    if (old == 0) return TACIT_OK;
+    return ivf_list_remove(ix, old, IVF_COPIES, m->g.id[i], &spot);
+}
+
 /* Entry i of the list goes to the nearest list, and perhaps gets a copy. The
  * copy it had stays where there is no better one. */
-static enum tacit_err entry_move(struct mover *m, size_t i, const float *d2)
+static enum tacit_err entry_move(struct mover *m, size_t i, const float *d2,
+                                 float old2)
 {
     size_t first, second;
-    uint32_t *place = m->place[i], old = place[1];
+    uint32_t *place = m->place[i], old = place[1], home = 0;
     best_two(d2, m->to.n, &first, &second);
+    if (d2[first] > old2 && d2[first] > m->far && m->sought < SEEK_MAX &&
+        m->pushed < PUSH_MAX)
+        home_find(m, i, d2[first], &home);
+    if (home != 0) return entry_leave(m, i, home);
     if (first >= m->to.own && m->to.own > 0 && m->pushed >= PUSH_MAX)
         best_two(d2, m->to.own, &first, &second);
     place[0] = m->to.list[first];
@@ -267,16 +319,24 @@ static enum tacit_err entries_move(struct mover *m)
 {
     struct ivf *ix = m->ix;
     size_t width = ix->shape.width, n = m->to.n;
-    float *d;
+    float *d, *old2, sum = 0;
     TRY(arena_alloc_raw(&ix->arena, m->n_old * n + 1, sizeof *d, &d));
+    TRY(arena_alloc_raw(&ix->arena, m->n_old + 1, sizeof *old2, &old2));
     gemm_nt(d, m->x, m->to.c, m->n_old, n, width, GEMM_SET);
     for (size_t i = 0; i < m->n_old; i++) {
         const float *x = m->x + i * width;
-        float *d2 = d + i * n, norm2 = kernel_dot(x, x, width);
-        uint32_t old[2] = {m->place[i][0], m->place[i][1]};
-        for (size_t k = 0; k < n; k++)
+        float *d2 = d + i * n, norm2 = kernel_dot(x, x, width), best = INFINITY;
+        for (size_t k = 0; k < n; k++) {
             d2[k] = norm2 + m->to.norm2[k] - 2 * d2[k];
-        TRY(entry_move(m, i, d2));
+            best = d2[k] < best ? d2[k] : best;
+        }
+        old2[i] = norm2 + m->before2 - 2 * kernel_dot(x, m->before, width);
+        sum += best;
+    }
+    m->far = far_share * sum / (float)m->n_old;
+    for (size_t i = 0; i < m->n_old; i++) {
+        uint32_t old[2] = {m->place[i][0], m->place[i][1]};
+        TRY(entry_move(m, i, d + i * n, old2[i]));
         if (m->place[i][0] != old[0] || m->place[i][1] != old[1])
             TRY(ix->store->place_write(ix->store->ctx, m->g.id[i],
                                        m->place[i]));
@@ -539,21 +599,23 @@ static enum tacit_err halves_start(struct mover *m, uint32_t fresh)
 }
 
 /* The list's centroid before it changes. */
-static enum tacit_err centroid_keep(struct mover *m, float **c)
+static enum tacit_err centroid_keep(struct mover *m)
 {
+    float *c;
     size_t at = ivf_tree_find(m->tree, m->list);
     if (at == SIZE_MAX) return IVF_DAMAGED("list %u has no head", m->list);
-    TRY(arena_alloc_raw(&m->ix->arena, m->ix->shape.width, sizeof **c, c));
-    ivf_tree_centroid(m->ix, m->tree, at, *c);
+    TRY(arena_alloc_raw(&m->ix->arena, m->ix->shape.width, sizeof *c, &c));
+    ivf_tree_centroid(m->ix, m->tree, at, c);
+    m->before = c;
+    m->before2 = kernel_dot(c, c, m->ix->shape.width);
     return TACIT_OK;
 }
 
 enum tacit_err ivf_split(struct ivf *ix, struct ivf_tree *t, uint32_t list)
 {
     struct mover m = {.ix = ix, .tree = t, .list = list};
-    float *before;
     arena_reset(&ix->arena);
-    TRY(centroid_keep(&m, &before));
+    TRY(centroid_keep(&m));
     TRY(mover_start(&m, PULL_MAX));
     if (m.g.n < PACK_MIN) return ivf_list_pack(ix, t, list);
     if (ix->count.next_list >= IVF_LISTS_MAX)
@@ -564,13 +626,13 @@ enum tacit_err ivf_split(struct ivf *ix, struct ivf_tree *t, uint32_t list)
     uint32_t fresh = ix->count.next_list++;
     TRY(copies_read(&m));
     TRY(halves_start(&m, fresh));
-    choice_neighbours(&m, before);
+    choice_neighbours(&m, m.before);
     TRY(entries_move(&m));
     TRY(neighbours_pull(&m));
     TRY(half_write(&m, 0));
     TRY(half_write(&m, 1));
     TRY(copies_write(&m));
-    size_t every = t->n / LEARN_SHARE;
+    size_t every = t->n / LEARN_ALL;
     if (every > LEARN_EVERY) every = LEARN_EVERY;
     if (every <= 1 || fresh % every == 0) TRY(ivf_learn(ix, t, m.x));
     return ivf_meta_write(ix);
@@ -579,13 +641,12 @@ enum tacit_err ivf_split(struct ivf *ix, struct ivf_tree *t, uint32_t list)
 enum tacit_err ivf_merge(struct ivf *ix, struct ivf_tree *t, uint32_t list)
 {
     struct mover m = {.ix = ix, .tree = t, .list = list};
-    float *before;
     arena_reset(&ix->arena);
-    TRY(centroid_keep(&m, &before));
+    TRY(centroid_keep(&m));
     TRY(mover_start(&m, 0));
     if (t->n == 1 && m.g.n > 0) return ivf_list_pack(ix, t, list);
     if (m.g.n > 0) {
-        choice_neighbours(&m, before);
+        choice_neighbours(&m, m.before);
         TRY(entries_move(&m));
     }
     TRY(copies_write(&m));
@@ -600,6 +661,7 @@ enum tacit_err ivf_refine(struct ivf *ix, struct ivf_tree *t, uint32_t list)
     size_t width = ix->shape.width;
     float *mean;
     arena_reset(&ix->arena);
+    TRY(centroid_keep(&m));
     TRY(arena_alloc(&ix->arena, width, sizeof *mean, &mean));
     TRY(mover_start(&m, 0));
     if (m.g.n == 0 || (m.g.n < IVF_LIST_MIN && t->n > 1))

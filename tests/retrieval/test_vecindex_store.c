@@ -261,6 +261,42 @@ static void a_locked_database_says_so_and_nothing_is_torn(void **state)
     check_tmpdir_remove(f.folder);
 }
 
+/* Another connection renames, drops and makes tables anew. */
+static void the_schema_may_change_beneath_a_connection(void **state)
+{
+    struct files f = files_new();
+    sqlite3 *a = filled(f.a), *b = vectable_open(f.a);
+    sqlite3_stmt *kept;
+    char nearest[512];
+    (void)state;
+    snprintf(nearest, sizeof nearest, "%s",
+             vectable_text(b, NEAREST("main", "v")));
+    assert_int_equal(sqlite3_prepare_v2(b, NEAREST("main", "v"), -1, &kept,
+                                        NULL),
+                     SQLITE_OK);
+    vectable_run(a, "ALTER TABLE v RENAME TO w");
+    assert_int_equal(sqlite3_step(kept), SQLITE_ERROR);
+    sqlite3_reset(kept);
+    vectable_refused(b, NEAREST("main", "v"), "no such table");
+    vectable_is(b, NEAREST("main", "w"), nearest);
+    vectable_run(a, "DROP TABLE w");
+    vectable_refused(b, NEAREST("main", "w"), "no such table");
+    vectable_run(a, CREATE("v"));
+    fill(a, "v", 1, 20, 1);
+    assert_int_equal(sqlite3_step(kept), SQLITE_ROW);
+    sqlite3_finalize(kept);
+    vectable_is(b, "SELECT count(*) FROM v", "20");
+    /* Other columns than the index was made for. */
+    vectable_run(a, "PRAGMA writable_schema = on;"
+                    "UPDATE sqlite_master SET sql = replace(sql, '16', '17')"
+                    " WHERE name = 'v'; PRAGMA writable_schema = reset");
+    vectable_refused(a, "SELECT e FROM v", "made for other columns");
+    vectable_refused(a, "DELETE FROM v", "made for other columns");
+    sqlite3_close(a);
+    sqlite3_close(b);
+    check_tmpdir_remove(f.folder);
+}
+
 /* Segments follow the page, also one of an unusual size with reserved bytes. */
 static void every_page_size_holds_whole_segments(void **state)
 {
@@ -447,6 +483,7 @@ int main(void)
         cmocka_unit_test(attached_temporary_and_copied_databases_work),
         cmocka_unit_test(a_read_only_database_is_searched_and_not_changed),
         cmocka_unit_test(a_locked_database_says_so_and_nothing_is_torn),
+        cmocka_unit_test(the_schema_may_change_beneath_a_connection),
         cmocka_unit_test(every_page_size_holds_whole_segments),
         cmocka_unit_test(deleted_rows_give_their_room_back),
         cmocka_unit_test(k_rows_come_after_the_nearest_are_deleted),
