@@ -190,7 +190,8 @@ static enum tacit_err gather_rows(struct walk *w)
     const uint8_t *rows = NULL, *row;
     for (size_t i = 0; i < g->n; i++) {
         size_t seg = w->slots[i] / n;
-        if (seg != last) TRY(ivf_rows_read(ix, w->list, (uint32_t)seg, &rows));
+        if (!rows || seg != last)
+            TRY(ivf_rows_read(ix, w->list, (uint32_t)seg, &rows));
         last = seg;
         TRY(ivf_rows_row(ix, w->list, rows, w->slots[i] % n, g->id[i], &row));
         memcpy(g->rows + i * ix->shape.row, row, ix->shape.row);

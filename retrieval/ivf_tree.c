@@ -385,6 +385,7 @@ size_t ivf_tree_nearest(struct ivf *ix, const struct ivf_tree *t,
                         struct ivf_near *out)
 {
     size_t n = 0, n_seeds = 0;
+    if (want == 0) return 0;
     if (t->n <= DIRECT_MAX) {
         for (size_t at = 0; at < t->n; at++)
             near_add(out, &n, want, (uint32_t)at, ivf_tree_d2(ix, t, q, at));

@@ -72,7 +72,7 @@ static enum tacit_err add_question(struct loading *l, const json_t *o)
 static enum tacit_err add_article(struct loading *l, const json_t *article)
 {
     const json_t *list = list_of(article, "paragraphs");
-    const char *title;
+    const char *title = "";
     if (!list) return refuse(l, "paragraphs");
     TRY(text_of(l, article, "title", &title));
     for (size_t i = 0; i < json_array_size(list); i++) {

@@ -140,7 +140,7 @@ static enum tacit_err examine_aux(struct vecindex_table *t,
 enum tacit_err vecindex_examine(struct vecindex_table *t,
                                 struct ivf_report *report)
 {
-    struct ivf_report r;
+    struct ivf_report r = {0};
     TRY(vecindex_ready(t));
     TRY(ivf_validate(t->ivf, &r));
     TRY(examine_aux(t, &r));
@@ -150,7 +150,7 @@ enum tacit_err vecindex_examine(struct vecindex_table *t,
 
 static enum tacit_err check_integrity(struct vecindex_table *t)
 {
-    struct ivf_report r;
+    struct ivf_report r = {0};
     TRY(vecindex_examine(t, &r));
     if (!r.problems) return TACIT_OK;
     return fail_as(E_INDEX_DAMAGED, "%s: %llu faults, the first: %s", t->name,
@@ -232,7 +232,7 @@ static void check_function(sqlite3_context *ctx, int n, sqlite3_value **v)
     const char *name = (const char *)sqlite3_value_text(v[n > 1]);
     struct ivf_report *out =
         n > 2 ? sqlite3_value_pointer(v[2], REPORT_POINTER) : NULL;
-    struct ivf_report r;
+    struct ivf_report r = {0};
     struct vecindex_table *t =
         schema && name ? find_table(m, schema, name) : NULL;
     if (!t) {

@@ -473,7 +473,10 @@ static enum tacit_err search_part(struct search *s, const int64_t *part,
     if (!hits) return fail(TACIT_NOMEM, "out of memory");
     f->hits = hits;
     s->query.part = part;
-    TRY(ivf_search(s->t->ivf, &s->query, hits + f->n, &n, NULL));
+    enum tacit_err err =
+        ivf_search(s->t->ivf, &s->query, hits + f->n, &n, NULL);
+    s->query.part = NULL;
+    if (err) return err;
     if (f->n && n) qsort(hits, f->n + n, sizeof *hits, by_distance);
     f->n = f->n + n < k ? f->n + n : k;
     return TACIT_OK;
