@@ -6,6 +6,8 @@
 enum { LEARNT_MIN = 50, LEARNT_MAX = 4096 };
 /* Of what a search may miss, as much may be lost by not reading lists. */
 static const float probing_part = 0.5F;
+/* And of that under a filter, whose share of entries is an estimate, too. */
+static const float far_part = 0.3F;
 
 static enum tacit_err probes_reserve(struct ivf_scratch *s, size_t n)
 {
@@ -194,6 +196,7 @@ static float reach_for(const struct ivf *ix, float recall, float rank)
     float at = log10f(rank) - 1; /* histogram i is of the 10^(i + 1) nearest */
     if (at <= 0) return level_for(ix->count.levels[0], share);
     if (at > IVF_RANKS - 0.5F) return INFINITY;
+    share = 1 - (1 - share) * far_part;
     size_t low = (size_t)at;
     float a = level_for(ix->count.levels[low], share), b = a;
     if (low + 1 < IVF_RANKS) b = level_for(ix->count.levels[low + 1], share);

@@ -196,10 +196,12 @@ static enum tacit_err ids_take(struct ivf_searcher *s)
 
 /* ---- partitions ---------------------------------------------------------- */
 
-/* Deviations to allow for: the more recall, the fewer may be cut off. */
-static float bound_for(float recall)
+/* Deviations to allow for: the more recall, the fewer may be cut off. Under a
+ * filter the best lie farther apart and fewer compete, so more costs little. */
+static float bound_for(const struct ivf_query *q, float recall)
 {
     float bound = -0.5F * logf(1 - recall + 1e-6F);
+    if (q->filter != NULL) bound += 0.75F;
     return bound < 0.8F ? 0.8F : bound > 4 ? 4 : bound;
 }
 
@@ -207,7 +209,7 @@ static enum tacit_err part_take(struct ivf_searcher *s, int64_t part)
 {
     const struct ivf_filter *f = s->q->filter;
     TRY(ivf_probes_start(s, part));
-    s->bound = s->s->n_probes == 1 ? single_bound : bound_for(s->recall);
+    s->bound = s->s->n_probes == 1 ? single_bound : bound_for(s->q, s->recall);
     if (s->q->mode == IVF_EXACT) s->bound = INFINITY;
     if (f != NULL && f->ids != NULL && f->n_ids <= s->s->n_probes + IDS_FEW)
         return ids_take(s);

@@ -124,11 +124,18 @@ enum tacit_err vecindex_partition(struct vecindex_table *t,
 /* ---- making, connecting, dropping -----------------------------------------
  */
 
+void vecindex_module_release(void *module)
+{
+    struct vecindex_module *m = module;
+    if (--m->users == 0) free(m);
+}
+
 static void table_free(struct vecindex_table *t)
 {
     struct vecindex_table **at = &t->module->first;
     while (*at && *at != t) at = &(*at)->next;
     if (*at) *at = t->next;
+    vecindex_module_release(t->module);
     ivf_close(t->ivf);
     vecindex_sql_finalize(t);
     sqlite3_free(t->schema);
@@ -179,6 +186,7 @@ static enum tacit_err table_new(struct vecindex_module *m, int argc,
     struct vecindex_table *t = calloc(1, sizeof *t);
     if (!t) return fail(TACIT_NOMEM, "out of memory");
     t->module = m;
+    m->users++;
     t->db = m->db;
     t->schema = sqlite3_mprintf("%s", argv[1]);
     t->name = sqlite3_mprintf("%s", argv[2]);
@@ -372,11 +380,6 @@ static const sqlite3_module module = {
     .xShadowName = is_shadow_name,
 };
 
-static void module_free(void *m)
-{
-    free(m);
-}
-
 static bool is_registered(sqlite3 *db)
 {
     sqlite3_stmt *st = NULL;
@@ -396,9 +399,12 @@ enum tacit_err vecindex_register(sqlite3 *db)
     struct vecindex_module *m = calloc(1, sizeof *m);
     if (!m) return fail(TACIT_NOMEM, "out of memory");
     m->db = db;
-    /* From here SQLite owns m, also when this fails. */
-    int rc = sqlite3_create_module_v2(db, "tacit_vec", &module, m, module_free);
+    m->users = 2; /* the module, and this function */
+    /* SQLite releases its part also when this fails. */
+    int rc = sqlite3_create_module_v2(db, "tacit_vec", &module, m,
+                                      vecindex_module_release);
     if (!rc) rc = vecindex_functions(m);
+    vecindex_module_release(m);
     if (!rc) return TACIT_OK;
     return fail(rc == SQLITE_NOMEM ? TACIT_NOMEM : TACIT_IO, "tacit_vec: %s",
                 sqlite3_errmsg(db));

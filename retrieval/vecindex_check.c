@@ -319,11 +319,14 @@ int vecindex_functions(struct vecindex_module *m)
         {"tacit_vec_version", 0, SQLITE_DETERMINISTIC, version_function},
     };
     int rc = SQLITE_OK;
-    for (size_t i = 0; i < sizeof all / sizeof all[0] && !rc; i++)
+    for (size_t i = 0; i < sizeof all / sizeof all[0] && !rc; i++) {
+        m->users++;
         rc = sqlite3_create_function_v2(m->db, all[i].name, all[i].n,
                                         SQLITE_UTF8 | SQLITE_DIRECTONLY |
                                             all[i].flags,
-                                        m, all[i].run, NULL, NULL, NULL);
+                                        m, all[i].run, NULL, NULL,
+                                        vecindex_module_release);
+    }
     return rc;
 }
 

@@ -40,8 +40,11 @@ enum vecindex_stmt {
     SQL_N
 };
 
-/* The connection's tables, so that functions find them by name. */
+/* The connection's tables, so that functions find them by name. Owned by the
+ * module, each function and each table together: SQLite lets go of a module
+ * before the last of its tables. */
 struct vecindex_module {
+    int users;
     sqlite3 *db;
     struct vecindex_table *first;
 };
@@ -138,6 +141,8 @@ TACIT_CHECKED enum tacit_err vecindex_ready(struct vecindex_table *t);
 /* End an operation: reset statements; the recorded failure becomes the table's
  * message and SQLite's code, which is returned. */
 int vecindex_end(struct vecindex_table *t, enum tacit_err err);
+/* One user less; the last frees it. */
+void vecindex_module_release(void *module);
 /* Whether there is a row id. */
 TACIT_CHECKED enum tacit_err vecindex_has(struct vecindex_table *t, int64_t id,
                                           bool *has);

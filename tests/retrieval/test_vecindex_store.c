@@ -297,6 +297,24 @@ static void the_schema_may_change_beneath_a_connection(void **state)
     check_tmpdir_remove(f.folder);
 }
 
+/* SQLite forgets the module while one of its tables is in use. */
+static void a_table_outlives_its_module(void **state)
+{
+    sqlite3 *db = vectable_open(":memory:");
+    sqlite3_stmt *st;
+    (void)state;
+    vectable_run(db, CREATE("v"));
+    fill(db, "v", 1, 20, 1);
+    assert_int_equal(sqlite3_prepare_v2(db, "SELECT rowid FROM v", -1, &st,
+                                        NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    sqlite3_drop_modules(db, NULL);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    sqlite3_finalize(st);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
 /* Segments follow the page, also one of an unusual size with reserved bytes. */
 static void every_page_size_holds_whole_segments(void **state)
 {
@@ -484,6 +502,7 @@ int main(void)
         cmocka_unit_test(a_read_only_database_is_searched_and_not_changed),
         cmocka_unit_test(a_locked_database_says_so_and_nothing_is_torn),
         cmocka_unit_test(the_schema_may_change_beneath_a_connection),
+        cmocka_unit_test(a_table_outlives_its_module),
         cmocka_unit_test(every_page_size_holds_whole_segments),
         cmocka_unit_test(deleted_rows_give_their_room_back),
         cmocka_unit_test(k_rows_come_after_the_nearest_are_deleted),
