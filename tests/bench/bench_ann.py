@@ -138,7 +138,7 @@ def home(name, file):
     return f"{HOME}/{name if name == 'real' else f'{name}-{ROWS}'}/{file}"
 
 
-SETS = {"easy": clustered(200, 1.0), "hard": clustered(10, 0.7), "real": real}
+SETS = {"easy": clustered(200, 1.0), "hard": clustered(10, 0.6), "real": real}
 
 
 def the_set(name):
