@@ -203,7 +203,8 @@ static enum tacit_err put_spot(struct watch *w, int wd, const char *path)
     }
     memmove(w->spots + at + 1, w->spots + at,
             (w->n_spots - at) * sizeof *w->spots);
-    w->spots[at] = (struct spot){wd, copy};
+    w->spots[at].wd = wd;
+    w->spots[at].path = copy;
     w->n_spots++;
     return TACIT_OK;
 }

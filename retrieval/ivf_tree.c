@@ -391,7 +391,7 @@ size_t ivf_tree_nearest(struct ivf *ix, const struct ivf_tree *t,
             near_add(out, &n, want, (uint32_t)at, ivf_tree_d2(ix, t, q, at));
         return n;
     }
-    struct ivf_near seeds[IVF_NEAR_MAX];
+    struct ivf_near seeds[IVF_NEAR_MAX] = {0};
     float *lower = ix->estimates + ix->room_dots;
     ivf_tree_estimate(ix, t, q, ix->estimates, lower);
     for (size_t at = 0; at < t->n; at++)

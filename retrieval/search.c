@@ -265,7 +265,8 @@ enum tacit_err search_hybrid(struct corpus *c, const struct search_query *q,
                              struct arena *a, struct search_hit **hits,
                              size_t *n_hits)
 {
-    struct search_report own, *report = q->report ? q->report : &own;
+    struct search_report own = {0};
+    struct search_report *report = q->report ? q->report : &own;
     struct searching s = {.c = c, .a = a, .q = q, .report = report};
     int64_t from = tick_ns();
     *report = (struct search_report){0};

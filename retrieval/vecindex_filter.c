@@ -251,7 +251,7 @@ static enum tacit_err add_set(struct search *s, struct condition *c,
                               bool *verify)
 {
     size_t n = 0;
-    c->words = malloc((c->n_in + 1) * sizeof *c->words);
+    c->words = calloc(c->n_in + 1, sizeof *c->words);
     if (!c->words) return fail(TACIT_NOMEM, "out of memory");
     for (size_t i = 0; i < c->n_in; i++) {
         struct bounds b;
@@ -362,7 +362,7 @@ static enum tacit_err read_ids(struct search *s, sqlite3_value *list)
     if (s->filter.ids)
         return fail(TACIT_UNSUPPORTED, "%s: one rowid IN to a search",
                     s->t->name);
-    s->ids = malloc(sizeof *s->ids);
+    s->ids = calloc(1, sizeof *s->ids);
     if (!s->ids) return fail(TACIT_NOMEM, "out of memory");
     TRY(each_in(list, keep_id, s));
     s->filter.n_ids = sort_ints(s->ids, s->filter.n_ids);

@@ -211,10 +211,10 @@ static char *made_statement(const struct vecindex_table *t,
     put_statement(t, which, s);
     char *text = sqlite3_str_finish(s);
     if (!text) return NULL;
-    char *rest = strchr(text, '%');
-    *rest++ = '\0';
-    char *made = sqlite3_mprintf("%s\"%w\".\"%w_%s\"%s", text, t->schema,
-                                 t->name, statements[which].suffix, rest);
+    int head = (int)strcspn(text, "%");
+    char *made =
+        sqlite3_mprintf("%.*s\"%w\".\"%w_%s\"%s", head, text, t->schema,
+                        t->name, statements[which].suffix, text + head + 1);
     sqlite3_free(text);
     return made;
 }

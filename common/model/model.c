@@ -518,8 +518,8 @@ enum tacit_err model_train(struct model *m, const struct model_training *how,
         return err;
     }
     if (how->out_steps) *how->out_steps = t.steps;
+    const uint32_t half = (t.steps + 1) / 2;
     for (int i = 0; how->out_losses && i < 2; i++)
-        how->out_losses[i] =
-            t.steps ? t.loss_sum[i] / (double)((t.steps + 1) / 2) : 0;
+        how->out_losses[i] = half ? t.loss_sum[i] / half : 0;
     return TACIT_OK;
 }

@@ -67,8 +67,9 @@ tidy_some() { # checks, files…
     clang-tidy --quiet --checks="$1" "${@:2}" -- "${flags[@]}" 2>/dev/null
 }
 analyse_one() {
-    gcc -fanalyzer -O1 "${flags[@]}" -Wno-analyzer-malloc-leak \
-        -Wno-analyzer-file-leak -c "$1" -o /dev/null
+    gcc -fanalyzer -O1 "${flags[@]}" -DTACIT_ONE_TARGET \
+        -Wno-analyzer-malloc-leak -Wno-analyzer-file-leak \
+        -c "$1" -o /dev/null
 }
 # Bash functions and arrays do not cross xargs; these two lines do.
 export -f tidy_some analyse_one
