@@ -452,7 +452,6 @@ static enum tacit_err run_attempt(struct fleet *f, unsigned number,
     if (!t->list) return fail(TACIT_NOMEM, "%u groups", n_groups);
     enum tacit_err err =
         fleet_cohort(f, f->version.version + 1, number, &cohort);
-    int64_t end_ms = f->now_ms;
     for (unsigned g = 0; !err && g < n_groups; g++) {
         err = fleet_sum_new(f, &cohort, g, number, &t->list[g]);
         if (err) break;
@@ -460,24 +459,54 @@ static enum tacit_err run_attempt(struct fleet *f, unsigned number,
         assert(s);
         err = sum_run(s);
         account(s, out);
-        if (s->end_ms > end_ms) end_ms = s->end_ms;
         t->n_committed += (unsigned)s->committed;
         if (!s->committed) snprintf(t->why, sizeof t->why, "%s", s->why);
     }
     free(cohort.list);
-    f->now_ms = end_ms;
+    f->now_ms = fleet_end_ms(f, t->list, t->n);
     return err;
 }
 
 /* As coordinator/sums.c: half of the groups, two at least, and the trusted one
  * where the rule wants it. */
+static unsigned groups_wanted(unsigned n)
+{
+    unsigned half = (n + 1) / 2;
+    return half > 2 ? half : n < 2 ? n : 2;
+}
+
+static int is_rooted(const struct fleet *f, unsigned n)
+{
+    return n > 1 && (f->learned->strategy->flags & STRATEGY_ROOTED) != 0;
+}
+
 static int can_commit(const struct fleet *f, const struct attempt *t)
 {
-    unsigned half = (t->n + 1) / 2;
-    int rooted = (f->learned->strategy->flags & STRATEGY_ROOTED) != 0;
-    if (t->n < 2) return t->n_committed == t->n;
-    if (rooted && !t->list[0]->committed) return 0;
-    return t->n_committed >= (half > 2 ? half : 2);
+    if (is_rooted(f, t->n) && !t->list[0]->committed) return 0;
+    return t->n_committed >= groups_wanted(t->n);
+}
+
+/* Failures that end no later than `at`. */
+static unsigned lost_by(struct sum *const *list, unsigned n, int64_t at)
+{
+    unsigned lost = 0;
+    for (unsigned i = 0; i < n; i++)
+        lost += !list[i]->committed && list[i]->end_ms <= at;
+    return lost;
+}
+
+int64_t fleet_end_ms(const struct fleet *f, struct sum *const *list, unsigned n)
+{
+    int64_t last = f->now_ms, given_up = INT64_MAX;
+    for (unsigned i = 0; i < n; i++) {
+        int64_t at = list[i]->end_ms;
+        if (at > last) last = at;
+        if (list[i]->committed || at >= given_up) continue;
+        int rootless = i == 0 && is_rooted(f, n);
+        if (rootless || n - lost_by(list, n, at) < groups_wanted(n))
+            given_up = at;
+    }
+    return given_up < last ? given_up : last;
 }
 
 /* After a failure: the next try finds the devices elsewhere. */

@@ -159,6 +159,14 @@ TACIT_CHECKED enum tacit_err fleet_sum_new(struct fleet *f,
                                            unsigned group, unsigned attempt,
                                            struct sum **out);
 
+/* ---- fleet.c ---- */
+/* When an attempt of n sums that were run is over: with the last of them, or
+ * with the loss that leaves too few to commit, which ends the others, too. What
+ * those spend is counted as if they had gone on: a device hears of the end at
+ * its next message. */
+int64_t fleet_end_ms(const struct fleet *f, struct sum *const *list,
+                     unsigned n);
+
 /* ---- fleet_foresee.c ---- */
 /* Fill offsets, costs and outcome of s from its seats' fates. */
 TACIT_CHECKED enum tacit_err fleet_foresee(struct sum *s);

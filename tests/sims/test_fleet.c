@@ -12,6 +12,7 @@
 #include "coordinator/aggregate.h"
 #include "coordinator/models.h"
 #include "sims/fleet.h"
+#include "sims/fleet_parts.h"
 #include "sims/sites.h"
 
 enum { PARAMS_MOST = 64, CLIENTS_MOST = 16, TEXT_MAX = 2048 };
@@ -535,6 +536,45 @@ static void a_stop_ends_the_round_and_keeps_the_model(void **state)
     finish(&r);
 }
 
+/* ---- when it is over ---------------------------------------------------- */
+
+/* When a round under a rule is over whose sums end at ms[]: lost where the
+ * number is negative. */
+static int64_t over_at(const char *rule, const int *ms, unsigned n)
+{
+    struct sum sums[5] = {0}, *list[5];
+    struct aggregate learned = {0};
+    struct fleet f = {.learned = &learned, .now_ms = 1};
+    check_ok(strategy_find(rule, &learned.strategy));
+    for (unsigned i = 0; i < n; i++) {
+        sums[i].committed = ms[i] > 0;
+        sums[i].end_ms = abs(ms[i]);
+        list[i] = &sums[i];
+    }
+    return fleet_end_ms(&f, list, n);
+}
+
+static void a_round_is_over_with_the_loss_that_leaves_too_few_groups(
+    void **state)
+{
+    (void)state;
+    /* Two of four are enough: the third loss ends it, the second does not. */
+    check(over_at("median", (int[]){90, 40, 80, 70}, 4) == 90);
+    check(over_at("median", (int[]){90, -40, -80, 70}, 4) == 90);
+    check(over_at("median", (int[]){-95, -40, -30, 90}, 4) == 95);
+    check(over_at("median", (int[]){-95, -40, -30, 99}, 4) == 95);
+    check(over_at("median", (int[]){99, -50, -30, -40}, 4) == 50);
+    check(over_at("median", (int[]){-50, -50, -50, -60}, 4) == 50);
+    /* Of five, three. */
+    check(over_at("median", (int[]){90, -20, -70, -60, 90}, 5) == 70);
+    /* The trusted group cannot be done without; another can. */
+    check(over_at("fltrust", (int[]){-40, 90, 80}, 3) == 40);
+    check(over_at("fltrust", (int[]){90, -40, 80}, 3) == 90);
+    /* Without groups there is one. */
+    check(over_at("fedavg", (int[]){-40}, 1) == 40);
+    check(over_at("fedavg", (int[]){70}, 1) == 70);
+}
+
 int main(void)
 {
     rng_setup();
@@ -554,6 +594,8 @@ int main(void)
         cmocka_unit_test(the_client_whose_training_diverges_is_named),
         cmocka_unit_test(a_client_without_rows_is_named),
         cmocka_unit_test(a_stop_ends_the_round_and_keeps_the_model),
+        cmocka_unit_test(
+            a_round_is_over_with_the_loss_that_leaves_too_few_groups),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
