@@ -85,6 +85,13 @@ size_t yaml_distance(const char *a, const char *b)
     return row[nb];
 }
 
+/* Does one begin with the other, where that says something? */
+static int goes_on(const char *a, const char *b)
+{
+    size_t na = strlen(a), nb = strlen(b), n = na < nb ? na : nb;
+    return n > NEAR_ENOUGH && strncmp(a, b, n) == 0;
+}
+
 const char *yaml_nearest(const char *word, const char *const *candidates,
                          size_t n)
 {
@@ -97,6 +104,8 @@ const char *yaml_nearest(const char *word, const char *const *candidates,
         best = candidates[i];
         best_distance = d;
     }
+    for (size_t i = 0; !best && i < n; i++)
+        if (goes_on(word, candidates[i])) best = candidates[i];
     return best;
 }
 

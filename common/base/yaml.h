@@ -37,7 +37,8 @@ unsigned yaml_line(const char *text, size_t n, const char *path);
 /* Levenshtein distance, for "did you mean" in any module; at most 64 bytes of
  * each string count. */
 size_t yaml_distance(const char *a, const char *b);
-/* The candidate nearest to word within distance 3, or NULL. */
+/* The candidate nearest to word within distance 3, else one that it goes on
+ * from or that goes on from it, or NULL. */
 const char *yaml_nearest(const char *word, const char *const *candidates,
                          size_t n);
 

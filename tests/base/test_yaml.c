@@ -240,6 +240,7 @@ static void the_nearest_word_is_near(void **state)
     assert_string_equal(yaml_nearest("round", words, 3), "rounds");
     assert_string_equal(yaml_nearest("chort", words, 3), "cohort");
     assert_string_equal(yaml_nearest("clipp", words, 3), "clip");
+    assert_string_equal(yaml_nearest("clipping_norm", words, 3), "clip");
     check(yaml_nearest("temperature", words, 3) == NULL);
     check(yaml_nearest("lr", words, 3) == NULL);
     check(yaml_nearest("", words, 3) == NULL);
