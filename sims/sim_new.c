@@ -11,7 +11,7 @@ static const char example[] =
     "# A plan: the same file runs in simulation (tacit-sim run) and in a\n"
     "# federation (tacit-coordinator plan submit).\n"
     "name: %s\n"
-    "task: classify                 # classify | regress | cox | lm | retriever\n"
+    "task: classify              # classify | regress | cox | lm | retriever\n"
     "model: {kind: logistic}        # or {kind: mlp, hidden: [16]}\n"
     "data:\n"
     "  source: patients             # each device's policy maps it to a file\n"
