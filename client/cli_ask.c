@@ -171,9 +171,9 @@ static json_t *report_json(const struct search_report *r)
     json_t *terms = json_array(), *languages = json_array();
     for (size_t i = 0; i < r->question.n_terms; i++)
         json_array_append_new(terms, json_string(r->question.term[i]));
-    for (unsigned i = 0; i < STEM_LANGUAGES; i++)
+    for (unsigned i = 0; i < N_LANGUAGES; i++)
         if (r->languages & 1u << i)
-            json_array_append_new(languages, json_string(stem_language(i)));
+            json_array_append_new(languages, json_string(language_code(i)));
     return json_pack("{s:o, s:I, s:o, s:s, s:f, s:I, s:I}", "terms", terms,
                      "terms_left_out", (json_int_t)r->question.n_cut,
                      "languages", languages, "fused_by",
@@ -196,8 +196,8 @@ static void explain_search(const struct search_report *r)
     for (size_t i = 0; i < r->question.n_terms; i++)
         printf(" %s", r->question.term[i]);
     printf("; stemmed as");
-    for (unsigned i = 0; i < STEM_LANGUAGES; i++)
-        if (r->languages & 1u << i) printf(" %s", stem_language(i));
+    for (unsigned i = 0; i < N_LANGUAGES; i++)
+        if (r->languages & 1u << i) printf(" %s", language_code(i));
     printf("\n%zu passages hold one; %zu candidates, fused by %s, weight of "
            "the vectors %.2f\n",
            r->n_matching, r->n_candidates, r->is_by_scores ? "scores" : "ranks",

@@ -76,7 +76,7 @@ static enum tacit_err check_value(int key, const char *value,
     if (keys[key].kind == DATE) return read_day(value, &s);
     if (test != FILTER_LIKE)
         return fail_as(E_FILTER, "%s is no date", keys[key].key);
-    if (keys[key].kind == LANGUAGE && stem_find(value) < 0)
+    if (keys[key].kind == LANGUAGE && language_find(value) < 0)
         return fail_as(E_FILTER,
                        "\"%.40s\" is no language that is told apart; write "
                        "en, de, fr …",
@@ -116,7 +116,8 @@ static void put_rule(struct buf *sql, const struct filter_rule *r)
 {
     int key = find_key(r->key, strlen(r->key));
     const char *column = keys[key].column;
-    if (keys[key].kind == LANGUAGE && stem_find(r->value) == STEM_ENGLISH)
+    if (keys[key].kind == LANGUAGE &&
+        language_find(r->value) == LANGUAGE_ENGLISH)
         buf_printf(sql,
                    " AND %s NOT IN (SELECT rowid FROM chunk_fts"
                    " WHERE chunk_fts MATCH ?)",
@@ -141,9 +142,9 @@ static void put_rule(struct buf *sql, const struct filter_rule *r)
 /* All marks but that of English, which has none: what is not English. */
 static void put_marks(struct buf *b, int language)
 {
-    for (unsigned i = STEM_ENGLISH + 1, n = 0; i < STEM_LANGUAGES; i++) {
+    for (unsigned i = LANGUAGE_ENGLISH + 1, n = 0; i < N_LANGUAGES; i++) {
         char mark[STEM_MARK_BYTES + 1];
-        if (language != STEM_ENGLISH && (int)i != language) continue;
+        if (language != LANGUAGE_ENGLISH && (int)i != language) continue;
         stem_mark(i, mark);
         buf_printf(b, "%s\"%s\"", n++ ? " OR " : "", mark);
     }
@@ -162,7 +163,7 @@ static enum tacit_err bind_rule(struct arena *a, sqlite3_stmt *st, int i,
         struct buf b;
         char *copy = NULL;
         buf_init(&b, 0);
-        put_marks(&b, stem_find(r->value));
+        put_marks(&b, language_find(r->value));
         enum tacit_err err = buf_end(&b);
         if (!err) err = arena_strdup(a, (const char *)b.data, b.len, &copy);
         buf_release(&b);
