@@ -7,10 +7,11 @@
  *
  *   text ─unicode61─> folded words ─which language?─> Snowball ─no accents─>
  *
- * language.h guesses a text's language. That depends on the text alone, so a row
- * is deleted and checked with the tokens it was inserted with. A text in another language carries a mark beside its first word: the
- * index itself knows which languages there are, and a question's words are
- * stemmed in each of them (as synonyms of one another).
+ * language.h guesses a text's language. That depends on the text alone, so a
+ * row is deleted and checked with the tokens it was inserted with. A text in
+ * another language than English carries a mark beside its first word: the index
+ * itself knows which languages there are, and a question's words are stemmed in
+ * each of them (as synonyms of one another).
  *
  * Scripts without spaces: every ideograph is a word of its own.
  * Stemming: Porter 1980 and his Snowball; stem.c is the door to libstemmer.
