@@ -239,6 +239,48 @@ def case_what_may_not_be_read_is_named():
         assert s.add(**how).exits(0).data["added"] == 1
 
 
+def read_only_home(at):
+    s = Site(at)
+    s.write("a.md", prose(1))
+    s.add().exits(0)
+    before = files_of(s.home)
+    if subprocess.run(["mount", "--bind", s.home, s.home],
+                      check=False).returncode or \
+            subprocess.run(["mount", "-o", "remount,ro,bind", s.home],
+                           check=False).returncode:
+        print("nothing may be mounted read-only here")
+        sys.exit(77)
+    for words in ([["add", s.docs], *READERS]):
+        s.run(*words).exits(1).says("E0112", "may only be read")
+    assert files_of(s.home) == before
+    copy = os.path.join(at, "copy")  # the way out that explain names
+    subprocess.run(["cp", "-a", s.home, copy], check=True)
+    cases.tacit("--home", copy, "search", "name1").exits(0).prints("a.md")
+
+
+def case_a_store_on_a_read_only_medium_is_named():
+    cases.in_namespace(__file__, "read_only_home")
+
+
+def case_a_store_that_another_program_locks_is_named():
+    with site(key="none") as s:
+        s.write("a.md", prose(1))
+        s.add().exits(0)
+        with contextlib.closing(sqlite3.connect(
+                os.path.join(s.home, "tacit.db"), isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")  # a writer: questions go on
+            s.run("search", "name1").exits(0)
+            s.run("add", s.write("b.md", prose(2))).exits(1) \
+                .says("E0103", "locked")
+            db.execute("ROLLBACK")
+            db.execute("PRAGMA locking_mode=EXCLUSIVE")
+            db.execute("BEGIN EXCLUSIVE")
+            s.run("search", "name1").exits(1).says("E0103", "tacit.db")
+        s.add().exits(0)
+        assert s.listed() == {"a.md", "b.md"}
+        s.check()
+
+
 def case_a_folder_may_be_deep_but_not_without_end():
     with site() as s:
         s.write("a.md", prose(1))
