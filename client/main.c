@@ -2,6 +2,7 @@
  * page and the completion. */
 #include "client/cli.h"
 #include "common/base/rng.h"
+#include "retrieval/relevance.h"
 
 static const struct option_row global[] = {
     {"home", 0, "DIR", "TACIT_HOME", "where this device keeps its state"},
@@ -41,7 +42,14 @@ static const struct option_row add_options[] = {
 static const struct option_row ls_options[] = {
     {"folders", 0, NULL, NULL, "list the folders that are kept up to date"},
 };
-static const struct option_row ask_options[] = {FILTER_OPTIONS};
+#define TEXT_OF(x) #x
+#define AS_TEXT(x) TEXT_OF(x)
+static const struct option_row ask_options[] = {
+    FILTER_OPTIONS,
+    {"threshold", 0, "X", NULL,
+     "0 to 1: the confidence that an answer needs (" AS_TEXT(
+         RELEVANCE_THRESHOLD) ")"},
+};
 static const struct option_row search_options[] = {
     FILTER_OPTIONS,
     {"limit", 'n', "N", NULL, "how many passages to show (5)"},
@@ -167,7 +175,9 @@ static const struct option_command commands[] = {
      .summary = "answer from the documents, with sources",
      .help = "The answer is made of sentences taken word by word from the "
              "documents, each with a numbered source. Where nothing answers "
-             "the question it says so and exits with 6.",
+             "the question it says so and exits with 6: a higher --threshold "
+             "refuses more, a lower one less (`tacit eval answers` shows the "
+             "curve).",
      OPTIONS(ask_options),
      .run = cli_ask},
     {.name = "open",

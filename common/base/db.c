@@ -34,8 +34,8 @@ static int is_readonly(const struct db *db)
     char folder[sizeof db->path];
     const char *slash = strrchr(db->path, '/');
     size_t n = slash ? (size_t)(slash - db->path) + 1 : 0;
-    memcpy(folder, db->path, n);
-    strcpy(folder + n, ".");
+    if (n + 1 >= sizeof folder) return 0;
+    snprintf(folder, sizeof folder, "%.*s.", (int)n, db->path);
     return access(db->path, F_OK) == 0 &&
            (access(db->path, W_OK) != 0 || access(folder, W_OK) != 0);
 }
