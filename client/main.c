@@ -29,8 +29,9 @@ static const struct option_row key_options[] = {
      {"since", 0, "DAY", NULL, "only what was added on or after 2026-01-31"},  \
      {"until", 0, "DAY", NULL, "only what was added on or before that day"},   \
      {"where", 0, "KEY=VALUE", NULL,                                           \
-      "only where it holds: path, kind, title, heading, date, lang; the "      \
-      "value may have * and ?; may be repeated"},                              \
+      "only where it holds: path, kind, title, heading, date, lang, or what "  \
+      "documents say of themselves (a column, From, author …); the value may " \
+      "have * and ?; may be repeated"},                                        \
  {                                                                             \
   "explain", 0, NULL, NULL, "say why each passage was found"                   \
  }

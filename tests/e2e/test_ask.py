@@ -60,7 +60,14 @@ def case_conditions_narrow_what_is_found():
             {"pumps.md"}
         assert found("--since", "2020-01-01") == found()
         assert found("--until", "2020-01-01") == 6
-        for words in (["--where", "author=x"], ["--where", "x"],
+        write(os.path.join(docs, "by.md"), "---\nauthor: Mara Lindt\n---\n"
+              "# Pump\n\nA pump is heavy in the evening.\n")
+        write(os.path.join(docs, "wards.csv"), "pump,ward\nblue,4B\n")
+        run("add", docs, "-q").exits(0)
+        assert found("--where", "author=mara*") == {"by.md"}
+        assert found("--where", "ward=4b") == {"wards.csv"}
+        assert found("--where", "ward=9") == 6
+        for words in (["--where", "autor=x"], ["--where", "x"],
                       ["--since", "yesterday"], ["--until", "2026-02-30"]):
             done = run("search", "x", "--json", *words).exits(4)
             assert done.code == "TACIT-E0222", done
