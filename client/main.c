@@ -23,15 +23,16 @@ static const struct option_row key_options[] = {
      "read the new passphrase from here, not from the terminal"},
 };
 
+#define WHERE_HELP                                                             \
+ "only where it holds: path, kind, title, heading, date, lang, or what "       \
+ "documents say of themselves (a column, From, author); the value may "        \
+ "have * and ?; may be repeated"
 #define FILTER_OPTIONS                                                         \
  {"in", 0, "GLOB", NULL, "only documents whose path matches, as '*.md'"},      \
      {"type", 0, "KIND", NULL, "only documents of this kind, as markdown"},    \
      {"since", 0, "DAY", NULL, "only what was added on or after 2026-01-31"},  \
      {"until", 0, "DAY", NULL, "only what was added on or before that day"},   \
-     {"where", 0, "KEY=VALUE", NULL,                                           \
-      "only where it holds: path, kind, title, heading, date, lang, or what "  \
-      "documents say of themselves (a column, From, author …); the value may " \
-      "have * and ?; may be repeated"},                                        \
+     {"where", 0, "KEY=VALUE", NULL, WHERE_HELP},                              \
  {                                                                             \
   "explain", 0, NULL, NULL, "say why each passage was found"                   \
  }
