@@ -732,6 +732,38 @@ def case_what_another_version_made_is_read_again():
         s.check()
 
 
+def case_vectors_of_another_encoder_are_made_again_and_that_can_go_on():
+    with site() as s:
+        for n in range(60):
+            s.write(f"{n:02}.md", prose(n, 600))
+        s.add().exits(0)
+        with cases.store_to_change(s.home) as db:
+            db.execute("UPDATE vector SET enc_version = 'another'")
+        # Meanwhile words find, and doctor offers the way on.
+        found = s.run("search", "name7", "--json").exits(0).data
+        assert found["hits"][0]["path"].endswith("/07.md"), found
+        assert found["hits"][0]["rank_vectors"] == 0, found
+        done = s.run("doctor").exits(1)
+        assert "60 documents" in done.out and "reindex" in done.out, done
+
+        def old():
+            return s.rows("SELECT count(DISTINCT document_id) FROM chunk JOIN"
+                          " vector ON chunk_id = chunk.id"
+                          " WHERE enc_version = 'another'")[0][0]
+        p = s.begin("reindex", "--json")
+        cases.until(lambda: old() < 60 or p.poll() is not None, 20,
+                    "the first documents")
+        finish(p, signal.SIGKILL)
+        left = old()
+        done = s.run("reindex", "--json").exits(0)
+        assert done.data["replaced"] == left, (done, left)
+        assert old() == 0
+        found = s.run("search", "name7", "--json").exits(0).data
+        assert found["hits"][0]["rank_vectors"] > 0, found
+        assert s.run("reindex", "--json").exits(0).data["replaced"] == 0
+        s.check()
+
+
 def case_equal_passages_are_one_hit_until_the_shown_one_is_gone():
     with site() as s:
         text = "# Warfarin\n\nStart with 5 mg in the evening.\n"
