@@ -27,6 +27,7 @@ void cli_hint(const struct options *o, const char *fmt, ...)
 {
     va_list ap;
     if (cli_progress(o) == PROGRESS_QUIET) return;
+    fflush(stdout); /* a hint comes behind what it is about */
     va_start(ap, fmt);
     vfprintf(stderr, fmt, ap);
     va_end(ap);

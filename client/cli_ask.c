@@ -1,5 +1,6 @@
 /* Commands that read the documents: search, ask, feedback. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,8 +11,8 @@
 #include "common/base/codes.h"
 #include "common/base/tick.h"
 #include "retrieval/answerer.h"
+#include "retrieval/language.h"
 #include "retrieval/rerank.h"
-#include "retrieval/stem.h"
 
 enum { SEARCH_DEFAULT = 5, SNIPPET_BYTES = 240 };
 
@@ -26,6 +27,7 @@ struct reading {
     struct search_query query;
     struct filter filter;
     struct weight_learnt weight;
+    double threshold; /* of an answer */
     struct search_report report;
     char *text; /* the words of the command line, joined */
 };
@@ -80,23 +82,32 @@ static enum tacit_err read_filter(const struct options *o, struct filter *f)
     return TACIT_OK;
 }
 
+/* A number from 0 to 1 into *out, where the option is given. */
+static enum tacit_err read_share(const struct options *o, const char *name,
+                                 double *out)
+{
+    const char *value = options_value(o, name);
+    char *end = NULL;
+    if (!value) return TACIT_OK;
+    double x = strtod(value, &end);
+    if (*end || end == value || !(x >= 0 && x <= 1))
+        return fail_as(E_USAGE, "--%s is a number from 0 to 1", name);
+    *out = x;
+    return TACIT_OK;
+}
+
 /* What `search` alone can be told. */
 static enum tacit_err read_manner(const struct options *o,
                                   struct search_query *q)
 {
     const char *mode = options_value(o, "mode");
-    const char *diversity = options_value(o, "diversity");
     int64_t limit = SEARCH_DEFAULT;
-    char *end = NULL;
     TRY(options_int(o, "limit", 1, SEARCH_LIMIT_MAX, limit, &limit));
     q->limit = (size_t)limit;
     if (options_flag(o, "rerank") && limit > RERANK_MAX)
         return fail_as(E_USAGE, "--rerank reads at most %d passages",
                        RERANK_MAX);
-    if (diversity) q->diversity = strtod(diversity, &end);
-    if (diversity &&
-        (*end || end == diversity || !(q->diversity >= 0 && q->diversity <= 1)))
-        return fail_as(E_USAGE, "--diversity is a number from 0 to 1");
+    TRY(read_share(o, "diversity", &q->diversity));
     q->neighbours = options_flag(o, "rerank") ? SEARCH_APART : SEARCH_JOINED;
     if (!mode || strcmp(mode, "hybrid") == 0)
         q->mode = SEARCH_HYBRID;
@@ -125,7 +136,11 @@ static enum tacit_err prepare(const struct options *o, struct reading *r)
                                      .limit = SEARCH_DEFAULT,
                                      .report = &r->report};
     if (has_weight) r->query.weight = &r->weight.weight;
-    if (strcmp(o->command->name, "search") == 0) TRY(read_manner(o, &r->query));
+    if (strcmp(o->command->name, "search") == 0)
+        return read_manner(o, &r->query);
+    r->threshold = RELEVANCE_THRESHOLD;
+    TRY(read_share(o, "threshold", &r->threshold));
+    r->query.threshold = &r->threshold;
     return TACIT_OK;
 }
 
@@ -171,9 +186,9 @@ static json_t *report_json(const struct search_report *r)
     json_t *terms = json_array(), *languages = json_array();
     for (size_t i = 0; i < r->question.n_terms; i++)
         json_array_append_new(terms, json_string(r->question.term[i]));
-    for (unsigned i = 0; i < STEM_LANGUAGES; i++)
+    for (unsigned i = 0; i < N_LANGUAGES; i++)
         if (r->languages & 1u << i)
-            json_array_append_new(languages, json_string(stem_language(i)));
+            json_array_append_new(languages, json_string(language_code(i)));
     return json_pack("{s:o, s:I, s:o, s:s, s:f, s:I, s:I}", "terms", terms,
                      "terms_left_out", (json_int_t)r->question.n_cut,
                      "languages", languages, "fused_by",
@@ -196,8 +211,8 @@ static void explain_search(const struct search_report *r)
     for (size_t i = 0; i < r->question.n_terms; i++)
         printf(" %s", r->question.term[i]);
     printf("; stemmed as");
-    for (unsigned i = 0; i < STEM_LANGUAGES; i++)
-        if (r->languages & 1u << i) printf(" %s", stem_language(i));
+    for (unsigned i = 0; i < N_LANGUAGES; i++)
+        if (r->languages & 1u << i) printf(" %s", language_code(i));
     printf("\n%zu passages hold one; %zu candidates, fused by %s, weight of "
            "the vectors %.2f\n",
            r->n_matching, r->n_candidates, r->is_by_scores ? "scores" : "ranks",
@@ -348,15 +363,22 @@ static json_t *citation_json(const struct answer_citation *c)
                      (json_int_t)c->byte_end, "snippet", c->snippet);
 }
 
+/* Chance that a passage is about the question. */
+static double about(const struct answer_passage *p)
+{
+    return 1 / (1 + exp(-p->relevance.log_odds));
+}
+
 static json_t *passage_json(const struct answer_passage *p)
 {
     json_t *o = hit_json(p->hit);
     json_t *why =
-        json_pack("{s:f, s:f, s:{s:f, s:f, s:f, s:f}, s:i}", "confidence",
-                  p->confidence, "log_odds", p->log_odds, "evidence",
-                  "sentence", p->relevance.sentence, "passage",
+        json_pack("{s:f, s:f, s:{s:f, s:f, s:f, s:f, s:f, s:f}, s:i}",
+                  "confidence", p->confidence, "log_odds", p->log_odds,
+                  "evidence", "sentence", p->relevance.sentence, "passage",
                   p->relevance.passage, "cosine", p->relevance.cosine, "gain",
-                  p->relevance.gain, "citation", p->citation);
+                  p->relevance.gain, "about", about(p), "answers",
+                  p->relevance.answers, "citation", p->citation);
     if (o && why) json_object_update(o, why);
     json_decref(why);
     return o;
@@ -404,10 +426,11 @@ static void explain_answer(const struct answer *a)
         if (p->citation) printf(" [%d]", p->citation);
         putchar('\n');
         explain_hit(h, a->report.is_by_scores);
-        printf("    confidence %.2f: of the question's words the best sentence "
-               "holds %.2f, the passage %.2f; moved by training %.2f\n",
-               p->confidence, p->relevance.sentence, p->relevance.passage,
-               p->relevance.gain);
+        printf("    confidence %.2f: about the question %.2f, answers it %.2f; "
+               "of its words the best sentence holds %.2f, the passage %.2f; "
+               "moved by training %.2f\n",
+               p->confidence, about(p), p->relevance.answers,
+               p->relevance.sentence, p->relevance.passage, p->relevance.gain);
     }
 }
 

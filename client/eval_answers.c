@@ -18,7 +18,7 @@
 #include "retrieval/shelve.h"
 #include "retrieval/squad.h"
 
-enum { CURVE_POINTS = 10, TEXTS_PER_WRITE = 1000 };
+enum { CURVE_POINTS = 10, TEXTS_PER_WRITE = 1000, PICTURE_COLUMNS = 60 };
 
 /* A question, wherever it comes from. */
 struct asked {
@@ -391,6 +391,27 @@ static void print_point(const struct evaluation *e, const struct point *p,
            p->citation_precision, mark);
 }
 
+/* The curve as a picture: of the questions that nothing answers, what share is
+ * refused, beside the share of those that something does. A confidence that
+ * knew nothing would refuse as many of both. */
+static void draw_curve(const struct evaluation *e, const struct figures *f)
+{
+    double n = (double)e->n, none = n - (double)f->n_answerable;
+    if (none < 1 || f->n_answerable == 0) return;
+    printf("\nrefused: # of the unanswerable, : of the answerable\n");
+    for (size_t i = 0; i < CURVE_POINTS; i++) {
+        const struct point *p = &f->curve[i];
+        double refused = (1 - p->coverage) * n,
+               right = p->refusal_recall * none;
+        double wrong = (refused - right) / (double)f->n_answerable;
+        int a = (int)(PICTURE_COLUMNS * p->refusal_recall + 0.5);
+        int b = (int)(PICTURE_COLUMNS * wrong + 0.5);
+        printf("%9.3f |", p->threshold);
+        for (int k = 0; k < a || k < b; k++) putchar(k < b ? ':' : '#');
+        putchar('\n');
+    }
+}
+
 static void print_table(const struct evaluation *e, const struct figures *f)
 {
     printf("%zu questions, %zu answerable; AUROC of the confidence %.3f\n",
@@ -403,6 +424,7 @@ static void print_table(const struct evaluation *e, const struct figures *f)
     printf("refusal precision  refusal recall  citation precision\n");
     print_point(e, &f->here, "  <- in use");
     for (size_t i = 0; i < CURVE_POINTS; i++) print_point(e, &f->curve[i], "");
+    draw_curve(e, f);
     for (size_t i = 0; options_flag(e->o, "per-question") && i < e->n; i++)
         printf("%.3f  %.2f  %s  ->  %s\n", e->outcomes[i].confidence,
                e->outcomes[i].f1, e->asked[i].text, e->outcomes[i].given);

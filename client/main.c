@@ -2,6 +2,7 @@
  * page and the completion. */
 #include "client/cli.h"
 #include "common/base/rng.h"
+#include "retrieval/relevance.h"
 
 static const struct option_row global[] = {
     {"home", 0, "DIR", "TACIT_HOME", "where this device keeps its state"},
@@ -22,14 +23,16 @@ static const struct option_row key_options[] = {
      "read the new passphrase from here, not from the terminal"},
 };
 
+#define WHERE_HELP                                                             \
+ "only where it holds: path, kind, title, heading, date, lang, or what "       \
+ "documents say of themselves (a column, From, author); the value may "        \
+ "have * and ?; may be repeated"
 #define FILTER_OPTIONS                                                         \
  {"in", 0, "GLOB", NULL, "only documents whose path matches, as '*.md'"},      \
      {"type", 0, "KIND", NULL, "only documents of this kind, as markdown"},    \
      {"since", 0, "DAY", NULL, "only what was added on or after 2026-01-31"},  \
      {"until", 0, "DAY", NULL, "only what was added on or before that day"},   \
-     {"where", 0, "KEY=VALUE", NULL,                                           \
-      "only where it holds: path, kind, title, heading, date, lang; the "      \
-      "value may have * and ?; may be repeated"},                              \
+     {"where", 0, "KEY=VALUE", NULL, WHERE_HELP},                              \
  {                                                                             \
   "explain", 0, NULL, NULL, "say why each passage was found"                   \
  }
@@ -41,7 +44,14 @@ static const struct option_row add_options[] = {
 static const struct option_row ls_options[] = {
     {"folders", 0, NULL, NULL, "list the folders that are kept up to date"},
 };
-static const struct option_row ask_options[] = {FILTER_OPTIONS};
+#define TEXT_OF(x) #x
+#define AS_TEXT(x) TEXT_OF(x)
+static const struct option_row ask_options[] = {
+    FILTER_OPTIONS,
+    {"threshold", 0, "X", NULL,
+     "0 to 1: the confidence that an answer needs (" AS_TEXT(
+         RELEVANCE_THRESHOLD) ")"},
+};
 static const struct option_row search_options[] = {
     FILTER_OPTIONS,
     {"limit", 'n', "N", NULL, "how many passages to show (5)"},
@@ -167,7 +177,9 @@ static const struct option_command commands[] = {
      .summary = "answer from the documents, with sources",
      .help = "The answer is made of sentences taken word by word from the "
              "documents, each with a numbered source. Where nothing answers "
-             "the question it says so and exits with 6.",
+             "the question it says so and exits with 6: a higher --threshold "
+             "refuses more, a lower one less (`tacit eval answers` shows the "
+             "curve).",
      OPTIONS(ask_options),
      .run = cli_ask},
     {.name = "open",

@@ -34,7 +34,7 @@
 enum {
     /* Raised when a document's passages would come out otherwise, by this file
      * or by a reader: what an earlier one made is then made again. */
-    CHUNKER_VERSION = 1,
+    CHUNKER_VERSION = 2,
     CHUNK_BYTES_MAX = 6000, /* of one chunk's text */
     CHUNK_SENTENCES_MAX = 64,
     CHUNK_OVERLAP_SENTENCES = 8,

@@ -3,8 +3,9 @@
  * into the input, so an offset is a difference of pointers; what it makes up
  * (line breaks, indentation of code) points elsewhere and stands where the
  * last piece ended. HTML inside is read by the HTML reader. Front matter
- * between two lines of --- at the top is skipped but for its title.
+ * between two lines of --- at the top gives the title and a row of fields.
  */
+#include <ctype.h>
 #include <md4c.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 #include "retrieval/document_builder.h"
 #include "retrieval/document_html.h"
 #include "retrieval/entity.h"
+#include "retrieval/field.h"
 
 enum {
     FRONT_MATTER_LINES_MAX = 100,
@@ -30,6 +32,7 @@ struct reading {
     int in_html, has_title;
     size_t html_first, html_end;
     uint64_t calls_left;
+    size_t key_at, n_key; /* of front matter, whose list is about to begin */
 };
 
 /* Count one call of md4c; not 0 to stop it. */
@@ -181,33 +184,107 @@ static int is_fence(const char *s, size_t n)
     return n == 3 && (memcmp(s, "---", 3) == 0 || memcmp(s, "...", 3) == 0);
 }
 
-/* Source offset behind the front matter, or `first` when there is none. */
-static size_t skip_front_matter(struct reading *r, size_t first, size_t end)
+/* ---- front matter --------------------------------------------------------
+ *
+ *   ---
+ *   title: "Blood gas"          the title
+ *   author: Mara Lindt          one row: author: Mara Lindt | tags: a, b
+ *   tags: [a, b]                (field.h)
+ *   ---
+ */
+
+struct line {
+    size_t at, end, next; /* of the source */
+};
+
+static struct line line_at(const char *s, size_t at, size_t end)
 {
-    const char *s = (const char *)r->b->d->source.data;
-    const char *title = NULL;
-    size_t at = first, title_len = 0;
-    for (int line = 0; at < end && line < FRONT_MATTER_LINES_MAX; line++) {
-        const char *nl = memchr(s + at, '\n', end - at);
-        size_t stop = nl ? (size_t)(nl - s) : end, next = nl ? stop + 1 : end;
-        if (stop > at && s[stop - 1] == '\r') stop--;
-        int fence = is_fence(s + at, stop - at);
-        if (line == 0 && (!fence || s[at] != '-')) return first;
-        if (line > 0 && fence) {
-            if (title) document_set_title(r->b->d, title, title_len);
-            r->has_title = title != NULL;
-            return next;
-        }
-        if (stop - at > 6 && memcmp(s + at, "title:", 6) == 0) {
-            title = s + at + 6;
-            title_len = stop - at - 6;
-            while (title_len && strchr(" \"'", *title)) title++, title_len--;
-            while (title_len && strchr(" \"'", title[title_len - 1]))
-                title_len--;
-        }
-        at = next;
+    const char *nl = memchr(s + at, '\n', end - at);
+    struct line l = {.at = at, .end = nl ? (size_t)(nl - s) : end};
+    l.next = nl ? l.end + 1 : end;
+    while (l.end > at && strchr("\r \t", s[l.end - 1])) l.end--;
+    return l;
+}
+
+/* Offset behind the closing fence, or `first` when there is none. */
+static size_t find_front_matter(const char *s, size_t first, size_t end)
+{
+    struct line l = line_at(s, first, end);
+    if (first == end || !is_fence(s + l.at, l.end - l.at) || s[l.at] != '-')
+        return first;
+    for (int n = 1; l.next < end && n < FRONT_MATTER_LINES_MAX; n++) {
+        l = line_at(s, l.next, end);
+        if (is_fence(s + l.at, l.end - l.at)) return l.next;
     }
     return first;
+}
+
+/* Length of the key that a line begins with, 0 without one. */
+static size_t key_length(const char *s, size_t n)
+{
+    size_t k = 0;
+    while (k < n && k <= FIELD_KEY_MAX &&
+           (isalnum((unsigned char)s[k]) || strchr("_-.", s[k])))
+        k++;
+    return k > 0 && k <= FIELD_KEY_MAX && k < n && s[k] == ':' ? k : 0;
+}
+
+/* A value without blanks, quotes and brackets around it. */
+static struct line bare(const char *s, size_t at, size_t end)
+{
+    while (at < end && strchr(" \t\"'[", s[at])) at++;
+    while (end > at && strchr(" \t\"']", s[end - 1])) end--;
+    return (struct line){.at = at, .end = end};
+}
+
+static void add_cell(struct builder *b, const char *mark, size_t key_at,
+                     size_t n_key, struct line value)
+{
+    const uint8_t *s = b->d->source.data;
+    size_t n = value.end - value.at;
+    if (n > FIELD_VALUE_MAX) n = FIELD_VALUE_MAX;
+    while (n > 0 && n < value.end - value.at &&
+           (s[value.at + n] & 0xc0) == 0x80)
+        n--;
+    if (builder_length(b) > 0)
+        builder_piece(b, mark, strlen(mark), n_key ? key_at : value.at, 0);
+    if (n_key) {
+        builder_source(b, key_at, n_key);
+        builder_piece(b, ": ", 2, value.at, 0);
+    }
+    builder_source(b, value.at, n);
+}
+
+static void read_front_matter(struct reading *r, size_t first, size_t end)
+{
+    const char *s = (const char *)r->b->d->source.data;
+    int is_list = 0; /* an item would belong to the last key */
+    builder_open(r->b, BLOCK_ROW, 0);
+    for (struct line l = line_at(s, first, end); l.next < end;) {
+        l = line_at(s, l.next, end);
+        size_t n = l.end - l.at, k = key_length(s + l.at, n);
+        if (is_fence(s + l.at, n)) break;
+        struct line value = bare(s, l.at + (k ? k + 1 : 0), l.end);
+        int is_item = !k && n > 2 && memchr(s + l.at, '-', n) != NULL &&
+                      s[l.at + strspn(s + l.at, " \t")] == '-';
+        if (k == 5 && memcmp(s + l.at, "title", 5) == 0) {
+            document_set_title(r->b->d, s + value.at, value.end - value.at);
+            r->has_title = 1;
+            is_list = 0;
+        } else if (k && value.at < value.end) {
+            add_cell(r->b, " | ", l.at, k, value);
+            is_list = 0;
+        } else if (k) {
+            is_list = 1; /* with its first item */
+            r->key_at = l.at;
+            r->n_key = k;
+        } else if (is_item && is_list) {
+            value = bare(s, l.at + strspn(s + l.at, " \t-"), l.end);
+            add_cell(r->b, r->n_key ? " | " : ", ", r->key_at, r->n_key, value);
+            r->n_key = 0;
+        }
+    }
+    builder_close(r->b);
 }
 
 static enum tacit_err read_markdown(struct builder *b, size_t first, size_t end)
@@ -221,7 +298,8 @@ static enum tacit_err read_markdown(struct builder *b, size_t first, size_t end)
         .text = add_text,
     };
     struct reading r = {.b = b};
-    r.base = skip_front_matter(&r, first, end);
+    r.base = find_front_matter((const char *)b->d->source.data, first, end);
+    if (r.base > first) read_front_matter(&r, first, r.base);
     r.n = end - r.base;
     r.calls_left = CALLS_FREE + CALLS_PER_BYTE * (uint64_t)r.n;
     b->source_at = r.base;

@@ -9,24 +9,27 @@
 
 enum { DAY_S = 86400 };
 
-enum column_kind { PATH, TEXT, DATE, LANGUAGE };
+enum column_kind { PATH, TEXT, DATE, LANGUAGE, FIELD };
 
 static const struct {
     const char *key, *column;
     enum column_kind kind;
 } keys[] = {
-    {"path", "document.path", PATH},    {"kind", "document.kind", TEXT},
-    {"title", "document.title", TEXT},  {"heading", "chunk.heading", TEXT},
-    {"date", "document.added_s", DATE}, {"lang", "chunk.id", LANGUAGE},
+    {"path", "document.path", PATH},
+    {"kind", "document.kind", TEXT},
+    {"title", "document.title", TEXT},
+    {"heading", "chunk.heading", TEXT},
+    {"date", "document.added_s", DATE},
+    {"lang", "chunk.id", LANGUAGE},
+    {"", "chunk.id", FIELD}, /* any other: what documents say of themselves */
 };
-enum { N_KEYS = sizeof keys / sizeof *keys };
+enum { N_KEYS = sizeof keys / sizeof *keys - 1, KEY_FIELD = N_KEYS };
 
-static int find_key(const char *key, size_t n)
+static int find_key(const struct filter_rule *r)
 {
     for (int i = 0; i < N_KEYS; i++)
-        if (strlen(keys[i].key) == n && memcmp(keys[i].key, key, n) == 0)
-            return i;
-    return -1;
+        if (strcmp(keys[i].key, r->key) == 0) return i;
+    return KEY_FIELD;
 }
 
 static enum tacit_err refuse_key(const char *key)
@@ -37,7 +40,10 @@ static enum tacit_err refuse_key(const char *key)
         buf_printf(&b, "%s%s", i ? ", " : "", keys[i].key);
     const char *known = buf_cstr(&b);
     enum tacit_err err =
-        fail_as(E_FILTER, "\"%.40s\" is nothing to filter by; there are %s",
+        fail_as(E_FILTER,
+                "\"%.40s\" is nothing to filter by; there are %s, and what "
+                "documents say of themselves as KEY: VALUE (columns of tables, "
+                "From of mail, author of front matter …)",
                 key, known ? known : "");
     buf_release(&b);
     return err;
@@ -71,12 +77,11 @@ static enum tacit_err check_value(int key, const char *value,
 {
     int64_t s;
     if (strnlen(value, FILTER_BYTES_MAX + 1) > FILTER_BYTES_MAX)
-        return fail_as(E_FILTER, "the pattern for %s is longer than %d bytes",
-                       keys[key].key, FILTER_BYTES_MAX);
+        return fail_as(E_FILTER, "a pattern is longer than %d bytes",
+                       FILTER_BYTES_MAX);
     if (keys[key].kind == DATE) return read_day(value, &s);
-    if (test != FILTER_LIKE)
-        return fail_as(E_FILTER, "%s is no date", keys[key].key);
-    if (keys[key].kind == LANGUAGE && stem_find(value) < 0)
+    if (test != FILTER_LIKE) return fail_as(E_FILTER, "only date is a date");
+    if (keys[key].kind == LANGUAGE && language_find(value) < 0)
         return fail_as(E_FILTER,
                        "\"%.40s\" is no language that is told apart; write "
                        "en, de, fr …",
@@ -87,36 +92,48 @@ static enum tacit_err check_value(int key, const char *value,
 enum tacit_err filter_add(struct filter *f, const char *key, const char *value,
                           enum filter_test test)
 {
-    int at = find_key(key, strlen(key));
-    if (at < 0) return refuse_key(key);
+    struct filter_rule *r = &f->rules[f->n];
+    size_t n = strnlen(key, FIELD_KEY_MAX + 1);
     if (f->n == FILTER_RULES_MAX)
         return fail_as(E_FILTER, "more than %d conditions", FILTER_RULES_MAX);
-    TRY(check_value(at, value, test));
-    f->rules[f->n++] = (struct filter_rule){keys[at].key, value, test};
+    if (n == 0 || n > FIELD_KEY_MAX) return refuse_key(key);
+    memcpy(r->key, key, n + 1);
+    TRY(check_value(find_key(r), value, test));
+    r->value = value;
+    r->test = test;
+    f->n++;
     return TACIT_OK;
 }
 
 enum tacit_err filter_add_pair(struct filter *f, const char *pair)
 {
+    char key[FIELD_KEY_MAX + 2];
     const char *eq = strchr(pair, '=');
-    size_t n = eq ? (size_t)(eq - pair) : 0;
     if (!eq)
         return fail_as(E_FILTER, "\"%.40s\" is not written KEY=VALUE", pair);
-    int at = find_key(pair, n);
-    if (at < 0) {
-        char key[41];
-        snprintf(key, sizeof key, "%.*s", n < 40 ? (int)n : 40, pair);
-        return refuse_key(key);
-    }
-    return filter_add(f, keys[at].key, eq + 1, FILTER_LIKE);
+    snprintf(key, sizeof key, "%.*s",
+             eq - pair > FIELD_KEY_MAX ? FIELD_KEY_MAX + 1 : (int)(eq - pair),
+             pair);
+    return filter_add(f, key, eq + 1, FILTER_LIKE);
 }
+
+/* A field of a row is that row's; what the first passage of any other document
+ * says, it says of the whole. */
+static const char field_sql[] =
+    " AND EXISTS(SELECT 1 FROM chunk AS c WHERE (c.id = chunk.id"
+    "  OR (document.kind NOT IN ('csv', 'jsonl', 'mbox') AND c.id = ("
+    "   SELECT min(id) FROM chunk WHERE document_id = document.id)))"
+    "  AND field_holds(c.text, ?, ?))";
 
 /* One condition; its value is bound as a parameter. */
 static void put_rule(struct buf *sql, const struct filter_rule *r)
 {
-    int key = find_key(r->key, strlen(r->key));
+    int key = find_key(r);
     const char *column = keys[key].column;
-    if (keys[key].kind == LANGUAGE && stem_find(r->value) == STEM_ENGLISH)
+    if (keys[key].kind == FIELD)
+        buf_printf(sql, "%s", field_sql);
+    else if (keys[key].kind == LANGUAGE &&
+             language_find(r->value) == LANGUAGE_ENGLISH)
         buf_printf(sql,
                    " AND %s NOT IN (SELECT rowid FROM chunk_fts"
                    " WHERE chunk_fts MATCH ?)",
@@ -141,35 +158,38 @@ static void put_rule(struct buf *sql, const struct filter_rule *r)
 /* All marks but that of English, which has none: what is not English. */
 static void put_marks(struct buf *b, int language)
 {
-    for (unsigned i = STEM_ENGLISH + 1, n = 0; i < STEM_LANGUAGES; i++) {
+    for (unsigned i = LANGUAGE_ENGLISH + 1, n = 0; i < N_LANGUAGES; i++) {
         char mark[STEM_MARK_BYTES + 1];
-        if (language != STEM_ENGLISH && (int)i != language) continue;
+        if (language != LANGUAGE_ENGLISH && (int)i != language) continue;
         stem_mark(i, mark);
         buf_printf(b, "%s\"%s\"", n++ ? " OR " : "", mark);
     }
 }
 
-static enum tacit_err bind_rule(struct arena *a, sqlite3_stmt *st, int i,
+/* *i: the next parameter. */
+static enum tacit_err bind_rule(struct arena *a, sqlite3_stmt *st, int *i,
                                 const struct filter_rule *r)
 {
-    int key = find_key(r->key, strlen(r->key));
+    int key = find_key(r);
     int64_t s = 0;
     if (keys[key].kind == DATE) {
         TRY(read_day(r->value, &s));
         if (r->test == FILTER_UNTIL) s += DAY_S;
-        sqlite3_bind_int64(st, i, s);
+        sqlite3_bind_int64(st, (*i)++, s);
     } else if (keys[key].kind == LANGUAGE) {
         struct buf b;
         char *copy = NULL;
         buf_init(&b, 0);
-        put_marks(&b, stem_find(r->value));
+        put_marks(&b, language_find(r->value));
         enum tacit_err err = buf_end(&b);
         if (!err) err = arena_strdup(a, (const char *)b.data, b.len, &copy);
         buf_release(&b);
         if (err) return err;
-        sqlite3_bind_text(st, i, copy, -1, SQLITE_STATIC);
+        sqlite3_bind_text(st, (*i)++, copy, -1, SQLITE_STATIC);
     } else {
-        sqlite3_bind_text(st, i, r->value, -1, SQLITE_STATIC);
+        if (keys[key].kind == FIELD)
+            sqlite3_bind_text(st, (*i)++, r->key, -1, SQLITE_STATIC);
+        sqlite3_bind_text(st, (*i)++, r->value, -1, SQLITE_STATIC);
     }
     return TACIT_OK;
 }
@@ -186,12 +206,27 @@ static enum tacit_err collect(struct db *db, sqlite3_stmt *st, struct buf *ids)
     return err ? err : buf_end(ids);
 }
 
+/* A key that no passage has is a slip. */
+static enum tacit_err check_field(struct db *db, const struct filter_rule *r)
+{
+    int64_t n;
+    if (find_key(r) != KEY_FIELD) return TACIT_OK;
+    TRY(db_int(db, &n,
+               "SELECT EXISTS(SELECT 1 FROM chunk"
+               " WHERE field_holds(text, ?, '*'))",
+               "s", r->key));
+    return n ? TACIT_OK : refuse_key(r->key);
+}
+
 enum tacit_err filter_ids(struct db *db, const struct filter *f,
                           struct arena *a, int64_t **out, size_t *n)
 {
     struct buf sql, ids;
     sqlite3_stmt *st = NULL;
     int64_t *list = NULL;
+    int at = 1;
+    TRY(field_register(db));
+    for (size_t i = 0; i < f->n; i++) TRY(check_field(db, &f->rules[i]));
     buf_init(&sql, 0);
     buf_init(&ids, 0);
     buf_printf(&sql, "SELECT chunk.id FROM document JOIN chunk"
@@ -202,7 +237,7 @@ enum tacit_err filter_ids(struct db *db, const struct filter *f,
     enum tacit_err err = buf_end(&sql);
     if (!err) err = db_query(db, &st, text, "");
     for (size_t i = 0; !err && i < f->n; i++)
-        err = bind_rule(a, st, (int)i + 1, &f->rules[i]);
+        err = bind_rule(a, st, &at, &f->rules[i]);
     if (!err) err = collect(db, st, &ids);
     db_finish(st);
     if (!err) err = arena_alloc(a, ids.len + 1, 1, &list);

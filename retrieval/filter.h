@@ -6,7 +6,8 @@
  *        └─> SELECT chunk.id … WHERE path GLOB ? AND … ─> ids, rising
  *
  * Both searches take the ids, so a narrow filter still finds as many passages
- * as were asked for. A further key is a row of the table in filter.c.
+ * as were asked for. A further key is a row of the table in filter.c; any other
+ * is a field that documents have of their own (field.h).
  */
 #ifndef TACIT_RETRIEVAL_FILTER_H
 #define TACIT_RETRIEVAL_FILTER_H
@@ -16,6 +17,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/db.h"
+#include "retrieval/field.h"
 
 enum { FILTER_RULES_MAX = 16, FILTER_BYTES_MAX = 1024 };
 
@@ -26,8 +28,8 @@ enum filter_test {
 };
 
 struct filter_rule {
-    const char *key;   /* borrowed: "path", "kind", "lang", "date", … */
-    const char *value; /* borrowed; a date is 2026-01-31 */
+    char key[FIELD_KEY_MAX + 1]; /* "path", "kind", "lang", "date", … */
+    const char *value;           /* borrowed; a date is 2026-01-31 */
     enum filter_test test;
 };
 
@@ -37,15 +39,16 @@ struct filter {
     size_t n;
 };
 
-/* Add a rule. E_FILTER: an unknown key (the known ones are named), no date, too
- * long, too many. */
+/* Add a rule; another key than those of the table is a field (field.h).
+ * E_FILTER: no key, no date, too long, too many. */
 TACIT_CHECKED enum tacit_err filter_add(struct filter *f, const char *key,
                                         const char *value,
                                         enum filter_test test);
 /* "key=value" from a command line. E_FILTER. */
 TACIT_CHECKED enum tacit_err filter_add_pair(struct filter *f,
                                              const char *pair);
-/* Ids of the passages that pass, rising, into *ids (arena). */
+/* Ids of the passages that pass, rising, into *ids (arena). E_FILTER for a
+ * field that no passage has (the keys that there are are named). */
 TACIT_CHECKED enum tacit_err filter_ids(struct db *db, const struct filter *f,
                                         struct arena *a, int64_t **ids,
                                         size_t *n);

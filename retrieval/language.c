@@ -1,65 +1,198 @@
 #include "retrieval/language.h"
 
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { WORD_MAX = 10, HITS_MIN = 3 };
+#include "common/base/utf8.h"
 
-/* Frequent words that the other languages do not have, or have rarely. */
-static const char *const words[N_LANGUAGES] = {
-    [LANGUAGE_ENGLISH] = " the and of to is that with are was be by or this "
-                         "from which have not ",
-    [LANGUAGE_GERMAN] = " der die das und ist nicht ein eine mit den dem des "
-                        "auf wird werden oder bei auch sich zu von ",
-    [LANGUAGE_FRENCH] = " le les des et une est dans pour qui sur par au aux "
-                        "avec sont du ce ne pas ou ",
-    [LANGUAGE_SPANISH] = " el los las y una es en del por con para se su al "
-                         "como lo que son ",
-    [LANGUAGE_ITALIAN] = " il gli della di che non una per con del nella sono "
-                         "alla dei lo i \xc3\xa8 si ",
-    [LANGUAGE_PORTUGUESE] = " o os as da do que em um uma para com n\xc3\xa3o "
-                            "dos das por se na no ao ",
-    [LANGUAGE_DUTCH] = " het een van en niet dat zijn voor met op aan wordt "
-                       "ook als bij door ",
+/* Words that say how, not what; the commonest of each language. */
+static const char *const function_words[N_LANGUAGES] = {
+    [LANGUAGE_ENGLISH] =
+        "the of and to in is that it was for on are as with be by at this "
+        "not which have from or an a but they were their been has had would "
+        "there will can if so who what when we its than these more into "
+        "between after during how do does should our no all such may",
+    [LANGUAGE_GERMAN] =
+        "der die das und ist nicht ein eine einen einem zu den dem des "
+        "mit von für auf sich auch es im wird bei sind oder nach werden "
+        "als wie hat aus nur noch kann wenn aber wurde wer was wo wann "
+        "welche",
+    [LANGUAGE_FRENCH] =
+        "le la les des et est un une du que qui dans pour pas sur il elle "
+        "au aux ce cette avec sont par ne plus se ou été être son sa ses "
+        "mais nous vous comme qu où quel quelle",
+    [LANGUAGE_SPANISH] =
+        "el la los las de del y que en es un una por con para no se su al "
+        "lo como más pero sus le ha este esta son fue entre cuando muy "
+        "sin sobre también qué cuál dónde quién",
+    [LANGUAGE_ITALIAN] =
+        "il lo la gli di del della dei che e è un una in per non con si "
+        "sono da dal alla come più ma anche nel nella le questo questa "
+        "essere ha al i quando dove chi quale",
+    [LANGUAGE_PORTUGUESE] =
+        "o os as de do da dos das e que em um uma para com não se na no "
+        "nas nos por mais como mas foi ao ele são seu sua ou quando muito "
+        "também já está pelo pela onde quem qual",
+    [LANGUAGE_DUTCH] =
+        "de het een en van is dat die in te niet op aan met voor zijn er "
+        "ook als bij of naar uit door om maar wordt worden heeft deze dit "
+        "nog kan wat wie waar wanneer welke",
+    [LANGUAGE_SWEDISH] =
+        "och att det som en på är av för med den till inte om ett han men "
+        "var jag de så från vid kan har när eller ska där vad vem hur "
+        "detta",
+    [LANGUAGE_DANISH] =
+        "og at det som en på er af for med den til ikke om et han men var "
+        "jeg de så fra ved kan har når eller skal der hvad hvem hvor "
+        "hvordan dette blev",
+    [LANGUAGE_NORWEGIAN] =
+        "og at det som en på er av for med den til ikke om et han men var "
+        "jeg de så fra ved kan har når eller skal der hva hvem hvor "
+        "hvordan dette ble",
+    [LANGUAGE_FINNISH] =
+        "ja on ei että se oli hän ovat mutta kun niin kuin myös tai jos "
+        "joka mikä sen ole olla voi mitä missä kuka tämä nämä ne hänen",
+    [LANGUAGE_RUSSIAN] =
+        "и в не на что он с как а то все она так его но да ты к у же вы "
+        "за бы по только ее мне было вот от меня еще нет о из ему теперь "
+        "когда даже ну если или быть был для это где кто",
 };
 
-static const char *const codes[N_LANGUAGES] = {"en", "de", "fr", "es",
-                                               "it", "pt", "nl"};
+static const char *const codes[N_LANGUAGES] = {
+    [LANGUAGE_ENGLISH] = "en", [LANGUAGE_GERMAN] = "de",
+    [LANGUAGE_FRENCH] = "fr",  [LANGUAGE_SPANISH] = "es",
+    [LANGUAGE_ITALIAN] = "it", [LANGUAGE_PORTUGUESE] = "pt",
+    [LANGUAGE_DUTCH] = "nl",   [LANGUAGE_SWEDISH] = "sv",
+    [LANGUAGE_DANISH] = "da",  [LANGUAGE_NORWEGIAN] = "no",
+    [LANGUAGE_FINNISH] = "fi", [LANGUAGE_RUSSIAN] = "ru",
+};
 
-static int is_word_byte(char c)
+#define BIT(l) (1u << (l))
+
+enum {
+    MORE = 2, /* of another language than of English */
+    WORD_BYTES_MAX = 24
+};
+
+/* The lists of all languages as one, in order of bytes. Made once, then only
+ * read. */
+static struct {
+    char word[WORD_BYTES_MAX];
+    uint32_t in; /* languages */
+} words[LANGUAGE_LISTED_MAX];
+static size_t n_words;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static int compare_words(const void *a, const void *b)
 {
-    return (c >= 'a' && c <= 'z') || (c & 0x80);
+    return strcmp(a, b); /* the word is what a row begins with */
+}
+
+static void list_words(void)
+{
+    size_t n = 0;
+    for (enum language l = 0; l < N_LANGUAGES; l++)
+        for (const char *p = function_words[l]; *p;) {
+            size_t len = strcspn(p, " ");
+            assert(n < LANGUAGE_LISTED_MAX && len < WORD_BYTES_MAX);
+            words[n].in = BIT(l);
+            memcpy(words[n++].word, p, len);
+            p += len + (p[len] == ' ');
+        }
+    qsort(words, n, sizeof *words, compare_words);
+    for (size_t i = 0; i < n; i++)
+        if (n_words && strcmp(words[n_words - 1].word, words[i].word) == 0)
+            words[n_words - 1].in |= words[i].in;
+        else
+            words[n_words++] = words[i];
+}
+
+const char *language_code(enum language l)
+{
+    return codes[l];
+}
+
+int language_find(const char *code)
+{
+    for (int l = 0; l < N_LANGUAGES; l++)
+        if (strcmp(codes[l], code) == 0) return l;
+    return -1;
+}
+
+void language_count(struct language_tally *t, const char *word)
+{
+    pthread_once(&once, list_words);
+    const char *row =
+        bsearch(word, words, n_words, sizeof *words, compare_words);
+    if (!row) return;
+    size_t i = (size_t)(row - words[0].word) / sizeof *words;
+    if (t->seen[i / 64] & 1ull << i % 64) return;
+    t->seen[i / 64] |= 1ull << i % 64;
+    for (enum language l = 0; l < N_LANGUAGES; l++)
+        t->count[l] += (words[i].in & BIT(l)) != 0;
+}
+
+enum language language_best(const struct language_tally *t)
+{
+    enum language best = LANGUAGE_ENGLISH;
+    for (enum language l = 0; l < N_LANGUAGES; l++)
+        if (t->count[l] > t->count[best] &&
+            t->count[l] >= t->count[LANGUAGE_ENGLISH] + MORE)
+            best = l;
+    return best;
+}
+
+/* ---- a text that nobody has cut into words -------------------------------
+ */
+
+/* Of the alphabets that the lists are written in. */
+static int is_letter(uint32_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c >= '0' && c <= '9') ||
+           (c >= 0xc0 && c <= 0x24f && c != 0xd7 && c != 0xf7) ||
+           (c >= 0x400 && c <= 0x52f);
+}
+
+static uint32_t lower(uint32_t c)
+{
+    if ((c >= 'A' && c <= 'Z') || (c >= 0xc0 && c <= 0xde) ||
+        (c >= 0x410 && c <= 0x42f))
+        return c + 32;
+    return c;
+}
+
+/* A letter of one or two bytes. */
+static size_t put(char *out, uint32_t c)
+{
+    if (c < 0x80) {
+        out[0] = (char)c;
+        return 1;
+    }
+    out[0] = (char)(0xc0 | c >> 6);
+    out[1] = (char)(0x80 | (c & 0x3f));
+    return 2;
 }
 
 enum language language_guess(const char *text, size_t n)
 {
-    size_t hits[N_LANGUAGES] = {0};
-    enum language best = LANGUAGE_ENGLISH;
-    if (n > LANGUAGE_BYTES) n = LANGUAGE_BYTES;
-    for (size_t i = 0; i < n;) {
-        char word[WORD_MAX + 3] = " ";
-        size_t k = 1, from = i;
-        for (; i < n; i++) {
-            char c = text[i];
-            if (c >= 'A' && c <= 'Z') c = (char)(c - 'A' + 'a');
-            if (!is_word_byte(c)) break;
-            if (k <= WORD_MAX) word[k++] = c;
-        }
-        if (i == from) {
-            i++;
+    struct language_tally tally = {0};
+    char word[WORD_BYTES_MAX + 2];
+    size_t len = 0, n_counted = 0;
+    for (size_t i = 0, k; i <= n && n_counted < LANGUAGE_WORDS; i += k) {
+        uint32_t c = 0;
+        k = i < n ? utf8_next(text + i, n - i, &c) : 1;
+        if (!k) k = 1, c = 0;
+        if (is_letter(c)) {
+            if (len < WORD_BYTES_MAX) len += put(word + len, lower(c));
             continue;
         }
-        if (i - from > WORD_MAX) continue;
-        word[k] = ' ';
-        word[k + 1] = '\0';
-        for (size_t l = 0; l < N_LANGUAGES; l++)
-            hits[l] += strstr(words[l], word) != NULL;
+        word[len] = '\0';
+        if (len) n_counted++;
+        if (len && len < WORD_BYTES_MAX) language_count(&tally, word);
+        len = 0;
     }
-    for (size_t l = 0; l < N_LANGUAGES; l++)
-        if (hits[l] > hits[best]) best = (enum language)l;
-    return hits[best] >= HITS_MIN ? best : LANGUAGE_ENGLISH;
-}
-
-const char *language_code(enum language language)
-{
-    return codes[language];
+    return language_best(&tally);
 }

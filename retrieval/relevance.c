@@ -17,20 +17,23 @@
 
 #include "common/tensor/kernels.h"
 #include "retrieval/corpus_state.h"
+#include "retrieval/doubt.h"
 #include "retrieval/embedder.h"
 #include "retrieval/places.h"
 
-#define SENTENCE_SLOPE 10.30
-#define PASSAGE_SLOPE  6.14
+#define SENTENCE_SLOPE 10.29
+#define PASSAGE_SLOPE  6.16
 #define COSINE_SLOPE   7.03
 #define GAIN_SLOPE     5.60
-#define OFFSET         (-4.67)
+#define OFFSET         (-4.68)
 #define ADAPTED_OFFSET (-1.02)
 
 /* Keeps one common word of a question of two from being half an answer. */
 #define PRIOR_TERMS 2.0
 /* So does a sentence that holds one term of many. */
 #define SINGLE_SHARE 0.5
+/* Chance that a passage without a sentence answers. */
+#define NO_SENTENCE 1e-9
 
 static double gain(const float *w, const float *q)
 {
@@ -110,23 +113,39 @@ static void measure(const struct inquiry *q, struct passage *p)
     for (size_t i = 0; i < p->n_sentences; i++) {
         const struct chunk_sentence *s = &p->sentences[i];
         double share = held(q, p, s->text_first, s->text_end, &n_held);
-        if (share > r->sentence) r->sentence = share, most = n_held;
+        if (share <= r->sentence) continue;
+        r->sentence = share;
+        most = n_held;
+        p->best = i;
     }
     if (most == 1 && q->question.n_terms > 1) r->sentence *= SINGLE_SHARE;
-    p->log_odds = SENTENCE_SLOPE * r->sentence + PASSAGE_SLOPE * r->passage +
+    r->log_odds = SENTENCE_SLOPE * r->sentence + PASSAGE_SLOPE * r->passage +
                   COSINE_SLOPE * r->cosine + GAIN_SLOPE * r->gain + OFFSET;
-    if (q->is_adapted) p->log_odds += ADAPTED_OFFSET;
-    p->confidence = 1 / (1 + exp(-p->log_odds));
+    if (q->is_adapted) r->log_odds += ADAPTED_OFFSET;
+}
+
+static void weigh(const struct inquiry *q, struct passage *p)
+{
+    struct relevance *r = &p->relevance;
+    double signs[N_DOUBTS];
+    r->answers = NO_SENTENCE;
+    if (p->n_sentences > 0) {
+        doubt_signs(q, p, p->best, signs);
+        r->answers = doubt_chance(signs);
+    }
+    p->log_odds = r->log_odds + log(r->answers);
+    p->confidence = r->answers / (1 + exp(-r->log_odds));
 }
 
 enum tacit_err relevance_read(struct corpus *c, const struct inquiry *q,
                               const struct search_hit *hit, struct passage *out)
 {
     out->hit = hit;
-    out->n_marks = out->n_sentences = 0;
+    out->n_marks = out->n_sentences = out->best = 0;
     TRY(evidence_find(c->db, &q->question, hit->chunk_id, out->marks,
                       &out->n_marks));
     TRY(read_places(c, out));
     measure(q, out);
+    weigh(q, out);
     return TACIT_OK;
 }

@@ -15,8 +15,8 @@
  *               0 without an adapter.
  *
  *   log odds   = slopes . (sentence, passage, cosine, gain) + offset, which is
- *                another with an adapter
- *   confidence = 1 / (1 + exp(-log odds))
+ *                another with an adapter: that it is about the question
+ *   confidence = 1 / (1 + exp(-log odds)) x doubt.h: and that it answers it
  *
  * A logistic regression; relevance.c says on which questions it was fitted.
  */
@@ -38,6 +38,8 @@ struct inquiry {
 
 struct relevance {
     double sentence, passage, cosine, gain;
+    double log_odds; /* that it is about the question */
+    double answers;  /* chance that it then answers it (doubt.h) */
 };
 
 struct passage {
@@ -45,13 +47,14 @@ struct passage {
     struct evidence_mark marks[EVIDENCE_MARKS_MAX];
     size_t n_marks;
     struct chunk_sentence sentences[CHUNK_SENTENCES_MAX];
-    size_t n_sentences;
+    size_t n_sentences, best; /* best: the sentence that holds most */
     struct relevance relevance;
-    double log_odds, confidence;
+    double log_odds; /* of relevance, less the doubt: the order of passages */
+    double confidence;
 };
 
 /* What an answer needs. */
-#define RELEVANCE_THRESHOLD 0.47
+#define RELEVANCE_THRESHOLD 0.23
 
 /* Errors as search_hybrid. */
 TACIT_CHECKED enum tacit_err relevance_inquire(struct corpus *c,

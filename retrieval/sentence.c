@@ -37,6 +37,25 @@ static const char *const abbreviations[N_LANGUAGES] = {
         " a.u.b afb art bijv blz bv ca d.w.z dhr dr drs e.d enz evt excl fig "
         "gem hfst i.p.v incl ing ir jl m.b.t mevr mr mw nr o.a pag prof resp "
         "t.a.v t.o.v tab tel vgl vnl vs z.s.m ",
+    [LANGUAGE_SWEDISH] =
+        " avd bl.a ca d.v.s dr dvs e.d e.kr etc ev exkl f.d f.kr fig forts fr "
+        "inkl jfr kap kl kr m.fl m.m max min nr obs ordf osv prof red resp s.k "
+        "sid st t.ex t.o.m tab tel tex ung vol ",
+    [LANGUAGE_DANISH] =
+        " afd bl.a ca d.v.s dr e.kr eks ekskl etc evt f.eks f.kr fig hhv if "
+        "inkl jf kap kl kr m.fl m.m m.v maks mht nr osv pga prof resp s.k sml "
+        "st tab tlf vedr vol ",
+    [LANGUAGE_NORWEGIAN] =
+        " avd bl.a ca d.v.s dr dvs e.kr ekskl etc evt f.eks f.kr fig hhv if "
+        "inkl jf kap kl kr m.fl m.m m.v maks mht nr osv pga prof resp s.k st "
+        "tab tlf vedr vol ",
+    [LANGUAGE_FINNISH] =
+        " ao ed eaa ekr eli engl ent esim fil fig hlö huom ilm jkr jne kap kk "
+        "klo koh ks lkm lyh maist milj mm mrd nk nro ns ohj os par prof puh "
+        "puhj sis so st synt tms toim tri ts tst vrk vrt yht ym yms ",
+    [LANGUAGE_RUSSIAN] =
+        " г гг гл д др доц кв млн млрд напр обл пер пл пр проф рис рр руб с см "
+        "ср ст стр т т.д т.е т.к т.н т.п табл тел тов тыс ул экз ",
 };
 
 static char lower(char c)

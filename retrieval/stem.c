@@ -1,90 +1,31 @@
 #include "retrieval/stem.h"
 
-#include <assert.h>
 #include <libstemmer.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/utf8.h"
 
-enum language { EN, DE, FR, ES, IT, PT, NL, SV, DA, NO, FI, RU };
-
-static const struct {
-    const char *name, *snowball;
-} languages[STEM_LANGUAGES] = {
-    [EN] = {"en", "porter"},  [DE] = {"de", "german"},
-    [FR] = {"fr", "french"},  [ES] = {"es", "spanish"},
-    [IT] = {"it", "italian"}, [PT] = {"pt", "portuguese"},
-    [NL] = {"nl", "dutch"},   [SV] = {"sv", "swedish"},
-    [DA] = {"da", "danish"},  [NO] = {"no", "norwegian"},
-    [FI] = {"fi", "finnish"}, [RU] = {"ru", "russian"},
+static const char *const snowball[N_LANGUAGES] = {
+    [LANGUAGE_ENGLISH] = "porter",  [LANGUAGE_GERMAN] = "german",
+    [LANGUAGE_FRENCH] = "french",   [LANGUAGE_SPANISH] = "spanish",
+    [LANGUAGE_ITALIAN] = "italian", [LANGUAGE_PORTUGUESE] = "portuguese",
+    [LANGUAGE_DUTCH] = "dutch",     [LANGUAGE_SWEDISH] = "swedish",
+    [LANGUAGE_DANISH] = "danish",   [LANGUAGE_NORWEGIAN] = "norwegian",
+    [LANGUAGE_FINNISH] = "finnish", [LANGUAGE_RUSSIAN] = "russian",
 };
 
 #define BIT(l) (1u << (l))
 
-/* Words that say how, not what; the commonest of each language. */
-static const char *const function_words[STEM_LANGUAGES] = {
-    [EN] = "the of and to in is that it was for on are as with be by at this "
-           "not which have from or an a but they were their been has had would "
-           "there will can if so who what when we its than these more into "
-           "between after during how do does should our no all such may",
-    [DE] = "der die das und ist nicht ein eine einen einem zu den dem des "
-           "mit von für auf sich auch es im wird bei sind oder nach werden "
-           "als wie hat aus nur noch kann wenn aber wurde wer was wo wann "
-           "welche",
-    [FR] = "le la les des et est un une du que qui dans pour pas sur il elle "
-           "au aux ce cette avec sont par ne plus se ou été être son sa ses "
-           "mais nous vous comme qu où quel quelle",
-    [ES] = "el la los las de del y que en es un una por con para no se su al "
-           "lo como más pero sus le ha este esta son fue entre cuando muy "
-           "sin sobre también qué cuál dónde quién",
-    [IT] = "il lo la gli di del della dei che e è un una in per non con si "
-           "sono da dal alla come più ma anche nel nella le questo questa "
-           "essere ha al i quando dove chi quale",
-    [PT] = "o os as de do da dos das e que em um uma para com não se na no "
-           "nas nos por mais como mas foi ao ele são seu sua ou quando muito "
-           "também já está pelo pela onde quem qual",
-    [NL] = "de het een en van is dat die in te niet op aan met voor zijn er "
-           "ook als bij of naar uit door om maar wordt worden heeft deze dit "
-           "nog kan wat wie waar wanneer welke",
-    [SV] = "och att det som en på är av för med den till inte om ett han men "
-           "var jag de så från vid kan har när eller ska där vad vem hur "
-           "detta",
-    [DA] = "og at det som en på er af for med den til ikke om et han men var "
-           "jeg de så fra ved kan har når eller skal der hvad hvem hvor "
-           "hvordan dette blev",
-    [NO] = "og at det som en på er av for med den til ikke om et han men var "
-           "jeg de så fra ved kan har når eller skal der hva hvem hvor "
-           "hvordan dette ble",
-    [FI] = "ja on ei että se oli hän ovat mutta kun niin kuin myös tai jos "
-           "joka mikä sen ole olla voi mitä missä kuka tämä nämä ne hänen",
-    [RU] = "и в не на что он с как а то все она так его но да ты к у же вы "
-           "за бы по только ее мне было вот от меня еще нет о из ему теперь "
-           "когда даже ну если или быть был для это где кто",
-};
-
 enum {
-    DETECT_WORDS = 256,  /* of a text, that tell its language */
-    DETECT_MORE = 2,     /* of another language than of English */
     STEM_BYTES_MAX = 64, /* a longer word is taken as it is */
-    MARK_BYTE = 1,
-    FUNCTION_WORDS_MAX = 512,
-    FUNCTION_BYTES_MAX = 24
-};
-
-struct function_word {
-    char word[FUNCTION_BYTES_MAX];
-    uint32_t in;      /* languages */
-    uint64_t seen_in; /* number of the text it was last seen in */
+    MARK_BYTE = 1
 };
 
 /* Of one connection. */
 struct stemming {
     fts5_api *api;
     uint32_t ask_in;
-    struct function_word words[FUNCTION_WORDS_MAX]; /* in order of bytes */
-    size_t n_words;
-    uint64_t text; /* texts so far */
 };
 
 /* Words of one text, before the stemmer. */
@@ -105,28 +46,16 @@ struct tokenizer {
     struct stemming *shared; /* borrowed */
     fts5_tokenizer unicode;
     Fts5Tokenizer *folded, *plain; /* with accents, without */
-    struct sb_stemmer *snowball[STEM_LANGUAGES];
+    struct sb_stemmer *rules[N_LANGUAGES];
     struct tokens tokens;
     char stripped[STEM_BYTES_MAX + 1];
     int n_stripped;
 };
 
-const char *stem_language(unsigned i)
-{
-    return languages[i].name;
-}
-
-int stem_find(const char *name)
-{
-    for (int i = 0; i < STEM_LANGUAGES; i++)
-        if (strcmp(languages[i].name, name) == 0) return i;
-    return -1;
-}
-
-void stem_mark(unsigned i, char out[STEM_MARK_BYTES + 1])
+void stem_mark(enum language l, char out[STEM_MARK_BYTES + 1])
 {
     out[0] = MARK_BYTE;
-    memcpy(out + 1, languages[i].name, STEM_MARK_BYTES);
+    memcpy(out + 1, language_code(l), STEM_MARK_BYTES);
 }
 
 /* ---- words ---------------------------------------------------------------
@@ -210,61 +139,12 @@ static int on_word(void *ctx, int flags, const char *word, int n, int first,
     return add_token(t, word, (size_t)n, first, end);
 }
 
-/* ---- language ------------------------------------------------------------
- */
-
-static int compare_words(const void *a, const void *b)
+static enum language detect(const struct tokens *t)
 {
-    const struct function_word *x = a, *y = b;
-    return strcmp(x->word, y->word);
-}
-
-static int compare_word(const void *key, const void *element)
-{
-    return strcmp(key, ((const struct function_word *)element)->word);
-}
-
-/* The lists of all languages as one. */
-static void list_words(struct stemming *s)
-{
-    struct function_word *w = s->words;
-    size_t n = 0;
-    for (unsigned l = 0; l < STEM_LANGUAGES; l++)
-        for (const char *p = function_words[l]; *p;) {
-            size_t len = strcspn(p, " ");
-            assert(n < FUNCTION_WORDS_MAX && len < FUNCTION_BYTES_MAX);
-            w[n].in = BIT(l);
-            memcpy(w[n++].word, p, len);
-            p += len + (p[len] == ' ');
-        }
-    qsort(w, n, sizeof *w, compare_words);
-    for (size_t i = 0; i < n; i++) {
-        struct function_word *last = s->n_words ? &w[s->n_words - 1] : NULL;
-        if (last && strcmp(last->word, w[i].word) == 0)
-            last->in |= w[i].in;
-        else
-            w[s->n_words++] = w[i];
-    }
-}
-
-/* Each function word counts once: "Au/Zn/Au" is not French. */
-static unsigned detect(struct stemming *shared, const struct tokens *t)
-{
-    unsigned count[STEM_LANGUAGES] = {0}, best = EN;
-    shared->text++;
-    for (size_t i = 0; i < t->n && i < DETECT_WORDS; i++) {
-        struct function_word *w =
-            bsearch(t->bytes + t->list[i].at, shared->words, shared->n_words,
-                    sizeof *shared->words, compare_word);
-        if (!w || w->seen_in == shared->text) continue;
-        w->seen_in = shared->text;
-        for (unsigned l = 0; l < STEM_LANGUAGES; l++)
-            count[l] += (w->in & BIT(l)) != 0;
-    }
-    for (unsigned l = 0; l < STEM_LANGUAGES; l++)
-        if (count[l] > count[best] && count[l] >= count[EN] + DETECT_MORE)
-            best = l;
-    return best;
+    struct language_tally tally = {0};
+    for (size_t i = 0; i < t->n && i < LANGUAGE_WORDS; i++)
+        language_count(&tally, t->bytes + t->list[i].at);
+    return language_best(&tally);
 }
 
 /* ---- stems ---------------------------------------------------------------
@@ -302,16 +182,16 @@ static int strip(struct tokenizer *k, const char **s, size_t *n)
     return rc;
 }
 
-static int stem_word(struct tokenizer *k, unsigned l, const char **s, size_t *n)
+static int stem_word(struct tokenizer *k, enum language l, const char **s,
+                     size_t *n)
 {
     if (*n > STEM_BYTES_MAX) return SQLITE_OK;
-    if (!k->snowball[l])
-        k->snowball[l] = sb_stemmer_new(languages[l].snowball, NULL);
-    if (!k->snowball[l]) return SQLITE_NOMEM;
+    if (!k->rules[l]) k->rules[l] = sb_stemmer_new(snowball[l], NULL);
+    if (!k->rules[l]) return SQLITE_NOMEM;
     const sb_symbol *stem =
-        sb_stemmer_stem(k->snowball[l], (const sb_symbol *)*s, (int)*n);
+        sb_stemmer_stem(k->rules[l], (const sb_symbol *)*s, (int)*n);
     if (!stem) return SQLITE_NOMEM;
-    int len = sb_stemmer_length(k->snowball[l]);
+    int len = sb_stemmer_length(k->rules[l]);
     if (len <= 0) return SQLITE_OK;
     *s = (const char *)stem;
     *n = (size_t)len;
@@ -320,12 +200,12 @@ static int stem_word(struct tokenizer *k, unsigned l, const char **s, size_t *n)
 
 /* English has no accents of its own, so they go first ("naïve" is "naive");
  * elsewhere the rules need them. */
-static int stem(struct tokenizer *k, unsigned l, const char **s, size_t *n)
+static int stem(struct tokenizer *k, enum language l, const char **s, size_t *n)
 {
     int rc = SQLITE_OK;
-    if (l == EN) rc = strip(k, s, n);
+    if (l == LANGUAGE_ENGLISH) rc = strip(k, s, n);
     if (rc == SQLITE_OK && *n > 2) rc = stem_word(k, l, s, n);
-    if (rc == SQLITE_OK && l != EN) rc = strip(k, s, n);
+    if (rc == SQLITE_OK && l != LANGUAGE_ENGLISH) rc = strip(k, s, n);
     return rc;
 }
 
@@ -337,7 +217,7 @@ typedef int on_token(void *ctx, int flags, const char *token, int n, int first,
 
 static int emit_text(struct tokenizer *k, void *ctx, on_token *on)
 {
-    unsigned l = detect(k->shared, &k->tokens);
+    enum language l = detect(&k->tokens);
     int rc = SQLITE_OK;
     for (size_t i = 0; i < k->tokens.n && rc == SQLITE_OK; i++) {
         const struct token *t = &k->tokens.list[i];
@@ -345,7 +225,7 @@ static int emit_text(struct tokenizer *k, void *ctx, on_token *on)
         size_t n = t->n;
         rc = stem(k, l, &s, &n);
         if (rc == SQLITE_OK) rc = on(ctx, 0, s, (int)n, t->first, t->end);
-        if (rc != SQLITE_OK || i > 0 || l == EN) continue;
+        if (rc != SQLITE_OK || i > 0 || l == LANGUAGE_ENGLISH) continue;
         char mark[STEM_MARK_BYTES + 1];
         stem_mark(l, mark);
         rc = on(ctx, FTS5_TOKEN_COLOCATED, mark, STEM_MARK_BYTES, t->first,
@@ -358,17 +238,19 @@ static int emit_text(struct tokenizer *k, void *ctx, on_token *on)
 static int emit_asked(struct tokenizer *k, const struct token *t, void *ctx,
                       on_token *on)
 {
-    char seen[STEM_LANGUAGES][STEM_BYTES_MAX + 1];
+    char seen[N_LANGUAGES][STEM_BYTES_MAX + 1];
     size_t n_seen = 0;
     int rc = SQLITE_OK;
-    for (unsigned l = 0; l < STEM_LANGUAGES && rc == SQLITE_OK; l++) {
+    for (enum language l = 0; l < N_LANGUAGES && rc == SQLITE_OK; l++) {
         const char *s = k->tokens.bytes + t->at;
         size_t n = t->n, same = 0;
-        if (l != EN && !(k->shared->ask_in & BIT(l))) continue;
+        if (l != LANGUAGE_ENGLISH && !(k->shared->ask_in & BIT(l))) continue;
         rc = stem(k, l, &s, &n);
         if (rc != SQLITE_OK) break;
         if (n > STEM_BYTES_MAX)
-            return l == EN ? on(ctx, 0, s, (int)n, t->first, t->end) : rc;
+            return l == LANGUAGE_ENGLISH
+                       ? on(ctx, 0, s, (int)n, t->first, t->end)
+                       : rc;
         while (same < n_seen &&
                (strlen(seen[same]) != n || memcmp(seen[same], s, n) != 0))
             same++;
@@ -404,8 +286,8 @@ static void x_delete(Fts5Tokenizer *self)
     if (!k) return;
     if (k->folded) k->unicode.xDelete(k->folded);
     if (k->plain) k->unicode.xDelete(k->plain);
-    for (size_t i = 0; i < STEM_LANGUAGES; i++)
-        if (k->snowball[i]) sb_stemmer_delete(k->snowball[i]);
+    for (size_t i = 0; i < N_LANGUAGES; i++)
+        if (k->rules[i]) sb_stemmer_delete(k->rules[i]);
     free(k->tokens.bytes);
     free(k->tokens.list);
     free(k);
@@ -460,7 +342,6 @@ enum tacit_err stem_register(struct db *db)
     struct stemming *shared = calloc(1, sizeof *shared);
     if (!shared) return fail(TACIT_NOMEM, "out of memory");
     shared->api = api;
-    list_words(shared);
     int rc = api->xCreateTokenizer(api, "tacit", shared, &methods, free);
     if (rc != SQLITE_OK) free(shared);
     return db_error(db, rc, "cannot add the tokenizer");

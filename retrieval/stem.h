@@ -7,12 +7,11 @@
  *
  *   text ─unicode61─> folded words ─which language?─> Snowball ─no accents─>
  *
- * A text's language is the one of which it holds most function words, each
- * counted once; without two more of another it is English. That depends on the
- * text alone, so a row is deleted and checked with the tokens it was inserted
- * with. A text in another language carries a mark beside its first word: the
- * index itself knows which languages there are, and a question's words are
- * stemmed in each of them (as synonyms of one another).
+ * language.h guesses a text's language. That depends on the text alone, so a
+ * row is deleted and checked with the tokens it was inserted with. A text in
+ * another language than English carries a mark beside its first word: the index
+ * itself knows which languages there are, and a question's words are stemmed in
+ * each of them (as synonyms of one another).
  *
  * Scripts without spaces: every ideograph is a word of its own.
  * Stemming: Porter 1980 and his Snowball; stem.c is the door to libstemmer.
@@ -23,18 +22,15 @@
 #include <stdint.h>
 
 #include "common/base/db.h"
+#include "retrieval/language.h"
 
 /* Part of every store: another version makes the word index anew. */
 #define STEM_TOKENIZER "tacit 1"
 
-enum { STEM_LANGUAGES = 12, STEM_ENGLISH = 0, STEM_MARK_BYTES = 3 };
+enum { STEM_MARK_BYTES = 3 };
 
-/* "en", "de" …; i < STEM_LANGUAGES. */
-const char *stem_language(unsigned i);
-/* Number of a name, or -1. */
-int stem_find(const char *name);
-/* What marks a text in language i: not a word of any text. */
-void stem_mark(unsigned i, char out[STEM_MARK_BYTES + 1]);
+/* What marks a text in a language: not a word of any text. */
+void stem_mark(enum language l, char out[STEM_MARK_BYTES + 1]);
 
 /* Make the tokenizer known to a connection. UNSUPPORTED when its SQLite has no
  * FTS5. */

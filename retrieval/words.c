@@ -212,13 +212,13 @@ enum tacit_err words_search(struct db *db, struct words_query *q)
 
 enum tacit_err words_languages(struct db *db, uint32_t *out)
 {
-    uint32_t found = 1u << STEM_ENGLISH;
+    uint32_t found = 1u << LANGUAGE_ENGLISH;
     sqlite3_stmt *st;
     TRY(db_query(db, &st,
                  "SELECT 1 FROM chunk_fts WHERE chunk_fts MATCH ?1 LIMIT 1",
                  ""));
     enum tacit_err err = TACIT_OK;
-    for (unsigned i = STEM_ENGLISH + 1; i < STEM_LANGUAGES && !err; i++) {
+    for (unsigned i = LANGUAGE_ENGLISH + 1; i < N_LANGUAGES && !err; i++) {
         char quoted[STEM_MARK_BYTES + 3] = "\"";
         int has_row = 0;
         stem_mark(i, quoted + 1);

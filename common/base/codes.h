@@ -80,6 +80,10 @@
    "The keyring is asked through secret-tool (Debian package "                 \
    "libsecret-tools), which needs a running Secret Service, as desktops "      \
    "have. Elsewhere use a key file or a passphrase.")                          \
+ X(STORE_READONLY, 112, IO, FAILED, "the store may not be written",            \
+   "A read-only medium, or files of another user. Searching, too, writes "     \
+   "beside the store. Copy the home folder with `cp -a` to where you may "     \
+   "write, and name the copy with --home.")                                    \
  X(DOCUMENT_MISSING, 201, NOTFOUND, FAILED, "the document is not there",       \
    "The file does not exist, or vanished while it was read. What was indexed " \
    "of it before is kept until it is removed.")                                \

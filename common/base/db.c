@@ -28,12 +28,27 @@ static enum tacit_err vfs_error(struct db *db, int rc)
                      : fail_as(E_STORE_DAMAGED, "%s", text);
 }
 
+/* Whether the store or its folder is not for us to write. */
+static int is_readonly(const struct db *db)
+{
+    char folder[sizeof db->path];
+    const char *slash = strrchr(db->path, '/');
+    size_t n = slash ? (size_t)(slash - db->path) + 1 : 0;
+    if (n + 1 >= sizeof folder) return 0;
+    snprintf(folder, sizeof folder, "%.*s.", (int)n, db->path);
+    return access(db->path, F_OK) == 0 &&
+           (access(db->path, W_OK) != 0 || access(folder, W_OK) != 0);
+}
+
 enum tacit_err db_error(struct db *db, int rc, const char *what)
 {
     int cause = errno; /* of a COMMIT, sqlite3_system_errno() has none */
     const char *why = db->sql ? sqlite3_errmsg(db->sql) : sqlite3_errstr(rc);
     if ((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_NOTADB)
         TRY(vfs_error(db, rc));
+    if (((rc & 0xff) == SQLITE_READONLY || (rc & 0xff) == SQLITE_CANTOPEN) &&
+        is_readonly(db))
+        return fail_as(E_STORE_READONLY, "%s: it may only be read", db->path);
     switch (rc & 0xff) {
     case SQLITE_OK:
     case SQLITE_ROW:

@@ -232,6 +232,9 @@ void options_print_man(FILE *f, const struct options_program *p)
     }
     fputs(".SH GLOBAL OPTIONS\n", f);
     roff_options(f, p->global, p->n_global);
+    fputs(".TP\n\\fB\\-h, \\-\\-help\\fR\nshow help, also for one command.\n"
+          ".TP\n\\fB\\-\\-version\\fR\nshow the version.\n",
+          f);
     fputs(".SH COMMANDS\n", f);
     for (size_t i = 0; i < p->n_commands; i++)
         roff_command(f, p, &p->commands[i]);

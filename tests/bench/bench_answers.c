@@ -203,8 +203,8 @@ static void measure(const struct encoder *e, const char *split, const float *w,
 
 /* ---- rows for the calibration ------------------------------------------ */
 
-/* site, kind, number, is the document right, sentence, passage, cosine, gain;
- * for each passage that search finds. */
+/* site, kind, number, is the document right, answers, sentence, passage,
+ * cosine, gain; for each passage that search finds. */
 static void print_features(struct desk *d, const char *site, const char *kind,
                            const char *number, const char *text,
                            const struct asked *right, const float *w)
@@ -220,9 +220,10 @@ static void print_features(struct desk *d, const char *site, const char *kind,
     for (size_t i = 0; i < n; i++) {
         must(relevance_read(d->corpus, &inquiry, &hits[i], &p));
         int is_right = !right || questions_is_right(right, hits[i].path, "");
-        printf("%s\t%s\t%s%s\t%d\t%.6f\t%.6f\t%.6f\t%.6f\n", site, kind,
-               w ? "adapted" : "plain", number, is_right, p.relevance.sentence,
-               p.relevance.passage, p.relevance.cosine, p.relevance.gain);
+        const struct relevance *r = &p.relevance;
+        printf("%s\t%s\t%s%s\t%d\t%.6f\t%.6f\t%.6f\t%.6f\t%.6f\n", site, kind,
+               w ? "adapted" : "plain", number, is_right, r->answers,
+               r->sentence, r->passage, r->cosine, r->gain);
     }
 }
 

@@ -172,6 +172,9 @@ def answers():
              here[name])
     for p in found["curve"]:
         line("answers_quality", case + f"coverage {p['coverage']:.2f} "
+             f"(threshold {p['threshold']:.3f}): refusal recall",
+             p["refusal_recall"])
+        line("answers_quality", case + f"coverage {p['coverage']:.2f} "
              f"(threshold {p['threshold']:.3f}): risk", p["risk"])
 
 

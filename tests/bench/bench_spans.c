@@ -3,6 +3,8 @@
  *
  *   bench_spans                          JSON lines, on the held-out articles
  *   bench_spans --features               rows for calibrate_spans.py
+ *   bench_spans --doubts FILE            rows for calibrate_doubts.py: a file
+ *                                        in SQuAD's form, not compressed
  *
  * Data: SQuAD 1.1's dev set (shared test data). Every third of its articles, in
  * order of their titles, is held out; the others fit the weights.
@@ -12,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/file.h"
 #include "common/base/rng.h"
+#include "retrieval/doubt.h"
 #include "retrieval/measure.h"
 #include "retrieval/schema.h"
 #include "retrieval/shelve.h"
@@ -20,7 +24,7 @@
 #include "retrieval/squad.h"
 #include "tests/bench/bench.h"
 
-enum { HELD_OUT_OF = 3 };
+enum { HELD_OUT_OF = 3, DOUBTS_FILE_MAX = 64 << 20 };
 
 static const char file[] = "squad/dev-v1.1.rebuilt.json.gz";
 
@@ -72,6 +76,35 @@ static void open_desk(struct desk *d, const char *json, size_t n)
     must(shelve_end(d->corpus));
     must(db_commit(&d->db));
     split(d);
+}
+
+/* Per question: is it answerable, the signs of doubt.h in the sentence that
+ * holds most of it. */
+static void print_doubts(struct desk *d)
+{
+    static struct passage p;
+    for (size_t i = 0; i < d->squad.n_questions; i++) {
+        const struct squad_question *q = &d->squad.questions[i];
+        struct search_query query = {.text = q->text, .limit = 1};
+        struct search_hit hit = {.chunk_id = (int64_t)q->paragraph + 1,
+                                 .text =
+                                     d->squad.paragraphs[q->paragraph].text};
+        struct inquiry *inquiry = NULL;
+        double x[N_DOUBTS];
+        arena_reset(&d->a);
+        hit.text_len = strlen(hit.text);
+        must(arena_alloc(&d->a, 1, sizeof *inquiry, &inquiry));
+        if (relevance_inquire(d->corpus, &query, &d->a, inquiry)) {
+            err_clear();
+            continue;
+        }
+        must(relevance_read(d->corpus, inquiry, &hit, &p));
+        if (!p.n_sentences) continue;
+        doubt_signs(inquiry, &p, p.best, x);
+        printf("%d", q->n_answers > 0);
+        for (size_t f = 0; f < N_DOUBTS; f++) printf("\t%.6f", x[f]);
+        putchar('\n');
+    }
 }
 
 static double best_f1(struct desk *d, const struct squad_question *q,
@@ -176,19 +209,33 @@ static void measure(struct desk *d)
     bench_print(&f);
 }
 
+/* A file as it is, or unpacked. */
+static char *load(const char *path, int is_packed, size_t *n)
+{
+    struct buf text;
+    if (is_packed) return check_gunzip(path, n);
+    buf_init(&text, 0);
+    must(file_read(path, DOUBTS_FILE_MAX, &text));
+    *n = text.len;
+    return (char *)text.data;
+}
+
 int main(int argc, char **argv)
 {
     static struct desk d;
     size_t n = 0;
-    const char *path = check_data(file);
+    int doubts = argc == 3 && strcmp(argv[1], "--doubts") == 0;
+    const char *path = doubts ? argv[2] : check_data(file);
     rng_setup();
     if (!path) {
         fprintf(stderr, "# span_f1: %s is not here\n", file);
         return 0;
     }
-    char *json = check_gunzip(path, &n);
+    char *json = load(path, !doubts, &n);
     open_desk(&d, json, n);
-    if (argc == 2 && strcmp(argv[1], "--features") == 0)
+    if (doubts)
+        print_doubts(&d);
+    else if (argc == 2 && strcmp(argv[1], "--features") == 0)
         print_features(&d);
     else
         measure(&d);

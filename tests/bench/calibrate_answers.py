@@ -10,6 +10,9 @@ adapter knows the questions it was trained on. Section headings are asked, too,
 as those do who know their documents; they weigh less. Nothing here is random
 but the fleet's seed.
 
+How far a passage that is about a question answers it, is fitted elsewhere
+(calibrate_doubts.py) and taken as it is.
+
 The regression is over the best passage of each question, "best" by the
 constants themselves, so it is repeated until they settle. The threshold lets
 the same share of unanswerable questions through with and without an adapter:
@@ -63,15 +66,15 @@ def write_fold(folder, fold):
 
 
 def read_fold(folder, headings):
-    """Per question (wanted, weight, [(features, right)], adapted)."""
+    """Per question (wanted, weight, [(features, right, answers)], adapted)."""
     out = subprocess.run([f"{BUILD}/bench/bench_answers", "--features",
                           folder], stdout=subprocess.PIPE, text=True,
                          check=True).stdout
     questions = {}
     for line in out.splitlines():
-        site, kind, number, right, *x = line.split("\t")
+        site, kind, number, right, answers, *x = line.split("\t")
         passages = questions.setdefault((site, kind, number), [])
-        passages.append((tuple(map(float, x)), right == "1"))
+        passages.append((tuple(map(float, x)), right == "1", float(answers)))
     result = []
     for (site, kind, number), passages in questions.items():
         n = int(number.removeprefix("adapted").removeprefix("plain"))
@@ -87,6 +90,17 @@ def log_odds(w, x):
 
 def best(w, passages):
     return max(passages, key=lambda p: log_odds(w, p[0]))
+
+
+def chance(odds):
+    return 1 / (1 + math.exp(-max(-700, min(700, odds))))
+
+
+def confidence(w, passages, offset=0.0):
+    """As relevance.c has it, of the passage that comes first."""
+    first = max(((log_odds(w, p[0]) + offset, p[2]) for p in passages),
+                key=lambda p: p[0] + math.log(p[1]))
+    return chance(first[0]) * first[1]
 
 
 def solve(a, b):
@@ -126,6 +140,26 @@ def regress(rows, w):
     return w
 
 
+def let_through(questions, w, adapted, offset):
+    """The confidence that LET_THROUGH of the unanswerable ones reach."""
+    of = sorted(confidence(w, p, offset) for y, _, p, a in questions
+                if not y and a == adapted)
+    return of[int((1 - LET_THROUGH) * len(of))]
+
+
+def limits(questions, w):
+    """The threshold, and the offset with which it holds with an adapter."""
+    threshold = let_through(questions, w, False, 0.0)
+    low, high = -5.0, 5.0
+    for _ in range(30):
+        offset = (low + high) / 2
+        if let_through(questions, w, True, offset) > threshold:
+            high = offset
+        else:
+            low = offset
+    return threshold, low
+
+
 def main():
     questions = []
     for fold in range(FOLDS):
@@ -136,20 +170,16 @@ def main():
     for _ in range(REPEATS):
         rows = []
         for wanted, weight, passages, _ in questions:
-            x, right = best(w, passages)
+            x, right, _ = best(w, passages)
             if right:  # a wrong passage teaches nothing
                 rows.append((x, wanted, weight))
         w = regress(rows, w)
-    limits = []
-    for adapted in (False, True):
-        refused = sorted(log_odds(w, best(w, p)[0]) for y, _, p, a in questions
-                         if not y and a == adapted)
-        limits.append(refused[int((1 - LET_THROUGH) * len(refused))])
+    threshold, offset = limits(questions, w)
     for name, value in zip(("SENTENCE_SLOPE", "PASSAGE_SLOPE", "COSINE_SLOPE",
                             "GAIN_SLOPE", "OFFSET"), w):
         print(f"#define {name} {value:.2f}")
-    print(f"#define ADAPTED_OFFSET {limits[0] - limits[1]:.2f}")
-    print(f"#define RELEVANCE_THRESHOLD {1 / (1 + math.exp(-limits[0])):.2f}")
+    print(f"#define ADAPTED_OFFSET {offset:.2f}")
+    print(f"#define RELEVANCE_THRESHOLD {threshold:.2f}")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,14 @@ def case_conditions_narrow_what_is_found():
             {"pumps.md"}
         assert found("--since", "2020-01-01") == found()
         assert found("--until", "2020-01-01") == 6
-        for words in (["--where", "author=x"], ["--where", "x"],
+        write(os.path.join(docs, "by.md"), "---\nauthor: Mara Lindt\n---\n"
+              "# Pump\n\nA pump is heavy in the evening.\n")
+        write(os.path.join(docs, "wards.csv"), "pump,ward\nblue,4B\n")
+        run("add", docs, "-q").exits(0)
+        assert found("--where", "author=mara*") == {"by.md"}
+        assert found("--where", "ward=4b") == {"wards.csv"}
+        assert found("--where", "ward=9") == 6
+        for words in (["--where", "autor=x"], ["--where", "x"],
                       ["--since", "yesterday"], ["--until", "2026-02-30"]):
             done = run("search", "x", "--json", *words).exits(4)
             assert done.code == "TACIT-E0222", done
@@ -84,7 +91,9 @@ def case_an_answer_says_why_and_how_long():
         assert best["citation"] == 1 and best["rank_words"] == 1, data
         assert best["bm25"] > 0 and best["confidence"] == data["confidence"]
         assert set(best["evidence"]) == {"sentence", "passage", "cosine",
-                                         "gain"}, best
+                                         "gain", "about", "answers"}, best
+        assert abs(best["confidence"] - best["evidence"]["about"] *
+                   best["evidence"]["answers"]) < 1e-9, best
         assert data["search"]["terms"] == ["infusion", "pump", "cleaned"], data
         assert data["search"]["languages"] == ["en", "de"], data
         assert data["search"]["fused_by"] == "ranks", data
@@ -139,6 +148,30 @@ def case_what_nobody_knows_is_refused():
             done = run("ask", words, "--json").exits(6)
             assert done.code == "TACIT-E0230", done
         run("ask", "zanzibar", "--explain").exits(6).prints("needed confidence")
+
+
+def case_how_sure_an_answer_must_be_can_be_said():
+    with site() as (_, _, run):
+        words = ("ask", "how is the infusion pump cleaned", "--json")
+        sure = run(*words).exits(0).data["confidence"]
+        done = run(*words, "--threshold", f"{sure + 0.001:.4f}").exits(6)
+        assert done.code == "TACIT-E0230", done
+        done = run(*words, "--threshold", f"{sure - 0.001:.4f}").exits(0)
+        assert abs(done.data["threshold"] - sure) < 0.002, done
+        for x in ("x", "-1", "1.1", "nan", ""):
+            run(*words, "--threshold", x).exits(4)
+
+
+def case_a_question_that_denies_what_the_text_says_is_doubted():
+    with site() as (_, _, run):
+        def sure(words):
+            data = run("ask", words, "--threshold", "0", "--json").exits(0).data
+            return data["passages"][0]["evidence"]["answers"]
+        asked = sure("who signs the list of the infusion pump")
+        assert sure("who never signs the list of the infusion pump") < \
+            asked - 0.2
+        assert sure("who signs the list of the infusion pump in 1875") < asked
+        assert sure("who signs the list of the infusion pump of Zurich") < asked
 
 
 def case_questions_that_nobody_should_ask_have_an_answer():

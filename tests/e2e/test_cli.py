@@ -86,6 +86,9 @@ def case_version_manual_and_completion():
         man.prints(".TH", ".SH NAME", ".SH EXIT STATUS")
         for name in COMMANDS[program]:
             assert name in man.out, name
+            listed = call(program, *name.split(), "--help").out
+            for option in re.findall(r"^  (?:-\w, )?(--[\w-]+)", listed, re.M):
+                assert option in man.out.replace("\\-", "-"), (name, option)
         if shutil.which("groff"):
             rendered = subprocess.run(
                 ["groff", "-man", "-ww", "-Tutf8", "-Kutf8", "-z"],

@@ -239,6 +239,48 @@ def case_what_may_not_be_read_is_named():
         assert s.add(**how).exits(0).data["added"] == 1
 
 
+def read_only_home(at):
+    s = Site(at)
+    s.write("a.md", prose(1))
+    s.add().exits(0)
+    before = files_of(s.home)
+    if subprocess.run(["mount", "--bind", s.home, s.home],
+                      check=False).returncode or \
+            subprocess.run(["mount", "-o", "remount,ro,bind", s.home],
+                           check=False).returncode:
+        print("nothing may be mounted read-only here")
+        sys.exit(77)
+    for words in ([["add", s.docs], *READERS]):
+        s.run(*words).exits(1).says("E0112", "may only be read")
+    assert files_of(s.home) == before
+    copy = os.path.join(at, "copy")  # the way out that explain names
+    subprocess.run(["cp", "-a", s.home, copy], check=True)
+    cases.tacit("--home", copy, "search", "name1").exits(0).prints("a.md")
+
+
+def case_a_store_on_a_read_only_medium_is_named():
+    cases.in_namespace(__file__, "read_only_home")
+
+
+def case_a_store_that_another_program_locks_is_named():
+    with site(key="none") as s:
+        s.write("a.md", prose(1))
+        s.add().exits(0)
+        with contextlib.closing(sqlite3.connect(
+                os.path.join(s.home, "tacit.db"), isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")  # a writer: questions go on
+            s.run("search", "name1").exits(0)
+            s.run("add", s.write("b.md", prose(2))).exits(1) \
+                .says("E0103", "locked")
+            db.execute("ROLLBACK")
+            db.execute("PRAGMA locking_mode=EXCLUSIVE")
+            db.execute("BEGIN EXCLUSIVE")
+            s.run("search", "name1").exits(1).says("E0103", "tacit.db")
+        s.add().exits(0)
+        assert s.listed() == {"a.md", "b.md"}
+        s.check()
+
+
 def case_a_folder_may_be_deep_but_not_without_end():
     with site() as s:
         s.write("a.md", prose(1))
@@ -686,6 +728,38 @@ def case_what_another_version_made_is_read_again():
         assert done.data["replaced"] == 1, done
         assert failures(done) == {"1.md": "TACIT-E0201"}, done
         s.run("rm", s.path("1.md")).exits(0)
+        assert s.run("reindex", "--json").exits(0).data["replaced"] == 0
+        s.check()
+
+
+def case_vectors_of_another_encoder_are_made_again_and_that_can_go_on():
+    with site() as s:
+        for n in range(60):
+            s.write(f"{n:02}.md", prose(n, 600))
+        s.add().exits(0)
+        with cases.store_to_change(s.home) as db:
+            db.execute("UPDATE vector SET enc_version = 'another'")
+        # Meanwhile words find, and doctor offers the way on.
+        found = s.run("search", "name7", "--json").exits(0).data
+        assert found["hits"][0]["path"].endswith("/07.md"), found
+        assert found["hits"][0]["rank_vectors"] == 0, found
+        done = s.run("doctor").exits(1)
+        assert "60 documents" in done.out and "reindex" in done.out, done
+
+        def old():
+            return s.rows("SELECT count(DISTINCT document_id) FROM chunk JOIN"
+                          " vector ON chunk_id = chunk.id"
+                          " WHERE enc_version = 'another'")[0][0]
+        p = s.begin("reindex", "--json")
+        cases.until(lambda: old() < 60 or p.poll() is not None, 20,
+                    "the first documents")
+        finish(p, signal.SIGKILL)
+        left = old()
+        done = s.run("reindex", "--json").exits(0)
+        assert done.data["replaced"] == left, (done, left)
+        assert old() == 0
+        found = s.run("search", "name7", "--json").exits(0).data
+        assert found["hits"][0]["rank_vectors"] > 0, found
         assert s.run("reindex", "--json").exits(0).data["replaced"] == 0
         s.check()
 

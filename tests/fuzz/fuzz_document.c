@@ -10,6 +10,7 @@
 #include "retrieval/chunker.h"
 #include "retrieval/document.h"
 #include "retrieval/document_pdf.h"
+#include "retrieval/field.h"
 #include "retrieval/places.h"
 #include "tests/retrieval/made.h"
 
@@ -57,6 +58,9 @@ static void check_chunk(const struct document *d, const struct chunk *c)
     check_text(c->heading, strlen(c->heading));
     check_text((const char *)d->text.data + c->text_first,
                c->text_end - c->text_first);
+    /* Its own text as the pattern of a field: an answer, whatever it is. */
+    (void)field_holds((const char *)d->text.data + c->text_first,
+                      c->text_end - c->text_first, "a", c->heading);
     for (size_t i = 0; i < c->n_sentences; i++) {
         const struct chunk_sentence *s = &c->sentence[i];
         assert(s->text_first < s->text_end &&

@@ -86,6 +86,13 @@ static void each_language_has_its_own_abbreviations(void **state)
                  "¡Sí! Pág. Dos."),
         "El Sr. Gil y la Dra. Paz, p. ej. Ana. |¿Vas? |¡Sí! |Pág. Dos.|");
     assert_string_equal(split("Le mot. élan court."), "Le mot. élan court.|");
+    assert_string_equal(
+        split_in(LANGUAGE_SWEDISH, "Ta t.ex. en tablett kl. 8 m.m. och vila. "
+                                   "Sov sedan."),
+        "Ta t.ex. en tablett kl. 8 m.m. och vila. |Sov sedan.|");
+    assert_string_equal(split_in(LANGUAGE_RUSSIAN,
+                                 "См. рис. 2 и табл. Данные. Это всё."),
+                        "См. рис. 2 и табл. Данные. |Это всё.|");
 }
 
 static void text_without_blanks_ends_at_its_marks(void **state)
@@ -111,6 +118,12 @@ static void a_language_is_guessed_by_its_small_words(void **state)
          "La dose non è per i bambini che sono della famiglia, il medico"},
         {"pt", "A dose não é para os meninos do bairro em uma casa com o pai."},
         {"nl", "De dosis wordt met het eten gegeven en is niet voor een kind."},
+        {"sv", "Det är viktigt att inte glömma dosen som ska tas på kvällen."},
+        {"da", "Hvad er det som ikke blev sagt til jer af dette og hvordan?"},
+        {"no", "Hva er det som ikke ble sagt til dere av dette og hvordan?"},
+        {"fi", "Se on hyvä, mutta tämä ei ole niin kuin hän sanoi."},
+        {"ru", "Это не так, КАК он сказал, и все было хорошо."},
+        {"en", "Au/Zn/Au and Au/Zn/Au and Au/Zn/Au"},
         {"en", "12345"},
         {"en", "一二三。"},
     };
@@ -118,6 +131,7 @@ static void a_language_is_guessed_by_its_small_words(void **state)
         assert_string_equal(
             language_code(language_guess(texts[i].text, strlen(texts[i].text))),
             texts[i].code);
+    assert_int_equal(language_find("tlh"), -1);
 }
 
 static void parse(struct document *d, const char *name, const char *text)

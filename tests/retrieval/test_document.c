@@ -161,13 +161,30 @@ static void html_inside_markdown_is_read_too(void **state)
     document_release(&d);
 }
 
-static void front_matter_gives_only_its_title(void **state)
+static void front_matter_gives_its_title_and_a_row_of_fields(void **state)
 {
     (void)state;
+    static const char text[] = "---\ntitle: \"Blood gas\"\ntags: [x, y]\n"
+                               "# note\nauthors:\n  - Mara Lindt\n"
+                               "  - 'Ed'\nnested:\n  a: 1\nempty:\n---\n"
+                               "Text.\n";
     struct document d;
-    parse(&d, "x.md", "---\ntitle: \"Blood gas\"\ntags: [x]\n---\nText.\n");
-    assert_int_equal(d.n_blocks, 1);
+    parse(&d, "x.md", text);
     assert_string_equal(d.title, "Blood gas");
+    assert_int_equal(d.n_blocks, 2);
+    check_block(&d, 0, BLOCK_ROW, 0, "tags: x, y | authors: Mara Lindt, Ed",
+                "tags: [x, y]\n# note\nauthors:\n  - Mara Lindt\n  - 'Ed");
+    check_block(&d, 1, BLOCK_PARAGRAPH, 0, "Text.", "Text.");
+    struct place at = document_place(&d, 27, 31); /* "Lind" */
+    assert_memory_equal(text + at.byte_first, "Lind", 4);
+    document_release(&d);
+    /* No end, no front matter; nothing but a title, no row. */
+    parse(&d, "x.md", "---\nauthor: a\nText.\n");
+    assert_string_equal(d.title, "x.md");
+    document_release(&d);
+    parse(&d, "x.md", "---\ntitle: T\n---\nText.\n");
+    assert_int_equal(d.n_blocks, 1);
+    assert_string_equal(d.title, "T");
     document_release(&d);
 }
 
@@ -486,19 +503,24 @@ static void random_markup_keeps_text_and_source_together(void **state)
 {
     (void)state;
     static const char *const pieces[] = {
-        "<p>",   "</p>",  "<b>",      "</b>",         "<table>",     "<tr>",
-        "<td>",  "</td>", "&amp;",    "&eacute;",     "&lt",         "& ",
-        "&#65;", "\n\n",  "# ",       "- ",           "| ",          "> ",
-        "`",     "**",    "word ",    "\xc3\xa9 ",    "x.",          "\r\n",
-        "  ",    "<h1>",  "</h1>",    "<pre>",        "</div>",      "<i a=1>",
-        "<!--",  "-->",   "<select>", "\xe2\x80\x8b", "|---|---|\n", "[a](b)",
+        "<p>",      "</p>",         "<b>",         "</b>",
+        "<table>",  "<tr>",         "<td>",        "</td>",
+        "&amp;",    "&eacute;",     "&lt",         "& ",
+        "&#65;",    "\n\n",         "# ",          "- ",
+        "| ",       "> ",           "`",           "**",
+        "word ",    "\xc3\xa9 ",    "x.",          "\r\n",
+        "  ",       "<h1>",         "</h1>",       "<pre>",
+        "</div>",   "<i a=1>",      "<!--",        "-->",
+        "<select>", "\xe2\x80\x8b", "|---|---|\n", "[a](b)",
+        "\n---\n",  "\nk: ",        "\n - ",
     };
     static const char *const names[] = {"a.txt", "a.md", "a.html"};
     struct rng rng;
     rng_init(&rng, 7, 0, 0);
     for (int round = 0; round < 600; round++) {
-        char text[2048] = "start ";
+        char text[2048] = "";
         struct document d;
+        memcpy(text, round % 4 ? "start " : "---\na:", 6);
         for (size_t k = 6; k < 1500;) {
             const char *p =
                 pieces[rng_below(&rng, sizeof pieces / sizeof *pieces)];
@@ -541,7 +563,7 @@ int main(void)
         cmocka_unit_test(what_could_harm_a_terminal_is_gone),
         cmocka_unit_test(markdown_keeps_offsets_through_its_markup),
         cmocka_unit_test(html_inside_markdown_is_read_too),
-        cmocka_unit_test(front_matter_gives_only_its_title),
+        cmocka_unit_test(front_matter_gives_its_title_and_a_row_of_fields),
         cmocka_unit_test(entities_become_characters),
         cmocka_unit_test(html_keeps_offsets_through_tags_and_entities),
         cmocka_unit_test(a_table_that_lays_out_a_page_is_not_a_row),

@@ -208,6 +208,19 @@ class Rules(unittest.TestCase):
         self.fires('tests_registered', {path: text}, path, 3,
                    'a_thing_has_a_size')
 
+    def test_guarantees(self):
+        path = 'tests/GUARANTEES.md'
+        good = ('| 1 | Sizes. | guesses | `thing: a_thing_has_a_size`, '
+                '`a_thing_has_a_size`, `thing` tests, `make fuzz` |\n')
+        self.quiet({path: good})
+        self.fires('guarantees', {path: good + good}, path, 2, 'twice')
+        for name, says in (('thing: it_floats', 'it_floats'),
+                           ('it_floats', 'it_floats'),
+                           ('other: a_thing_has_a_size', 'test_other'),
+                           ('e2e/test_x.py: a', 'e2e/test_x.py')):
+            self.fires('guarantees', {
+                path: f'| 2 | Other. | - | `{name}` |\n'}, path, 1, says)
+
     @unittest.skipUnless(tidy.shutil.which('clang-format'), 'not here')
     def test_clang_format(self):
         with open(os.path.join(os.path.dirname(__file__),

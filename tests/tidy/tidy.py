@@ -440,6 +440,39 @@ def rule_tests_registered(tree):
                    f'{m.group(1)} is never registered')
 
 
+def rule_guarantees(tree):
+    """Every promise has a number of its own and tests that are there: a file
+    of tests/e2e, a name as `secagg: the_sum_is_exact`, or one alone."""
+    path, seen = 'tests/GUARANTEES.md', set()
+    bodies = {p: t for p, t in tree.text.items() if p.startswith('tests/')}
+    names = {os.path.basename(p).rsplit('.', 1)[0] for p in bodies}
+    defined = set()
+    for text in bodies.values():
+        defined |= set(re.findall(r'^(?:static void |def (?:case_)?)(\w+)\(',
+                                  text, re.M))
+    for i, row in enumerate(tree.text.get(path, '').split('\n'), 1):
+        m = re.match(r'\| (\d+) \|', row)
+        if not m:
+            continue
+        if m.group(1) in seen:
+            yield path, i, f'number {m.group(1)} stands here twice'
+        seen.add(m.group(1))
+        for name in re.findall(r'`([^`]+)`', row.split('|')[-2]):
+            file = re.match(r'(e2e/\w+\.py)', name)
+            test = re.match(r'(\w+): (\w+)$', name)
+            alone = re.match(r'[a-z]\w*$', name)
+            if file and 'tests/' + file.group(1) not in tree.raw:
+                yield path, i, f'{file.group(1)} is not there'
+            if test and 'test_' + test.group(1) not in names:
+                yield path, i, f'test_{test.group(1)} is not there'
+            word = (test.group(2) if test else
+                    (re.findall(r': (\w+)', name) or [''])[0] if file else
+                    name if alone else '')
+            if (word and word not in defined and word not in names and
+                    'test_' + word not in names and word != 'tidy'):
+                yield path, i, f'no test is named {word}'
+
+
 def rule_clang_format(tree):
     tool = shutil.which('clang-format')
     style = os.path.join(tree.root, '.clang-format')
