@@ -144,8 +144,7 @@ static void setup(struct desk *d)
     snprintf(d->path, sizeof d->path, "%s/tacit.db", d->folder);
     arena_init(&d->a, 0);
     must(encoder_new(&d->encoder));
-    must(db_open(&d->db, d->path, DB_CREATE, corpus_migrations,
-                 CORPUS_N_MIGRATIONS));
+    must(schema_open(&d->db, d->path, DB_CREATE, NULL));
     must(db_exec(&d->db, "PRAGMA synchronous = OFF"));
     must(corpus_open(&d->db, d->encoder, &d->corpus));
     make_vocabulary(d);

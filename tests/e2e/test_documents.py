@@ -77,8 +77,9 @@ class Site:
             "SELECT (SELECT sum(n_chunks) FROM document),"
             " (SELECT count(*) FROM chunk),"
             " (SELECT count(*) FROM chunk_fts_docsize),"
-            " (SELECT count(*) FROM vector),"
-            " (SELECT count(*) FROM chunk JOIN vector ON chunk_id = chunk.id"
+            " (SELECT count(*) FROM passage_vector_place),"
+            " (SELECT count(*) FROM chunk JOIN passage_vector_place AS v"
+            "  ON v.id = chunk.id"
             "  JOIN chunk_fts_docsize AS f ON f.id = chunk.id"
             "  JOIN document ON document.id = document_id)")[0]
         assert len({n or 0 for n in rows}) == 1, rows
@@ -300,7 +301,7 @@ def case_unchanged_changed_and_removed():
             assert not s.finds(word)
             assert s.rows("SELECT 1 FROM chunk WHERE text LIKE ?",
                           f"%{word}%") == []
-        n = s.rows("SELECT (SELECT count(*) FROM vector),"
+        n = s.rows("SELECT (SELECT count(*) FROM passage_vector_place),"
                    " sum(n_chunks), count(*) FROM document")[0]
         assert n[0] == n[1] and n[2] == 2, n
         s.check()
