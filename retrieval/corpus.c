@@ -20,12 +20,13 @@
 #include "retrieval/words.h"
 
 enum {
-    CHUNKS_MAX = 1 << 17,             /* of one document */
-    SCRATCH_BYTES_MAX = 64 << 20,     /* of one embedding */
-    DOCUMENTS_MAX_IN_WRITE = 1 << 20, /* that one removal may name */
-    GATHER_DOCUMENTS_MAX = 128,       /* of one transaction … */
-    GATHER_BYTES_MAX = 8 << 20,       /* … which wait in memory … */
-    GATHER_NS_MAX = 500 * 1000 * 1000 /* … since the first of them */
+    CHUNKS_MAX = 1 << 17,              /* of one document */
+    SCRATCH_BYTES_MAX = 64 << 20,      /* of one embedding */
+    DOCUMENTS_MAX_IN_WRITE = 1 << 20,  /* that one removal may name */
+    GATHER_DOCUMENTS_MAX = 128,        /* of one transaction … */
+    GATHER_BYTES_MAX = 8 << 20,        /* … which wait in memory … */
+    GATHER_NS_MAX = 100 * 1000 * 1000, /* … since the first of them */
+    GATHER_FILE_MAX = 1 << 20          /* a larger one keeps none waiting */
 };
 /* Pages in memory, KiB: while a corpus is open, so that the words and vectors
  * of 100,000 passages stay there between two questions (a page that is read
@@ -94,30 +95,6 @@ static const float *vector_at(const struct prepared *p, size_t i)
 {
     const void *at = p->vectors.data + i * ENCODER_DIM * sizeof(float);
     return at;
-}
-
-/* Embed every chunk. */
-static enum tacit_err embed_all(struct corpus *c, struct prepared *p)
-{
-    const struct document *d = &p->d;
-    struct chunker k;
-    struct chunk chunk;
-    chunker_init(&k, d);
-    while (chunker_next(&k, &chunk)) {
-        float v[ENCODER_DIM];
-        struct text text = {
-            .s = (const char *)d->text.data + chunk.text_first,
-            .n = chunk.text_end - chunk.text_first,
-        };
-        if (p->n == CHUNKS_MAX)
-            return fail_as(E_DOCUMENT_TOO_LARGE,
-                           "more than %d passages; split the file", CHUNKS_MAX);
-        TRY(embedder_passage(c->encoder, &c->scratch, d->title, chunk.heading,
-                             text, v));
-        buf_put(&p->vectors, v, sizeof v);
-        p->n++;
-    }
-    return buf_end(&p->vectors);
 }
 
 static enum tacit_err write_chunks(struct corpus *c, const struct prepared *p,
@@ -296,12 +273,39 @@ static enum tacit_err prepare(const char *path, struct prepared **out)
     return TACIT_OK;
 }
 
+/* Embed every chunk. Those that wait do not wait for a long document. */
+static enum tacit_err embed_all(struct corpus *c, struct prepared *p)
+{
+    const struct document *d = &p->d;
+    struct chunker k;
+    struct chunk chunk;
+    chunker_init(&k, d);
+    while (chunker_next(&k, &chunk)) {
+        float v[ENCODER_DIM];
+        struct text text = {
+            .s = (const char *)d->text.data + chunk.text_first,
+            .n = chunk.text_end - chunk.text_first,
+        };
+        if (p->n == CHUNKS_MAX)
+            return fail_as(E_DOCUMENT_TOO_LARGE,
+                           "more than %d passages; split the file", CHUNKS_MAX);
+        if (c->first && is_enough(c)) TRY(flush(c));
+        TRY(embedder_passage(c->encoder, &c->scratch, d->title, chunk.heading,
+                             text, v));
+        buf_put(&p->vectors, v, sizeof v);
+        p->n++;
+    }
+    return buf_end(&p->vectors);
+}
+
 /* Read and embed, then write it with those that are gathered, or later. */
 static enum tacit_err add_changed(struct corpus *c, struct prepared *p,
                                   enum corpus_outcome *outcome,
                                   size_t *n_chunks)
 {
-    enum tacit_err err = document_parse(&p->d);
+    enum tacit_err err =
+        p->d.file_bytes > GATHER_FILE_MAX ? flush(c) : TACIT_OK;
+    if (!err) err = document_parse(&p->d);
     if (!err) err = embed_all(c, p);
     if (err) {
         prepared_free(p);

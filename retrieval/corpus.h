@@ -42,7 +42,7 @@ TACIT_CHECKED enum tacit_err corpus_add(struct corpus *c, const char *path,
                                         enum corpus_outcome *outcome,
                                         size_t *n_chunks);
 /* From here on corpus_add() may write several documents in one transaction:
- * those of at most half a second, 128 documents or 8 MiB. What it has not
+ * those of at most a tenth of a second, 128 documents or 8 MiB. What it has not
  * written is lost with the process, as if it had not been added yet. A failure
  * to write is that of all that waited: corpus_is_broken(). */
 void corpus_gather(struct corpus *c);

@@ -449,7 +449,7 @@ LONG = 6
 def many(s, n=60, n_long=LONG):
     """Short documents, then some that keep a quick machine busy too."""
     for i in range(n):
-        s.write(f"n{i:03}.md", prose(i, 400))
+        s.write(f"n{i:03}.md", prose(i, 4000))
     for i in range(n_long):
         s.write(f"z{i}.md", prose(n + i, 50000))
     return n + n_long
@@ -714,7 +714,7 @@ def case_equal_passages_are_one_hit_until_the_shown_one_is_gone():
 def case_questions_are_answered_while_documents_are_added():
     with site() as s:
         for n in range(400):
-            s.write(f"{n:03}.md", prose(n))
+            s.write(f"{n:03}.md", prose(n, 2000))
         p = s.begin("add", s.docs, "--json")
         cases.until(s.listed, 20, "the first documents")
         n_during = 0
