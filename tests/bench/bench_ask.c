@@ -1,9 +1,9 @@
 /*
  * bench_ask: the search part of an answer over 100,000 passages, one thread.
  *
- *   ingest_rows       what SQLite takes of an addition: those passages with their
- *                     vectors given, 5,000 to a transaction: rows, words (FTS5),
- *                     vectors, commits; per second of CPU
+ *   ingest_rows       what SQLite takes of an addition: those passages with
+ *                     their vectors given, 5,000 to a transaction: rows, words
+ *                     (FTS5), vectors, commits; per second of CPU
  *   ask_search_ms     search_hybrid() as the answerer calls it: the best 20, by
  *                     words and vectors, fused by scores, with their texts
  *
