@@ -77,8 +77,9 @@ struct search_hit {
     size_t n_joined;              /* passages in it */
     /* Passages that say the same (twin.h) are one hit: the best of them, and
      * the other documents that hold it or what is folded into it, those of
-     * equal passages first, each in order of path; n_also counts all of them, also[]
-     * (arena) has at most SEARCH_ALSO_MAX. A filter holds for these as well. */
+     * equal passages first, each in order of path; n_also counts all of them,
+     * also[] (arena) has at most SEARCH_ALSO_MAX. A filter holds for these as
+     * well. */
     const char **also;
     size_t n_also;
 };
