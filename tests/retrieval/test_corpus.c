@@ -367,6 +367,7 @@ static void vectors_follow_the_store(void **state)
     struct search_hit *hits = shelf_search(&s, "elsewhere", NULL, 3, &n);
     assert_non_null(strstr(hits[0].text, "changed"));
     shelf_close(&other);
+    arena_release(&other.a);
     shelf_free(&s);
 }
 
