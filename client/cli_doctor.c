@@ -11,15 +11,9 @@
 #include "common/base/tick.h"
 #include "common/wire/session.h"
 #include "retrieval/corpus.h"
-#include "retrieval/vecindex.h"
 #include "retrieval/words.h"
 
-enum {
-    CALL_MS = 5000,
-    ROOM_MIN_MIB = 100,
-    RECALL_QUERIES = 100,
-    RECALL_K = 10
-};
+enum { CALL_MS = 5000, ROOM_MIN_MIB = 100 };
 
 struct examination {
     const struct options *o;
@@ -81,94 +75,69 @@ static const char *describe_seal(struct device *d, char out[STORE_PLACE_MAX])
     return out;
 }
 
-static enum tacit_err check_indexes(struct device *d)
+/* A passage without words has no vector: which one is missing takes reading
+ * those that have none. */
+static enum tacit_err check_vectors(struct corpus *c,
+                                    const struct corpus_counts *n)
 {
-    struct encoder *e = NULL;
-    struct corpus *c = NULL;
+    size_t n_lost = 0;
+    if (n->n_vectors < n->n_chunks)
+        TRY(corpus_mend(c, CORPUS_MEND_COUNT, &n_lost));
+    if (!n_lost && n->n_vectors <= n->n_chunks) return TACIT_OK;
+    return fail_as(E_INDEX_DAMAGED,
+                   "%lld passages, %lld vectors, %zu are missing: `tacit "
+                   "doctor --index` makes them anew",
+                   (long long)n->n_chunks, (long long)n->n_vectors, n_lost);
+}
+
+static enum tacit_err check_corpus(struct device *d, struct corpus *c)
+{
     struct corpus_counts n = {0};
-    enum tacit_err err = encoder_new(&e);
-    if (!err) err = corpus_open(&d->db, e, &c);
-    if (!err) err = corpus_count(c, &n);
-    if (!err && (n.n_chunks != n.n_fts || n.n_chunks != n.n_vectors))
-        err = fail(TACIT_FORMAT,
-                   "%lld passages, %lld in the word index, %lld vectors: add "
-                   "the documents again",
-                   (long long)n.n_chunks, (long long)n.n_fts,
-                   (long long)n.n_vectors);
-    if (!err && n.n_stale)
-        err = fail(TACIT_STATE,
-                   "%lld documents were indexed by another version: `tacit "
-                   "reindex` reads them again",
-                   (long long)n.n_stale);
-    if (!err) err = words_check(&d->db);
-    corpus_close(c);
-    encoder_free(e);
-    return err;
+    TRY(corpus_count(c, &n));
+    if (n.n_chunks != n.n_fts)
+        return fail(TACIT_FORMAT,
+                    "%lld passages, %lld in the word index: add the documents "
+                    "again",
+                    (long long)n.n_chunks, (long long)n.n_fts);
+    if (n.n_stale)
+        return fail(TACIT_STATE,
+                    "%lld documents were indexed by another version: `tacit "
+                    "reindex` reads them again",
+                    (long long)n.n_stale);
+    TRY(check_vectors(c, &n));
+    return words_check(&d->db);
 }
 
-/* Check a table of vectors; one that is damaged is made anew, and checked
- * again. */
-static enum tacit_err check_table(struct device *d, const char *name,
-                                  struct ivf_report *r, int *is_new)
+static void note_vectors(struct examination *x, struct corpus *c)
 {
-    *is_new = 0;
-    TRY(vecindex_check(d->db.sql, "main", name, r));
-    if (!r->problems) return TACIT_OK;
-    TRY(vecindex_rebuild(d->db.sql, "main", name));
-    *is_new = 1;
-    TRY(vecindex_check(d->db.sql, "main", name, r));
-    if (!r->problems) return TACIT_OK;
-    return fail_as(E_INDEX_DAMAGED, "%s: %s", name, r->first);
-}
-
-static void note_table(struct examination *x, const char *name)
-{
-    char text[512] = "";
-    int is_new = 0;
-    struct ivf_report r = {0};
-    struct vecindex_recall m = {0};
-    enum tacit_err err = check_table(x->d, name, &r, &is_new);
-    if (!err)
-        err = vecindex_measure(x->d->db.sql, "main", name, RECALL_QUERIES,
-                               RECALL_K, &m);
-    if (!err)
-        snprintf(text, sizeof text,
-                 "%.99s%s: %llu vectors in %llu lists; recall@%zu %.3f by %zu "
-                 "queries, %.2f ms each, %.2f ms exactly",
-                 name, is_new ? " was damaged and made anew" : "",
-                 (unsigned long long)r.rows, (unsigned long long)r.lists, m.k,
-                 m.recall, m.n_queries, m.search_ms, m.exact_ms);
+    char text[512] = "", embedded[64] = "";
+    struct corpus_examined r = {0};
+    enum tacit_err err = corpus_examine(c, &r);
+    if (r.n_embedded)
+        snprintf(embedded, sizeof embedded, "%zu of them embedded again, ",
+                 r.n_embedded);
+    snprintf(text, sizeof text,
+             "%s%llu vectors, %sin %llu lists; recall@%zu %.3f by %zu queries, "
+             "%.2f ms each, %.2f ms exactly",
+             r.was_damaged ? "was damaged and made anew: " : "",
+             (unsigned long long)r.n_vectors, embedded,
+             (unsigned long long)r.n_lists, r.k, r.recall, r.n_queries,
+             r.search_ms, r.exact_ms);
     note(x, "index", err, text);
 }
 
-/* The name of table i of vectors; *has = 0 behind the last. */
-static enum tacit_err table_name(struct device *d, int i, char name[256],
-                                 int *has)
+/* Words, vectors and passages; what --index mends is mended first. */
+static void note_corpus(struct examination *x)
 {
-    sqlite3_stmt *st = NULL;
-    TRY(db_query(&d->db, &st,
-                 "SELECT name FROM sqlite_master WHERE type = 'table' AND sql"
-                 " LIKE 'CREATE VIRTUAL TABLE%USING tacit_vec%' ORDER BY name"
-                 " LIMIT 1 OFFSET ?",
-                 "i", (int64_t)i));
-    enum tacit_err err = db_step(&d->db, st, has);
-    if (!err && *has)
-        snprintf(name, 256, "%s", (const char *)sqlite3_column_text(st, 0));
-    db_finish(st);
-    return err;
-}
-
-/* Every table of vectors in tacit.db. */
-static void note_tables(struct examination *x)
-{
-    char name[256];
-    int has = 1, i = 0;
-    enum tacit_err err = vecindex_register(x->d->db.sql);
-    for (; !err && has; i++) {
-        err = table_name(x->d, i, name, &has);
-        if (!err && has) note_table(x, name);
-    }
-    if (err || i == 1) note(x, "index", err, "there is no table of vectors");
+    struct encoder *e = NULL;
+    struct corpus *c = NULL;
+    enum tacit_err err = encoder_new(&e);
+    if (!err) err = corpus_open(&x->d->db, e, &c);
+    if (!err && options_flag(x->o, "index")) note_vectors(x, c);
+    if (!err) err = check_corpus(x->d, c);
+    note(x, "indexes", err, "words and vectors agree");
+    corpus_close(c);
+    encoder_free(e);
 }
 
 static enum tacit_err check_ledger(struct device *d)
@@ -248,8 +217,7 @@ enum tacit_err cli_doctor(const struct options *o)
     note(&x, "keys", TACIT_OK, "made here, readable by this user only");
     note(&x, "store", check_store(&d), "tacit.db is whole");
     note(&x, "seal", TACIT_OK, describe_seal(&d, seal));
-    note(&x, "indexes", check_indexes(&d), "words and vectors agree");
-    if (options_flag(o, "index")) note_tables(&x);
+    note_corpus(&x);
     note(&x, "ledger", check_ledger(&d), "the chain is whole");
     note(&x, "policy", check_policy(&d), "policy.yaml and its files are fine");
     note(&x, "room", check_room(&d), "the disk has room");

@@ -55,10 +55,12 @@ static void list_migrations(const char *out[N_MIGRATIONS])
     for (size_t i = 0; i < TUNING_N_MIGRATIONS; i++)
         out[n++] = tuning_migrations[i];
     for (size_t i = 0; i < FEEDBACK_N_LATER; i++) out[n++] = feedback_later[i];
-    for (size_t i = CORPUS_N_FIRST; i < CORPUS_N_MIGRATIONS; i++)
+    for (size_t i = CORPUS_N_FIRST; i < CORPUS_N_SECOND; i++)
         out[n++] = corpus_migrations[i];
     for (size_t i = 0; i < FOLDERS_N_MIGRATIONS; i++)
         out[n++] = folders_migrations[i];
+    for (size_t i = CORPUS_N_SECOND; i < CORPUS_N_MIGRATIONS; i++)
+        out[n++] = corpus_migrations[i];
 }
 
 enum tacit_err device_path(const struct device *d, const char *name,
@@ -75,8 +77,11 @@ static enum tacit_err open_db(struct device *d, enum db_mode mode)
     TRY(device_path(d, "tacit.db", path));
     struct db_vfs door = {0};
     if (d->vfs) door = sealed_door(d->vfs);
-    return db_open_through(&d->db, path, mode, d->vfs ? &door : NULL,
-                           migrations, N_MIGRATIONS);
+    const struct db_opening how = {.mode = mode,
+                                   .vfs = d->vfs ? &door : NULL,
+                                   .migrations = migrations,
+                                   .n = N_MIGRATIONS};
+    return schema_open_with(&d->db, path, &how);
 }
 
 static enum tacit_err set_home(struct device *d, const char *home)

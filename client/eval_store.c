@@ -33,8 +33,7 @@ enum tacit_err eval_store_new(struct eval_store *s)
         return fail(TACIT_IO, "cannot make a folder below TMPDIR");
     }
     TRY(file_join(path, sizeof path, s->folder, store_name));
-    TRY(db_open(&s->db, path, DB_CREATE, corpus_migrations,
-                CORPUS_N_MIGRATIONS));
+    TRY(schema_open(&s->db, path, DB_CREATE, NULL));
     /* Nothing here outlives the evaluation. */
     TRY(db_exec(&s->db, "PRAGMA synchronous = OFF"));
     return corpus_open(&s->db, s->encoder, &s->corpus);

@@ -12,7 +12,8 @@ static int stops_all(enum tacit_err err)
 {
     return err == TACIT_NOMEM ||
            (err == TACIT_IO && err_id() != E_DOCUMENT_UNREADABLE) ||
-           err_id() == E_STORE_BUSY || err_id() == E_STORE_DAMAGED;
+           err_id() == E_STORE_BUSY || err_id() == E_STORE_DAMAGED ||
+           err_id() == E_INDEX_DAMAGED;
 }
 
 static int is_stopped(const struct intake *k)
@@ -51,7 +52,7 @@ static enum tacit_err add_one(const char *path, void *ctx)
         return TACIT_OK;
     }
     if (err) {
-        if (stops_all(err)) return err;
+        if (stops_all(err) || corpus_is_broken(k->corpus)) return err;
         k->n_failed++;
         if (k->failed) k->failed(path, err, k->ctx);
         err_clear();
@@ -71,7 +72,11 @@ enum tacit_err intake_path(struct intake *k, const char *path)
     size_t n_removed = 0;
     k->is_walking = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
     if (!k->is_walking) return add_one(path, k);
-    TRY(file_walk(path, add_one, k));
+    corpus_gather(k->corpus);
+    enum tacit_err err = file_walk(path, add_one, k);
+    /* Also where it was stopped: what was counted is indexed. */
+    enum tacit_err late = corpus_settle(k->corpus);
+    if (err || late) return err ? err : late;
     TRY(corpus_prune(k->corpus, path, &n_removed));
     k->n_removed += n_removed;
     return TACIT_OK;

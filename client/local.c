@@ -34,7 +34,6 @@ struct local {
     int loaded;
     struct origin origin;
     struct encoder *encoder; /* retriever plans only */
-    struct corpus *corpus;
 };
 
 enum tacit_err local_new(struct device *d, struct local **out)
@@ -50,7 +49,6 @@ void local_free(struct local *l)
 {
     if (!l) return;
     if (l->loaded) dataset_release(&l->data);
-    corpus_close(l->corpus);
     encoder_free(l->encoder);
     free(l);
 }
@@ -116,8 +114,12 @@ static enum tacit_err load(struct local *l, const struct plan *plan,
     if (plan->task != PLAN_RETRIEVER)
         return examples_load(plan, path, &l->data);
     if (!l->encoder) TRY(encoder_new(&l->encoder));
-    if (!l->corpus) TRY(corpus_open(&l->d->db, l->encoder, &l->corpus));
-    return pairs_load(plan, path, &l->d->db, l->corpus, l->encoder, &l->data);
+    struct corpus *corpus = NULL;
+    TRY(corpus_open(&l->d->db, l->encoder, &corpus));
+    enum tacit_err err =
+        pairs_load(plan, path, &l->d->db, corpus, l->encoder, &l->data);
+    corpus_close(corpus);
+    return err;
 }
 
 enum tacit_err local_dataset(struct local *l, const struct plan *plan,

@@ -16,39 +16,26 @@
 #include "retrieval/document.h"
 #include "retrieval/embedder.h"
 #include "retrieval/evidence.h"
-#include "retrieval/places.h"
 #include "retrieval/twin.h"
 #include "retrieval/words.h"
 
 enum {
-    CHUNKS_MAX = 1 << 17,            /* of one document */
-    SCRATCH_BYTES_MAX = 64 << 20,    /* of one embedding */
-    DOCUMENTS_MAX_IN_WRITE = 1 << 20 /* that one removal may name */
+    CHUNKS_MAX = 1 << 17,              /* of one document */
+    SCRATCH_BYTES_MAX = 64 << 20,      /* of one embedding */
+    DOCUMENTS_MAX_IN_WRITE = 1 << 20,  /* that one removal may name */
+    GATHER_DOCUMENTS_MAX = 128,        /* of one transaction … */
+    GATHER_BYTES_MAX = 8 << 20,        /* … which wait in memory … */
+    GATHER_NS_MAX = 100 * 1000 * 1000, /* … since the first of them */
+    GATHER_FILE_MAX = 1 << 20          /* a larger one keeps none waiting */
 };
+/* Pages in memory, KiB: while a corpus is open, so that the words and vectors
+ * of 100,000 passages stay there between two questions (a page that is read
+ * again costs 1.7 us, of a sealed store 8 us); and for what the connection does
+ * otherwise. */
+#define CACHE_OPEN   "-65536"
+#define CACHE_CLOSED "-2000"
+
 _Static_assert((int)CHUNK_HEADING_MAX == (int)CORPUS_HEADING_MAX, "one limit");
-
-enum tacit_err corpus_open(struct db *db, const struct encoder *encoder,
-                           struct corpus **out)
-{
-    TRY(words_open(db));
-    TRY(evidence_register(db));
-    struct corpus *c = calloc(1, sizeof *c);
-    if (!c) return fail(TACIT_NOMEM, "out of memory");
-    c->db = db;
-    c->encoder = encoder;
-    encoder_version(encoder, c->enc_version);
-    arena_init(&c->scratch, SCRATCH_BYTES_MAX);
-    *out = c;
-    return TACIT_OK;
-}
-
-void corpus_close(struct corpus *c)
-{
-    if (!c) return;
-    flatindex_free(c->vectors);
-    arena_release(&c->scratch);
-    free(c);
-}
 
 static enum tacit_err refuse_path(const char *path)
 {
@@ -86,49 +73,210 @@ enum tacit_err corpus_path(const char *path, char *out)
 /* ---- one document to be written -------------------------------------------
  */
 
-struct passages {
+/* A document that is read and embedded: this takes the time of an addition, so
+ * it is done before the store is locked. */
+struct prepared {
+    struct prepared *next;
+    char path[CORPUS_PATH_MAX];
+    struct document d;
     struct buf vectors; /* f32 [n, ENCODER_DIM] */
     size_t n;
-    struct buf changes; /* struct vector_change: what was, then what is */
+    enum corpus_outcome outcome; /* of writing it */
 };
 
-static void passages_init(struct passages *p)
+static void prepared_free(struct prepared *p)
 {
-    *p = (struct passages){0};
-    buf_init(&p->vectors, (size_t)CHUNKS_MAX * ENCODER_DIM * sizeof(float));
-    buf_init(&p->changes, 0);
-}
-
-static void passages_release(struct passages *p)
-{
+    document_release(&p->d);
     buf_release(&p->vectors);
-    buf_release(&p->changes);
+    free(p);
 }
 
-static const float *vector_at(const struct passages *p, size_t i)
+static const float *vector_at(const struct prepared *p, size_t i)
 {
     const void *at = p->vectors.data + i * ENCODER_DIM * sizeof(float);
     return at;
 }
 
-static void note_change(struct passages *p, int64_t chunk_id, const float *v)
+static enum tacit_err write_chunks(struct corpus *c, const struct prepared *p,
+                                   int64_t document_id)
 {
-    struct vector_change change = {chunk_id, v};
-    buf_put(&p->changes, &change, sizeof change);
+    const struct document *d = &p->d;
+    struct chunker k;
+    struct chunk chunk;
+    uint8_t print[TWIN_PRINT];
+    const char *slash = strrchr(p->path, '/');
+    const char *name = slash ? slash + 1 : p->path;
+    const char *own = strcmp(d->title, name) ? d->title : "";
+    const char *text = (const char *)d->text.data;
+    struct corpus_row row = {.document_id = document_id,
+                             .title = d->title,
+                             .chunk = &chunk,
+                             .print = print};
+    chunker_init(&k, d);
+    for (size_t i = 0; i < p->n && chunker_next(&k, &chunk); i++) {
+        row.text = text + chunk.text_first;
+        row.text_len = chunk.text_end - chunk.text_first;
+        row.v = vector_at(p, i);
+        twin_print(own, chunk.heading, text + chunk.own_first,
+                   chunk.text_end - chunk.own_first, print);
+        TRY(corpus_write(c, &row));
+    }
+    return TACIT_OK;
 }
 
-static void follow(struct corpus *c, const struct passages *p, int64_t epoch)
+/* What the store knows of a path; id 0 when nothing. */
+struct known {
+    int64_t id, n_chunks;
+    int is_same; /* the hash is equal, and so is what makes passages of it */
+};
+
+static enum tacit_err look_up(struct corpus *c, const char *path,
+                              const struct digest *hash, struct known *out)
 {
-    const void *changes = p->changes.data;
-    corpus_vectors_follow(c, epoch, changes,
-                          p->changes.len / sizeof(struct vector_change));
+    sqlite3_stmt *st;
+    int has_row = 0;
+    *out = (struct known){0};
+    TRY(corpus_statement(c, CORPUS_DOCUMENT_FIND, &st));
+    sqlite3_bind_text(st, 1, path, -1, SQLITE_STATIC);
+    sqlite3_bind_blob(st, 2, hash->b, (int)sizeof hash->b, SQLITE_STATIC);
+    sqlite3_bind_int64(st, 3, CHUNKER_VERSION);
+    sqlite3_bind_text(st, 4, c->enc_version, -1, SQLITE_STATIC);
+    enum tacit_err err = db_step(c->db, st, &has_row);
+    if (!err && has_row)
+        *out = (struct known){.id = sqlite3_column_int64(st, 0),
+                              .n_chunks = sqlite3_column_int64(st, 1),
+                              .is_same = sqlite3_column_int(st, 2)};
+    corpus_done(c, CORPUS_DOCUMENT_FIND);
+    return err;
 }
 
-/* Embed every chunk. This takes the time of an addition, so it is done before
- * the store is locked. */
-static enum tacit_err embed_all(struct corpus *c, const struct document *d,
-                                struct passages *p)
+static enum tacit_err write_document(struct corpus *c, struct prepared *p)
 {
+    struct known was;
+    sqlite3_stmt *st;
+    TRY(look_up(c, p->path, &p->d.hash, &was));
+    p->outcome = was.id ? CORPUS_REPLACED : CORPUS_ADDED;
+    if (was.id) TRY(corpus_erase(c, was.id));
+    TRY(corpus_statement(c, CORPUS_DOCUMENT_ADD, &st));
+    sqlite3_bind_text(st, 1, p->path, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 2, p->d.title, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 3, document_kind(&p->d), -1, SQLITE_STATIC);
+    sqlite3_bind_blob(st, 4, p->d.hash.b, (int)sizeof p->d.hash.b,
+                      SQLITE_STATIC);
+    sqlite3_bind_int64(st, 5, (int64_t)p->d.file_bytes);
+    sqlite3_bind_int64(st, 6, (int64_t)p->n);
+    sqlite3_bind_int64(st, 7, tick_wall_s());
+    sqlite3_bind_int64(st, 8, CHUNKER_VERSION);
+    sqlite3_bind_text(st, 9, p->d.note, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 10, c->enc_version, -1, SQLITE_STATIC);
+    TRY(corpus_run(c, CORPUS_DOCUMENT_ADD));
+    return write_chunks(c, p, sqlite3_last_insert_rowid(c->db->sql));
+}
+
+/* ---- documents of one transaction -----------------------------------------
+ */
+
+static void drop_gathered(struct corpus *c)
+{
+    while (c->first) {
+        struct prepared *p = c->first;
+        c->first = p->next;
+        prepared_free(p);
+    }
+    c->last = NULL;
+    c->n_gathered = c->gathered_bytes = 0;
+}
+
+static enum tacit_err write_all(struct corpus *c)
+{
+    for (struct prepared *p = c->first; p; p = p->next)
+        TRY(write_document(c, p));
+    return corpus_next_epoch(c);
+}
+
+/* Write what is prepared; on failure none of it is. */
+static enum tacit_err write_gathered(struct corpus *c)
+{
+    if (!c->first) return TACIT_OK;
+    enum tacit_err err = db_begin(c->db);
+    if (!err) {
+        err = write_all(c);
+        if (!err) err = db_commit(c->db);
+        if (err) db_rollback(c->db);
+    }
+    c->is_broken = err != TACIT_OK;
+    return err;
+}
+
+static enum tacit_err flush(struct corpus *c)
+{
+    enum tacit_err err = write_gathered(c);
+    drop_gathered(c);
+    return err;
+}
+
+static int is_gathered(const struct corpus *c, const char *path)
+{
+    for (const struct prepared *p = c->first; p; p = p->next)
+        if (strcmp(p->path, path) == 0) return 1;
+    return 0;
+}
+
+static int is_enough(const struct corpus *c)
+{
+    return !c->is_gathering || c->n_gathered >= GATHER_DOCUMENTS_MAX ||
+           c->gathered_bytes >= GATHER_BYTES_MAX ||
+           tick_ns() - c->gathered_since_ns >= GATHER_NS_MAX;
+}
+
+static void gather(struct corpus *c, struct prepared *p)
+{
+    if (!c->first) c->gathered_since_ns = tick_ns();
+    if (c->last)
+        c->last->next = p;
+    else
+        c->first = p;
+    c->last = p;
+    c->n_gathered++;
+    c->gathered_bytes +=
+        p->d.file.len + p->d.made.len + p->d.text.len + p->vectors.len;
+}
+
+void corpus_gather(struct corpus *c)
+{
+    c->is_gathering = 1;
+}
+
+enum tacit_err corpus_settle(struct corpus *c)
+{
+    c->is_gathering = 0;
+    return flush(c);
+}
+
+int corpus_is_broken(const struct corpus *c)
+{
+    return c->is_broken;
+}
+
+static enum tacit_err prepare(const char *path, struct prepared **out)
+{
+    struct prepared *p = calloc(1, sizeof *p);
+    if (!p) return fail(TACIT_NOMEM, "out of memory");
+    buf_init(&p->vectors, (size_t)CHUNKS_MAX * ENCODER_DIM * sizeof(float));
+    enum tacit_err err = corpus_path(path, p->path);
+    if (!err) err = document_open(&p->d, p->path);
+    if (err) {
+        free(p);
+        return err;
+    }
+    *out = p;
+    return TACIT_OK;
+}
+
+/* Embed every chunk. Those that wait do not wait for a long document. */
+static enum tacit_err embed_all(struct corpus *c, struct prepared *p)
+{
+    const struct document *d = &p->d;
     struct chunker k;
     struct chunk chunk;
     chunker_init(&k, d);
@@ -141,6 +289,7 @@ static enum tacit_err embed_all(struct corpus *c, const struct document *d,
         if (p->n == CHUNKS_MAX)
             return fail_as(E_DOCUMENT_TOO_LARGE,
                            "more than %d passages; split the file", CHUNKS_MAX);
+        if (c->first && is_enough(c)) TRY(flush(c));
         TRY(embedder_passage(c->encoder, &c->scratch, d->title, chunk.heading,
                              text, v));
         buf_put(&p->vectors, v, sizeof v);
@@ -149,244 +298,84 @@ static enum tacit_err embed_all(struct corpus *c, const struct document *d,
     return buf_end(&p->vectors);
 }
 
-/* Delete a document's rows everywhere; within a write. */
-static enum tacit_err delete_rows(struct corpus *c, int64_t document_id,
-                                  struct passages *p)
+/* Read and embed, then write it with those that are gathered, or later. */
+static enum tacit_err add_changed(struct corpus *c, struct prepared *p,
+                                  enum corpus_outcome *outcome,
+                                  size_t *n_chunks)
 {
-    static const char *const statements[] = {
-        "INSERT INTO chunk_fts(chunk_fts, rowid, title, heading, text)"
-        " SELECT 'delete', id, title, heading, text FROM chunk_content"
-        " WHERE id IN (SELECT id FROM chunk WHERE document_id = ?)",
-        "DELETE FROM vector WHERE chunk_id IN"
-        " (SELECT id FROM chunk WHERE document_id = ?)",
-        "DELETE FROM chunk WHERE document_id = ?",
-        "DELETE FROM document WHERE id = ?",
-    };
-    sqlite3_stmt *st;
-    int has_row = 0;
-    TRY(db_query(c->db, &st, "SELECT id FROM chunk WHERE document_id = ?", "i",
-                 document_id));
-    enum tacit_err err = db_step(c->db, st, &has_row);
-    while (!err && has_row) {
-        note_change(p, sqlite3_column_int64(st, 0), NULL);
-        err = db_step(c->db, st, &has_row);
+    enum tacit_err err =
+        p->d.file_bytes > GATHER_FILE_MAX ? flush(c) : TACIT_OK;
+    if (!err) err = document_parse(&p->d);
+    if (!err) err = embed_all(c, p);
+    if (err) {
+        prepared_free(p);
+        return err;
     }
-    db_finish(st);
-    for (size_t i = 0; !err && i < sizeof statements / sizeof *statements; i++)
-        err = db_run(c->db, statements[i], "i", document_id);
-    return err;
-}
-
-/* The four statements of a passage, prepared once for a document. */
-struct writer {
-    struct db *db;
-    sqlite3_stmt *chunk, *fts, *vector;
-    const char *title; /* "" when it is only the file's name */
-};
-
-static void writer_finish(struct writer *w)
-{
-    db_finish(w->chunk);
-    db_finish(w->fts);
-    db_finish(w->vector);
-}
-
-static enum tacit_err writer_begin(struct writer *w, struct db *db)
-{
-    *w = (struct writer){.db = db};
-    enum tacit_err err = db_query(
-        db, &w->chunk,
-        "INSERT INTO chunk(document_id, heading, text, byte_first, byte_end,"
-        " line_first, line_last, sentences, print)"
-        " VALUES(?,?,?,?,?,?,?,?,?)",
-        "");
-    if (!err)
-        err = db_query(db, &w->fts,
-                       "INSERT INTO chunk_fts(rowid, title, heading, text)"
-                       " VALUES(?,?,?,?)",
-                       "");
-    if (!err)
-        err = db_query(db, &w->vector, "INSERT INTO vector VALUES(?,?,?)", "");
-    if (err) writer_finish(w);
-    return err;
-}
-
-static enum tacit_err step(struct db *db, sqlite3_stmt *st)
-{
-    int has_row;
-    TRY(db_step(db, st, &has_row));
-    sqlite3_reset(st);
-    return TACIT_OK;
-}
-
-static enum tacit_err write_chunk(struct writer *w, const struct corpus *c,
-                                  const struct document *d, int64_t document_id,
-                                  const struct chunk *chunk, const float *v,
-                                  int64_t *id)
-{
-    const char *text = (const char *)d->text.data + chunk->text_first;
-    int n = (int)(chunk->text_end - chunk->text_first);
-    uint8_t print[TWIN_PRINT];
-    struct buf sentences;
-    twin_print(w->title, chunk->heading,
-               (const char *)d->text.data + chunk->own_first,
-               chunk->text_end - chunk->own_first, print);
-    buf_init(&sentences, PLACES_BYTES_MAX);
-    places_encode(&sentences, chunk);
-    enum tacit_err err = buf_end(&sentences);
-    sqlite3_bind_int64(w->chunk, 1, document_id);
-    sqlite3_bind_text(w->chunk, 2, chunk->heading, -1, SQLITE_STATIC);
-    sqlite3_bind_text(w->chunk, 3, text, n, SQLITE_STATIC);
-    sqlite3_bind_int64(w->chunk, 4, (int64_t)chunk->place.byte_first);
-    sqlite3_bind_int64(w->chunk, 5, (int64_t)chunk->place.byte_end);
-    sqlite3_bind_int64(w->chunk, 6, chunk->place.line_first);
-    sqlite3_bind_int64(w->chunk, 7, chunk->place.line_last);
-    sqlite3_bind_blob64(w->chunk, 8, sentences.len ? sentences.data : NULL,
-                        sentences.len, SQLITE_STATIC);
-    if (!sentences.len) sqlite3_bind_zeroblob(w->chunk, 8, 0);
-    sqlite3_bind_blob(w->chunk, 9, print, (int)sizeof print, SQLITE_STATIC);
-    if (!err) err = step(w->db, w->chunk);
-    buf_release(&sentences);
-    if (err) return err;
-    *id = sqlite3_last_insert_rowid(w->db->sql);
-    sqlite3_bind_int64(w->fts, 1, *id);
-    sqlite3_bind_text(w->fts, 2, d->title, -1, SQLITE_STATIC);
-    sqlite3_bind_text(w->fts, 3, chunk->heading, -1, SQLITE_STATIC);
-    sqlite3_bind_text(w->fts, 4, text, n, SQLITE_STATIC);
-    TRY(step(w->db, w->fts));
-    sqlite3_bind_int64(w->vector, 1, *id);
-    sqlite3_bind_text(w->vector, 2, c->enc_version, -1, SQLITE_STATIC);
-    sqlite3_bind_blob(w->vector, 3, v, ENCODER_DIM * (int)sizeof(float),
-                      SQLITE_STATIC);
-    return step(w->db, w->vector);
-}
-
-static enum tacit_err write_chunks(struct corpus *c, const char *path,
-                                   const struct document *d,
-                                   int64_t document_id, struct passages *p)
-{
-    struct chunker k;
-    struct chunk chunk;
-    struct writer w;
-    TRY(writer_begin(&w, c->db));
-    const char *name = strrchr(path, '/');
-    w.title = strcmp(d->title, name ? name + 1 : path) ? d->title : "";
-    enum tacit_err err = TACIT_OK;
-    chunker_init(&k, d);
-    for (size_t i = 0; !err && i < p->n && chunker_next(&k, &chunk); i++) {
-        int64_t id = 0;
-        err = write_chunk(&w, c, d, document_id, &chunk, vector_at(p, i), &id);
-        note_change(p, id, vector_at(p, i));
-    }
-    writer_finish(&w);
-    return err;
-}
-
-/* What the store knows of a path; id 0 when nothing. */
-struct known {
-    int64_t id, n_chunks, n_current;
-    int is_same; /* the hash is equal, and so is what makes passages of it */
-};
-
-static enum tacit_err look_up(struct corpus *c, const char *path,
-                              const struct digest *hash, struct known *out)
-{
-    sqlite3_stmt *st;
-    int has_row = 0;
-    *out = (struct known){0};
-    TRY(db_query(c->db, &st,
-                 "SELECT id, n_chunks, hash = ?2 AND made_by = ?4,"
-                 " (SELECT count(*) FROM chunk JOIN vector"
-                 "  ON vector.chunk_id = chunk.id"
-                 "  WHERE chunk.document_id = document.id"
-                 "  AND vector.enc_version = ?3)"
-                 " FROM document WHERE path = ?1",
-                 "sbsi", path, (const void *)hash->b, sizeof hash->b,
-                 c->enc_version, (int64_t)CHUNKER_VERSION));
-    enum tacit_err err = db_step(c->db, st, &has_row);
-    if (!err && has_row)
-        *out = (struct known){.id = sqlite3_column_int64(st, 0),
-                              .n_chunks = sqlite3_column_int64(st, 1),
-                              .is_same = sqlite3_column_int(st, 2),
-                              .n_current = sqlite3_column_int64(st, 3)};
-    db_finish(st);
-    return err;
-}
-
-/* Everything of one document, between BEGIN and COMMIT. */
-static enum tacit_err write_document(struct corpus *c, const char *path,
-                                     const struct document *d,
-                                     const struct digest *hash,
-                                     struct passages *p, struct known *was,
-                                     int64_t *epoch)
-{
-    TRY(look_up(c, path, hash, was));
-    if (was->id) TRY(delete_rows(c, was->id, p));
-    TRY(db_run(c->db,
-               "INSERT INTO document(path, title, kind, hash, size_bytes,"
-               " n_chunks, added_s, made_by, note)"
-               " VALUES(?,?,?,?,?,?,?,?,?)",
-               "sssbiiiis", path, d->title, document_kind(d),
-               (const void *)hash->b, sizeof hash->b, (int64_t)d->file_bytes,
-               (int64_t)p->n, tick_wall_s(), (int64_t)CHUNKER_VERSION,
-               d->note));
-    TRY(write_chunks(c, path, d, sqlite3_last_insert_rowid(c->db->sql), p));
-    TRY(buf_end(&p->changes));
-    return corpus_next_epoch(c, epoch);
-}
-
-static enum tacit_err replace(struct corpus *c, const char *path,
-                              struct document *d, const struct digest *hash,
-                              enum corpus_outcome *outcome, size_t *n_chunks)
-{
-    struct passages p;
-    struct known was = {0};
-    int64_t epoch = 0;
-    passages_init(&p);
-    enum tacit_err err = document_parse(d);
-    if (!err) err = embed_all(c, d, &p);
-    if (!err) err = db_begin(c->db);
-    if (!err) {
-        err = write_document(c, path, d, hash, &p, &was, &epoch);
-        if (!err) err = db_commit(c->db);
-        if (err) db_rollback(c->db);
-    }
-    if (!err) {
-        follow(c, &p, epoch);
-        snprintf(c->note, sizeof c->note, "%s", d->note);
-        *outcome = was.id ? CORPUS_REPLACED : CORPUS_ADDED;
-        *n_chunks = p.n;
-    }
-    passages_release(&p);
+    gather(c, p);
+    int is_due = is_enough(c);
+    if (is_due) err = write_gathered(c);
+    snprintf(c->note, sizeof c->note, "%s", p->d.note);
+    *outcome = p->outcome;
+    *n_chunks = p->n;
+    if (is_due) drop_gathered(c);
     return err;
 }
 
 enum tacit_err corpus_add(struct corpus *c, const char *path,
                           enum corpus_outcome *outcome, size_t *n_chunks)
 {
-    char known_as[CORPUS_PATH_MAX];
-    struct document d;
-    struct digest hash;
-    struct known was;
+    struct prepared *p;
+    struct known was = {0};
     c->note[0] = '\0';
-    TRY(corpus_path(path, known_as));
-    TRY(document_open(&d, known_as));
-    hash = d.hash;
-    enum tacit_err err = look_up(c, known_as, &hash, &was);
-    int is_current = was.id && was.is_same && was.n_current == was.n_chunks;
-    if (!err && is_current) {
-        *outcome = CORPUS_UNCHANGED;
-        *n_chunks = (size_t)was.n_chunks;
-    } else if (!err) {
-        err = replace(c, known_as, &d, &hash, outcome, n_chunks);
+    TRY(prepare(path, &p));
+    enum tacit_err err = is_gathered(c, p->path) ? flush(c) : TACIT_OK;
+    if (!err) err = look_up(c, p->path, &p->d.hash, &was);
+    if (!err && !(was.id && was.is_same)) {
+        p->outcome = was.id ? CORPUS_REPLACED : CORPUS_ADDED;
+        return add_changed(c, p, outcome, n_chunks);
     }
-    document_release(&d);
-    return err;
+    prepared_free(p);
+    if (err) return err;
+    *outcome = CORPUS_UNCHANGED;
+    *n_chunks = (size_t)was.n_chunks;
+    return TACIT_OK;
 }
 
 const char *corpus_note(const struct corpus *c)
 {
     return c->note;
+}
+
+/* ---- open and close ------------------------------------------------------
+ */
+
+enum tacit_err corpus_open(struct db *db, const struct encoder *encoder,
+                           struct corpus **out)
+{
+    TRY(words_open(db));
+    TRY(evidence_register(db));
+    TRY(db_exec(db, "PRAGMA cache_size = " CACHE_OPEN));
+    struct corpus *c = calloc(1, sizeof *c);
+    if (!c) return fail(TACIT_NOMEM, "out of memory");
+    c->db = db;
+    c->encoder = encoder;
+    encoder_version(encoder, c->enc_version);
+    arena_init(&c->scratch, SCRATCH_BYTES_MAX);
+    *out = c;
+    return TACIT_OK;
+}
+
+void corpus_close(struct corpus *c)
+{
+    if (!c) return;
+    for (int i = 0; i < CORPUS_STMTS; i++) db_finish(c->stmt[i]);
+    drop_gathered(c);
+    /* Without a message: an earlier failure may be on its way. */
+    (void)sqlite3_exec(c->db->sql, "PRAGMA cache_size = " CACHE_CLOSED, NULL,
+                       NULL, NULL);
+    sqlite3_db_release_memory(c->db->sql);
+    arena_release(&c->scratch);
+    free(c);
 }
 
 /* ---- removal --------------------------------------------------------------
@@ -428,41 +417,33 @@ static enum tacit_err find_below(struct corpus *c, const char *path,
 }
 
 static enum tacit_err delete_found(struct corpus *c, const char *path,
-                                   enum which which, struct buf *ids,
-                                   struct passages *p, int64_t *epoch)
+                                   enum which which, struct buf *ids)
 {
     TRY(find_below(c, path, which, ids));
     for (size_t i = 0; i < ids->len / sizeof(int64_t); i++) {
         int64_t id;
         memcpy(&id, ids->data + i * sizeof id, sizeof id);
-        TRY(delete_rows(c, id, p));
+        TRY(corpus_erase(c, id));
     }
-    TRY(buf_end(&p->changes));
-    return corpus_next_epoch(c, epoch);
+    return corpus_next_epoch(c);
 }
 
 static enum tacit_err remove_below(struct corpus *c, const char *path,
                                    enum which which, size_t *n_removed)
 {
     char known_as[CORPUS_PATH_MAX];
-    struct passages p;
     struct buf ids;
-    int64_t epoch = 0;
     TRY(corpus_path(path, known_as));
-    passages_init(&p);
+    TRY(flush(c));
     buf_init(&ids, DOCUMENTS_MAX_IN_WRITE * sizeof(int64_t));
     enum tacit_err err = db_begin(c->db);
     if (!err) {
-        err = delete_found(c, known_as, which, &ids, &p, &epoch);
+        err = delete_found(c, known_as, which, &ids);
         if (!err) err = db_commit(c->db);
         if (err) db_rollback(c->db);
     }
-    if (!err) {
-        follow(c, &p, epoch);
-        *n_removed = ids.len / sizeof(int64_t);
-    }
+    if (!err) *n_removed = ids.len / sizeof(int64_t);
     buf_release(&ids);
-    passages_release(&p);
     return err;
 }
 

@@ -41,6 +41,15 @@ enum corpus_outcome { CORPUS_ADDED, CORPUS_UNCHANGED, CORPUS_REPLACED };
 TACIT_CHECKED enum tacit_err corpus_add(struct corpus *c, const char *path,
                                         enum corpus_outcome *outcome,
                                         size_t *n_chunks);
+/* From here on corpus_add() may write several documents in one transaction:
+ * those of at most a tenth of a second, 128 documents or 8 MiB. What it has not
+ * written is lost with the process, as if it had not been added yet. A failure
+ * to write is that of all that waited: corpus_is_broken(). */
+void corpus_gather(struct corpus *c);
+/* Write what waits; each addition is a transaction again. */
+TACIT_CHECKED enum tacit_err corpus_settle(struct corpus *c);
+/* Whether the last write failed: not a document's fault, but the store's. */
+int corpus_is_broken(const struct corpus *c);
 /* What was left out of the document that corpus_add() has just written: pages
  * over the limit, pages without text …; "" = nothing. Borrowed. */
 const char *corpus_note(const struct corpus *c);
@@ -68,7 +77,8 @@ TACIT_CHECKED enum tacit_err corpus_list(
  * is empty, each with its NUL; *n of them. */
 TACIT_CHECKED enum tacit_err corpus_stale(struct corpus *c, struct buf *out,
                                           size_t *n);
-/* Rows in all three indexes; they must agree (doctor). Stale documents are
+/* Rows in all three indexes; they must agree (doctor), but that a passage
+ * without words has no vector. Stale documents are
  * those of corpus_stale(). */
 struct corpus_counts {
     int64_t n_documents, n_chunks, n_fts, n_vectors, n_stale;
@@ -76,8 +86,29 @@ struct corpus_counts {
 TACIT_CHECKED enum tacit_err corpus_count(struct corpus *c,
                                           struct corpus_counts *out);
 
+/* Passages without a vector that are to have one (their text has words that the
+ * encoder knows): counted, or embedded anew from their text, which gives the
+ * vector that they had; vectors of passages that are gone are deleted. In
+ * writes of bounded size. *n of them. */
+enum corpus_mend { CORPUS_MEND_COUNT, CORPUS_MEND };
+TACIT_CHECKED enum tacit_err corpus_mend(struct corpus *c, enum corpus_mend how,
+                                         size_t *n);
+/* Check the whole table of vectors and mend it: a damaged one is made anew from
+ * its rows, or else empty, and what is missing is embedded. Then search with
+ * some of its own vectors, approximately and exactly. */
+struct corpus_examined {
+    uint64_t n_vectors, n_lists;
+    int was_damaged;
+    size_t n_embedded;
+    size_t k, n_queries;
+    double recall, search_ms, exact_ms; /* mean wall time of a query */
+};
+TACIT_CHECKED enum tacit_err corpus_examine(struct corpus *c,
+                                            struct corpus_examined *out);
+
 /* All passages with their vectors, for training and measuring search: the
- * passage's document path, heading and vector [ENCODER_DIM]; in order of id. */
+ * passage's document path, heading and vector [ENCODER_DIM], as close as it is
+ * kept (a byte per number); in order of id. Those without one are left out. */
 struct corpus_passage {
     int64_t chunk_id;
     const char *path, *heading; /* heading = the innermost one, "" if none */

@@ -40,11 +40,7 @@ enum tacit_err corpus_list(
     return err;
 }
 
-/* One vector of another encoder is enough: a document is written whole. */
-#define IS_STALE                                                               \
- "made_by <> ?1 OR EXISTS(SELECT 1 FROM chunk JOIN vector"                     \
- " ON vector.chunk_id = chunk.id WHERE chunk.document_id = document.id"        \
- " AND vector.enc_version <> ?2)"
+#define IS_STALE "made_by <> ?1 OR enc_version <> ?2"
 
 enum tacit_err corpus_stale(struct corpus *c, struct buf *out, size_t *n)
 {
@@ -72,7 +68,8 @@ enum tacit_err corpus_count(struct corpus *c, struct corpus_counts *out)
     TRY(db_int(c->db, &n.n_chunks, "SELECT count(*) FROM chunk", ""));
     /* chunk_fts itself would count the rows of chunk. */
     TRY(db_int(c->db, &n.n_fts, "SELECT count(*) FROM chunk_fts_docsize", ""));
-    TRY(db_int(c->db, &n.n_vectors, "SELECT count(*) FROM vector", ""));
+    TRY(db_int(c->db, &n.n_vectors, "SELECT count(*) FROM " CORPUS_VECTORS,
+               ""));
     TRY(db_int(c->db, &n.n_stale,
                "SELECT count(*) FROM document WHERE " IS_STALE, "is",
                (int64_t)CHUNKER_VERSION, c->enc_version));
@@ -88,9 +85,8 @@ enum tacit_err corpus_passages(
     sqlite3_stmt *st;
     int has_row = 0;
     TRY(db_query(c->db, &st,
-                 "SELECT chunk.id, path, heading, text, v"
+                 "SELECT chunk.id, path, heading, text"
                  " FROM chunk JOIN document ON document.id = document_id"
-                 " JOIN vector ON vector.chunk_id = chunk.id"
                  " WHERE enc_version = ? ORDER BY chunk.id",
                  "s", c->enc_version));
     enum tacit_err err = db_step(c->db, st, &has_row);
@@ -98,7 +94,6 @@ enum tacit_err corpus_passages(
         float v[ENCODER_DIM];
         const char *heading = text_column(st, 2);
         const char *innermost = strrchr(heading, CHUNK_HEADING_MARK);
-        const void *blob = sqlite3_column_blob(st, 4);
         struct corpus_passage p = {
             .chunk_id = sqlite3_column_int64(st, 0),
             .path = text_column(st, 1),
@@ -107,13 +102,11 @@ enum tacit_err corpus_passages(
             .text_len = (size_t)sqlite3_column_bytes(st, 3),
             .vector = v,
         };
-        if (!blob || sqlite3_column_bytes(st, 4) != (int)sizeof v) {
-            err = fail(TACIT_FORMAT, "passage %lld: its vector is damaged",
-                       (long long)p.chunk_id);
-            break;
-        }
-        memcpy(v, blob, sizeof v);
-        err = visit(&p, ctx);
+        int has = 0;
+        err = corpus_vector(c, p.chunk_id, v);
+        for (size_t i = 0; !err && !has && i < ENCODER_DIM; i++)
+            has = v[i] != 0;
+        if (!err && has) err = visit(&p, ctx);
         if (!err) err = db_step(c->db, st, &has_row);
     }
     db_finish(st);

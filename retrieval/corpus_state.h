@@ -1,25 +1,78 @@
 /*
- * corpus_state: what corpus.c, corpus_vectors.c and search.c share of an open
- * corpus. Not for callers.
+ * corpus_state: what corpus.c, corpus_vectors.c, shelve.c and search.c share of
+ * an open corpus. Not for callers.
  */
 #ifndef TACIT_RETRIEVAL_CORPUS_STATE_H
 #define TACIT_RETRIEVAL_CORPUS_STATE_H
 
+#include "retrieval/chunker.h"
 #include "retrieval/corpus.h"
 #include "retrieval/document.h"
-#include "retrieval/flatindex.h"
+
+/* Statements that a passage or a question needs: prepared once. */
+enum corpus_stmt {
+    CORPUS_DOCUMENT_ADD,
+    CORPUS_DOCUMENT_FIND,
+    CORPUS_CHUNK_ADD,
+    CORPUS_WORDS_ADD,
+    CORPUS_VECTOR_ADD,
+    CORPUS_VECTOR_DELETE,
+    CORPUS_VECTOR_READ,
+    CORPUS_HAS_STALE,
+    CORPUS_STMTS
+};
 
 struct corpus {
     struct db *db;                 /* borrowed */
     const struct encoder *encoder; /* borrowed */
     char enc_version[ENCODER_VERSION_MAX];
-    struct arena scratch;         /* of one embedding */
-    char note[DOCUMENT_NOTE_MAX]; /* of the document added last */
-    /* All vectors of enc_version as of `epoch`; NULL until the first search
-     * and after a change that could not be followed. */
-    struct flatindex *vectors;
-    int64_t epoch;
+    sqlite3_stmt *stmt[CORPUS_STMTS]; /* owned, NULL until needed */
+    struct arena scratch;             /* of one embedding */
+    char note[DOCUMENT_NOTE_MAX];     /* of the document added last */
+    /* Documents that are read and wait to be written (corpus.c), oldest first;
+     * owned. */
+    struct prepared *first, *last;
+    size_t n_gathered, gathered_bytes;
+    int64_t gathered_since_ns;
+    int is_gathering, is_broken;
 };
+
+/* Statement `which`, reset: bind, then step, then corpus_done(). */
+TACIT_CHECKED enum tacit_err corpus_statement(struct corpus *c,
+                                              enum corpus_stmt which,
+                                              sqlite3_stmt **out);
+/* Run a statement without rows. */
+TACIT_CHECKED enum tacit_err corpus_run(struct corpus *c,
+                                        enum corpus_stmt which);
+/* Nothing stays active, and nothing borrowed stays bound. */
+void corpus_done(struct corpus *c, enum corpus_stmt which);
+
+/* ---- one passage (corpus_write.c) -----------------------------------------
+ */
+
+struct corpus_row {
+    int64_t document_id;
+    const char *title;
+    const char *text;
+    size_t text_len;
+    const struct chunk *chunk; /* heading, place, sentences */
+    const uint8_t *print;      /* [TWIN_PRINT] or NULL */
+    const float *v;            /* [ENCODER_DIM]; zeros: there are no words */
+};
+/* Write it everywhere, within a write. */
+TACIT_CHECKED enum tacit_err corpus_write(struct corpus *c,
+                                          const struct corpus_row *row);
+/* Delete a document's rows everywhere, within a write. */
+TACIT_CHECKED enum tacit_err corpus_erase(struct corpus *c,
+                                          int64_t document_id);
+/* Within a write: count it. */
+TACIT_CHECKED enum tacit_err corpus_next_epoch(struct corpus *c);
+
+/* ---- vectors (corpus_vectors.c) -------------------------------------------
+ */
+
+/* The table of vectors: its rowids are those of the passages. */
+#define CORPUS_VECTORS "passage_vector"
 
 /* A passage and its cosine to a question. */
 struct corpus_near {
@@ -28,34 +81,26 @@ struct corpus_near {
 };
 
 /* The k passages nearest to v [ENCODER_DIM], of these ids alone (rising; NULL =
- * all), into out [k]: nearest first, then the smaller id. This is all that
- * searching sees of the index of vectors. */
+ * all), into out [k]: nearest first, then the smaller id. Within a transaction
+ * of the caller. Recall is 0.95 or better; of up to a thousand ids, or among
+ * few vectors, all are compared. This is all that searching sees of the index
+ * of vectors. E_INDEX_DAMAGED. */
 TACIT_CHECKED enum tacit_err corpus_nearest(struct corpus *c, const float *v,
                                             size_t k, const int64_t *only,
                                             size_t n_only,
                                             struct corpus_near *out, size_t *n);
-/* A passage's vector into out [ENCODER_DIM]; zeros when there is none of this
- * encoder's. */
+/* A passage's vector, as close as it is kept, into out [ENCODER_DIM]; zeros
+ * when there is none. */
 TACIT_CHECKED enum tacit_err corpus_vector(struct corpus *c, int64_t chunk_id,
                                            float *out);
-
-/* A passage's change in the index of vectors; v NULL = removed. */
-struct vector_change {
-    int64_t chunk_id;
-    const float *v;
-};
-
-/* The index of vectors, loaded or brought up to date with the store. Borrowed
- * until the next write or search. */
-TACIT_CHECKED enum tacit_err corpus_vectors(struct corpus *c,
-                                            struct flatindex **out);
-/* Follow a committed change from epoch - 1 to epoch. Cannot fail: what does not
- * succeed here is loaded again by the next search. */
-void corpus_vectors_follow(struct corpus *c, int64_t epoch,
-                           const struct vector_change *change, size_t n);
-/* Within a write: count it; *epoch gets the new number. */
-TACIT_CHECKED enum tacit_err corpus_next_epoch(struct corpus *c,
-                                               int64_t *epoch);
+/* Whether a vector [ENCODER_DIM] is not all zeros. */
+int corpus_has_direction(const float *v);
+/* Within a write: add a passage's vector, unless it is zero; delete it. */
+TACIT_CHECKED enum tacit_err corpus_vector_add(struct corpus *c,
+                                               int64_t chunk_id,
+                                               const float *v);
+TACIT_CHECKED enum tacit_err corpus_vector_delete(struct corpus *c,
+                                                  int64_t chunk_id);
 
 /* The absolute path under which a file or folder is known: links and dots are
  * resolved as far as it exists. out[CORPUS_PATH_MAX]. E_DOCUMENT_PATH. */

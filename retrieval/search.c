@@ -15,7 +15,10 @@
 enum {
     CANDIDATES_MIN = 50,
     CANDIDATES_PER_HIT = 5,
-    CANDIDATES_MAX = SEARCH_LIMIT_MAX * CANDIDATES_PER_HIT
+    CANDIDATES_MAX = SEARCH_LIMIT_MAX * CANDIDATES_PER_HIT,
+    /* As many at most, where most of them are copies of one another. */
+    CANDIDATES_WIDE = 4096,
+    WIDER = 4
 };
 enum { BY_WORDS, BY_VECTORS, N_RANKINGS };
 
@@ -235,29 +238,58 @@ static int64_t lap(int64_t *from)
     return took;
 }
 
+/* One look at n_candidates of each ranking. *n_different: passages that say
+ * something of their own. */
+static enum tacit_err look(struct searching *s, struct search_hit **hits,
+                           size_t *n_hits, size_t *n_different)
+{
+    struct search_report *r = s->report;
+    int64_t from = tick_ns();
+    for (int i = 0; i < N_RANKINGS; i++)
+        TRY(arena_alloc(s->a, s->n_candidates, sizeof(int64_t), &s->ids[i]));
+    if (s->q->mode != SEARCH_WORDS) TRY(by_vectors(s));
+    r->vectors_ns += lap(&from);
+    if (s->q->mode != SEARCH_VECTORS) TRY(by_words(s));
+    r->words_ns += lap(&from);
+    TRY(fuse(s));
+    r->n_candidates = s->n_fused;
+    TRY(spread(s));
+    r->fuse_ns += lap(&from);
+    struct search_found found = {.fused = s->fused,
+                                 .n = s->n_fused,
+                                 .only = s->only,
+                                 .n_only = s->n_only};
+    TRY(search_read(s->c, s->q, s->a, &found, hits, n_hits));
+    r->read_ns += lap(&from);
+    *n_different = found.n_different;
+    return TACIT_OK;
+}
+
+/* Whether copies have crowded out what else there may be. */
+static int is_crowded(const struct searching *s, size_t n_different)
+{
+    return n_different < s->q->limit && s->n_candidates < CANDIDATES_WIDE &&
+           (s->n_near == s->n_candidates ||
+            s->words.n_found == s->n_candidates);
+}
+
 static enum tacit_err search(struct searching *s, struct search_hit **hits,
                              size_t *n_hits)
 {
     struct search_report *r = s->report;
     int64_t from = tick_ns();
+    size_t n_different = 0;
     TRY(words_languages(s->c->db, &r->languages));
     if (s->q->filter && s->q->filter->n)
         TRY(filter_ids(s->c->db, s->q->filter, s->a, &s->only, &s->n_only));
     r->filter_ns = lap(&from);
-    for (int i = 0; i < N_RANKINGS; i++)
-        TRY(arena_alloc(s->a, s->n_candidates, sizeof(int64_t), &s->ids[i]));
-    if (s->q->mode != SEARCH_WORDS) TRY(by_vectors(s));
-    r->vectors_ns = lap(&from);
-    if (s->q->mode != SEARCH_VECTORS) TRY(by_words(s));
-    r->words_ns = lap(&from);
-    TRY(fuse(s));
-    r->n_candidates = s->n_fused;
-    TRY(spread(s));
-    r->fuse_ns = lap(&from);
-    const struct search_found found = {s->fused, s->n_fused, s->only,
-                                       s->n_only};
-    TRY(search_read(s->c, s->q, s->a, &found, hits, n_hits));
-    r->read_ns = lap(&from);
+    TRY(look(s, hits, n_hits, &n_different));
+    while (is_crowded(s, n_different)) {
+        s->n_candidates *= WIDER;
+        if (s->n_candidates > CANDIDATES_WIDE)
+            s->n_candidates = CANDIDATES_WIDE;
+        TRY(look(s, hits, n_hits, &n_different));
+    }
     return TACIT_OK;
 }
 

@@ -75,10 +75,11 @@ struct search_hit {
     float cosine;                 /* of the adapted question */
     int rank_words, rank_vectors; /* 1-based; 0 = not among the candidates */
     size_t n_joined;              /* passages in it */
-    /* Equal passages (twin.h) are one hit: the best of them, and the other
-     * documents that hold it, in order of path; n_also counts all of them,
-     * also[] (arena) has at most SEARCH_ALSO_MAX. A filter holds for these
-     * as well. */
+    /* Passages that say the same (twin.h) are one hit: the best of them, and
+     * the other documents that hold it or what is folded into it, those of
+     * equal passages first, each in order of path; n_also counts all of them,
+     * also[] (arena) has at most SEARCH_ALSO_MAX. A filter holds for these as
+     * well. */
     const char **also;
     size_t n_also;
 };

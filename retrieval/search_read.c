@@ -8,6 +8,7 @@
 #include "retrieval/twin.h"
 
 enum { BY_WORDS, BY_VECTORS };
+enum { PRINTS_MAX = 9 }; /* of a hit: its own, and of what is near it */
 
 /* A hit while passages join it. */
 struct joining {
@@ -16,6 +17,8 @@ struct joining {
     int64_t document;
     uint8_t print[TWIN_PRINT]; /* of the best of them */
     int has_print;
+    uint8_t near[PRINTS_MAX][TWIN_PRINT]; /* of what is folded into it */
+    size_t n_near;
 };
 
 static enum tacit_err copy_column(struct arena *a, sqlite3_stmt *st, int col,
@@ -179,32 +182,85 @@ static int may_join(const struct joining *j, const struct joining *more)
            strcmp(j->hit.heading, more->hit.heading) == 0;
 }
 
+/* *hit: where it is the best passage; NULL: it joined, or there is no room. */
 static enum tacit_err place(struct corpus *c, const struct search_query *q,
                             struct arena *a, const struct joining *one,
-                            struct joining *list, size_t *n)
+                            struct joining *list, size_t *n,
+                            struct joining **hit)
 {
+    *hit = NULL;
     for (size_t i = 0; q->neighbours == SEARCH_JOINED && i < *n; i++)
         if (may_join(&list[i], one)) return join(c, a, &list[i], one);
-    if (*n < q->limit) list[(*n)++] = *one;
+    if (*n == q->limit) return TACIT_OK;
+    list[*n] = *one;
+    *hit = &list[(*n)++];
     return TACIT_OK;
 }
 
 /* ---- equal passages ----------------------------------------------------- */
 
-/* The prints of what has been read. */
+/* A passage that has been read. */
+struct read {
+    uint8_t print[TWIN_PRINT];
+    int has_print;
+    const char *title, *heading;
+    const uint32_t *words; /* [n_words] arena */
+    size_t n_words;
+    struct joining *hit; /* that it is the best passage of; or NULL */
+};
+
 struct seen {
-    uint8_t (*print)[TWIN_PRINT];
+    struct read *list;
     size_t n;
 };
 
-/* 1 when a better passage was equal; else this one is noted. */
-static int is_seen(struct seen *s, const struct joining *j)
+static enum tacit_err describe(struct arena *a, const struct joining *j,
+                               struct read *out)
 {
-    if (!j->has_print) return 0;
-    for (size_t i = 0; i < s->n; i++)
-        if (memcmp(s->print[i], j->print, TWIN_PRINT) == 0) return 1;
-    memcpy(s->print[s->n++], j->print, TWIN_PRINT);
+    const char *slash = strrchr(j->hit.path, '/');
+    uint32_t *words = NULL;
+    TRY(arena_alloc(a, j->hit.text_len + 1, sizeof *words, &words));
+    *out = (struct read){.has_print = j->has_print,
+                         .title = j->hit.title,
+                         .heading = j->hit.heading,
+                         .words = words};
+    if (strcmp(out->title, slash ? slash + 1 : j->hit.path) == 0)
+        out->title = "";
+    memcpy(out->print, j->print, TWIN_PRINT);
+    out->n_words = twin_words(j->hit.text, j->hit.text_len, words);
+    return TACIT_OK;
+}
+
+/* The better passage that shows what this one says; NULL: it is new. */
+static const struct read *find_better(const struct seen *s,
+                                      const struct read *r)
+{
+    if (!r->has_print) return NULL; /* shelved texts are each their own */
+    for (size_t i = 0; i < s->n; i++) {
+        const struct read *b = &s->list[i];
+        if (!b->has_print) continue;
+        if (memcmp(b->print, r->print, TWIN_PRINT) == 0) return b;
+        if (strcmp(b->title, r->title) == 0 &&
+            strcmp(b->heading, r->heading) == 0 &&
+            twin_holds(b->words, b->n_words, r->words, r->n_words))
+            return b;
+    }
+    return NULL;
+}
+
+static int has_near(const struct joining *j, const uint8_t *print)
+{
+    for (size_t i = 0; i < j->n_near; i++)
+        if (memcmp(j->near[i], print, TWIN_PRINT) == 0) return 1;
     return 0;
+}
+
+/* Remember whose passages are folded into a hit. */
+static void note_near(struct joining *hit, const struct read *r)
+{
+    if (hit && r->has_print && hit->n_near < PRINTS_MAX &&
+        !has_near(hit, r->print))
+        memcpy(hit->near[hit->n_near++], r->print, TWIN_PRINT);
 }
 
 static int is_allowed(const int64_t *only, size_t n_only, int64_t id)
@@ -220,28 +276,33 @@ static int is_allowed(const int64_t *only, size_t n_only, int64_t id)
     return !only || (low < n_only && only[low] == id);
 }
 
-/* The other documents that hold the best passage of a hit. */
-static enum tacit_err find_others(struct corpus *c, struct arena *a,
-                                  const int64_t *only, size_t n_only,
-                                  struct joining *j)
+static int is_named(const struct search_hit *h, const char *path)
+{
+    size_t n = h->n_also < SEARCH_ALSO_MAX ? h->n_also : SEARCH_ALSO_MAX;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(h->also[i], path) == 0) return 1;
+    return 0;
+}
+
+static enum tacit_err find_holders(struct corpus *c, struct arena *a,
+                                   const struct search_found *from,
+                                   const uint8_t *print, struct joining *j)
 {
     sqlite3_stmt *st;
     int has_row = 0;
     int64_t last = -1;
     struct search_hit *h = &j->hit;
-    if (!j->has_print) return TACIT_OK;
-    TRY(arena_alloc(a, SEARCH_ALSO_MAX, sizeof *h->also, &h->also));
     TRY(db_query(c->db, &st,
                  "SELECT path, chunk.id, document_id"
                  " FROM chunk JOIN document ON document.id = document_id"
                  " WHERE print = ? AND document_id <> ? ORDER BY path",
-                 "bi", (const void *)j->print, (size_t)TWIN_PRINT,
-                 j->document));
+                 "bi", (const void *)print, (size_t)TWIN_PRINT, j->document));
     enum tacit_err err = db_step(c->db, st, &has_row);
     while (!err && has_row) {
         int64_t document = sqlite3_column_int64(st, 2);
-        if (document != last &&
-            is_allowed(only, n_only, sqlite3_column_int64(st, 1))) {
+        const char *path = (const char *)sqlite3_column_text(st, 0);
+        if (document != last && path && !is_named(h, path) &&
+            is_allowed(from->only, from->n_only, sqlite3_column_int64(st, 1))) {
             if (h->n_also < SEARCH_ALSO_MAX)
                 err = copy_column(a, st, 0, &h->also[h->n_also]);
             h->n_also++;
@@ -253,16 +314,47 @@ static enum tacit_err find_others(struct corpus *c, struct arena *a,
     return err;
 }
 
+/* The other documents that hold the best passage of a hit, or what is folded
+ * into it. */
+static enum tacit_err find_others(struct corpus *c, struct arena *a,
+                                  const struct search_found *from,
+                                  struct joining *j)
+{
+    TRY(arena_alloc(a, SEARCH_ALSO_MAX, sizeof *j->hit.also, &j->hit.also));
+    for (size_t i = 0; i < j->n_near; i++)
+        TRY(find_holders(c, a, from, j->near[i], j));
+    return TACIT_OK;
+}
+
+/* One candidate that was read: a hit, a part of one, or in one already. */
+static enum tacit_err take(struct corpus *c, const struct search_query *q,
+                           struct arena *a, const struct joining *one,
+                           struct seen *seen, struct joining *list,
+                           size_t *n_list)
+{
+    struct read r;
+    TRY(describe(a, one, &r));
+    const struct read *better = find_better(seen, &r);
+    if (better) {
+        note_near(better->hit, &r);
+        return TACIT_OK;
+    }
+    TRY(place(c, q, a, one, list, n_list, &r.hit));
+    note_near(r.hit, &r);
+    seen->list[seen->n++] = r;
+    return TACIT_OK;
+}
+
 /* Hits from the candidates, best first. */
 static enum tacit_err read_all(struct corpus *c, const struct search_query *q,
-                               struct arena *a, const struct search_found *from,
+                               struct arena *a, struct search_found *from,
                                struct joining *list, size_t *n_list)
 {
     sqlite3_stmt *st = NULL;
     struct seen seen = {0};
     /* A few beyond the limit may still join. */
     size_t n_read = q->limit * (q->neighbours == SEARCH_JOINED ? 2 : 1);
-    TRY(arena_alloc(a, n_read + 1, sizeof *seen.print, &seen.print));
+    TRY(arena_alloc(a, n_read + 1, sizeof *seen.list, &seen.list));
     TRY(db_query(c->db, &st,
                  "SELECT path, title, heading, text, byte_first, byte_end,"
                  " line_first, line_last, kind, added_s, document_id,"
@@ -271,20 +363,19 @@ static enum tacit_err read_all(struct corpus *c, const struct search_query *q,
                  " WHERE chunk.id = ?",
                  ""));
     enum tacit_err err = TACIT_OK;
-    for (size_t i = 0, n = 0; !err && i < from->n && n < n_read; i++) {
+    for (size_t i = 0; !err && i < from->n && seen.n < n_read; i++) {
         struct joining one = {0};
         int found = 0;
         err = read_one(c, a, st, &from->fused[i], &one, &found);
-        if (err || !found || is_seen(&seen, &one)) continue;
-        err = place(c, q, a, &one, list, n_list);
-        n++;
+        if (!err && found) err = take(c, q, a, &one, &seen, list, n_list);
     }
     db_finish(st);
+    from->n_different = seen.n;
     return err;
 }
 
 enum tacit_err search_read(struct corpus *c, const struct search_query *q,
-                           struct arena *a, const struct search_found *from,
+                           struct arena *a, struct search_found *from,
                            struct search_hit **hits, size_t *n_hits)
 {
     struct joining *list = NULL;
@@ -294,7 +385,7 @@ enum tacit_err search_read(struct corpus *c, const struct search_query *q,
     TRY(arena_alloc(a, q->limit, sizeof *out, &out));
     TRY(read_all(c, q, a, from, list, &n_list));
     for (size_t i = 0; i < n_list; i++) {
-        TRY(find_others(c, a, from->only, from->n_only, &list[i]));
+        TRY(find_others(c, a, from, &list[i]));
         out[i] = list[i].hit;
     }
     *hits = out;

@@ -1,7 +1,7 @@
 /*
  * search_read: candidates of a search -> hits with their text and place. A
  * candidate that stands beside an earlier hit, in the same section, joins it;
- * one that is equal to a better one (twin.h) is folded into it.
+ * one that a better one is equal to or holds (twin.h) is folded into it.
  * Not for callers.
  */
 #ifndef TACIT_RETRIEVAL_SEARCH_READ_H
@@ -17,11 +17,12 @@ struct search_found {
     size_t n;
     const int64_t *only;
     size_t n_only;
+    size_t n_different; /* out: passages that say something of their own */
 };
 
 /* The first q->limit hits of them, into *hits (arena). */
 TACIT_CHECKED enum tacit_err search_read(
     struct corpus *c, const struct search_query *q, struct arena *a,
-    const struct search_found *from, struct search_hit **hits, size_t *n_hits);
+    struct search_found *from, struct search_hit **hits, size_t *n_hits);
 
 #endif

@@ -7,7 +7,6 @@
 #include "retrieval/chunker.h"
 #include "retrieval/corpus_state.h"
 #include "retrieval/embedder.h"
-#include "retrieval/places.h"
 #include "retrieval/sentence.h"
 
 /* The sentences of a text; the last one takes what is left. */
@@ -34,41 +33,45 @@ static void cut(const char *text, size_t n, struct chunk *out)
     }
 }
 
-static enum tacit_err write_rows(struct corpus *c, const char *path,
-                                 const char *title, const char *text, size_t n,
-                                 const float *v)
+static enum tacit_err add_document(struct corpus *c, const char *path,
+                                   const char *title, const char *text,
+                                   size_t n)
 {
     struct digest hash;
-    struct chunk chunk;
-    struct buf places;
+    sqlite3_stmt *st;
     digest_of(&hash, text, n);
+    TRY(corpus_statement(c, CORPUS_DOCUMENT_ADD, &st));
+    sqlite3_bind_text(st, 1, path, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 2, title, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 3, "text", -1, SQLITE_STATIC);
+    sqlite3_bind_blob(st, 4, hash.b, (int)sizeof hash.b, SQLITE_STATIC);
+    sqlite3_bind_int64(st, 5, (int64_t)n);
+    sqlite3_bind_int64(st, 6, 1);
+    sqlite3_bind_int64(st, 7, tick_wall_s());
+    sqlite3_bind_int64(st, 8, 0); /* no chunker made it */
+    sqlite3_bind_text(st, 9, "", -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 10, c->enc_version, -1, SQLITE_STATIC);
+    return corpus_run(c, CORPUS_DOCUMENT_ADD);
+}
+
+enum tacit_err shelve_vector(struct corpus *c, const char *path,
+                             const char *title, const char *text,
+                             const float *v)
+{
+    struct chunk chunk;
+    size_t n = strlen(text);
+    TRY(add_document(c, path, title, text, n));
     cut(text, n, &chunk);
-    buf_init(&places, 0);
-    places_encode(&places, &chunk);
-    enum tacit_err err = buf_end(&places);
-    if (!err)
-        err = db_run(c->db,
-                     "INSERT INTO document(path, title, kind, hash, size_bytes,"
-                     " n_chunks, added_s) VALUES(?, ?, 'text', ?, ?, 1, ?)",
-                     "ssbii", path, title, (const void *)hash.b, sizeof hash.b,
-                     (int64_t)n, tick_wall_s());
-    int64_t document = sqlite3_last_insert_rowid(c->db->sql);
-    if (!err)
-        err = db_run(c->db,
-                     "INSERT INTO chunk(document_id, heading, text, byte_first,"
-                     " byte_end, line_first, line_last, sentences)"
-                     " VALUES(?, '', ?, 0, ?, 1, 1, ?)",
-                     "isib", document, text, (int64_t)n,
-                     (const void *)places.data, places.len);
-    buf_release(&places);
-    if (err) return err;
-    int64_t id = sqlite3_last_insert_rowid(c->db->sql);
-    TRY(db_run(c->db,
-               "INSERT INTO chunk_fts(rowid, title, heading, text)"
-               " VALUES(?, ?, '', ?)",
-               "iss", id, title, text));
-    return db_run(c->db, "INSERT INTO vector VALUES(?, ?, ?)", "isb", id,
-                  c->enc_version, (const void *)v, ENCODER_DIM * sizeof *v);
+    chunk.place =
+        (struct place){.byte_end = n, .line_first = 1, .line_last = 1};
+    const struct corpus_row row = {.document_id =
+                                       sqlite3_last_insert_rowid(c->db->sql),
+                                   .title = title,
+                                   .text = text,
+                                   .text_len = n,
+                                   .chunk = &chunk,
+                                   .v = v};
+    return corpus_write(c, &row);
 }
 
 enum tacit_err shelve_text(struct corpus *c, const char *path,
@@ -77,11 +80,10 @@ enum tacit_err shelve_text(struct corpus *c, const char *path,
     float v[ENCODER_DIM];
     struct text whole = {text, strlen(text)};
     TRY(embedder_passage(c->encoder, &c->scratch, title, "", whole, v));
-    return write_rows(c, path, title, text, whole.n, v);
+    return shelve_vector(c, path, title, text, v);
 }
 
 enum tacit_err shelve_end(struct corpus *c)
 {
-    int64_t epoch;
-    return corpus_next_epoch(c, &epoch);
+    return corpus_next_epoch(c);
 }

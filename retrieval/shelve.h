@@ -15,7 +15,11 @@
  * ends with shelve_end(). STATE when there is one of this name. */
 TACIT_CHECKED enum tacit_err shelve_text(struct corpus *c, const char *path,
                                          const char *title, const char *text);
-/* Tell searches that there are new rows; within the same write. */
+/* The same with the passage's vector [ENCODER_DIM] given. */
+TACIT_CHECKED enum tacit_err shelve_vector(struct corpus *c, const char *path,
+                                           const char *title, const char *text,
+                                           const float *v);
+/* Count the change; within the same write. */
 TACIT_CHECKED enum tacit_err shelve_end(struct corpus *c);
 
 #endif

@@ -16,7 +16,7 @@
  *            ├ _write.c       INSERT, UPDATE, DELETE; commands
  *            ├ _value.c       vectors and filter words from SQL values
  *            ├ _import.c      tables of sqlite-vec
- *            └ _check.c       integrity, rebuilding, measuring
+ *            └ _check.c       integrity, rebuilding, measuring; functions
  *                 └> ivf (lists, probing; no SQL) ──> rabitq
  *   shadow tables <── _store.c (struct ivf_store) ── _sql.c (statements)
  *
@@ -55,6 +55,14 @@
 /* Make `tacit_vec` and its functions known to db, unless they are. UNSUPPORTED:
  * an SQLite older than VECINDEX_SQLITE_MIN. */
 TACIT_CHECKED enum tacit_err vecindex_register(sqlite3 *db);
+
+/* ivf_search() of schema.table, for who has no SQL values but arrays. The
+ * caller holds a transaction, so that all reads see one state. NOTFOUND: no
+ * such tacit_vec table; E_VECTOR_VALUE, E_INDEX_DAMAGED, LIMIT. */
+TACIT_CHECKED enum tacit_err vecindex_search(sqlite3 *db, const char *schema,
+                                             const char *table,
+                                             const struct ivf_query *query,
+                                             struct ivf_hit *hits, size_t *n);
 
 /* Check the whole index of schema.table. NOTFOUND: no such tacit_vec table. */
 TACIT_CHECKED enum tacit_err vecindex_check(sqlite3 *db, const char *schema,

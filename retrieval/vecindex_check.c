@@ -8,6 +8,7 @@
 
 #define VERSION        "1"
 #define REPORT_POINTER "tacit_vec_report"
+#define SEARCH_POINTER "tacit_vec_search"
 /* One optimize does at most about so many lists. */
 #define OPTIMIZE_BUDGET UINT64_C(1000000)
 
@@ -281,6 +282,36 @@ static void import_function(sqlite3_context *ctx, int n, sqlite3_value **v)
     sqlite3_free(text);
 }
 
+/* A search that has C's own arrays, on its way through SQLite. */
+struct direct {
+    const struct ivf_query *query;
+    struct ivf_hit *hits;
+    size_t n;
+};
+
+/* tacit_vec_search(schema, table, pointer): for vecindex_search() alone. */
+static void search_function(sqlite3_context *ctx, int n, sqlite3_value **v)
+{
+    const char *schema = (const char *)sqlite3_value_text(v[0]);
+    const char *name = (const char *)sqlite3_value_text(v[1]);
+    struct direct *d = sqlite3_value_pointer(v[2], SEARCH_POINTER);
+    struct vecindex_table *t =
+        d && schema && name ? find_table(sqlite3_user_data(ctx), schema, name)
+                            : NULL;
+    (void)n;
+    if (!t) {
+        sqlite3_result_error(ctx, "no such tacit_vec table", -1);
+        return;
+    }
+    enum tacit_err err = vecindex_ready(t);
+    if (!err) err = ivf_check(t->ivf, d->query->v);
+    if (!err) err = ivf_search(t->ivf, d->query, d->hits, &d->n, NULL);
+    int rc = vecindex_end(t, err);
+    if (!rc) return;
+    sqlite3_result_error(ctx, t->base.zErrMsg ? t->base.zErrMsg : "", -1);
+    sqlite3_result_error_code(ctx, rc);
+}
+
 /* tacit_vec_column(schema, table): the name of its vectors' column. */
 static void column_function(sqlite3_context *ctx, int n, sqlite3_value **v)
 {
@@ -316,6 +347,7 @@ int vecindex_functions(struct vecindex_module *m)
         {"tacit_vec_check", 3, 0, check_function},
         {"tacit_vec_column", 2, 0, column_function},
         {"tacit_vec_import", 2, 0, import_function},
+        {"tacit_vec_search", 3, 0, search_function},
         {"tacit_vec_version", 0, SQLITE_DETERMINISTIC, version_function},
     };
     int rc = SQLITE_OK;
@@ -328,6 +360,17 @@ int vecindex_functions(struct vecindex_module *m)
                                         vecindex_module_release);
     }
     return rc;
+}
+
+/* What SQLite's code of a table's failure is to a caller. */
+static enum tacit_err failed(sqlite3 *db, int rc, const char *table)
+{
+    if ((rc & 0xff) == SQLITE_CORRUPT)
+        return fail_as(E_INDEX_DAMAGED, "%s: %s", table, sqlite3_errmsg(db));
+    return fail(rc == SQLITE_NOMEM   ? TACIT_NOMEM
+                : rc == SQLITE_ERROR ? TACIT_NOTFOUND
+                                     : TACIT_IO,
+                "%s: %s", table, sqlite3_errmsg(db));
 }
 
 enum tacit_err vecindex_check(sqlite3 *db, const char *schema,
@@ -343,14 +386,29 @@ enum tacit_err vecindex_check(sqlite3 *db, const char *schema,
         sqlite3_bind_pointer(st, 3, &r, REPORT_POINTER, NULL);
         rc = sqlite3_step(st);
     }
-    enum tacit_err err = TACIT_OK;
-    if (rc != SQLITE_ROW)
-        err = fail(rc == SQLITE_NOMEM   ? TACIT_NOMEM
-                   : rc == SQLITE_ERROR ? TACIT_NOTFOUND
-                                        : TACIT_IO,
-                   "%s: %s", table, sqlite3_errmsg(db));
+    enum tacit_err err = rc == SQLITE_ROW ? TACIT_OK : failed(db, rc, table);
     sqlite3_finalize(st);
     if (!err) *report = r;
+    return err;
+}
+
+enum tacit_err vecindex_search(sqlite3 *db, const char *schema,
+                               const char *table, const struct ivf_query *query,
+                               struct ivf_hit *hits, size_t *n)
+{
+    struct direct d = {.query = query, .hits = hits};
+    sqlite3_stmt *st = NULL;
+    int rc = sqlite3_prepare_v2(db, "SELECT tacit_vec_search(?1, ?2, ?3)", -1,
+                                &st, NULL);
+    if (!rc) {
+        sqlite3_bind_text(st, 1, schema, -1, SQLITE_STATIC);
+        sqlite3_bind_text(st, 2, table, -1, SQLITE_STATIC);
+        sqlite3_bind_pointer(st, 3, &d, SEARCH_POINTER, NULL);
+        rc = sqlite3_step(st);
+    }
+    enum tacit_err err = rc == SQLITE_ROW ? TACIT_OK : failed(db, rc, table);
+    sqlite3_finalize(st);
+    if (!err) *n = d.n;
     return err;
 }
 

@@ -43,7 +43,10 @@ static enum tacit_err load_pairs(const struct plan *plan, const char *folder,
         migrations[n++] = feedback_migrations[i];
     TRY(file_join(documents, sizeof documents, folder, "documents"));
     TRY(file_join(questions, sizeof questions, folder, "questions.csv"));
-    TRY(db_open(&db, ":memory:", DB_CREATE, migrations, n));
+    const struct db_opening how = {.mode = DB_CREATE,
+                                   .migrations = migrations,
+                                   .n = n};
+    TRY(schema_open_with(&db, ":memory:", &how));
     enum tacit_err err = corpus_open(&db, encoder, &x.corpus);
     if (!err) err = file_walk(documents, index_one, &x);
     if (!err) err = pairs_load(plan, questions, &db, x.corpus, encoder, out);

@@ -241,7 +241,7 @@ static enum tacit_err migrate(struct db *db, const char *const *migrations,
     return TACIT_OK;
 }
 
-static enum tacit_err configure(struct db *db, enum db_mode mode, size_t n)
+static enum tacit_err configure(struct db *db, const struct db_opening *how)
 {
     int64_t version = 0;
     sqlite3_extended_result_codes(db->sql, 1);
@@ -250,8 +250,8 @@ static enum tacit_err configure(struct db *db, enum db_mode mode, size_t n)
                     "PRAGMA mmap_size=0;"));
     /* The first read finds out whether this is a database at all. */
     TRY(db_exec(db, "SELECT count(*) FROM sqlite_master"));
-    TRY(check_version(db, n, &version));
-    if (mode == DB_READONLY) return TACIT_OK;
+    TRY(check_version(db, how->n, &version));
+    if (how->mode == DB_READONLY) return TACIT_OK;
     return db_exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;");
 }
 
@@ -262,14 +262,18 @@ static int is_empty(const struct stat *st, const struct db_vfs *vfs)
     return st->st_size <= (vfs ? vfs->empty_bytes : 0);
 }
 
-static enum tacit_err open_sql(struct db *db, enum db_mode mode,
-                               const struct db_vfs *vfs)
+static enum tacit_err open_sql(struct db *db, const struct db_opening *how,
+                               int is_new)
 {
+    const struct db_vfs *vfs = how->vfs;
+    char page[48];
     int flags =
-        mode == DB_READONLY ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
-    if (mode == DB_CREATE) flags |= SQLITE_OPEN_CREATE;
+        how->mode == DB_READONLY ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+    if (how->mode == DB_CREATE) flags |= SQLITE_OPEN_CREATE;
     int rc = sqlite3_open_v2(db->path, &db->sql, flags, vfs ? vfs->name : NULL);
     TRY(db_error(db, rc, "cannot open"));
+    snprintf(page, sizeof page, "PRAGMA page_size=%d", how->page_bytes);
+    if (is_new && how->page_bytes) TRY(db_exec(db, page));
     if (!vfs) return TACIT_OK;
     int reserve = vfs->reserve;
     rc = sqlite3_file_control(db->sql, "main", SQLITE_FCNTL_RESERVE_BYTES,
@@ -277,32 +281,46 @@ static enum tacit_err open_sql(struct db *db, enum db_mode mode,
     return db_error(db, rc, "cannot open");
 }
 
-enum tacit_err db_open_through(struct db *db, const char *path,
-                               enum db_mode mode, const struct db_vfs *vfs,
-                               const char *const *migrations, size_t n)
+enum tacit_err db_open_with(struct db *db, const char *path,
+                            const struct db_opening *how)
 {
     struct stat st;
     int n_path = snprintf(db->path, sizeof db->path, "%s", path);
     db->sql = NULL;
-    snprintf(db->vfs, sizeof db->vfs, "%s", vfs ? vfs->name : "");
+    snprintf(db->vfs, sizeof db->vfs, "%s", how->vfs ? how->vfs->name : "");
     db->rollback = NULL;
     if (n_path < 0 || (size_t)n_path >= sizeof db->path)
         return fail(TACIT_LIMIT, "%s: path too long", path);
-    if (mode != DB_CREATE && stat(path, &st) != 0)
+    int is_absent = stat(path, &st) != 0;
+    int is_new = is_absent || is_empty(&st, how->vfs);
+    if (how->mode != DB_CREATE && is_absent)
         return fail_as(E_NOT_INITIALISED, "%s: there is no store here", path);
-    if (mode != DB_CREATE && is_empty(&st, vfs))
+    if (how->mode != DB_CREATE && is_new)
         return fail_as(E_STORE_DAMAGED, "%s: the file is empty", path);
-    enum tacit_err err = open_sql(db, mode, vfs);
-    if (!err) err = configure(db, mode, n);
+    enum tacit_err err = open_sql(db, how, is_new);
+    if (!err) err = configure(db, how);
     if (!err)
         err = db_error(db,
                        sqlite3_prepare_v3(db->sql, "ROLLBACK", -1,
                                           SQLITE_PREPARE_PERSISTENT,
                                           &db->rollback, NULL),
                        "cannot open");
-    if (!err && mode != DB_READONLY) err = migrate(db, migrations, n);
+    if (!err && how->prepare) err = how->prepare(db);
+    if (!err && how->mode != DB_READONLY)
+        err = migrate(db, how->migrations, how->n);
     if (err) db_close(db);
     return err;
+}
+
+enum tacit_err db_open_through(struct db *db, const char *path,
+                               enum db_mode mode, const struct db_vfs *vfs,
+                               const char *const *migrations, size_t n)
+{
+    const struct db_opening how = {.mode = mode,
+                                   .vfs = vfs,
+                                   .migrations = migrations,
+                                   .n = n};
+    return db_open_with(db, path, &how);
 }
 
 enum tacit_err db_open(struct db *db, const char *path, enum db_mode mode,

@@ -34,6 +34,18 @@ struct db_vfs {
 
 enum db_mode { DB_CREATE, DB_EXISTING, DB_READONLY };
 
+/* How a store is opened, beside its path. */
+struct db_opening {
+    enum db_mode mode;
+    const struct db_vfs *vfs;      /* NULL: SQLite's own */
+    const char *const *migrations; /* [n] borrowed */
+    size_t n;
+    int page_bytes; /* of a store that is made now; 0: SQLite's choice */
+    /* Give the connection what the migrations use (modules, functions); NULL:
+     * nothing. */
+    enum tacit_err (*prepare)(struct db *db);
+};
+
 /* Open path and run migrations[current..n) each in its transaction.
  * NOT_INITIALISED when DB_EXISTING/READONLY and absent; FORMAT when it is not
  * a database. */
@@ -47,6 +59,9 @@ TACIT_CHECKED enum tacit_err db_open_through(struct db *db, const char *path,
                                              const struct db_vfs *vfs,
                                              const char *const *migrations,
                                              size_t n);
+/* The same with all that can be said. */
+TACIT_CHECKED enum tacit_err db_open_with(struct db *db, const char *path,
+                                          const struct db_opening *how);
 /* Write the store at `from` anew into the file `to`, which must not be there:
  * the same rows, through another VFS, whole and on the disk when this returns.
  * Nobody may write to `from` meanwhile. What is left of a failed copy is

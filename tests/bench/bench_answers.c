@@ -46,8 +46,7 @@ static void desk_open(struct desk *d, const struct encoder *e,
 {
     *d = (struct desk){0};
     arena_init(&d->a, 0);
-    must(db_open(&d->db, ":memory:", DB_CREATE, corpus_migrations,
-                 CORPUS_N_MIGRATIONS));
+    must(schema_open(&d->db, ":memory:", DB_CREATE, NULL));
     must(corpus_open(&d->db, e, &d->corpus));
     must(file_walk(folder, visit, d->corpus));
 }

@@ -112,8 +112,7 @@ static enum tacit_err visit(const char *path, void *ctx)
 
 static void store_open(struct store *s)
 {
-    must(db_open_through(&s->db, s->path, DB_CREATE, s->door, corpus_migrations,
-                         CORPUS_N_MIGRATIONS));
+    must(schema_open(&s->db, s->path, DB_CREATE, s->door));
     must(corpus_open(&s->db, encoder, &s->corpus));
 }
 

@@ -62,8 +62,7 @@ static void open_desk(struct desk *d, const char *json, size_t n)
     arena_init(&d->a, 0);
     arena_init(&d->text, 0);
     must(encoder_new(&d->encoder));
-    must(db_open(&d->db, ":memory:", DB_CREATE, corpus_migrations,
-                 CORPUS_N_MIGRATIONS));
+    must(schema_open(&d->db, ":memory:", DB_CREATE, NULL));
     must(corpus_open(&d->db, d->encoder, &d->corpus));
     must(squad_parse(file, json, n, &d->text, &d->squad));
     must(db_begin(&d->db));

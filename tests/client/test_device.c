@@ -291,6 +291,11 @@ static void a_store_of_an_older_version_is_brought_up_to_date(void **state)
         "ALTER TABLE chunk DROP COLUMN print;"
         "ALTER TABLE document DROP COLUMN note;"
         "ALTER TABLE document DROP COLUMN made_by;"
+        "DROP INDEX document_by_encoder;"
+        "ALTER TABLE document DROP COLUMN enc_version;"
+        "DROP TABLE passage_vector;"
+        "CREATE TABLE vector(chunk_id INTEGER PRIMARY KEY"
+        " REFERENCES chunk(id), enc_version TEXT NOT NULL, v BLOB NOT NULL);"
         "PRAGMA user_version = 7;");
     open_home(&d);
     check_ok(db_int(&d.db, &n, "SELECT count(*) FROM folder", ""));
@@ -302,6 +307,7 @@ static void a_store_of_an_older_version_is_brought_up_to_date(void **state)
     assert_int_equal(n, 1);
     check_ok(db_int(&d.db, &n, "SELECT count(print) FROM chunk", ""));
     check_ok(db_int(&d.db, &n, "SELECT count(*) FROM citation_place", ""));
+    check_ok(db_int(&d.db, &n, "SELECT count(*) FROM passage_vector", ""));
     device_close(&d);
 }
 

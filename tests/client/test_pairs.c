@@ -65,7 +65,10 @@ static int begin(void **state)
     check_tmpdir(dir);
     snprintf(path, sizeof path, "%s/tacit.db", dir);
     snprintf(csv, sizeof csv, "%s/q.csv", dir);
-    check_ok(db_open(&db, path, DB_CREATE, migrations, n));
+    const struct db_opening how = {.mode = DB_CREATE,
+                                   .migrations = migrations,
+                                   .n = n};
+    check_ok(schema_open_with(&db, path, &how));
     check_ok(corpus_open(&db, encoder, &corpus));
     plan = retriever("holdout: 0", "");
     return 0;

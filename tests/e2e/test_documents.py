@@ -77,8 +77,9 @@ class Site:
             "SELECT (SELECT sum(n_chunks) FROM document),"
             " (SELECT count(*) FROM chunk),"
             " (SELECT count(*) FROM chunk_fts_docsize),"
-            " (SELECT count(*) FROM vector),"
-            " (SELECT count(*) FROM chunk JOIN vector ON chunk_id = chunk.id"
+            " (SELECT count(*) FROM passage_vector_place),"
+            " (SELECT count(*) FROM chunk JOIN passage_vector_place AS v"
+            "  ON v.id = chunk.id"
             "  JOIN chunk_fts_docsize AS f ON f.id = chunk.id"
             "  JOIN document ON document.id = document_id)")[0]
         assert len({n or 0 for n in rows}) == 1, rows
@@ -342,7 +343,7 @@ def case_unchanged_changed_and_removed():
             assert not s.finds(word)
             assert s.rows("SELECT 1 FROM chunk WHERE text LIKE ?",
                           f"%{word}%") == []
-        n = s.rows("SELECT (SELECT count(*) FROM vector),"
+        n = s.rows("SELECT (SELECT count(*) FROM passage_vector_place),"
                    " sum(n_chunks), count(*) FROM document")[0]
         assert n[0] == n[1] and n[2] == 2, n
         s.check()
@@ -490,7 +491,7 @@ LONG = 6
 def many(s, n=60, n_long=LONG):
     """Short documents, then some that keep a quick machine busy too."""
     for i in range(n):
-        s.write(f"n{i:03}.md", prose(i, 400))
+        s.write(f"n{i:03}.md", prose(i, 4000))
     for i in range(n_long):
         s.write(f"z{i}.md", prose(n + i, 50000))
     return n + n_long
@@ -787,7 +788,7 @@ def case_equal_passages_are_one_hit_until_the_shown_one_is_gone():
 def case_questions_are_answered_while_documents_are_added():
     with site() as s:
         for n in range(400):
-            s.write(f"{n:03}.md", prose(n))
+            s.write(f"{n:03}.md", prose(n, 2000))
         p = s.begin("add", s.docs, "--json")
         cases.until(s.listed, 20, "the first documents")
         n_during = 0

@@ -29,8 +29,7 @@ static inline void shelf_open(struct shelf *s)
 {
     char path[512];
     snprintf(path, sizeof path, "%s/tacit.db", s->folder);
-    check_ok(db_open_through(&s->db, path, DB_CREATE, s->door,
-                             corpus_migrations, CORPUS_N_MIGRATIONS));
+    check_ok(schema_open(&s->db, path, DB_CREATE, s->door));
     check_ok(corpus_open(&s->db, s->encoder, &s->corpus));
 }
 

@@ -375,7 +375,7 @@ static void hits_that_say_the_same_make_room(void **state)
     size_t n;
     shelf_new(&s);
     shelf_add(&s, "a.txt", "Pumps are cleaned weekly with soap.\n");
-    shelf_add(&s, "b.txt", "Pumps are cleaned weekly with soap!\n");
+    shelf_add(&s, "b.txt", "Pumps are cleaned weekly with hot soap.\n");
     shelf_add(&s, "c.txt", "In the cellar stand two pumps for the well.\n");
     struct search_query q = {.text = "pumps cleaned weekly", .limit = 2};
     check_ok(search_hybrid(s.corpus, &q, &s.a, &hits, &n));

@@ -1,0 +1,132 @@
+/* Repair of the vectors: from the rows of their table where these can be read,
+ * else from the text of the passages, of which they are made. */
+#include "common/base/codes.h"
+#include "retrieval/corpus_state.h"
+#include "retrieval/embedder.h"
+#include "retrieval/schema.h"
+#include "retrieval/vecindex.h"
+
+enum { PER_WRITE = 1000, RECALL_QUERIES = 100, RECALL_K = 10 };
+
+/* ---- passages without a vector --------------------------------------------
+ */
+
+/* Those that are to have one and have none, from `after` on, at most PER_WRITE.
+ * *after moves to the last of them. */
+static enum tacit_err mend_some(struct corpus *c, enum corpus_mend how,
+                                int64_t *after, size_t *n_seen, size_t *n)
+{
+    sqlite3_stmt *st = NULL;
+    int has_row = 0;
+    *n_seen = 0;
+    TRY(db_query(c->db, &st,
+                 "SELECT chunk.id, title, heading, text FROM chunk"
+                 " JOIN document ON document.id = document_id"
+                 " WHERE chunk.id > ?1 AND enc_version = ?2 AND NOT EXISTS("
+                 "  SELECT 1 FROM " CORPUS_VECTORS " WHERE rowid = chunk.id)"
+                 " ORDER BY chunk.id LIMIT ?3",
+                 "isi", *after, c->enc_version, (int64_t)PER_WRITE));
+    enum tacit_err err = db_step(c->db, st, &has_row);
+    for (; !err && has_row; ++*n_seen) {
+        float v[ENCODER_DIM];
+        const char *title = (const char *)sqlite3_column_text(st, 1);
+        const char *heading = (const char *)sqlite3_column_text(st, 2);
+        struct text text = {.s = (const char *)sqlite3_column_text(st, 3),
+                            .n = (size_t)sqlite3_column_bytes(st, 3)};
+        *after = sqlite3_column_int64(st, 0);
+        err = title && heading && text.s
+                  ? embedder_passage(c->encoder, &c->scratch, title, heading,
+                                     text, v)
+                  : fail(TACIT_NOMEM, "out of memory");
+        if (!err) *n += (size_t)corpus_has_direction(v);
+        if (!err && how == CORPUS_MEND) err = corpus_vector_add(c, *after, v);
+        if (!err) err = db_step(c->db, st, &has_row);
+    }
+    db_finish(st);
+    return err;
+}
+
+static enum tacit_err write_some(struct corpus *c, int64_t *after,
+                                 size_t *n_seen, size_t *n)
+{
+    TRY(db_begin(c->db));
+    enum tacit_err err = mend_some(c, CORPUS_MEND, after, n_seen, n);
+    if (!err) err = db_commit(c->db);
+    if (err) db_rollback(c->db);
+    return err;
+}
+
+enum tacit_err corpus_mend(struct corpus *c, enum corpus_mend how, size_t *n)
+{
+    int64_t after = INT64_MIN;
+    size_t n_seen = PER_WRITE;
+    *n = 0;
+    if (how == CORPUS_MEND)
+        TRY(db_exec(c->db, "DELETE FROM " CORPUS_VECTORS
+                           " WHERE rowid NOT IN (SELECT id FROM chunk)"));
+    while (n_seen == PER_WRITE)
+        TRY(how == CORPUS_MEND ? write_some(c, &after, &n_seen, n)
+                               : mend_some(c, how, &after, &n_seen, n));
+    return TACIT_OK;
+}
+
+/* ---- the table ------------------------------------------------------------
+ */
+
+static enum tacit_err make_empty(struct corpus *c)
+{
+    TRY(db_begin(c->db));
+    enum tacit_err err =
+        db_exec(c->db, "DROP TABLE " CORPUS_VECTORS "; " SCHEMA_VECTORS);
+    if (!err) err = db_commit(c->db);
+    if (err) db_rollback(c->db);
+    return err;
+}
+
+/* OK with *is_sound 0 where the table is damaged, whatever shows it. */
+static enum tacit_err check(struct corpus *c, struct ivf_report *r,
+                            int *is_sound)
+{
+    enum tacit_err err = vecindex_check(c->db->sql, "main", CORPUS_VECTORS, r);
+    *is_sound = !err && !r->problems;
+    if (err != TACIT_NOTFOUND && err_id() != E_INDEX_DAMAGED) return err;
+    err_clear();
+    return TACIT_OK;
+}
+
+static enum tacit_err make_sound(struct corpus *c, struct ivf_report *r,
+                                 int *was_damaged)
+{
+    int is_sound;
+    TRY(check(c, r, &is_sound));
+    *was_damaged = !is_sound;
+    if (is_sound) return TACIT_OK;
+    if (vecindex_rebuild(c->db->sql, "main", CORPUS_VECTORS)) err_clear();
+    TRY(check(c, r, &is_sound));
+    if (is_sound) return TACIT_OK;
+    TRY(make_empty(c));
+    TRY(check(c, r, &is_sound));
+    if (is_sound) return TACIT_OK;
+    return fail_as(E_INDEX_DAMAGED, "%s: %s", c->db->path, r->first);
+}
+
+enum tacit_err corpus_examine(struct corpus *c, struct corpus_examined *out)
+{
+    struct corpus_examined x = {0};
+    struct ivf_report r = {0};
+    struct vecindex_recall m = {0};
+    TRY(make_sound(c, &r, &x.was_damaged));
+    TRY(corpus_mend(c, CORPUS_MEND, &x.n_embedded));
+    TRY(vecindex_check(c->db->sql, "main", CORPUS_VECTORS, &r));
+    TRY(vecindex_measure(c->db->sql, "main", CORPUS_VECTORS, RECALL_QUERIES,
+                         RECALL_K, &m));
+    x.n_vectors = r.rows;
+    x.n_lists = r.lists;
+    x.k = m.k;
+    x.n_queries = m.n_queries;
+    x.recall = m.recall;
+    x.search_ms = m.search_ms;
+    x.exact_ms = m.exact_ms;
+    *out = x;
+    return TACIT_OK;
+}

@@ -1,0 +1,134 @@
+/* The rows of documents: text, words and vectors, in the caller's write. */
+#include "retrieval/corpus_state.h"
+#include "retrieval/places.h"
+#include "retrieval/twin.h"
+
+/* ---- statements -----------------------------------------------------------
+ */
+
+static const char *const statements[CORPUS_STMTS] = {
+    [CORPUS_DOCUMENT_ADD] =
+        "INSERT INTO document(path, title, kind, hash, size_bytes, n_chunks,"
+        " added_s, made_by, note, enc_version) VALUES(?,?,?,?,?,?,?,?,?,?)",
+    [CORPUS_DOCUMENT_FIND] = "SELECT id, n_chunks,"
+                             " hash = ?2 AND made_by = ?3 AND enc_version = ?4"
+                             " FROM document WHERE path = ?1",
+    [CORPUS_CHUNK_ADD] =
+        "INSERT INTO chunk(document_id, heading, text, byte_first, byte_end,"
+        " line_first, line_last, sentences, print) VALUES(?,?,?,?,?,?,?,?,?)",
+    [CORPUS_WORDS_ADD] = "INSERT INTO chunk_fts(rowid, title, heading, text)"
+                         " VALUES(?,?,?,?)",
+    [CORPUS_VECTOR_ADD] =
+        "INSERT INTO " CORPUS_VECTORS "(rowid, v) VALUES(?,?)",
+    [CORPUS_VECTOR_DELETE] = "DELETE FROM " CORPUS_VECTORS " WHERE rowid = ?",
+    [CORPUS_VECTOR_READ] = "SELECT v FROM " CORPUS_VECTORS " WHERE rowid = ?",
+    [CORPUS_HAS_STALE] = "SELECT (SELECT min(enc_version) FROM document) <> ?1"
+                         " OR (SELECT max(enc_version) FROM document) <> ?1",
+};
+
+enum tacit_err corpus_statement(struct corpus *c, enum corpus_stmt which,
+                                sqlite3_stmt **out)
+{
+    if (!c->stmt[which])
+        TRY(db_error(c->db,
+                     sqlite3_prepare_v3(c->db->sql, statements[which], -1,
+                                        SQLITE_PREPARE_PERSISTENT,
+                                        &c->stmt[which], NULL),
+                     "cannot use the store"));
+    *out = c->stmt[which];
+    return TACIT_OK;
+}
+
+void corpus_done(struct corpus *c, enum corpus_stmt which)
+{
+    sqlite3_reset(c->stmt[which]);
+    sqlite3_clear_bindings(c->stmt[which]);
+}
+
+enum tacit_err corpus_run(struct corpus *c, enum corpus_stmt which)
+{
+    int has_row;
+    enum tacit_err err = db_step(c->db, c->stmt[which], &has_row);
+    corpus_done(c, which);
+    return err;
+}
+
+/* ---- passages -------------------------------------------------------------
+ */
+
+static enum tacit_err write_chunk(struct corpus *c,
+                                  const struct corpus_row *row)
+{
+    const struct chunk *chunk = row->chunk;
+    sqlite3_stmt *st;
+    struct buf places;
+    TRY(corpus_statement(c, CORPUS_CHUNK_ADD, &st));
+    buf_init(&places, PLACES_BYTES_MAX);
+    places_encode(&places, chunk);
+    enum tacit_err err = buf_end(&places);
+    sqlite3_bind_int64(st, 1, row->document_id);
+    sqlite3_bind_text(st, 2, chunk->heading, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 3, row->text, (int)row->text_len, SQLITE_STATIC);
+    sqlite3_bind_int64(st, 4, (int64_t)chunk->place.byte_first);
+    sqlite3_bind_int64(st, 5, (int64_t)chunk->place.byte_end);
+    sqlite3_bind_int64(st, 6, chunk->place.line_first);
+    sqlite3_bind_int64(st, 7, chunk->place.line_last);
+    if (places.len)
+        sqlite3_bind_blob64(st, 8, places.data, places.len, SQLITE_STATIC);
+    else
+        sqlite3_bind_zeroblob(st, 8, 0);
+    if (row->print)
+        sqlite3_bind_blob(st, 9, row->print, TWIN_PRINT, SQLITE_STATIC);
+    if (!err) err = corpus_run(c, CORPUS_CHUNK_ADD);
+    buf_release(&places);
+    return err;
+}
+
+enum tacit_err corpus_write(struct corpus *c, const struct corpus_row *row)
+{
+    sqlite3_stmt *st;
+    TRY(write_chunk(c, row));
+    int64_t id = sqlite3_last_insert_rowid(c->db->sql);
+    TRY(corpus_statement(c, CORPUS_WORDS_ADD, &st));
+    sqlite3_bind_int64(st, 1, id);
+    sqlite3_bind_text(st, 2, row->title, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 3, row->chunk->heading, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 4, row->text, (int)row->text_len, SQLITE_STATIC);
+    TRY(corpus_run(c, CORPUS_WORDS_ADD));
+    return corpus_vector_add(c, id, row->v);
+}
+
+static enum tacit_err erase_vectors(struct corpus *c, int64_t document_id)
+{
+    sqlite3_stmt *st;
+    int has_row = 0;
+    TRY(db_query(c->db, &st, "SELECT id FROM chunk WHERE document_id = ?", "i",
+                 document_id));
+    enum tacit_err err = db_step(c->db, st, &has_row);
+    while (!err && has_row) {
+        err = corpus_vector_delete(c, sqlite3_column_int64(st, 0));
+        if (!err) err = db_step(c->db, st, &has_row);
+    }
+    db_finish(st);
+    return err;
+}
+
+enum tacit_err corpus_erase(struct corpus *c, int64_t document_id)
+{
+    static const char *const all[] = {
+        "INSERT INTO chunk_fts(chunk_fts, rowid, title, heading, text)"
+        " SELECT 'delete', id, title, heading, text FROM chunk_content"
+        " WHERE id IN (SELECT id FROM chunk WHERE document_id = ?)",
+        "DELETE FROM chunk WHERE document_id = ?",
+        "DELETE FROM document WHERE id = ?",
+    };
+    TRY(erase_vectors(c, document_id));
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        TRY(db_run(c->db, all[i], "i", document_id));
+    return TACIT_OK;
+}
+
+enum tacit_err corpus_next_epoch(struct corpus *c)
+{
+    return db_run(c->db, "UPDATE corpus_state SET epoch = epoch + 1", "");
+}
