@@ -8,7 +8,8 @@
  *
  * Values are matrices [rows, cols], f32, in an arena that is reset per step:
  * nothing is allocated from the heap inside a training step once the arena has
- * grown. Ops stand in ops.h. One thread per tape.
+ * grown. Ops stand in ops.h. One thread per tape; an op may use the workers of
+ * its pool, and gives the same bits for any number of them.
  */
 #ifndef TACIT_TENSOR_TAPE_H
 #define TACIT_TENSOR_TAPE_H
@@ -18,7 +19,9 @@
 #include "common/base/arena.h"
 #include "common/base/err.h"
 
-enum { TAPE_NODES_MAX = 256, TAPE_INPUTS_MAX = 5 };
+struct pool;
+
+enum { TAPE_NODES_MAX = 1 << 16, TAPE_INPUTS_MAX = 5 };
 
 /* A value; grad is NULL where none is needed. Both [rows, cols], arena or
  * borrowed. */
@@ -40,8 +43,11 @@ struct tape_node {
 
 struct tape {
     struct arena arena;
-    struct tape_node nodes[TAPE_NODES_MAX];
-    size_t n_nodes;
+    struct arena passing; /* between tape_pass_begin() and tape_pass_end() */
+    int in_passing;
+    struct tape_node *nodes; /* [n_room], owned; grows and is kept */
+    size_t n_nodes, n_room;
+    struct pool *pool;  /* borrowed: for ops that run in parallel; or NULL */
     enum tacit_err err; /* sticky: the first failure of an op */
     /* As many floats as the inputs of this step have, wanted after them; NULL:
      * none. An op that can fetches them while it computes. */
@@ -52,6 +58,11 @@ void tape_init(struct tape *t, size_t limit_bytes);
 void tape_release(struct tape *t);
 /* Forget all values and nodes; keeps the memory. */
 void tape_reset(struct tape *t);
+/* What ops make from here on is forgotten at the end of the pass, one layer of
+ * a network that only infers, so that all layers share the memory of one.
+ * Nothing made inside may have a gradient (STATE). Passes do not nest. */
+void tape_pass_begin(struct tape *t);
+void tape_pass_end(struct tape *t);
 /* A constant that borrows v [rows, cols]. NULL after an error. */
 struct var *tape_constant(struct tape *t, float *v, size_t rows, size_t cols);
 /* A parameter: value and gradient are borrowed; backward adds into grad. */
