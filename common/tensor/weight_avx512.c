@@ -1,8 +1,9 @@
 /*
  * Products of bytes for processors with AVX-512 and VNNI.
  *
- * A block of the tile stays in eight registers while the rows of the panel pass;
- * the sums of four rows run at a time, so that none waits for its last step.
+ * A block of the tile stays in eight registers while the rows of the panel
+ * pass; the sums of four rows run at a time, so that none waits for its last
+ * step.
  */
 #include "common/tensor/weight_set.h"
 
@@ -30,9 +31,10 @@ ALWAYS float number(const uint8_t *p)
     return x;
 }
 
-ALWAYS void load_block(const uint8_t *q, __m512i w[STEPS], bool nibbles)
+ALWAYS void load_block(const uint8_t *q, __m512i w[STEPS],
+                       enum weight_form form)
 {
-    if (!nibbles) {
+    if (form == BYTES) {
 # pragma GCC unroll 8
         for (size_t g = 0; g < STEPS; g++)
             w[g] = _mm512_loadu_si512(q + 64 * g);
@@ -48,17 +50,17 @@ ALWAYS void load_block(const uint8_t *q, __m512i w[STEPS], bool nibbles)
 }
 
 ALWAYS void run(const struct weight_tile *t, const uint8_t *panel, size_t rows,
-                float *out, bool nibbles)
+                float *out, enum weight_form form)
 {
     __m512 sum[PANEL_ROWS];
-    size_t block = nibbles ? 256 : 512,
+    size_t block = form == NIBBLES ? 256 : 512,
            abreast = rows < ABREAST ? rows : ABREAST;
     const uint8_t *q = t->q, *scales = t->scales;
 # pragma GCC unroll 16
     for (size_t r = 0; r < rows; r++) sum[r] = _mm512_setzero_ps();
     for (size_t b = 0; b < t->n_blocks; b++) {
         __m512i w[STEPS];
-        load_block(q, w, nibbles);
+        load_block(q, w, form);
         if (rows <= 4)
 # pragma GCC unroll 8
             for (size_t g = 0; g < block; g += 64)
@@ -66,7 +68,7 @@ ALWAYS void run(const struct weight_tile *t, const uint8_t *panel, size_t rows,
         __m512 d =
             _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i_u *)scales));
         const uint8_t *scale = panel + rows * WEIGHT_BLOCK;
-        const uint8_t *start = scale + (nibbles ? 8 : 4) * rows;
+        const uint8_t *start = scale + (form == NIBBLES ? 8 : 4) * rows;
 # pragma GCC unroll 4
         for (size_t r0 = 0; r0 < rows; r0 += abreast) {
             __m512i dot[ABREAST];

@@ -1,5 +1,5 @@
 /* Products: who does which tiles, and where the scratch is. */
-#include "common/tensor/weight.h"
+#include "common/tensor/weights.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -125,6 +125,7 @@ struct pass {
     size_t tiles[WEIGHT_JOBS_MAX]; /* per item */
     const float *x;
     size_t n_in, row0, n_rows;
+    bool bytes; /* x is needed as bytes */
 };
 
 static bool as_bytes(const struct weight *w)
@@ -214,7 +215,7 @@ static void product_item(void *ctx, size_t i, unsigned worker)
             tile_of_numbers(p, job, tile, piece);
 }
 
-static void run_pass(struct pass *p, bool bytes)
+static void run_pass(struct pass *p)
 {
     size_t work = WEIGHT_TILE * p->n_in * (p->n_rows + ROW_WORK);
     size_t each = (ITEM_WORK + work - 1) / work;
@@ -224,7 +225,7 @@ static void run_pass(struct pass *p, bool bytes)
         p->tiles[j] = each;
         p->first_item[j + 1] = p->first_item[j] + (n + each - 1) / each;
     }
-    if (bytes) pool_run(p->room->pool, panel_count(p->n_rows), fill_item, p);
+    if (p->bytes) pool_run(p->room->pool, panel_count(p->n_rows), fill_item, p);
     pool_run(p->room->pool, p->first_item[p->n_jobs], product_item, p);
 }
 
@@ -257,8 +258,9 @@ enum tacit_err weight_products(struct weight_room *room,
                          .x = x,
                          .n_in = n_in,
                          .row0 = i,
+                         .bytes = bytes,
                          .n_rows = n_rows - i < rows ? n_rows - i : rows};
-        run_pass(&p, bytes);
+        run_pass(&p);
     }
     return TACIT_OK;
 }
@@ -271,7 +273,7 @@ enum tacit_err weight_product(struct weight_room *room, const struct weight *w,
                            n_rows);
 }
 
-/* ---- the way back --------------------------------------------------------- */
+/* ---- the way back -------------------------------------------------------- */
 
 struct back {
     struct weight_room *room;

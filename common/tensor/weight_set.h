@@ -1,10 +1,10 @@
 /*
- * weight_set: the inner products of bytes of one instruction set, and what the
- * files of weight.h share.
+ * weight_set: the inner products of bytes of one instruction set, and what
+ * the files of weights.h share.
  *
  * Rows of x that were turned into bytes stand in panels of 16, 8, 4, 2 or 1
- * rows (struct weight_panel), so that a tile of W, held in registers, meets them
- * in order:
+ * rows (struct weight_panel), so that a tile of W, held in registers, meets
+ * them in order:
  *
  *            tile: 16 outputs           panel of `rows` rows, per block of 32:
  *   block 0  [8][16][4] bytes   x       [rows][32] bytes, [rows] scales,
@@ -16,7 +16,7 @@
 #ifndef TACIT_TENSOR_WEIGHT_SET_H
 #define TACIT_TENSOR_WEIGHT_SET_H
 
-#include "common/tensor/weight.h"
+#include "common/tensor/weights.h"
 
 enum {
     WEIGHT_BLOCK = 32,
@@ -53,6 +53,9 @@ struct weight_panel panel_at(const void *panels, size_t n_rows, size_t n_in,
 /* Panel i from x. */
 void panel_fill(const float *x, size_t n_rows, size_t n_in, void *panels,
                 size_t i);
+
+/* How a tile holds its numbers. */
+enum weight_form { BYTES, NIBBLES };
 
 /* out [rows][16] = panel x tile; rows is 16, 8, 4, 2 or 1. */
 typedef void (*weight_kernel)(const struct weight_tile *t, const uint8_t *panel,

@@ -1,4 +1,4 @@
-/* weight: packing is exact, and products equal their definition in f64. */
+/* weights: packing is exact, products equal their definition. */
 #include "tests/check.h"
 
 #include <math.h>
@@ -8,8 +8,8 @@
 #include "common/base/pool.h"
 #include "common/base/rng.h"
 #include "common/tensor/quant.h"
-#include "common/tensor/weight.h"
 #include "common/tensor/weight_set.h"
+#include "common/tensor/weights.h"
 
 static const enum quant_type types[] = {QUANT_F32, QUANT_F16, QUANT_BF16,
                                         QUANT_Q8_0, QUANT_Q4_0};

@@ -1,6 +1,6 @@
 #include "common/tensor/vectorise.h"
 
-#include "common/tensor/weight.h"
+#include "common/tensor/weights.h"
 
 #include <assert.h>
 #include <string.h>

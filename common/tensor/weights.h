@@ -1,5 +1,5 @@
 /*
- * weight: a frozen matrix W [n_out, n_in], packed for y = x W^T.
+ * weights: a frozen matrix W [n_out, n_in], packed for y = x W^T.
  *
  * Sixteen output rows make a tile; a tile's bytes lie together, so a product
  * reads W once, in order, as it lies in a mapped file. One layout serves every
@@ -26,8 +26,8 @@
  * Thread rule: a struct weight is const and shared by any number of threads; a
  * room belongs to one caller at a time, which must not itself be in its pool.
  */
-#ifndef TACIT_TENSOR_WEIGHT_H
-#define TACIT_TENSOR_WEIGHT_H
+#ifndef TACIT_TENSOR_WEIGHTS_H
+#define TACIT_TENSOR_WEIGHTS_H
 
 #include <stddef.h>
 #include <stdint.h>
