@@ -1,4 +1,4 @@
-/* quant: blocks against an independent reader of the format, and round trips. */
+/* quant: blocks against another reader of the format, and round trips. */
 #include "tests/check.h"
 
 #include <float.h>
