@@ -28,7 +28,7 @@ int net_is_decoder(const struct net *n)
 
 static struct var *var_of(const struct net_run *r, const struct net_tensor *x)
 {
-    if (!x->rows) return NULL;
+    if (!x->rows || x->packed.data) return NULL;
     if (!x->trained) return tape_constant(r->tape, x->v, x->rows, x->cols);
     return tape_parameter(r->tape, r->net->params.flat + x->offset,
                           r->grad ? r->grad + x->offset : NULL, x->rows,
@@ -39,6 +39,7 @@ static struct op_matrix matrix_of(const struct net_run *r,
                                   const struct net_matrix *m)
 {
     return (struct op_matrix){.w = var_of(r, &m->w),
+                              .frozen = m->w.packed.data ? &m->w.packed : NULL,
                               .bias = var_of(r, &m->bias),
                               .down = var_of(r, &m->down),
                               .up = var_of(r, &m->up),

@@ -174,7 +174,20 @@ static enum tacit_err read_shape(struct loader *l)
 
 /* ---- tensors ---- */
 
-/* 0 when the file has none of that name. */
+/* Our own files have matrices in the tiles of weights.h. */
+static int packed_type(const struct gguf_tensor *g)
+{
+    return g->type >= GGUF_PACKED && quant_info(g->type - GGUF_PACKED);
+}
+
+static struct weight packed_of(const struct gguf_tensor *g, size_t rows,
+                               size_t cols)
+{
+    return (struct weight){(enum quant_type)(g->type - GGUF_PACKED), rows, cols,
+                           g->data};
+}
+
+/* *out is NULL when the file has none of that name. */
 static enum tacit_err look_up(const struct loader *l, const char *name,
                               size_t rows, size_t cols,
                               const struct gguf_tensor **out)
@@ -187,7 +200,7 @@ static enum tacit_err look_up(const struct loader *l, const char *name,
                     "expected",
                     name, g->n_dims, (unsigned long long)g->dims[1],
                     (unsigned long long)g->dims[0], rows, cols);
-    if (!quant_info(g->type))
+    if (!quant_info(g->type) && !packed_type(g))
         return fail(TACIT_UNSUPPORTED, "tensor %s has numbers of type %s", name,
                     gguf_type_name(g->type) ? gguf_type_name(g->type) : "?");
     return TACIT_OK;
@@ -195,6 +208,11 @@ static enum tacit_err look_up(const struct loader *l, const char *name,
 
 static void decode(const struct gguf_tensor *g, float *to)
 {
+    if (packed_type(g)) {
+        struct weight w = packed_of(g, (size_t)g->dims[1], (size_t)g->dims[0]);
+        weight_rows(&w, 0, w.n_out, to);
+        return;
+    }
     quant_decode((enum quant_type)g->type, g->data, to,
                  (size_t)(g->dims[0] * g->dims[1]));
 }
@@ -216,6 +234,64 @@ static enum tacit_err add_trained(struct net *n, const char *name, size_t rows,
                      : params_add(&n->params, name, dims, 2);
 }
 
+/* Types that products do not take become Q8_0: those of fewer bits lose little
+ * by it, and their rows are whole blocks of it. */
+static enum quant_type type_to_pack(const struct gguf_tensor *g)
+{
+    return weight_bytes((enum quant_type)g->type, 1, (size_t)g->dims[0])
+               ? (enum quant_type)g->type
+               : QUANT_Q8_0;
+}
+
+/* Rows of another type, as rows of Q8_0. */
+static enum tacit_err requantise(const struct gguf_tensor *g, uint8_t *rows)
+{
+    size_t cols = (size_t)g->dims[0];
+    size_t from = quant_bytes((enum quant_type)g->type, cols);
+    size_t to = quant_bytes(QUANT_Q8_0, cols);
+    float *row = malloc(cols * sizeof *row);
+    enum tacit_err err = TACIT_OK;
+    if (!row) return fail(TACIT_NOMEM, "out of memory");
+    for (size_t i = 0; !err && i < (size_t)g->dims[1]; i++) {
+        quant_decode((enum quant_type)g->type, g->data + i * from, row, cols);
+        err = quant_encode(QUANT_Q8_0, row, rows + i * to, cols);
+    }
+    free(row);
+    return err;
+}
+
+/* A frozen matrix of few bits stays so: packed here, or as it lies. */
+static enum tacit_err pack(struct loader *l, const struct gguf_tensor *g,
+                           struct net_tensor *out)
+{
+    if (packed_type(g)) {
+        out->packed = packed_of(g, out->rows, out->cols);
+        return TACIT_OK;
+    }
+    enum quant_type type = type_to_pack(g);
+    size_t bytes = weight_bytes(type, out->rows, out->cols);
+    const uint8_t *rows = g->data;
+    uint8_t *own = NULL, *data;
+    if (!bytes)
+        return fail(TACIT_UNSUPPORTED, "tensor %s: rows of %zu numbers of %s",
+                    g->name, out->cols, gguf_type_name(g->type));
+    TRY(arena_alloc_raw(&l->net->arena, bytes, 1, &data));
+    if (type != (enum quant_type)g->type) {
+        rows = own = malloc(quant_bytes(type, out->rows * out->cols));
+        enum tacit_err err =
+            own ? requantise(g, own)
+                : fail(TACIT_NOMEM, "out of memory for tensor %s", g->name);
+        if (err) {
+            free(own);
+            return err;
+        }
+    }
+    weight_pack(type, out->rows, out->cols, rows, data);
+    free(own);
+    out->packed = (struct weight){type, out->rows, out->cols, data};
+    return TACIT_OK;
+}
+
 /* A tensor that may be missing: out->rows is 0 then. Trained ones get their
  * numbers in fill(). */
 static enum tacit_err take(struct loader *l, const char *name, size_t rows,
@@ -226,10 +302,11 @@ static enum tacit_err take(struct loader *l, const char *name, size_t rows,
     if (!g) return TACIT_OK;
     if (l->options->train == NET_FULL)
         return add_trained(l->net, name, rows, cols, out);
-    TRY(arena_alloc_raw(&l->net->arena, rows * cols, sizeof *out->v, &out->v));
-    decode(g, out->v);
     out->rows = rows;
     out->cols = cols;
+    if (rows > 1 && g->type != QUANT_F32) return pack(l, g, out);
+    TRY(arena_alloc_raw(&l->net->arena, rows * cols, sizeof *out->v, &out->v));
+    decode(g, out->v);
     return TACIT_OK;
 }
 

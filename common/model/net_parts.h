@@ -6,12 +6,14 @@
 
 #include "common/base/arena.h"
 #include "common/model/net.h"
+#include "common/tensor/weights.h"
 
 /* Numbers of a network; rows 0: the file has none. */
 struct net_tensor {
     size_t rows, cols;
-    float *v;      /* frozen: in the arena; else NULL */
-    size_t offset; /* trained: in the parameters */
+    float *v;             /* frozen, in the arena, or NULL */
+    struct weight packed; /* frozen; data NULL: it is not packed */
+    size_t offset;        /* trained: in the parameters */
     int trained;
 };
 

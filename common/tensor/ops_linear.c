@@ -115,13 +115,67 @@ static ptrdiff_t *row_places(struct tape *t, const struct var *w)
     return row;
 }
 
+/* ---- a matrix of either kind ---- */
+
+struct side {
+    const struct var *w; /* or */
+    const struct weight *frozen;
+    size_t out, in;
+    const ptrdiff_t *row; /* of w */
+};
+
+/* 0 after an error, or without a matrix. */
+static int side_of(struct tape *t, const struct op_matrix *m, struct side *s)
+{
+    if (!m->w && !m->frozen) return 0;
+    *s = (struct side){.w = m->w, .frozen = m->w ? NULL : m->frozen};
+    s->out = m->w ? m->w->rows : m->frozen->n_out;
+    s->in = m->w ? m->w->cols : m->frozen->n_in;
+    if (m->w) s->row = row_places(t, m->w);
+    return !t->err;
+}
+
+static void side_forward(struct tape *t, const struct side *s, float *y,
+                         const float *x, size_t rows, enum gemm_mode mode)
+{
+    struct weight_room *room = s->frozen ? tape_room(t) : NULL;
+    if (s->w)
+        product(t->pool, &(struct product){y, x, s->w, rows, mode, s->row});
+    else if (room)
+        t->err = weight_product(room, s->frozen, x, y, rows, mode);
+}
+
+static void side_back(struct tape *t, const struct side *s, float *dx,
+                      const float *dy, size_t rows)
+{
+    struct weight_room *room = s->frozen ? tape_room(t) : NULL;
+    if (s->w)
+        product_back(t->pool, dx, dy, s->w, rows);
+    else if (room)
+        t->err = weight_product_back(room, s->frozen, dy, dx, rows, GEMM_ADD);
+}
+
+static int has_grad(const struct var *x)
+{
+    return x && x->grad;
+}
+
+/* What a misfit looks like: the shapes that tape_refuse() prints. */
+static struct var *refuse(struct tape *t, const char *op, const struct var *x,
+                          const struct side *s)
+{
+    const struct var w = {.rows = s->out, .cols = s->in};
+    return tape_refuse(t, op, x, &w);
+}
+
 /* ---- project ---- */
 
 struct project {
+    struct tape *tape;
+    struct side side;
     float scale;
     float *z;  /* [T, r] s x down^T, or NULL */
     float *dz; /* [T, r] scratch */
-    struct pool *pool;
 };
 
 /* dx += dy w + dz down, dw += dy^T x, dup += dy^T z, ddown += dz^T x with
@@ -131,28 +185,29 @@ static void project_backward(const struct tape_node *n)
     const struct var *x = n->in[0], *w = n->in[1], *bias = n->in[2];
     const struct var *down = n->in[3], *up = n->in[4], *y = n->out;
     const struct project *p = n->extra;
+    struct pool *pool = p->tape->pool;
     size_t rows = x->rows;
-    if (x->grad) product_back(p->pool, x->grad, y->grad, w, rows);
-    if (w->grad) product_outer(p->pool, w, y->grad, x->v, rows);
-    if (bias && bias->grad) map_add_rows(bias->grad, y->grad, rows, y->cols);
+    if (x->grad) side_back(p->tape, &p->side, x->grad, y->grad, rows);
+    if (has_grad(w)) product_outer(pool, w, y->grad, x->v, rows);
+    if (has_grad(bias)) map_add_rows(bias->grad, y->grad, rows, y->cols);
     if (!down) return;
     gemm_nn(p->dz, y->grad, up->v, rows, up->cols, up->rows, GEMM_SET);
     map_scale(p->dz, p->dz, p->scale, rows * up->cols);
-    if (up->grad) product_outer(p->pool, up, y->grad, p->z, rows);
-    if (down->grad) product_outer(p->pool, down, p->dz, x->v, rows);
-    if (x->grad) product_back(p->pool, x->grad, p->dz, down, rows);
+    if (up->grad) product_outer(pool, up, y->grad, p->z, rows);
+    if (down->grad) product_outer(pool, down, p->dz, x->v, rows);
+    if (x->grad) product_back(pool, x->grad, p->dz, down, rows);
 }
 
-static int pair_fits(const struct op_matrix *m)
+static int pair_fits(const struct op_matrix *m, const struct side *s)
 {
     if (!m->down || !m->up) return !m->down && !m->up;
-    return m->down->cols == m->w->cols && m->up->rows == m->w->rows &&
+    return m->down->cols == s->in && m->up->rows == s->out &&
            m->up->cols == m->down->rows;
 }
 
-static int has_grad(const struct var *x)
+static int bias_fits(const struct op_matrix *m, const struct side *s)
 {
-    return x && x->grad;
+    return !m->bias || (m->bias->rows == 1 && m->bias->cols == s->out);
 }
 
 static void add_pair(struct tape *t, const struct var *x,
@@ -160,34 +215,31 @@ static void add_pair(struct tape *t, const struct var *x,
                      struct var *y)
 {
     size_t rows = x->rows, r = m->down->rows;
+    const struct side up = {.w = m->up, .row = row_places(t, m->up)};
+    if (t->err) return;
     gemm_nt(p->z, x->v, m->down->v, rows, r, x->cols, GEMM_SET);
     map_scale(p->z, p->z, m->scale, rows * r);
-    ptrdiff_t *row = row_places(t, m->up);
-    if (!row) return;
-    product(t->pool, &(struct product){y->v, p->z, m->up, rows, GEMM_ADD, row});
+    side_forward(t, &up, y->v, p->z, rows, GEMM_ADD);
 }
 
 struct var *op_project(struct tape *t, struct var *x, const struct op_matrix *m)
 {
-    if (!x || !m->w) return NULL;
-    if (x->cols != m->w->cols || !pair_fits(m))
-        return tape_refuse(t, "project", x, m->w);
-    if (m->bias && (m->bias->rows != 1 || m->bias->cols != m->w->rows))
-        return tape_refuse(t, "bias of a project", m->w, m->bias);
-    size_t rows = x->rows, out = m->w->rows, r = m->down ? m->down->rows : 0;
+    struct side s;
+    if (!x || !side_of(t, m, &s)) return NULL;
+    if (x->cols != s.in || !pair_fits(m, &s) || !bias_fits(m, &s))
+        return refuse(t, "project", x, &s);
+    size_t rows = x->rows, r = m->down ? m->down->rows : 0;
     struct var *y =
-        tape_value(t, rows, out,
+        tape_value(t, rows, s.out,
                    has_grad(x) || has_grad(m->w) || has_grad(m->bias) ||
                        has_grad(m->down) || has_grad(m->up));
     struct project *p = tape_scratch(t, 1, sizeof *p);
     float *z = r ? tape_raw(t, 2 * rows * r, sizeof *z) : NULL;
-    ptrdiff_t *row = row_places(t, m->w);
-    if (!y || !p || !row || (r && !z)) return NULL;
-    *p = (struct project){m->scale, z, r ? z + rows * r : NULL, t->pool};
+    if (t->err) return NULL;
+    *p = (struct project){t, s, m->scale, z, r ? z + rows * r : NULL};
     for (size_t i = 0; m->bias && i < rows; i++)
-        memcpy(y->v + i * out, m->bias->v, out * sizeof *y->v);
-    product(t->pool, &(struct product){y->v, x->v, m->w, rows,
-                                       m->bias ? GEMM_ADD : GEMM_SET, row});
+        memcpy(y->v + i * s.out, m->bias->v, s.out * sizeof *y->v);
+    side_forward(t, &s, y->v, x->v, rows, m->bias ? GEMM_ADD : GEMM_SET);
     if (r) add_pair(t, x, m, p, y);
     tape_record(t, &(struct tape_node){.out = y,
                                        .in = {x, m->w, m->bias, m->down, m->up},
@@ -212,17 +264,21 @@ struct var *op_lookup(struct tape *t, const struct op_matrix *m,
                       const uint32_t *id, size_t n)
 {
     struct var *w = m->w;
-    if (!w) return NULL;
-    struct var *out = tape_value(t, n, w->cols, has_grad(w));
+    if (!w && !m->frozen) return NULL;
+    size_t rows = w ? w->rows : m->frozen->n_out;
+    size_t cols = w ? w->cols : m->frozen->n_in;
+    struct var *out = tape_value(t, n, cols, has_grad(w));
     if (!out) return NULL;
     for (size_t i = 0; i < n; i++) {
-        if (id[i] >= w->rows) {
-            t->err =
-                fail(TACIT_SHAPE, "row %u of a table of %zu", id[i], w->rows);
+        float *to = out->v + i * cols;
+        if (id[i] >= rows) {
+            t->err = fail(TACIT_SHAPE, "row %u of a table of %zu", id[i], rows);
             return NULL;
         }
-        memcpy(out->v + i * w->cols, w->v + id[i] * w->cols,
-               w->cols * sizeof *w->v);
+        if (w)
+            memcpy(to, w->v + id[i] * cols, cols * sizeof *to);
+        else
+            weight_rows(m->frozen, id[i], id[i] + (size_t)1, to);
     }
     tape_record(t, &(struct tape_node){.out = out,
                                        .in = {w},
@@ -236,34 +292,32 @@ struct var *op_lookup(struct tape *t, const struct op_matrix *m,
 enum { CHUNK = 32 }; /* rows whose logits are in memory */
 
 struct head {
+    struct tape *tape;
+    struct side side;
     struct op_labels labels;
     float *dh;   /* [n, in] gradient of the labelled rows; NULL: not wanted */
     float *x;    /* [CHUNK, in] those rows, together */
     float *p;    /* [CHUNK, out] logits, then their gradient */
     float *norm; /* [n] log sum exp of each row's logits */
-    const ptrdiff_t *row;
-    struct pool *pool;
 };
 
 /* Logits of labels [from, from + n). */
 static void head_logits(const struct head *e, const struct var *h,
-                        const struct var *w, const struct var *bias,
-                        size_t from, size_t n)
+                        const struct var *bias, size_t from, size_t n)
 {
+    size_t out = e->side.out;
     for (size_t i = 0; i < n; i++) {
         memcpy(e->x + i * h->cols, h->v + e->labels.row[from + i] * h->cols,
                h->cols * sizeof *h->v);
-        if (bias)
-            memcpy(e->p + i * w->rows, bias->v, w->rows * sizeof *bias->v);
+        if (bias) memcpy(e->p + i * out, bias->v, out * sizeof *bias->v);
     }
-    product(e->pool, &(struct product){e->p, e->x, w, n,
-                                       bias ? GEMM_ADD : GEMM_SET, e->row});
+    side_forward(e->tape, &e->side, e->p, e->x, n, bias ? GEMM_ADD : GEMM_SET);
 }
 
 /* From logits to their gradient, softmax - 1 at the label, times `by`. */
-static void head_slope(const struct head *e, size_t from, size_t n, size_t out,
-                       float by)
+static void head_slope(const struct head *e, size_t from, size_t n, float by)
 {
+    size_t out = e->side.out;
     for (size_t i = 0; i < n; i++) {
         float *p = e->p + i * out;
         map_exp(p, p, e->norm[from + i], out);
@@ -284,15 +338,15 @@ static void head_backward(const struct tape_node *node)
     if (!has_grad(w) && !has_grad(bias)) return;
     for (size_t from = 0; from < n; from += CHUNK) {
         size_t some = n - from < CHUNK ? n - from : CHUNK;
-        head_logits(e, h, w, bias, from, some);
-        head_slope(e, from, some, w->rows, g / (float)n);
-        if (has_grad(w)) product_outer(e->pool, w, e->p, e->x, some);
-        if (has_grad(bias)) map_add_rows(bias->grad, e->p, some, w->rows);
+        head_logits(e, h, bias, from, some);
+        head_slope(e, from, some, g / (float)n);
+        if (has_grad(w)) product_outer(e->tape->pool, w, e->p, e->x, some);
+        if (has_grad(bias)) map_add_rows(bias->grad, e->p, some, e->side.out);
     }
 }
 
 static struct head *head_new(struct tape *t, const struct var *h,
-                             const struct var *w,
+                             const struct side *s,
                              const struct op_labels *labels)
 {
     struct head *e = tape_scratch(t, 1, sizeof *e);
@@ -300,11 +354,10 @@ static struct head *head_new(struct tape *t, const struct var *h,
     float *dh =
         h->grad ? tape_scratch(t, labels->n * h->cols, sizeof *dh) : NULL;
     float *x = tape_raw(t, rows * h->cols, sizeof *x);
-    float *p = tape_raw(t, rows * w->rows, sizeof *p);
+    float *p = tape_raw(t, rows * s->out, sizeof *p);
     float *norm = tape_raw(t, labels->n, sizeof *norm);
-    ptrdiff_t *row = row_places(t, w);
     if (t->err) return NULL;
-    *e = (struct head){*labels, dh, x, p, norm, row, t->pool};
+    *e = (struct head){t, *s, *labels, dh, x, p, norm};
     return e;
 }
 
@@ -319,38 +372,47 @@ static enum tacit_err check_labels(const struct op_labels *l, size_t rows,
     return TACIT_OK;
 }
 
+/* Sum of the losses of labels [from, from + n), whose logits are there. */
+static double head_losses(const struct head *e, size_t from, size_t n)
+{
+    size_t out = e->side.out;
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        const float *z = e->p + i * out;
+        double top = (double)map_max(z, out), all = 0;
+        for (size_t c = 0; c < out; c++) all += exp((double)z[c] - top);
+        e->norm[from + i] = (float)(top + log(all));
+        sum += top + log(all) - (double)z[e->labels.label[from + i]];
+    }
+    return sum;
+}
+
 struct var *op_head_ce(struct tape *t, struct var *h, const struct op_matrix *m,
                        const struct op_labels *labels)
 {
-    if (!h || !m->w) return NULL;
-    struct var *w = m->w, *bias = m->bias;
-    if (h->cols != w->cols || m->down ||
-        (bias && (bias->rows != 1 || bias->cols != w->rows)))
-        return tape_refuse(t, "head", h, w);
-    if (!t->err) t->err = check_labels(labels, h->rows, w->rows);
+    struct side s;
+    if (!h || !side_of(t, m, &s)) return NULL;
+    if (h->cols != s.in || m->down || !bias_fits(m, &s))
+        return refuse(t, "head", h, &s);
+    t->err = check_labels(labels, h->rows, s.out);
     struct var *loss =
-        tape_value(t, 1, 1, has_grad(h) || has_grad(w) || has_grad(bias));
-    struct head *e = head_new(t, h, w, labels);
-    if (!loss || !e) return NULL;
+        tape_value(t, 1, 1, has_grad(h) || has_grad(m->w) || has_grad(m->bias));
+    struct head *e = loss ? head_new(t, h, &s, labels) : NULL;
+    if (!e) return NULL;
     double sum = 0;
     for (size_t from = 0; from < labels->n; from += CHUNK) {
         size_t n = labels->n - from < CHUNK ? labels->n - from : CHUNK;
-        head_logits(e, h, w, bias, from, n);
-        for (size_t i = 0; i < n; i++) {
-            const float *z = e->p + i * w->rows;
-            double top = (double)map_max(z, w->rows), all = 0;
-            for (size_t c = 0; c < w->rows; c++) all += exp((double)z[c] - top);
-            e->norm[from + i] = (float)(top + log(all));
-            sum += top + log(all) - (double)z[labels->label[from + i]];
-        }
+        head_logits(e, h, m->bias, from, n);
+        if (t->err) return NULL;
+        sum += head_losses(e, from, n);
         if (!e->dh) continue;
-        head_slope(e, from, n, w->rows, 1 / (float)labels->n);
-        product_back(t->pool, e->dh + from * h->cols, e->p, w, n);
+        head_slope(e, from, n, 1 / (float)labels->n);
+        side_back(t, &s, e->dh + from * h->cols, e->p, n);
     }
     loss->v[0] = (float)(sum / (double)labels->n);
     tape_record(t, &(struct tape_node){.out = loss,
-                                       .in = {h, w, bias},
+                                       .in = {h, m->w, m->bias},
                                        .extra = e,
                                        .backward = head_backward});
-    return loss;
+    return t->err ? NULL : loss;
 }

@@ -14,13 +14,15 @@
 #include <stdint.h>
 
 #include "common/tensor/tape.h"
+#include "common/tensor/weights.h"
 
 /* T = rows of x. */
 struct op_matrix {
-    struct var *w;         /* [out, in] */
-    struct var *bias;      /* [1, out], or NULL */
-    struct var *down, *up; /* [r, in], [out, r], or NULL */
-    float scale;           /* s */
+    struct var *w;               /* [out, in], or NULL: */
+    const struct weight *frozen; /* packed, without a gradient; borrowed */
+    struct var *bias;            /* [1, out], or NULL */
+    struct var *down, *up;       /* [r, in], [out, r], or NULL */
+    float scale;                 /* s */
 };
 
 /* x [T, in] -> [T, out]. SHAPE. */

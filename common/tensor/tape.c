@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "common/tensor/weights.h"
+
 enum { FIRST_ROOM = 64 };
 
 void tape_init(struct tape *t, size_t limit_bytes)
@@ -15,6 +17,8 @@ void tape_release(struct tape *t)
 {
     arena_release(&t->arena);
     arena_release(&t->passing);
+    weight_room_free(t->room);
+    t->room = NULL;
     free(t->nodes);
     t->nodes = NULL;
     t->n_nodes = t->n_room = 0;
@@ -90,6 +94,12 @@ struct var *tape_value(struct tape *t, size_t rows, size_t cols, int needs_grad)
     return t->err ? NULL : view(t, v, g, rows, cols);
 }
 
+struct weight_room *tape_room(struct tape *t)
+{
+    if (!t->err && !t->room) t->err = weight_room_new(&t->room, t->pool);
+    return t->err ? NULL : t->room;
+}
+
 static enum tacit_err grow(struct tape *t)
 {
     size_t room = t->n_room ? 2 * t->n_room : FIRST_ROOM;
@@ -130,5 +140,5 @@ enum tacit_err tape_backward(struct tape *t, struct var *loss)
     if (!loss->grad) return TACIT_OK; /* nothing depends on a parameter */
     loss->grad[0] = 1;
     for (size_t i = t->n_nodes; i-- > 0;) t->nodes[i].backward(&t->nodes[i]);
-    return TACIT_OK;
+    return t->err;
 }

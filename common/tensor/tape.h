@@ -20,6 +20,7 @@
 #include "common/base/err.h"
 
 struct pool;
+struct weight_room;
 
 enum { TAPE_NODES_MAX = 1 << 16, TAPE_INPUTS_MAX = 5 };
 
@@ -47,8 +48,10 @@ struct tape {
     int in_passing;
     struct tape_node *nodes; /* [n_room], owned; grows and is kept */
     size_t n_nodes, n_room;
-    struct pool *pool;  /* borrowed: for ops that run in parallel; or NULL */
-    enum tacit_err err; /* sticky: the first failure of an op */
+    struct pool *pool; /* borrowed: for ops that run in parallel; or NULL. Set
+                          before the first op. */
+    struct weight_room *room; /* owned; see tape_room() */
+    enum tacit_err err;       /* sticky: the first failure of an op */
     /* As many floats as the inputs of this step have, wanted after them; NULL:
      * none. An op that can fetches them while it computes. */
     const float *ahead;
@@ -75,6 +78,9 @@ struct var *tape_value(struct tape *t, size_t rows, size_t cols,
 /* For ops: n items of `size` bytes, zeroed; tape_raw: with anything in them. */
 void *tape_scratch(struct tape *t, size_t n, size_t size);
 void *tape_raw(struct tape *t, size_t n, size_t size);
+/* For ops: where products with frozen matrices run (weights.h), made when it is
+ * first asked for. NULL after an error. */
+struct weight_room *tape_room(struct tape *t);
 /* For ops: record; a no-op when out has no gradient. */
 void tape_record(struct tape *t, const struct tape_node *node);
 /* For ops: SHAPE, naming the op and what does not fit. Returns NULL. */

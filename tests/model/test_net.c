@@ -27,16 +27,22 @@ static void *read_all(const char *name, size_t want)
     return p;
 }
 
+static struct gguf *file; /* open as long as the network of a test */
+
 static struct net *stories(const struct net_options *options)
 {
     const char *path = check_data(STORIES "stories260K-f32.gguf");
-    struct gguf *g;
     struct net *n = NULL;
     if (!path) return NULL;
-    check_ok(gguf_open(path, &g));
-    check_ok(net_open(g, options, &n));
-    gguf_close(g);
+    check_ok(gguf_open(path, &file));
+    check_ok(net_open(file, options, &n));
     return n;
+}
+
+static void finish(struct net *n)
+{
+    net_close(n);
+    gguf_close(file);
 }
 
 static const uint32_t whole[] = {0, TOKENS - 1};
@@ -69,7 +75,7 @@ static void logits_equal_the_golden_ones(void **state)
     check_tensor(some->v, z->v + 63 * VOCAB, VOCAB, 1e-5);
     check_tensor(some->v + VOCAB, z->v + 5 * VOCAB, VOCAB, 1e-5);
     tape_release(&t);
-    net_close(n);
+    finish(n);
     free(token);
     free(want);
 }
@@ -139,7 +145,7 @@ static void all_gradients_equal_the_golden_ones(void **state)
             fail_msg("%s: off by %g", q->name, sqrt(off / size));
     }
     tape_release(&t);
-    net_close(n);
+    finish(n);
     free(token);
     free(want);
     free(grad);
@@ -194,7 +200,7 @@ static void the_greedy_text_is_the_golden_one(void **state)
     tell(n, QUANT_F32, 1, want);
     tell(n, QUANT_F32, 40, want);
     tell(n, QUANT_F16, 1, want);
-    net_close(n);
+    finish(n);
     free(want);
 }
 

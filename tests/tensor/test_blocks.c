@@ -287,11 +287,12 @@ static void projects_are_sums_of_products_with_any_number_of_workers(
             t.pool = pool;
             memset(g, 0, sizeof grad[k]);
             const struct op_matrix m = {
-                tape_parameter(&t, w, g + T * IN, OUT, IN),
-                tape_constant(&t, b, 1, OUT),
-                tape_parameter(&t, down, g + T * IN + OUT * IN, R, IN),
-                tape_parameter(&t, up, g + T * IN + OUT * IN + R * IN, OUT, R),
-                0.5f};
+                .w = tape_parameter(&t, w, g + T * IN, OUT, IN),
+                .bias = tape_constant(&t, b, 1, OUT),
+                .down = tape_parameter(&t, down, g + T * IN + OUT * IN, R, IN),
+                .up = tape_parameter(&t, up, g + T * IN + OUT * IN + R * IN,
+                                     OUT, R),
+                .scale = 0.5f};
             struct var *y =
                 op_project(&t, tape_parameter(&t, x, g, rows, IN), &m);
             check_ok(t.err);
@@ -316,6 +317,45 @@ static void projects_are_sums_of_products_with_any_number_of_workers(
             check(memcmp(out[0], out[1], rows * OUT * sizeof *x) == 0);
             check(memcmp(grad[0], grad[1], sizeof grad[0]) == 0);
         }
+}
+
+/* A packed matrix gives what its numbers give, forward and back. */
+static void a_packed_matrix_gives_what_its_numbers_give(void **state)
+{
+    (void)state;
+    enum { IN = 64, OUT = 40, T = 9 };
+    static float x[T * IN], w[OUT * IN], g[2][T * IN], out[2][T * OUT];
+    static uint8_t packed[1 << 14], wide[2 * OUT * IN];
+    static const uint32_t row[] = {0, 8, 3}, label[] = {1, 39, 17};
+    static const struct op_labels labels = {row, label, 3};
+    float loss[2];
+    draw(x, T * IN, 10);
+    draw(w, OUT * IN, 11);
+    check(weight_bytes(QUANT_BF16, OUT, IN) <= sizeof packed);
+    check_ok(quant_encode(QUANT_BF16, w, wide, OUT * IN));
+    quant_decode(QUANT_BF16, wide, w, OUT * IN);
+    weight_pack(QUANT_BF16, OUT, IN, wide, packed);
+    const struct weight frozen = {QUANT_BF16, OUT, IN, packed};
+    for (int k = 0; k < 2; k++) {
+        struct tape t;
+        tape_init(&t, 0);
+        const struct op_matrix m = {.w = k ? NULL
+                                           : tape_constant(&t, w, OUT, IN),
+                                    .frozen = &frozen};
+        struct var *v = tape_parameter(&t, x, g[k], T, IN);
+        struct var *y = op_project(&t, v, &m);
+        struct var *z = op_lookup(&t, &m, label, 3);
+        check_ok(t.err);
+        check_tensor(z->v + IN, w + 39 * IN, IN, 0);
+        memcpy(out[k], y->v, sizeof out[k]);
+        struct var *l = op_head_ce(&t, v, &m, &labels);
+        check_ok(tape_backward(&t, l));
+        loss[k] = l->v[0];
+        tape_release(&t);
+    }
+    check_tensor(out[1], out[0], T * OUT, 1e-4);
+    check_tensor(g[1], g[0], T * IN, 1e-5);
+    check_near(loss[1], loss[0], 1e-5);
 }
 
 /* ---- gradients ---- */
@@ -395,13 +435,16 @@ static struct var *pool_first(struct tape *t, struct var *const *in)
 }
 static struct var *project(struct tape *t, struct var *const *in)
 {
-    return op_project(t, in[0],
-                      &(struct op_matrix){in[1], in[2], NULL, NULL, 0});
+    return op_project(t, in[0], &(struct op_matrix){.w = in[1], .bias = in[2]});
 }
 static struct var *project_pair(struct tape *t, struct var *const *in)
 {
     return op_project(t, in[0],
-                      &(struct op_matrix){in[1], in[2], in[3], in[4], 0.5f});
+                      &(struct op_matrix){.w = in[1],
+                                          .bias = in[2],
+                                          .down = in[3],
+                                          .up = in[4],
+                                          .scale = 0.5f});
 }
 static struct var *lookup(struct tape *t, struct var *const *in)
 {
@@ -516,6 +559,7 @@ int main(void)
         cmocka_unit_test(norms_keep_to_the_epsilon_they_get),
         cmocka_unit_test(
             projects_are_sums_of_products_with_any_number_of_workers),
+        cmocka_unit_test(a_packed_matrix_gives_what_its_numbers_give),
         cmocka_unit_test(every_gradient_matches_finite_differences),
         cmocka_unit_test(a_constant_input_gets_no_gradient),
         cmocka_unit_test(shapes_that_do_not_fit_are_refused),
