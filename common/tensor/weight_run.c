@@ -37,6 +37,7 @@ static const struct {
 } sets[] = {
 #if WEIGHT_SETS_X86
     {KERNEL_AVX512VNNI, &weight_set_avx512},
+    {KERNEL_AVX2, &weight_set_avx2},
 #endif
     {KERNEL_BASE, &weight_set_base},
 };

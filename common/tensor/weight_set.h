@@ -68,6 +68,7 @@ struct weight_set {
 extern const struct weight_set weight_set_base;
 #if defined __x86_64__ && defined __GNUC__ && !defined __clang__
 # define WEIGHT_SETS_X86 1
+extern const struct weight_set weight_set_avx2;
 extern const struct weight_set weight_set_avx512;
 #else
 # define WEIGHT_SETS_X86 0
