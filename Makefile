@@ -34,7 +34,7 @@ CFLAGS_all := -std=c11 -D_GNU_SOURCE -I. -fstack-protector-strong \
 LDFLAGS_all := $(CFLAGS_$(VARIANT)) -pie -Wl,-z,relro,-z,now -Wl,--as-needed \
                $(LDFLAGS)
 LIBS := -lsodium -lnng -lsqlite3 -ljansson -lcyaml -lyaml -lzstd -lutf8proc \
-        -lgumbo -lmd4c -lzip -lexpat -lstemmer -lm -lpthread
+        -lgumbo -lmd4c -lzip -lexpat -lstemmer -lpcre2-8 -lm -lpthread
 
 # Folders, highest floor first: the link order.
 FOLDERS := sims client coordinator retrieval common/task common/strategy \
@@ -145,7 +145,8 @@ $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(LIBRARIES)
 PACKAGES := gcc libc6-dev pkg-config python3 libsodium-dev libnng-dev \
             libsqlite3-dev libjansson-dev libcyaml-dev libstemmer-dev \
             libyaml-dev libzstd-dev libutf8proc-dev libgumbo-dev libmd4c-dev \
-            libzip-dev libexpat1-dev poppler-utils libcmocka-dev
+            libzip-dev libexpat1-dev libpcre2-dev poppler-utils \
+            libcmocka-dev
 PACKAGES_BENCH := libopenblas-dev
 # For the test of tacit-sim-mpi, and to build it.
 PACKAGES_TEST := libopenmpi-dev openmpi-bin

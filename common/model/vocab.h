@@ -78,8 +78,13 @@ TACIT_CHECKED enum tacit_err vocab_from_lines(const char *text, size_t n,
                                               enum vocab_case fold,
                                               struct vocab **out);
 void vocab_free(struct vocab *v);
-/* The tokenizer.ggml.* keys of this vocabulary. */
-void vocab_to_gguf(const struct vocab *v, struct gguf_writer *w);
+/* The tokenizer.ggml.* keys of this vocabulary. UNSUPPORTED when its patterns
+ * have no name in GGUF. */
+TACIT_CHECKED enum tacit_err vocab_to_gguf(const struct vocab *v,
+                                           struct gguf_writer *w);
+/* What a model's configuration says about its marks; -1 leaves one as it is. */
+TACIT_CHECKED enum tacit_err vocab_set_marks(struct vocab *v, int64_t bos,
+                                             int64_t eos, int64_t pad);
 
 /* Append the tokens of text[n]. flags: enum vocab_flags, or'ed. LIMIT over
  * VOCAB_TEXT_MAX. */
@@ -96,8 +101,9 @@ TACIT_CHECKED enum tacit_err vocab_decode(const struct vocab *v,
 
 size_t vocab_size(const struct vocab *v);
 enum vocab_kind vocab_kind_of(const struct vocab *v);
-/* Borrowed spelling of a token as it stands in the model, n bytes; NULL for a
- * number that is no token. */
+/* Borrowed spelling of a token, n bytes: of a byte-level one its bytes, of the
+ * others as GGUF has it (U+2581 for a blank). NULL for a number that is no
+ * token. */
 const char *vocab_token(const struct vocab *v, int32_t id, size_t *out_n);
 enum vocab_class vocab_class_of(const struct vocab *v, int32_t id);
 /* -1 when no token is spelt so. */
