@@ -146,6 +146,67 @@ static struct var *block(const struct pass *p, size_t index, struct var *h)
     return norm(r, op_add(t, h, feed(r, l, h)), &l->second);
 }
 
+/* ---- a block that is worked out again ---- */
+
+struct again {
+    struct net_run run;
+    struct net_batch batch;
+    struct pass pass;
+    size_t index;
+};
+
+static void again_backward(const struct tape_node *n)
+{
+    const struct again *a = n->extra;
+    struct tape *t = a->run.tape, *u = a->run.again;
+    const struct net_run run = {a->run.net, u, a->run.grad, NULL};
+    struct pass p = a->pass;
+    p.run = &run;
+    tape_reset(u);
+    struct var *x = tape_parameter(u, n->in[0]->v, n->in[0]->grad,
+                                   n->in[0]->rows, n->in[0]->cols);
+    struct var *y = block(&p, a->index, x);
+    if (y) {
+        memcpy(y->grad, n->out->grad, y->rows * y->cols * sizeof *y->grad);
+        t->err = tape_backward_from(u);
+    } else {
+        t->err = u->err;
+    }
+}
+
+/* The block's output over what h has, in passing. */
+static void pass_by(const struct pass *p, size_t index, const struct var *h,
+                    struct var *out)
+{
+    struct tape *t = p->run->tape;
+    tape_pass_begin(t);
+    struct var *next =
+        block(p, index, tape_constant(t, h->v, h->rows, h->cols));
+    if (next) memcpy(out->v, next->v, h->rows * h->cols * sizeof *h->v);
+    tape_pass_end(t);
+}
+
+static struct var *block_again(const struct pass *p, size_t index,
+                               struct var *h)
+{
+    struct tape *t = p->run->tape;
+    if (!h) return NULL;
+    struct var *out = tape_value(t, h->rows, h->cols, 1);
+    struct again *a = tape_raw(t, 1, sizeof *a);
+    if (!out || !a) return NULL;
+    *a = (struct again){*p->run, *p->batch, *p, index};
+    a->pass.batch = &a->batch;
+    const struct net_run run = {p->run->net, t, NULL, NULL};
+    struct pass passing = *p;
+    passing.run = &run;
+    pass_by(&passing, index, h, out);
+    tape_record(t, &(struct tape_node){.out = out,
+                                       .in = {h},
+                                       .extra = a,
+                                       .backward = again_backward});
+    return t->err ? NULL : out;
+}
+
 /* ---- all of them ---- */
 
 static enum tacit_err check_batch(const struct net_run *r,
@@ -199,16 +260,17 @@ static struct var *embed(const struct pass *p)
     return n->before.gain.rows ? norm(r, h, &n->before) : h;
 }
 
-/* Layer after layer in the memory of one, over h. */
-static void infer(const struct pass *p, struct var *h)
+static struct var *blocks(const struct pass *p, struct var *h)
 {
-    struct tape *t = p->run->tape;
-    for (size_t i = 0; !t->err && i < p->run->net->shape.layers; i++) {
-        tape_pass_begin(t);
-        struct var *next = block(p, i, h);
-        if (next) memcpy(h->v, next->v, h->rows * h->cols * sizeof *h->v);
-        tape_pass_end(t);
+    const struct net_run *r = p->run;
+    size_t n = r->net->shape.layers;
+    if (r->grad && r->net->trains_blocks) {
+        for (size_t i = 0; i < n; i++)
+            h = r->again ? block_again(p, i, h) : block(p, i, h);
+        return h;
     }
+    for (size_t i = 0; !r->tape->err && i < n; i++) pass_by(p, i, h, h);
+    return h;
 }
 
 struct var *net_hidden(const struct net_run *r, const struct net_batch *b)
@@ -223,10 +285,7 @@ struct var *net_hidden(const struct net_run *r, const struct net_batch *b)
         p.turns = op_turns_new(t, &n->shape.rope, p.position, b->n);
     struct var *h = embed(&p);
     if (!h) return NULL;
-    if (!r->grad)
-        infer(&p, h);
-    else
-        for (size_t i = 0; i < n->shape.layers; i++) h = block(&p, i, h);
+    h = blocks(&p, h);
     if (n->last.gain.rows) h = norm(r, h, &n->last);
     if (t->err) return NULL;
     for (size_t i = 0; b->cache && i < b->segments.n; i++)

@@ -87,11 +87,16 @@ struct params *net_params(struct net *n);
 int net_is_decoder(const struct net *n);
 
 /* A network at work on a tape. grad [n_flat of its parameters] gets gradients;
- * NULL: inference, in the memory of one layer. */
+ * NULL: inference, in the memory of one layer. With a second tape, training
+ * keeps the blocks' inputs alone and works each block out again on the way back
+ * (Chen et al. 2016): one more forward pass, in the memory of one layer. The
+ * gradients have the same bits. Both tapes are borrowed until the way back is
+ * done. */
 struct net_run {
     const struct net *net;
     struct tape *tape;
     float *grad;
+    struct tape *again; /* NULL: keep everything */
 };
 
 /* Borrowed until the tape is reset. */

@@ -531,6 +531,7 @@ static enum tacit_err load(struct loader *l)
     if (has_pairs(l))
         n->pair_scale = (float)((o->alpha > 0 ? o->alpha : (double)o->rank) /
                                 (double)o->rank);
+    n->trains_blocks = o->train != NET_FROZEN;
     TRY(take_ends(l));
     TRY(take_factors(l));
     for (size_t i = 0; i < n->shape.layers; i++) TRY(take_layer(l, i));

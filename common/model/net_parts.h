@@ -53,6 +53,7 @@ struct net {
     struct net_matrix tokens, places, types, output, head;
     struct net_norm before, last; /* of the embedding; of the hidden rows */
     float pair_scale;
+    int trains_blocks; /* not only a head */
 };
 
 #endif

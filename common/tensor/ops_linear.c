@@ -289,7 +289,7 @@ struct var *op_lookup(struct tape *t, const struct op_matrix *m,
 
 /* ---- head and cross-entropy ---- */
 
-enum { CHUNK = 32 }; /* rows whose logits are in memory */
+enum { CHUNK = 32, PIECE = 512 }; /* rows whose logits are in memory */
 
 struct head {
     struct tape *tape;
@@ -372,6 +372,19 @@ static enum tacit_err check_labels(const struct op_labels *l, size_t rows,
     return TACIT_OK;
 }
 
+/* log of the sum of exp z. */
+static double level_of(const float *z, size_t n)
+{
+    float top = map_max(z, n), e[PIECE];
+    double sum = 0;
+    for (size_t at = 0; at < n; at += PIECE) {
+        size_t some = n - at < PIECE ? n - at : PIECE;
+        map_exp(e, z + at, top, some);
+        sum += map_sum(e, some);
+    }
+    return (double)top + log(sum);
+}
+
 /* Sum of the losses of labels [from, from + n), whose logits are there. */
 static double head_losses(const struct head *e, size_t from, size_t n)
 {
@@ -379,10 +392,9 @@ static double head_losses(const struct head *e, size_t from, size_t n)
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
         const float *z = e->p + i * out;
-        double top = (double)map_max(z, out), all = 0;
-        for (size_t c = 0; c < out; c++) all += exp((double)z[c] - top);
-        e->norm[from + i] = (float)(top + log(all));
-        sum += top + log(all) - (double)z[e->labels.label[from + i]];
+        double level = level_of(z, out);
+        e->norm[from + i] = (float)level;
+        sum += level - (double)z[e->labels.label[from + i]];
     }
     return sum;
 }

@@ -139,6 +139,12 @@ enum tacit_err tape_backward(struct tape *t, struct var *loss)
                     loss->cols);
     if (!loss->grad) return TACIT_OK; /* nothing depends on a parameter */
     loss->grad[0] = 1;
-    for (size_t i = t->n_nodes; i-- > 0;) t->nodes[i].backward(&t->nodes[i]);
+    return tape_backward_from(t);
+}
+
+enum tacit_err tape_backward_from(struct tape *t)
+{
+    for (size_t i = t->n_nodes; i-- > 0 && !t->err;)
+        t->nodes[i].backward(&t->nodes[i]);
     return t->err;
 }

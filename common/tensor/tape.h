@@ -88,5 +88,7 @@ struct var *tape_refuse(struct tape *t, const char *op, const struct var *a,
                         const struct var *b);
 /* The recorded error of an op, or gradients of the scalar loss [1, 1]. */
 TACIT_CHECKED enum tacit_err tape_backward(struct tape *t, struct var *loss);
+/* The same walk from values whose gradients the caller has set. */
+TACIT_CHECKED enum tacit_err tape_backward_from(struct tape *t);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "common/model/gguf.h"
 #include "common/model/net.h"
+#include "common/model/vocab.h"
 #include "common/tensor/ops_linear.h"
 
 #define STORIES "models/stories260K/"
@@ -57,7 +58,7 @@ static void logits_equal_the_golden_ones(void **state)
                            (TOKENS - 1) * VOCAB * sizeof *want);
     struct tape t;
     tape_init(&t, 0);
-    const struct net_run run = {n, &t, NULL};
+    const struct net_run run = {n, &t, NULL, NULL};
     const struct net_batch b = {.token = token,
                                 .n = TOKENS - 1,
                                 .segments = {whole, 1}};
@@ -124,7 +125,7 @@ static void all_gradients_equal_the_golden_ones(void **state)
     }
     struct tape t;
     tape_init(&t, 0);
-    const struct net_run run = {n, &t, grad};
+    const struct net_run run = {n, &t, grad, NULL};
     const struct net_batch b = {.token = token,
                                 .n = TOKENS - 1,
                                 .segments = {whole, 1}};
@@ -175,7 +176,7 @@ static void tell(const struct net *n, enum quant_type type, size_t lead,
     for (size_t at = 0, next = lead; next < TOKENS; at = next++) {
         const uint32_t start[] = {0, (uint32_t)(next - at)};
         const uint32_t last = (uint32_t)(next - at) - 1;
-        const struct net_run run = {n, &t, NULL};
+        const struct net_run run = {n, &t, NULL, NULL};
         const struct net_batch b = {.token = token + at,
                                     .n = next - at,
                                     .segments = {start, 1},
@@ -189,6 +190,30 @@ static void tell(const struct net *n, enum quant_type type, size_t lead,
     check(memcmp(token, want, sizeof token) == 0);
     tape_release(&t);
     kv_free(cache);
+}
+
+/* The text that stories260K is known by, as its tokenizer writes it. */
+static void its_tokens_are_a_story(void **state)
+{
+    (void)state;
+    struct net *n = stories(NULL);
+    if (!n) skip_missing("stories260K");
+    int32_t *token = read_all(STORIES "golden_tokens.i32", TOKENS * 4);
+    static const char begin[] = "Once upon a time, there was a little girl "
+                                "named Lily. She loved to play outside";
+    struct vocab *v;
+    struct buf text;
+    buf_init(&text, 0);
+    check_ok(vocab_from_gguf(file, &v));
+    check_ok(vocab_decode(v, token, TOKENS, VOCAB_PLAIN, &text));
+    check(text.len > sizeof begin);
+    const char *s = (const char *)text.data;
+    if (s[0] == ' ') s++;
+    check(strncmp(s, begin, sizeof begin - 1) == 0);
+    buf_release(&text);
+    vocab_free(v);
+    finish(n);
+    free(token);
 }
 
 static void the_greedy_text_is_the_golden_one(void **state)
@@ -209,6 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_equal_the_golden_ones),
         cmocka_unit_test(all_gradients_equal_the_golden_ones),
+        cmocka_unit_test(its_tokens_are_a_story),
         cmocka_unit_test(the_greedy_text_is_the_golden_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
