@@ -523,10 +523,13 @@ enum tacit_err vocab_decode(const struct vocab *v, const int32_t *ids, size_t n,
         put_piece(v, ids[i], flags, out);
         /* The blank before the first word was put there by encoding. */
         if (!strip || out->len == text || out->err) continue;
-        strip = 0;
+        strip =
+            v->squeeze && v->kind != VOCAB_WORDPIECE && out->len == text + 1;
         if (out->data[text] != ' ' || v->token[ids[i]].class == VOCAB_BYTE ||
-            v->token[ids[i]].class == VOCAB_UNKNOWN)
+            v->token[ids[i]].class == VOCAB_UNKNOWN) {
+            strip = 0;
             continue;
+        }
         memmove(out->data + text, out->data + text + 1, out->len - text - 1);
         out->len--;
     }

@@ -75,14 +75,15 @@ static void simple(struct buf *out, const char *text, size_t n)
 void vocab_normalise(const struct vocab *v, const struct vocab_fragment *f,
                      struct buf *out)
 {
-    int prefix = v->space_prefix && (f->first || !v->prefix_once);
+    int begins = f->first || !v->prefix_once;
+    int prefix = v->space_prefix && begins;
     size_t start = out->len, body;
     if (!v->squeeze && v->n_charsmap == 0) {
         if (prefix) buf_put(out, VOCAB_SPACE, 3);
         simple(out, f->text, f->n);
         return;
     }
-    int after_space = v->squeeze, any = 0;
+    int after_space = v->squeeze && begins, any = 0;
     body = start;
     for (size_t i = 0; i < f->n;) {
         const char *s;

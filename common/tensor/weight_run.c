@@ -37,7 +37,12 @@ static const struct {
 } sets[] = {
 #if WEIGHT_SETS_X86
     {KERNEL_AVX512VNNI, &weight_set_avx512},
+    {KERNEL_AVXVNNI, &weight_set_avxvnni},
     {KERNEL_AVX2, &weight_set_avx2},
+#endif
+#if WEIGHT_SETS_ARM
+    {KERNEL_DOTPROD, &weight_set_dotprod},
+    {KERNEL_NEON, &weight_set_neon},
 #endif
     {KERNEL_BASE, &weight_set_base},
 };

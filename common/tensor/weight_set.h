@@ -69,9 +69,17 @@ extern const struct weight_set weight_set_base;
 #if defined __x86_64__ && defined __GNUC__ && !defined __clang__
 # define WEIGHT_SETS_X86 1
 extern const struct weight_set weight_set_avx2;
+extern const struct weight_set weight_set_avxvnni;
 extern const struct weight_set weight_set_avx512;
 #else
 # define WEIGHT_SETS_X86 0
+#endif
+#if defined __aarch64__ && defined __GNUC__ && !defined __clang__
+# define WEIGHT_SETS_ARM 1
+extern const struct weight_set weight_set_neon;
+extern const struct weight_set weight_set_dotprod;
+#else
+# define WEIGHT_SETS_ARM 0
 #endif
 
 /* The one for this processor and TACIT_KERNELS (kernel_choice.h). */
