@@ -73,9 +73,9 @@ struct net_shape {
 
 struct net; /* owned */
 
-/* The file must stay open as long as the network: matrices that are packed in it
- * are used as they lie. UNSUPPORTED: a family that is not read, by
- * name; SHAPE: a tensor that is missing or has another shape; LIMIT, NOMEM. */
+/* The file must stay open as long as the network: matrices that are packed in
+ * it are used as they lie. UNSUPPORTED: a family that is not read, by name;
+ * SHAPE: a tensor that is missing or has another shape; LIMIT, NOMEM. */
 TACIT_CHECKED enum tacit_err net_open(const struct gguf *file,
                                       const struct net_options *options,
                                       struct net **out);

@@ -2,8 +2,11 @@
 """What tiny networks of each family should give, worked out in f64 by the
 models of the transformers library.
 
-    python3 -m venv /tmp/golden && /tmp/golden/bin/pip install torch transformers
-    /tmp/golden/bin/python tests/golden/net_golden.py > tests/golden/net_golden.h
+    python3 -m venv /tmp/golden
+    /tmp/golden/bin/pip install torch transformers
+    /tmp/golden/bin/python tests/golden/net_golden.py
+
+writes net_golden_llama.h, …_mistral.h, …_qwen2.h and …_bert.h beside itself.
 
 The weights are not stored: number i of a tensor is base + scale * u, u between
 -1 and 1 from SplitMix64 whose seed is the FNV-1a hash of the tensor's name
@@ -15,6 +18,7 @@ draws. Made with torch 2.15 and transformers 5.23; they are needed to make the
 header again, not to run the tests.
 """
 import math
+import os
 import numpy as np
 import torch
 import transformers as hf
@@ -184,6 +188,26 @@ def emit(name, values):
     out.append('};')
 
 
+def write(name):
+    guard = f'TACIT_TESTS_GOLDEN_NET_GOLDEN_{name.upper()}_H'
+    text = f'''/*
+ * net_golden_{name}: what tests/golden/net_golden.py worked out; made by it,
+ * not by hand.
+ */
+#ifndef {guard}
+#define {guard}
+
+#include "tests/golden/net_golden.h"
+
+/* clang-format off */
+'''
+    text += '\n'.join(out) + '\n/* clang-format on */\n\n#endif\n'
+    out.clear()
+    path = os.path.join(os.path.dirname(__file__), f'net_golden_{name}.h')
+    with open(path, 'w') as f:
+        f.write(text)
+
+
 def golden(name, model, tensors, run, pairs):
     model = model.double().eval()
     fill(model, tensors)
@@ -205,7 +229,8 @@ def golden(name, model, tensors, run, pairs):
         dots = [g @ draw(t.name + k, g.size).astype(np.float64)
                 for k in ('#1', '#2')]
         out.append(f'    {{"{t.name}", {t.rows}, {t.cols}, {t.base:.9g}, '
-                   f'{t.scale:.9g}, {np.linalg.norm(g):.8g}, {dots[0]:.8g}, '
+                   f'{t.scale:.9g},')
+        out.append(f'     {np.linalg.norm(g):.8g}, {dots[0]:.8g}, '
                    f'{dots[1]:.8g}}},')
     out.append('};')
     out.append(f'static const struct golden_pair {name}_pairs[] = {{')
@@ -226,7 +251,7 @@ def golden(name, model, tensors, run, pairs):
         loss.backward()
         step.step()
     emit(name + '_losses', [losses])
-    out.append('')
+    write(name)
 
 
 def decoder(name, kind, config, family, biases, tied, extra, pairs=True):
@@ -285,31 +310,6 @@ def main():
                ('block_count', LAYERS), ('embedding_length', D),
                ('feed_forward_length', FF), ('attention.head_count', HEADS),
                ('attention.layer_norm_epsilon', 1e-12), ('pooling_type', 1))])
-    print('''/*
- * net_golden: what tests/golden/net_golden.py worked out; made by it, not by
- * hand.
- */
-#ifndef TACIT_TESTS_GOLDEN_NET_GOLDEN_H
-#define TACIT_TESTS_GOLDEN_NET_GOLDEN_H
-
-#include <stddef.h>
-
-/* Number i is base + scale * draw(name, i); of its gradient the length and the
- * products with draw(name#1), draw(name#2). */
-struct golden_tensor {
-    const char *name;
-    size_t rows, cols;
-    double base, scale, length, dot1, dot2;
-};
-struct golden_pair {
-    const char *key;
-    double value;
-    int is_real;
-};
-
-/* clang-format off */''')
-    print('\n'.join(out))
-    print('/* clang-format on */\n\n#endif')
 
 
 main()

@@ -14,7 +14,10 @@
 #include "common/model/gguf.h"
 #include "common/model/net.h"
 #include "common/tensor/quant.h"
-#include "tests/golden/net_golden.h"
+#include "tests/golden/net_golden_bert.h"
+#include "tests/golden/net_golden_llama.h"
+#include "tests/golden/net_golden_mistral.h"
+#include "tests/golden/net_golden_qwen2.h"
 
 enum { TINY_ROWS = 33, TINY_FIRST = 24 };
 
