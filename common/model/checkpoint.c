@@ -105,6 +105,25 @@ int checkpoint_has(const struct checkpoint *c, const char *key)
     return gguf_has(c->meta, full_key(c, key, full));
 }
 
+void checkpoint_hash(const struct checkpoint *c, struct digest *out,
+                     uint64_t *bytes)
+{
+    struct digest_state s;
+    digest_begin(&s);
+    *bytes = 0;
+    for (size_t i = 0; i < c->n_files; i++) {
+        size_t n;
+        const uint8_t *p = safetensors_bytes_of(c->files[i], &n);
+        digest_add(&s, p, n);
+        *bytes += n;
+    }
+    if (c->n_files == 0) {
+        *bytes = gguf_file_bytes(c->meta);
+        digest_add(&s, gguf_bytes(c->meta), (size_t)*bytes);
+    }
+    digest_end(&s, out);
+}
+
 enum tacit_err checkpoint_vocab(const struct checkpoint *c, struct vocab **out)
 {
     return vocab_from_gguf(c->meta, out);

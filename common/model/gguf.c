@@ -475,6 +475,11 @@ const struct gguf_tensor *gguf_find(const struct gguf *g, const char *name)
     return NULL;
 }
 
+const uint8_t *gguf_bytes(const struct gguf *g)
+{
+    return g->bytes;
+}
+
 uint64_t gguf_file_bytes(const struct gguf *g)
 {
     return g->n;

@@ -177,6 +177,13 @@ void safetensors_close(struct safetensors_file *f)
     free(f);
 }
 
+const uint8_t *safetensors_bytes_of(const struct safetensors_file *f,
+                                    size_t *out_n)
+{
+    *out_n = f->n;
+    return f->bytes;
+}
+
 size_t safetensors_n_tensors(const struct safetensors_file *f)
 {
     return f->n_tensors;

@@ -25,6 +25,9 @@ TACIT_CHECKED enum tacit_err safetensors_open(const char *path,
 TACIT_CHECKED enum tacit_err safetensors_open_bytes(
     const uint8_t *bytes, size_t n, struct safetensors_file **out);
 void safetensors_close(struct safetensors_file *f);
+/* The whole file. */
+const uint8_t *safetensors_bytes_of(const struct safetensors_file *f,
+                                    size_t *out_n);
 size_t safetensors_n_tensors(const struct safetensors_file *f);
 /* In the order of their bytes. */
 const struct gguf_tensor *safetensors_tensor_at(
