@@ -47,6 +47,10 @@ TACIT_CHECKED enum tacit_err checkpoint_real(const struct checkpoint *c,
 int checkpoint_has(const struct checkpoint *c, const char *key);
 /* All metadata, as one GGUF (also of a folder): for other keys and arrays. */
 const struct gguf *checkpoint_metadata(const struct checkpoint *c);
+/* BLAKE2b-256 of the GGUF file, or of the folder's safetensors one behind the
+ * other; and how many bytes they have. */
+void checkpoint_hash(const struct checkpoint *c, struct digest *out,
+                     uint64_t *bytes);
 /* Owned by the caller: vocab_free(). NOTFOUND when the model has none. */
 TACIT_CHECKED enum tacit_err checkpoint_vocab(const struct checkpoint *c,
                                               struct vocab **out);

@@ -1,17 +1,14 @@
 #include "common/model/gguf.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/base/arena.h"
 #include "common/base/codes.h"
+#include "common/model/mapped.h"
+#include "common/tensor/weights.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "tensors are used as they lie in the file");
@@ -19,7 +16,6 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 enum {
     VERSION_MAX = 3,
     ALIGNMENT_MAX = 1 << 16,
-    TILE_ROWS = 16, /* of a packed matrix: weight.h */
     PAIR_BYTES_MIN = 4 + 1 + 4 + 1,
     TENSOR_BYTES_MIN = 4 + 1 + 4 + 4 + 4 + 8
 };
@@ -114,7 +110,8 @@ uint64_t gguf_type_bytes(uint32_t type, const uint64_t dims[GGUF_DIMS_MAX])
         rows *= dims[i];
     }
     if (type >= GGUF_PACKED)
-        rows = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
+        return weight_bytes((enum quant_type)t->type, (size_t)rows,
+                            (size_t)dims[0]);
     return row > most / rows ? 0 : row * rows;
 }
 
@@ -426,42 +423,15 @@ enum tacit_err gguf_open_bytes(const uint8_t *bytes, size_t n,
     return err;
 }
 
-static enum tacit_err map(const char *path, const uint8_t **out, size_t *out_n)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return fail(errno == ENOENT ? TACIT_NOTFOUND : TACIT_IO, "%s: %s", path,
-                    strerror(errno));
-    enum tacit_err err = TACIT_OK;
-    void *p = MAP_FAILED;
-    if (fstat(fd, &st) != 0)
-        err = fail(TACIT_IO, "%s: %s", path, strerror(errno));
-    else if (!S_ISREG(st.st_mode))
-        err = fail(TACIT_FORMAT, "%s: not a file", path);
-    else if (st.st_size == 0)
-        err = fail(TACIT_FORMAT, "%s: empty", path);
-    if (!err) {
-        p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (p == MAP_FAILED)
-            err = fail(TACIT_IO, "%s: cannot map: %s", path, strerror(errno));
-    }
-    close(fd);
-    if (err) return err;
-    *out = p;
-    *out_n = (size_t)st.st_size;
-    return TACIT_OK;
-}
-
 enum tacit_err gguf_open(const char *path, struct gguf **out)
 {
     const uint8_t *bytes = NULL;
     size_t n = 0;
     struct gguf *g = NULL;
-    TRY(map(path, &bytes, &n));
+    TRY(mapped_open(path, &bytes, &n));
     enum tacit_err err = gguf_open_bytes(bytes, n, &g);
     if (err) {
-        munmap((void *)(uintptr_t)bytes, n);
+        mapped_close(bytes, n);
         return err_context(err, "%s", path);
     }
     g->mapped = 1;
@@ -472,7 +442,7 @@ enum tacit_err gguf_open(const char *path, struct gguf **out)
 void gguf_close(struct gguf *g)
 {
     if (!g) return;
-    if (g->mapped) munmap((void *)(uintptr_t)g->bytes, g->n);
+    if (g->mapped) mapped_close(g->bytes, g->n);
     arena_release(&g->arena);
     free(g);
 }
@@ -503,6 +473,11 @@ const struct gguf_tensor *gguf_find(const struct gguf *g, const char *name)
             hi = mid;
     }
     return NULL;
+}
+
+const uint8_t *gguf_bytes(const struct gguf *g)
+{
+    return g->bytes;
 }
 
 uint64_t gguf_file_bytes(const struct gguf *g)

@@ -88,7 +88,8 @@ size_t gguf_n_tensors(const struct gguf *g);
 const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, size_t i);
 /* NULL when there is none of that name. */
 const struct gguf_tensor *gguf_find(const struct gguf *g, const char *name);
-/* Size of the whole file. */
+/* The whole file. */
+const uint8_t *gguf_bytes(const struct gguf *g);
 uint64_t gguf_file_bytes(const struct gguf *g);
 
 size_t gguf_n_pairs(const struct gguf *g);
@@ -134,11 +135,12 @@ uint64_t gguf_type_bytes(uint32_t type, const uint64_t dims[GGUF_DIMS_MAX]);
 struct gguf_writer {
     struct buf pairs, infos;
     uint64_t n_pairs, n_tensors, alignment;
-    uint64_t offset;  /* where the next tensor's data begins */
-    uint64_t written; /* bytes of data so far */
-    int fd;           /* -1: into memory */
-    struct buf out;   /* what is not on the disk yet; all of it in memory */
-    char part[4096];  /* the unfinished file's name */
+    uint64_t offset;     /* where the next tensor's data begins */
+    uint64_t written;    /* bytes of data so far */
+    uint64_t file_bytes; /* of the file, on the disk */
+    int fd;              /* -1: into memory */
+    struct buf out;      /* what is not on the disk yet; all of it in memory */
+    char part[4096];     /* the unfinished file's name */
     struct digest_state hash;
     int begun; /* the header is out */
     enum tacit_err err;

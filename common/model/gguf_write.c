@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "common/base/codes.h"
@@ -38,10 +39,14 @@ enum tacit_err gguf_writer_init(struct gguf_writer *w, const char *folder,
         return fail(TACIT_LIMIT, "%s: the path is too long", folder);
     }
     w->fd = mkostemp(w->part, O_CLOEXEC);
-    if (w->fd >= 0) return TACIT_OK;
-    enum tacit_err err = disk(w, "cannot create");
-    w->part[0] = '\0';
-    return err;
+    if (w->fd < 0) {
+        enum tacit_err err = disk(w, "cannot create");
+        w->part[0] = '\0';
+        return err;
+    }
+    /* Held as long as it is unfinished: see models.h. */
+    (void)flock(w->fd, LOCK_EX | LOCK_NB);
+    return TACIT_OK;
 }
 
 void gguf_writer_release(struct gguf_writer *w)
@@ -152,6 +157,7 @@ static enum tacit_err flush(struct gguf_writer *w, size_t keep_below)
         if (n <= 0) return disk(w, "cannot write");
         at += (size_t)n;
     }
+    w->file_bytes += w->out.len;
     buf_clear(&w->out);
     return TACIT_OK;
 }

@@ -60,6 +60,7 @@ struct vocab_ids {
     size_t n, cap;
 };
 void vocab_ids_release(struct vocab_ids *ids);
+TACIT_CHECKED enum tacit_err vocab_ids_put(struct vocab_ids *ids, int32_t id);
 
 struct vocab;
 

@@ -171,7 +171,6 @@ const char *vocab_splitter_name(const char *const *patterns, size_t n);
 void vocab_splitter_free(struct vocab_splitter *s);
 
 /* vocab.c */
-TACIT_CHECKED enum tacit_err vocab_ids_put(struct vocab_ids *ids, int32_t id);
 TACIT_CHECKED enum tacit_err vocab_new(enum vocab_kind kind, size_t n,
                                        struct vocab **out);
 /* Add the next token; the text is copied. */

@@ -7,6 +7,7 @@
 
 #include "common/base/codes.h"
 #include "common/model/gguf.h"
+#include "common/tensor/weights.h"
 
 /* Read all there is; the sum keeps the compiler from dropping it. */
 static uint64_t read_everything(const struct gguf *g)
@@ -422,6 +423,8 @@ static void a_packed_matrix_has_whole_tiles(void **state)
     (void)state;
     const uint64_t dims[] = {64, 17, 1, 1};
     assert_int_equal(gguf_type_bytes(8, dims), 17 * 2 * 34);
+    assert_int_equal(gguf_type_bytes(GGUF_PACKED + 8, dims),
+                     weight_bytes(QUANT_Q8_0, 17, 64));
     assert_int_equal(gguf_type_bytes(GGUF_PACKED + 8, dims), 32 * 2 * 34);
     assert_string_equal(gguf_type_name(GGUF_PACKED + 2), "packed Q4_0");
     assert_null(gguf_type_name(4));
