@@ -31,6 +31,7 @@
 #include <stdint.h>
 
 #include "common/base/err.h"
+#include "common/model/checkpoint.h"
 #include "common/model/gguf.h"
 #include "common/model/kv.h"
 #include "common/tensor/ops_block.h"
@@ -73,12 +74,16 @@ struct net_shape {
 
 struct net; /* owned */
 
-/* The file must stay open as long as the network: matrices that are packed in
- * it are used as they lie. UNSUPPORTED: a family that is not read, by name;
+/* The files must stay open as long as the network: matrices that are packed in
+ * them are used as they lie. UNSUPPORTED: a family that is not read, by name;
  * SHAPE: a tensor that is missing or has another shape; LIMIT, NOMEM. */
-TACIT_CHECKED enum tacit_err net_open(const struct gguf *file,
+TACIT_CHECKED enum tacit_err net_open(const struct checkpoint *c,
                                       const struct net_options *options,
                                       struct net **out);
+/* The same from one GGUF file, which may be in memory. */
+TACIT_CHECKED enum tacit_err net_open_gguf(const struct gguf *file,
+                                           const struct net_options *options,
+                                           struct net **out);
 void net_close(struct net *n);
 const struct net_shape *net_shape(const struct net *n);
 /* What is trained; empty when frozen. */

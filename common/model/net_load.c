@@ -35,7 +35,8 @@ enum { N_PARTS = sizeof parts / sizeof *parts };
 
 struct loader {
     struct net *net;
-    const struct gguf *file;
+    const struct gguf *file;             /* metadata, and */
+    const struct checkpoint *checkpoint; /* tensors; NULL: the file's */
     const struct net_options *options;
 };
 
@@ -174,6 +175,12 @@ static enum tacit_err read_shape(struct loader *l)
 
 /* ---- tensors ---- */
 
+static const struct gguf_tensor *find(const struct loader *l, const char *name)
+{
+    return l->checkpoint ? checkpoint_find(l->checkpoint, name)
+                         : gguf_find(l->file, name);
+}
+
 /* Our own files have matrices in the tiles of weights.h. */
 static int packed_type(const struct gguf_tensor *g)
 {
@@ -192,7 +199,7 @@ static enum tacit_err look_up(const struct loader *l, const char *name,
                               size_t rows, size_t cols,
                               const struct gguf_tensor **out)
 {
-    const struct gguf_tensor *g = *out = gguf_find(l->file, name);
+    const struct gguf_tensor *g = *out = find(l, name);
     if (!g) return TACIT_OK;
     if (g->n_dims > 2 || g->dims[0] != cols || g->dims[1] != rows)
         return fail(TACIT_SHAPE,
@@ -432,8 +439,8 @@ static int same_numbers(const struct gguf_tensor *a,
 static enum tacit_err take_output(struct loader *l)
 {
     struct net *n = l->net;
-    const struct gguf_tensor *out = gguf_find(l->file, "output.weight");
-    const struct gguf_tensor *in = gguf_find(l->file, "token_embd.weight");
+    const struct gguf_tensor *out = find(l, "output.weight");
+    const struct gguf_tensor *in = find(l, "token_embd.weight");
     n->output = n->tokens;
     if (!out || same_numbers(in, out)) return TACIT_OK;
     return take_matrix(l, "output", n->shape.vocab, n->shape.width, &n->output);
@@ -443,7 +450,7 @@ static enum tacit_err take_ends(struct loader *l)
 {
     struct net *n = l->net;
     struct net_shape *s = &n->shape;
-    const struct gguf_tensor *g = gguf_find(l->file, "token_embd.weight");
+    const struct gguf_tensor *g = find(l, "token_embd.weight");
     if (!g) return missing("token_embd.weight");
     if (g->dims[1] > NET_VOCAB_MAX)
         return fail(TACIT_LIMIT, "a vocabulary of %llu; at most %d",
@@ -454,14 +461,14 @@ static enum tacit_err take_ends(struct loader *l)
         TRY(take_norm(l, "output_norm", &n->last));
         return take_output(l);
     }
-    g = gguf_find(l->file, "position_embd.weight");
+    g = find(l, "position_embd.weight");
     if (!g) return missing("position_embd.weight");
     if (g->dims[1] > NET_VOCAB_MAX)
         return fail(TACIT_LIMIT, "%llu positions",
                     (unsigned long long)g->dims[1]);
     s->context = (size_t)g->dims[1];
     TRY(take_matrix(l, "position_embd", s->context, s->width, &n->places));
-    g = gguf_find(l->file, "token_types.weight");
+    g = find(l, "token_types.weight");
     if (g && g->dims[1] <= 16)
         TRY(take_matrix(l, "token_types", (size_t)g->dims[1], s->width,
                         &n->types));
@@ -504,7 +511,7 @@ static void fill(struct loader *l)
 {
     struct params *p = &l->net->params;
     for (size_t i = 0; i < p->n_params; i++) {
-        const struct gguf_tensor *g = gguf_find(l->file, p->list[i].name);
+        const struct gguf_tensor *g = find(l, p->list[i].name);
         if (g) decode(g, p->flat + p->list[i].offset);
     }
     for (size_t i = 0;
@@ -541,21 +548,37 @@ static enum tacit_err load(struct loader *l)
     return TACIT_OK;
 }
 
-enum tacit_err net_open(const struct gguf *file,
-                        const struct net_options *options, struct net **out)
+static enum tacit_err open_with(struct loader *l, struct net **out)
 {
     static const struct net_options frozen;
-    struct net *n = calloc(1, sizeof *n);
+    struct net *n = l->net = calloc(1, sizeof *n);
     if (!n) return fail(TACIT_NOMEM, "out of memory for a network");
-    struct loader l = {n, file, options ? options : &frozen};
+    if (!l->options) l->options = &frozen;
     params_init(&n->params);
     arena_init(&n->arena, 0);
-    enum tacit_err err = load(&l);
+    enum tacit_err err = load(l);
     if (err)
         net_close(n);
     else
         *out = n;
     return err;
+}
+
+enum tacit_err net_open(const struct checkpoint *c,
+                        const struct net_options *options, struct net **out)
+{
+    struct loader l = {.file = checkpoint_metadata(c),
+                       .checkpoint = c,
+                       .options = options};
+    return open_with(&l, out);
+}
+
+enum tacit_err net_open_gguf(const struct gguf *file,
+                             const struct net_options *options,
+                             struct net **out)
+{
+    struct loader l = {.file = file, .options = options};
+    return open_with(&l, out);
 }
 
 void net_close(struct net *n)

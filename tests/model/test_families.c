@@ -451,6 +451,107 @@ static void pairs_begin_as_nothing_and_learn(void **state)
         }
 }
 
+/* Open, and if that is possible run: an error, or numbers of some kind. */
+static void try_file(const uint8_t *bytes, size_t n)
+{
+    struct tiny_batch tiny;
+    struct gguf *g;
+    struct net *net = NULL;
+    if (gguf_open_bytes(bytes, n, &g)) {
+        check(err_message()[0] != '\0');
+        err_clear();
+        return;
+    }
+    tiny_tokens(&tiny);
+    if (net_open_gguf(g, NULL, &net) == TACIT_OK) {
+        struct tape t;
+        tape_init(&t, 64 << 20);
+        const struct net_run run = {net, &t, NULL, NULL};
+        struct net_batch b = tiny_packed(&tiny);
+        (void)!rows_of(&run, &b);
+        if (t.err) check(err_message()[0] != '\0');
+        tape_release(&t);
+        net_close(net);
+    }
+    err_clear();
+    gguf_close(g);
+}
+
+static void any_byte_flipped_or_cut_is_an_error_or_a_network(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < TINY_FAMILIES; i++) {
+        struct gguf_writer w;
+        tiny_file(&tiny_families[i], QUANT_Q8_0, &w);
+        uint8_t *bytes = w.out.data;
+        size_t n = w.out.len;
+        for (size_t at = i; at < 4096; at += 7)
+            for (int bit = 0; bit < 8; bit += 3) {
+                bytes[at] ^= (uint8_t)(1 << bit);
+                try_file(bytes, n);
+                bytes[at] ^= (uint8_t)(1 << bit);
+            }
+        for (size_t at = 4096; at < n; at += n / 50) {
+            bytes[at] ^= 0x7f;
+            try_file(bytes, n);
+            bytes[at] ^= 0x7f;
+            try_file(bytes, at);
+        }
+        gguf_writer_release(&w);
+    }
+}
+
+static void what_a_network_cannot_do_is_said(void **state)
+{
+    (void)state;
+    struct tiny_batch tiny;
+    struct tiny_net n, bert;
+    struct kv *small;
+    struct net *none = NULL;
+    tiny_tokens(&tiny);
+    tiny_open(&n, &tiny_families[0], QUANT_F32, NULL);
+    tiny_open(&bert, &tiny_families[TINY_FAMILIES - 1], QUANT_F32, NULL);
+    const struct kv_shape shape = {2, 1, 8, 4, QUANT_F16};
+    check_ok(kv_new(&shape, &small));
+    static const uint32_t backwards[] = {0, 20, 10, TINY_ROWS}, one[] = {0, 1};
+    static const uint32_t far[] = {40}, outside[] = {64};
+    float g;
+    static const enum tacit_err wants[] = {TACIT_SHAPE, TACIT_SHAPE,
+                                           TACIT_LIMIT, TACIT_SHAPE,
+                                           TACIT_SHAPE, TACIT_STATE,
+                                           TACIT_STATE};
+    for (int i = 0; i < 7; i++) {
+        struct tape t;
+        tape_init(&t, 0);
+        struct net_run run = {i == 4 ? bert.net : n.net, &t, NULL, NULL};
+        struct net_batch b = tiny_packed(&tiny);
+        if (i == 0) b.segments = (struct op_segments){backwards, 3};
+        if (i == 1) b.token = outside;
+        if (i == 2) b.n = 0;
+        if (i == 4) b.position = far;
+        if (i == 1 || i == 4 || i == 3 || i == 5) {
+            b.n = 1;
+            b.segments = (struct op_segments){one, 1};
+        }
+        if (i == 3 || i == 5) b.cache = &small;
+        if (i == 5) run.grad = &g;
+        struct var *h = net_hidden(&run, &b);
+        if (i == 6) h = net_outputs(&run, h);
+        check(h == NULL);
+        check_err(t.err, wants[i]);
+        tape_release(&t);
+    }
+    const struct net_options ranks[] = {{.train = NET_PAIRS},
+                                        {.train = NET_PAIRS, .rank = 1000},
+                                        {.outputs = (size_t)1 << 20}};
+    for (size_t i = 0; i < 3; i++)
+        check_err(net_open_gguf(n.gguf, &ranks[i], &none), TACIT_LIMIT);
+    check(!none);
+    kv_free(small);
+    tiny_close(&n);
+    tiny_close(&bert);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,6 +564,8 @@ int main(void)
         cmocka_unit_test(packed_sequences_give_what_single_ones_give),
         cmocka_unit_test(a_cache_gives_what_the_whole_sequence_gives),
         cmocka_unit_test(packed_matrices_give_what_their_numbers_give),
+        cmocka_unit_test(any_byte_flipped_or_cut_is_an_error_or_a_network),
+        cmocka_unit_test(what_a_network_cannot_do_is_said),
         cmocka_unit_test(pairs_begin_as_nothing_and_learn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

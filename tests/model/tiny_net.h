@@ -136,7 +136,7 @@ static inline void tiny_open(struct tiny_net *n, const struct tiny_family *f,
 {
     tiny_file(f, type, &n->file);
     check_ok(gguf_open_bytes(n->file.out.data, n->file.out.len, &n->gguf));
-    check_ok(net_open(n->gguf, options, &n->net));
+    check_ok(net_open_gguf(n->gguf, options, &n->net));
     for (size_t i = 0; i < f->n_tensors; i++) {
         const struct param *p =
             params_find(net_params(n->net), f->tensors[i].name);
