@@ -17,7 +17,7 @@
 
 # define ALWAYS static inline __attribute__((always_inline))
 
-enum { STEPS = 8, ABREAST = 8, LANES = 8, HALF = 32, AHEAD = 4096 };
+enum { STEPS = 8, ABREAST = 8, LANES = 8, HALF = 32 };
 
 ALWAYS __m256i four(const uint8_t *p)
 {
@@ -82,13 +82,13 @@ ALWAYS void run_half(const struct weight_tile *t, const uint8_t *panel,
                      size_t rows, size_t r0, size_t n, size_t h, float *out,
                      enum weight_form form)
 {
-    size_t block = form == NIBBLES ? 256 : 512;
-    const uint8_t *q = t->q + HALF * h, *scales = t->scales + LANES * 2 * h;
     out += r0 * WEIGHT_TILE + h * LANES;
 # pragma GCC unroll 8
     for (size_t r = 0; r < n; r++)
         _mm256_storeu_ps(out + r * WEIGHT_TILE, _mm256_setzero_ps());
     for (size_t b = 0; b < t->n_blocks; b++) {
+        const uint8_t *q = block_numbers(t->data, b, form) + HALF * h;
+        const uint8_t *scales = block_scales(t->data, b, form) + LANES * 2 * h;
         const uint8_t *scale = panel + rows * WEIGHT_BLOCK + 4 * r0;
         const uint8_t *x = panel + r0 * WEIGHT_BLOCK;
         __m256i dot[ABREAST];
@@ -105,8 +105,6 @@ ALWAYS void run_half(const struct weight_tile *t, const uint8_t *panel,
             v = _mm256_mul_ps(v, _mm256_mul_ps(d, by));
             _mm256_storeu_ps(to, _mm256_add_ps(_mm256_loadu_ps(to), v));
         }
-        q += block;
-        scales += 2 * WEIGHT_TILE;
         panel += rows * PANEL_ROW_BYTES;
     }
 }

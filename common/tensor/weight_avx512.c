@@ -15,7 +15,7 @@
 
 # define ALWAYS static inline __attribute__((always_inline))
 
-enum { STEPS = 8, ABREAST = 4, AHEAD = 4096 };
+enum { STEPS = 8, ABREAST = 4 };
 
 ALWAYS int word(const uint8_t *p)
 {
@@ -53,18 +53,14 @@ ALWAYS void run(const struct weight_tile *t, const uint8_t *panel, size_t rows,
                 float *out, enum weight_form form)
 {
     __m512 sum[PANEL_ROWS];
-    size_t block = form == NIBBLES ? 256 : 512,
-           abreast = rows < ABREAST ? rows : ABREAST;
-    const uint8_t *q = t->q, *scales = t->scales;
+    size_t abreast = rows < ABREAST ? rows : ABREAST;
 # pragma GCC unroll 16
     for (size_t r = 0; r < rows; r++) sum[r] = _mm512_setzero_ps();
     for (size_t b = 0; b < t->n_blocks; b++) {
+        const uint8_t *q = block_numbers(t->data, b, form);
+        const uint8_t *scales = block_scales(t->data, b, form);
         __m512i w[STEPS];
         load_block(q, w, form);
-        if (rows <= 4)
-# pragma GCC unroll 8
-            for (size_t g = 0; g < block; g += 64)
-                __builtin_prefetch(q + AHEAD + g, 0, 3);
         __m512 d =
             _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i_u *)scales));
         const uint8_t *scale = panel + rows * WEIGHT_BLOCK;
@@ -91,8 +87,6 @@ ALWAYS void run(const struct weight_tile *t, const uint8_t *panel, size_t rows,
                 sum[r0 + r] = _mm512_add_ps(sum[r0 + r], x);
             }
         }
-        q += block;
-        scales += 2 * WEIGHT_TILE;
         panel += rows * PANEL_ROW_BYTES;
     }
 # pragma GCC unroll 16

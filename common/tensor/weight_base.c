@@ -21,12 +21,13 @@ ALWAYS void run(const struct weight_tile *t, const uint8_t *panel, size_t rows,
 {
     memset(out, 0, rows * WEIGHT_TILE * sizeof *out);
     for (size_t b = 0; b < t->n_blocks; b++, panel += rows * PANEL_ROW_BYTES) {
-        const uint8_t *q = t->q + b * WEIGHT_TILE * (form == NIBBLES ? 16 : 32);
+        const uint8_t *q = block_numbers(t->data, b, form);
+        const uint8_t *scales = block_scales(t->data, b, form);
         const uint8_t *after = panel + rows * WEIGHT_BLOCK;
         for (size_t i = 0; i < WEIGHT_TILE; i++) {
             int w[WEIGHT_BLOCK];
             uint16_t half;
-            memcpy(&half, t->scales + (b * WEIGHT_TILE + i) * 2, 2);
+            memcpy(&half, scales + 2 * i, 2);
             for (size_t k = 0; k < WEIGHT_BLOCK; k++)
                 w[k] = number(q, i, k, form);
             for (size_t r = 0; r < rows; r++) {

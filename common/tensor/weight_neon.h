@@ -57,12 +57,12 @@ ALWAYS void run_quarter(const struct weight_tile *t, const uint8_t *panel,
 {
     size_t abreast = rows < ABREAST ? rows : ABREAST;
     for (size_t b = 0; b < t->n_blocks; b++) {
-        const uint8_t *q = t->q + b * (form == NIBBLES ? 256 : 512);
+        const uint8_t *q = block_numbers(t->data, b, form);
         const uint8_t *scale = panel + rows * WEIGHT_BLOCK;
         int8x16_t w[STEPS];
         load_block(q + QUARTER * at, w, form);
         float32x4_t d =
-            scales_at(t->scales + (b * WEIGHT_TILE + LANES * at) * 2);
+            scales_at(block_scales(t->data, b, form) + LANES * at * 2);
         for (size_t r0 = 0; r0 < rows; r0 += abreast) {
             int32x4_t dot[ABREAST];
             for (size_t r = 0; r < abreast; r++)

@@ -188,7 +188,7 @@ static void tile_of_numbers(const struct pass *p, const struct weight_job *job,
 {
     const struct weight *w = job->w;
     size_t at = tile * WEIGHT_TILE;
-    const uint8_t *data = weight_tile(w, tile).scales;
+    const uint8_t *data = weight_tile(w, tile).data;
     weight_plain_decode(w->type, data, piece, w->n_in);
     gemm_run(&(struct gemm){.m = p->n_rows,
                             .n = w->n_out - at < WEIGHT_TILE ? w->n_out - at

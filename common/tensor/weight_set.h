@@ -25,11 +25,34 @@ enum {
 };
 
 struct weight_tile {
-    const uint8_t *scales; /* [n_blocks][16] f16; plain types: the numbers */
-    const uint8_t *q;
+    const uint8_t *data;
     size_t n_blocks; /* plain types: 0 */
 };
 struct weight_tile weight_tile(const struct weight *w, size_t i);
+
+/* How a tile holds its numbers. */
+enum weight_form { BYTES, NIBBLES };
+enum { PAIR_SCALES = 2 * WEIGHT_TILE * 2 /* bytes, of two blocks */ };
+
+static inline size_t form_bytes(enum weight_form form)
+{
+    return WEIGHT_TILE * (form == NIBBLES ? 16 : 32);
+}
+
+/* The scales [16] f16 of block b of a tile, and its numbers. */
+static inline const uint8_t *block_scales(const uint8_t *tile, size_t b,
+                                          enum weight_form form)
+{
+    return tile + b / 2 * (PAIR_SCALES + 2 * form_bytes(form)) +
+           b % 2 * (PAIR_SCALES / 2);
+}
+
+static inline const uint8_t *block_numbers(const uint8_t *tile, size_t b,
+                                           enum weight_form form)
+{
+    return tile + b / 2 * (PAIR_SCALES + 2 * form_bytes(form)) + PAIR_SCALES +
+           b % 2 * form_bytes(form);
+}
 
 /* Rows r0 to r1 of tile i, inputs j0 to j1 (whole blocks), decoded to dst, the
  * rows dst_row apart. */
@@ -53,9 +76,6 @@ struct weight_panel panel_at(const void *panels, size_t n_rows, size_t n_in,
 /* Panel i from x. */
 void panel_fill(const float *x, size_t n_rows, size_t n_in, void *panels,
                 size_t i);
-
-/* How a tile holds its numbers. */
-enum weight_form { BYTES, NIBBLES };
 
 /* out [rows][16] = panel x tile; rows is 16, 8, 4, 2 or 1. */
 typedef void (*weight_kernel)(const struct weight_tile *t, const uint8_t *panel,

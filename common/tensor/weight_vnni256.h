@@ -48,10 +48,10 @@ ALWAYS void load_block(const uint8_t *q, __m256i w[STEPS],
 ALWAYS void run_half(const struct weight_tile *t, const uint8_t *panel,
                      size_t rows, size_t h, float *out, enum weight_form form)
 {
-    size_t block = form == NIBBLES ? 256 : 512;
     size_t abreast = rows < ABREAST ? rows : ABREAST;
-    const uint8_t *q = t->q + HALF * h, *scales = t->scales + LANES * 2 * h;
     for (size_t b = 0; b < t->n_blocks; b++) {
+        const uint8_t *q = block_numbers(t->data, b, form) + HALF * h;
+        const uint8_t *scales = block_scales(t->data, b, form) + LANES * 2 * h;
         const uint8_t *scale = panel + rows * WEIGHT_BLOCK;
         const uint8_t *start = scale + (form == NIBBLES ? 8 : 4) * rows;
         __m256i w[STEPS];
@@ -78,8 +78,6 @@ ALWAYS void run_half(const struct weight_tile *t, const uint8_t *panel,
                 _mm256_storeu_ps(to, _mm256_add_ps(_mm256_loadu_ps(to), v));
             }
         }
-        q += block;
-        scales += 2 * WEIGHT_TILE;
         panel += rows * PANEL_ROW_BYTES;
     }
 }

@@ -8,6 +8,8 @@
 #include "common/tensor/half.h"
 #include "common/tensor/weight_set.h"
 
+enum { GROUP = 4 * WEIGHT_TILE }; /* numbers of a register */
+
 static size_t up_to(size_t n, size_t whole)
 {
     return (n + whole - 1) / whole * whole;
@@ -18,15 +20,9 @@ static bool in_blocks(enum quant_type type)
     return type == QUANT_Q8_0 || type == QUANT_Q4_0;
 }
 
-/* Bytes of the numbers of a block in a tile. */
-static size_t block_bytes(enum quant_type type)
+static enum weight_form form_of(enum quant_type type)
 {
-    return (type == QUANT_Q8_0 ? 32 : 16) * WEIGHT_TILE;
-}
-
-static size_t scales_bytes(size_t n_blocks)
-{
-    return up_to(n_blocks * WEIGHT_TILE * 2, 64);
+    return type == QUANT_Q8_0 ? BYTES : NIBBLES;
 }
 
 static size_t tile_bytes(enum quant_type type, size_t n_in)
@@ -39,7 +35,8 @@ static size_t tile_bytes(enum quant_type type, size_t n_in)
     case QUANT_Q8_0:
     case QUANT_Q4_0:
         if (n_in % WEIGHT_BLOCK) return 0;
-        return scales_bytes(n_blocks) + n_blocks * block_bytes(type);
+        return (n_blocks + 1) / 2 * PAIR_SCALES +
+               n_blocks * form_bytes(form_of(type));
     default: return 0;
     }
 }
@@ -53,10 +50,9 @@ size_t weight_bytes(enum quant_type type, size_t n_out, size_t n_in)
 
 struct weight_tile weight_tile(const struct weight *w, size_t i)
 {
-    size_t n_blocks = w->n_in / WEIGHT_BLOCK;
     const uint8_t *at = w->data + i * tile_bytes(w->type, w->n_in);
-    if (!in_blocks(w->type)) return (struct weight_tile){at, at, 0};
-    return (struct weight_tile){at, at + scales_bytes(n_blocks), n_blocks};
+    return (struct weight_tile){at, in_blocks(w->type) ? w->n_in / WEIGHT_BLOCK
+                                                       : 0};
 }
 
 /* ---- packing: a word is what one output row has of a group --------------- */
@@ -84,14 +80,14 @@ static void move_plain(enum direction how, const struct weight *w,
 static void move_blocks(enum direction how, const struct weight *w,
                         uint8_t *tile, size_t r, uint8_t *row)
 {
-    size_t n_blocks = w->n_in / WEIGHT_BLOCK, each = block_bytes(w->type);
-    size_t words = each / (4 * WEIGHT_TILE);
-    uint32_t zero = w->type == QUANT_Q8_0 ? 0x80808080u : 0;
-    uint8_t *q = tile + scales_bytes(n_blocks);
-    for (size_t b = 0; b < n_blocks; b++, q += each) {
-        move(how, tile + (b * WEIGHT_TILE + r) * 2, row, 2);
+    enum weight_form form = form_of(w->type);
+    uint32_t zero = form == BYTES ? 0x80808080u : 0;
+    for (size_t b = 0; b < w->n_in / WEIGHT_BLOCK; b++) {
+        uint8_t *q = tile + (block_numbers(tile, b, form) - tile);
+        uint8_t *scale = tile + (block_scales(tile, b, form) - tile) + 2 * r;
+        move(how, scale, row, 2);
         row += 2;
-        for (size_t g = 0; g < words; g++, row += 4) {
+        for (size_t g = 0; g < form_bytes(form) / GROUP; g++, row += 4) {
             uint8_t *at = q + (g * WEIGHT_TILE + r) * 4;
             uint32_t word;
             memcpy(&word, how == PACK ? row : at, sizeof word);
@@ -132,8 +128,6 @@ void weight_unpack(const struct weight *w, void *rows)
 
 /* ---- decoding ------------------------------------------------------------ */
 
-enum { GROUP = 4 * WEIGHT_TILE }; /* numbers of a register */
-
 /* Column l of a tile of a plain type, 16 numbers. */
 MANY_TARGETS
 static void decode_column(enum quant_type type, const uint8_t *src, float *dst)
@@ -166,7 +160,7 @@ static void decode_plain(const struct weight *w, struct weight_tile t,
     size_t size = quant_info(w->type)->bytes;
     for (size_t j = j0; j < j1; j++) {
         float column[WEIGHT_TILE];
-        decode_column(w->type, t.scales + j * WEIGHT_TILE * size, column);
+        decode_column(w->type, t.data + j * WEIGHT_TILE * size, column);
         for (size_t r = r0; r < r1; r++)
             dst[(r - r0) * dst_row + j - j0] = column[r];
     }
@@ -228,9 +222,10 @@ void weight_tile_decode(const struct weight *w, size_t i, size_t r0, size_t r1,
         decode_plain(w, t, r0, r1, j0, j1, dst, dst_row);
         return;
     }
+    enum weight_form form = form_of(w->type);
     for (size_t b = j0 / WEIGHT_BLOCK; b < j1 / WEIGHT_BLOCK; b++)
-        decode_block(w->type, t.scales + b * WEIGHT_TILE * 2,
-                     t.q + b * block_bytes(w->type), r0, r1,
+        decode_block(w->type, block_scales(t.data, b, form),
+                     block_numbers(t.data, b, form), r0, r1,
                      dst + b * WEIGHT_BLOCK - j0, dst_row);
 }
 

@@ -7,10 +7,12 @@
  * NEON. The last tile is filled up with rows of zeros.
  *
  *   F32, F16, BF16   [n_in][16 rows]
- *   Q8_0   scales [n_in / 32][16 rows] f16, filled up to 64 bytes; then
- *          [n_in / 32][8][16 rows][4 inputs] bytes, q + 128
- *   Q4_0   the same scales; then [n_in / 32][4][16 rows][4 bytes]: byte j of
- *          group g has input 4 g + j below, 16 + 4 g + j above, q + 8
+ *   Q8_0   for two blocks of 32 inputs: scales [2][16 rows] f16, then
+ *          [2][8][16 rows][4 inputs] bytes, q + 128
+ *   Q4_0   the same scales, then [2][4][16 rows][4 bytes]: byte j of group g
+ *          has input 4 g + j below, 16 + 4 g + j above, q + 8
+ *
+ * A last odd block stands alone after 64 bytes of scales, half of them zero.
  *
  * Products with the quantised types turn each row of x into bytes too, with a
  * scale per 32 numbers (|x|max / 127, rounding to nearest):
