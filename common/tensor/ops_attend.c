@@ -113,8 +113,10 @@ static struct keys next_keys(const struct attend *a, size_t segment,
                              size_t head, size_t from, size_t end,
                              float *buffer)
 {
-    const struct attend_past *past = a->how.past ? &a->how.past[segment] : NULL;
-    size_t n_past = past ? past->n : 0, w = a->width;
+    static const struct attend_past none;
+    const struct attend_past *past =
+        a->how.past ? &a->how.past[segment] : &none;
+    size_t n_past = past->n, w = a->width;
     struct keys keys = {.from = from, .n = end - from};
     if (keys.n > TILE) keys.n = TILE;
     if (from < n_past) {

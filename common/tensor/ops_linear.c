@@ -372,16 +372,18 @@ static enum tacit_err check_labels(const struct op_labels *l, size_t rows,
     return TACIT_OK;
 }
 
-/* log of the sum of exp z. */
+/* log of the sum of exp z, n >= 1. */
 static double level_of(const float *z, size_t n)
 {
     float top = map_max(z, n), e[PIECE];
     double sum = 0;
-    for (size_t at = 0; at < n; at += PIECE) {
+    size_t at = 0;
+    do {
         size_t some = n - at < PIECE ? n - at : PIECE;
         map_exp(e, z + at, top, some);
         sum += map_sum(e, some);
-    }
+        at += some;
+    } while (at < n);
     return (double)top + log(sum);
 }
 
