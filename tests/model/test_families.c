@@ -405,6 +405,33 @@ static void packed_matrices_give_what_their_numbers_give(void **state)
         }
 }
 
+/* Packed in the file, or packed when it is opened: the same bits. */
+static void packed_files_are_used_as_they_lie(void **state)
+{
+    (void)state;
+    static const uint32_t types[] = {QUANT_F16, QUANT_Q8_0, QUANT_Q4_0};
+    struct tiny_batch tiny;
+    tiny_tokens(&tiny);
+    for (size_t k = 0; k < 3; k++)
+        for (size_t i = 0; i < TINY_FAMILIES; i++) {
+            struct tiny_net packed, plain;
+            struct tape t;
+            tiny_open(&packed, &tiny_families[i], GGUF_PACKED + types[k], NULL);
+            tiny_open(&plain, &tiny_families[i], types[k], NULL);
+            tape_init(&t, 0);
+            struct net_batch b = tiny_packed(&tiny);
+            const struct net_run a = {packed.net, &t, NULL, NULL};
+            const struct net_run c = {plain.net, &t, NULL, NULL};
+            struct var *got = rows_of(&a, &b), *want = rows_of(&c, &b);
+            check_ok(t.err);
+            check(memcmp(got->v, want->v,
+                         got->rows * got->cols * sizeof *got->v) == 0);
+            tape_release(&t);
+            tiny_close(&packed);
+            tiny_close(&plain);
+        }
+}
+
 static void pairs_begin_as_nothing_and_learn(void **state)
 {
     (void)state;
@@ -564,6 +591,7 @@ int main(void)
         cmocka_unit_test(packed_sequences_give_what_single_ones_give),
         cmocka_unit_test(a_cache_gives_what_the_whole_sequence_gives),
         cmocka_unit_test(packed_matrices_give_what_their_numbers_give),
+        cmocka_unit_test(packed_files_are_used_as_they_lie),
         cmocka_unit_test(any_byte_flipped_or_cut_is_an_error_or_a_network),
         cmocka_unit_test(what_a_network_cannot_do_is_said),
         cmocka_unit_test(pairs_begin_as_nothing_and_learn),

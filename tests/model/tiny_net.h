@@ -14,6 +14,7 @@
 #include "common/model/gguf.h"
 #include "common/model/net.h"
 #include "common/tensor/quant.h"
+#include "common/tensor/weights.h"
 #include "tests/golden/net_golden_bert.h"
 #include "tests/golden/net_golden_llama.h"
 #include "tests/golden/net_golden_mistral.h"
@@ -69,19 +70,27 @@ static inline void tiny_values(const struct golden_tensor *t, float *v)
         v[i] = (float)t->base + (float)t->scale * v[i];
 }
 
-static inline void tiny_put(struct gguf_writer *w, const float *v, size_t n,
-                            enum quant_type type)
+/* rows x cols in `type`, or packed when it is GGUF_PACKED + one. */
+static inline void tiny_put(struct gguf_writer *w, const float *v, size_t rows,
+                            size_t cols, uint32_t type)
 {
-    static uint8_t bytes[1 << 16];
-    check(quant_bytes(type, n) <= sizeof bytes);
-    check_ok(quant_encode(type, v, bytes, n));
-    check_ok(gguf_put_data(w, bytes, quant_bytes(type, n)));
+    static uint8_t bytes[1 << 16], packed[1 << 16];
+    enum quant_type plain =
+        (enum quant_type)(type >= GGUF_PACKED ? type - GGUF_PACKED : type);
+    size_t n = quant_bytes(plain, rows * cols);
+    check(n <= sizeof bytes);
+    check_ok(quant_encode(plain, v, bytes, rows * cols));
+    if (type >= GGUF_PACKED) {
+        n = weight_bytes(plain, rows, cols);
+        check(n <= sizeof packed);
+        weight_pack(plain, rows, cols, bytes, packed);
+    }
+    check_ok(gguf_put_data(w, type >= GGUF_PACKED ? packed : bytes, n));
     check_ok(gguf_end_tensor(w));
 }
 
 /* Matrices of the blocks in `type`, the rest in f32. */
-static inline enum quant_type tiny_type(const struct golden_tensor *t,
-                                        enum quant_type type)
+static inline uint32_t tiny_type(const struct golden_tensor *t, uint32_t type)
 {
     return strstr(t->name, "blk.") && t->rows > 1 ? type : QUANT_F32;
 }
@@ -92,7 +101,7 @@ static inline int tiny_is_head(const struct golden_tensor *t)
 }
 
 /* The whole file; gguf_writer_release() when it is closed. */
-static inline void tiny_file(const struct tiny_family *f, enum quant_type type,
+static inline void tiny_file(const struct tiny_family *f, uint32_t type,
                              struct gguf_writer *w)
 {
     static float v[1 << 14];
@@ -108,8 +117,8 @@ static inline void tiny_file(const struct tiny_family *f, enum quant_type type,
         const struct golden_tensor *t = &f->tensors[i];
         const uint64_t dims[] = {t->cols, t->rows};
         if (!tiny_is_head(t))
-            gguf_put_tensor(w, t->name, (uint32_t)tiny_type(t, type),
-                            t->rows > 1 ? 2 : 1, dims);
+            gguf_put_tensor(w, t->name, tiny_type(t, type), t->rows > 1 ? 2 : 1,
+                            dims);
     }
     const uint64_t n_factors = TINY_COUNT(llama_factors);
     if (factors)
@@ -118,9 +127,9 @@ static inline void tiny_file(const struct tiny_family *f, enum quant_type type,
         const struct golden_tensor *t = &f->tensors[i];
         if (tiny_is_head(t)) continue;
         tiny_values(t, v);
-        tiny_put(w, v, t->rows * t->cols, tiny_type(t, type));
+        tiny_put(w, v, t->rows, t->cols, tiny_type(t, type));
     }
-    if (factors) tiny_put(w, llama_factors, n_factors, QUANT_F32);
+    if (factors) tiny_put(w, llama_factors, 1, n_factors, QUANT_F32);
     check_ok(gguf_writer_end(w, NULL));
 }
 
@@ -131,8 +140,7 @@ struct tiny_net {
 };
 
 static inline void tiny_open(struct tiny_net *n, const struct tiny_family *f,
-                             enum quant_type type,
-                             const struct net_options *options)
+                             uint32_t type, const struct net_options *options)
 {
     tiny_file(f, type, &n->file);
     check_ok(gguf_open_bytes(n->file.out.data, n->file.out.len, &n->gguf));
