@@ -4,14 +4,14 @@
 #include <string.h>
 
 #include "client/cli.h"
-#include "client/models.h"
+#include "client/networks.h"
 #include "common/base/codes.h"
 #include "common/base/tick.h"
 #include "common/model/chat.h"
 #include "common/model/gguf.h"
 #include "common/model/repack.h"
 
-static json_t *model_json(const struct model_row *m)
+static json_t *model_json(const struct network_row *m)
 {
     char hash[DIGEST_HEX], source_hash[DIGEST_HEX], when[21];
     hex_encode(hash, m->hash.b, DIGEST_BYTES);
@@ -26,7 +26,7 @@ static json_t *model_json(const struct model_row *m)
                      when);
 }
 
-static const char *licence_of(const struct model_row *m)
+static const char *licence_of(const struct network_row *m)
 {
     return m->licence[0] ? m->licence : "not stated";
 }
@@ -44,7 +44,7 @@ static const char *count_text(uint64_t n, char out[32])
 }
 
 static enum tacit_err print_one(const struct options *o, const char *verb,
-                                const struct model_row *m)
+                                const struct network_row *m)
 {
     char size[32], count[32];
     if (cli_json(o)) return json_print_ok(stdout, model_json(m));
@@ -99,18 +99,18 @@ static enum tacit_err take_type(const char *name, int *out)
 enum tacit_err cli_model_import(const struct options *o)
 {
     struct device d;
-    struct model_row m;
+    struct network_row m;
     struct working w = {.mode = cli_progress(o), .label = "importing"};
-    struct models_job job = {.path = o->args[0],
-                             .name = options_value(o, "name"),
-                             .licence = options_value(o, "licence"),
-                             .source = options_value(o, "source"),
-                             .step = show_step,
-                             .ctx = &w};
+    struct networks_job job = {.path = o->args[0],
+                               .name = options_value(o, "name"),
+                               .licence = options_value(o, "licence"),
+                               .source = options_value(o, "source"),
+                               .step = show_step,
+                               .ctx = &w};
     TRY(take_type(options_value(o, "type"), &job.type));
     TRY(cli_open(o, &d));
     cli_catch_interrupt();
-    enum tacit_err err = models_import(&d, &job, &m);
+    enum tacit_err err = networks_import(&d, &job, &m);
     working_end(&w);
     if (!err) err = print_one(o, "imported", &m);
     if (!err && !m.licence[0])
@@ -123,17 +123,17 @@ enum tacit_err cli_model_import(const struct options *o)
 enum tacit_err cli_model_quantize(const struct options *o)
 {
     struct device d;
-    struct model_row from, m;
-    char name[MODEL_NAME_MAX + 16];
+    struct network_row from, m;
+    char name[NETWORK_NAME_MAX + 16];
     struct working w = {.mode = cli_progress(o), .label = "quantising"};
-    struct models_job job = {.path = o->args[0],
-                             .name = name,
-                             .step = show_step,
-                             .ctx = &w};
+    struct networks_job job = {.path = o->args[0],
+                               .name = name,
+                               .step = show_step,
+                               .ctx = &w};
     TRY(take_type(o->args[1], &job.type));
     TRY(cli_open(o, &d));
     cli_catch_interrupt();
-    enum tacit_err err = models_find(&d, o->args[0], &from);
+    enum tacit_err err = networks_find(&d, o->args[0], &from);
     if (!err) {
         const char *given = options_value(o, "name");
         int n =
@@ -141,7 +141,7 @@ enum tacit_err cli_model_quantize(const struct options *o)
                   : snprintf(name, sizeof name, "%s-%s", from.name, o->args[1]);
         for (int i = 0; i < n && name[i]; i++)
             if (name[i] >= 'A' && name[i] <= 'Z') name[i] |= 32;
-        err = models_quantise(&d, &from, &job, &m);
+        err = networks_quantise(&d, &from, &job, &m);
     }
     working_end(&w);
     if (!err) err = print_one(o, "made", &m);
@@ -152,15 +152,15 @@ enum tacit_err cli_model_quantize(const struct options *o)
 enum tacit_err cli_model_export(const struct options *o)
 {
     struct device d;
-    struct model_row m;
+    struct network_row m;
     char path[DEVICE_PATH_MAX];
     struct working w = {.mode = cli_progress(o), .label = "exporting"};
-    struct models_job job = {.path = path, .step = show_step, .ctx = &w};
+    struct networks_job job = {.path = path, .step = show_step, .ctx = &w};
     TRY(cli_full_path(o->args[1], path, sizeof path));
     TRY(cli_open(o, &d));
     cli_catch_interrupt();
-    enum tacit_err err = models_find(&d, o->args[0], &m);
-    if (!err) err = models_export(&d, &m, &job);
+    enum tacit_err err = networks_find(&d, o->args[0], &m);
+    if (!err) err = networks_export(&d, &m, &job);
     working_end(&w);
     if (!err && cli_json(o))
         err = json_print_ok(stdout, json_pack("{s:s, s:s}", "name", m.name,
@@ -173,7 +173,7 @@ enum tacit_err cli_model_export(const struct options *o)
 
 /* ---- looking ------------------------------------------------------------ */
 
-static enum tacit_err list_one(const struct model_row *m, void *ctx)
+static enum tacit_err list_one(const struct network_row *m, void *ctx)
 {
     json_t *list = ctx;
     char size[32], count[32];
@@ -201,7 +201,7 @@ enum tacit_err cli_model_ls(const struct options *o)
     if (!err && !list && n > 0)
         printf("%-24s %-8s %-6s %10s %10s  %s\n", "NAME", "FAMILY", "TYPE",
                "PARAMETERS", "SIZE", "LICENCE");
-    if (!err) err = models_walk(&d, list_one, list);
+    if (!err) err = networks_walk(&d, list_one, list);
     if (!err && list)
         err = json_print_ok(stdout, json_pack("{s:O}", "models", list));
     else if (!err && n == 0)
@@ -223,7 +223,7 @@ static const struct {
     {"attention.sliding_window", "window", "window (tokens)"},
 };
 
-static void show_facts(const struct gguf *g, const struct model_row *m,
+static void show_facts(const struct gguf *g, const struct network_row *m,
                        json_t *out)
 {
     struct vocab *v = NULL;
@@ -277,13 +277,13 @@ static void print_facts(const json_t *f)
 enum tacit_err cli_model_show(const struct options *o)
 {
     struct device d;
-    struct model_row m;
+    struct network_row m;
     struct gguf *g = NULL;
     char path[DEVICE_PATH_MAX];
     json_t *all = NULL;
     TRY(cli_open(o, &d));
-    enum tacit_err err = models_find(&d, o->args[0], &m);
-    if (!err) err = models_path(&d, &m, path);
+    enum tacit_err err = networks_find(&d, o->args[0], &m);
+    if (!err) err = networks_path(&d, &m, path);
     if (!err) err = gguf_open(path, &g);
     if (!err) {
         all = model_json(&m);
@@ -312,9 +312,9 @@ enum tacit_err cli_model_rm(const struct options *o)
         return err;
     }
     for (int i = 0; !err && i < o->n_args; i++) {
-        struct model_row m;
-        err = models_find(&d, o->args[i], &m);
-        if (!err) err = models_remove(&d, &m);
+        struct network_row m;
+        err = networks_find(&d, o->args[i], &m);
+        if (!err) err = networks_remove(&d, &m);
         if (err) break;
         json_array_append_new(removed, json_string(m.name));
         if (!cli_json(o)) printf("removed %s\n", m.name);

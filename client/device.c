@@ -9,7 +9,7 @@
 
 #include "client/feedback.h"
 #include "client/folders.h"
-#include "client/models.h"
+#include "client/networks.h"
 #include "client/tuning.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
@@ -25,7 +25,7 @@ enum {
     N_MIGRATIONS = CORPUS_N_MIGRATIONS + LEDGER_N_MIGRATIONS +
                    FEEDBACK_N_MIGRATIONS + OWN_MIGRATIONS +
                    TUNING_N_MIGRATIONS + FEEDBACK_N_LATER +
-                   FOLDERS_N_MIGRATIONS + MODELS_N_MIGRATIONS
+                   FOLDERS_N_MIGRATIONS + NETWORKS_N_MIGRATIONS
 };
 
 static const char *const own_migrations[OWN_MIGRATIONS] = {
@@ -61,8 +61,8 @@ static void list_migrations(const char *out[N_MIGRATIONS])
         out[n++] = corpus_migrations[i];
     for (size_t i = 0; i < FOLDERS_N_MIGRATIONS; i++)
         out[n++] = folders_migrations[i];
-    for (size_t i = 0; i < MODELS_N_MIGRATIONS; i++)
-        out[n++] = models_migrations[i];
+    for (size_t i = 0; i < NETWORKS_N_MIGRATIONS; i++)
+        out[n++] = networks_migrations[i];
 }
 
 enum tacit_err device_path(const struct device *d, const char *name,

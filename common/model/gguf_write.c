@@ -44,7 +44,7 @@ enum tacit_err gguf_writer_init(struct gguf_writer *w, const char *folder,
         w->part[0] = '\0';
         return err;
     }
-    /* Held as long as it is unfinished: see models.h. */
+    /* Held as long as it is unfinished: see client/networks.h. */
     (void)flock(w->fd, LOCK_EX | LOCK_NB);
     return TACIT_OK;
 }

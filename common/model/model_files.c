@@ -1,15 +1,15 @@
-#include "common/model/checkpoint.h"
+#include "common/model/model_files.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "common/model/checkpoint_parts.h"
+#include "common/model/model_files_parts.h"
 
 enum { KEY_BYTES = 128 };
 
-void checkpoint_close(struct checkpoint *c)
+void model_files_close(struct model_files *c)
 {
     if (!c) return;
     gguf_close(c->meta);
@@ -21,7 +21,7 @@ void checkpoint_close(struct checkpoint *c)
     free(c);
 }
 
-static enum tacit_err open_gguf(struct checkpoint *c, const char *path)
+static enum tacit_err open_gguf(struct model_files *c, const char *path)
 {
     TRY(gguf_open(path, &c->meta));
     gguf_text_or_empty(c->meta, "general.architecture", c->family,
@@ -29,42 +29,42 @@ static enum tacit_err open_gguf(struct checkpoint *c, const char *path)
     return TACIT_OK;
 }
 
-enum tacit_err checkpoint_open(const char *path, struct checkpoint **out)
+enum tacit_err model_files_open(const char *path, struct model_files **out)
 {
     struct stat st;
-    struct checkpoint *c = calloc(1, sizeof *c);
+    struct model_files *c = calloc(1, sizeof *c);
     if (!c) return fail(TACIT_NOMEM, "no memory for a model's header");
     arena_init(&c->arena, 0);
     buf_init(&c->written, 0);
     int is_folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
     enum tacit_err err =
-        is_folder ? checkpoint_open_folder(c, path) : open_gguf(c, path);
+        is_folder ? model_files_open_folder(c, path) : open_gguf(c, path);
     if (!err)
         *out = c;
     else
-        checkpoint_close(c);
+        model_files_close(c);
     return err;
 }
 
-const char *checkpoint_family(const struct checkpoint *c)
+const char *model_files_family(const struct model_files *c)
 {
     return c->family;
 }
 
-size_t checkpoint_n_tensors(const struct checkpoint *c)
+size_t model_files_n_tensors(const struct model_files *c)
 {
     return c->tensors ? c->n_tensors : gguf_n_tensors(c->meta);
 }
 
-const struct gguf_tensor *checkpoint_tensor_at(const struct checkpoint *c,
-                                               size_t i)
+const struct gguf_tensor *model_files_tensor_at(const struct model_files *c,
+                                                size_t i)
 {
     if (!c->tensors) return gguf_tensor_at(c->meta, i);
     return i < c->n_tensors ? &c->tensors[i] : NULL;
 }
 
-const struct gguf_tensor *checkpoint_find(const struct checkpoint *c,
-                                          const char *name)
+const struct gguf_tensor *model_files_find(const struct model_files *c,
+                                           const char *name)
 {
     if (!c->tensors) return gguf_find(c->meta, name);
     for (size_t i = 0; i < c->n_tensors; i++)
@@ -72,41 +72,41 @@ const struct gguf_tensor *checkpoint_find(const struct checkpoint *c,
     return NULL;
 }
 
-const struct gguf *checkpoint_metadata(const struct checkpoint *c)
+const struct gguf *model_files_metadata(const struct model_files *c)
 {
     return c->meta;
 }
 
 /* The key as it is, else with the family before it. */
-static const char *full_key(const struct checkpoint *c, const char *key,
+static const char *full_key(const struct model_files *c, const char *key,
                             char out[KEY_BYTES])
 {
     snprintf(out, KEY_BYTES, "%s.%s", c->family, key);
     return gguf_has(c->meta, out) || !gguf_has(c->meta, key) ? out : key;
 }
 
-enum tacit_err checkpoint_int(const struct checkpoint *c, const char *key,
-                              int64_t min, int64_t max, int64_t *out)
+enum tacit_err model_files_int(const struct model_files *c, const char *key,
+                               int64_t min, int64_t max, int64_t *out)
 {
     char full[KEY_BYTES];
     return gguf_int(c->meta, full_key(c, key, full), min, max, out);
 }
 
-enum tacit_err checkpoint_real(const struct checkpoint *c, const char *key,
-                               double *out)
+enum tacit_err model_files_real(const struct model_files *c, const char *key,
+                                double *out)
 {
     char full[KEY_BYTES];
     return gguf_real(c->meta, full_key(c, key, full), out);
 }
 
-int checkpoint_has(const struct checkpoint *c, const char *key)
+int model_files_has(const struct model_files *c, const char *key)
 {
     char full[KEY_BYTES];
     return gguf_has(c->meta, full_key(c, key, full));
 }
 
-void checkpoint_hash(const struct checkpoint *c, struct digest *out,
-                     uint64_t *bytes)
+void model_files_hash(const struct model_files *c, struct digest *out,
+                      uint64_t *bytes)
 {
     struct digest_state s;
     digest_begin(&s);
@@ -124,7 +124,8 @@ void checkpoint_hash(const struct checkpoint *c, struct digest *out,
     digest_end(&s, out);
 }
 
-enum tacit_err checkpoint_vocab(const struct checkpoint *c, struct vocab **out)
+enum tacit_err model_files_vocab(const struct model_files *c,
+                                 struct vocab **out)
 {
     return vocab_from_gguf(c->meta, out);
 }

@@ -1,4 +1,4 @@
-#include "client/models.h"
+#include "client/networks.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -13,13 +13,13 @@
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/base/tick.h"
-#include "common/model/checkpoint.h"
+#include "common/model/model_files.h"
 #include "common/model/repack.h"
 #include "common/wire/blob.h"
 
 enum { ALIGNMENT = 64 };
 
-const char *const models_migrations[MODELS_N_MIGRATIONS] = {
+const char *const networks_migrations[NETWORKS_N_MIGRATIONS] = {
     "CREATE TABLE model("
     " name TEXT PRIMARY KEY, family TEXT NOT NULL, type TEXT NOT NULL,"
     " licence TEXT NOT NULL, source TEXT NOT NULL, hash BLOB NOT NULL,"
@@ -48,7 +48,7 @@ static int take_digest(sqlite3_stmt *st, int column, struct digest *out)
 }
 
 static enum tacit_err take_row(const struct device *d, sqlite3_stmt *st,
-                               struct model_row *out)
+                               struct network_row *out)
 {
     take_text(st, 0, out->name, sizeof out->name);
     take_text(st, 1, out->family, sizeof out->family);
@@ -66,10 +66,9 @@ static enum tacit_err take_row(const struct device *d, sqlite3_stmt *st,
     return TACIT_OK;
 }
 
-enum tacit_err models_walk(struct device *d,
-                           enum tacit_err (*visit)(const struct model_row *m,
-                                                   void *ctx),
-                           void *ctx)
+enum tacit_err networks_walk(
+    struct device *d,
+    enum tacit_err (*visit)(const struct network_row *m, void *ctx), void *ctx)
 {
     sqlite3_stmt *st = NULL;
     int has = 1;
@@ -77,7 +76,7 @@ enum tacit_err models_walk(struct device *d,
                  ""));
     enum tacit_err err = TACIT_OK;
     while (!err && has) {
-        struct model_row m = {0};
+        struct network_row m = {0};
         err = db_step(&d->db, st, &has);
         if (!err && has) err = take_row(d, st, &m);
         if (!err && has) err = visit(&m, ctx);
@@ -86,12 +85,12 @@ enum tacit_err models_walk(struct device *d,
     return err;
 }
 
-enum tacit_err models_find(struct device *d, const char *name,
-                           struct model_row *out)
+enum tacit_err networks_find(struct device *d, const char *name,
+                             struct network_row *out)
 {
     sqlite3_stmt *st = NULL;
     int has = 0;
-    struct model_row m = {0};
+    struct network_row m = {0};
     size_t n = strlen(name);
     TRY(db_query(&d->db, &st,
                  "SELECT " COLUMNS " FROM model WHERE name = ?1 OR (?2 AND "
@@ -109,7 +108,7 @@ enum tacit_err models_find(struct device *d, const char *name,
     return err;
 }
 
-static enum tacit_err put_row(struct device *d, const struct model_row *m)
+static enum tacit_err put_row(struct device *d, const struct network_row *m)
 {
     return db_run(&d->db,
                   "INSERT INTO model(" COLUMNS
@@ -121,17 +120,18 @@ static enum tacit_err put_row(struct device *d, const struct model_row *m)
                   (int64_t)m->parameters, m->added_s);
 }
 
-enum tacit_err models_path(const struct device *d, const struct model_row *m,
-                           char out[DEVICE_PATH_MAX])
+enum tacit_err networks_path(const struct device *d,
+                             const struct network_row *m,
+                             char out[DEVICE_PATH_MAX])
 {
     return blob_path(d->blobs, &m->hash, out, DEVICE_PATH_MAX);
 }
 
-enum tacit_err models_remove(struct device *d, const struct model_row *m)
+enum tacit_err networks_remove(struct device *d, const struct network_row *m)
 {
     char path[DEVICE_PATH_MAX];
     int64_t left = 0;
-    TRY(models_path(d, m, path));
+    TRY(networks_path(d, m, path));
     TRY(db_run(&d->db, "DELETE FROM model WHERE name = ?", "s", m->name));
     TRY(db_int(&d->db, &left, "SELECT count(*) FROM model WHERE hash = ?", "b",
                (const void *)m->hash.b, (size_t)DIGEST_BYTES));
@@ -148,14 +148,14 @@ static int is_name_char(char c)
 }
 
 /* What a path suggests: its last part, folded, without its ending. */
-static void name_from(const char *path, char out[MODEL_NAME_MAX])
+static void name_from(const char *path, char out[NETWORK_NAME_MAX])
 {
     size_t n = strlen(path), k = 0;
     while (n > 1 && path[n - 1] == '/') n--;
     size_t from = n;
     while (from > 0 && path[from - 1] != '/') from--;
     if (n - from > 5 && strncmp(path + n - 5, ".gguf", 5) == 0) n -= 5;
-    for (size_t i = from; i < n && k + 1 < MODEL_NAME_MAX; i++) {
+    for (size_t i = from; i < n && k + 1 < NETWORK_NAME_MAX; i++) {
         char c = path[i];
         if (c >= 'A' && c <= 'Z') c = (char)(c | 32);
         if (!is_name_char(c) || (k == 0 && c == '.')) c = '-';
@@ -164,8 +164,8 @@ static void name_from(const char *path, char out[MODEL_NAME_MAX])
     out[k] = '\0';
 }
 
-static enum tacit_err choose_name(const struct models_job *job,
-                                  char out[MODEL_NAME_MAX])
+static enum tacit_err choose_name(const struct networks_job *job,
+                                  char out[NETWORK_NAME_MAX])
 {
     if (!job->name) {
         name_from(job->path, out);
@@ -174,11 +174,11 @@ static enum tacit_err choose_name(const struct models_job *job,
     size_t n = strlen(job->name);
     for (size_t i = 0; i < n; i++)
         if (!is_name_char(job->name[i]) || job->name[0] == '.') n = 0;
-    if (n == 0 || n >= MODEL_NAME_MAX)
+    if (n == 0 || n >= NETWORK_NAME_MAX)
         return fail_as(E_USAGE,
                        "a model's name is 1 to %d of a-z, 0-9, '.', '_' and "
                        "'-', and begins with no '.'",
-                       MODEL_NAME_MAX - 1);
+                       NETWORK_NAME_MAX - 1);
     memcpy(out, job->name, n + 1);
     return TACIT_OK;
 }
@@ -206,7 +206,7 @@ static void sweep(const char *folder)
 /* ---- tensors ------------------------------------------------------------ */
 
 struct moving {
-    const struct models_job *job;
+    const struct networks_job *job;
     struct repack *plan; /* [n], owned */
     size_t n;
     uint64_t done, total;
@@ -226,9 +226,9 @@ struct tensors {
     const void *of;
 };
 
-static const struct gguf_tensor *of_checkpoint(const void *of, size_t i)
+static const struct gguf_tensor *of_files(const void *of, size_t i)
 {
-    return checkpoint_tensor_at(of, i);
+    return model_files_tensor_at(of, i);
 }
 
 static const struct gguf_tensor *of_gguf(const void *of, size_t i)
@@ -261,7 +261,7 @@ static enum tacit_err write_all(struct moving *m, struct gguf_writer *w)
 }
 
 /* The type of most numbers in matrices. */
-static void describe(const struct moving *m, struct model_row *out)
+static void describe(const struct moving *m, struct network_row *out)
 {
     uint64_t count[64] = {0}, best = 0;
     for (size_t i = 0; i < m->n; i++) {
@@ -291,7 +291,7 @@ static void put_text(struct gguf_writer *w, const char *key, const char *text)
     if (text[0]) gguf_put_text(w, key, text, strlen(text));
 }
 
-static void put_pairs(const struct gguf *g, const struct model_row *m,
+static void put_pairs(const struct gguf *g, const struct network_row *m,
                       struct gguf_writer *w)
 {
     char hex[DIGEST_HEX];
@@ -311,8 +311,8 @@ static void said(const struct gguf *g, const char *const *keys, char *out,
 }
 
 /* What the command says, else the file, else where it was. */
-static void take_origin(const struct gguf *g, const struct models_job *job,
-                        struct model_row *m)
+static void take_origin(const struct gguf *g, const struct networks_job *job,
+                        struct network_row *m)
 {
     static const char *const licences[] = {"general.license",
                                            "general.license.name", NULL};
@@ -329,30 +329,30 @@ static void take_origin(const struct gguf *g, const struct models_job *job,
 
 /* ---- importing ---------------------------------------------------------- */
 
-static enum tacit_err check_readable(const struct checkpoint *c)
+static enum tacit_err check_readable(const struct model_files *c)
 {
     static const char *const families[] = {"bert", "llama", "qwen2"};
     struct vocab *v = NULL;
     int known = 0;
     for (size_t i = 0; i < 3; i++)
-        known |= strcmp(checkpoint_family(c), families[i]) == 0;
+        known |= strcmp(model_files_family(c), families[i]) == 0;
     if (!known)
         return fail_as(E_MODEL_UNSUPPORTED,
                        "a model of the family \"%s\"; bert, llama (also "
                        "Mistral and SmolLM2) and qwen2 are read",
-                       checkpoint_family(c));
-    TRY(checkpoint_vocab(c, &v));
+                       model_files_family(c));
+    TRY(model_files_vocab(c, &v));
     vocab_free(v);
     return TACIT_OK;
 }
 
 /* Write the blob and its row: both or none. */
 static enum tacit_err commit(struct device *d, struct gguf_writer *w,
-                             struct model_row *m)
+                             struct network_row *m)
 {
     char path[DEVICE_PATH_MAX];
     TRY(gguf_writer_end(w, &m->hash));
-    TRY(models_path(d, m, path));
+    TRY(networks_path(d, m, path));
     m->bytes = w->file_bytes;
     m->added_s = tick_wall_s();
     TRY(gguf_writer_commit(w, path));
@@ -371,7 +371,8 @@ static enum tacit_err commit(struct device *d, struct gguf_writer *w,
 
 static enum tacit_err store(struct device *d, const struct tensors *t,
                             const struct gguf *meta,
-                            const struct models_job *job, struct model_row *m)
+                            const struct networks_job *job,
+                            struct network_row *m)
 {
     struct moving moving = {.job = job};
     struct gguf_writer w;
@@ -390,11 +391,11 @@ static enum tacit_err store(struct device *d, const struct tensors *t,
 }
 
 /* *is_there: the same source is there under this name already. */
-static enum tacit_err check_name(struct device *d, struct model_row *m,
+static enum tacit_err check_name(struct device *d, struct network_row *m,
                                  int *is_there)
 {
-    struct model_row old;
-    enum tacit_err err = models_find(d, m->name, &old);
+    struct network_row old;
+    enum tacit_err err = networks_find(d, m->name, &old);
     *is_there = 0;
     if (err == TACIT_NOTFOUND) {
         err_clear();
@@ -412,45 +413,46 @@ static enum tacit_err check_name(struct device *d, struct model_row *m,
     return TACIT_OK;
 }
 
-enum tacit_err models_import(struct device *d, const struct models_job *job,
-                             struct model_row *out)
+enum tacit_err networks_import(struct device *d, const struct networks_job *job,
+                               struct network_row *out)
 {
-    struct checkpoint *c = NULL;
-    struct model_row m = {0};
+    struct model_files *c = NULL;
+    struct network_row m = {0};
     int is_there = 0;
     TRY(choose_name(job, m.name));
-    TRY(checkpoint_open(job->path, &c));
-    struct tensors t = {checkpoint_n_tensors(c), of_checkpoint, c};
+    TRY(model_files_open(job->path, &c));
+    struct tensors t = {model_files_n_tensors(c), of_files, c};
     enum tacit_err err = check_readable(c);
     if (!err) {
-        snprintf(m.family, sizeof m.family, "%s", checkpoint_family(c));
-        checkpoint_hash(c, &m.source_hash, &m.source_bytes);
-        take_origin(checkpoint_metadata(c), job, &m);
+        snprintf(m.family, sizeof m.family, "%s", model_files_family(c));
+        model_files_hash(c, &m.source_hash, &m.source_bytes);
+        take_origin(model_files_metadata(c), job, &m);
         err = check_name(d, &m, &is_there);
     }
-    if (!err && !is_there) err = store(d, &t, checkpoint_metadata(c), job, &m);
+    if (!err && !is_there) err = store(d, &t, model_files_metadata(c), job, &m);
     if (err) err = err_context(err, "%s", job->path);
-    checkpoint_close(c);
+    model_files_close(c);
     if (!err) *out = m;
     return err;
 }
 
-enum tacit_err models_quantise(struct device *d, const struct model_row *from,
-                               const struct models_job *job,
-                               struct model_row *out)
+enum tacit_err networks_quantise(struct device *d,
+                                 const struct network_row *from,
+                                 const struct networks_job *job,
+                                 struct network_row *out)
 {
     char path[DEVICE_PATH_MAX];
     struct gguf *g = NULL;
-    struct model_row m = *from, old;
+    struct network_row m = *from, old;
     TRY(choose_name(job, m.name));
-    enum tacit_err err = models_find(d, m.name, &old);
+    enum tacit_err err = networks_find(d, m.name, &old);
     if (err == TACIT_OK && strcmp(old.name, m.name) == 0)
         return fail(TACIT_STATE,
                     "there is a model named %s; give another "
                     "--name",
                     m.name);
     err_clear();
-    TRY(models_path(d, from, path));
+    TRY(networks_path(d, from, path));
     TRY(gguf_open(path, &g));
     struct tensors t = {gguf_n_tensors(g), of_gguf, g};
     m.parameters = 0;
@@ -463,8 +465,8 @@ enum tacit_err models_quantise(struct device *d, const struct model_row *from,
 /* ---- exporting ---------------------------------------------------------- */
 
 static enum tacit_err export_to(const struct gguf *g,
-                                const struct model_row *from,
-                                const struct models_job *job,
+                                const struct network_row *from,
+                                const struct networks_job *job,
                                 struct gguf_writer *w)
 {
     struct moving moving = {.job = job};
@@ -477,8 +479,8 @@ static enum tacit_err export_to(const struct gguf *g,
     return err;
 }
 
-enum tacit_err models_export(struct device *d, const struct model_row *from,
-                             const struct models_job *job)
+enum tacit_err networks_export(struct device *d, const struct network_row *from,
+                               const struct networks_job *job)
 {
     char path[DEVICE_PATH_MAX], folder[DEVICE_PATH_MAX];
     struct gguf *g = NULL;
@@ -492,7 +494,7 @@ enum tacit_err models_export(struct device *d, const struct model_row *from,
     if (file_exists(job->path))
         return fail(TACIT_STATE, "%s is there already; name another file",
                     job->path);
-    TRY(models_path(d, from, path));
+    TRY(networks_path(d, from, path));
     TRY(gguf_open(path, &g));
     enum tacit_err err = gguf_writer_init(&w, folder, GGUF_ALIGNMENT);
     if (!err) err = export_to(g, from, job, &w);

@@ -16,7 +16,7 @@
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/base/json.h"
-#include "common/model/checkpoint_parts.h"
+#include "common/model/model_files_parts.h"
 
 enum { PATH_BYTES = 4096, TEXT_MAX = JSON_BYTES_MAX, FACTORS_MAX = 512 };
 
@@ -36,7 +36,7 @@ struct folder {
     json_t *config;
     const struct family *family;
     struct gguf_writer *w;
-    struct checkpoint_shape shape;
+    struct model_files_shape shape;
     float factors[FACTORS_MAX];
     size_t n_factors;
 };
@@ -135,7 +135,7 @@ static enum tacit_err find_family(struct folder *f)
 
 static enum tacit_err read_heads(struct folder *f)
 {
-    struct checkpoint_shape *s = &f->shape;
+    struct model_files_shape *s = &f->shape;
     int64_t width = 0;
     TRY(whole(f->config, "num_attention_heads", 1024, &s->heads));
     TRY(whole(f->config, "hidden_size", 1 << 16, &width));
@@ -358,15 +358,15 @@ static enum tacit_err read_tokenizer(const struct folder *f)
 
 /* ---- tensors ------------------------------------------------------------ */
 
-static enum tacit_err add_file(struct checkpoint *c, const char *folder,
+static enum tacit_err add_file(struct model_files *c, const char *folder,
                                const char *name)
 {
     char path[PATH_BYTES];
     if (strchr(name, '/') || name[0] == '.' || !name[0])
         return fail(TACIT_FORMAT, "the index names the file \"%s\"", name);
-    if (c->n_files == CHECKPOINT_FILES_MAX)
+    if (c->n_files == MODEL_FILES_MAX)
         return fail(TACIT_LIMIT, "a model of more than %d files",
-                    CHECKPOINT_FILES_MAX);
+                    MODEL_FILES_MAX);
     TRY(file_join(path, sizeof path, folder, name));
     TRY(safetensors_open(path, &c->files[c->n_files]));
     c->n_files++;
@@ -374,7 +374,7 @@ static enum tacit_err add_file(struct checkpoint *c, const char *folder,
 }
 
 /* Every file that the index names, once. */
-static enum tacit_err add_parts(struct checkpoint *c, const char *folder,
+static enum tacit_err add_parts(struct model_files *c, const char *folder,
                                 const json_t *map)
 {
     const char *tensor;
@@ -393,11 +393,11 @@ static enum tacit_err add_parts(struct checkpoint *c, const char *folder,
     return err;
 }
 
-static enum tacit_err open_files(struct checkpoint *c, const char *folder)
+static enum tacit_err open_files(struct model_files *c, const char *folder)
 {
     char path[PATH_BYTES];
     json_t *index = NULL;
-    c->files = calloc(CHECKPOINT_FILES_MAX, sizeof *c->files);
+    c->files = calloc(MODEL_FILES_MAX, sizeof *c->files);
     if (!c->files) return fail(TACIT_NOMEM, "no memory for a model's files");
     if (has_file(folder, "model.safetensors", path))
         return add_file(c, folder, "model.safetensors");
@@ -413,7 +413,7 @@ static enum tacit_err open_files(struct checkpoint *c, const char *folder)
     return err;
 }
 
-static enum tacit_err fill(struct checkpoint *c, struct folder *f)
+static enum tacit_err fill(struct model_files *c, struct folder *f)
 {
     char path[PATH_BYTES];
     if (!has_file(f->path, "config.json", path))
@@ -422,11 +422,11 @@ static enum tacit_err fill(struct checkpoint *c, struct folder *f)
     TRY(read_config(f));
     TRY(read_tokenizer(f));
     TRY(open_files(c, f->path));
-    TRY(checkpoint_rename(c, &f->shape, f->factors, f->n_factors));
+    TRY(model_files_rename(c, &f->shape, f->factors, f->n_factors));
     return gguf_writer_end(f->w, NULL);
 }
 
-enum tacit_err checkpoint_open_folder(struct checkpoint *c, const char *path)
+enum tacit_err model_files_open_folder(struct model_files *c, const char *path)
 {
     struct gguf_writer w;
     struct folder *f = calloc(1, sizeof *f);

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "common/base/codes.h"
-#include "common/model/checkpoint_parts.h"
+#include "common/model/model_files_parts.h"
 
 static const struct row {
     const char *from, *to; /* to NULL: left out */
@@ -113,7 +113,7 @@ static enum tacit_err rename_one(const char *name, char out[GGUF_KEY_MAX + 1],
 
 /* Rows of a head stand as halves; put the two of a pair beside each other:
  * row 2 j + t of a head is row t w / 2 + j of the file. */
-static enum tacit_err interleave(struct checkpoint *c, struct gguf_tensor *t,
+static enum tacit_err interleave(struct model_files *c, struct gguf_tensor *t,
                                  uint64_t heads, uint64_t width)
 {
     uint8_t *copy;
@@ -139,8 +139,8 @@ static int ends(const char *name, const char *with)
     return n >= k && strcmp(name + n - k, with) == 0;
 }
 
-static enum tacit_err take_one(struct checkpoint *c,
-                               const struct checkpoint_shape *s,
+static enum tacit_err take_one(struct model_files *c,
+                               const struct model_files_shape *s,
                                const struct gguf_tensor *from)
 {
     struct gguf_tensor *t = &c->tensors[c->n_tensors];
@@ -149,7 +149,7 @@ static enum tacit_err take_one(struct checkpoint *c,
     TRY(rename_one(from->name, t->name, &keeps));
     if (!keeps || (s->tied && strcmp(t->name, "output.weight") == 0))
         return TACIT_OK;
-    if (checkpoint_find(c, t->name))
+    if (model_files_find(c, t->name))
         return fail(TACIT_FORMAT, "the tensor %s stands twice", from->name);
     c->n_tensors++;
     if (!s->pairs) return TACIT_OK;
@@ -160,9 +160,9 @@ static enum tacit_err take_one(struct checkpoint *c,
     return TACIT_OK;
 }
 
-enum tacit_err checkpoint_rename(struct checkpoint *c,
-                                 const struct checkpoint_shape *s,
-                                 const float *factors, size_t n_factors)
+enum tacit_err model_files_rename(struct model_files *c,
+                                  const struct model_files_shape *s,
+                                  const float *factors, size_t n_factors)
 {
     size_t n = 1;
     for (size_t i = 0; i < c->n_files; i++)

@@ -8,7 +8,7 @@
 
 #include "common/base/codes.h"
 #include "common/base/file.h"
-#include "common/model/checkpoint.h"
+#include "common/model/model_files.h"
 #include "common/model/safetensors_file.h"
 
 static const char vocab_txt[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n##b\n";
@@ -105,37 +105,37 @@ static void a_llama_folder_has_ggufs_names_and_paired_rows(void **state)
 {
     (void)state;
     char folder[256];
-    struct checkpoint *c = NULL;
+    struct model_files *c = NULL;
     struct vocab *v = NULL;
     int64_t n;
     double real;
     make_llama(folder, "{\"model_type\":\"mistral\"," LLAMA_SIZES
                        "\"sliding_window\":16,\"rope_theta\":5000.0,"
                        "\"bos_token_id\":0}");
-    check_ok(checkpoint_open(folder, &c));
-    assert_string_equal(checkpoint_family(c), "llama");
-    assert_int_equal(checkpoint_n_tensors(c), N_LLAMA - 2);
-    check_ok(checkpoint_int(c, "block_count", 1, 9, &n));
+    check_ok(model_files_open(folder, &c));
+    assert_string_equal(model_files_family(c), "llama");
+    assert_int_equal(model_files_n_tensors(c), N_LLAMA - 2);
+    check_ok(model_files_int(c, "block_count", 1, 9, &n));
     assert_int_equal(n, 1);
-    check_ok(checkpoint_int(c, "attention.sliding_window", 1, 99, &n));
+    check_ok(model_files_int(c, "attention.sliding_window", 1, 99, &n));
     assert_int_equal(n, 16);
-    check_ok(checkpoint_real(c, "rope.freq_base", &real));
+    check_ok(model_files_real(c, "rope.freq_base", &real));
     check_near(real, 5000, 0);
-    assert_null(checkpoint_find(c, "output.weight")); /* tied */
+    assert_null(model_files_find(c, "output.weight")); /* tied */
     /* Heads of 4 rows: 0 1 2 3 become 0 2 1 3. */
-    const struct gguf_tensor *q = checkpoint_find(c, "blk.0.attn_q.weight");
+    const struct gguf_tensor *q = model_files_find(c, "blk.0.attn_q.weight");
     const int from[] = {0, 2, 1, 3, 4, 6, 5, 7};
     for (size_t i = 0; i < 8; i++) check_near(value(q, i * 8), from[i] * 8, 0);
-    const struct gguf_tensor *k = checkpoint_find(c, "blk.0.attn_k.weight");
+    const struct gguf_tensor *k = model_files_find(c, "blk.0.attn_k.weight");
     for (size_t i = 0; i < 4; i++) check_near(value(k, i * 8), from[i] * 8, 0);
-    check_near(value(checkpoint_find(c, "blk.0.attn_v.weight"), 8), 8, 0);
-    const struct gguf_tensor *d = checkpoint_find(c, "blk.0.ffn_down.weight");
+    check_near(value(model_files_find(c, "blk.0.attn_v.weight"), 8), 8, 0);
+    const struct gguf_tensor *d = model_files_find(c, "blk.0.ffn_down.weight");
     assert_int_equal(d->dims[0], 4);
     assert_int_equal(d->dims[1], 8);
-    check_ok(checkpoint_vocab(c, &v));
+    check_ok(model_files_vocab(c, &v));
     assert_int_equal(vocab_find(v, "ab", 2), 3);
     vocab_free(v);
-    checkpoint_close(c);
+    model_files_close(c);
     check_tmpdir_remove(folder);
 }
 
@@ -143,14 +143,14 @@ static void qwen_rows_stay_and_llama_3_has_factors(void **state)
 {
     (void)state;
     char folder[256];
-    struct checkpoint *c = NULL;
+    struct model_files *c = NULL;
     make_llama(folder, "{\"model_type\":\"qwen2\"," LLAMA_SIZES
                        "\"sliding_window\":16,\"use_sliding_window\":false}");
-    check_ok(checkpoint_open(folder, &c));
-    assert_string_equal(checkpoint_family(c), "qwen2");
-    check(!checkpoint_has(c, "attention.sliding_window"));
-    check_near(value(checkpoint_find(c, "blk.0.attn_q.weight"), 8), 8, 0);
-    checkpoint_close(c);
+    check_ok(model_files_open(folder, &c));
+    assert_string_equal(model_files_family(c), "qwen2");
+    check(!model_files_has(c, "attention.sliding_window"));
+    check_near(value(model_files_find(c, "blk.0.attn_q.weight"), 8), 8, 0);
+    model_files_close(c);
     check_tmpdir_remove(folder);
     make_llama(folder,
                "{\"model_type\":\"llama\"," LLAMA_SIZES
@@ -158,14 +158,14 @@ static void qwen_rows_stay_and_llama_3_has_factors(void **state)
                "\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
                "\"original_max_position_embeddings\":16},"
                "\"rope_theta\":10000.0}");
-    check_ok(checkpoint_open(folder, &c));
-    const struct gguf_tensor *t = checkpoint_find(c, "rope_freqs.weight");
+    check_ok(model_files_open(folder, &c));
+    const struct gguf_tensor *t = model_files_find(c, "rope_freqs.weight");
     assert_int_equal(t->dims[0], 2);
     /* Waves of 6.28 and 628 in a context of 16. */
     double smooth = (16 / 6.283185307 - 1) / 3;
     check_near(value(t, 0), 1 / ((1 - smooth) / 8 + smooth), 1e-5);
     check_near(value(t, 1), 8, 0);
-    checkpoint_close(c);
+    model_files_close(c);
     check_tmpdir_remove(folder);
 }
 
@@ -182,7 +182,7 @@ static void a_bert_folder_keeps_its_pooling(void **state)
         {"cls.predictions.bias", 1, 6}};
     char folder[256], pooling[300];
     struct buf b;
-    struct checkpoint *c = NULL;
+    struct model_files *c = NULL;
     int64_t n;
     check_tmpdir(folder);
     put_text(folder, "config.json",
@@ -196,15 +196,15 @@ static void a_bert_folder_keeps_its_pooling(void **state)
     put_text(pooling, "config.json", "{\"pooling_mode_cls_token\":true}");
     make(&b, e, sizeof e / sizeof *e);
     put(folder, "model.safetensors", b.data, b.len);
-    check_ok(checkpoint_open(folder, &c));
-    assert_int_equal(checkpoint_n_tensors(c), 5);
-    assert_non_null(checkpoint_find(c, "token_embd_norm.weight"));
-    assert_non_null(checkpoint_find(c, "token_embd_norm.bias"));
-    assert_non_null(checkpoint_find(c, "blk.11.attn_q.bias"));
-    assert_non_null(checkpoint_find(c, "blk.11.layer_output_norm.weight"));
-    check_ok(checkpoint_int(c, "pooling_type", 1, 2, &n));
+    check_ok(model_files_open(folder, &c));
+    assert_int_equal(model_files_n_tensors(c), 5);
+    assert_non_null(model_files_find(c, "token_embd_norm.weight"));
+    assert_non_null(model_files_find(c, "token_embd_norm.bias"));
+    assert_non_null(model_files_find(c, "blk.11.attn_q.bias"));
+    assert_non_null(model_files_find(c, "blk.11.layer_output_norm.weight"));
+    check_ok(model_files_int(c, "pooling_type", 1, 2, &n));
     assert_int_equal(n, 2);
-    checkpoint_close(c);
+    model_files_close(c);
     buf_release(&b);
     check_tmpdir_remove(folder);
 }
@@ -212,9 +212,9 @@ static void a_bert_folder_keeps_its_pooling(void **state)
 static void refused(const char *config, enum tacit_err want, const char *says)
 {
     char folder[256];
-    struct checkpoint *c = NULL;
+    struct model_files *c = NULL;
     make_llama(folder, config);
-    assert_int_equal(checkpoint_open(folder, &c), want);
+    assert_int_equal(model_files_open(folder, &c), want);
     if (!strstr(err_message(), says)) fail_msg("%s", err_message());
     err_clear();
     check_tmpdir_remove(folder);
@@ -234,13 +234,13 @@ static void what_is_not_read_is_named(void **state)
     refused("{\"model_type\":\"bert\",\"hidden_act\":\"relu\"}",
             TACIT_UNSUPPORTED, "relu");
     char folder[256];
-    struct checkpoint *c = NULL;
+    struct model_files *c = NULL;
     struct buf b;
     const struct entry odd[] = {{"model.layers.0.mamba.weight", 2, 2}};
     make_llama(folder, "{\"model_type\":\"llama\"," LLAMA_SIZES "\"x\":1}");
     make(&b, odd, 1);
     put(folder, "model.safetensors", b.data, b.len);
-    check_code(checkpoint_open(folder, &c), E_MODEL_UNSUPPORTED);
+    check_code(model_files_open(folder, &c), E_MODEL_UNSUPPORTED);
     buf_release(&b);
     check_tmpdir_remove(folder);
 }
