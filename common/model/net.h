@@ -31,9 +31,9 @@
 #include <stdint.h>
 
 #include "common/base/err.h"
-#include "common/model/checkpoint.h"
 #include "common/model/gguf.h"
 #include "common/model/kv.h"
+#include "common/model/model_files.h"
 #include "common/tensor/ops_block.h"
 #include "common/tensor/params.h"
 #include "common/tensor/tape.h"
@@ -77,7 +77,7 @@ struct net; /* owned */
 /* The files must stay open as long as the network: matrices that are packed in
  * them are used as they lie. UNSUPPORTED: a family that is not read, by name;
  * SHAPE: a tensor that is missing or has another shape; LIMIT, NOMEM. */
-TACIT_CHECKED enum tacit_err net_open(const struct checkpoint *c,
+TACIT_CHECKED enum tacit_err net_open(const struct model_files *c,
                                       const struct net_options *options,
                                       struct net **out);
 /* The same from one GGUF file, which may be in memory. */

@@ -35,8 +35,8 @@ enum { N_PARTS = sizeof parts / sizeof *parts };
 
 struct loader {
     struct net *net;
-    const struct gguf *file;             /* metadata, and */
-    const struct checkpoint *checkpoint; /* tensors; NULL: the file's */
+    const struct gguf *file;         /* metadata, and */
+    const struct model_files *files; /* tensors; NULL: the file's */
     const struct net_options *options;
 };
 
@@ -177,8 +177,8 @@ static enum tacit_err read_shape(struct loader *l)
 
 static const struct gguf_tensor *find(const struct loader *l, const char *name)
 {
-    return l->checkpoint ? checkpoint_find(l->checkpoint, name)
-                         : gguf_find(l->file, name);
+    return l->files ? model_files_find(l->files, name)
+                    : gguf_find(l->file, name);
 }
 
 /* Our own files have matrices in the tiles of weights.h. */
@@ -564,11 +564,11 @@ static enum tacit_err open_with(struct loader *l, struct net **out)
     return err;
 }
 
-enum tacit_err net_open(const struct checkpoint *c,
+enum tacit_err net_open(const struct model_files *c,
                         const struct net_options *options, struct net **out)
 {
-    struct loader l = {.file = checkpoint_metadata(c),
-                       .checkpoint = c,
+    struct loader l = {.file = model_files_metadata(c),
+                       .files = c,
                        .options = options};
     return open_with(&l, out);
 }

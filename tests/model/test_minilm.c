@@ -8,17 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/model/checkpoint.h"
+#include "common/model/model_files.h"
 #include "common/model/net.h"
 #include "common/tensor/quant.h"
 #include "tests/golden/minilm_golden.h"
 
 enum { DIM = 384 };
 
-static struct checkpoint *minilm(void)
+static struct model_files *minilm(void)
 {
     const char *folder = getenv("TACIT_MINILM");
-    struct checkpoint *c = NULL;
+    struct model_files *c = NULL;
     char path[4096];
     if (!folder) {
         const char *config = check_data("models/all-MiniLM-L6-v2/config.json");
@@ -26,7 +26,7 @@ static struct checkpoint *minilm(void)
         snprintf(path, sizeof path, "%.*s", (int)(strlen(config) - 12), config);
         folder = path;
     }
-    check_ok(checkpoint_open(folder, &c));
+    check_ok(model_files_open(folder, &c));
     return c;
 }
 
@@ -57,7 +57,7 @@ static double worst_cosine(const struct net *n)
 static void its_vectors_are_those_of_the_reference(void **state)
 {
     (void)state;
-    struct checkpoint *c = minilm();
+    struct model_files *c = minilm();
     struct net *n;
     if (!c) skip_missing("all-MiniLM-L6-v2");
     check_ok(net_open(c, NULL, &n));
@@ -65,16 +65,16 @@ static void its_vectors_are_those_of_the_reference(void **state)
     print_message("smallest cosine in f32: 1 - %.1e\n", 1 - worst);
     check(worst > 1 - 1e-5);
     net_close(n);
-    checkpoint_close(c);
+    model_files_close(c);
 }
 
 static void its_tokens_are_those_of_the_reference(void **state)
 {
     (void)state;
-    struct checkpoint *c = minilm();
+    struct model_files *c = minilm();
     struct vocab *v;
     if (!c) skip_missing("all-MiniLM-L6-v2");
-    check_ok(checkpoint_vocab(c, &v));
+    check_ok(model_files_vocab(c, &v));
     for (size_t i = 0; i < MINILM_N; i++) {
         struct vocab_ids ids = {0};
         const char *s = minilm_text[i];
@@ -86,7 +86,7 @@ static void its_tokens_are_those_of_the_reference(void **state)
         vocab_ids_release(&ids);
     }
     vocab_free(v);
-    checkpoint_close(c);
+    model_files_close(c);
 }
 
 static int goes_quantised(const struct gguf_tensor *t)
@@ -95,18 +95,18 @@ static int goes_quantised(const struct gguf_tensor *t)
 }
 
 /* The same network with its matrices in Q8_0, as a file in memory. */
-static void quantise(const struct checkpoint *c, struct gguf_writer *w)
+static void quantise(const struct model_files *c, struct gguf_writer *w)
 {
-    const struct gguf *meta = checkpoint_metadata(c);
+    const struct gguf *meta = model_files_metadata(c);
     check_ok(gguf_writer_init(w, NULL, GGUF_ALIGNMENT));
     for (size_t i = 0; i < gguf_n_pairs(meta); i++) gguf_put_pair(w, meta, i);
-    for (size_t i = 0; i < checkpoint_n_tensors(c); i++) {
-        const struct gguf_tensor *t = checkpoint_tensor_at(c, i);
+    for (size_t i = 0; i < model_files_n_tensors(c); i++) {
+        const struct gguf_tensor *t = model_files_tensor_at(c, i);
         gguf_put_tensor(w, t->name, goes_quantised(t) ? QUANT_Q8_0 : t->type,
                         t->n_dims, t->dims);
     }
-    for (size_t i = 0; i < checkpoint_n_tensors(c); i++) {
-        const struct gguf_tensor *t = checkpoint_tensor_at(c, i);
+    for (size_t i = 0; i < model_files_n_tensors(c); i++) {
+        const struct gguf_tensor *t = model_files_tensor_at(c, i);
         size_t n = (size_t)(t->dims[0] * t->dims[1]);
         if (goes_quantised(t)) {
             float *v = malloc(n * sizeof *v);
@@ -128,7 +128,7 @@ static void quantise(const struct checkpoint *c, struct gguf_writer *w)
 static void in_q8_its_vectors_are_nearly_those(void **state)
 {
     (void)state;
-    struct checkpoint *c = minilm();
+    struct model_files *c = minilm();
     struct gguf_writer w;
     struct gguf *g;
     struct net *n;
@@ -142,7 +142,7 @@ static void in_q8_its_vectors_are_nearly_those(void **state)
     net_close(n);
     gguf_close(g);
     gguf_writer_release(&w);
-    checkpoint_close(c);
+    model_files_close(c);
 }
 
 int main(void)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/model/checkpoint.h"
+#include "common/model/model_files.h"
 #include "common/model/net.h"
 #include "common/model/vocab.h"
 #include "common/tensor/ops_linear.h"
@@ -28,14 +28,14 @@ static void *read_all(const char *name, size_t want)
     return p;
 }
 
-static struct checkpoint *file; /* open as long as the network of a test */
+static struct model_files *file; /* open as long as the network of a test */
 
 static struct net *stories(const struct net_options *options)
 {
     const char *path = check_data(STORIES "stories260K-f32.gguf");
     struct net *n = NULL;
     if (!path) return NULL;
-    check_ok(checkpoint_open(path, &file));
+    check_ok(model_files_open(path, &file));
     check_ok(net_open(file, options, &n));
     return n;
 }
@@ -43,7 +43,7 @@ static struct net *stories(const struct net_options *options)
 static void finish(struct net *n)
 {
     net_close(n);
-    checkpoint_close(file);
+    model_files_close(file);
 }
 
 static const uint32_t whole[] = {0, TOKENS - 1};
@@ -204,7 +204,7 @@ static void its_tokens_are_a_story(void **state)
     struct vocab *v;
     struct buf text;
     buf_init(&text, 0);
-    check_ok(checkpoint_vocab(file, &v));
+    check_ok(model_files_vocab(file, &v));
     check_ok(vocab_decode(v, token, TOKENS, VOCAB_PLAIN, &text));
     check(text.len > sizeof begin);
     const char *s = (const char *)text.data;
