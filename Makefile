@@ -34,7 +34,7 @@ CFLAGS_all := -std=c11 -D_GNU_SOURCE -I. -fstack-protector-strong \
 LDFLAGS_all := $(CFLAGS_$(VARIANT)) -pie -Wl,-z,relro,-z,now -Wl,--as-needed \
                $(LDFLAGS)
 LIBS := -lsodium -lnng -lsqlite3 -ljansson -lcyaml -lyaml -lzstd -lutf8proc \
-        -lgumbo -lmd4c -lzip -lexpat -lstemmer -lm -lpthread
+        -lgumbo -lmd4c -lzip -lexpat -lstemmer -lpcre2-8 -lm -lpthread
 
 # Folders, highest floor first: the link order.
 FOLDERS := sims client coordinator retrieval common/task common/strategy \
@@ -65,7 +65,8 @@ TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SOURCES))
 TEST_LIB := $(call objects,$(wildcard tests/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(patsubst tests/bench/%.c,$(B)/bench/%,\
-             $(wildcard tests/bench/bench_*.c tests/bench/ann_*.c))
+             $(wildcard tests/bench/bench_*.c tests/bench/ann_*.c \
+               tests/bench/engine_*.c))
 
 # The vector table as an SQLite extension, of libc alone: what it needs of the
 # folders below is compiled anew, against the program's own SQLite.
@@ -145,10 +146,13 @@ $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(LIBRARIES)
 PACKAGES := gcc libc6-dev pkg-config python3 libsodium-dev libnng-dev \
             libsqlite3-dev libjansson-dev libcyaml-dev libstemmer-dev \
             libyaml-dev libzstd-dev libutf8proc-dev libgumbo-dev libmd4c-dev \
-            libzip-dev libexpat1-dev poppler-utils libcmocka-dev
+            libzip-dev libexpat1-dev libpcre2-dev poppler-utils \
+            libcmocka-dev
 PACKAGES_BENCH := libopenblas-dev
 # For the test of tacit-sim-mpi, and to build it.
 PACKAGES_TEST := libopenmpi-dev openmpi-bin
+# For the tests of the ARM kernels.
+PACKAGES_ARM := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 PACKAGES_DEV := clang clang-tidy clang-format cppcheck valgrind gcovr
 
 # $(call install,PACKAGES): as root, through sudo, or say the one command.
@@ -204,6 +208,7 @@ help:
 ## make valgrind       a few whole-program tests under valgrind
 ## make tidy           style, layers, clang-tidy, cppcheck, gcc -fanalyzer
 ## make format         clang-format in place
+## make arm            the tensor tests as 64-bit ARM, under qemu
 ## make fuzz           every fuzz target for FUZZ_SECONDS (60) each
 ## make coverage       line coverage of common/crypto and common/wire
 ## make bench          every benchmark as JSON lines (BENCH=id: one)
@@ -222,6 +227,11 @@ tsan: deps-mpi
 valgrind: deps-dev
 	@$(MAKE) --no-print-directory -j$$(nproc) tests
 	@TACIT_BUILD=$(B) tests/valgrind.sh
+
+.PHONY: arm
+arm:
+	$(call install,$(PACKAGES_ARM))
+	@tests/arm/run.sh
 
 tidy: deps-dev
 	@python3 tests/tidy/tidy.py

@@ -59,6 +59,13 @@ enum tacit_err cli_policy(const struct options *o);
 enum tacit_err cli_status(const struct options *o);
 /* cli_doctor.c */
 enum tacit_err cli_doctor(const struct options *o);
+/* cli_model.c */
+enum tacit_err cli_model_import(const struct options *o);
+enum tacit_err cli_model_ls(const struct options *o);
+enum tacit_err cli_model_show(const struct options *o);
+enum tacit_err cli_model_rm(const struct options *o);
+enum tacit_err cli_model_export(const struct options *o);
+enum tacit_err cli_model_quantize(const struct options *o);
 /* cli_key.c */
 enum tacit_err cli_key(const struct options *o);
 /* What --key says, its path made full; the default without it. */

@@ -9,6 +9,7 @@
 
 #include "client/feedback.h"
 #include "client/folders.h"
+#include "client/networks.h"
 #include "client/tuning.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
@@ -23,7 +24,8 @@ enum {
     OWN_MIGRATIONS = 2,
     N_MIGRATIONS = CORPUS_N_MIGRATIONS + LEDGER_N_MIGRATIONS +
                    FEEDBACK_N_MIGRATIONS + OWN_MIGRATIONS +
-                   TUNING_N_MIGRATIONS + FEEDBACK_N_LATER + FOLDERS_N_MIGRATIONS
+                   TUNING_N_MIGRATIONS + FEEDBACK_N_LATER +
+                   FOLDERS_N_MIGRATIONS + NETWORKS_N_MIGRATIONS
 };
 
 static const char *const own_migrations[OWN_MIGRATIONS] = {
@@ -61,6 +63,8 @@ static void list_migrations(const char *out[N_MIGRATIONS])
         out[n++] = folders_migrations[i];
     for (size_t i = CORPUS_N_SECOND; i < CORPUS_N_MIGRATIONS; i++)
         out[n++] = corpus_migrations[i];
+    for (size_t i = 0; i < NETWORKS_N_MIGRATIONS; i++)
+        out[n++] = networks_migrations[i];
 }
 
 enum tacit_err device_path(const struct device *d, const char *name,

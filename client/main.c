@@ -107,6 +107,16 @@ static const struct option_row run_options[] = {
      "with the two above: give up after this long without progress (10m)"},
 };
 
+static const struct option_row import_options[] = {
+    {"name", 0, "NAME", NULL, "what to call it here (from the file's name)"},
+    {"type", 't', "TYPE", NULL,
+     "keep matrices as q8_0, q4_0, f16, bf16 or f32 (as the file has them)"},
+    {"licence", 0, "TEXT", NULL, "its licence, where the file does not say"},
+    {"source", 0, "URL", NULL, "where it came from"},
+};
+static const struct option_row quantize_options[] = {
+    {"name", 0, "NAME", NULL, "what to call the new one (NAME-TYPE)"},
+};
 static const struct option_row doctor_options[] = {
     {"index", 0, NULL, NULL,
      "check the whole vector index and measure its recall; a damaged one is "
@@ -260,6 +270,53 @@ static const struct option_command commands[] = {
          "Ctrl-C; a round in flight is lost for this device only.",
      OPTIONS(run_options),
      .run = cli_run},
+    {.name = "model import",
+     .args = "PATH",
+     .args_min = 1,
+     .args_max = 1,
+     .summary = "bring in a network: a GGUF file or a model's folder",
+     .help = "PATH is a GGUF file, or a folder with config.json, "
+             "model.safetensors and the tokenizer's file. Families: bert "
+             "(MiniLM, BGE, E5), llama (also SmolLM2 and Mistral) and qwen2. "
+             "Types: F32, F16, BF16, Q8_0 and Q4_0 are kept; Q4_1, Q5_0, "
+             "Q5_1, Q4_K, Q5_K and Q6_K become Q8_0. The model is kept in the "
+             "home under the hash of its content, laid out for fast use, with "
+             "its licence and source. Importing it again changes nothing.",
+     OPTIONS(import_options),
+     .run = cli_model_import},
+    {.name = "model ls",
+     .summary = "list the imported networks",
+     .run = cli_model_ls},
+    {.name = "model show",
+     .args = "NAME",
+     .args_min = 1,
+     .args_max = 1,
+     .summary = "say what a network is: sizes, licence, source, hashes",
+     .help = "NAME is the model's name, or eight digits or more of its hash.",
+     .run = cli_model_show},
+    {.name = "model rm",
+     .args = "NAME…",
+     .args_min = 1,
+     .args_max = -1,
+     .summary = "forget imported networks and delete their files here",
+     .run = cli_model_rm},
+    {.name = "model export",
+     .args = "NAME FILE",
+     .args_min = 2,
+     .args_max = 2,
+     .summary = "write a network as a plain GGUF file",
+     .help = "Other programs can read the file. It keeps licence and source. A "
+             "file that is there already is left alone.",
+     .run = cli_model_export},
+    {.name = "model quantize",
+     .args = "NAME TYPE",
+     .args_min = 2,
+     .args_max = 2,
+     .summary = "make a smaller copy of a network",
+     .help = "TYPE is q8_0 (8.5 bits a number, all but lossless), q4_0 (4.5 "
+             "bits), f16, bf16 or f32. The first stays.",
+     OPTIONS(quantize_options),
+     .run = cli_model_quantize},
     {.name = "audit",
      .summary = "list everything that ever left this device",
      .run = cli_audit},

@@ -341,7 +341,12 @@
    "or classes in the plan, or name another file.")                            \
  X(DATA_VALUE, 709, FORMAT, FAILED, "a value in the data cannot be used",      \
    "The message names file and row. Labels are whole numbers from 0 to "       \
-   "classes - 1; values are finite.")
+   "classes - 1; values are finite.")                                          \
+ X(MODEL_UNSUPPORTED, 720, UNSUPPORTED, FAILED,                                \
+   "a model file holds what is not read",                                      \
+   "The message names the tensor, type or family. F32, F16, BF16, Q8_0, "      \
+   "Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K are read, of the families "    \
+   "that `tacit model import --help` lists. Fetch the model in one of these.")
 
 enum tacit_code {
 #define X(name, id, cls, exit, title, help) E_##name = (id),

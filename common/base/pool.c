@@ -1,33 +1,105 @@
 #include "common/base/pool.h"
 
+#include <assert.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-/* Whoever waits looks again a while, leaving the processor to others in
- * between, before it sleeps: waking a thread takes longer than a short job. */
-enum { THREADS_MAX = 64, LOOKS = 256 };
+#include "common/base/tick.h"
+
+enum {
+    THREADS_MAX = 64,
+    LOOK_NS = 20000, /* waking a thread takes about as long */
+    LOOKS = 64,      /* between two readings of the clock */
+    LINE = 64        /* bytes of a cache line */
+};
+
+/* The gate; who sleeps on it, as bits of the futex. */
+enum { INSIDE = 0xff, OPEN = 0x100, NUMBER = 0x200 };
+enum sleeper { WORKER = 1, CALLER = 2 };
 
 struct pool {
     unsigned n_threads; /* the caller is number 0 */
+    int64_t look_ns;
     pthread_t threads[THREADS_MAX];
     struct worker {
         struct pool *pool;
         unsigned number;
     } workers[THREADS_MAX];
-    pthread_mutex_t lock;
-    pthread_cond_t start, done;
-    /* Changed under lock, so that a sleeper misses nothing. */
-    atomic_uint generation; /* counts jobs */
-    atomic_uint n_busy;
     atomic_int stop;
-    /* The job: written by the caller while no worker is busy. */
+    /* The job: written by the caller while the gate is shut and nobody is
+     * inside. */
     void (*fn)(void *, size_t, unsigned);
     void *ctx;
     size_t n;
-    atomic_size_t next;
+    _Alignas(LINE) atomic_uint gate;
+    atomic_uint n_asleep[CALLER + 1];
+    _Alignas(LINE) atomic_size_t next;
 };
+
+static_assert((unsigned)THREADS_MAX <= (unsigned)INSIDE,
+              "the gate counts all workers");
+
+/* Until the gate is no longer `seen`, or for no reason. */
+static void gate_sleep(struct pool *p, unsigned seen, enum sleeper who)
+{
+    syscall(SYS_futex, &p->gate, FUTEX_WAIT_BITSET_PRIVATE, seen, NULL, NULL,
+            (unsigned)who);
+}
+
+static void gate_wake(struct pool *p, int n, enum sleeper who)
+{
+    /* Who goes to sleep after this look sees the changed gate first. */
+    if (atomic_load(&p->n_asleep[who]) == 0) return;
+    syscall(SYS_futex, &p->gate, FUTEX_WAKE_BITSET_PRIVATE, n, NULL, NULL,
+            (unsigned)who);
+}
+
+static void relax(void)
+{
+#if defined __x86_64__
+    __builtin_ia32_pause();
+#elif defined __aarch64__
+    __asm__ __volatile__("isb");
+#endif
+}
+
+/* The gate once done(gate, want) holds; sleeps after a while. */
+static unsigned await(struct pool *p, bool (*done)(unsigned, unsigned),
+                      unsigned want, enum sleeper who)
+{
+    int64_t until = p->look_ns ? tick_ns() + p->look_ns : 0;
+    do {
+        for (int i = 0; i < LOOKS; i++) {
+            unsigned now = atomic_load(&p->gate);
+            if (done(now, want)) return now;
+            relax();
+        }
+    } while (p->look_ns && tick_ns() < until);
+    atomic_fetch_add(&p->n_asleep[who], 1);
+    unsigned now = atomic_load(&p->gate);
+    for (; !done(now, want); now = atomic_load(&p->gate))
+        gate_sleep(p, now, who);
+    atomic_fetch_sub(&p->n_asleep[who], 1);
+    return now;
+}
+
+/* A job that this worker has not seen. */
+static bool is_new(unsigned gate, unsigned last)
+{
+    return (gate & OPEN) && gate / NUMBER != last;
+}
+
+static bool is_empty(unsigned gate, unsigned unused)
+{
+    (void)unused;
+    return (gate & INSIDE) == 0;
+}
 
 static void work(struct pool *p, unsigned worker)
 {
@@ -38,47 +110,31 @@ static void work(struct pool *p, unsigned worker)
     }
 }
 
-static int has_job(struct pool *p, unsigned seen)
-{
-    return atomic_load(&p->generation) != seen || atomic_load(&p->stop);
-}
-
-static void await_job(struct pool *p, unsigned seen)
-{
-    for (int i = 0; i < LOOKS; i++) {
-        if (has_job(p, seen)) return;
-        sched_yield();
-    }
-    pthread_mutex_lock(&p->lock);
-    while (!has_job(p, seen)) pthread_cond_wait(&p->start, &p->lock);
-    pthread_mutex_unlock(&p->lock);
-}
-
-static void await_others(struct pool *p)
-{
-    for (int i = 0; i < LOOKS; i++) {
-        if (atomic_load(&p->n_busy) == 0) return;
-        sched_yield();
-    }
-    pthread_mutex_lock(&p->lock);
-    while (atomic_load(&p->n_busy) > 0) pthread_cond_wait(&p->done, &p->lock);
-    pthread_mutex_unlock(&p->lock);
-}
-
 static void *worker_main(void *arg)
 {
     const struct worker *w = arg;
     struct pool *p = w->pool;
-    unsigned seen = 0;
+    unsigned last = 0;
     for (;;) {
-        await_job(p, seen);
+        unsigned gate = await(p, is_new, last, WORKER);
         if (atomic_load(&p->stop)) return NULL;
-        seen = atomic_load(&p->generation);
+        if (!atomic_compare_exchange_strong(&p->gate, &gate, gate + 1))
+            continue;
+        last = gate / NUMBER;
         work(p, w->number);
-        pthread_mutex_lock(&p->lock);
-        if (atomic_fetch_sub(&p->n_busy, 1) == 1) pthread_cond_signal(&p->done);
-        pthread_mutex_unlock(&p->lock);
+        gate = atomic_fetch_sub(&p->gate, 1) - 1;
+        if (!(gate & OPEN) && is_empty(gate, 0)) gate_wake(p, 1, CALLER);
     }
+}
+
+/* Open the gate for another job; numbers are never 0, which workers begin
+ * with. */
+static void gate_open(struct pool *p)
+{
+    unsigned number =
+        (atomic_load(&p->gate) / NUMBER + 1) % (UINT_MAX / NUMBER);
+    if (number == 0) number = 1;
+    atomic_store(&p->gate, number * NUMBER | OPEN);
 }
 
 static unsigned usable_cores(void)
@@ -94,13 +150,11 @@ enum tacit_err pool_new(struct pool **out, unsigned n_threads)
     if (n_threads > THREADS_MAX)
         return fail(TACIT_LIMIT, "%u threads; the limit is %d", n_threads,
                     THREADS_MAX);
-    struct pool *p = calloc(1, sizeof *p);
+    struct pool *p = aligned_alloc(LINE, sizeof *p);
     if (!p) return fail(TACIT_NOMEM, "out of memory");
-    unsigned want = n_threads ? n_threads : usable_cores();
-    pthread_mutex_init(&p->lock, NULL);
-    pthread_cond_init(&p->start, NULL);
-    pthread_cond_init(&p->done, NULL);
-    p->n_threads = 1;
+    *p = (struct pool){.n_threads = 1};
+    unsigned cores = usable_cores(), want = n_threads ? n_threads : cores;
+    p->look_ns = want <= cores ? LOOK_NS : 0;
     while (p->n_threads < want) {
         unsigned i = p->n_threads;
         p->workers[i] = (struct worker){p, i};
@@ -118,15 +172,11 @@ enum tacit_err pool_new(struct pool **out, unsigned n_threads)
 void pool_free(struct pool *p)
 {
     if (!p) return;
-    pthread_mutex_lock(&p->lock);
     atomic_store(&p->stop, 1);
-    pthread_cond_broadcast(&p->start);
-    pthread_mutex_unlock(&p->lock);
+    gate_open(p);
+    gate_wake(p, INT_MAX, WORKER);
     for (unsigned i = 1; i < p->n_threads; i++)
         pthread_join(p->threads[i], NULL);
-    pthread_cond_destroy(&p->start);
-    pthread_cond_destroy(&p->done);
-    pthread_mutex_destroy(&p->lock);
     free(p);
 }
 
@@ -142,15 +192,13 @@ void pool_run(struct pool *p, size_t n,
         for (size_t i = 0; i < n; i++) fn(ctx, i, 0);
         return;
     }
-    pthread_mutex_lock(&p->lock);
     p->fn = fn;
     p->ctx = ctx;
     p->n = n;
     atomic_store(&p->next, 0);
-    atomic_store(&p->n_busy, p->n_threads - 1);
-    atomic_fetch_add(&p->generation, 1);
-    pthread_cond_broadcast(&p->start);
-    pthread_mutex_unlock(&p->lock);
+    gate_open(p);
+    gate_wake(p, n - 1 < THREADS_MAX ? (int)(n - 1) : THREADS_MAX, WORKER);
     work(p, 0);
-    await_others(p);
+    atomic_fetch_and(&p->gate, ~(unsigned)OPEN);
+    await(p, is_empty, 0, CALLER);
 }

@@ -4,6 +4,20 @@
  * pool_run(p, n, fn, ctx) calls fn(ctx, i, worker) for every i in [0, n), from
  * several threads, and returns when all are done. Workers get const input and
  * their own output; the result may not depend on the order.
+ *
+ * Indices are handed out one by one, in order, to whoever is free. A worker
+ * enters a job while its gate is open; when all indices are handed out the
+ * caller shuts it and waits for those inside alone. So a worker that something
+ * else keeps from running, or that is still asleep, holds nobody up: beside a
+ * busy process a job takes no longer than on one thread, and the pieces of it
+ * that fit.
+ *
+ *   gate   [ job number 23 | open 1 | workers inside 8 ]   one futex
+ *
+ * Who waits looks for 20 us, then sleeps; with more threads than usable cores
+ * it sleeps at once.
+ *
+ * Thread rule: one pool_run of a pool at a time, and none from within fn.
  */
 #ifndef TACIT_BASE_POOL_H
 #define TACIT_BASE_POOL_H

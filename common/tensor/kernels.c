@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/tensor/kernel_choice.h"
 #include "common/tensor/kernel_set.h"
 
 MANY_TARGETS
@@ -37,10 +38,8 @@ float kernel_normalise(float *x, size_t n)
 static const struct kernel_set *best_set(void)
 {
 #if KERNEL_SETS_X86
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
-        return &kernel_set_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return &kernel_set_avx2;
+    if (kernel_may(KERNEL_AVX512)) return &kernel_set_avx512;
+    if (kernel_may(KERNEL_AVX2)) return &kernel_set_avx2;
 #endif
     return &kernel_set_base;
 }

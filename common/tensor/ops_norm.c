@@ -33,9 +33,9 @@ static struct norm *norm_new(struct tape *t, const struct var *x,
     return n;
 }
 
-static float inverse_of(double squares, size_t n)
+static float inverse_of(double squares, size_t n, double epsilon)
 {
-    return (float)(1 / sqrt(squares / (double)n + EPSILON));
+    return (float)(1 / sqrt(squares / (double)n + epsilon));
 }
 
 MANY_TARGETS
@@ -104,6 +104,12 @@ static void layer_norm_backward(const struct tape_node *node)
 struct var *op_layer_norm(struct tape *t, struct var *x, struct var *gain,
                           struct var *bias)
 {
+    return op_layer_norm_eps(t, x, gain, bias, EPSILON);
+}
+
+struct var *op_layer_norm_eps(struct tape *t, struct var *x, struct var *gain,
+                              struct var *bias, double epsilon)
+{
     if (!x || !gain || !bias) return NULL;
     size_t cols = x->cols;
     if (gain->rows != 1 || gain->cols != cols || bias->rows != 1 ||
@@ -116,7 +122,8 @@ struct var *op_layer_norm(struct tape *t, struct var *x, struct var *gain,
     for (size_t r = 0; r < x->rows; r++) {
         const float *from = x->v + r * cols;
         double mean = map_sum(from, cols) / (double)cols;
-        n->inverse[r] = inverse_of(map_squares(from, mean, cols), cols);
+        n->inverse[r] =
+            inverse_of(map_squares(from, mean, cols), cols, epsilon);
         shift_scale(n->x + r * cols, from, (float)mean, n->inverse[r], cols);
         gain_bias(out->v + r * cols, n->x + r * cols, gain->v, bias->v, cols);
     }
@@ -125,6 +132,58 @@ struct var *op_layer_norm(struct tape *t, struct var *x, struct var *gain,
                                        .extra = n,
                                        .backward = layer_norm_backward});
     return out;
+}
+
+/* ---- root mean square ---- */
+
+struct rms {
+    float *d;       /* [cols] scratch */
+    float *inverse; /* [rows] */
+};
+
+/* With x' = x / rms and d = dy gain: dx += (d - x' mean(d x')) / rms */
+static void rms_norm_backward(const struct tape_node *node)
+{
+    const struct var *x = node->in[0], *gain = node->in[1], *y = node->out;
+    const struct rms *n = node->extra;
+    size_t cols = x->cols;
+    for (size_t r = 0; r < x->rows; r++) {
+        const float *g = y->grad + r * cols, *from = x->v + r * cols;
+        float by = n->inverse[r];
+        if (gain->grad) {
+            multiply(n->d, g, from, cols);
+            kernel_axpy(gain->grad, by, n->d, cols);
+        }
+        if (!x->grad) continue;
+        multiply(n->d, g, gain->v, cols);
+        float along = kernel_dot(n->d, from, cols) / (float)cols;
+        project(x->grad + r * cols, n->d, from, 0, along * by * by, by, cols);
+    }
+}
+
+struct var *op_rms_norm(struct tape *t, struct var *x, struct var *gain,
+                        double epsilon)
+{
+    if (!x || !gain) return NULL;
+    size_t cols = x->cols;
+    if (gain->rows != 1 || gain->cols != cols || !cols)
+        return tape_refuse(t, "rms_norm", x, gain);
+    struct var *y = tape_value(t, x->rows, cols, x->grad || gain->grad);
+    struct rms *n = tape_raw(t, 1, sizeof *n);
+    float *d = tape_raw(t, cols + x->rows, sizeof *d);
+    if (!y || !n || !d) return NULL;
+    *n = (struct rms){d, d + cols};
+    for (size_t r = 0; r < x->rows; r++) {
+        const float *from = x->v + r * cols;
+        n->inverse[r] = inverse_of(map_squares(from, 0, cols), cols, epsilon);
+        map_scale(y->v + r * cols, from, n->inverse[r], cols);
+        multiply(y->v + r * cols, y->v + r * cols, gain->v, cols);
+    }
+    tape_record(t, &(struct tape_node){.out = y,
+                                       .in = {x, gain},
+                                       .extra = n,
+                                       .backward = rms_norm_backward});
+    return y;
 }
 
 /* ---- images ---- */
@@ -198,7 +257,7 @@ struct var *op_group_norm(struct tape *t, struct var *x, struct var *gain,
     for (size_t s = 0; s < x->rows * groups; s++) {
         const float *from = x->v + s * len;
         double mean = map_sum(from, len) / (double)len;
-        n->inverse[s] = inverse_of(map_squares(from, mean, len), len);
+        n->inverse[s] = inverse_of(map_squares(from, mean, len), len, EPSILON);
         shift_scale(n->x + s * len, from, (float)mean, n->inverse[s], len);
     }
     image_gain_bias(out, n->x, gain->v, bias->v, image);
@@ -290,7 +349,7 @@ struct var *op_batch_norm(struct tape *t, struct var *x, struct var *gain,
     for (size_t c = 0; c < image->channels; c++) {
         double mean, var;
         channel_statistics(x, c, plane, running, &mean, &var);
-        n->inverse[c] = inverse_of(var, 1);
+        n->inverse[c] = inverse_of(var, 1, EPSILON);
         for (size_t r = 0; r < x->rows; r++) {
             size_t at = r * x->cols + c * plane;
             shift_scale(n->x + at, x->v + at, (float)mean, n->inverse[c],

@@ -16,6 +16,13 @@
 /* x [B, n], gain and bias [1, n]. */
 struct var *op_layer_norm(struct tape *t, struct var *x, struct var *gain,
                           struct var *bias);
+/* The same with another number than 1e-5 (BERT: 1e-12). */
+struct var *op_layer_norm_eps(struct tape *t, struct var *x, struct var *gain,
+                              struct var *bias, double epsilon);
+/* y = gain x / sqrt(mean x^2 + epsilon), row by row (Zhang and Sennrich
+ * 2019). */
+struct var *op_rms_norm(struct tape *t, struct var *x, struct var *gain,
+                        double epsilon);
 /* x [B, image], gain and bias [1, channels]; `groups` divides the channels. */
 struct var *op_group_norm(struct tape *t, struct var *x, struct var *gain,
                           struct var *bias, const struct op_image *image,

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGN = 64, FLAT_MAX = 1 << 28 };
+enum { ALIGN = 64, FIRST_ROOM = 16, FLAT_MAX = 1 << 28 };
 
 void params_init(struct params *p)
 {
@@ -12,8 +12,19 @@ void params_init(struct params *p)
 
 void params_release(struct params *p)
 {
+    free(p->list);
     free(p->flat);
     memset(p, 0, sizeof *p);
+}
+
+static enum tacit_err grow(struct params *p)
+{
+    size_t room = p->n_room ? 2 * p->n_room : FIRST_ROOM;
+    struct param *list = realloc(p->list, room * sizeof *list);
+    if (!list) return fail(TACIT_NOMEM, "out of memory for %zu tensors", room);
+    p->list = list;
+    p->n_room = room;
+    return TACIT_OK;
 }
 
 enum tacit_err params_add(struct params *p, const char *name,
@@ -36,6 +47,7 @@ enum tacit_err params_add(struct params *p, const char *name,
     if (len > FLAT_MAX - p->n_flat)
         return fail(TACIT_SHAPE, "the model has more than %d weights",
                     FLAT_MAX);
+    if (p->n_params == p->n_room) TRY(grow(p));
     struct param *t = &p->list[p->n_params++];
     memset(t, 0, sizeof *t);
     memcpy(t->name, name, strlen(name));

@@ -16,7 +16,7 @@
 #include "common/base/digest.h"
 #include "common/base/err.h"
 
-enum { PARAMS_MAX = 64, PARAMS_NAME_MAX = 48, PARAMS_DIMS_MAX = 4 };
+enum { PARAMS_MAX = 4096, PARAMS_NAME_MAX = 64, PARAMS_DIMS_MAX = 4 };
 
 /* A statistic is averaged and sent like a weight, but follows the data, not a
  * gradient: optimisers leave it alone (model.h). */
@@ -32,16 +32,17 @@ struct param {
 };
 
 struct params {
-    struct param list[PARAMS_MAX];
-    size_t n_params; /* entries in list */
-    size_t n_flat;   /* floats in all */
-    float *flat;     /* [n_flat], owned, 64-byte aligned; NULL until alloc */
+    struct param *list; /* [n_params], owned; moves while tensors are added */
+    size_t n_params;
+    size_t n_room; /* entries that list has memory for */
+    size_t n_flat; /* floats in all */
+    float *flat;   /* [n_flat], owned, 64-byte aligned; NULL until alloc */
 };
 
 void params_init(struct params *p);
 void params_release(struct params *p);
 /* Append a tensor; LIMIT when the list or the name is full, STATE once
- * allocated, SHAPE for a zero or overflowing size. */
+ * allocated, SHAPE for a zero or overflowing size, NOMEM. */
 TACIT_CHECKED enum tacit_err params_add(struct params *p, const char *name,
                                         const size_t *dims, size_t n_dims);
 /* The same, for a running statistic. */

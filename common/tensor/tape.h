@@ -8,7 +8,8 @@
  *
  * Values are matrices [rows, cols], f32, in an arena that is reset per step:
  * nothing is allocated from the heap inside a training step once the arena has
- * grown. Ops stand in ops.h. One thread per tape.
+ * grown. Ops stand in ops.h. One thread per tape; an op may use the workers of
+ * its pool, and gives the same bits for any number of them.
  */
 #ifndef TACIT_TENSOR_TAPE_H
 #define TACIT_TENSOR_TAPE_H
@@ -18,7 +19,10 @@
 #include "common/base/arena.h"
 #include "common/base/err.h"
 
-enum { TAPE_NODES_MAX = 256, TAPE_INPUTS_MAX = 5 };
+struct pool;
+struct weight_room;
+
+enum { TAPE_NODES_MAX = 1 << 16, TAPE_INPUTS_MAX = 5 };
 
 /* A value; grad is NULL where none is needed. Both [rows, cols], arena or
  * borrowed. */
@@ -40,9 +44,14 @@ struct tape_node {
 
 struct tape {
     struct arena arena;
-    struct tape_node nodes[TAPE_NODES_MAX];
-    size_t n_nodes;
-    enum tacit_err err; /* sticky: the first failure of an op */
+    struct arena passing; /* between tape_pass_begin() and tape_pass_end() */
+    int in_passing;
+    struct tape_node *nodes; /* [n_room], owned; grows and is kept */
+    size_t n_nodes, n_room;
+    struct pool *pool; /* borrowed: for ops that run in parallel; or NULL. Set
+                          before the first op. */
+    struct weight_room *room; /* owned; see tape_room() */
+    enum tacit_err err;       /* sticky: the first failure of an op */
     /* As many floats as the inputs of this step have, wanted after them; NULL:
      * none. An op that can fetches them while it computes. */
     const float *ahead;
@@ -52,6 +61,11 @@ void tape_init(struct tape *t, size_t limit_bytes);
 void tape_release(struct tape *t);
 /* Forget all values and nodes; keeps the memory. */
 void tape_reset(struct tape *t);
+/* What ops make from here on is forgotten at the end of the pass, one layer of
+ * a network that only infers, so that all layers share the memory of one.
+ * Nothing made inside may have a gradient (STATE). Passes do not nest. */
+void tape_pass_begin(struct tape *t);
+void tape_pass_end(struct tape *t);
 /* A constant that borrows v [rows, cols]. NULL after an error. */
 struct var *tape_constant(struct tape *t, float *v, size_t rows, size_t cols);
 /* A parameter: value and gradient are borrowed; backward adds into grad. */
@@ -64,6 +78,9 @@ struct var *tape_value(struct tape *t, size_t rows, size_t cols,
 /* For ops: n items of `size` bytes, zeroed; tape_raw: with anything in them. */
 void *tape_scratch(struct tape *t, size_t n, size_t size);
 void *tape_raw(struct tape *t, size_t n, size_t size);
+/* For ops: where products with frozen matrices run (weights.h), made when it is
+ * first asked for. NULL after an error. */
+struct weight_room *tape_room(struct tape *t);
 /* For ops: record; a no-op when out has no gradient. */
 void tape_record(struct tape *t, const struct tape_node *node);
 /* For ops: SHAPE, naming the op and what does not fit. Returns NULL. */
@@ -71,5 +88,7 @@ struct var *tape_refuse(struct tape *t, const char *op, const struct var *a,
                         const struct var *b);
 /* The recorded error of an op, or gradients of the scalar loss [1, 1]. */
 TACIT_CHECKED enum tacit_err tape_backward(struct tape *t, struct var *loss);
+/* The same walk from values whose gradients the caller has set. */
+TACIT_CHECKED enum tacit_err tape_backward_from(struct tape *t);
 
 #endif

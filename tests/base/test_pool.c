@@ -1,8 +1,10 @@
 /* pool: every index once, for any number of threads, again and again. */
 #include "tests/check.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/pool.h"
 
@@ -83,11 +85,62 @@ static void too_many_threads_are_refused(void **state)
     pool_free(p);
 }
 
+/* What the workers wrote is there when a job ends, and the next job, with other
+ * arguments, is not mixed up with it: also when workers sleep in between. */
+static void sum_up(void *ctx, size_t i, unsigned worker)
+{
+    size_t *v = ctx;
+    (void)worker;
+    v[i + 1] = v[0] * i;
+}
+
+static void jobs_do_not_mix(void **state)
+{
+    (void)state;
+    static size_t v[2][N + 1];
+    struct pool *p = NULL;
+    check_ok(pool_new(&p, 3));
+    for (size_t k = 1; k < 1500; k++) {
+        size_t *now = v[k & 1], n = 1 + k * 37 % 90;
+        now[0] = k;
+        pool_run(p, n, sum_up, now);
+        for (size_t i = 0; i < n; i++) check(now[i + 1] == k * i);
+        if (k % 100 == 0) usleep(300);
+    }
+    pool_free(p);
+}
+
+/* One piece takes long: the others are done by whoever is free. */
+static void wait_at_first(void *ctx, size_t i, unsigned worker)
+{
+    struct job *j = ctx;
+    while (i == 0 && atomic_load(&j->seen[1]) < 40) sched_yield();
+    if (i > 0) atomic_fetch_add(&j->seen[1], 1);
+    atomic_fetch_add(&j->workers[worker], 1);
+}
+
+static void a_slow_piece_holds_up_no_other(void **state)
+{
+    (void)state;
+    static struct job j;
+    struct pool *p = NULL;
+    check_ok(pool_new(&p, 2));
+    for (int k = 0; k < 20; k++) {
+        memset(&j, 0, sizeof j);
+        pool_run(p, 41, wait_at_first, &j);
+        check(atomic_load(&j.workers[0]) + atomic_load(&j.workers[1]) == 41);
+        check(atomic_load(&j.workers[0]) > 0 && atomic_load(&j.workers[1]) > 0);
+    }
+    pool_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_index_runs_once),
         cmocka_unit_test(many_short_jobs_finish),
+        cmocka_unit_test(jobs_do_not_mix),
+        cmocka_unit_test(a_slow_piece_holds_up_no_other),
         cmocka_unit_test(no_pool_means_this_thread),
         cmocka_unit_test(too_many_threads_are_refused),
     };

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "common/base/rng.h"
-#include "common/tensor/gradcheck.h"
 #include "common/tensor/kernels.h"
 #include "common/tensor/maps.h"
 #include "common/tensor/ops.h"
@@ -16,17 +15,7 @@
 #include "common/tensor/ops_norm.h"
 #include "common/tensor/ops_seq.h"
 #include "tests/golden/seq_golden.h"
-
-enum { FLAT = 4096, INPUTS_MAX = 5 };
-
-static struct var *constant(struct tape *t, const float *v, size_t rows,
-                            size_t cols)
-{
-    float *copy = tape_scratch(t, rows * cols, sizeof *copy);
-    if (!copy) return NULL;
-    memcpy(copy, v, rows * cols * sizeof *copy);
-    return tape_constant(t, copy, rows, cols);
-}
+#include "tests/tensor/layer_case.h"
 
 static void check_var(const struct tape *t, const struct var *got, size_t rows,
                       size_t cols, const float *want, size_t n)
@@ -167,12 +156,6 @@ static void maps_are_within_a_few_units_of_libm(void **state)
 
 /* ---- gradients ---- */
 
-struct layer_case {
-    const char *name;
-    size_t size[INPUTS_MAX][2]; /* of the inputs; 0 = no more */
-    struct var *(*apply)(struct tape *t, struct var *const *in);
-};
-
 static struct var *conv_plain(struct tape *t, struct var *const *in)
 {
     const struct op_conv c = {{2, 5, 4}, 3, 1, OP_PLAIN};
@@ -271,72 +254,6 @@ static const struct layer_case cases[] = {
 };
 enum { N_CASES = sizeof cases / sizeof *cases };
 
-struct scene {
-    const struct layer_case *layer;
-    struct tape tape;
-    float w[FLAT], g[FLAT], u[FLAT];
-    int fixed; /* input that is a constant; -1 none */
-};
-
-/* sum_i u_i out_i with fixed u, so that every output counts differently. */
-static struct var *build(struct scene *s)
-{
-    struct var *in[INPUTS_MAX] = {0};
-    struct tape *t = &s->tape;
-    size_t at = 0;
-    for (int i = 0; i < INPUTS_MAX && s->layer->size[i][0]; i++) {
-        size_t rows = s->layer->size[i][0], cols = s->layer->size[i][1];
-        in[i] = i == s->fixed
-                    ? tape_constant(t, s->w + at, rows, cols)
-                    : tape_parameter(t, s->w + at, s->g + at, rows, cols);
-        at += rows * cols;
-    }
-    struct var *out = s->layer->apply(t, in);
-    check_ok(t->err);
-    check(out->rows + out->cols <= FLAT);
-    if (out->rows == 1 && out->cols == 1) return out;
-    struct var *right = op_matmul(t, out, constant(t, s->u, out->cols, 1));
-    return op_matmul(t, constant(t, s->u + out->cols, 1, out->rows), right);
-}
-
-static enum tacit_err loss_now(void *ctx, double *loss)
-{
-    struct scene *s = ctx;
-    tape_reset(&s->tape);
-    *loss = (double)build(s)->v[0];
-    return s->tape.err;
-}
-
-static void check_gradient(const struct layer_case *c, int fixed)
-{
-    static struct scene s;
-    struct rng r;
-    memset(&s, 0, sizeof s);
-    s.layer = c;
-    s.fixed = fixed;
-    rng_init(&r, 12, c->size[0][1], 0);
-    for (size_t i = 0; i < FLAT; i++) {
-        s.w[i] = rng_normal(&r);
-        s.u[i] = rng_normal(&r) / 2;
-    }
-    tape_init(&s.tape, 0);
-    check_ok(tape_backward(&s.tape, build(&s)));
-    size_t at = 0;
-    for (int i = 0; i < INPUTS_MAX && c->size[i][0]; i++) {
-        size_t n = c->size[i][0] * c->size[i][1];
-        double worst = 0;
-        if (i == fixed)
-            for (size_t k = at; k < at + n; k++) check(s.g[k] == 0);
-        else
-            check_ok(gradcheck_run(loss_now, &s, s.w + at, s.g + at, n, 2e-3,
-                                   &worst));
-        if (worst > 5e-3)
-            fail_msg("%s, input %d: off by %g", c->name, i, worst);
-        at += n;
-    }
-    tape_release(&s.tape);
-}
-
 static void every_gradient_matches_finite_differences(void **state)
 {
     (void)state;
@@ -347,7 +264,7 @@ static void a_constant_input_gets_no_gradient(void **state)
 {
     (void)state;
     for (size_t i = 0; i < N_CASES; i++)
-        for (int k = 0; k < INPUTS_MAX && cases[i].size[1][0]; k++)
+        for (int k = 0; k < LAYER_INPUTS_MAX && cases[i].size[1][0]; k++)
             if (cases[i].size[k][0]) check_gradient(&cases[i], k);
 }
 

@@ -507,6 +507,28 @@ static void a_tape_keeps_to_its_memory(void **state)
     tape_release(&t);
 }
 
+static void layers_that_pass_share_their_memory(void **state)
+{
+    (void)state;
+    static float v[64 * 64], w[64], g[64];
+    struct tape t;
+    tape_init(&t, 8 * sizeof v); /* of a hundred layers' values */
+    struct var *x = tape_constant(&t, v, 64, 64);
+    v[5] = 3;
+    for (int layer = 0; layer < 100; layer++) {
+        tape_pass_begin(&t);
+        struct var *y = op_relu(&t, op_relu(&t, x));
+        check(y != NULL && y->v[5] == 3);
+        tape_pass_end(&t);
+    }
+    check_ok(t.err);
+    check(x->v[5] == 3);
+    tape_pass_begin(&t);
+    check(!op_relu(&t, tape_parameter(&t, w, g, 8, 8)));
+    check_err(t.err, TACIT_STATE);
+    tape_release(&t);
+}
+
 /* ---- gradcheck ----------------------------------------------------------- */
 
 static enum tacit_err square(void *ctx, double *loss)
@@ -556,6 +578,7 @@ int main(void)
         cmocka_unit_test(a_loss_is_one_number),
         cmocka_unit_test(a_tape_has_a_longest_length),
         cmocka_unit_test(a_tape_keeps_to_its_memory),
+        cmocka_unit_test(layers_that_pass_share_their_memory),
         cmocka_unit_test(gradcheck_tells_right_from_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

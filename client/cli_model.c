@@ -1,0 +1,327 @@
+/* `tacit model …`: bring networks in, list, show, change, export, forget. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/cli.h"
+#include "client/networks.h"
+#include "common/base/codes.h"
+#include "common/base/tick.h"
+#include "common/model/chat.h"
+#include "common/model/gguf.h"
+#include "common/model/repack.h"
+
+static json_t *model_json(const struct network_row *m)
+{
+    char hash[DIGEST_HEX], source_hash[DIGEST_HEX], when[21];
+    hex_encode(hash, m->hash.b, DIGEST_BYTES);
+    hex_encode(source_hash, m->source_hash.b, DIGEST_BYTES);
+    tick_iso8601(m->added_s, when);
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:I, s:s}",
+                     "name", m->name, "family", m->family, "type", m->type,
+                     "parameters", (json_int_t)m->parameters, "bytes",
+                     (json_int_t)m->bytes, "licence", m->licence, "source",
+                     m->source, "hash", hash, "source_hash", source_hash,
+                     "source_bytes", (json_int_t)m->source_bytes, "added",
+                     when);
+}
+
+static const char *licence_of(const struct network_row *m)
+{
+    return m->licence[0] ? m->licence : "not stated";
+}
+
+/* "134.5 M". */
+static const char *count_text(uint64_t n, char out[32])
+{
+    if (n >= 1000000000)
+        snprintf(out, 32, "%.2f G", (double)n / 1e9);
+    else if (n >= 1000000)
+        snprintf(out, 32, "%.1f M", (double)n / 1e6);
+    else
+        snprintf(out, 32, "%.0f k", (double)n / 1e3);
+    return out;
+}
+
+static enum tacit_err print_one(const struct options *o, const char *verb,
+                                const struct network_row *m)
+{
+    char size[32], count[32];
+    if (cli_json(o)) return json_print_ok(stdout, model_json(m));
+    printf("%s %s: %s, %s, %s parameters, %s, licence %s\n", verb, m->name,
+           m->family, m->type, count_text(m->parameters, count),
+           cli_size(m->bytes, size), licence_of(m));
+    return TACIT_OK;
+}
+
+/* ---- work that takes a while -------------------------------------------- */
+
+struct working {
+    struct progress progress;
+    int begun;
+    enum progress_mode mode;
+    const char *label;
+};
+
+static enum tacit_err show_step(void *ctx, uint64_t done, uint64_t total)
+{
+    struct working *w = ctx;
+    if (cli_interrupted())
+        return fail_as(E_INTERRUPTED, "interrupted; nothing was changed");
+    if (!w->begun++)
+        progress_begin(&w->progress, w->mode, w->label, "MiB", total >> 20);
+    progress_update(&w->progress, done >> 20, NULL);
+    return TACIT_OK;
+}
+
+static void working_end(struct working *w)
+{
+    if (w->begun) progress_end(&w->progress);
+}
+
+static enum tacit_err take_type(const char *name, int *out)
+{
+    const struct quant_info *info = name ? quant_find(name) : NULL;
+    *out = REPACK_KEEP;
+    if (!name) return TACIT_OK;
+    if (!info || !info->written ||
+        (info->type != QUANT_F32 && info->type != QUANT_F16 &&
+         info->type != QUANT_BF16 && info->type != QUANT_Q8_0 &&
+         info->type != QUANT_Q4_0))
+        return fail_as(E_USAGE,
+                       "\"%s\" is no type to write: q8_0, q4_0, f16, bf16 or "
+                       "f32",
+                       name);
+    *out = (int)info->type;
+    return TACIT_OK;
+}
+
+enum tacit_err cli_model_import(const struct options *o)
+{
+    struct device d;
+    struct network_row m;
+    struct working w = {.mode = cli_progress(o), .label = "importing"};
+    struct networks_job job = {.path = o->args[0],
+                               .name = options_value(o, "name"),
+                               .licence = options_value(o, "licence"),
+                               .source = options_value(o, "source"),
+                               .step = show_step,
+                               .ctx = &w};
+    TRY(take_type(options_value(o, "type"), &job.type));
+    TRY(cli_open(o, &d));
+    cli_catch_interrupt();
+    enum tacit_err err = networks_import(&d, &job, &m);
+    working_end(&w);
+    if (!err) err = print_one(o, "imported", &m);
+    if (!err && !m.licence[0])
+        cli_hint(o, "The file does not state its licence. Look it up where it "
+                    "came from before you pass the model on.");
+    device_close(&d);
+    return err;
+}
+
+enum tacit_err cli_model_quantize(const struct options *o)
+{
+    struct device d;
+    struct network_row from, m;
+    char name[NETWORK_NAME_MAX + 16];
+    struct working w = {.mode = cli_progress(o), .label = "quantising"};
+    struct networks_job job = {.path = o->args[0],
+                               .name = name,
+                               .step = show_step,
+                               .ctx = &w};
+    TRY(take_type(o->args[1], &job.type));
+    TRY(cli_open(o, &d));
+    cli_catch_interrupt();
+    enum tacit_err err = networks_find(&d, o->args[0], &from);
+    if (!err) {
+        const char *given = options_value(o, "name");
+        int n =
+            given ? snprintf(name, sizeof name, "%s", given)
+                  : snprintf(name, sizeof name, "%s-%s", from.name, o->args[1]);
+        for (int i = 0; i < n && name[i]; i++)
+            if (name[i] >= 'A' && name[i] <= 'Z') name[i] |= 32;
+        err = networks_quantise(&d, &from, &job, &m);
+    }
+    working_end(&w);
+    if (!err) err = print_one(o, "made", &m);
+    device_close(&d);
+    return err;
+}
+
+enum tacit_err cli_model_export(const struct options *o)
+{
+    struct device d;
+    struct network_row m;
+    char path[DEVICE_PATH_MAX];
+    struct working w = {.mode = cli_progress(o), .label = "exporting"};
+    struct networks_job job = {.path = path, .step = show_step, .ctx = &w};
+    TRY(cli_full_path(o->args[1], path, sizeof path));
+    TRY(cli_open(o, &d));
+    cli_catch_interrupt();
+    enum tacit_err err = networks_find(&d, o->args[0], &m);
+    if (!err) err = networks_export(&d, &m, &job);
+    working_end(&w);
+    if (!err && cli_json(o))
+        err = json_print_ok(stdout, json_pack("{s:s, s:s}", "name", m.name,
+                                              "file", path));
+    else if (!err)
+        printf("exported %s to %s\n", m.name, path);
+    device_close(&d);
+    return err;
+}
+
+/* ---- looking ------------------------------------------------------------ */
+
+static enum tacit_err list_one(const struct network_row *m, void *ctx)
+{
+    json_t *list = ctx;
+    char size[32], count[32];
+    if (list) {
+        json_array_append_new(list, model_json(m));
+        return TACIT_OK;
+    }
+    printf("%-24s %-8s %-6s %10s %10s  %s\n", m->name, m->family, m->type,
+           count_text(m->parameters, count), cli_size(m->bytes, size),
+           licence_of(m));
+    return TACIT_OK;
+}
+
+enum tacit_err cli_model_ls(const struct options *o)
+{
+    struct device d;
+    json_t *list = cli_json(o) ? json_array() : NULL;
+    int64_t n = 0;
+    enum tacit_err err = cli_open(o, &d);
+    if (err) {
+        json_decref(list);
+        return err;
+    }
+    err = db_int(&d.db, &n, "SELECT count(*) FROM model", "");
+    if (!err && !list && n > 0)
+        printf("%-24s %-8s %-6s %10s %10s  %s\n", "NAME", "FAMILY", "TYPE",
+               "PARAMETERS", "SIZE", "LICENCE");
+    if (!err) err = networks_walk(&d, list_one, list);
+    if (!err && list)
+        err = json_print_ok(stdout, json_pack("{s:O}", "models", list));
+    else if (!err && n == 0)
+        printf("No model was imported. `tacit model import FILE` does.\n");
+    json_decref(list);
+    device_close(&d);
+    return err;
+}
+
+/* Whole numbers of the file's metadata that say what it can do. */
+static const struct {
+    const char *key, *name, *what;
+} facts[] = {
+    {"block_count", "layers", "layers"},
+    {"embedding_length", "width", "width"},
+    {"attention.head_count", "heads", "heads"},
+    {"attention.head_count_kv", "kv_heads", "heads of keys"},
+    {"context_length", "context", "context (tokens)"},
+    {"attention.sliding_window", "window", "window (tokens)"},
+};
+
+static void show_facts(const struct gguf *g, const struct network_row *m,
+                       json_t *out)
+{
+    struct vocab *v = NULL;
+    const char *program = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
+        char key[96];
+        int64_t value;
+        snprintf(key, sizeof key, "%s.%s", m->family, facts[i].key);
+        if (gguf_int(g, key, 0, INT64_MAX, &value) == TACIT_OK)
+            json_object_set_new(out, facts[i].name, json_integer(value));
+    }
+    if (gguf_has(g, "tokenizer.chat_template") &&
+        gguf_text(g, "tokenizer.chat_template", &program, &n))
+        program = NULL;
+    if (vocab_from_gguf(g, &v) == TACIT_OK) {
+        json_object_set_new(out, "vocabulary",
+                            json_integer((json_int_t)vocab_size(v)));
+        json_object_set_new(out, "chat",
+                            json_string(chat_family_name(
+                                chat_family_of(program, n, v))));
+    }
+    err_clear();
+    vocab_free(v);
+}
+
+static void print_facts(const json_t *f)
+{
+    const char *keys[] = {"name",  "family", "type",        "licence", "source",
+                          "added", "hash",   "source_hash", "path",    "chat"};
+    char size[32], count[32];
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *s = json_string_value(json_object_get(f, keys[i]));
+        if (s) printf("%-18s %s\n", keys[i], s[0] ? s : "not stated");
+    }
+    printf("%-18s %s\n%-18s %s\n", "parameters",
+           count_text((uint64_t)json_integer_value(
+                          json_object_get(f, "parameters")),
+                      count),
+           "size",
+           cli_size((uint64_t)json_integer_value(json_object_get(f, "bytes")),
+                    size));
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
+        const json_t *v = json_object_get(f, facts[i].name);
+        if (v) printf("%-18s %lld\n", facts[i].what, json_integer_value(v));
+    }
+    const json_t *v = json_object_get(f, "vocabulary");
+    if (v) printf("%-18s %lld\n", "vocabulary", json_integer_value(v));
+}
+
+enum tacit_err cli_model_show(const struct options *o)
+{
+    struct device d;
+    struct network_row m;
+    struct gguf *g = NULL;
+    char path[DEVICE_PATH_MAX];
+    json_t *all = NULL;
+    TRY(cli_open(o, &d));
+    enum tacit_err err = networks_find(&d, o->args[0], &m);
+    if (!err) err = networks_path(&d, &m, path);
+    if (!err) err = gguf_open(path, &g);
+    if (!err) {
+        all = model_json(&m);
+        json_object_set_new(all, "path", json_string(path));
+        show_facts(g, &m, all);
+    }
+    gguf_close(g);
+    if (!err && cli_json(o)) {
+        err = json_print_ok(stdout, all);
+        all = NULL;
+    } else if (!err) {
+        print_facts(all);
+    }
+    json_decref(all);
+    device_close(&d);
+    return err;
+}
+
+enum tacit_err cli_model_rm(const struct options *o)
+{
+    struct device d;
+    json_t *removed = json_array();
+    enum tacit_err err = cli_open(o, &d);
+    if (err) {
+        json_decref(removed);
+        return err;
+    }
+    for (int i = 0; !err && i < o->n_args; i++) {
+        struct network_row m;
+        err = networks_find(&d, o->args[i], &m);
+        if (!err) err = networks_remove(&d, &m);
+        if (err) break;
+        json_array_append_new(removed, json_string(m.name));
+        if (!cli_json(o)) printf("removed %s\n", m.name);
+    }
+    if (!err && cli_json(o))
+        err = json_print_ok(stdout, json_pack("{s:O}", "removed", removed));
+    json_decref(removed);
+    device_close(&d);
+    return err;
+}

@@ -1,0 +1,83 @@
+/*
+ * networks: the models that this device has imported.
+ *
+ *   model.gguf or folder ──model_files, repack──> <home>/blobs/<hash>
+ *                                                row in tacit.db: name, family,
+ *                                                type, licence, source, hashes
+ *
+ * A model lies in blobs/ as one GGUF file under the BLAKE2b-256 of its content,
+ * its matrices packed as products want them (weights.h), so it is mapped and
+ * used at once. It appears there whole: until then it is a hidden file that its
+ * process holds locked; what a killed process left is removed by the next
+ * import. A model file is not sealed: it holds no text of this device.
+ *
+ * Thread rule: as the device.
+ */
+#ifndef TACIT_CLIENT_NETWORKS_H
+#define TACIT_CLIENT_NETWORKS_H
+
+#include <stdint.h>
+
+#include "client/device.h"
+
+enum {
+    NETWORKS_N_MIGRATIONS = 1,
+    NETWORK_NAME_MAX = 65, /* NUL included, as all here */
+    NETWORK_TEXT_MAX = 512,
+    NETWORKS_MAX = 1024
+};
+extern const char *const networks_migrations[NETWORKS_N_MIGRATIONS];
+
+struct network_row {
+    char name[NETWORK_NAME_MAX];
+    char family[32];                /* "llama" */
+    char type[16];                  /* of most numbers: "Q8_0" */
+    char licence[NETWORK_TEXT_MAX]; /* "" when nobody said */
+    char source[NETWORK_TEXT_MAX];
+    struct digest hash;        /* of the file in blobs/ */
+    struct digest source_hash; /* of what was imported */
+    uint64_t bytes, source_bytes, parameters;
+    int64_t added_s;
+};
+
+struct networks_job {
+    const char *path;    /* to import */
+    const char *name;    /* NULL: from the path */
+    const char *licence; /* NULL: what the file says */
+    const char *source;  /* NULL: what the file says, else the path */
+    int type;            /* enum quant_type or REPACK_KEEP */
+    /* Called while it works; an error of it ends the work. */
+    enum tacit_err (*step)(void *ctx, uint64_t done, uint64_t total);
+    void *ctx;
+};
+
+/* FORMAT, UNSUPPORTED: the file; STATE: the name is taken by another model.
+ * Importing the same again changes nothing. */
+TACIT_CHECKED enum tacit_err networks_import(struct device *d,
+                                             const struct networks_job *job,
+                                             struct network_row *out);
+/* Another type of an imported one, as a model of its own named job->name. */
+TACIT_CHECKED enum tacit_err networks_quantise(struct device *d,
+                                               const struct network_row *from,
+                                               const struct networks_job *job,
+                                               struct network_row *out);
+/* To a plain GGUF file at job->path, which must not be there. */
+TACIT_CHECKED enum tacit_err networks_export(struct device *d,
+                                             const struct network_row *from,
+                                             const struct networks_job *job);
+/* By name. */
+TACIT_CHECKED enum tacit_err networks_walk(
+    struct device *d,
+    enum tacit_err (*visit)(const struct network_row *m, void *ctx), void *ctx);
+/* By name, or by eight digits or more of the hash. NOTFOUND. */
+TACIT_CHECKED enum tacit_err networks_find(struct device *d, const char *name,
+                                           struct network_row *out);
+/* Forget it; its file goes when no other name has it. */
+TACIT_CHECKED enum tacit_err networks_remove(struct device *d,
+                                             const struct network_row *m);
+/* Where its file lies. */
+TACIT_CHECKED enum tacit_err networks_path(const struct device *d,
+                                           const struct network_row *m,
+                                           char out[DEVICE_PATH_MAX]);
+
+#endif

@@ -1,0 +1,695 @@
+#include "common/model/gguf.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/arena.h"
+#include "common/base/codes.h"
+#include "common/model/mapped.h"
+#include "common/tensor/weights.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "tensors are used as they lie in the file");
+
+enum {
+    VERSION_MAX = 3,
+    ALIGNMENT_MAX = 1 << 16,
+    PAIR_BYTES_MIN = 4 + 1 + 4 + 1,
+    TENSOR_BYTES_MIN = 4 + 1 + 4 + 4 + 4 + 8
+};
+
+struct pair {
+    char *key; /* arena */
+    enum gguf_kind kind;
+    const uint8_t *at; /* the value */
+};
+
+struct gguf {
+    struct arena arena;
+    const uint8_t *bytes;
+    size_t n;
+    int mapped;
+    int wide; /* lengths of 64 bits */
+    uint64_t alignment;
+    struct pair *pairs; /* by key */
+    struct pair *order; /* as they stand in the file */
+    size_t n_pairs;
+    struct gguf_tensor *tensors; /* as they stand in the file */
+    uint32_t *by_name;
+    size_t n_tensors;
+};
+
+/* ---- types -------------------------------------------------------------- */
+
+static const struct type {
+    uint32_t type;
+    const char *name, *packed; /* packed: NULL when weight.h has no tile */
+    unsigned block, bytes;
+} types[] = {
+    {0, "F32", "packed F32", 1, 4},
+    {1, "F16", "packed F16", 1, 2},
+    {2, "Q4_0", "packed Q4_0", 32, 18},
+    {3, "Q4_1", NULL, 32, 20},
+    {6, "Q5_0", NULL, 32, 22},
+    {7, "Q5_1", NULL, 32, 24},
+    {8, "Q8_0", "packed Q8_0", 32, 34},
+    {9, "Q8_1", NULL, 32, 36},
+    {10, "Q2_K", NULL, 256, 84},
+    {11, "Q3_K", NULL, 256, 110},
+    {12, "Q4_K", NULL, 256, 144},
+    {13, "Q5_K", NULL, 256, 176},
+    {14, "Q6_K", NULL, 256, 210},
+    {15, "Q8_K", NULL, 256, 292},
+    {16, "IQ2_XXS", NULL, 256, 66},
+    {17, "IQ2_XS", NULL, 256, 74},
+    {18, "IQ3_XXS", NULL, 256, 98},
+    {19, "IQ1_S", NULL, 256, 50},
+    {20, "IQ4_NL", NULL, 32, 18},
+    {21, "IQ3_S", NULL, 256, 110},
+    {22, "IQ2_S", NULL, 256, 82},
+    {23, "IQ4_XS", NULL, 256, 136},
+    {24, "I8", NULL, 1, 1},
+    {25, "I16", NULL, 1, 2},
+    {26, "I32", NULL, 1, 4},
+    {27, "I64", NULL, 1, 8},
+    {28, "F64", NULL, 1, 8},
+    {29, "IQ1_M", NULL, 256, 56},
+    {30, "BF16", "packed BF16", 1, 2},
+    {34, "TQ1_0", NULL, 256, 54},
+    {35, "TQ2_0", NULL, 256, 66},
+    {39, "MXFP4", NULL, 32, 17},
+};
+
+static const struct type *find_type(uint32_t type)
+{
+    uint32_t plain = type >= GGUF_PACKED ? type - GGUF_PACKED : type;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (types[i].type == plain)
+            return type >= GGUF_PACKED && !types[i].packed ? NULL : &types[i];
+    return NULL;
+}
+
+const char *gguf_type_name(uint32_t type)
+{
+    const struct type *t = find_type(type);
+    if (!t) return NULL;
+    return type >= GGUF_PACKED ? t->packed : t->name;
+}
+
+uint64_t gguf_type_bytes(uint32_t type, const uint64_t dims[GGUF_DIMS_MAX])
+{
+    const uint64_t most = (uint64_t)1 << 48;
+    const struct type *t = find_type(type);
+    uint64_t rows = 1;
+    if (!t || dims[0] == 0 || dims[0] > most || dims[0] % t->block) return 0;
+    uint64_t row = dims[0] / t->block * t->bytes;
+    for (int i = 1; i < GGUF_DIMS_MAX; i++) {
+        if (dims[i] == 0 || rows > most / dims[i]) return 0;
+        rows *= dims[i];
+    }
+    if (type >= GGUF_PACKED)
+        return weight_bytes((enum quant_type)t->type, (size_t)rows,
+                            (size_t)dims[0]);
+    return row > most / rows ? 0 : row * rows;
+}
+
+/* Bytes of one value of a kind; 0 for texts and arrays. */
+static size_t kind_bytes(enum gguf_kind kind)
+{
+    switch (kind) {
+    case GGUF_U8:
+    case GGUF_I8:
+    case GGUF_BOOL: return 1;
+    case GGUF_U16:
+    case GGUF_I16: return 2;
+    case GGUF_U32:
+    case GGUF_I32:
+    case GGUF_F32: return 4;
+    case GGUF_U64:
+    case GGUF_I64:
+    case GGUF_F64: return 8;
+    default: return 0;
+    }
+}
+
+int gguf_kind_is_int(enum gguf_kind kind)
+{
+    return kind != GGUF_F32 && kind != GGUF_F64 && kind_bytes(kind) > 0;
+}
+
+/* ---- reading ------------------------------------------------------------ */
+
+struct cursor {
+    struct reader r;
+    const uint8_t *start;
+    int wide;
+};
+
+static uint64_t take_count(struct cursor *c)
+{
+    return c->wide ? reader_u64(&c->r) : reader_u32(&c->r);
+}
+
+static enum tacit_err cut(const struct cursor *c, const char *what)
+{
+    return fail(TACIT_FORMAT,
+                "the file ends within %s, near byte %zu: a copy was cut off",
+                what, (size_t)(c->r.p - c->start));
+}
+
+static const uint8_t *take_text(struct cursor *c, uint64_t *out_n)
+{
+    uint64_t n = take_count(c);
+    *out_n = n;
+    if (n > c->r.left) {
+        c->r.err = TACIT_FORMAT;
+        return NULL;
+    }
+    return reader_take(&c->r, (size_t)n);
+}
+
+/* A key or name: shown to people, compared, so it is short plain text. */
+static enum tacit_err take_name(struct cursor *c, const char *what,
+                                char out[GGUF_KEY_MAX + 1])
+{
+    uint64_t n = 0;
+    size_t at = (size_t)(c->r.p - c->start);
+    const uint8_t *s = take_text(c, &n);
+    if (!s || c->r.err) return cut(c, what);
+    if (n == 0 || n > GGUF_KEY_MAX)
+        return fail(TACIT_FORMAT,
+                    "the name of %s at byte %zu has %" PRIu64
+                    " bytes; 1 to %d may be",
+                    what, at, n, GGUF_KEY_MAX);
+    for (uint64_t i = 0; i < n; i++)
+        if (s[i] < 0x21 || s[i] > 0x7e)
+            return fail(TACIT_FORMAT,
+                        "the name of %s at byte %zu holds byte 0x%02x", what,
+                        at, s[i]);
+    memcpy(out, s, (size_t)n);
+    out[n] = '\0';
+    return TACIT_OK;
+}
+
+static enum tacit_err skip_array(struct cursor *c, const char *key)
+{
+    uint32_t kind = reader_u32(&c->r);
+    uint64_t n = take_count(c);
+    if (c->r.err) return cut(c, key);
+    size_t each = kind_bytes((enum gguf_kind)kind);
+    if (kind == GGUF_ARRAY)
+        return fail(TACIT_UNSUPPORTED, "%s is an array of arrays", key);
+    if (each == 0 && kind != GGUF_TEXT)
+        return fail(TACIT_FORMAT, "%s holds values of unknown kind %" PRIu32,
+                    key, kind);
+    if (n > GGUF_ARRAY_MAX)
+        return fail(TACIT_LIMIT, "%s has %" PRIu64 " values, %d at most", key,
+                    n, GGUF_ARRAY_MAX);
+    if (kind == GGUF_TEXT)
+        for (uint64_t i = 0; i < n && !c->r.err; i++) {
+            uint64_t bytes = 0;
+            (void)take_text(c, &bytes);
+        }
+    else
+        (void)reader_take(&c->r, (size_t)n * each);
+    return c->r.err ? cut(c, key) : TACIT_OK;
+}
+
+static enum tacit_err read_pair(struct gguf *g, struct cursor *c,
+                                struct pair *p)
+{
+    char key[GGUF_KEY_MAX + 1];
+    TRY(take_name(c, "a key", key));
+    TRY(arena_strdup(&g->arena, key, strlen(key), &p->key));
+    uint32_t kind = reader_u32(&c->r);
+    p->kind = (enum gguf_kind)kind;
+    p->at = c->r.p;
+    uint64_t n = 0;
+    if (kind == GGUF_ARRAY) return skip_array(c, key);
+    if (kind == GGUF_TEXT)
+        (void)take_text(c, &n);
+    else if (kind_bytes((enum gguf_kind)kind))
+        (void)reader_take(&c->r, kind_bytes((enum gguf_kind)kind));
+    else if (!c->r.err)
+        return fail(TACIT_FORMAT, "%s is of unknown kind %" PRIu32, key, kind);
+    return c->r.err ? cut(c, key) : TACIT_OK;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct pair *)a)->key, ((const struct pair *)b)->key);
+}
+
+static enum tacit_err read_pairs(struct gguf *g, struct cursor *c, uint64_t n)
+{
+    TRY(arena_alloc(&g->arena, n + 1, sizeof *g->pairs, &g->pairs));
+    TRY(arena_alloc(&g->arena, n + 1, sizeof *g->order, &g->order));
+    for (uint64_t i = 0; i < n; i++) TRY(read_pair(g, c, &g->order[i]));
+    g->n_pairs = (size_t)n;
+    memcpy(g->pairs, g->order, (size_t)n * sizeof *g->pairs);
+    qsort(g->pairs, g->n_pairs, sizeof *g->pairs, by_key);
+    for (size_t i = 1; i < g->n_pairs; i++)
+        if (strcmp(g->pairs[i - 1].key, g->pairs[i].key) == 0)
+            return fail(TACIT_FORMAT, "the key %s stands twice",
+                        g->pairs[i].key);
+    return TACIT_OK;
+}
+
+static enum tacit_err read_tensor(struct cursor *c, uint64_t alignment,
+                                  struct gguf_tensor *t)
+{
+    TRY(take_name(c, "a tensor", t->name));
+    uint32_t n_dims = reader_u32(&c->r);
+    if (!c->r.err && (n_dims == 0 || n_dims > GGUF_DIMS_MAX))
+        return fail(TACIT_FORMAT,
+                    "tensor %s has %" PRIu32 " dimensions; 1 to %d may be",
+                    t->name, n_dims, GGUF_DIMS_MAX);
+    t->n_dims = n_dims;
+    for (unsigned i = 0; i < GGUF_DIMS_MAX; i++)
+        t->dims[i] = i < n_dims && !c->r.err ? take_count(c) : 1;
+    t->type = reader_u32(&c->r);
+    t->offset = reader_u64(&c->r);
+    if (c->r.err) return cut(c, t->name);
+    const char *name = gguf_type_name(t->type);
+    if (!name)
+        return fail_as(E_MODEL_UNSUPPORTED,
+                       "tensor %s has the unknown type %" PRIu32, t->name,
+                       t->type);
+    t->bytes = gguf_type_bytes(t->type, t->dims);
+    if (t->bytes == 0)
+        return fail(TACIT_FORMAT,
+                    "tensor %s of %" PRIu64 " x %" PRIu64 " x %" PRIu64
+                    " x %" PRIu64 " cannot be of type %s",
+                    t->name, t->dims[0], t->dims[1], t->dims[2], t->dims[3],
+                    name);
+    if (t->offset % alignment)
+        return fail(TACIT_FORMAT,
+                    "tensor %s begins at %" PRIu64
+                    ", which is no multiple of %" PRIu64,
+                    t->name, t->offset, alignment);
+    return TACIT_OK;
+}
+
+struct named {
+    const struct gguf_tensor *t;
+    uint32_t i;
+};
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct named *)a)->t->name,
+                  ((const struct named *)b)->t->name);
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const struct gguf_tensor *x = ((const struct named *)a)->t;
+    const struct gguf_tensor *y = ((const struct named *)b)->t;
+    return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+/* Names differ, and no byte belongs to two tensors. */
+static enum tacit_err check_tensors(struct gguf *g, uint64_t data_bytes)
+{
+    struct named *list = NULL;
+    TRY(arena_alloc(&g->arena, g->n_tensors + 1, sizeof *list, &list));
+    for (size_t i = 0; i < g->n_tensors; i++)
+        list[i] = (struct named){&g->tensors[i], (uint32_t)i};
+    qsort(list, g->n_tensors, sizeof *list, by_offset);
+    uint64_t end = 0;
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        const struct gguf_tensor *t = list[i].t;
+        if (t->offset < end)
+            return fail(TACIT_FORMAT, "the tensors %s and %s overlap",
+                        list[i - 1].t->name, t->name);
+        if (t->offset > data_bytes || t->bytes > data_bytes - t->offset)
+            return fail(TACIT_FORMAT,
+                        "tensor %s lies past the end of the file: a copy was "
+                        "cut off; fetch it again",
+                        t->name);
+        end = t->offset + t->bytes;
+    }
+    qsort(list, g->n_tensors, sizeof *list, by_name);
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        g->by_name[i] = list[i].i;
+        if (i && strcmp(list[i - 1].t->name, list[i].t->name) == 0)
+            return fail(TACIT_FORMAT, "the tensor %s stands twice",
+                        list[i].t->name);
+    }
+    return TACIT_OK;
+}
+
+static enum tacit_err read_tensors(struct gguf *g, struct cursor *c, uint64_t n)
+{
+    TRY(arena_alloc(&g->arena, n + 1, sizeof *g->tensors, &g->tensors));
+    TRY(arena_alloc(&g->arena, n + 1, sizeof *g->by_name, &g->by_name));
+    for (uint64_t i = 0; i < n; i++)
+        TRY(read_tensor(c, g->alignment, &g->tensors[i]));
+    g->n_tensors = (size_t)n;
+    uint64_t start = (uint64_t)(c->r.p - g->bytes);
+    start = (start + g->alignment - 1) / g->alignment * g->alignment;
+    TRY(check_tensors(g, start > g->n ? 0 : g->n - start));
+    for (size_t i = 0; i < g->n_tensors; i++)
+        g->tensors[i].data = g->bytes + start + g->tensors[i].offset;
+    return TACIT_OK;
+}
+
+static enum tacit_err read_alignment(struct gguf *g)
+{
+    int64_t v = GGUF_ALIGNMENT;
+    if (gguf_has(g, "general.alignment"))
+        TRY(gguf_int(g, "general.alignment", 1, ALIGNMENT_MAX, &v));
+    if (v & (v - 1))
+        return fail(TACIT_FORMAT,
+                    "general.alignment is %" PRId64 ", no power of two", v);
+    g->alignment = (uint64_t)v;
+    return TACIT_OK;
+}
+
+static enum tacit_err read_all(struct gguf *g)
+{
+    struct cursor c = {.start = g->bytes};
+    reader_init(&c.r, g->bytes, g->n);
+    (void)reader_u32(&c.r);
+    uint32_t version = reader_u32(&c.r);
+    if (!gguf_looks_like(g->bytes, g->n))
+        return fail(TACIT_FORMAT, "not a GGUF file");
+    if (c.r.err) return cut(&c, "the header");
+    if (version && (version & 0xffff) == 0)
+        return fail_as(E_MODEL_UNSUPPORTED,
+                       "a big-endian GGUF file; convert it for this machine");
+    if (version == 0 || version > VERSION_MAX)
+        return fail_as(E_MODEL_UNSUPPORTED,
+                       "GGUF version %" PRIu32 "; 1 to %d are read", version,
+                       VERSION_MAX);
+    g->wide = c.wide = version > 1;
+    uint64_t n_tensors = take_count(&c), n_pairs = take_count(&c);
+    if (c.r.err) return cut(&c, "the header");
+    if (n_tensors > GGUF_TENSORS_MAX || n_pairs > GGUF_PAIRS_MAX)
+        return fail(TACIT_LIMIT,
+                    "%" PRIu64 " tensors and %" PRIu64
+                    " pairs; %d and %d at most",
+                    n_tensors, n_pairs, GGUF_TENSORS_MAX, GGUF_PAIRS_MAX);
+    if (n_pairs > c.r.left / PAIR_BYTES_MIN ||
+        n_tensors > c.r.left / TENSOR_BYTES_MIN)
+        return cut(&c, "its list of tensors");
+    TRY(read_pairs(g, &c, n_pairs));
+    TRY(read_alignment(g));
+    return read_tensors(g, &c, n_tensors);
+}
+
+/* ---- opening ------------------------------------------------------------ */
+
+int gguf_looks_like(const uint8_t *bytes, size_t n)
+{
+    return n >= 4 && memcmp(bytes, "GGUF", 4) == 0;
+}
+
+enum tacit_err gguf_open_bytes(const uint8_t *bytes, size_t n,
+                               struct gguf **out)
+{
+    struct gguf *g = calloc(1, sizeof *g);
+    if (!g) return fail(TACIT_NOMEM, "no memory for a model's header");
+    arena_init(&g->arena, 0);
+    g->bytes = bytes;
+    g->n = n;
+    enum tacit_err err = read_all(g);
+    if (!err)
+        *out = g;
+    else
+        gguf_close(g);
+    return err;
+}
+
+enum tacit_err gguf_open(const char *path, struct gguf **out)
+{
+    const uint8_t *bytes = NULL;
+    size_t n = 0;
+    struct gguf *g = NULL;
+    TRY(mapped_open(path, &bytes, &n));
+    enum tacit_err err = gguf_open_bytes(bytes, n, &g);
+    if (err) {
+        mapped_close(bytes, n);
+        return err_context(err, "%s", path);
+    }
+    g->mapped = 1;
+    *out = g;
+    return TACIT_OK;
+}
+
+void gguf_close(struct gguf *g)
+{
+    if (!g) return;
+    if (g->mapped) mapped_close(g->bytes, g->n);
+    arena_release(&g->arena);
+    free(g);
+}
+
+/* ---- looking up --------------------------------------------------------- */
+
+size_t gguf_n_tensors(const struct gguf *g)
+{
+    return g->n_tensors;
+}
+
+const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, size_t i)
+{
+    return i < g->n_tensors ? &g->tensors[i] : NULL;
+}
+
+const struct gguf_tensor *gguf_find(const struct gguf *g, const char *name)
+{
+    size_t lo = 0, hi = g->n_tensors;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        const struct gguf_tensor *t = &g->tensors[g->by_name[mid]];
+        int c = strcmp(t->name, name);
+        if (c == 0) return t;
+        if (c < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return NULL;
+}
+
+const uint8_t *gguf_bytes(const struct gguf *g)
+{
+    return g->bytes;
+}
+
+uint64_t gguf_file_bytes(const struct gguf *g)
+{
+    return g->n;
+}
+
+size_t gguf_n_pairs(const struct gguf *g)
+{
+    return g->n_pairs;
+}
+
+const char *gguf_key_at(const struct gguf *g, size_t i)
+{
+    return i < g->n_pairs ? g->order[i].key : NULL;
+}
+
+static const struct pair *find_pair(const struct gguf *g, const char *key)
+{
+    size_t lo = 0, hi = g->n_pairs;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        int c = strcmp(g->pairs[mid].key, key);
+        if (c == 0) return &g->pairs[mid];
+        if (c < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return NULL;
+}
+
+int gguf_has(const struct gguf *g, const char *key)
+{
+    return find_pair(g, key) != NULL;
+}
+
+static enum tacit_err need(const struct gguf *g, const char *key,
+                           const struct pair **out)
+{
+    *out = find_pair(g, key);
+    if (*out) return TACIT_OK;
+    return fail(TACIT_NOTFOUND, "the model lacks the key %s", key);
+}
+
+static enum tacit_err wrong_kind(const char *key, const char *want)
+{
+    return fail(TACIT_FORMAT, "the model's %s is no %s", key, want);
+}
+
+/* A value of 64 bits without a sign is at most 2^63 - 1 here. */
+static int64_t load_int(enum gguf_kind kind, const uint8_t *at)
+{
+    uint64_t v = 0;
+    size_t n = kind_bytes(kind);
+    memcpy(&v, at, n);
+    switch (kind) {
+    case GGUF_I8: return (int8_t)v;
+    case GGUF_I16: return (int16_t)v;
+    case GGUF_I32: return (int32_t)v;
+    case GGUF_BOOL: return v != 0;
+    case GGUF_U64: return v > INT64_MAX ? INT64_MAX : (int64_t)v;
+    default: return (int64_t)v;
+    }
+}
+
+static double load_real(enum gguf_kind kind, const uint8_t *at)
+{
+    float f;
+    double d;
+    if (kind == GGUF_F32) {
+        memcpy(&f, at, sizeof f);
+        return (double)f;
+    }
+    if (kind == GGUF_F64) {
+        memcpy(&d, at, sizeof d);
+        return d;
+    }
+    return (double)load_int(kind, at);
+}
+
+enum tacit_err gguf_int(const struct gguf *g, const char *key, int64_t min,
+                        int64_t max, int64_t *out)
+{
+    const struct pair *p;
+    TRY(need(g, key, &p));
+    if (!gguf_kind_is_int(p->kind)) return wrong_kind(key, "whole number");
+    int64_t v = load_int(p->kind, p->at);
+    if (v < min || v > max)
+        return fail(TACIT_LIMIT,
+                    "the model's %s is %" PRId64 "; %" PRId64 " to %" PRId64
+                    " may be",
+                    key, v, min, max);
+    *out = v;
+    return TACIT_OK;
+}
+
+enum tacit_err gguf_real(const struct gguf *g, const char *key, double *out)
+{
+    const struct pair *p;
+    TRY(need(g, key, &p));
+    if (kind_bytes(p->kind) == 0) return wrong_kind(key, "number");
+    double v = load_real(p->kind, p->at);
+    if (!isfinite(v)) return wrong_kind(key, "finite number");
+    *out = v;
+    return TACIT_OK;
+}
+
+static const char *load_text(int wide, const uint8_t *at, size_t *out_n)
+{
+    *out_n = (size_t)(wide ? le64_load(at) : le32_load(at));
+    return (const char *)at + (wide ? 8 : 4);
+}
+
+enum tacit_err gguf_text(const struct gguf *g, const char *key,
+                         const char **out, size_t *out_n)
+{
+    const struct pair *p;
+    TRY(need(g, key, &p));
+    if (p->kind != GGUF_TEXT) return wrong_kind(key, "text");
+    *out = load_text(g->wide, p->at, out_n);
+    return TACIT_OK;
+}
+
+void gguf_text_or_empty(const struct gguf *g, const char *key, char *out,
+                        size_t cap)
+{
+    const struct pair *p = find_pair(g, key);
+    size_t n = 0;
+    const char *s = "";
+    if (p && p->kind == GGUF_TEXT) s = load_text(g->wide, p->at, &n);
+    if (n >= cap) n = cap - 1;
+    memcpy(out, s, n);
+    out[n] = '\0';
+}
+
+static void load_array(int wide, const uint8_t *at, struct gguf_array *out)
+{
+    out->kind = (enum gguf_kind)le32_load(at);
+    out->n = wide ? le64_load(at + 4) : le32_load(at + 4);
+    out->at = at + 4 + (wide ? 8 : 4);
+    out->wide = wide;
+}
+
+enum tacit_err gguf_array(const struct gguf *g, const char *key,
+                          struct gguf_array *out)
+{
+    const struct pair *p;
+    TRY(need(g, key, &p));
+    if (p->kind != GGUF_ARRAY) return wrong_kind(key, "list");
+    load_array(g->wide, p->at, out);
+    return TACIT_OK;
+}
+
+const char *gguf_next_text(struct gguf_array *a, size_t *out_n)
+{
+    const char *s = load_text(a->wide, a->at, out_n);
+    a->at = (const uint8_t *)s + *out_n;
+    a->n--;
+    return s;
+}
+
+int64_t gguf_next_int(struct gguf_array *a)
+{
+    int64_t v = load_int(a->kind, a->at);
+    a->at += kind_bytes(a->kind);
+    a->n--;
+    return v;
+}
+
+double gguf_next_real(struct gguf_array *a)
+{
+    double v = load_real(a->kind, a->at);
+    a->at += kind_bytes(a->kind);
+    a->n--;
+    return v;
+}
+
+/* ---- copying a pair ----------------------------------------------------- */
+
+static void put_text64(struct buf *b, const char *s, size_t n)
+{
+    buf_put_u64(b, n);
+    buf_put(b, s, n);
+}
+
+void gguf_put_pair(struct gguf_writer *w, const struct gguf *from, size_t i)
+{
+    const struct pair *p = &from->order[i];
+    struct gguf_array a;
+    size_t n = 0;
+    put_text64(&w->pairs, p->key, strlen(p->key));
+    buf_put_u32(&w->pairs, (uint32_t)p->kind);
+    w->n_pairs++;
+    if (p->kind == GGUF_TEXT) {
+        const char *s = load_text(from->wide, p->at, &n);
+        put_text64(&w->pairs, s, n);
+        return;
+    }
+    if (p->kind != GGUF_ARRAY) {
+        buf_put(&w->pairs, p->at, kind_bytes(p->kind));
+        return;
+    }
+    load_array(from->wide, p->at, &a);
+    buf_put_u32(&w->pairs, (uint32_t)a.kind);
+    buf_put_u64(&w->pairs, a.n);
+    if (a.kind != GGUF_TEXT) {
+        buf_put(&w->pairs, a.at, (size_t)a.n * kind_bytes(a.kind));
+        return;
+    }
+    while (a.n > 0) {
+        const char *s = gguf_next_text(&a, &n);
+        put_text64(&w->pairs, s, n);
+    }
+}

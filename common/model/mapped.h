@@ -1,0 +1,20 @@
+/*
+ * mapped: a whole file as bytes in memory, read from the disk as it is touched.
+ *
+ * Who else writes the file changes the bytes; who cuts it, ends the program
+ * (SIGBUS). Files that are ours are written once and never changed.
+ */
+#ifndef TACIT_MODEL_MAPPED_H
+#define TACIT_MODEL_MAPPED_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+
+/* NOTFOUND, IO; FORMAT when it is empty or no file. */
+TACIT_CHECKED enum tacit_err mapped_open(const char *path, const uint8_t **out,
+                                         size_t *out_n);
+void mapped_close(const uint8_t *bytes, size_t n);
+
+#endif

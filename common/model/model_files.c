@@ -1,0 +1,131 @@
+#include "common/model/model_files.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/model/model_files_parts.h"
+
+enum { KEY_BYTES = 128 };
+
+void model_files_close(struct model_files *c)
+{
+    if (!c) return;
+    gguf_close(c->meta);
+    for (size_t i = 0; i < c->n_files; i++) safetensors_close(c->files[i]);
+    free(c->files);
+    free(c->tensors);
+    buf_release(&c->written);
+    arena_release(&c->arena);
+    free(c);
+}
+
+static enum tacit_err open_gguf(struct model_files *c, const char *path)
+{
+    TRY(gguf_open(path, &c->meta));
+    gguf_text_or_empty(c->meta, "general.architecture", c->family,
+                       sizeof c->family);
+    return TACIT_OK;
+}
+
+enum tacit_err model_files_open(const char *path, struct model_files **out)
+{
+    struct stat st;
+    struct model_files *c = calloc(1, sizeof *c);
+    if (!c) return fail(TACIT_NOMEM, "no memory for a model's header");
+    arena_init(&c->arena, 0);
+    buf_init(&c->written, 0);
+    int is_folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    enum tacit_err err =
+        is_folder ? model_files_open_folder(c, path) : open_gguf(c, path);
+    if (!err)
+        *out = c;
+    else
+        model_files_close(c);
+    return err;
+}
+
+const char *model_files_family(const struct model_files *c)
+{
+    return c->family;
+}
+
+size_t model_files_n_tensors(const struct model_files *c)
+{
+    return c->tensors ? c->n_tensors : gguf_n_tensors(c->meta);
+}
+
+const struct gguf_tensor *model_files_tensor_at(const struct model_files *c,
+                                                size_t i)
+{
+    if (!c->tensors) return gguf_tensor_at(c->meta, i);
+    return i < c->n_tensors ? &c->tensors[i] : NULL;
+}
+
+const struct gguf_tensor *model_files_find(const struct model_files *c,
+                                           const char *name)
+{
+    if (!c->tensors) return gguf_find(c->meta, name);
+    for (size_t i = 0; i < c->n_tensors; i++)
+        if (strcmp(c->tensors[i].name, name) == 0) return &c->tensors[i];
+    return NULL;
+}
+
+const struct gguf *model_files_metadata(const struct model_files *c)
+{
+    return c->meta;
+}
+
+/* The key as it is, else with the family before it. */
+static const char *full_key(const struct model_files *c, const char *key,
+                            char out[KEY_BYTES])
+{
+    snprintf(out, KEY_BYTES, "%s.%s", c->family, key);
+    return gguf_has(c->meta, out) || !gguf_has(c->meta, key) ? out : key;
+}
+
+enum tacit_err model_files_int(const struct model_files *c, const char *key,
+                               int64_t min, int64_t max, int64_t *out)
+{
+    char full[KEY_BYTES];
+    return gguf_int(c->meta, full_key(c, key, full), min, max, out);
+}
+
+enum tacit_err model_files_real(const struct model_files *c, const char *key,
+                                double *out)
+{
+    char full[KEY_BYTES];
+    return gguf_real(c->meta, full_key(c, key, full), out);
+}
+
+int model_files_has(const struct model_files *c, const char *key)
+{
+    char full[KEY_BYTES];
+    return gguf_has(c->meta, full_key(c, key, full));
+}
+
+void model_files_hash(const struct model_files *c, struct digest *out,
+                      uint64_t *bytes)
+{
+    struct digest_state s;
+    digest_begin(&s);
+    *bytes = 0;
+    for (size_t i = 0; i < c->n_files; i++) {
+        size_t n;
+        const uint8_t *p = safetensors_bytes_of(c->files[i], &n);
+        digest_add(&s, p, n);
+        *bytes += n;
+    }
+    if (c->n_files == 0) {
+        *bytes = gguf_file_bytes(c->meta);
+        digest_add(&s, gguf_bytes(c->meta), (size_t)*bytes);
+    }
+    digest_end(&s, out);
+}
+
+enum tacit_err model_files_vocab(const struct model_files *c,
+                                 struct vocab **out)
+{
+    return vocab_from_gguf(c->meta, out);
+}

@@ -1,0 +1,336 @@
+#include "common/model/net.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "common/model/net_parts.h"
+#include "common/tensor/ops.h"
+#include "common/tensor/ops_attend.h"
+#include "common/tensor/ops_linear.h"
+#include "common/tensor/ops_norm.h"
+
+const struct net_shape *net_shape(const struct net *n)
+{
+    return &n->shape;
+}
+
+struct params *net_params(struct net *n)
+{
+    return &n->params;
+}
+
+int net_is_decoder(const struct net *n)
+{
+    return n->shape.mask == ATTEND_CAUSAL;
+}
+
+/* ---- the network's numbers on a tape ---- */
+
+static struct var *var_of(const struct net_run *r, const struct net_tensor *x)
+{
+    if (!x->rows || x->packed.data) return NULL;
+    if (!x->trained) return tape_constant(r->tape, x->v, x->rows, x->cols);
+    return tape_parameter(r->tape, r->net->params.flat + x->offset,
+                          r->grad ? r->grad + x->offset : NULL, x->rows,
+                          x->cols);
+}
+
+static struct op_matrix matrix_of(const struct net_run *r,
+                                  const struct net_matrix *m)
+{
+    return (struct op_matrix){.w = var_of(r, &m->w),
+                              .frozen = m->w.packed.data ? &m->w.packed : NULL,
+                              .bias = var_of(r, &m->bias),
+                              .down = var_of(r, &m->down),
+                              .up = var_of(r, &m->up),
+                              .scale = r->net->pair_scale};
+}
+
+static struct var *project(const struct net_run *r, struct var *x,
+                           const struct net_matrix *m)
+{
+    struct op_matrix matrix = matrix_of(r, m);
+    return op_project(r->tape, x, &matrix);
+}
+
+static struct var *norm(const struct net_run *r, struct var *x,
+                        const struct net_norm *n)
+{
+    struct var *gain = var_of(r, &n->gain);
+    double epsilon = r->net->shape.epsilon;
+    if (r->net->family->norm == NORM_RMS)
+        return op_rms_norm(r->tape, x, gain, epsilon);
+    return op_layer_norm_eps(r->tape, x, gain, var_of(r, &n->bias), epsilon);
+}
+
+static struct var *lookup(const struct net_run *r, const struct net_matrix *m,
+                          const uint32_t *id, size_t n)
+{
+    struct op_matrix matrix = matrix_of(r, m);
+    return op_lookup(r->tape, &matrix, id, n);
+}
+
+/* ---- one block ---- */
+
+/* What all layers of a pass share. */
+struct pass {
+    const struct net_run *run;
+    const struct net_batch *batch;
+    const uint32_t *position;
+    const struct op_turns *turns; /* NULL: learned positions */
+};
+
+static enum tacit_err append(const struct pass *p, size_t layer,
+                             const struct var *k, const struct var *v)
+{
+    const struct net_batch *b = p->batch;
+    for (size_t i = 0; b->cache && i < b->segments.n; i++) {
+        size_t from = b->segments.start[i], end = b->segments.start[i + 1];
+        TRY(kv_append(b->cache[i], layer, k->v + from * k->cols,
+                      v->v + from * v->cols, end - from));
+    }
+    return TACIT_OK;
+}
+
+static struct var *attend(const struct pass *p, size_t index, struct var *x)
+{
+    const struct net_run *r = p->run;
+    const struct net_shape *s = &r->net->shape;
+    const struct net_layer *l = &r->net->layers[index];
+    const struct net_batch *b = p->batch;
+    struct tape *t = r->tape;
+    struct attend_past *past = NULL;
+    struct var *q = project(r, x, &l->q), *k = project(r, x, &l->k);
+    struct var *v = project(r, x, &l->v);
+    if (p->turns) {
+        q = op_turn(t, q, p->turns, s->heads);
+        k = op_turn(t, k, p->turns, s->kv_heads);
+    }
+    if (b->cache && !(past = tape_raw(t, b->segments.n, sizeof *past)))
+        return NULL;
+    for (size_t i = 0; past && i < b->segments.n; i++)
+        past[i] = kv_past(b->cache[i], index);
+    struct op_attend how = {.heads = s->heads,
+                            .kv_heads = s->kv_heads,
+                            .scale = 1 / sqrtf((float)s->head_width),
+                            .mask = s->mask,
+                            .window = s->window,
+                            .segments = b->segments,
+                            .past = past};
+    struct var *out = op_attend(t, q, k, v, &how);
+    if (out && !t->err) t->err = append(p, index, k, v);
+    return project(r, out, &l->mix);
+}
+
+static struct var *feed(const struct net_run *r, const struct net_layer *l,
+                        struct var *x)
+{
+    struct var *y = project(r, x, &l->widen);
+    if (r->net->family->gate == GATE_SWIGLU)
+        y = op_swiglu(r->tape, project(r, x, &l->gate), y);
+    else
+        y = op_gelu(r->tape, y);
+    return project(r, y, &l->narrow);
+}
+
+static struct var *block(const struct pass *p, size_t index, struct var *h)
+{
+    const struct net_run *r = p->run;
+    const struct net_layer *l = &r->net->layers[index];
+    struct tape *t = r->tape;
+    if (r->net->family->place == NORM_BEFORE) {
+        h = op_add(t, h, attend(p, index, norm(r, h, &l->first)));
+        return op_add(t, h, feed(r, l, norm(r, h, &l->second)));
+    }
+    h = norm(r, op_add(t, h, attend(p, index, h)), &l->first);
+    return norm(r, op_add(t, h, feed(r, l, h)), &l->second);
+}
+
+/* ---- a block that is worked out again ---- */
+
+struct again {
+    struct net_run run;
+    struct net_batch batch;
+    struct pass pass;
+    size_t index;
+};
+
+static void again_backward(const struct tape_node *n)
+{
+    const struct again *a = n->extra;
+    struct tape *t = a->run.tape, *u = a->run.again;
+    const struct net_run run = {a->run.net, u, a->run.grad, NULL};
+    struct pass p = a->pass;
+    p.run = &run;
+    tape_reset(u);
+    struct var *x = tape_parameter(u, n->in[0]->v, n->in[0]->grad,
+                                   n->in[0]->rows, n->in[0]->cols);
+    struct var *y = block(&p, a->index, x);
+    if (y) {
+        memcpy(y->grad, n->out->grad, y->rows * y->cols * sizeof *y->grad);
+        t->err = tape_backward_from(u);
+    } else {
+        t->err = u->err;
+    }
+}
+
+/* The block's output over what h has, in passing. */
+static void pass_by(const struct pass *p, size_t index, const struct var *h,
+                    struct var *out)
+{
+    struct tape *t = p->run->tape;
+    tape_pass_begin(t);
+    struct var *next =
+        block(p, index, tape_constant(t, h->v, h->rows, h->cols));
+    if (next) memcpy(out->v, next->v, h->rows * h->cols * sizeof *h->v);
+    tape_pass_end(t);
+}
+
+static struct var *block_again(const struct pass *p, size_t index,
+                               struct var *h)
+{
+    struct tape *t = p->run->tape;
+    if (!h) return NULL;
+    struct var *out = tape_value(t, h->rows, h->cols, 1);
+    struct again *a = tape_raw(t, 1, sizeof *a);
+    if (!out || !a) return NULL;
+    *a = (struct again){*p->run, *p->batch, *p, index};
+    a->pass.batch = &a->batch;
+    const struct net_run run = {p->run->net, t, NULL, NULL};
+    struct pass passing = *p;
+    passing.run = &run;
+    pass_by(&passing, index, h, out);
+    tape_record(t, &(struct tape_node){.out = out,
+                                       .in = {h},
+                                       .extra = a,
+                                       .backward = again_backward});
+    return t->err ? NULL : out;
+}
+
+/* ---- all of them ---- */
+
+static enum tacit_err check_batch(const struct net_run *r,
+                                  const struct net_batch *b)
+{
+    const struct net_shape *s = &r->net->shape;
+    if (!b->n || b->n > NET_TOKENS_MAX)
+        return fail(TACIT_LIMIT, "a batch of %zu tokens; 1 to %d", b->n,
+                    NET_TOKENS_MAX);
+    if (!op_segments_fit(&b->segments, b->n))
+        return fail(TACIT_SHAPE, "the sequences do not cover the %zu tokens",
+                    b->n);
+    if (!b->cache) return TACIT_OK;
+    if (r->grad || !net_is_decoder(r->net))
+        return fail(TACIT_STATE, "only a decoder that infers has a cache");
+    for (size_t i = 0; i < b->segments.n; i++) {
+        const struct kv_shape *c = kv_shape(b->cache[i]);
+        if (c->layers != s->layers || c->heads != s->kv_heads ||
+            c->width != s->head_width)
+            return fail(TACIT_SHAPE, "a cache of another network");
+    }
+    return TACIT_OK;
+}
+
+static const uint32_t *places(struct tape *t, const struct net_batch *b)
+{
+    if (b->position) return b->position;
+    uint32_t *p = tape_raw(t, b->n, sizeof *p);
+    for (size_t i = 0; p && i < b->segments.n; i++) {
+        size_t past = b->cache ? kv_n(b->cache[i]) : 0;
+        for (size_t k = b->segments.start[i]; k < b->segments.start[i + 1]; k++)
+            p[k] = (uint32_t)(past + k - b->segments.start[i]);
+    }
+    return p;
+}
+
+static struct var *embed(const struct pass *p)
+{
+    const struct net_run *r = p->run;
+    const struct net *n = r->net;
+    const struct net_batch *b = p->batch;
+    struct var *h = lookup(r, &n->tokens, b->token, b->n);
+    if (n->places.w.rows)
+        h = op_add(r->tape, h, lookup(r, &n->places, p->position, b->n));
+    if (n->types.w.rows) {
+        const uint32_t *type = b->type;
+        if (!type) type = tape_scratch(r->tape, b->n, sizeof *type);
+        if (!type) return NULL;
+        h = op_add(r->tape, h, lookup(r, &n->types, type, b->n));
+    }
+    return n->before.gain.rows ? norm(r, h, &n->before) : h;
+}
+
+static struct var *blocks(const struct pass *p, struct var *h)
+{
+    const struct net_run *r = p->run;
+    size_t n = r->net->shape.layers;
+    if (r->grad && r->net->trains_blocks) {
+        for (size_t i = 0; i < n; i++)
+            h = r->again ? block_again(p, i, h) : block(p, i, h);
+        return h;
+    }
+    for (size_t i = 0; !r->tape->err && i < n; i++) pass_by(p, i, h, h);
+    return h;
+}
+
+struct var *net_hidden(const struct net_run *r, const struct net_batch *b)
+{
+    struct tape *t = r->tape;
+    const struct net *n = r->net;
+    if (!t->err) t->err = check_batch(r, b);
+    if (t->err) return NULL;
+    struct pass p = {.run = r, .batch = b, .position = places(t, b)};
+    if (!p.position) return NULL;
+    if (n->shape.rope.dims)
+        p.turns = op_turns_new(t, &n->shape.rope, p.position, b->n);
+    struct var *h = embed(&p);
+    if (!h) return NULL;
+    h = blocks(&p, h);
+    if (n->last.gain.rows) h = norm(r, h, &n->last);
+    if (t->err) return NULL;
+    for (size_t i = 0; b->cache && i < b->segments.n; i++)
+        kv_advance(b->cache[i],
+                   b->segments.start[i + 1] - b->segments.start[i]);
+    return h;
+}
+
+/* ---- heads ---- */
+
+static int predicts(const struct net_run *r)
+{
+    if (!r->tape->err && !net_is_decoder(r->net))
+        r->tape->err = fail(TACIT_STATE, "an encoder predicts no next token");
+    return !r->tape->err;
+}
+
+struct var *net_logits(const struct net_run *r, struct var *hidden,
+                       const uint32_t *row, size_t n_rows)
+{
+    if (!predicts(r) || !hidden) return NULL;
+    if (row)
+        hidden =
+            op_lookup(r->tape, &(struct op_matrix){.w = hidden}, row, n_rows);
+    return project(r, hidden, &r->net->output);
+}
+
+struct var *net_lm_loss(const struct net_run *r, struct var *hidden,
+                        const struct op_labels *labels)
+{
+    if (!predicts(r)) return NULL;
+    struct op_matrix m = matrix_of(r, &r->net->output);
+    return op_head_ce(r->tape, hidden, &m, labels);
+}
+
+struct var *net_embedding(const struct net_run *r, struct var *hidden,
+                          const struct op_segments *s)
+{
+    return op_normalise(r->tape,
+                        op_pool(r->tape, hidden, s, r->net->shape.pooling));
+}
+
+struct var *net_outputs(const struct net_run *r, struct var *rows)
+{
+    if (!r->tape->err && !r->net->head.w.rows)
+        r->tape->err = fail(TACIT_STATE, "the network has no head");
+    return r->tape->err ? NULL : project(r, rows, &r->net->head);
+}

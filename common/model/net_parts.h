@@ -1,0 +1,59 @@
+/*
+ * net_parts: what net_load.c reads and net.c computes with. Private to them.
+ */
+#ifndef TACIT_MODEL_NET_PARTS_H
+#define TACIT_MODEL_NET_PARTS_H
+
+#include "common/base/arena.h"
+#include "common/model/net.h"
+#include "common/tensor/weights.h"
+
+/* Numbers of a network; rows 0: the file has none. */
+struct net_tensor {
+    size_t rows, cols;
+    float *v;             /* frozen, in the arena, or NULL */
+    struct weight packed; /* frozen; data NULL: it is not packed */
+    size_t offset;        /* trained: in the parameters */
+    int trained;
+};
+
+struct net_matrix {
+    struct net_tensor w, bias, down, up;
+};
+
+struct net_norm {
+    struct net_tensor gain, bias;
+};
+
+struct net_layer {
+    struct net_matrix q, k, v, mix, gate, widen, narrow;
+    struct net_norm first, second; /* of attend and of feed */
+};
+
+enum net_norm_kind { NORM_LAYER, NORM_RMS };
+enum net_norm_place { NORM_BEFORE, NORM_AFTER };
+enum net_gate { GATE_GELU, GATE_SWIGLU };
+enum net_places { PLACES_LEARNED, PLACES_PAIRS, PLACES_HALVES };
+
+struct net_family {
+    const char *name;
+    enum net_norm_kind norm;
+    enum net_norm_place place;
+    enum net_gate gate;
+    enum net_places places;
+    enum attend_mask mask;
+};
+
+struct net {
+    const struct net_family *family;
+    struct net_shape shape;
+    struct params params;
+    struct arena arena;       /* layers and frozen numbers */
+    struct net_layer *layers; /* [shape.layers] */
+    struct net_matrix tokens, places, types, output, head;
+    struct net_norm before, last; /* of the embedding; of the hidden rows */
+    float pair_scale;
+    int trains_blocks; /* not only a head */
+};
+
+#endif

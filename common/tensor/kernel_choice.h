@@ -1,0 +1,31 @@
+/*
+ * kernel_choice: which instructions the products may use: those that the
+ * processor has, or fewer where TACIT_KERNELS names one of
+ *
+ *   base < avx2 < avxvnni < avx512 (with VNNI where there is)   x86-64
+ *   base < neon < dotprod                                       64-bit ARM
+ *
+ * What it names is an upper bound; anything else is as if it were not set. It
+ * is read once, before the first product.
+ */
+#ifndef TACIT_TENSOR_KERNEL_CHOICE_H
+#define TACIT_TENSOR_KERNEL_CHOICE_H
+
+#include <stdbool.h>
+
+enum kernel_kind {
+    KERNEL_BASE,
+    KERNEL_AVX2, /* with FMA */
+    KERNEL_AVXVNNI,
+    KERNEL_AVX512, /* F and VL */
+    KERNEL_AVX512VNNI,
+    KERNEL_NEON,
+    KERNEL_DOTPROD
+};
+
+/* This processor has it, and it may be used. */
+bool kernel_may(enum kernel_kind kind);
+/* This processor has it. */
+bool kernel_has(enum kernel_kind kind);
+
+#endif

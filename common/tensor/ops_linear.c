@@ -1,0 +1,432 @@
+#include "common/tensor/vectorise.h"
+
+#include "common/tensor/ops_linear.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "common/base/pool.h"
+#include "common/tensor/kernels.h"
+#include "common/tensor/maps.h"
+
+/* Outputs, or columns of a gradient, that one worker takes at a time; rows up
+ * to which reading the matrix is the work, not the products. */
+enum { SLAB = 128, FEW = 16 };
+
+/* ---- products, cut into slabs for the workers ---- */
+
+struct product {
+    float *c;       /* what is written */
+    const float *a; /* [rows, …] */
+    const struct var *w;
+    size_t rows;
+    enum gemm_mode mode;
+    const ptrdiff_t *row; /* [w->rows] where each begins, for few rows */
+};
+
+static size_t slab_end(size_t i, size_t n)
+{
+    return (i + 1) * SLAB < n ? (i + 1) * SLAB : n;
+}
+
+/* c [rows, out] (+)= a [rows, in] w^T, some of the outputs. */
+static void forward_slab(void *ctx, size_t i, unsigned worker)
+{
+    const struct product *p = ctx;
+    const struct var *w = p->w;
+    size_t from = i * SLAB, n = slab_end(i, w->rows) - from, k = w->cols;
+    (void)worker;
+    if (p->rows > FEW) {
+        gemm_run(&(struct gemm){p->rows, n, k, p->a, k, 1, w->v + from * k, 1,
+                                k, p->c + from, w->rows, p->mode});
+        return;
+    }
+    for (size_t r = 0; p->mode == GEMM_SET && r < p->rows; r++)
+        memset(p->c + r * w->rows + from, 0, n * sizeof *p->c);
+    kernel_reduce(&(struct kernel_window){.rows = p->rows,
+                                          .n_offsets = n,
+                                          .n_points = k,
+                                          .a = p->a,
+                                          .a_row = k,
+                                          .b = w->v,
+                                          .offset = p->row + from,
+                                          .c = p->c + from,
+                                          .c_row = w->rows,
+                                          .n_images = 1});
+}
+
+/* c [rows, in] += a [rows, out] w, some of the columns. */
+static void back_slab(void *ctx, size_t i, unsigned worker)
+{
+    const struct product *p = ctx;
+    size_t from = i * SLAB, k = p->w->cols, n = slab_end(i, k) - from;
+    (void)worker;
+    gemm_run(&(struct gemm){p->rows, n, p->w->rows, p->a, p->w->rows, 1,
+                            p->w->v + from, k, 1, p->c + from, k, GEMM_ADD});
+}
+
+struct outer {
+    const float *dy, *x;
+    const struct var *w;
+    size_t rows;
+};
+
+/* dw [out, in] += dy^T x, some of the outputs. */
+static void outer_slab(void *ctx, size_t i, unsigned worker)
+{
+    const struct outer *o = ctx;
+    size_t from = i * SLAB, k = o->w->cols;
+    size_t m = slab_end(i, o->w->rows) - from;
+    (void)worker;
+    gemm_run(&(struct gemm){m, k, o->rows, o->dy + from, 1, o->w->rows, o->x, k,
+                            1, o->w->grad + from * k, k, GEMM_ADD});
+}
+
+static size_t n_slabs(size_t n)
+{
+    return (n + SLAB - 1) / SLAB;
+}
+
+static void product(struct pool *pool, const struct product *p)
+{
+    struct product copy = *p;
+    pool_run(pool, n_slabs(p->w->rows), forward_slab, &copy);
+}
+
+static void product_back(struct pool *pool, float *dx, const float *dy,
+                         const struct var *w, size_t rows)
+{
+    struct product p = {.c = dx, .a = dy, .w = w, .rows = rows};
+    pool_run(pool, n_slabs(w->cols), back_slab, &p);
+}
+
+static void product_outer(struct pool *pool, const struct var *w,
+                          const float *dy, const float *x, size_t rows)
+{
+    struct outer o = {dy, x, w, rows};
+    pool_run(pool, n_slabs(w->rows), outer_slab, &o);
+}
+
+static ptrdiff_t *row_places(struct tape *t, const struct var *w)
+{
+    ptrdiff_t *row = tape_raw(t, w->rows, sizeof *row);
+    for (size_t i = 0; row && i < w->rows; i++)
+        row[i] = (ptrdiff_t)(i * w->cols);
+    return row;
+}
+
+/* ---- a matrix of either kind ---- */
+
+struct side {
+    const struct var *w; /* or */
+    const struct weight *frozen;
+    size_t out, in;
+    const ptrdiff_t *row; /* of w */
+};
+
+/* 0 after an error, or without a matrix. */
+static int side_of(struct tape *t, const struct op_matrix *m, struct side *s)
+{
+    if (!m->w && !m->frozen) return 0;
+    *s = (struct side){.w = m->w, .frozen = m->w ? NULL : m->frozen};
+    s->out = m->w ? m->w->rows : m->frozen->n_out;
+    s->in = m->w ? m->w->cols : m->frozen->n_in;
+    if (m->w) s->row = row_places(t, m->w);
+    return !t->err;
+}
+
+static void side_forward(struct tape *t, const struct side *s, float *y,
+                         const float *x, size_t rows, enum gemm_mode mode)
+{
+    struct weight_room *room = s->frozen ? tape_room(t) : NULL;
+    if (s->w)
+        product(t->pool, &(struct product){y, x, s->w, rows, mode, s->row});
+    else if (room)
+        t->err = weight_product(room, s->frozen, x, y, rows, mode);
+}
+
+static void side_back(struct tape *t, const struct side *s, float *dx,
+                      const float *dy, size_t rows)
+{
+    struct weight_room *room = s->frozen ? tape_room(t) : NULL;
+    if (s->w)
+        product_back(t->pool, dx, dy, s->w, rows);
+    else if (room)
+        t->err = weight_product_back(room, s->frozen, dy, dx, rows, GEMM_ADD);
+}
+
+static int has_grad(const struct var *x)
+{
+    return x && x->grad;
+}
+
+/* What a misfit looks like: the shapes that tape_refuse() prints. */
+static struct var *refuse(struct tape *t, const char *op, const struct var *x,
+                          const struct side *s)
+{
+    const struct var w = {.rows = s->out, .cols = s->in};
+    return tape_refuse(t, op, x, &w);
+}
+
+/* ---- project ---- */
+
+struct project {
+    struct tape *tape;
+    struct side side;
+    float scale;
+    float *z;  /* [T, r] s x down^T, or NULL */
+    float *dz; /* [T, r] scratch */
+};
+
+/* dx += dy w + dz down, dw += dy^T x, dup += dy^T z, ddown += dz^T x with
+ * dz = s dy up */
+static void project_backward(const struct tape_node *n)
+{
+    const struct var *x = n->in[0], *w = n->in[1], *bias = n->in[2];
+    const struct var *down = n->in[3], *up = n->in[4], *y = n->out;
+    const struct project *p = n->extra;
+    struct pool *pool = p->tape->pool;
+    size_t rows = x->rows;
+    if (x->grad) side_back(p->tape, &p->side, x->grad, y->grad, rows);
+    if (has_grad(w)) product_outer(pool, w, y->grad, x->v, rows);
+    if (has_grad(bias)) map_add_rows(bias->grad, y->grad, rows, y->cols);
+    if (!down) return;
+    gemm_nn(p->dz, y->grad, up->v, rows, up->cols, up->rows, GEMM_SET);
+    map_scale(p->dz, p->dz, p->scale, rows * up->cols);
+    if (up->grad) product_outer(pool, up, y->grad, p->z, rows);
+    if (down->grad) product_outer(pool, down, p->dz, x->v, rows);
+    if (x->grad) product_back(pool, x->grad, p->dz, down, rows);
+}
+
+static int pair_fits(const struct op_matrix *m, const struct side *s)
+{
+    if (!m->down || !m->up) return !m->down && !m->up;
+    return m->down->cols == s->in && m->up->rows == s->out &&
+           m->up->cols == m->down->rows;
+}
+
+static int bias_fits(const struct op_matrix *m, const struct side *s)
+{
+    return !m->bias || (m->bias->rows == 1 && m->bias->cols == s->out);
+}
+
+static void add_pair(struct tape *t, const struct var *x,
+                     const struct op_matrix *m, const struct project *p,
+                     struct var *y)
+{
+    size_t rows = x->rows, r = m->down->rows;
+    const struct side up = {.w = m->up, .row = row_places(t, m->up)};
+    if (t->err) return;
+    gemm_nt(p->z, x->v, m->down->v, rows, r, x->cols, GEMM_SET);
+    map_scale(p->z, p->z, m->scale, rows * r);
+    side_forward(t, &up, y->v, p->z, rows, GEMM_ADD);
+}
+
+struct var *op_project(struct tape *t, struct var *x, const struct op_matrix *m)
+{
+    struct side s;
+    if (!x || !side_of(t, m, &s)) return NULL;
+    if (x->cols != s.in || !pair_fits(m, &s) || !bias_fits(m, &s))
+        return refuse(t, "project", x, &s);
+    size_t rows = x->rows, r = m->down ? m->down->rows : 0;
+    struct var *y =
+        tape_value(t, rows, s.out,
+                   has_grad(x) || has_grad(m->w) || has_grad(m->bias) ||
+                       has_grad(m->down) || has_grad(m->up));
+    struct project *p = tape_scratch(t, 1, sizeof *p);
+    float *z = r ? tape_raw(t, 2 * rows * r, sizeof *z) : NULL;
+    if (t->err) return NULL;
+    *p = (struct project){t, s, m->scale, z, r ? z + rows * r : NULL};
+    for (size_t i = 0; m->bias && i < rows; i++)
+        memcpy(y->v + i * s.out, m->bias->v, s.out * sizeof *y->v);
+    side_forward(t, &s, y->v, x->v, rows, m->bias ? GEMM_ADD : GEMM_SET);
+    if (r) add_pair(t, x, m, p, y);
+    tape_record(t, &(struct tape_node){.out = y,
+                                       .in = {x, m->w, m->bias, m->down, m->up},
+                                       .extra = p,
+                                       .backward = project_backward});
+    return t->err ? NULL : y;
+}
+
+/* ---- lookup ---- */
+
+static void lookup_backward(const struct tape_node *n)
+{
+    const struct var *w = n->in[0], *out = n->out;
+    const uint32_t *id = n->extra;
+    for (size_t i = 0; i < out->rows; i++) {
+        float *to = w->grad + id[i] * w->cols;
+        map_add(to, to, out->grad + i * w->cols, w->cols);
+    }
+}
+
+struct var *op_lookup(struct tape *t, const struct op_matrix *m,
+                      const uint32_t *id, size_t n)
+{
+    struct var *w = m->w;
+    if (!w && !m->frozen) return NULL;
+    size_t rows = w ? w->rows : m->frozen->n_out;
+    size_t cols = w ? w->cols : m->frozen->n_in;
+    struct var *out = tape_value(t, n, cols, has_grad(w));
+    if (!out) return NULL;
+    for (size_t i = 0; i < n; i++) {
+        float *to = out->v + i * cols;
+        if (id[i] >= rows) {
+            t->err = fail(TACIT_SHAPE, "row %u of a table of %zu", id[i], rows);
+            return NULL;
+        }
+        if (w)
+            memcpy(to, w->v + id[i] * cols, cols * sizeof *to);
+        else
+            weight_rows(m->frozen, id[i], id[i] + (size_t)1, to);
+    }
+    tape_record(t, &(struct tape_node){.out = out,
+                                       .in = {w},
+                                       .extra = id,
+                                       .backward = lookup_backward});
+    return out;
+}
+
+/* ---- head and cross-entropy ---- */
+
+enum { CHUNK = 32, PIECE = 512 }; /* rows whose logits are in memory */
+
+struct head {
+    struct tape *tape;
+    struct side side;
+    struct op_labels labels;
+    float *dh;   /* [n, in] gradient of the labelled rows; NULL: not wanted */
+    float *x;    /* [CHUNK, in] those rows, together */
+    float *p;    /* [CHUNK, out] logits, then their gradient */
+    float *norm; /* [n] log sum exp of each row's logits */
+};
+
+/* Logits of labels [from, from + n). */
+static void head_logits(const struct head *e, const struct var *h,
+                        const struct var *bias, size_t from, size_t n)
+{
+    size_t out = e->side.out;
+    for (size_t i = 0; i < n; i++) {
+        memcpy(e->x + i * h->cols, h->v + e->labels.row[from + i] * h->cols,
+               h->cols * sizeof *h->v);
+        if (bias) memcpy(e->p + i * out, bias->v, out * sizeof *bias->v);
+    }
+    side_forward(e->tape, &e->side, e->p, e->x, n, bias ? GEMM_ADD : GEMM_SET);
+}
+
+/* From logits to their gradient, softmax - 1 at the label, times `by`. */
+static void head_slope(const struct head *e, size_t from, size_t n, float by)
+{
+    size_t out = e->side.out;
+    for (size_t i = 0; i < n; i++) {
+        float *p = e->p + i * out;
+        map_exp(p, p, e->norm[from + i], out);
+        p[e->labels.label[from + i]] -= 1;
+        map_scale(p, p, by, out);
+    }
+}
+
+static void head_backward(const struct tape_node *node)
+{
+    const struct var *h = node->in[0], *w = node->in[1], *bias = node->in[2];
+    const struct head *e = node->extra;
+    float g = node->out->grad[0];
+    size_t n = e->labels.n;
+    for (size_t i = 0; e->dh && i < n; i++)
+        kernel_axpy(h->grad + e->labels.row[i] * h->cols, g,
+                    e->dh + i * h->cols, h->cols);
+    if (!has_grad(w) && !has_grad(bias)) return;
+    for (size_t from = 0; from < n; from += CHUNK) {
+        size_t some = n - from < CHUNK ? n - from : CHUNK;
+        head_logits(e, h, bias, from, some);
+        head_slope(e, from, some, g / (float)n);
+        if (has_grad(w)) product_outer(e->tape->pool, w, e->p, e->x, some);
+        if (has_grad(bias)) map_add_rows(bias->grad, e->p, some, e->side.out);
+    }
+}
+
+static struct head *head_new(struct tape *t, const struct var *h,
+                             const struct side *s,
+                             const struct op_labels *labels)
+{
+    struct head *e = tape_scratch(t, 1, sizeof *e);
+    size_t rows = labels->n < CHUNK ? labels->n : CHUNK;
+    float *dh =
+        h->grad ? tape_scratch(t, labels->n * h->cols, sizeof *dh) : NULL;
+    float *x = tape_raw(t, rows * h->cols, sizeof *x);
+    float *p = tape_raw(t, rows * s->out, sizeof *p);
+    float *norm = tape_raw(t, labels->n, sizeof *norm);
+    if (t->err) return NULL;
+    *e = (struct head){t, *s, *labels, dh, x, p, norm};
+    return e;
+}
+
+static enum tacit_err check_labels(const struct op_labels *l, size_t rows,
+                                   size_t out)
+{
+    if (!l->n) return fail(TACIT_SHAPE, "a loss without labels");
+    for (size_t i = 0; i < l->n; i++)
+        if (l->row[i] >= rows || l->label[i] >= out)
+            return fail(TACIT_SHAPE, "label %u at row %u; %zu rows, %zu labels",
+                        l->label[i], l->row[i], rows, out);
+    return TACIT_OK;
+}
+
+/* log of the sum of exp z, n >= 1. */
+static double level_of(const float *z, size_t n)
+{
+    float top = map_max(z, n), e[PIECE];
+    double sum = 0;
+    size_t at = 0;
+    do {
+        size_t some = n - at < PIECE ? n - at : PIECE;
+        map_exp(e, z + at, top, some);
+        sum += map_sum(e, some);
+        at += some;
+    } while (at < n);
+    return (double)top + log(sum);
+}
+
+/* Sum of the losses of labels [from, from + n), whose logits are there. */
+static double head_losses(const struct head *e, size_t from, size_t n)
+{
+    size_t out = e->side.out;
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        const float *z = e->p + i * out;
+        double level = level_of(z, out);
+        e->norm[from + i] = (float)level;
+        sum += level - (double)z[e->labels.label[from + i]];
+    }
+    return sum;
+}
+
+struct var *op_head_ce(struct tape *t, struct var *h, const struct op_matrix *m,
+                       const struct op_labels *labels)
+{
+    struct side s;
+    if (!h || !side_of(t, m, &s)) return NULL;
+    if (h->cols != s.in || m->down || !bias_fits(m, &s))
+        return refuse(t, "head", h, &s);
+    t->err = check_labels(labels, h->rows, s.out);
+    struct var *loss =
+        tape_value(t, 1, 1, has_grad(h) || has_grad(m->w) || has_grad(m->bias));
+    struct head *e = loss ? head_new(t, h, &s, labels) : NULL;
+    if (!e) return NULL;
+    double sum = 0;
+    for (size_t from = 0; from < labels->n; from += CHUNK) {
+        size_t n = labels->n - from < CHUNK ? labels->n - from : CHUNK;
+        head_logits(e, h, m->bias, from, n);
+        if (t->err) return NULL;
+        sum += head_losses(e, from, n);
+        if (!e->dh) continue;
+        head_slope(e, from, n, 1 / (float)labels->n);
+        side_back(t, &s, e->dh + from * h->cols, e->p, n);
+    }
+    loss->v[0] = (float)(sum / (double)labels->n);
+    tape_record(t, &(struct tape_node){.out = loss,
+                                       .in = {h, m->w, m->bias},
+                                       .extra = e,
+                                       .backward = head_backward});
+    return t->err ? NULL : loss;
+}

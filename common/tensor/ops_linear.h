@@ -1,0 +1,48 @@
+/*
+ * ops_linear: the matrices of a network, one row per output, as files have
+ * them.
+ *
+ *   y = x w^T + s (x down^T) up^T + bias
+ *
+ * A matrix is trained (its var has a gradient) or frozen; to either, a pair of
+ * low rank may be added that learns in its stead (LoRA: Hu et al. 2021).
+ */
+#ifndef TACIT_TENSOR_OPS_LINEAR_H
+#define TACIT_TENSOR_OPS_LINEAR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/tensor/tape.h"
+#include "common/tensor/weights.h"
+
+/* T = rows of x. */
+struct op_matrix {
+    struct var *w;               /* [out, in], or NULL: */
+    const struct weight *frozen; /* packed, without a gradient; borrowed */
+    struct var *bias;            /* [1, out], or NULL */
+    struct var *down, *up;       /* [r, in], [out, r], or NULL */
+    float scale;                 /* s */
+};
+
+/* x [T, in] -> [T, out]. SHAPE. */
+struct var *op_project(struct tape *t, struct var *x,
+                       const struct op_matrix *m);
+/* Rows id[n] of the matrix, [n, in]; id is borrowed. Without bias and pair.
+ * SHAPE when an id is outside. */
+struct var *op_lookup(struct tape *t, const struct op_matrix *m,
+                      const uint32_t *id, size_t n);
+
+/* Rows of a hidden state whose next token is known. Borrowed. */
+struct op_labels {
+    const uint32_t *row;   /* [n] below T */
+    const uint32_t *label; /* [n] below the matrix's outputs */
+    size_t n;
+};
+/* Mean cross-entropy of softmax(h m^T + bias) at the labels, [1, 1], without
+ * the logits of all rows ever being in memory: a few rows at a time, and the
+ * gradient of h while they are there. Matrix without a pair. SHAPE. */
+struct var *op_head_ce(struct tape *t, struct var *h, const struct op_matrix *m,
+                       const struct op_labels *labels);
+
+#endif

@@ -1,0 +1,93 @@
+#include "common/tensor/vectorise.h"
+
+#include <string.h>
+
+#include "common/tensor/half.h"
+#include "common/tensor/weight_set.h"
+
+size_t panel_bytes(size_t n_rows, size_t n_in)
+{
+    return n_rows * (n_in / WEIGHT_BLOCK) * PANEL_ROW_BYTES;
+}
+
+size_t panel_count(size_t n_rows)
+{
+    size_t n = n_rows / PANEL_ROWS;
+    for (size_t rest = n_rows % PANEL_ROWS; rest; rest &= rest - 1) n++;
+    return n;
+}
+
+struct weight_panel panel_at(const void *panels, size_t n_rows, size_t n_in,
+                             size_t i)
+{
+    size_t whole = n_rows / PANEL_ROWS;
+    struct weight_panel p = {i * PANEL_ROWS, PANEL_ROWS, panels};
+    if (i >= whole) {
+        /* What is left: its bits, the highest first. */
+        size_t rest = n_rows % PANEL_ROWS, rows = PANEL_ROWS / 2;
+        p.first = whole * PANEL_ROWS;
+        for (size_t left = i - whole;; rows /= 2) {
+            if (!(rest & rows)) continue;
+            if (left == 0) break;
+            left--;
+            p.first += rows;
+        }
+        p.rows = rows;
+    }
+    p.data += panel_bytes(p.first, n_in);
+    return p;
+}
+
+/* Adding 1.5 x 2^23 rounds to a whole number, ties to even, and leaves it in
+ * the low bits: no other way gives the same everywhere and NaN no say. */
+#define ROUND      0x1.8p23f
+#define ROUND_BITS 0x4b400000u
+
+/* Numbers to bytes with one scale; returns the bytes' sum. */
+static inline __attribute__((always_inline)) int bytes_of(const float *x,
+                                                          uint8_t *q,
+                                                          float *scale)
+{
+    uint32_t most = 0;
+    int sum = 0;
+    for (size_t i = 0; i < WEIGHT_BLOCK; i++) {
+        uint32_t u = float_bits(x[i]) & 0x7fffffffu;
+        most = u > most ? u : most;
+    }
+    float largest = float_of_bits(most);
+    /* Too small to divide by: zeros. */
+    float to = most > float_bits(0x1p-100f) ? 127 / largest : 0;
+    *scale = largest / 127;
+    for (size_t i = 0; i < WEIGHT_BLOCK; i++) {
+        uint32_t u = float_bits(x[i] * to + ROUND) - ROUND_BITS;
+        q[i] = (uint8_t)u;
+        sum += (int8_t)(uint8_t)u;
+    }
+    return sum;
+}
+
+/* Row r of a panel of `rows`. */
+MANY_TARGETS
+static void row_fill(const float *x, size_t n_blocks, uint8_t *panel,
+                     size_t rows, size_t r)
+{
+    for (size_t b = 0; b < n_blocks; b++) {
+        uint8_t *at = panel + b * rows * PANEL_ROW_BYTES;
+        float scale;
+        int sum = bytes_of(x + b * WEIGHT_BLOCK, at + r * WEIGHT_BLOCK, &scale);
+        int start[2] = {-128 * sum, -8 * sum};
+        at += rows * WEIGHT_BLOCK + 4 * r;
+        memcpy(at, &scale, 4);
+        memcpy(at + 4 * rows, &start[0], 4);
+        memcpy(at + 8 * rows, &start[1], 4);
+    }
+}
+
+void panel_fill(const float *x, size_t n_rows, size_t n_in, void *panels,
+                size_t i)
+{
+    struct weight_panel p = panel_at(panels, n_rows, n_in, i);
+    uint8_t *at = (uint8_t *)panels + panel_bytes(p.first, n_in);
+    for (size_t r = 0; r < p.rows; r++)
+        row_fill(x + (p.first + r) * n_in, n_in / WEIGHT_BLOCK, at, p.rows, r);
+}

@@ -1,0 +1,335 @@
+/* Products: who does which tiles, and where the scratch is. */
+#include "common/tensor/weights.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/tensor/kernel_choice.h"
+#include "common/tensor/weight_set.h"
+
+enum {
+    PANELS_BYTES = 512 << 10, /* of x at a time: they stay in the cache */
+    PASS_ROWS_MIN = 64,
+    PASS_ROWS_MAX = 512,
+    ITEM_WORK = 400000, /* products: a piece for a thread, some microseconds */
+    ROW_WORK = 8,       /* what reading W takes, in rows of x */
+    BACK_ROWS = 256,    /* of dx, for one piece */
+    BACK_COLUMNS = 64,  /* inputs for one piece */
+    BACK_DEPTH = 256,   /* outputs decoded at a time */
+    ALIGN = 64
+};
+
+struct weight_room {
+    struct pool *pool;
+    const struct weight_set *set;
+    uint8_t *panels; /* rows of x as bytes, of one pass */
+    size_t panels_bytes;
+    float *pieces; /* [threads][piece] decoded W */
+    size_t piece;
+};
+
+/* ---- the sets of this processor ------------------------------------------ */
+
+static const struct {
+    enum kernel_kind needs;
+    const struct weight_set *set;
+} sets[] = {
+#if WEIGHT_SETS_X86
+    {KERNEL_AVX512VNNI, &weight_set_avx512},
+    {KERNEL_AVXVNNI, &weight_set_avxvnni},
+    {KERNEL_AVX2, &weight_set_avx2},
+#endif
+#if WEIGHT_SETS_ARM
+    {KERNEL_DOTPROD, &weight_set_dotprod},
+    {KERNEL_NEON, &weight_set_neon},
+#endif
+    {KERNEL_BASE, &weight_set_base},
+};
+enum { N_SETS = sizeof sets / sizeof sets[0] };
+
+const struct weight_set *weight_set_best(void)
+{
+    size_t i = 0;
+    while (i + 1 < N_SETS && !kernel_may(sets[i].needs)) i++;
+    return sets[i].set;
+}
+
+const struct weight_set *weight_set_at(size_t i)
+{
+    for (size_t k = 0; k < N_SETS; k++)
+        if (kernel_has(sets[k].needs) && i-- == 0) return sets[k].set;
+    return NULL;
+}
+
+/* ---- the room ------------------------------------------------------------ */
+
+enum tacit_err weight_room_new(struct weight_room **out, struct pool *pool)
+{
+    struct weight_room *room = calloc(1, sizeof *room);
+    if (!room) return fail(TACIT_NOMEM, "out of memory");
+    room->pool = pool;
+    room->set = weight_set_best();
+    *out = room;
+    return TACIT_OK;
+}
+
+void weight_room_free(struct weight_room *room)
+{
+    if (!room) return;
+    free(room->panels);
+    free(room->pieces);
+    free(room);
+}
+
+size_t weight_room_bytes(const struct weight_room *room)
+{
+    return room->panels_bytes +
+           room->piece * pool_threads(room->pool) * sizeof(float);
+}
+
+static size_t up_to(size_t n, size_t whole)
+{
+    return (n + whole - 1) / whole * whole;
+}
+
+/* *at [n] of at least `want` bytes; what it held is lost. */
+static enum tacit_err grow(void *at, size_t *n, size_t want)
+{
+    void *old, *new;
+    if (*n >= want) return TACIT_OK;
+    want = up_to(want, ALIGN);
+    new = aligned_alloc(ALIGN, want);
+    if (!new)
+        return fail(TACIT_NOMEM, "out of memory: %zu bytes of scratch", want);
+    memcpy(&old, at, sizeof old);
+    free(old);
+    memcpy(at, &new, sizeof new);
+    *n = want;
+    return TACIT_OK;
+}
+
+static enum tacit_err need_pieces(struct weight_room *room, size_t piece)
+{
+    size_t n_threads = pool_threads(room->pool);
+    size_t have = room->piece * n_threads * sizeof(float);
+    piece = up_to(piece, ALIGN / sizeof(float));
+    if (room->piece >= piece) return TACIT_OK;
+    TRY(grow(&room->pieces, &have, piece * n_threads * sizeof(float)));
+    room->piece = piece;
+    return TACIT_OK;
+}
+
+/* ---- products ------------------------------------------------------------ */
+
+/* One pass: rows of x that are in the cache meet all tiles of all matrices. */
+struct pass {
+    struct weight_room *room;
+    const struct weight_job *jobs;
+    size_t n_jobs;
+    size_t first_item[WEIGHT_JOBS_MAX + 1];
+    size_t tiles[WEIGHT_JOBS_MAX]; /* per item */
+    const float *x;
+    size_t n_in, row0, n_rows;
+    bool bytes; /* x is needed as bytes */
+};
+
+static bool as_bytes(const struct weight *w)
+{
+    return w->type == QUANT_Q8_0 || w->type == QUANT_Q4_0;
+}
+
+static size_t tiles_of(const struct weight *w)
+{
+    return up_to(w->n_out, WEIGHT_TILE) / WEIGHT_TILE;
+}
+
+static void fill_item(void *ctx, size_t i, unsigned worker)
+{
+    const struct pass *p = ctx;
+    (void)worker;
+    panel_fill(p->x + p->row0 * p->n_in, p->n_rows, p->n_in, p->room->panels,
+               i);
+}
+
+/* y of a tile from out [rows][16]. */
+static void put(const struct weight_job *job, size_t tile, size_t row,
+                size_t rows, const float *out)
+{
+    size_t n_out = job->w->n_out, at = tile * WEIGHT_TILE;
+    size_t n = n_out - at < WEIGHT_TILE ? n_out - at : WEIGHT_TILE;
+    for (size_t r = 0; r < rows; r++) {
+        float *y = job->y + (row + r) * n_out + at;
+        const float *from = out + r * WEIGHT_TILE;
+        if (job->mode == GEMM_SET)
+            memcpy(y, from, n * sizeof *y);
+        else
+            for (size_t i = 0; i < n; i++) y[i] += from[i];
+    }
+}
+
+static void tile_of_blocks(const struct pass *p, const struct weight_job *job,
+                           size_t tile)
+{
+    const struct weight_set *set = p->room->set;
+    struct weight_tile t = weight_tile(job->w, tile);
+    float out[PANEL_ROWS * WEIGHT_TILE] __attribute__((aligned(ALIGN)));
+    for (size_t i = 0; i < panel_count(p->n_rows); i++) {
+        struct weight_panel x =
+            panel_at(p->room->panels, p->n_rows, p->n_in, i);
+        (job->w->type == QUANT_Q8_0 ? set->q8_0 : set->q4_0)(&t, x.data, x.rows,
+                                                             out);
+        put(job, tile, p->row0 + x.first, x.rows, out);
+    }
+}
+
+static void tile_of_numbers(const struct pass *p, const struct weight_job *job,
+                            size_t tile, float *piece)
+{
+    const struct weight *w = job->w;
+    size_t at = tile * WEIGHT_TILE;
+    const uint8_t *data = weight_tile(w, tile).data;
+    weight_plain_decode(w->type, data, piece, w->n_in);
+    gemm_run(&(struct gemm){.m = p->n_rows,
+                            .n = w->n_out - at < WEIGHT_TILE ? w->n_out - at
+                                                             : WEIGHT_TILE,
+                            .k = w->n_in,
+                            .a = p->x + p->row0 * w->n_in,
+                            .a_row = w->n_in,
+                            .a_col = 1,
+                            .b = piece,
+                            .b_row = WEIGHT_TILE,
+                            .b_col = 1,
+                            .c = job->y + p->row0 * w->n_out + at,
+                            .c_row = w->n_out,
+                            .mode = job->mode});
+}
+
+static void product_item(void *ctx, size_t i, unsigned worker)
+{
+    const struct pass *p = ctx;
+    size_t j = 0;
+    while (i >= p->first_item[j + 1]) j++;
+    const struct weight_job *job = &p->jobs[j];
+    size_t tile = (i - p->first_item[j]) * p->tiles[j];
+    size_t end = tile + p->tiles[j], n_tiles = tiles_of(job->w);
+    float *piece = p->room->pieces + worker * p->room->piece;
+    for (; tile < end && tile < n_tiles; tile++)
+        if (as_bytes(job->w))
+            tile_of_blocks(p, job, tile);
+        else
+            tile_of_numbers(p, job, tile, piece);
+}
+
+static void run_pass(struct pass *p)
+{
+    size_t work = WEIGHT_TILE * p->n_in * (p->n_rows + ROW_WORK);
+    size_t each = (ITEM_WORK + work - 1) / work;
+    p->first_item[0] = 0;
+    for (size_t j = 0; j < p->n_jobs; j++) {
+        size_t n = tiles_of(p->jobs[j].w);
+        p->tiles[j] = each;
+        p->first_item[j + 1] = p->first_item[j] + (n + each - 1) / each;
+    }
+    if (p->bytes) pool_run(p->room->pool, panel_count(p->n_rows), fill_item, p);
+    pool_run(p->room->pool, p->first_item[p->n_jobs], product_item, p);
+}
+
+enum tacit_err weight_products(struct weight_room *room,
+                               const struct weight_job *jobs, size_t n_jobs,
+                               const float *x, size_t n_rows)
+{
+    bool bytes = false, numbers = false;
+    if (n_jobs == 0 || n_rows == 0) return TACIT_OK;
+    assert(n_jobs <= WEIGHT_JOBS_MAX);
+    size_t n_in = jobs[0].w->n_in;
+    for (size_t j = 0; j < n_jobs; j++) {
+        assert(jobs[j].w->n_in == n_in);
+        if (as_bytes(jobs[j].w))
+            bytes = true;
+        else
+            numbers = true;
+    }
+    size_t rows = PANELS_BYTES / (n_in + n_in / 2) / PANEL_ROWS * PANEL_ROWS;
+    rows = rows < PASS_ROWS_MIN ? PASS_ROWS_MIN : rows;
+    rows = rows > PASS_ROWS_MAX ? PASS_ROWS_MAX : rows;
+    rows = rows > n_rows ? n_rows : rows;
+    if (bytes)
+        TRY(grow(&room->panels, &room->panels_bytes, panel_bytes(rows, n_in)));
+    if (numbers) TRY(need_pieces(room, n_in * WEIGHT_TILE));
+    for (size_t i = 0; i < n_rows; i += rows) {
+        struct pass p = {.room = room,
+                         .jobs = jobs,
+                         .n_jobs = n_jobs,
+                         .x = x,
+                         .n_in = n_in,
+                         .row0 = i,
+                         .bytes = bytes,
+                         .n_rows = n_rows - i < rows ? n_rows - i : rows};
+        run_pass(&p);
+    }
+    return TACIT_OK;
+}
+
+enum tacit_err weight_product(struct weight_room *room, const struct weight *w,
+                              const float *x, float *y, size_t n_rows,
+                              enum gemm_mode mode)
+{
+    return weight_products(room, &(struct weight_job){w, y, mode}, 1, x,
+                           n_rows);
+}
+
+/* ---- the way back -------------------------------------------------------- */
+
+struct back {
+    struct weight_room *room;
+    const struct weight *w;
+    const float *dy;
+    float *dx;
+    size_t n_rows, n_columns; /* pieces beside each other */
+    enum gemm_mode mode;
+};
+
+/* dx of some rows and columns: W's columns pass by, decoded. */
+static void back_item(void *ctx, size_t i, unsigned worker)
+{
+    const struct back *b = ctx;
+    const struct weight *w = b->w;
+    size_t j0 = i % b->n_columns * BACK_COLUMNS;
+    size_t row = i / b->n_columns * BACK_ROWS;
+    size_t n = w->n_in - j0 < BACK_COLUMNS ? w->n_in - j0 : BACK_COLUMNS;
+    size_t m = b->n_rows - row < BACK_ROWS ? b->n_rows - row : BACK_ROWS;
+    float *piece = b->room->pieces + worker * b->room->piece;
+    for (size_t i0 = 0; i0 < w->n_out; i0 += BACK_DEPTH) {
+        size_t k = w->n_out - i0 < BACK_DEPTH ? w->n_out - i0 : BACK_DEPTH;
+        for (size_t r = 0; r < k; r += WEIGHT_TILE)
+            weight_tile_decode(w, (i0 + r) / WEIGHT_TILE, 0,
+                               k - r < WEIGHT_TILE ? k - r : WEIGHT_TILE, j0,
+                               j0 + n, piece + r * BACK_COLUMNS, BACK_COLUMNS);
+        gemm_run(&(struct gemm){.m = m,
+                                .n = n,
+                                .k = k,
+                                .a = b->dy + row * w->n_out + i0,
+                                .a_row = w->n_out,
+                                .a_col = 1,
+                                .b = piece,
+                                .b_row = BACK_COLUMNS,
+                                .b_col = 1,
+                                .c = b->dx + row * w->n_in + j0,
+                                .c_row = w->n_in,
+                                .mode = i0 ? GEMM_ADD : b->mode});
+    }
+}
+
+enum tacit_err weight_product_back(struct weight_room *room,
+                                   const struct weight *w, const float *dy,
+                                   float *dx, size_t n_rows,
+                                   enum gemm_mode mode)
+{
+    struct back b = {room, w, dy, dx, n_rows, 0, mode};
+    b.n_columns = (w->n_in + BACK_COLUMNS - 1) / BACK_COLUMNS;
+    TRY(need_pieces(room, (size_t)BACK_DEPTH * BACK_COLUMNS));
+    pool_run(room->pool, b.n_columns * ((n_rows + BACK_ROWS - 1) / BACK_ROWS),
+             back_item, &b);
+    return TACIT_OK;
+}

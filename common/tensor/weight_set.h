@@ -1,0 +1,110 @@
+/*
+ * weight_set: the inner products of bytes of one instruction set, and what
+ * the files of weights.h share.
+ *
+ * Rows of x that were turned into bytes stand in panels of 16, 8, 4, 2 or 1
+ * rows (struct weight_panel), so that a tile of W, held in registers, meets
+ * them in order:
+ *
+ *            tile: 16 outputs           panel of `rows` rows, per block of 32:
+ *   block 0  [8][16][4] bytes   x       [rows][32] bytes, [rows] scales,
+ *   block 1  …                          [rows] -128 sum, [rows] -8 sum
+ *
+ * The bytes of W are unsigned, as VNNI wants them: q + 128 or q + 8. A sum
+ * therefore starts at -128 or -8 times the sum of the bytes of x.
+ */
+#ifndef TACIT_TENSOR_WEIGHT_SET_H
+#define TACIT_TENSOR_WEIGHT_SET_H
+
+#include "common/tensor/weights.h"
+
+enum {
+    WEIGHT_BLOCK = 32,
+    PANEL_ROWS = 16,
+    PANEL_ROW_BYTES = WEIGHT_BLOCK + 3 * 4 /* of a block */
+};
+
+struct weight_tile {
+    const uint8_t *data;
+    size_t n_blocks; /* plain types: 0 */
+};
+struct weight_tile weight_tile(const struct weight *w, size_t i);
+
+/* How a tile holds its numbers. */
+enum weight_form { BYTES, NIBBLES };
+enum { PAIR_SCALES = 2 * WEIGHT_TILE * 2 /* bytes, of two blocks */ };
+
+static inline size_t form_bytes(enum weight_form form)
+{
+    return WEIGHT_TILE * (form == NIBBLES ? 16 : 32);
+}
+
+/* The scales [16] f16 of block b of a tile, and its numbers. */
+static inline const uint8_t *block_scales(const uint8_t *tile, size_t b,
+                                          enum weight_form form)
+{
+    return tile + b / 2 * (PAIR_SCALES + 2 * form_bytes(form)) +
+           b % 2 * (PAIR_SCALES / 2);
+}
+
+static inline const uint8_t *block_numbers(const uint8_t *tile, size_t b,
+                                           enum weight_form form)
+{
+    return tile + b / 2 * (PAIR_SCALES + 2 * form_bytes(form)) + PAIR_SCALES +
+           b % 2 * form_bytes(form);
+}
+
+/* Rows r0 to r1 of tile i, inputs j0 to j1 (whole blocks), decoded to dst, the
+ * rows dst_row apart. */
+void weight_tile_decode(const struct weight *w, size_t i, size_t r0, size_t r1,
+                        size_t j0, size_t j1, float *dst, size_t dst_row);
+
+/* n columns of 16 numbers of a tile of a plain type, as they lie. */
+void weight_plain_decode(enum quant_type type, const uint8_t *src, float *dst,
+                         size_t n);
+
+/* Bytes of x [n_rows, n_in] in panels; panel_at: where the one of row i begins,
+ * and how many rows it has. Panels of 16 first, then what is left by halves. */
+size_t panel_bytes(size_t n_rows, size_t n_in);
+struct weight_panel {
+    size_t first, rows;
+    const uint8_t *data;
+};
+size_t panel_count(size_t n_rows);
+struct weight_panel panel_at(const void *panels, size_t n_rows, size_t n_in,
+                             size_t i);
+/* Panel i from x. */
+void panel_fill(const float *x, size_t n_rows, size_t n_in, void *panels,
+                size_t i);
+
+/* out [rows][16] = panel x tile; rows is 16, 8, 4, 2 or 1. */
+typedef void (*weight_kernel)(const struct weight_tile *t, const uint8_t *panel,
+                              size_t rows, float *out);
+struct weight_set {
+    const char *name;
+    weight_kernel q8_0, q4_0;
+};
+
+extern const struct weight_set weight_set_base;
+#if defined __x86_64__ && defined __GNUC__ && !defined __clang__
+# define WEIGHT_SETS_X86 1
+extern const struct weight_set weight_set_avx2;
+extern const struct weight_set weight_set_avxvnni;
+extern const struct weight_set weight_set_avx512;
+#else
+# define WEIGHT_SETS_X86 0
+#endif
+#if defined __aarch64__ && defined __GNUC__ && !defined __clang__
+# define WEIGHT_SETS_ARM 1
+extern const struct weight_set weight_set_neon;
+extern const struct weight_set weight_set_dotprod;
+#else
+# define WEIGHT_SETS_ARM 0
+#endif
+
+/* The one for this processor and TACIT_KERNELS (kernel_choice.h). */
+const struct weight_set *weight_set_best(void);
+/* Entry i of those that this processor has, best first; NULL past the end. */
+const struct weight_set *weight_set_at(size_t i);
+
+#endif

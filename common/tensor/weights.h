@@ -1,0 +1,104 @@
+/*
+ * weights: a frozen matrix W [n_out, n_in], packed for y = x W^T.
+ *
+ * Sixteen output rows make a tile; a tile's bytes lie together, so a product
+ * reads W once, in order, as it lies in a mapped file. One layout serves every
+ * instruction set: 64 bytes are one register of AVX-512, two of AVX2, four of
+ * NEON. The last tile is filled up with rows of zeros.
+ *
+ *   F32, F16, BF16   [n_in][16 rows]
+ *   Q8_0   for two blocks of 32 inputs: scales [2][16 rows] f16, then
+ *          [2][8][16 rows][4 inputs] bytes, q + 128
+ *   Q4_0   the same scales, then [2][4][16 rows][4 bytes]: byte j of group g
+ *          has input 4 g + j below, 16 + 4 g + j above, q + 8
+ *
+ * A last odd block stands alone after 64 bytes of scales, half of them zero.
+ *
+ * Products with the quantised types turn each row of x into bytes too, with a
+ * scale per 32 numbers (|x|max / 127, rounding to nearest):
+ *
+ *   y_ti = sum over blocks b of (sum of 32 products of bytes) dw_ib dx_tb
+ *
+ * The inner sum is exact; the outer is in order, each step rounded on its own.
+ * So these products have the same bits on every processor and for any number of
+ * threads, and differ from the product with the decoded W by what x lost
+ * (about 0.4 % of a block's largest number). Products with the plain types use
+ * gemm_run (kernels.h), and have its rule.
+ *
+ * Thread rule: a struct weight is const and shared by any number of threads; a
+ * room belongs to one caller at a time, which must not itself be in its pool.
+ */
+#ifndef TACIT_TENSOR_WEIGHTS_H
+#define TACIT_TENSOR_WEIGHTS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+#include "common/base/pool.h"
+#include "common/tensor/kernels.h"
+#include "common/tensor/quant.h"
+
+enum {
+    WEIGHT_TILE = 16,         /* output rows */
+    WEIGHT_SIDE_MAX = 1 << 24 /* n_out, n_in */
+};
+
+struct weight {
+    enum quant_type type;
+    size_t n_out, n_in;
+    const uint8_t *data; /* borrowed, weight_bytes(); 64-byte aligned is best */
+};
+
+/* Bytes of a packed matrix; 0 when weights of the type are not packed (decode
+ * them and encode them as another), n_in is not whole blocks, or a side is 0 or
+ * over the limit. Any bytes of this size are a weight: none leads astray. */
+size_t weight_bytes(enum quant_type type, size_t n_out, size_t n_in);
+
+/* From n_out rows as GGUF files hold them (quant.h) to out [weight_bytes()],
+ * and exactly back. Sides as in weight_bytes (asserted). */
+void weight_pack(enum quant_type type, size_t n_out, size_t n_in,
+                 const void *rows, void *out);
+void weight_unpack(const struct weight *w, void *rows);
+
+/* Rows i0 to i1, decoded: dst [i1 - i0, n_in]. */
+void weight_rows(const struct weight *w, size_t i0, size_t i1, float *dst);
+
+/* Where products run: threads, and scratch that grows to the largest of them:
+ * after the first steps nothing is allocated. pool borrowed; NULL: the caller's
+ * thread alone. */
+struct weight_room;
+TACIT_CHECKED enum tacit_err weight_room_new(struct weight_room **out,
+                                             struct pool *pool);
+void weight_room_free(struct weight_room *room);
+/* Bytes of scratch held. */
+size_t weight_room_bytes(const struct weight_room *room);
+
+/* y [n_rows, n_out] (+)= x [n_rows, n_in] W^T. TACIT_NOMEM. */
+TACIT_CHECKED enum tacit_err weight_product(struct weight_room *room,
+                                            const struct weight *w,
+                                            const float *x, float *y,
+                                            size_t n_rows, enum gemm_mode mode);
+
+/* Several products of one x, as one job for the threads: q, k and v; gate and
+ * up. All n_in are equal (asserted). */
+struct weight_job {
+    const struct weight *w;
+    float *y; /* [n_rows, w->n_out] */
+    enum gemm_mode mode;
+};
+enum { WEIGHT_JOBS_MAX = 8 };
+TACIT_CHECKED enum tacit_err weight_products(struct weight_room *room,
+                                             const struct weight_job *jobs,
+                                             size_t n_jobs, const float *x,
+                                             size_t n_rows);
+
+/* dx [n_rows, n_in] (+)= dy [n_rows, n_out] W, in f32: W is decoded a piece at
+ * a time. */
+TACIT_CHECKED enum tacit_err weight_product_back(struct weight_room *room,
+                                                 const struct weight *w,
+                                                 const float *dy, float *dx,
+                                                 size_t n_rows,
+                                                 enum gemm_mode mode);
+
+#endif

@@ -1,0 +1,328 @@
+#!/usr/bin/env python3
+# variants: asan
+"""tacit model: networks come in whole or not at all, keep their licence, source
+and hashes, and go out as they came.
+"""
+import glob
+import hashlib
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))
+import cases  # noqa: E402
+from cases import begin, finish, folder, tacit, until, write  # noqa: E402
+
+F32, F16, Q8_0, Q2_K = 0, 1, 8, 10
+U32, REAL, TEXT, LIST, INT = 4, 6, 8, 9, 5
+
+
+# ---- files ------------------------------------------------------------------
+
+def text(s):
+    raw = s.encode()
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def pair(key, value):
+    if isinstance(value, str):
+        return text(key) + struct.pack("<I", TEXT) + text(value)
+    if isinstance(value, float):
+        return text(key) + struct.pack("<If", REAL, value)
+    if isinstance(value, int):
+        return text(key) + struct.pack("<II", U32, value)
+    if isinstance(value[0], str):
+        return (text(key) + struct.pack("<IIQ", LIST, TEXT, len(value)) +
+                b"".join(map(text, value)))
+    return (text(key) + struct.pack("<IIQ", LIST, INT, len(value)) +
+            struct.pack(f"<{len(value)}i", *value))
+
+
+def tokens():
+    words = ["<unk>", "<s>", "</s>"] + [f"<0x{i:02X}>" for i in range(256)]
+    words += ["\u2581", "a", "b", "ab"]
+    return words, [2, 3, 3] + [6] * 256 + [1] * 4
+
+
+def bytes_of(type_, dims):
+    n = 1
+    for d in dims:
+        n *= d
+    return {F32: n * 4, F16: n * 2, Q8_0: n // 32 * 34, Q2_K: n // 256 * 84}[
+        type_]
+
+
+def gguf(tensors, family="llama", more=(), cut=0):
+    """A GGUF file of (name, type, dims) with counted bytes as data."""
+    words, classes = tokens()
+    pairs = [pair("general.architecture", family),
+             pair(f"{family}.block_count", 1),
+             pair(f"{family}.embedding_length", 64),
+             pair("tokenizer.ggml.model", "llama"),
+             pair("tokenizer.ggml.tokens", words),
+             pair("tokenizer.ggml.token_type", classes),
+             pair("tokenizer.ggml.unknown_token_id", 0), *more]
+    infos, data = b"", b""
+    for name, type_, dims in tensors:
+        n = bytes_of(type_, dims)
+        infos += (text(name) + struct.pack("<I", len(dims)) +
+                  struct.pack(f"<{len(dims)}Q", *dims) +
+                  struct.pack("<IQ", type_, len(data)))
+        # Small numbers whichever type: no exponent is all ones.
+        unit = bytes((i * 7 + len(name)) % 56 for i in range(256))
+        data += (unit * (n // 256 + 1))[:n]
+        data += b"\0" * (-len(data) % 32)
+    head = (b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(pairs)) +
+            b"".join(pairs) + infos)
+    head += b"\0" * (-len(head) % 32)
+    whole = head + data
+    return whole[:len(whole) - cut]
+
+
+SMALL = [("token_embd.weight", F32, (64, 263)),
+         ("blk.0.attn_q.weight", Q8_0, (64, 64)),
+         ("blk.0.attn_k.weight", F16, (64, 33)),
+         ("output_norm.weight", F32, (64,))]
+
+
+def tensors_of(raw):
+    """{name: (type, dims, bytes)} of a file without long lists before them."""
+    at = 4
+    _, n_tensors, n_pairs = struct.unpack_from("<IQQ", raw, at)
+    at += 20
+    sizes = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8,
+             12: 8}
+    keys = {}
+
+    def take_text(at):
+        n, = struct.unpack_from("<Q", raw, at)
+        return raw[at + 8:at + 8 + n], at + 8 + n
+
+    for _ in range(n_pairs):
+        key, at = take_text(at)
+        kind, = struct.unpack_from("<I", raw, at)
+        at += 4
+        if kind == TEXT:
+            keys[key.decode()], at = take_text(at)
+        elif kind == LIST:
+            kind, n = struct.unpack_from("<IQ", raw, at)
+            at += 12
+            for _ in range(n):
+                at = take_text(at)[1] if kind == TEXT else at + sizes[kind]
+        else:
+            at += sizes[kind]
+    infos = []
+    for _ in range(n_tensors):
+        name, at = take_text(at)
+        n_dims, = struct.unpack_from("<I", raw, at)
+        dims = struct.unpack_from(f"<{n_dims}Q", raw, at + 4)
+        type_, offset = struct.unpack_from("<IQ", raw, at + 4 + 8 * n_dims)
+        at += 16 + 8 * n_dims
+        infos.append((name.decode(), type_, dims, offset))
+    start = (at + 31) // 32 * 32
+    return keys, {name: (type_, dims, raw[start + offset:start + offset +
+                                          bytes_of(type_, dims)])
+                  for name, type_, dims, offset in infos}
+
+
+class Home:
+    def __init__(self, at):
+        self.at, self.home = at, os.path.join(at, "home")
+        self.run("init").exits(0)
+
+    def run(self, *words, **how):
+        return tacit(*words, "--home", self.home, **how)
+
+    def file(self, name, raw):
+        return write(os.path.join(self.at, name), raw)
+
+    def blobs(self):
+        return sorted(os.listdir(os.path.join(self.home, "blobs")))
+
+    def models(self):
+        return self.run("model", "ls", "--json").exits(0).data["models"]
+
+
+# ---- cases ------------------------------------------------------------------
+
+def case_a_model_comes_in_is_shown_and_goes_out_as_it_came():
+    with folder() as at:
+        home, raw = Home(at), gguf(SMALL)
+        path = home.file("Some Model.gguf", raw)
+        m = home.run("model", "import", path, "--licence", "MIT", "--source",
+                     "https://models.example/some", "--json").exits(0).data
+        assert m["name"] == "some-model", m
+        assert m["source_hash"] == hashlib.blake2b(
+            raw, digest_size=32).hexdigest()
+        assert m["licence"] == "MIT"
+        assert home.blobs() == [m["hash"]]
+        with open(os.path.join(home.home, "blobs", m["hash"]), "rb") as f:
+            ours = f.read()
+        assert hashlib.blake2b(ours, digest_size=32).hexdigest() == m["hash"]
+        shown = home.run("model", "show", m["hash"][:8], "--json").exits(0)
+        assert shown.data["vocabulary"] == 263
+        home.run("model", "show", "some-model").exits(0).prints(
+            "MIT", "https://models.example/some", m["source_hash"])
+        out = os.path.join(at, "out.gguf")
+        home.run("model", "export", "some-model", out).exits(0)
+        with open(out, "rb") as f:
+            keys, tensors = tensors_of(f.read())
+        assert tensors == tensors_of(raw)[1]
+        assert keys["general.license"] == b"MIT"
+        home.run("model", "export", "some-model", out).exits(1)
+        again = home.run("model", "import", out, "--name", "again", "--json")
+        assert again.exits(0).data["licence"] == "MIT"
+
+
+def case_importing_again_changes_nothing():
+    with folder() as at:
+        home = Home(at)
+        path = home.file("m.gguf", gguf(SMALL))
+        home.run("model", "import", path).exits(0)
+        before = home.models(), home.blobs()
+        home.run("model", "import", path).exits(0)
+        assert (home.models(), home.blobs()) == before
+        other = home.file("n/m.gguf", gguf(SMALL[:3]))
+        home.run("model", "import", other).exits(1).says("--name")
+        assert (home.models(), home.blobs()) == before
+
+
+def case_a_smaller_copy_is_a_model_of_its_own():
+    with folder() as at:
+        home = Home(at)
+        home.run("model", "import", home.file("m.gguf", gguf(SMALL))).exits(0)
+        home.run("model", "quantize", "m", "q4_0").exits(0)
+        small = {m["name"]: m for m in home.models()}["m-q4_0"]
+        assert small["type"] == "Q4_0", small
+        home.run("model", "quantize", "m", "q3_k").exits(4)
+        home.run("model", "quantize", "m", "q4_0").exits(1).says("m-q4_0")
+        home.run("model", "rm", "m", "m-q4_0").exits(0)
+        assert home.models() == [] and home.blobs() == []
+        home.run("model", "rm", "m").exits(1).says("model ls")
+
+
+def case_what_is_not_read_is_named_with_a_way_out():
+    with folder() as at:
+        home = Home(at)
+        odd = SMALL + [("blk.0.ffn_up.weight", Q2_K, (256, 2))]
+        done = home.run("model", "import", home.file("a.gguf", gguf(odd)))
+        done.exits(1).says("blk.0.ffn_up.weight", "Q2_K", "Q8_0", "E0720")
+        done = home.run("model", "import",
+                        home.file("b.gguf", gguf(SMALL, family="mamba")))
+        done.exits(1).says("mamba", "qwen2")
+        done = home.run("model", "import",
+                        home.file("c.gguf", gguf(SMALL, cut=100)))
+        done.exits(1).says("output_norm.weight", "cut off")
+        home.run("model", "import", home.file("d.gguf", b"PK\3\4")).exits(
+            1).says("not a GGUF file")
+        home.run("model", "import", os.path.join(at, "none.gguf")).exits(1)
+        home.run("model", "import", os.path.join(at, "a.gguf"), "--name",
+                 "../x").exits(4)
+        assert home.models() == [] and home.blobs() == []
+
+
+def case_a_folder_of_safetensors_comes_in():
+    sizes = {"model.embed_tokens.weight": (4, 64),
+             "model.norm.weight": (64,),
+             "model.layers.0.self_attn.q_proj.weight": (64, 64)}
+    header, data = {}, b""
+    for name, shape in sizes.items():
+        n = 1
+        for d in shape:
+            n *= d
+        header[name] = {"dtype": "F32", "shape": list(shape),
+                        "data_offsets": [len(data), len(data) + 4 * n]}
+        data += struct.pack(f"<{n}f", *(i / 8 for i in range(n)))
+    raw = json.dumps(header).encode()
+    config = {"model_type": "llama", "num_hidden_layers": 1, "hidden_size": 64,
+              "max_position_embeddings": 64, "intermediate_size": 32,
+              "vocab_size": 4, "num_attention_heads": 2,
+              "hidden_act": "silu", "tie_word_embeddings": True}
+    tokenizer = {"pre_tokenizer": {"type": "ByteLevel"},
+                 "model": {"type": "BPE", "merges": ["a b"],
+                           "vocab": {"a": 0, "b": 1, "ab": 2, "c": 3}}}
+    with folder() as at:
+        home = Home(at)
+        home.file("m/model.safetensors",
+                  struct.pack("<Q", len(raw)) + raw + data)
+        home.file("m/config.json", json.dumps(config))
+        home.file("m/tokenizer.json", json.dumps(tokenizer))
+        home.run("model", "import", os.path.join(at, "m")).exits(0)
+        out = os.path.join(at, "out.gguf")
+        home.run("model", "export", "m", out).exits(0)
+        with open(out, "rb") as f:
+            tensors = tensors_of(f.read())[1]
+        rows = [tensors["blk.0.attn_q.weight"][2][i * 256:(i + 1) * 256]
+                for i in range(64)]
+        first = [round(struct.unpack_from("<f", r)[0] * 8) // 64 for r in rows]
+        assert first[:6] == [0, 16, 1, 17, 2, 18], first[:6]
+        os.remove(os.path.join(at, "m/config.json"))
+        home.run("model", "import", os.path.join(at, "m"), "--name",
+                 "n").exits(1).says("config.json")
+
+
+def large(home):
+    """A file that takes a while: 64 MiB of F32, to Q4_0."""
+    many = [(f"blk.{i}.ffn_up.weight", F32, (2048, 512)) for i in range(16)]
+    return home.file("large.gguf", gguf(SMALL + many))
+
+
+def parts(home):
+    return glob.glob(os.path.join(home.home, "blobs", ".import-*"))
+
+
+def start_import(home, path):
+    p = begin("tacit", "model", "import", path, "--type", "q4_0", "--home",
+              home.home)
+    until(lambda: p.poll() is not None or
+          any(os.path.getsize(x) for x in parts(home)), 30, "it to begin")
+    return p
+
+
+def case_ctrl_c_leaves_nothing():
+    with folder() as at:
+        home = Home(at)
+        p = start_import(home, large(home))
+        done = finish(p, signal.SIGINT)
+        if done.status == 0:
+            raise cases.Skip("it was done before it could be interrupted")
+        done.exits(130)
+        assert home.models() == [] and home.blobs() == [], home.blobs()
+
+
+def case_what_a_killed_import_left_goes_with_the_next():
+    with folder() as at:
+        home = Home(at)
+        finish(start_import(home, large(home)), signal.SIGKILL)
+        assert home.models() == []
+        home.run("model", "import", home.file("m.gguf", gguf(SMALL))).exits(0)
+        assert len(home.blobs()) == 1 and not parts(home), home.blobs()
+
+
+def full_disk(at):
+    small = os.path.join(at, "disk")
+    os.makedirs(small)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", small],
+                      check=False).returncode != 0:
+        print("no tmpfs may be mounted here")
+        sys.exit(77)
+    home = Home(small)
+    home.at = at
+    done = home.run("model", "import", large(home))
+    done.exits(1).says("E0102")
+    assert home.models() == [] and home.blobs() == [], home.blobs()
+    home.run("model", "import", home.file("m.gguf", gguf(SMALL))).exits(0)
+
+
+def case_a_full_disk_leaves_nothing():
+    cases.in_namespace(__file__, "full_disk")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 4 and sys.argv[1] == "--inside":
+        globals()[sys.argv[2]](sys.argv[3])
+    else:
+        cases.run(globals())

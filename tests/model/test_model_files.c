@@ -1,0 +1,287 @@
+#include "tests/check.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/base/codes.h"
+#include "common/base/file.h"
+#include "common/model/model_files.h"
+#include "common/model/safetensors_file.h"
+
+static const char vocab_txt[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n##b\n";
+static const char tokenizer_json[] =
+    "{\"added_tokens\":[{\"id\":0,\"content\":\"<s>\",\"special\":true}],"
+    "\"pre_tokenizer\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\","
+    "\"vocab\":{\"<s>\":0,\"a\":1,\"b\":2,\"ab\":3},\"merges\":[\"a b\"]}}";
+#define LLAMA_SIZES                                                            \
+ "\"hidden_act\":\"silu\",\"num_hidden_layers\":1,\"hidden_size\":8,"          \
+ "\"max_position_embeddings\":64,\"intermediate_size\":4,\"vocab_size\":4,"    \
+ "\"num_attention_heads\":2,\"num_key_value_heads\":1,"                        \
+ "\"tie_word_embeddings\":true,\"rms_norm_eps\":1e-5,"
+
+static void put(const char *folder, const char *name, const void *bytes,
+                size_t n)
+{
+    char path[400];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    check_ok(file_write(path, bytes, n, 0600));
+}
+
+static void put_text(const char *folder, const char *name, const char *text)
+{
+    put(folder, name, text, strlen(text));
+}
+
+/* Tensors of F32 whose values count up from 0 in each. */
+struct entry {
+    const char *name;
+    int rows, cols;
+};
+
+static void make(struct buf *out, const struct entry *e, size_t n)
+{
+    struct buf text;
+    size_t at = 0;
+    buf_init(&text, 0);
+    buf_init(out, 0);
+    buf_put_u8(&text, '{');
+    for (size_t i = 0; i < n; i++) {
+        size_t bytes = (size_t)(e[i].rows * e[i].cols) * 4;
+        buf_printf(&text, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[",
+                   i ? "," : "", e[i].name);
+        if (e[i].rows > 1) buf_printf(&text, "%d,", e[i].rows);
+        buf_printf(&text, "%d],\"data_offsets\":[%zu,%zu]}", e[i].cols, at,
+                   at + bytes);
+        at += bytes;
+    }
+    buf_put_u8(&text, '}');
+    buf_put_u64(out, text.len);
+    buf_put(out, text.data, text.len);
+    for (size_t i = 0; i < n; i++)
+        for (int k = 0; k < e[i].rows * e[i].cols; k++)
+            buf_put_f32(out, (float)k);
+    buf_release(&text);
+    check_ok(buf_end(out));
+}
+
+static const struct entry llama[] = {
+    {"model.embed_tokens.weight", 4, 8},
+    {"model.norm.weight", 1, 8},
+    {"lm_head.weight", 4, 8},
+    {"model.layers.0.input_layernorm.weight", 1, 8},
+    {"model.layers.0.post_attention_layernorm.weight", 1, 8},
+    {"model.layers.0.self_attn.q_proj.weight", 8, 8},
+    {"model.layers.0.self_attn.k_proj.weight", 4, 8},
+    {"model.layers.0.self_attn.v_proj.weight", 4, 8},
+    {"model.layers.0.self_attn.o_proj.weight", 8, 8},
+    {"model.layers.0.mlp.gate_proj.weight", 4, 8},
+    {"model.layers.0.mlp.up_proj.weight", 4, 8},
+    {"model.layers.0.mlp.down_proj.weight", 8, 4},
+    {"model.layers.0.self_attn.rotary_emb.inv_freq", 1, 2}};
+enum { N_LLAMA = sizeof llama / sizeof *llama };
+
+static void make_llama(char folder[256], const char *config)
+{
+    struct buf b;
+    check_tmpdir(folder);
+    put_text(folder, "config.json", config);
+    put_text(folder, "tokenizer.json", tokenizer_json);
+    make(&b, llama, N_LLAMA);
+    put(folder, "model.safetensors", b.data, b.len);
+    buf_release(&b);
+}
+
+static float value(const struct gguf_tensor *t, size_t i)
+{
+    float v;
+    memcpy(&v, t->data + 4 * i, sizeof v);
+    return v;
+}
+
+static void a_llama_folder_has_ggufs_names_and_paired_rows(void **state)
+{
+    (void)state;
+    char folder[256];
+    struct model_files *c = NULL;
+    struct vocab *v = NULL;
+    int64_t n;
+    double real;
+    make_llama(folder, "{\"model_type\":\"mistral\"," LLAMA_SIZES
+                       "\"sliding_window\":16,\"rope_theta\":5000.0,"
+                       "\"bos_token_id\":0}");
+    check_ok(model_files_open(folder, &c));
+    assert_string_equal(model_files_family(c), "llama");
+    assert_int_equal(model_files_n_tensors(c), N_LLAMA - 2);
+    check_ok(model_files_int(c, "block_count", 1, 9, &n));
+    assert_int_equal(n, 1);
+    check_ok(model_files_int(c, "attention.sliding_window", 1, 99, &n));
+    assert_int_equal(n, 16);
+    check_ok(model_files_real(c, "rope.freq_base", &real));
+    check_near(real, 5000, 0);
+    assert_null(model_files_find(c, "output.weight")); /* tied */
+    /* Heads of 4 rows: 0 1 2 3 become 0 2 1 3. */
+    const struct gguf_tensor *q = model_files_find(c, "blk.0.attn_q.weight");
+    const int from[] = {0, 2, 1, 3, 4, 6, 5, 7};
+    for (size_t i = 0; i < 8; i++) check_near(value(q, i * 8), from[i] * 8, 0);
+    const struct gguf_tensor *k = model_files_find(c, "blk.0.attn_k.weight");
+    for (size_t i = 0; i < 4; i++) check_near(value(k, i * 8), from[i] * 8, 0);
+    check_near(value(model_files_find(c, "blk.0.attn_v.weight"), 8), 8, 0);
+    const struct gguf_tensor *d = model_files_find(c, "blk.0.ffn_down.weight");
+    assert_int_equal(d->dims[0], 4);
+    assert_int_equal(d->dims[1], 8);
+    check_ok(model_files_vocab(c, &v));
+    assert_int_equal(vocab_find(v, "ab", 2), 3);
+    vocab_free(v);
+    model_files_close(c);
+    check_tmpdir_remove(folder);
+}
+
+static void qwen_rows_stay_and_llama_3_has_factors(void **state)
+{
+    (void)state;
+    char folder[256];
+    struct model_files *c = NULL;
+    make_llama(folder, "{\"model_type\":\"qwen2\"," LLAMA_SIZES
+                       "\"sliding_window\":16,\"use_sliding_window\":false}");
+    check_ok(model_files_open(folder, &c));
+    assert_string_equal(model_files_family(c), "qwen2");
+    check(!model_files_has(c, "attention.sliding_window"));
+    check_near(value(model_files_find(c, "blk.0.attn_q.weight"), 8), 8, 0);
+    model_files_close(c);
+    check_tmpdir_remove(folder);
+    make_llama(folder,
+               "{\"model_type\":\"llama\"," LLAMA_SIZES
+               "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8.0,"
+               "\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
+               "\"original_max_position_embeddings\":16},"
+               "\"rope_theta\":10000.0}");
+    check_ok(model_files_open(folder, &c));
+    const struct gguf_tensor *t = model_files_find(c, "rope_freqs.weight");
+    assert_int_equal(t->dims[0], 2);
+    /* Waves of 6.28 and 628 in a context of 16. */
+    double smooth = (16 / 6.283185307 - 1) / 3;
+    check_near(value(t, 0), 1 / ((1 - smooth) / 8 + smooth), 1e-5);
+    check_near(value(t, 1), 8, 0);
+    model_files_close(c);
+    check_tmpdir_remove(folder);
+}
+
+static void a_bert_folder_keeps_its_pooling(void **state)
+{
+    (void)state;
+    static const struct entry e[] = {
+        {"bert.embeddings.word_embeddings.weight", 6, 8},
+        {"bert.embeddings.LayerNorm.gamma", 1, 8},
+        {"bert.embeddings.LayerNorm.beta", 1, 8},
+        {"bert.encoder.layer.11.attention.self.query.bias", 1, 8},
+        {"bert.encoder.layer.11.output.LayerNorm.weight", 1, 8},
+        {"bert.pooler.dense.weight", 8, 8},
+        {"cls.predictions.bias", 1, 6}};
+    char folder[256], pooling[300];
+    struct buf b;
+    struct model_files *c = NULL;
+    int64_t n;
+    check_tmpdir(folder);
+    put_text(folder, "config.json",
+             "{\"model_type\":\"bert\",\"hidden_act\":\"gelu\","
+             "\"num_hidden_layers\":12,\"hidden_size\":8,"
+             "\"max_position_embeddings\":16,\"intermediate_size\":4,"
+             "\"vocab_size\":6,\"num_attention_heads\":2}");
+    put_text(folder, "vocab.txt", vocab_txt);
+    snprintf(pooling, sizeof pooling, "%s/1_Pooling", folder);
+    check_ok(file_mkdirs(pooling, 0700));
+    put_text(pooling, "config.json", "{\"pooling_mode_cls_token\":true}");
+    make(&b, e, sizeof e / sizeof *e);
+    put(folder, "model.safetensors", b.data, b.len);
+    check_ok(model_files_open(folder, &c));
+    assert_int_equal(model_files_n_tensors(c), 5);
+    assert_non_null(model_files_find(c, "token_embd_norm.weight"));
+    assert_non_null(model_files_find(c, "token_embd_norm.bias"));
+    assert_non_null(model_files_find(c, "blk.11.attn_q.bias"));
+    assert_non_null(model_files_find(c, "blk.11.layer_output_norm.weight"));
+    check_ok(model_files_int(c, "pooling_type", 1, 2, &n));
+    assert_int_equal(n, 2);
+    model_files_close(c);
+    buf_release(&b);
+    check_tmpdir_remove(folder);
+}
+
+static void refused(const char *config, enum tacit_err want, const char *says)
+{
+    char folder[256];
+    struct model_files *c = NULL;
+    make_llama(folder, config);
+    assert_int_equal(model_files_open(folder, &c), want);
+    if (!strstr(err_message(), says)) fail_msg("%s", err_message());
+    err_clear();
+    check_tmpdir_remove(folder);
+}
+
+static void what_is_not_read_is_named(void **state)
+{
+    (void)state;
+    refused("{\"model_type\":\"mamba\"," LLAMA_SIZES "\"x\":1}",
+            TACIT_UNSUPPORTED, "mamba");
+    refused("{\"model_type\":\"llama\"," LLAMA_SIZES
+            "\"rope_scaling\":{\"rope_type\":\"yarn\"}}",
+            TACIT_UNSUPPORTED, "yarn");
+    refused("{\"model_type\":\"llama\"}", TACIT_FORMAT, "num_hidden_layers");
+    refused("{\"model_type\":\"llama\"," LLAMA_SIZES "\"head_dim\":6}",
+            TACIT_SHAPE, "attn_q.weight");
+    refused("{\"model_type\":\"bert\",\"hidden_act\":\"relu\"}",
+            TACIT_UNSUPPORTED, "relu");
+    char folder[256];
+    struct model_files *c = NULL;
+    struct buf b;
+    const struct entry odd[] = {{"model.layers.0.mamba.weight", 2, 2}};
+    make_llama(folder, "{\"model_type\":\"llama\"," LLAMA_SIZES "\"x\":1}");
+    make(&b, odd, 1);
+    put(folder, "model.safetensors", b.data, b.len);
+    check_code(model_files_open(folder, &c), E_MODEL_UNSUPPORTED);
+    buf_release(&b);
+    check_tmpdir_remove(folder);
+}
+
+static void every_cut_and_flip_of_a_safetensors_file_is_survived(void **state)
+{
+    (void)state;
+    struct buf b;
+    struct safetensors_file *f = NULL;
+    const struct entry e[] = {{"a", 2, 3}, {"b", 1, 4}};
+    make(&b, e, 2);
+    for (size_t n = 0; n < b.len; n++) {
+        assert_int_not_equal(safetensors_open_bytes(b.data, n, &f), TACIT_OK);
+        check(err_message()[0]);
+        err_clear();
+    }
+    for (size_t i = 0; i < b.len; i++)
+        for (int bit = 0; bit < 8; bit++) {
+            b.data[i] ^= (uint8_t)(1 << bit);
+            if (safetensors_open_bytes(b.data, b.len, &f) == TACIT_OK) {
+                volatile unsigned sum = 0;
+                for (size_t k = 0; k < safetensors_n_tensors(f); k++) {
+                    const struct gguf_tensor *t = safetensors_tensor_at(f, k);
+                    for (size_t j = 0; j < t->bytes; j++) sum += t->data[j];
+                }
+                safetensors_close(f);
+            }
+            err_clear();
+            b.data[i] ^= (uint8_t)(1 << bit);
+        }
+    buf_release(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_llama_folder_has_ggufs_names_and_paired_rows),
+        cmocka_unit_test(qwen_rows_stay_and_llama_3_has_factors),
+        cmocka_unit_test(a_bert_folder_keeps_its_pooling),
+        cmocka_unit_test(what_is_not_read_is_named),
+        cmocka_unit_test(every_cut_and_flip_of_a_safetensors_file_is_survived),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,568 @@
+/* The ops of a transformer: against their definition, worked out with plain
+ * loops in f64, gradients against finite differences, and what happens when
+ * shapes do not fit. */
+#include "tests/check.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/pool.h"
+#include "common/base/rng.h"
+#include "common/tensor/ops.h"
+#include "common/tensor/ops_attend.h"
+#include "common/tensor/ops_block.h"
+#include "common/tensor/ops_linear.h"
+#include "common/tensor/ops_norm.h"
+#include "tests/tensor/layer_case.h"
+
+static void draw(float *v, size_t n, uint64_t stream)
+{
+    struct rng r;
+    rng_init(&r, 77, stream, 0);
+    for (size_t i = 0; i < n; i++) v[i] = rng_normal(&r);
+}
+
+/* ---- attention against its definition ---- */
+
+enum { T_MAX = 160, HEADS = 6, KV = 2, WIDTH = 8 };
+
+struct attention {
+    size_t n; /* rows of one sequence, its past included */
+    size_t window;
+    enum attend_mask mask;
+    float q[T_MAX * HEADS * WIDTH], k[T_MAX * KV * WIDTH];
+    float v[T_MAX * KV * WIDTH], out[T_MAX * HEADS * WIDTH];
+};
+
+static void attend_plainly(struct attention *a)
+{
+    for (size_t i = 0; i < a->n; i++)
+        for (size_t h = 0; h < HEADS; h++) {
+            const float *q = a->q + (i * HEADS + h) * WIDTH;
+            double sum = 0, out[WIDTH] = {0};
+            for (size_t j = 0; j < a->n; j++) {
+                const float *k = a->k + (j * KV + h / (HEADS / KV)) * WIDTH;
+                const float *v = a->v + (j * KV + h / (HEADS / KV)) * WIDTH;
+                double dot = 0;
+                if (a->mask == ATTEND_CAUSAL && j > i) continue;
+                if (a->window && j + a->window <= i) continue;
+                for (size_t c = 0; c < WIDTH; c++)
+                    dot += (double)q[c] * (double)k[c];
+                dot = exp(0.5 * dot);
+                sum += dot;
+                for (size_t c = 0; c < WIDTH; c++) out[c] += dot * (double)v[c];
+            }
+            for (size_t c = 0; c < WIDTH; c++)
+                a->out[(i * HEADS + h) * WIDTH + c] = (float)(out[c] / sum);
+        }
+}
+
+static void attention_new(struct attention *a, size_t n, size_t window,
+                          enum attend_mask mask)
+{
+    *a = (struct attention){.n = n, .window = window, .mask = mask};
+    draw(a->q, n * HEADS * WIDTH, n);
+    draw(a->k, n * KV * WIDTH, n + 1000);
+    draw(a->v, n * KV * WIDTH, n + 2000);
+    attend_plainly(a);
+}
+
+static struct op_attend how_of(const struct attention *a, const uint32_t *start,
+                               size_t n)
+{
+    return (struct op_attend){.heads = HEADS,
+                              .kv_heads = KV,
+                              .scale = 0.5f,
+                              .mask = a->mask,
+                              .window = a->window,
+                              .segments = {start, n}};
+}
+
+static void attention_gives_what_its_definition_gives(void **state)
+{
+    (void)state;
+    static struct attention a;
+    static const size_t lengths[] = {1, 2, 63, 64, 65, 150};
+    static const size_t windows[] = {0, 1, 8, 100};
+    for (size_t l = 0; l < 6; l++)
+        for (size_t w = 0; w < 5; w++) {
+            struct tape t;
+            tape_init(&t, 0);
+            attention_new(&a, lengths[l], w < 4 ? windows[w] : 0,
+                          w < 4 ? ATTEND_CAUSAL : ATTEND_ALL);
+            const uint32_t start[] = {0, (uint32_t)a.n};
+            struct op_attend how = how_of(&a, start, 1);
+            struct var *out =
+                op_attend(&t, tape_constant(&t, a.q, a.n, HEADS * WIDTH),
+                          tape_constant(&t, a.k, a.n, KV * WIDTH),
+                          tape_constant(&t, a.v, a.n, KV * WIDTH), &how);
+            check_ok(t.err);
+            check_tensor(out->v, a.out, a.n * HEADS * WIDTH, 2e-5);
+            tape_release(&t);
+        }
+}
+
+static void packed_sequences_do_not_see_each_other(void **state)
+{
+    (void)state;
+    static const size_t lengths[] = {70, 1, 5};
+    static struct attention a[3];
+    static float q[T_MAX * HEADS * WIDTH], k[T_MAX * KV * WIDTH];
+    static float v[T_MAX * KV * WIDTH];
+    uint32_t start[4] = {0};
+    struct pool *pool;
+    struct tape t;
+    tape_init(&t, 0);
+    check_ok(pool_new(&pool, 3));
+    t.pool = pool;
+    for (size_t i = 0; i < 3; i++) {
+        size_t at = start[i];
+        attention_new(&a[i], lengths[i], 7, ATTEND_CAUSAL);
+        memcpy(q + at * HEADS * WIDTH, a[i].q,
+               lengths[i] * HEADS * WIDTH * sizeof *q);
+        memcpy(k + at * KV * WIDTH, a[i].k,
+               lengths[i] * KV * WIDTH * sizeof *k);
+        memcpy(v + at * KV * WIDTH, a[i].v,
+               lengths[i] * KV * WIDTH * sizeof *v);
+        start[i + 1] = start[i] + (uint32_t)lengths[i];
+    }
+    struct op_attend how = how_of(&a[0], start, 3);
+    struct var *out = op_attend(&t, tape_constant(&t, q, 76, HEADS * WIDTH),
+                                tape_constant(&t, k, 76, KV * WIDTH),
+                                tape_constant(&t, v, 76, KV * WIDTH), &how);
+    check_ok(t.err);
+    for (size_t i = 0; i < 3; i++)
+        check_tensor(out->v + start[i] * HEADS * WIDTH, a[i].out,
+                     lengths[i] * HEADS * WIDTH, 2e-5);
+    tape_release(&t);
+    pool_free(pool);
+}
+
+static void fetch(const void *ctx, size_t head, size_t from, size_t n, float *k,
+                  float *v)
+{
+    const struct attention *a = ctx;
+    check(n <= ATTEND_TILE && from + n <= a->n);
+    for (size_t i = 0; i < n; i++) {
+        size_t at = ((from + i) * KV + head) * WIDTH;
+        memcpy(k + i * WIDTH, a->k + at, WIDTH * sizeof *k);
+        memcpy(v + i * WIDTH, a->v + at, WIDTH * sizeof *v);
+    }
+}
+
+static void a_sequence_goes_on_from_its_past(void **state)
+{
+    (void)state;
+    static struct attention a;
+    for (size_t window = 0; window <= 20; window += 10)
+        for (size_t n_past = 1; n_past < 150; n_past += 37) {
+            struct tape t;
+            tape_init(&t, 0);
+            attention_new(&a, 150, window, ATTEND_CAUSAL);
+            size_t n = n_past == 149 ? 1 : 150 - n_past;
+            const uint32_t start[] = {0, (uint32_t)n};
+            const struct attend_past past = {n_past, &a, fetch};
+            struct op_attend how = how_of(&a, start, 1);
+            how.past = &past;
+            size_t q = n_past * HEADS * WIDTH, k = n_past * KV * WIDTH;
+            struct var *out =
+                op_attend(&t, tape_constant(&t, a.q + q, n, HEADS * WIDTH),
+                          tape_constant(&t, a.k + k, n, KV * WIDTH),
+                          tape_constant(&t, a.v + k, n, KV * WIDTH), &how);
+            check_ok(t.err);
+            check_tensor(out->v, a.out + q, n * HEADS * WIDTH, 2e-5);
+            tape_release(&t);
+        }
+}
+
+/* ---- the others ---- */
+
+static void turns_are_those_of_complex_numbers(void **state)
+{
+    (void)state;
+    static const uint32_t position[] = {0, 5, 1000};
+    static const float factors[] = {1, 8};
+    struct tape t;
+    float x[3 * 12];
+    draw(x, 36, 1);
+    tape_init(&t, 0);
+    for (int layout = ROPE_PAIRS; layout <= ROPE_HALVES; layout++) {
+        /* Two heads of six, of which four turn. */
+        const struct op_rope rope = {(enum rope_layout)layout, 4, 500, 0.5,
+                                     factors};
+        struct var *y = op_turn(&t, tape_constant(&t, x, 3, 12),
+                                op_turns_new(&t, &rope, position, 3), 2);
+        check_ok(t.err);
+        for (size_t i = 0; i < 6; i++)
+            for (size_t j = 0; j < 2; j++) {
+                size_t a = layout == ROPE_PAIRS ? 2 * j : j;
+                size_t b = layout == ROPE_PAIRS ? a + 1 : j + 2;
+                const float *from = x + i * 6, *to = y->v + i * 6;
+                double angle = position[i / 2] * 0.5 *
+                               pow(500, -(double)j / 2) / (double)factors[j];
+                double p = (double)from[a], q = (double)from[b];
+                check_near(to[a], p * cos(angle) - q * sin(angle), 1e-6);
+                check_near(to[b], p * sin(angle) + q * cos(angle), 1e-6);
+                check_tensor(to + 4, from + 4, 2, 0);
+            }
+    }
+    tape_release(&t);
+}
+
+static void a_head_costs_what_its_logits_cost(void **state)
+{
+    (void)state;
+    enum { T = 90, D = 5, V = 11, N = 70 };
+    static float h[T * D], w[V * D], some[N * D];
+    uint32_t row[N], label[N];
+    struct tape t;
+    tape_init(&t, 0);
+    draw(h, T * D, 3);
+    draw(w, V * D, 4);
+    for (uint32_t i = 0; i < N; i++) {
+        row[i] = i * 7 % T;
+        label[i] = i % V;
+        memcpy(some + i * D, h + row[i] * D, D * sizeof *h);
+    }
+    const struct op_matrix m = {.w = tape_constant(&t, w, V, D)};
+    const struct op_labels labels = {row, label, N};
+    struct var *loss = op_head_ce(&t, tape_constant(&t, h, T, D), &m, &labels);
+    struct var *z = op_project(&t, tape_constant(&t, some, N, D), &m);
+    struct var *want = op_softmax_ce(&t, z, label);
+    check_ok(t.err);
+    check_near(loss->v[0], want->v[0], 1e-6);
+    tape_release(&t);
+}
+
+static void norms_keep_to_the_epsilon_they_get(void **state)
+{
+    (void)state;
+    float x[] = {0.001f, -0.003f, 0.002f, 0.004f}, gain[] = {1, 2, 3, 4};
+    float bias[] = {0, 0, 1, 1};
+    struct tape t;
+    tape_init(&t, 0);
+    struct var *v = tape_constant(&t, x, 1, 4);
+    struct var *g = tape_constant(&t, gain, 1, 4);
+    struct var *b = tape_constant(&t, bias, 1, 4);
+    static const double epsilons[] = {1e-12, 1e-5};
+    for (size_t e = 0; e < 2; e++) {
+        double mean = 0.001, rms = sqrt(7.5e-6 + epsilons[e]);
+        double sd = sqrt(6.5e-6 + epsilons[e]);
+        struct var *r = op_rms_norm(&t, v, g, epsilons[e]);
+        struct var *l = op_layer_norm_eps(&t, v, g, b, epsilons[e]);
+        check_ok(t.err);
+        for (size_t i = 0; i < 4; i++) {
+            check_near(r->v[i], (double)x[i] / rms * (double)gain[i], 1e-6);
+            check_near(l->v[i],
+                       ((double)x[i] - mean) / sd * (double)gain[i] +
+                           (double)bias[i],
+                       1e-5);
+        }
+    }
+    tape_release(&t);
+}
+
+/* Rows enough for both ways to work a product out, outputs for two slabs. */
+static void projects_are_sums_of_products_with_any_number_of_workers(
+    void **state)
+{
+    (void)state;
+    enum { IN = 37, OUT = 200, R = 3, T = 40 };
+    static float x[T * IN], w[OUT * IN], b[OUT], down[R * IN], up[OUT * R];
+    static float grad[2][T * IN + OUT * IN + R * IN + OUT * R];
+    static float out[2][T * OUT];
+    draw(x, T * IN, 5);
+    draw(w, OUT * IN, 6);
+    draw(b, OUT, 7);
+    draw(down, R * IN, 8);
+    draw(up, OUT * R, 9);
+    for (size_t rows = 1; rows <= T; rows += 39)
+        for (unsigned k = 0; k < 2; k++) {
+            struct pool *pool = NULL;
+            struct tape t;
+            float *g = grad[k];
+            tape_init(&t, 0);
+            if (k) check_ok(pool_new(&pool, 4));
+            t.pool = pool;
+            memset(g, 0, sizeof grad[k]);
+            const struct op_matrix m = {
+                .w = tape_parameter(&t, w, g + T * IN, OUT, IN),
+                .bias = tape_constant(&t, b, 1, OUT),
+                .down = tape_parameter(&t, down, g + T * IN + OUT * IN, R, IN),
+                .up = tape_parameter(&t, up, g + T * IN + OUT * IN + R * IN,
+                                     OUT, R),
+                .scale = 0.5f};
+            struct var *y =
+                op_project(&t, tape_parameter(&t, x, g, rows, IN), &m);
+            check_ok(t.err);
+            memcpy(out[k], y->v, rows * OUT * sizeof *out[k]);
+            static uint32_t label[T];
+            check_ok(tape_backward(&t, op_softmax_ce(&t, y, label)));
+            tape_release(&t);
+            pool_free(pool);
+            for (size_t i = 0; i < rows * OUT; i++) {
+                double want = (double)b[i % OUT], low[R] = {0};
+                for (size_t c = 0; c < IN; c++) {
+                    double v = (double)x[i / OUT * IN + c];
+                    want += v * (double)w[i % OUT * IN + c];
+                    for (size_t l = 0; l < R; l++)
+                        low[l] += v * (double)down[l * IN + c];
+                }
+                for (size_t l = 0; l < R; l++)
+                    want += 0.5 * low[l] * (double)up[i % OUT * R + l];
+                check_near(out[k][i], want, 3e-5);
+            }
+            if (!k) continue;
+            check(memcmp(out[0], out[1], rows * OUT * sizeof *x) == 0);
+            check(memcmp(grad[0], grad[1], sizeof grad[0]) == 0);
+        }
+}
+
+/* A packed matrix gives what its numbers give, forward and back. */
+static void a_packed_matrix_gives_what_its_numbers_give(void **state)
+{
+    (void)state;
+    enum { IN = 64, OUT = 40, T = 9 };
+    static float x[T * IN], w[OUT * IN], g[2][T * IN], out[2][T * OUT];
+    static uint8_t packed[1 << 14], wide[2 * OUT * IN];
+    static const uint32_t row[] = {0, 8, 3}, label[] = {1, 39, 17};
+    static const struct op_labels labels = {row, label, 3};
+    float loss[2];
+    draw(x, T * IN, 10);
+    draw(w, OUT * IN, 11);
+    check(weight_bytes(QUANT_BF16, OUT, IN) <= sizeof packed);
+    check_ok(quant_encode(QUANT_BF16, w, wide, OUT * IN));
+    quant_decode(QUANT_BF16, wide, w, OUT * IN);
+    weight_pack(QUANT_BF16, OUT, IN, wide, packed);
+    const struct weight frozen = {QUANT_BF16, OUT, IN, packed};
+    for (int k = 0; k < 2; k++) {
+        struct tape t;
+        tape_init(&t, 0);
+        const struct op_matrix m = {.w = k ? NULL
+                                           : tape_constant(&t, w, OUT, IN),
+                                    .frozen = &frozen};
+        struct var *v = tape_parameter(&t, x, g[k], T, IN);
+        struct var *y = op_project(&t, v, &m);
+        struct var *z = op_lookup(&t, &m, label, 3);
+        check_ok(t.err);
+        check_tensor(z->v + IN, w + 39 * IN, IN, 0);
+        memcpy(out[k], y->v, sizeof out[k]);
+        struct var *l = op_head_ce(&t, v, &m, &labels);
+        check_ok(tape_backward(&t, l));
+        loss[k] = l->v[0];
+        tape_release(&t);
+    }
+    check_tensor(out[1], out[0], T * OUT, 1e-4);
+    check_tensor(g[1], g[0], T * IN, 1e-5);
+    check_near(loss[1], loss[0], 1e-5);
+}
+
+/* ---- gradients ---- */
+
+static const uint32_t two[] = {0, 3, 5}, one[] = {0, 5};
+
+static struct var *attend_with(struct tape *t, struct var *const *in,
+                               enum attend_mask mask, size_t window,
+                               const uint32_t *start, size_t n)
+{
+    const struct op_attend how = {.heads = 4,
+                                  .kv_heads = 2,
+                                  .scale = 0.7f,
+                                  .mask = mask,
+                                  .window = window,
+                                  .segments = {start, n}};
+    return op_attend(t, in[0], in[1], in[2], &how);
+}
+static struct var *attend_causal(struct tape *t, struct var *const *in)
+{
+    return attend_with(t, in, ATTEND_CAUSAL, 0, two, 2);
+}
+static struct var *attend_all(struct tape *t, struct var *const *in)
+{
+    return attend_with(t, in, ATTEND_ALL, 0, two, 2);
+}
+static struct var *attend_window(struct tape *t, struct var *const *in)
+{
+    return attend_with(t, in, ATTEND_CAUSAL, 2, one, 1);
+}
+/* More rows than a tile. */
+static struct var *attend_far(struct tape *t, struct var *const *in)
+{
+    static const uint32_t start[] = {0, 70};
+    const struct op_attend how = {.heads = 1,
+                                  .kv_heads = 1,
+                                  .scale = 1,
+                                  .mask = ATTEND_CAUSAL,
+                                  .window = 66,
+                                  .segments = {start, 1}};
+    return op_attend(t, in[0], in[1], in[2], &how);
+}
+static struct var *rms(struct tape *t, struct var *const *in)
+{
+    return op_rms_norm(t, in[0], in[1], 1e-3);
+}
+static struct var *layer_eps(struct tape *t, struct var *const *in)
+{
+    return op_layer_norm_eps(t, in[0], in[1], in[2], 1e-2);
+}
+static struct var *turn(struct tape *t, struct var *const *in,
+                        enum rope_layout layout)
+{
+    static const uint32_t position[] = {0, 3, 9};
+    const struct op_rope rope = {layout, 4, 100, 1, NULL};
+    return op_turn(t, in[0], op_turns_new(t, &rope, position, 3), 2);
+}
+static struct var *turn_in_pairs(struct tape *t, struct var *const *in)
+{
+    return turn(t, in, ROPE_PAIRS);
+}
+static struct var *turn_in_halves(struct tape *t, struct var *const *in)
+{
+    return turn(t, in, ROPE_HALVES);
+}
+static struct var *swiglu(struct tape *t, struct var *const *in)
+{
+    return op_swiglu(t, in[0], in[1]);
+}
+static struct var *pool_mean(struct tape *t, struct var *const *in)
+{
+    return op_pool(t, in[0], &(struct op_segments){two, 2}, POOL_MEAN);
+}
+static struct var *pool_first(struct tape *t, struct var *const *in)
+{
+    return op_pool(t, in[0], &(struct op_segments){two, 2}, POOL_FIRST);
+}
+static struct var *project(struct tape *t, struct var *const *in)
+{
+    return op_project(t, in[0], &(struct op_matrix){.w = in[1], .bias = in[2]});
+}
+static struct var *project_pair(struct tape *t, struct var *const *in)
+{
+    return op_project(t, in[0],
+                      &(struct op_matrix){.w = in[1],
+                                          .bias = in[2],
+                                          .down = in[3],
+                                          .up = in[4],
+                                          .scale = 0.5f});
+}
+static struct var *lookup(struct tape *t, struct var *const *in)
+{
+    static const uint32_t id[] = {1, 4, 1, 0};
+    return op_lookup(t, &(struct op_matrix){.w = in[0]}, id, 4);
+}
+static struct var *head(struct tape *t, struct var *const *in)
+{
+    static const uint32_t row[] = {4, 0, 4, 2}, label[] = {1, 2, 0, 1};
+    static const struct op_labels labels = {row, label, 4};
+    return op_head_ce(t, in[0], &(struct op_matrix){.w = in[1], .bias = in[2]},
+                      &labels);
+}
+
+static const struct layer_case cases[] = {
+    {"attention, causal", {{5, 12}, {5, 6}, {5, 6}}, attend_causal},
+    {"attention to both sides", {{5, 12}, {5, 6}, {5, 6}}, attend_all},
+    {"attention in a window", {{5, 12}, {5, 6}, {5, 6}}, attend_window},
+    {"attention over tiles", {{70, 2}, {70, 2}, {70, 2}}, attend_far},
+    {"rms_norm", {{3, 5}, {1, 5}}, rms},
+    {"layer_norm, epsilon", {{3, 5}, {1, 5}, {1, 5}}, layer_eps},
+    {"turn in pairs", {{3, 12}}, turn_in_pairs},
+    {"turn in halves", {{3, 12}}, turn_in_halves},
+    {"swiglu", {{3, 5}, {3, 5}}, swiglu},
+    {"pool, mean", {{5, 3}}, pool_mean},
+    {"pool, first", {{5, 3}}, pool_first},
+    {"project", {{3, 4}, {5, 4}, {1, 5}}, project},
+    {"project of many rows", {{20, 4}, {5, 4}, {1, 5}}, project},
+    {"project with a pair",
+     {{3, 4}, {5, 4}, {1, 5}, {2, 4}, {5, 2}},
+     project_pair},
+    {"lookup", {{5, 3}}, lookup},
+    {"head", {{5, 4}, {3, 4}, {1, 3}}, head},
+};
+enum { N_CASES = sizeof cases / sizeof *cases };
+
+static void every_gradient_matches_finite_differences(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_CASES; i++) check_gradient(&cases[i], -1);
+}
+
+static void a_constant_input_gets_no_gradient(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_CASES; i++)
+        for (int k = 0; k < LAYER_INPUTS_MAX && cases[i].size[1][0]; k++)
+            if (cases[i].size[k][0]) check_gradient(&cases[i], k);
+}
+
+/* ---- what does not fit ---- */
+
+static struct var *misfit(struct tape *t, int which)
+{
+    static float v[256], g[256];
+    static const uint32_t outside[] = {9}, rising[] = {0, 2, 2, 4};
+    static const uint32_t place[] = {0, 1, 2, 3}, whole[] = {0, 4};
+    struct var *x = tape_constant(t, v, 4, 12), *w = tape_constant(t, v, 3, 8);
+    struct var *b = tape_constant(t, v, 1, 3), *n = tape_constant(t, v, 4, 6);
+    struct op_attend how = {.heads = 4, .kv_heads = 2, .segments = {whole, 1}};
+    const struct op_matrix m = {.w = w}, pair = {.w = n, .down = w, .up = w};
+    const struct op_labels none = {place, place, 0}, far = {place, place, 4};
+    const struct op_rope rope = {ROPE_PAIRS, 8, 10, 1, NULL};
+    switch (which) {
+    case 0: return op_project(t, x, &m);
+    case 1: return op_project(t, n, &pair);
+    case 2: return op_project(t, x, &(struct op_matrix){.w = x, .bias = b});
+    case 3: return op_lookup(t, &m, outside, 1);
+    case 4: return op_head_ce(t, x, &m, &far);
+    case 5: return op_head_ce(t, w, &m, &none);
+    case 6: return op_head_ce(t, w, &m, &far);
+    case 7: return op_pool(t, x, &(struct op_segments){rising, 3}, POOL_MEAN);
+    case 8: return op_pool(t, w, &(struct op_segments){whole, 1}, POOL_MEAN);
+    case 9: return op_swiglu(t, x, n);
+    case 10: return op_rms_norm(t, x, b, 1e-5);
+    case 11: return op_layer_norm_eps(t, x, b, b, 1e-5);
+    case 12: return op_attend(t, x, x, x, &how);
+    case 13: return op_attend(t, w, n, n, &how);
+    case 14: how.segments.n = 0; return op_attend(t, x, n, n, &how);
+    case 15: return op_turn(t, n, op_turns_new(t, &rope, place, 4), 1);
+    case 16: return op_turn(t, x, op_turns_new(t, &rope, place, 3), 1);
+    case 17: how.kv_heads = 3; return op_attend(t, x, n, n, &how);
+    case 18: how.window = 3; return op_attend(t, x, n, n, &how);
+    default:
+        how.mask = ATTEND_CAUSAL;
+        how.past = &(struct attend_past){1, NULL, fetch};
+        return op_attend(t, tape_parameter(t, v, g, 4, 12), n, n, &how);
+    }
+}
+
+static void shapes_that_do_not_fit_are_refused(void **state)
+{
+    (void)state;
+    for (int i = 0; i <= 19; i++) {
+        struct tape t;
+        tape_init(&t, 0);
+        if (misfit(&t, i)) fail_msg("shape %d is taken", i);
+        check(err_message()[0] != '\0');
+        check_err(t.err, i < 18 ? TACIT_SHAPE : TACIT_STATE);
+        tape_release(&t);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(attention_gives_what_its_definition_gives),
+        cmocka_unit_test(packed_sequences_do_not_see_each_other),
+        cmocka_unit_test(a_sequence_goes_on_from_its_past),
+        cmocka_unit_test(turns_are_those_of_complex_numbers),
+        cmocka_unit_test(a_head_costs_what_its_logits_cost),
+        cmocka_unit_test(norms_keep_to_the_epsilon_they_get),
+        cmocka_unit_test(
+            projects_are_sums_of_products_with_any_number_of_workers),
+        cmocka_unit_test(a_packed_matrix_gives_what_its_numbers_give),
+        cmocka_unit_test(every_gradient_matches_finite_differences),
+        cmocka_unit_test(a_constant_input_gets_no_gradient),
+        cmocka_unit_test(shapes_that_do_not_fit_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,470 @@
+/* weights: packing is exact, products equal their definition. */
+#include "tests/check.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/pool.h"
+#include "common/base/rng.h"
+#include "common/tensor/quant.h"
+#include "common/tensor/weight_set.h"
+#include "common/tensor/weights.h"
+
+static const enum quant_type types[] = {QUANT_F32, QUANT_F16, QUANT_BF16,
+                                        QUANT_Q8_0, QUANT_Q4_0};
+enum { N_TYPES = sizeof types / sizeof types[0] };
+
+static void *memory(size_t n)
+{
+    void *p = malloc(n ? n : 1);
+    check(p != NULL);
+    return p;
+}
+
+static float *numbers(struct rng *r, size_t n)
+{
+    float *v = memory(n * sizeof *v);
+    for (size_t i = 0; i < n; i++) v[i] = rng_normal(r);
+    return v;
+}
+
+/* A matrix of drawn numbers: as a file has it, packed, and decoded. */
+struct matrix {
+    struct weight w;
+    uint8_t *rows, *packed;
+    float *decoded;
+};
+
+static struct matrix draw(struct rng *r, enum quant_type type, size_t n_out,
+                          size_t n_in)
+{
+    struct matrix m = {.w = {type, n_out, n_in, NULL}};
+    size_t n = n_out * n_in;
+    float *x = numbers(r, n);
+    m.rows = memory(quant_bytes(type, n));
+    m.packed = memory(weight_bytes(type, n_out, n_in));
+    m.decoded = memory(n * sizeof(float));
+    check_ok(quant_encode(type, x, m.rows, n));
+    quant_decode(type, m.rows, m.decoded, n);
+    weight_pack(type, n_out, n_in, m.rows, m.packed);
+    m.w.data = m.packed;
+    free(x);
+    return m;
+}
+
+static void drop(struct matrix *m)
+{
+    free(m->rows);
+    free(m->packed);
+    free(m->decoded);
+}
+
+static void packing_is_exact_both_ways(void **state)
+{
+    (void)state;
+    static const size_t shapes[][2] = {{1, 32}, {16, 32}, {17, 96}, {50, 320}};
+    struct rng r;
+    rng_init(&r, 1, 0, 0);
+    for (size_t t = 0; t < N_TYPES; t++)
+        for (size_t s = 0; s < 4; s++) {
+            size_t n_out = shapes[s][0], n_in = shapes[s][1];
+            size_t n_bytes = quant_bytes(types[t], n_out * n_in);
+            struct matrix m = draw(&r, types[t], n_out, n_in);
+            uint8_t *back = memory(n_bytes);
+            /* Any bytes at all, not only those that an encoder writes. */
+            for (size_t i = 0; i < n_bytes; i++)
+                m.rows[i] = (uint8_t)rng_below(&r, 256);
+            weight_pack(types[t], n_out, n_in, m.rows, m.packed);
+            weight_unpack(&m.w, back);
+            check(memcmp(back, m.rows, n_bytes) == 0);
+            free(back);
+            drop(&m);
+        }
+}
+
+static void rows_decode_as_in_a_file(void **state)
+{
+    (void)state;
+    enum { N_OUT = 37, N_IN = 96 };
+    struct rng r;
+    rng_init(&r, 2, 0, 0);
+    for (size_t t = 0; t < N_TYPES; t++) {
+        struct matrix m = draw(&r, types[t], N_OUT, N_IN);
+        float got[N_OUT * N_IN];
+        for (size_t i0 = 0; i0 <= N_OUT; i0 += 3)
+            for (size_t i1 = i0; i1 <= N_OUT; i1 += 5) {
+                weight_rows(&m.w, i0, i1, got);
+                check(memcmp(got, m.decoded + i0 * N_IN,
+                             (i1 - i0) * N_IN * sizeof *got) == 0);
+            }
+        drop(&m);
+    }
+}
+
+static void sizes_that_cannot_be_packed_are_zero_bytes(void **state)
+{
+    (void)state;
+    check(weight_bytes(QUANT_Q8_0, 1, 32) == 64 + 512);
+    check(weight_bytes(QUANT_Q8_0, 17, 64) == 2 * (64 + 1024));
+    check(weight_bytes(QUANT_Q4_0, 16, 96) == 128 + 3 * 256);
+    check(weight_bytes(QUANT_F32, 3, 5) == 5 * 16 * 4);
+    check(weight_bytes(QUANT_Q8_0, 16, 33) == 0);
+    check(weight_bytes(QUANT_Q4_K, 16, 256) == 0);
+    check(weight_bytes((enum quant_type)77, 16, 256) == 0);
+    check(weight_bytes(QUANT_F16, 0, 32) == 0);
+    check(weight_bytes(QUANT_F16, 32, 0) == 0);
+    check(weight_bytes(QUANT_F16, (size_t)WEIGHT_SIDE_MAX + 1, 32) == 0);
+    check(weight_bytes(QUANT_F16, 32, SIZE_MAX) == 0);
+}
+
+/* |y - x W^T| by what x may lose as bytes: half a step of each block. */
+static void check_forward(const struct matrix *m, const float *x,
+                          const float *y, const float *before, size_t n_rows)
+{
+    size_t n_in = m->w.n_in, n_out = m->w.n_out;
+    bool bytes = m->w.type == QUANT_Q8_0 || m->w.type == QUANT_Q4_0;
+    for (size_t t = 0; t < n_rows; t++)
+        for (size_t i = 0; i < n_out; i++) {
+            const float *w = m->decoded + i * n_in, *v = x + t * n_in;
+            double sum = before ? (double)before[t * n_out + i] : 0, most = 0;
+            double lost = 0, size = fabs(sum);
+            for (size_t k = 0; k < n_in; k++) {
+                if (k % 32 == 0) most = 0;
+                for (size_t l = k; k % 32 == 0 && l < k + 32 && l < n_in; l++)
+                    most = fmax(most, fabs((double)v[l]));
+                sum += (double)w[k] * (double)v[k];
+                size += fabs((double)w[k] * (double)v[k]);
+                lost += fabs((double)w[k]) * most / 254;
+            }
+            check_near(y[t * n_out + i], sum,
+                       (bytes ? 1.001 * lost : 0) + 1e-6 * size);
+        }
+}
+
+static void products_equal_their_definition(void **state)
+{
+    (void)state;
+    static const size_t shapes[][3] = {{1, 1, 32},   {1, 40, 64},
+                                       {2, 16, 96},  {3, 33, 256},
+                                       {4, 50, 576}, {5, 16, 32},
+                                       {15, 48, 64}, {16, 17, 160},
+                                       {31, 64, 64}, {33, 20, 32},
+                                       {70, 16, 320}};
+    struct pool *pool = NULL;
+    struct weight_room *room = NULL;
+    struct rng r;
+    rng_init(&r, 3, 0, 0);
+    check_ok(pool_new(&pool, 2));
+    check_ok(weight_room_new(&room, pool));
+    for (size_t t = 0; t < N_TYPES; t++)
+        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+            size_t n_rows = shapes[s][0], n_out = shapes[s][1];
+            struct matrix m = draw(&r, types[t], n_out, shapes[s][2]);
+            float *x = numbers(&r, n_rows * m.w.n_in);
+            float *y = numbers(&r, n_rows * n_out);
+            float *before = memory(n_rows * n_out * sizeof *y);
+            memcpy(before, y, n_rows * n_out * sizeof *y);
+            check_ok(weight_product(room, &m.w, x, y, n_rows, GEMM_ADD));
+            check_forward(&m, x, y, before, n_rows);
+            for (size_t i = 0; i < n_rows * n_out; i++) y[i] = NAN;
+            check_ok(weight_product(room, &m.w, x, y, n_rows, GEMM_SET));
+            check_forward(&m, x, y, NULL, n_rows);
+            drop(&m);
+            free(x);
+            free(y);
+            free(before);
+        }
+    weight_room_free(room);
+    pool_free(pool);
+}
+
+static void plain_rows_need_not_be_whole_blocks(void **state)
+{
+    (void)state;
+    struct weight_room *room = NULL;
+    struct rng r;
+    rng_init(&r, 4, 0, 0);
+    check_ok(weight_room_new(&room, NULL));
+    for (size_t t = 0; t < 3; t++)
+        for (size_t n_in = 1; n_in < 180; n_in += 19) {
+            struct matrix m = draw(&r, types[t], 21, n_in);
+            float *x = numbers(&r, 7 * n_in), y[7 * 21];
+            check_ok(weight_product(room, &m.w, x, y, 7, GEMM_SET));
+            check_forward(&m, x, y, NULL, 7);
+            drop(&m);
+            free(x);
+        }
+    weight_room_free(room);
+}
+
+static void products_have_the_same_bits_for_any_number_of_threads(void **state)
+{
+    (void)state;
+    enum { ROWS = 600, N_OUT = 200, N_IN = 1056 };
+    static const unsigned threads[] = {1, 2, 3, 7};
+    struct rng r;
+    rng_init(&r, 5, 0, 0);
+    float *x = numbers(&r, (size_t)ROWS * N_IN);
+    float *dy = numbers(&r, (size_t)ROWS * N_OUT);
+    float *want = memory((size_t)ROWS * N_IN * sizeof(float));
+    float *got = memory((size_t)ROWS * N_IN * sizeof(float));
+    for (size_t t = 0; t < N_TYPES; t++) {
+        struct matrix m = draw(&r, types[t], N_OUT, N_IN);
+        for (size_t k = 0; k < 4; k++) {
+            struct pool *pool = NULL;
+            struct weight_room *room = NULL;
+            float *to = k ? got : want;
+            size_t n_rows = t % 2 ? ROWS : 9;
+            check_ok(pool_new(&pool, threads[k]));
+            check_ok(weight_room_new(&room, pool));
+            check_ok(weight_product(room, &m.w, x, to, n_rows, GEMM_SET));
+            check(memcmp(to, want, n_rows * N_OUT * sizeof *to) == 0);
+            if (k)
+                check_ok(weight_product_back(room, &m.w, dy, to, 9, GEMM_SET));
+            weight_room_free(room);
+            pool_free(pool);
+        }
+        drop(&m);
+    }
+    free(x);
+    free(dy);
+    free(want);
+    free(got);
+}
+
+/* Whatever the height of its panel: a row alone, or among others. */
+static void a_row_has_the_same_bits_in_any_company(void **state)
+{
+    (void)state;
+    enum { ROWS = 31, N_OUT = 48, N_IN = 128 };
+    struct weight_room *room = NULL;
+    struct rng r;
+    rng_init(&r, 6, 0, 0);
+    check_ok(weight_room_new(&room, NULL));
+    for (size_t t = 3; t < N_TYPES; t++) {
+        struct matrix m = draw(&r, types[t], N_OUT, N_IN);
+        float *x = numbers(&r, ROWS * N_IN), all[ROWS * N_OUT], one[N_OUT];
+        check_ok(weight_product(room, &m.w, x, all, ROWS, GEMM_SET));
+        for (size_t i = 0; i < ROWS; i++) {
+            check_ok(
+                weight_product(room, &m.w, x + i * N_IN, one, 1, GEMM_SET));
+            check(memcmp(one, all + i * N_OUT, sizeof one) == 0);
+        }
+        drop(&m);
+        free(x);
+    }
+    weight_room_free(room);
+}
+
+static void products_of_one_x_equal_products_alone(void **state)
+{
+    (void)state;
+    enum { ROWS = 19, N_IN = 192 };
+    static const size_t n_out[N_TYPES] = {16, 30, 64, 192, 77};
+    struct weight_room *room = NULL;
+    struct pool *pool = NULL;
+    struct matrix m[N_TYPES];
+    struct weight_job jobs[N_TYPES];
+    float *x, *want[N_TYPES];
+    struct rng r;
+    rng_init(&r, 7, 0, 0);
+    check_ok(pool_new(&pool, 2));
+    check_ok(weight_room_new(&room, pool));
+    x = numbers(&r, ROWS * N_IN);
+    for (size_t t = 0; t < N_TYPES; t++) {
+        m[t] = draw(&r, types[t], n_out[t], N_IN);
+        jobs[t].w = &m[t].w;
+        jobs[t].mode = t % 2 ? GEMM_ADD : GEMM_SET;
+        jobs[t].y = numbers(&r, ROWS * n_out[t]);
+        want[t] = memory(ROWS * n_out[t] * sizeof(float));
+        memcpy(want[t], jobs[t].y, ROWS * n_out[t] * sizeof(float));
+        check_ok(weight_product(room, &m[t].w, x, want[t], ROWS, jobs[t].mode));
+    }
+    check_ok(weight_products(room, jobs, N_TYPES, x, ROWS));
+    for (size_t t = 0; t < N_TYPES; t++) {
+        check(memcmp(jobs[t].y, want[t], ROWS * n_out[t] * 4) == 0);
+        free(jobs[t].y);
+        free(want[t]);
+        drop(&m[t]);
+    }
+    check_ok(weight_products(room, jobs, 0, x, ROWS));
+    free(x);
+    weight_room_free(room);
+    pool_free(pool);
+}
+
+/* Drawn bytes: all of them, extremes and scales that are no numbers too. */
+static void every_instruction_set_gives_the_same_bits(void **state)
+{
+    (void)state;
+    enum { BLOCKS = 5, N_IN = 32 * BLOCKS };
+    struct rng r;
+    rng_init(&r, 8, 0, 0);
+    check(weight_set_at(0) != NULL);
+    for (int k = 0; k < 400; k++) {
+        enum quant_type type = types[3 + k % 2];
+        size_t rows = (size_t)1 << k % 5, n = weight_bytes(type, 16, N_IN);
+        uint8_t *data = memory(n), *panel = memory(panel_bytes(rows, N_IN));
+        float *x = numbers(&r, rows * N_IN);
+        float want[16 * PANEL_ROWS], got[16 * PANEL_ROWS];
+        struct weight w = {type, 16, N_IN, data};
+        struct weight_tile tile = weight_tile(&w, 0);
+        for (size_t i = 0; i < n; i++)
+            data[i] = k % 7 ? (uint8_t)rng_below(&r, 256) : k % 3 ? 255 : 0;
+        for (size_t b = 0; k % 11 && b < BLOCKS; b++)
+            for (size_t i = 1; i < 32; i += 2)
+                data[block_scales(data, b, k % 2 ? NIBBLES : BYTES) - data +
+                     (ptrdiff_t)i] &= 0xbf;
+        if (k % 13 == 0)
+            for (size_t i = 0; i < rows * N_IN; i++) x[i] = x[i] > 0 ? 1 : -1;
+        panel_fill(x, rows, N_IN, panel, 0);
+        for (size_t s = 0; weight_set_at(s); s++) {
+            const struct weight_set *set = weight_set_at(s);
+            float *to = s ? got : want;
+            (type == QUANT_Q8_0 ? set->q8_0 : set->q4_0)(&tile, panel, rows,
+                                                         to);
+            for (size_t i = 0; s && i < 16 * rows; i++)
+                if (memcmp(&got[i], &want[i], 4) != 0 &&
+                    !(isnan(got[i]) && isnan(want[i])))
+                    fail_msg("%s: sum %zu of %zu rows is %.9g, want %.9g",
+                             set->name, i, rows, (double)got[i],
+                             (double)want[i]);
+        }
+        free(data);
+        free(panel);
+        free(x);
+    }
+}
+
+static void a_row_that_is_not_finite_spoils_no_other(void **state)
+{
+    (void)state;
+    enum { ROWS = 18, N_OUT = 32, N_IN = 64 };
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    struct weight_room *room = NULL;
+    struct rng r;
+    rng_init(&r, 9, 0, 0);
+    check_ok(weight_room_new(&room, NULL));
+    for (size_t t = 0; t < N_TYPES; t++) {
+        struct matrix m = draw(&r, types[t], N_OUT, N_IN);
+        float *x = numbers(&r, ROWS * N_IN), y[ROWS * N_OUT];
+        for (size_t k = 0; k < 3; k++) {
+            x[5 * N_IN + 40] = bad[k];
+            check_ok(weight_product(room, &m.w, x, y, ROWS, GEMM_SET));
+            for (size_t i = 0; i < ROWS * N_OUT; i++)
+                check((i / N_OUT == 5) == !isfinite(y[i]));
+        }
+        drop(&m);
+        free(x);
+    }
+    weight_room_free(room);
+}
+
+static void rows_of_zeros_and_tiny_numbers_give_tiny_products(void **state)
+{
+    (void)state;
+    enum { N_OUT = 16, N_IN = 64 };
+    struct weight_room *room = NULL;
+    struct rng r;
+    rng_init(&r, 10, 0, 0);
+    check_ok(weight_room_new(&room, NULL));
+    for (size_t t = 0; t < N_TYPES; t++) {
+        struct matrix m = draw(&r, types[t], N_OUT, N_IN);
+        float x[2 * N_IN] = {0}, y[2 * N_OUT], zero[2 * N_OUT] = {0};
+        for (size_t i = 0; i < N_IN; i++)
+            x[N_IN + i] = i % 2 ? 1e-42f : -1e-38f;
+        check_ok(weight_product(room, &m.w, x, y, 2, GEMM_SET));
+        check_tensor(y, zero, 2 * N_OUT, 1e-35);
+        check_tensor(y, zero, N_OUT, 0);
+        drop(&m);
+    }
+    weight_room_free(room);
+}
+
+static void the_way_back_equals_its_definition(void **state)
+{
+    (void)state;
+    static const size_t shapes[][3] = {
+        {1, 1, 32}, {3, 40, 64}, {17, 300, 96}, {5, 16, 160}, {270, 33, 128}};
+    struct pool *pool = NULL;
+    struct weight_room *room = NULL;
+    struct rng r;
+    rng_init(&r, 11, 0, 0);
+    check_ok(pool_new(&pool, 2));
+    check_ok(weight_room_new(&room, pool));
+    for (size_t t = 0; t < N_TYPES; t++)
+        for (size_t s = 0; s < 5; s++) {
+            size_t n_rows = shapes[s][0], n_out = shapes[s][1];
+            size_t n_in = shapes[s][2] + (t < 3 ? 3 : 0);
+            struct matrix m = draw(&r, types[t], n_out, n_in);
+            float *dy = numbers(&r, n_rows * n_out);
+            float *dx = numbers(&r, n_rows * n_in);
+            float *want = memory(n_rows * n_in * sizeof *want);
+            for (int add = 0; add < 2; add++) {
+                for (size_t i = 0; i < n_rows * n_in; i++) {
+                    double sum = add ? (double)dx[i] : 0;
+                    for (size_t o = 0; o < n_out; o++)
+                        sum += (double)dy[i / n_in * n_out + o] *
+                               (double)m.decoded[o * n_in + i % n_in];
+                    want[i] = (float)sum;
+                    if (!add) dx[i] = NAN;
+                }
+                check_ok(weight_product_back(room, &m.w, dy, dx, n_rows,
+                                             add ? GEMM_ADD : GEMM_SET));
+                check_tensor(dx, want, n_rows * n_in,
+                             3e-5 * sqrt((double)n_out) + 1e-4);
+            }
+            drop(&m);
+            free(dy);
+            free(dx);
+            free(want);
+        }
+    weight_room_free(room);
+    pool_free(pool);
+}
+
+static void a_room_stops_growing(void **state)
+{
+    (void)state;
+    enum { ROWS = 700, N_OUT = 32, N_IN = 64 };
+    struct weight_room *room = NULL;
+    struct rng r;
+    rng_init(&r, 12, 0, 0);
+    check_ok(weight_room_new(&room, NULL));
+    check(weight_room_bytes(room) == 0);
+    struct matrix m = draw(&r, QUANT_Q8_0, N_OUT, N_IN);
+    float *x = numbers(&r, ROWS * N_IN), *y = memory(ROWS * N_OUT * 4);
+    check_ok(weight_product(room, &m.w, x, y, ROWS, GEMM_SET));
+    size_t once = weight_room_bytes(room);
+    check(once > 0 && once <= 600 * 1024);
+    check_ok(weight_product(room, &m.w, x, y, 5, GEMM_SET));
+    check_ok(weight_product(room, &m.w, x, y, ROWS, GEMM_SET));
+    check_ok(weight_product(room, &m.w, x, y, 0, GEMM_SET));
+    check(weight_room_bytes(room) == once);
+    drop(&m);
+    free(x);
+    free(y);
+    weight_room_free(room);
+    weight_room_free(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(packing_is_exact_both_ways),
+        cmocka_unit_test(rows_decode_as_in_a_file),
+        cmocka_unit_test(sizes_that_cannot_be_packed_are_zero_bytes),
+        cmocka_unit_test(products_equal_their_definition),
+        cmocka_unit_test(plain_rows_need_not_be_whole_blocks),
+        cmocka_unit_test(products_have_the_same_bits_for_any_number_of_threads),
+        cmocka_unit_test(a_row_has_the_same_bits_in_any_company),
+        cmocka_unit_test(products_of_one_x_equal_products_alone),
+        cmocka_unit_test(every_instruction_set_gives_the_same_bits),
+        cmocka_unit_test(a_row_that_is_not_finite_spoils_no_other),
+        cmocka_unit_test(rows_of_zeros_and_tiny_numbers_give_tiny_products),
+        cmocka_unit_test(the_way_back_equals_its_definition),
+        cmocka_unit_test(a_room_stops_growing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
