@@ -18,7 +18,12 @@
 #include "common/base/json.h"
 #include "common/model/model_files_parts.h"
 
-enum { PATH_BYTES = 4096, TEXT_MAX = JSON_BYTES_MAX, FACTORS_MAX = 512 };
+enum {
+    CARD_MAX = 4 << 20,
+    PATH_BYTES = 4096,
+    TEXT_MAX = JSON_BYTES_MAX,
+    FACTORS_MAX = 512
+};
 
 static const struct family {
     const char *type, *family; /* config.json's and GGUF's */
@@ -273,6 +278,28 @@ static enum tacit_err read_config(struct folder *f)
     return read_pooling(f);
 }
 
+/* A model card begins with lines between two of "---"; one says the licence. */
+static enum tacit_err read_licence(const struct folder *f)
+{
+    static const char key[] = "\nlicense:";
+    char path[PATH_BYTES];
+    struct buf b;
+    if (!has_file(f->path, "README.md", path)) return TACIT_OK;
+    buf_init(&b, 0);
+    enum tacit_err err = file_read(path, CARD_MAX, &b);
+    const char *card = err ? NULL : buf_cstr(&b);
+    const char *end = card ? strstr(card, "\n---") : NULL;
+    const char *at = card ? strstr(card, key) : NULL;
+    if (at && end && at < end && strncmp(card, "---", 3) == 0) {
+        at += sizeof key - 1;
+        at += strspn(at, " \"'");
+        size_t n = strcspn(at, " \"'\r\n");
+        if (n > 0) gguf_put_text(f->w, "general.license", at, n);
+    }
+    buf_release(&b);
+    return err;
+}
+
 /* ---- tokenizer ---------------------------------------------------------- */
 
 static enum tacit_err load_vocab(const char *folder, const json_t *settings,
@@ -420,6 +447,7 @@ static enum tacit_err fill(struct model_files *c, struct folder *f)
         return fail(TACIT_NOTFOUND, "%s: there is no config.json", f->path);
     TRY(read_json(path, &f->config));
     TRY(read_config(f));
+    TRY(read_licence(f));
     TRY(read_tokenizer(f));
     TRY(open_files(c, f->path));
     TRY(model_files_rename(c, &f->shape, f->factors, f->n_factors));

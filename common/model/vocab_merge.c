@@ -98,7 +98,7 @@ static void offer(const struct vocab *v, vocab_joins *joins,
 static enum tacit_err merge_long(const struct vocab *v, vocab_joins *joins,
                                  struct vocab_symbol *s, size_t *n)
 {
-    struct heap h = {.p = malloc(3 * *n * sizeof *h.p)};
+    struct heap h = {.p = calloc(3 * *n, sizeof *h.p)};
     const uint32_t none = UINT32_MAX;
     if (!h.p) return fail(TACIT_NOMEM, "no memory to cut a text into tokens");
     for (size_t i = 0; i < *n; i++) {

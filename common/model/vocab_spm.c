@@ -13,6 +13,8 @@
 #include "common/base/utf8.h"
 #include "common/model/vocab_state.h"
 
+enum { ROOM = 256 }; /* symbols at first */
+
 static int joins(const struct vocab *v, const struct vocab_symbol *l,
                  const struct vocab_symbol *r, uint32_t *rank, int32_t *id)
 {
@@ -79,7 +81,7 @@ static size_t word_len(const char *text, size_t n)
     size_t i = 0;
     while (is_space(text + i, n - i)) i += 3;
     while (i < n) {
-        const char *p = memchr(text + i, VOCAB_SPACE[0], n - i);
+        const char *p = memchr(text + i, 0xe2, n - i);
         if (!p) return n;
         i = (size_t)(p - text);
         if (is_space(p, n - i)) return i;
@@ -91,23 +93,23 @@ static size_t word_len(const char *text, size_t n)
 static enum tacit_err encode_all(const struct vocab *v, const char *text,
                                  size_t n, struct vocab_ids *out)
 {
-    struct vocab_symbol few[256], *many = NULL;
-    size_t start = out->n, cap = sizeof few / sizeof *few;
+    size_t start = out->n, cap = n < ROOM ? n : ROOM;
+    struct vocab_symbol *room = calloc(cap + 1, sizeof *room);
     enum tacit_err err = TACIT_OK;
     for (size_t at = 0; !err && at < n;) {
         size_t len = v->crosses ? n : word_len(text + at, n - at);
-        if (len > cap) {
-            free(many);
-            many = malloc(len * sizeof *many);
+        if (room && len > cap) {
+            free(room);
+            room = calloc(len, sizeof *room);
             cap = len;
-            if (!many)
-                err = fail(TACIT_NOMEM, "no memory to cut a text into tokens");
         }
-        if (!err)
-            err = encode_part(v, text + at, len, start, many ? many : few, out);
+        if (!room)
+            err = fail(TACIT_NOMEM, "no memory to cut a text into tokens");
+        else
+            err = encode_part(v, text + at, len, start, room, out);
         at += len;
     }
-    free(many);
+    free(room);
     return err;
 }
 

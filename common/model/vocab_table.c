@@ -65,25 +65,38 @@ static void place(struct vocab_trie *t, uint64_t key, uint32_t next)
     t->next[i] = next;
 }
 
+/* Twice the slots: all keys find a new place. */
+static enum tacit_err rehash(struct vocab_trie *t, uint32_t n_slots)
+{
+    struct vocab_trie wider = {.mask = n_slots - 1};
+    wider.key = calloc(n_slots, sizeof *wider.key);
+    wider.next = calloc(n_slots, sizeof *wider.next);
+    if (!wider.key || !wider.next) {
+        free(wider.key);
+        free(wider.next);
+        return fail(TACIT_NOMEM, "no memory for a vocabulary");
+    }
+    for (uint32_t i = 0; t->key && i <= t->mask; i++)
+        if (t->key[i]) place(&wider, t->key[i], t->next[i]);
+    free(t->key);
+    free(t->next);
+    t->key = wider.key;
+    t->next = wider.next;
+    t->mask = wider.mask;
+    return TACIT_OK;
+}
+
 /* Room for one more node; at most half of the slots are taken. */
 static enum tacit_err grow(struct vocab_trie *t)
 {
     if (t->n_nodes < t->cap_nodes) return TACIT_OK;
     uint32_t cap = t->cap_nodes ? t->cap_nodes * 2 : 256;
-    struct vocab_trie bigger = {.mask = 2 * cap - 1, .cap_nodes = cap};
-    bigger.key = calloc((size_t)cap * 2, sizeof *bigger.key);
-    bigger.next = calloc((size_t)cap * 2, sizeof *bigger.next);
-    bigger.end = malloc(cap * sizeof *bigger.end);
-    if (!bigger.key || !bigger.next || !bigger.end || cap > 1u << 28) {
-        vocab_trie_release(&bigger);
-        return fail(TACIT_NOMEM, "no memory for a vocabulary");
-    }
-    bigger.n_nodes = t->n_nodes;
-    if (t->end) memcpy(bigger.end, t->end, t->n_nodes * sizeof *t->end);
-    for (uint32_t i = 0; t->key && i <= t->mask; i++)
-        if (t->key[i]) place(&bigger, t->key[i], t->next[i]);
-    vocab_trie_release(t);
-    *t = bigger;
+    if (cap > 1u << 28) return fail(TACIT_LIMIT, "a vocabulary is too large");
+    int32_t *end = realloc(t->end, cap * sizeof *end);
+    if (!end) return fail(TACIT_NOMEM, "no memory for a vocabulary");
+    t->end = end;
+    TRY(rehash(t, 2 * cap));
+    t->cap_nodes = cap;
     return TACIT_OK;
 }
 

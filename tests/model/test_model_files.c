@@ -169,6 +169,32 @@ static void qwen_rows_stay_and_llama_3_has_factors(void **state)
     check_tmpdir_remove(folder);
 }
 
+static void the_licence_of_a_model_card_is_kept(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *card, *licence;
+    } cards[] = {
+        {"---\nlanguage: en\nlicense: apache-2.0\r\ntags: x\n---\n# A\n",
+         "apache-2.0"},
+        {"---\nlicense: \"mit\"\n---\n", "mit"},
+        {"---\nlanguage: en\n---\n\nlicense: none of these\n", ""},
+        {"# A\n\nlicense: mit\n---\n", ""},
+        {"", ""}};
+    for (size_t i = 0; i < sizeof cards / sizeof *cards; i++) {
+        char folder[256], licence[32];
+        struct model_files *c = NULL;
+        make_llama(folder, "{\"model_type\":\"llama\"," LLAMA_SIZES "\"x\":1}");
+        put_text(folder, "README.md", cards[i].card);
+        check_ok(model_files_open(folder, &c));
+        gguf_text_or_empty(model_files_metadata(c), "general.license", licence,
+                           sizeof licence);
+        assert_string_equal(licence, cards[i].licence);
+        model_files_close(c);
+        check_tmpdir_remove(folder);
+    }
+}
+
 static void a_bert_folder_keeps_its_pooling(void **state)
 {
     (void)state;
@@ -279,6 +305,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_llama_folder_has_ggufs_names_and_paired_rows),
         cmocka_unit_test(qwen_rows_stay_and_llama_3_has_factors),
+        cmocka_unit_test(the_licence_of_a_model_card_is_kept),
         cmocka_unit_test(a_bert_folder_keeps_its_pooling),
         cmocka_unit_test(what_is_not_read_is_named),
         cmocka_unit_test(every_cut_and_flip_of_a_safetensors_file_is_survived),
