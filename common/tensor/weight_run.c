@@ -14,6 +14,7 @@ enum {
     PASS_ROWS_MAX = 512,
     ITEM_WORK = 400000, /* products: a piece for a thread, some microseconds */
     ROW_WORK = 8,       /* what reading W takes, in rows of x */
+    FEW_ROWS = 4,       /* of x, by plain types: W as it lies */
     PIECE_DEPTH = 256,  /* inputs decoded at a time, as deep as gemm_run goes */
     PIECE_TILES = 4,    /* side by side */
     BACK_ROWS = 256,    /* of dx, for one piece */
@@ -185,6 +186,16 @@ static void tile_of_blocks(const struct pass *p, const struct weight_job *job,
     }
 }
 
+static void tile_by_rows(const struct pass *p, const struct weight_job *job,
+                         size_t tile)
+{
+    float out[WEIGHT_TILE];
+    for (size_t r = 0; r < p->n_rows; r++) {
+        weight_row(job->w, tile, p->x + (p->row0 + r) * p->n_in, out);
+        put(job, tile, p->row0 + r, 1, out);
+    }
+}
+
 /* Up to four tiles of a plain type side by side: gemm_run likes them wide. */
 static void tiles_of_numbers(const struct pass *p, const struct weight_job *job,
                              size_t tile, size_t n_tiles, float *piece)
@@ -224,6 +235,8 @@ static void product_item(void *ctx, size_t i, unsigned worker)
     end = end < n_tiles ? end : n_tiles;
     if (as_bytes(job->w))
         for (; tile < end; tile++) tile_of_blocks(p, job, tile);
+    else if (p->n_rows <= FEW_ROWS)
+        for (; tile < end; tile++) tile_by_rows(p, job, tile);
     else
         for (; tile < end; tile += PIECE_TILES)
             tiles_of_numbers(p, job, tile,

@@ -63,6 +63,9 @@ void weight_tile_decode(const struct weight *w, size_t i, size_t r0, size_t r1,
 void weight_columns(const struct weight *w, size_t i, size_t j0, size_t n,
                     float *dst, size_t dst_col);
 
+/* out [16] = x [n_in] by tile i of a plain type. */
+void weight_row(const struct weight *w, size_t i, const float *x, float *out);
+
 /* Bytes of x [n_rows, n_in] in panels; panel_at: where the one of row i begins,
  * and how many rows it has. Panels of 16 first, then what is left by halves. */
 size_t panel_bytes(size_t n_rows, size_t n_in);
