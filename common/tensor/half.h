@@ -31,11 +31,11 @@ static inline float float_of_bits(uint32_t u)
 static inline float f16_decode(uint16_t h)
 {
     uint32_t sign = (uint32_t)(h & 0x8000u) << 16, rest = h & 0x7fffu;
-    if (rest >= 0x7c00u) return float_of_bits(sign | 0x7f800000u | rest << 13);
     /* The exponent lies 112 too low; the product mends that, also for the
-     * numbers below the least normal one. */
-    float x = float_of_bits(rest << 13) * 0x1p112f;
-    return float_of_bits(sign | float_bits(x));
+     * numbers below the least normal one. No branch: loops become vectors. */
+    uint32_t u = float_bits(float_of_bits(rest << 13) * 0x1p112f);
+    uint32_t no_number = rest >= 0x7c00u ? 0x7f800000u : 0;
+    return float_of_bits(sign | u | no_number);
 }
 
 static inline uint16_t f16_encode(float x)

@@ -14,6 +14,9 @@ enum {
     PASS_ROWS_MAX = 512,
     ITEM_WORK = 400000, /* products: a piece for a thread, some microseconds */
     ROW_WORK = 8,       /* what reading W takes, in rows of x */
+    FEW_ROWS = 4,       /* of x, by plain types: W as it lies */
+    PIECE_DEPTH = 256,  /* inputs decoded at a time, as deep as gemm_run goes */
+    PIECE_TILES = 4,    /* side by side */
     BACK_ROWS = 256,    /* of dx, for one piece */
     BACK_COLUMNS = 64,  /* inputs for one piece */
     BACK_DEPTH = 256,   /* outputs decoded at a time */
@@ -172,7 +175,7 @@ static void tile_of_blocks(const struct pass *p, const struct weight_job *job,
                            size_t tile)
 {
     const struct weight_set *set = p->room->set;
-    struct weight_tile t = weight_tile(job->w, tile);
+    const struct weight_tile t = weight_tile(job->w, tile);
     float out[PANEL_ROWS * WEIGHT_TILE] __attribute__((aligned(ALIGN)));
     for (size_t i = 0; i < panel_count(p->n_rows); i++) {
         struct weight_panel x =
@@ -183,26 +186,41 @@ static void tile_of_blocks(const struct pass *p, const struct weight_job *job,
     }
 }
 
-static void tile_of_numbers(const struct pass *p, const struct weight_job *job,
-                            size_t tile, float *piece)
+static void tile_by_rows(const struct pass *p, const struct weight_job *job,
+                         size_t tile)
+{
+    float out[WEIGHT_TILE];
+    for (size_t r = 0; r < p->n_rows; r++) {
+        weight_row(job->w, tile, p->x + (p->row0 + r) * p->n_in, out);
+        put(job, tile, p->row0 + r, 1, out);
+    }
+}
+
+/* Up to four tiles of a plain type side by side: gemm_run likes them wide. */
+static void tiles_of_numbers(const struct pass *p, const struct weight_job *job,
+                             size_t tile, size_t n_tiles, float *piece)
 {
     const struct weight *w = job->w;
-    size_t at = tile * WEIGHT_TILE;
-    const uint8_t *data = weight_tile(w, tile).data;
-    weight_plain_decode(w->type, data, piece, w->n_in);
-    gemm_run(&(struct gemm){.m = p->n_rows,
-                            .n = w->n_out - at < WEIGHT_TILE ? w->n_out - at
-                                                             : WEIGHT_TILE,
-                            .k = w->n_in,
-                            .a = p->x + p->row0 * w->n_in,
-                            .a_row = w->n_in,
-                            .a_col = 1,
-                            .b = piece,
-                            .b_row = WEIGHT_TILE,
-                            .b_col = 1,
-                            .c = job->y + p->row0 * w->n_out + at,
-                            .c_row = w->n_out,
-                            .mode = job->mode});
+    size_t at = tile * WEIGHT_TILE, n = n_tiles * WEIGHT_TILE;
+    n = n < w->n_out - at ? n : w->n_out - at;
+    for (size_t l = 0; l < w->n_in; l += PIECE_DEPTH) {
+        size_t k = w->n_in - l < PIECE_DEPTH ? w->n_in - l : PIECE_DEPTH;
+        for (size_t i = 0; i < n_tiles; i++)
+            weight_columns(w, tile + i, l, k, piece + i * WEIGHT_TILE,
+                           PIECE_TILES * WEIGHT_TILE);
+        gemm_run(&(struct gemm){.m = p->n_rows,
+                                .n = n,
+                                .k = k,
+                                .a = p->x + p->row0 * w->n_in + l,
+                                .a_row = w->n_in,
+                                .a_col = 1,
+                                .b = piece,
+                                .b_row = PIECE_TILES * WEIGHT_TILE,
+                                .b_col = 1,
+                                .c = job->y + p->row0 * w->n_out + at,
+                                .c_row = w->n_out,
+                                .mode = l ? GEMM_ADD : job->mode});
+    }
 }
 
 static void product_item(void *ctx, size_t i, unsigned worker)
@@ -214,11 +232,17 @@ static void product_item(void *ctx, size_t i, unsigned worker)
     size_t tile = (i - p->first_item[j]) * p->tiles[j];
     size_t end = tile + p->tiles[j], n_tiles = tiles_of(job->w);
     float *piece = p->room->pieces + worker * p->room->piece;
-    for (; tile < end && tile < n_tiles; tile++)
-        if (as_bytes(job->w))
-            tile_of_blocks(p, job, tile);
-        else
-            tile_of_numbers(p, job, tile, piece);
+    end = end < n_tiles ? end : n_tiles;
+    if (as_bytes(job->w))
+        for (; tile < end; tile++) tile_of_blocks(p, job, tile);
+    else if (p->n_rows <= FEW_ROWS)
+        for (; tile < end; tile++) tile_by_rows(p, job, tile);
+    else
+        for (; tile < end; tile += PIECE_TILES)
+            tiles_of_numbers(p, job, tile,
+                             end - tile < PIECE_TILES ? end - tile
+                                                      : PIECE_TILES,
+                             piece);
 }
 
 static void run_pass(struct pass *p)
@@ -228,8 +252,9 @@ static void run_pass(struct pass *p)
     p->first_item[0] = 0;
     for (size_t j = 0; j < p->n_jobs; j++) {
         size_t n = tiles_of(p->jobs[j].w);
-        p->tiles[j] = each;
-        p->first_item[j + 1] = p->first_item[j] + (n + each - 1) / each;
+        p->tiles[j] = as_bytes(p->jobs[j].w) ? each : up_to(each, PIECE_TILES);
+        p->first_item[j + 1] =
+            p->first_item[j] + (n + p->tiles[j] - 1) / p->tiles[j];
     }
     if (p->bytes) pool_run(p->room->pool, panel_count(p->n_rows), fill_item, p);
     pool_run(p->room->pool, p->first_item[p->n_jobs], product_item, p);
@@ -256,7 +281,8 @@ enum tacit_err weight_products(struct weight_room *room,
     rows = rows > n_rows ? n_rows : rows;
     if (bytes)
         TRY(grow(&room->panels, &room->panels_bytes, panel_bytes(rows, n_in)));
-    if (numbers) TRY(need_pieces(room, n_in * WEIGHT_TILE));
+    if (numbers)
+        TRY(need_pieces(room, (size_t)PIECE_DEPTH * PIECE_TILES * WEIGHT_TILE));
     for (size_t i = 0; i < n_rows; i += rows) {
         struct pass p = {.room = room,
                          .jobs = jobs,

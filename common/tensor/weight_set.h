@@ -59,9 +59,12 @@ static inline const uint8_t *block_numbers(const uint8_t *tile, size_t b,
 void weight_tile_decode(const struct weight *w, size_t i, size_t r0, size_t r1,
                         size_t j0, size_t j1, float *dst, size_t dst_row);
 
-/* n columns of 16 numbers of a tile of a plain type, as they lie. */
-void weight_plain_decode(enum quant_type type, const uint8_t *src, float *dst,
-                         size_t n);
+/* Inputs j0 to j0 + n of tile i of a plain type: dst [n][16], dst_col apart. */
+void weight_columns(const struct weight *w, size_t i, size_t j0, size_t n,
+                    float *dst, size_t dst_col);
+
+/* out [16] = x [n_in] by tile i of a plain type. */
+void weight_row(const struct weight *w, size_t i, const float *x, float *out);
 
 /* Bytes of x [n_rows, n_in] in panels; panel_at: where the one of row i begins,
  * and how many rows it has. Panels of 16 first, then what is left by halves. */

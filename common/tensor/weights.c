@@ -128,29 +128,36 @@ void weight_unpack(const struct weight *w, void *rows)
 
 /* ---- decoding ------------------------------------------------------------ */
 
-/* Column l of a tile of a plain type, 16 numbers. */
+/* n columns of 16 numbers of a tile of a plain type; dst_col apart. */
 MANY_TARGETS
-static void decode_column(enum quant_type type, const uint8_t *src, float *dst)
+static void decode_columns(enum quant_type type, const uint8_t *src, size_t n,
+                           float *dst, size_t dst_col)
 {
     uint16_t half[WEIGHT_TILE];
-    if (type == QUANT_F32) {
-        memcpy(dst, src, WEIGHT_TILE * sizeof *dst);
-        return;
-    }
-    memcpy(half, src, sizeof half);
+    if (type == QUANT_F32)
+        for (size_t l = 0; l < n; l++)
+            memcpy(dst + l * dst_col, src + l * sizeof half * 2,
+                   sizeof half * 2);
     if (type == QUANT_F16)
-        for (size_t r = 0; r < WEIGHT_TILE; r++) dst[r] = f16_decode(half[r]);
-    else
-        for (size_t r = 0; r < WEIGHT_TILE; r++) dst[r] = bf16_decode(half[r]);
+        for (size_t l = 0; l < n; l++) {
+            memcpy(half, src + l * sizeof half, sizeof half);
+            for (size_t r = 0; r < WEIGHT_TILE; r++)
+                dst[l * dst_col + r] = f16_decode(half[r]);
+        }
+    if (type == QUANT_BF16)
+        for (size_t l = 0; l < n; l++) {
+            memcpy(half, src + l * sizeof half, sizeof half);
+            for (size_t r = 0; r < WEIGHT_TILE; r++)
+                dst[l * dst_col + r] = bf16_decode(half[r]);
+        }
 }
 
-void weight_plain_decode(enum quant_type type, const uint8_t *src, float *dst,
-                         size_t n)
+void weight_columns(const struct weight *w, size_t i, size_t j0, size_t n,
+                    float *dst, size_t dst_col)
 {
-    size_t size = quant_info(type)->bytes;
-    for (size_t l = 0; l < n; l++)
-        decode_column(type, src + l * WEIGHT_TILE * size,
-                      dst + l * WEIGHT_TILE);
+    size_t size = quant_info(w->type)->bytes * WEIGHT_TILE;
+    decode_columns(w->type, weight_tile(w, i).data + j0 * size, n, dst,
+                   dst_col);
 }
 
 static void decode_plain(const struct weight *w, struct weight_tile t,
@@ -160,7 +167,8 @@ static void decode_plain(const struct weight *w, struct weight_tile t,
     size_t size = quant_info(w->type)->bytes;
     for (size_t j = j0; j < j1; j++) {
         float column[WEIGHT_TILE];
-        decode_column(w->type, t.data + j * WEIGHT_TILE * size, column);
+        decode_columns(w->type, t.data + j * WEIGHT_TILE * size, 1, column,
+                       WEIGHT_TILE);
         for (size_t r = r0; r < r1; r++)
             dst[(r - r0) * dst_row + j - j0] = column[r];
     }
@@ -195,7 +203,7 @@ static void decode_block(enum quant_type type, const uint8_t *scales,
                          size_t dst_row)
 {
     float d[GROUP], x[GROUP], column[WEIGHT_TILE];
-    decode_column(QUANT_F16, scales, column);
+    decode_columns(QUANT_F16, scales, 1, column, WEIGHT_TILE);
     for (size_t i = 0; i < GROUP; i++) d[i] = column[i / 4];
     if (type == QUANT_Q8_0) {
         for (size_t g = 0; g < 8; g++) {

@@ -22,8 +22,9 @@
  * The inner sum is exact; the outer is in order, each step rounded on its own.
  * So these products have the same bits on every processor and for any number of
  * threads, and differ from the product with the decoded W by what x lost
- * (about 0.4 % of a block's largest number). Products with the plain types use
- * gemm_run (kernels.h), and have its rule.
+ * (about 0.4 % of a block's largest number). So have products of up to four
+ * rows with the plain types; those of more use gemm_run (kernels.h), and have
+ * its rule.
  *
  * Thread rule: a struct weight is const and shared by any number of threads; a
  * room belongs to one caller at a time, which must not itself be in its pool.
