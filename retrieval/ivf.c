@@ -235,7 +235,7 @@ enum tacit_err ivf_place(struct ivf *ix, int64_t part, const float *x,
         if (added) lists[1] = t->list[near[1].at];
     }
     TRY(ix->store->place_write(ix->store->ctx, id, lists));
-    return slots > IVF_LIST_MAX ? ivf_split(ix, t, lists[0]) : TACIT_OK;
+    return slots > ivf_list_limit(ix, t) ? ivf_split(ix, t, lists[0]) : TACIT_OK;
 }
 
 enum tacit_err ivf_insert(struct ivf *ix, int64_t part, int64_t id,
@@ -275,7 +275,8 @@ static enum tacit_err list_settle(struct ivf *ix, uint32_t list,
 {
     size_t holes = spot->room - spot->live;
     bool small =
-        spot->live < IVF_LIST_MIN && spot->live % (IVF_LIST_MIN / 4) == 0;
+        spot->live < ix->shape.list_min &&
+        spot->live % (ix->shape.list_min / 4) == 0;
     bool sparse = holes >= HOLES_MIN + spot->live / 8;
     if (!small && !sparse) return TACIT_OK;
     const void *data = NULL;

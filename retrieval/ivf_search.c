@@ -66,7 +66,10 @@ static enum tacit_err list_take(struct ivf_searcher *s,
                                .limit = ivf_limit(s)};
     scan.slack =
         isinf(s->bound) ? INFINITY : s->bound * RABITQ_DEVIATION * sqrtf(p->d2);
-    enum tacit_err e = store->segs_begin(store->ctx, ivf_entries_of(p->list));
+    uint32_t run = ivf_entries_of(p->list);
+    enum tacit_err e = store->scan_begin != NULL
+                           ? store->scan_begin(store->ctx, run)
+                           : store->segs_begin(store->ctx, run);
     while (e == TACIT_OK) {
         uint32_t seg;
         const void *data;
@@ -102,7 +105,7 @@ static enum tacit_err probes_run(struct ivf_searcher *s)
         }
         const struct ivf_probe *p = &t->probes[i];
         if (!all &&
-            (s->q->probes > 0 ? i >= s->q->probes : ivf_enough(s, p->key)))
+            (s->q->probes > 0 ? i >= s->q->probes : ivf_enough(s, p->key, i)))
             break;
         TRY(list_take(s, p));
         TRY(all ? ivf_possible_read(s) : ivf_likely_read(s));
@@ -119,7 +122,7 @@ static enum tacit_err estimates_take(struct ivf_searcher *s)
     size_t n = t->n_probes < LEARN_LISTS ? t->n_probes : LEARN_LISTS;
     ivf_probes_order(s, 0, n);
     for (size_t i = 0; i < n; i++) {
-        s->heading = t->probes[i].key;
+        s->heading = ivf_hardness(t->probes[i].key, i);
         TRY(list_take(s, &t->probes[i]));
         if (t->n_pool < 2 * LEARN_KEPT) continue;
         ivf_candidates_select(t->pool, t->n_pool, LEARN_KEPT);

@@ -22,10 +22,8 @@ enum {
     PULL_MAX = 128,
     PUSH_MAX = 128,
     SEEK_MAX = 512,
-    LEARN_ALL = 64, /* up to twice so many lists, every split is learnt from */
-    LEARN_EVERY = 16, /* above, at least one of so many */
-    SHARE_MIN = 8,    /* a half is at least 1 / so much of the list */
-    PACK_MIN = IVF_LIST_MAX * 7 / 8
+    LEARN_ALL = 128, /* up to twice so many lists, every split is learnt from */
+    LEARN_EVERY = 64 /* above, at least one of so many */
 };
 
 /* A second list is worth it below this times the first squared distance. */
@@ -611,13 +609,19 @@ static enum tacit_err centroid_keep(struct mover *m)
     return TACIT_OK;
 }
 
+size_t ivf_list_limit(const struct ivf *ix, const struct ivf_tree *t)
+{
+    size_t n = ix->shape.list_max;
+    return t->n == 1 && n < IVF_LIST_MAX ? IVF_LIST_MAX : n;
+}
+
 enum tacit_err ivf_split(struct ivf *ix, struct ivf_tree *t, uint32_t list)
 {
     struct mover m = {.ix = ix, .tree = t, .list = list};
     arena_reset(&ix->arena);
     TRY(centroid_keep(&m));
     TRY(mover_start(&m, PULL_MAX));
-    if (m.g.n < PACK_MIN) return ivf_list_pack(ix, t, list);
+    if (m.g.n < ivf_list_limit(ix, t) * 7 / 8) return ivf_list_pack(ix, t, list);
     if (ix->count.next_list >= IVF_LISTS_MAX)
         return fail(TACIT_LIMIT,
                     "the index has had its %d lists; build it "
@@ -664,9 +668,9 @@ enum tacit_err ivf_refine(struct ivf *ix, struct ivf_tree *t, uint32_t list)
     TRY(centroid_keep(&m));
     TRY(arena_alloc(&ix->arena, width, sizeof *mean, &mean));
     TRY(mover_start(&m, 0));
-    if (m.g.n == 0 || (m.g.n < IVF_LIST_MIN && t->n > 1))
+    if (m.g.n == 0 || (m.g.n < ix->shape.list_min && t->n > 1))
         return ivf_merge(ix, t, list);
-    if (m.g.n > IVF_LIST_MAX) return ivf_split(ix, t, list);
+    if (m.g.n > ivf_list_limit(ix, t)) return ivf_split(ix, t, list);
     TRY(copies_read(&m));
     for (size_t i = 0; i < m.g.n; i++)
         ivf_row_add(mean, 1 / (float)m.g.n, m.x + i * width, width);

@@ -47,6 +47,7 @@ struct ivf_shape {
     size_t scalars, ids, words, block; /* offsets; bytes of a block */
     size_t blocks_max;                 /* of a segment */
     size_t slots_max;
+    size_t list_max, list_min; /* entries: a list is split above, merged below */
     size_t row, rows_max; /* bytes of a row; rows of a segment */
 };
 
@@ -343,6 +344,11 @@ TACIT_CHECKED enum tacit_err ivf_rows_read(struct ivf *ix, uint32_t list,
 TACIT_CHECKED enum tacit_err ivf_rows_row(const struct ivf *ix, uint32_t list,
                                           const uint8_t *rows, size_t i,
                                           int64_t id, const uint8_t **row);
+/* The row record of a slot, which must be that of id, read alone: the store has
+ * a seg_part; borrowed from it. */
+TACIT_CHECKED enum tacit_err ivf_row_part(struct ivf *ix, uint32_t list,
+                                          size_t slot, int64_t id,
+                                          const uint8_t **row);
 /* The row record of a slot, which must be that of id; borrowed from the store.
  */
 TACIT_CHECKED enum tacit_err ivf_list_row(struct ivf *ix, uint32_t list,
@@ -373,7 +379,9 @@ TACIT_CHECKED enum tacit_err ivf_halves_cut(struct ivf *ix,
 void ivf_row_add(float *restrict y, float a, const float *restrict x, size_t n);
 
 /* ---- ivf_split.c ---- */
-/* A list that reaches over IVF_LIST_MAX slots: pack or split it. */
+/* The entries above which a list of t is split. */
+size_t ivf_list_limit(const struct ivf *ix, const struct ivf_tree *t);
+/* A list that reaches over its limit: pack or split it. */
 TACIT_CHECKED enum tacit_err ivf_split(struct ivf *ix, struct ivf_tree *t,
                                        uint32_t list);
 /* Move the entries of a small list to its neighbours, and drop it. */
