@@ -234,12 +234,15 @@ void ivf_level_add(float *levels, float share)
 /* Whether lists whose plane is at h and farther are unlikely to hold one of the
  * k best. Where a filter lets one in f entries pass, its k best are about the
  * f k best of all. */
-bool ivf_enough(const struct ivf_searcher *s, float h, size_t i)
+bool ivf_enough(struct ivf_searcher *s, float h, size_t i)
 {
     float best = ivf_limit(s);
     if (isinf(best)) return false;
     float rank = (float)s->q->k * (s->tried + 1) / (s->passed + 1) *
                  (s->asked + 1) / (s->kept + 1);
-    return ivf_hardness(h, i) >
-           reach_for(s->ix, s->recall, rank) * ivf_ball(s->ix, best);
+    if (rank != s->reach_rank) {
+        s->reach = reach_for(s->ix, s->recall, rank);
+        s->reach_rank = rank;
+    }
+    return ivf_hardness(h, i) > s->reach * ivf_ball(s->ix, best);
 }

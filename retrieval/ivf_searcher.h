@@ -51,6 +51,7 @@ struct ivf_searcher {
     bool learns;         /* a candidate's `lower` is its list's plane */
     float heading;       /* of the list being read: ivf_hardness() */
     float first;         /* base of the nearest list */
+    float reach, reach_rank; /* as far as a search of this rank goes */
     /* the segment of rows that was read last; borrowed */
     const uint8_t *rows;
     uint32_t rows_list, rows_seg;
@@ -86,7 +87,7 @@ void ivf_probes_order(struct ivf_searcher *s, size_t from, size_t to);
 float ivf_hardness(float h, size_t i);
 /* Whether the i-th list, whose plane is at h, and those after it are unlikely to
  * hold one of the k best. */
-bool ivf_enough(const struct ivf_searcher *s, float h, size_t i);
+bool ivf_enough(struct ivf_searcher *s, float h, size_t i);
 /* What h is measured in, where the k-th best is at d2. */
 float ivf_ball(const struct ivf *ix, float d2);
 /* Count a neighbour in the list whose h is so many balls. */
