@@ -71,7 +71,8 @@ enum {
     IVF_TERMS_MAX = 32,
     IVF_K_MAX = 4096,
     IVF_LIST_MAX = 512, /* so many entries may be one list */
-    IVF_LIST_AIM = 96,  /* of several, each holds so many or a segment's worth */
+    IVF_LIST_AIM =
+        192, /* of several, each holds so many or a segment's worth */
     IVF_SEG_MAX = 0xfffff,
     IVF_SEG_FIRST = 16,
     IVF_SEGMENT_BYTES_MIN = 512,

@@ -4,8 +4,9 @@
 #include <stdlib.h>
 
 enum { LEARNT_MIN = 50, LEARNT_MAX = 4096 };
-/* Of what a search may miss, as much may be lost by not reading lists. */
-static const float probing_part = 0.5F;
+/* Of what a search may miss, as much may be lost by not reading lists: neighbours
+ * of rows, which are learnt from, are easier than those of questions. */
+static const float probing_part = 0.35F;
 /* And of that under a filter, whose share of entries is an estimate, too. */
 static const float far_part = 0.3F;
 
@@ -166,15 +167,17 @@ enum tacit_err ivf_probes_start(struct ivf_searcher *s, int64_t part)
  * Of lists at the same h, the hundredth holds fewer of the best than the first,
  * and there are the more of them the harder a query is. So the rule is of
  *
- *   h_i i^0.3 / sqrt(t)        i = 1, 2, …
+ *   h_i (64 i / sqrt(n))^0.3 / sqrt(t)        i = 1, 2, … n
  *
  * which reads fewer lists for the same recall than h_i, and than i: 27 instead
  * of 47, and 63, of 682 on clusters of ten for 0.95; 164 instead of 197, and
- * 268, of 661 on text. The exponent is flat between 0.15 and 0.5.
+ * 268, of 661 on text. The exponent is flat between 0.15 and 0.5. Where rows
+ * become four times as many, neighbours lie about twice as many lists away: the
+ * root of n makes what is learnt hold while the lists become more.
  */
-float ivf_hardness(float h, size_t i)
+float ivf_hardness(float h, size_t i, size_t n)
 {
-    return h * powf((float)(i + 1), 0.3F);
+    return h * powf(64 * (float)(i + 1) / sqrtf((float)n), 0.3F);
 }
 
 /* Level l of the histogram counts neighbours whose hardness / sqrt(t) is in
@@ -244,5 +247,6 @@ bool ivf_enough(struct ivf_searcher *s, float h, size_t i)
         s->reach = reach_for(s->ix, s->recall, rank);
         s->reach_rank = rank;
     }
-    return ivf_hardness(h, i) > s->reach * ivf_ball(s->ix, best);
+    return ivf_hardness(h, i, s->s->n_probes) >
+           s->reach * ivf_ball(s->ix, best);
 }

@@ -122,7 +122,7 @@ static enum tacit_err estimates_take(struct ivf_searcher *s)
     size_t n = t->n_probes < LEARN_LISTS ? t->n_probes : LEARN_LISTS;
     ivf_probes_order(s, 0, n);
     for (size_t i = 0; i < n; i++) {
-        s->heading = ivf_hardness(t->probes[i].key, i);
+        s->heading = ivf_hardness(t->probes[i].key, i, t->n_probes);
         TRY(list_take(s, &t->probes[i]));
         if (t->n_pool < 2 * LEARN_KEPT) continue;
         ivf_candidates_select(t->pool, t->n_pool, LEARN_KEPT);

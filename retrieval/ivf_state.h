@@ -47,7 +47,8 @@ struct ivf_shape {
     size_t scalars, ids, words, block; /* offsets; bytes of a block */
     size_t blocks_max;                 /* of a segment */
     size_t slots_max;
-    size_t list_max, list_min; /* entries: a list is split above, merged below */
+    size_t list_max,
+        list_min;         /* entries: a list is split above, merged below */
     size_t row, rows_max; /* bytes of a row; rows of a segment */
 };
 
@@ -255,9 +256,10 @@ void ivf_tree_centroid(const struct ivf *ix, const struct ivf_tree *t,
                        size_t at, float *c);
 size_t ivf_tree_find(const struct ivf_tree *t, uint32_t list);
 /* The nearest lists to q by squared distance, at most `want`, at most
- * IVF_NEAR_MAX, rising; their number. */
+ * IVF_NEAR_MAX, rising; their number. Those farther than `within` times the
+ * nearest may be others than the nearest of them. */
 size_t ivf_tree_nearest(struct ivf *ix, const struct ivf_tree *t,
-                        const struct rabitq_query *q, size_t want,
+                        const struct rabitq_query *q, size_t want, float within,
                         struct ivf_near *out);
 /* <q, c> and |q - c|^2 of place `at`. */
 float ivf_tree_product(const struct ivf *ix, const struct ivf_tree *t,
@@ -390,6 +392,8 @@ TACIT_CHECKED enum tacit_err ivf_merge(struct ivf *ix, struct ivf_tree *t,
 /* Take the list's mean for its centroid, and move what is nearer to others. */
 TACIT_CHECKED enum tacit_err ivf_refine(struct ivf *ix, struct ivf_tree *t,
                                         uint32_t list);
+/* A second list is worth it below this times the first squared distance. */
+#define IVF_CLOSURE 1.15F
 /* Whether the second nearest list, at d2 from a vector that is at best2 from
  * its nearest, gets a copy; between2 is the squared distance of the two. */
 bool ivf_second(float best2, float d2, float between2);

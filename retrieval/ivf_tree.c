@@ -14,7 +14,7 @@ enum {
 };
 /* Deviations that a list may lie nearer than estimated, when it is sought for a
  * vector that is put into it. */
-static const float assign_slack = 2.5F;
+static const float assign_slack = 1.5F;
 
 static size_t up16(size_t n)
 {
@@ -400,8 +400,15 @@ static void near_add(struct ivf_near *out, size_t *n, size_t want, uint32_t at,
     out[i] = (struct ivf_near){at, d2};
 }
 
+/* What another list has to beat. */
+static float limit_of(const struct ivf_near *out, size_t n, float within)
+{
+    float far = within * out[0].d2, last = out[n - 1].d2;
+    return far < last ? far : last;
+}
+
 size_t ivf_tree_nearest(struct ivf *ix, const struct ivf_tree *t,
-                        const struct rabitq_query *q, size_t want,
+                        const struct rabitq_query *q, size_t want, float within,
                         struct ivf_near *out)
 {
     size_t n = 0, n_seeds = 0;
@@ -429,10 +436,11 @@ size_t ivf_tree_nearest(struct ivf *ix, const struct ivf_tree *t,
     }
     for (size_t from = 0; from < t->n; from += STRETCH) {
         size_t end = from + STRETCH < t->n ? from + STRETCH : t->n;
-        if (end - from == STRETCH && !is_below(lower + from, out[n - 1].d2))
+        if (end - from == STRETCH &&
+            !is_below(lower + from, limit_of(out, n, within)))
             continue;
         for (size_t at = from; at < end; at++)
-            if (lower[at] < out[n - 1].d2)
+            if (lower[at] < limit_of(out, n, within))
                 near_add(out, &n, want, (uint32_t)at,
                          ivf_tree_d2(ix, t, q, at));
     }

@@ -248,9 +248,9 @@ static enum tacit_err scan_begin(void *ctx, uint32_t list)
     s->is_on = true;
     s->first = 0;
     s->is_noted = note->list == list && note->made == s->made;
-    s->note = s->is_noted ? *note
-                          : (struct vecindex_note){.list = list,
-                                                   .made = s->made};
+    s->note = s->is_noted
+                  ? *note
+                  : (struct vecindex_note){.list = list, .made = s->made};
     return s->is_noted ? TACIT_OK : seg_range(t, SQL_SEG_KEYS, list);
 }
 
@@ -316,7 +316,7 @@ static enum tacit_err segs_next(void *ctx, uint32_t *seg, const void **data,
     struct vecindex_table *t = ctx;
     int64_t id = 0;
     TRY(t->scan.is_on ? scan_next(t, &id, data, n)
-                        : walk(t, SQL_SEGS, &id, data, n));
+                      : walk(t, SQL_SEGS, &id, data, n));
     *seg = (uint32_t)(id & IVF_SEG_MAX);
     return TACIT_OK;
 }

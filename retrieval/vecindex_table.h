@@ -64,8 +64,8 @@ enum { VECINDEX_NOTES = 1 << 14 };
 struct vecindex_scan {
     bool is_on;    /* scan_begin() began the walk, not segs_begin() */
     bool is_noted; /* by its note; else by keys, which become one */
-    struct vecindex_note note; /* what is left of it, or known so far */
-    uint16_t first;            /* the next of note.firsts */
+    struct vecindex_note note;   /* what is left of it, or known so far */
+    uint16_t first;              /* the next of note.firsts */
     struct vecindex_note *notes; /* [VECINDEX_NOTES] by list, owned */
     bool is_checked;             /* changes and version, in this operation */
     uint32_t made, version;
@@ -91,10 +91,10 @@ struct vecindex_table {
     int64_t blob_key;
     uint8_t *bytes; /* [room] what was read last of blob, owned */
     size_t room;
-    bool is_fresh;   /* the cache was compared inside this write */
-    int savepoints;  /* open ones */
-    int torn;        /* 0, or 1 + those open when a change broke off */
-    float *vector;   /* [dim] scratch */
+    bool is_fresh;  /* the cache was compared inside this write */
+    int savepoints; /* open ones */
+    int torn;       /* 0, or 1 + those open when a change broke off */
+    float *vector;  /* [dim] scratch */
 };
 
 /* ---- vecindex_sql.c -------------------------------------------------------
