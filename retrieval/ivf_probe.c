@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 enum { LEARNT_MIN = 50, LEARNT_MAX = 4096 };
-/* Of what a search may miss, as much may be lost by not reading lists: neighbours
- * of rows, which are learnt from, are easier than those of questions. */
+/* Of what a search may miss, as much may be lost by not reading lists: the
+ * neighbours of rows, which are learnt from, are easier than a question's. */
 static const float probing_part = 0.35F;
 /* And of that under a filter, whose share of entries is an estimate, too. */
 static const float far_part = 0.3F;

@@ -85,8 +85,8 @@ TACIT_CHECKED enum tacit_err ivf_probes_start(struct ivf_searcher *s,
 void ivf_probes_order(struct ivf_searcher *s, size_t from, size_t to);
 /* What the rule is learnt of, for the i-th list of n, whose plane is at h. */
 float ivf_hardness(float h, size_t i, size_t n);
-/* Whether the i-th list, whose plane is at h, and those after it are unlikely to
- * hold one of the k best. */
+/* Whether the i-th list, whose plane is at h, and those after it are unlikely
+ * to hold one of the k best. */
 bool ivf_enough(struct ivf_searcher *s, float h, size_t i);
 /* What h is measured in, where the k-th best is at d2. */
 float ivf_ball(const struct ivf *ix, float d2);

@@ -55,7 +55,8 @@ DELETE = "DELETE FROM v WHERE rowid = ?1"
 ASK = "SELECT rowid FROM v WHERE embedding MATCH ?1 AND k = 10"
 # Ours: what a search aims at. The aim is calibrated on rows of the table; a set
 # of queries may get more, or less.
-AIMS = [0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.96, 0.97, 0.98, 0.99, 0.995, 0.999]
+AIMS = [0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.96, 0.97, 0.98, 0.99, 0.995,
+        0.999]
 EFFORTS = {"hnswlib": [10, 20, 30, 50, 75, 100, 150, 200, 300, 400, 600, 800],
            "usearch": [20, 50, 100, 200, 400, 800],
            "usearch-i8": [20, 50, 100, 200, 400, 800],
