@@ -9,6 +9,7 @@ enum { LEARNT_MIN = 50, LEARNT_MAX = 4096 };
 static const float probing_part = 0.35F;
 /* And of that under a filter, whose share of entries is an estimate, too. */
 static const float far_part = 0.3F;
+static const float beyond = 0.5F;
 
 static enum tacit_err probes_reserve(struct ivf_scratch *s, size_t n)
 {
@@ -221,8 +222,10 @@ static float reach_for(const struct ivf *ix, float recall, float rank)
     size_t low = (size_t)at;
     float a = level_for(ix->count.levels[low], share), b = a;
     if (low + 1 < IVF_RANKS) b = level_for(ix->count.levels[low + 1], share);
-    /* what the farther ones need is at least what the nearer ones do */
-    return b > a ? a + (b - a) * (at - (float)low) : a;
+    /* what the farther ones need is at least what the nearer ones do; of a
+     * thousand neighbours, some lie beyond the lists that are learnt from */
+    float reach = b > a ? a + (b - a) * (at - (float)low) : a;
+    return at > 1 ? reach * (1 + beyond * (at - 1)) : reach;
 }
 
 void ivf_level_add(float *levels, float share)
