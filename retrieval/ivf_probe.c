@@ -9,7 +9,9 @@ enum { LEARNT_MIN = 50, LEARNT_MAX = 4096 };
 static const float probing_part = 0.35F;
 /* And of that under a filter, whose share of entries is an estimate, too. */
 static const float far_part = 0.3F;
-static const float beyond = 0.5F;
+/* Of a million rows, the thousandth neighbour often lies beyond the lists that
+ * are learnt from: from this many on (10^(1 + far)), every list is read. */
+static const float far = 1.75F;
 
 static enum tacit_err probes_reserve(struct ivf_scratch *s, size_t n)
 {
@@ -217,15 +219,13 @@ static float reach_for(const struct ivf *ix, float recall, float rank)
     float share = 1 - probing_part * (1 - recall);
     float at = log10f(rank) - 1; /* histogram i is of the 10^(i + 1) nearest */
     if (at <= 0) return level_for(ix->count.levels[0], share);
-    if (at > IVF_RANKS - 0.5F) return INFINITY;
+    if (at > far) return INFINITY;
     share = 1 - (1 - share) * far_part;
     size_t low = (size_t)at;
     float a = level_for(ix->count.levels[low], share), b = a;
     if (low + 1 < IVF_RANKS) b = level_for(ix->count.levels[low + 1], share);
-    /* what the farther ones need is at least what the nearer ones do; of a
-     * thousand neighbours, some lie beyond the lists that are learnt from */
-    float reach = b > a ? a + (b - a) * (at - (float)low) : a;
-    return at > 1 ? reach * (1 + beyond * (at - 1)) : reach;
+    /* what the farther ones need is at least what the nearer ones do */
+    return b > a ? a + (b - a) * (at - (float)low) : a;
 }
 
 void ivf_level_add(float *levels, float share)

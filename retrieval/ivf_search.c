@@ -18,6 +18,16 @@ static const float default_recall = 0.95F;
 
 /* ---- lists --------------------------------------------------------------- */
 
+/* Words of empty slots are 0, which a filter may let pass. */
+static uint32_t live_mask(const struct ivf_shape *shape, const uint8_t *block)
+{
+    const uint8_t *mul = block + shape->scalars + 2 * IVF_BLOCK;
+    uint32_t live = 0;
+    for (size_t i = 0; i < IVF_BLOCK; i++)
+        live |= (uint32_t)(ivf_u16(mul + 2 * i) != 0) << i;
+    return live;
+}
+
 static void block_take(struct ivf_searcher *s, const struct rabitq_scan *scan,
                        const uint8_t *block, uint32_t list, size_t slot)
 {
@@ -27,8 +37,9 @@ static void block_take(struct ivf_searcher *s, const struct rabitq_scan *scan,
     float estimate[IVF_BLOCK], lower[IVF_BLOCK];
     uint32_t mask = 0xffff;
     if (f != NULL && f->n_terms > 0) {
-        mask = ivf_filter_block(f, shape, block);
-        s->tried += IVF_BLOCK;
+        uint32_t live = live_mask(shape, block);
+        mask = live & ivf_filter_block(f, shape, block);
+        s->tried += (float)__builtin_popcount(live);
         s->passed += (float)__builtin_popcount(mask);
     }
     s->work.entries += (uint32_t)__builtin_popcount(mask);

@@ -277,7 +277,7 @@ static void find_truth(struct pool *pool, char **words)
  */
 
 /* FILE: int64 rows [n_queries, ANN_BEST], -1 where there was none. PART: 0 is
- * all queries, 1 the even ones, by which an effort is chosen, 2 the odd ones. */
+ * all queries, 1 the even ones, by which an effort is chosen, 2 the others. */
 static void score(char **words)
 {
     size_t n_rows, n_queries, bytes, right = 0, n = 0;

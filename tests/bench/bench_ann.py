@@ -21,9 +21,10 @@ even ones of 1,000 queries is at least 0.95, on one thread, warm, in CPU time:
 others on the machine count less. The recall that is told is of the odd ones.
 What takes long (sets, indexes of peers) is kept under build/ann. Indexes in
 memory take long to build: they are compared on sets of TACIT_ANN_PEER_ROWS
-rows, 200,000 if that is less, made in the same way. Peers come from PyPI into build/peer-ann, or from the Python that
-TACIT_PEER_PYTHON names; TACIT_PEER_SQLITE_VEC names another vec0.so than that
-of PyPI, which has no AVX code for x86.
+rows, 200,000 if that is less, made in the same way. Peers come from PyPI into
+build/peer-ann, or from the Python that TACIT_PEER_PYTHON names;
+TACIT_PEER_SQLITE_VEC names another vec0.so than that of PyPI, which has no AVX
+code for x86.
 """
 import hashlib
 import json
