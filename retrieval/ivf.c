@@ -221,7 +221,7 @@ enum tacit_err ivf_place(struct ivf *ix, int64_t part, const float *x,
     TRY(ivf_tree_get(ix, part, &t));
     if (t->n == 0) TRY(first_list(ix, t, x));
     rabitq_query_set(ix->query, x);
-    size_t n = ivf_tree_nearest(ix, t, ix->query, 2, near);
+    size_t n = ivf_tree_nearest(ix, t, ix->query, 2, IVF_CLOSURE, near);
     uint32_t lists[2] = {t->list[near[0].at], 0};
     ivf_tree_centroid(ix, t, near[0].at, ix->c);
     struct ivf_entry e = ivf_entry_make(ix, x, ix->c, id, words, bits);
@@ -235,7 +235,8 @@ enum tacit_err ivf_place(struct ivf *ix, int64_t part, const float *x,
         if (added) lists[1] = t->list[near[1].at];
     }
     TRY(ix->store->place_write(ix->store->ctx, id, lists));
-    return slots > IVF_LIST_MAX ? ivf_split(ix, t, lists[0]) : TACIT_OK;
+    return slots > ivf_list_limit(ix, t) ? ivf_split(ix, t, lists[0])
+                                         : TACIT_OK;
 }
 
 enum tacit_err ivf_insert(struct ivf *ix, int64_t part, int64_t id,
@@ -274,8 +275,8 @@ static enum tacit_err list_settle(struct ivf *ix, uint32_t list,
                                   const struct ivf_spot *spot)
 {
     size_t holes = spot->room - spot->live;
-    bool small =
-        spot->live < IVF_LIST_MIN && spot->live % (IVF_LIST_MIN / 4) == 0;
+    bool small = spot->live < ix->shape.list_min &&
+                 spot->live % (ix->shape.list_min / 4) == 0;
     bool sparse = holes >= HOLES_MIN + spot->live / 8;
     if (!small && !sparse) return TACIT_OK;
     const void *data = NULL;

@@ -70,8 +70,9 @@ enum {
     IVF_COLUMNS_MAX = 16,
     IVF_TERMS_MAX = 32,
     IVF_K_MAX = 4096,
-    IVF_LIST_MAX = 512, /* live entries, above which a list is split */
-    IVF_LIST_MIN = 128, /* below which it is merged */
+    IVF_LIST_MAX = 512, /* so many entries may be one list */
+    IVF_LIST_AIM =
+        192, /* of several, each holds so many or a segment's worth */
     IVF_SEG_MAX = 0xfffff,
     IVF_SEG_FIRST = 16,
     IVF_SEGMENT_BYTES_MIN = 512,
@@ -113,11 +114,17 @@ struct ivf_store {
     enum tacit_err (*segs_next)(void *ctx, uint32_t *seg, const void **data,
                                 size_t *n);
     void (*segs_end)(void *ctx);
+    /* As segs_begin(), for a search, which writes nothing; may be NULL. */
+    enum tacit_err (*scan_begin)(void *ctx, uint32_t list);
     /* The highest list that has a segment; 0 when there is none. */
     enum tacit_err (*list_last)(void *ctx, uint32_t *list);
     /* One segment; *data NULL when there is none. Called most of all. */
     enum tacit_err (*seg_read)(void *ctx, uint32_t list, uint32_t seg,
                                const void **data, size_t *n);
+    /* Bytes [from, from + n) of one segment, or none when it does not reach so
+     * far; of a search, too, and of the family of seg_read. May be NULL. */
+    enum tacit_err (*seg_part)(void *ctx, uint32_t list, uint32_t seg,
+                               size_t from, size_t n, const void **data);
     /* The segment with the highest number; *data NULL when there is none. */
     enum tacit_err (*seg_last)(void *ctx, uint32_t list, uint32_t *seg,
                                const void **data, size_t *n);

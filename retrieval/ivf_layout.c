@@ -39,6 +39,9 @@ enum tacit_err ivf_shape_set(const struct ivf_settings *set,
     if (s.blocks_max > IVF_LIST_MAX / IVF_BLOCK)
         s.blocks_max = IVF_LIST_MAX / IVF_BLOCK;
     s.slots_max = s.blocks_max * IVF_BLOCK;
+    s.list_max = s.slots_max;
+    while (s.list_max < IVF_LIST_AIM) s.list_max += s.slots_max;
+    s.list_min = s.list_max * 3 / 8;
     s.row =
         IVF_ROW_FIXED + (set->rows == IVF_ROWS_F32 ? set->dim * sizeof(float)
                                                    : IVF_ROW_INT8 + s.width);

@@ -33,17 +33,35 @@ enum tacit_err ivf_rows_read(struct ivf *ix, uint32_t list, uint32_t seg,
     return TACIT_OK;
 }
 
+static enum tacit_err row_check(const uint8_t *row, uint32_t list, int64_t id)
+{
+    if (ivf_i64(row) != id || !(ivf_f32(row + 8) > 0))
+        return IVF_DAMAGED("list %u has another row than its entry's", list);
+    return TACIT_OK;
+}
+
 enum tacit_err ivf_rows_row(const struct ivf *ix, uint32_t list,
                             const uint8_t *rows, size_t i, int64_t id,
                             const uint8_t **row)
 {
     if (i >= ivf_u16(rows + 6))
         return IVF_DAMAGED("list %u misses a row", list);
-    const uint8_t *b = ivf_row_at(&ix->shape, rows, i);
-    if (ivf_i64(b) != id || !(ivf_f32(b + 8) > 0))
-        return IVF_DAMAGED("list %u has another row than its entry's", list);
-    *row = b;
-    return TACIT_OK;
+    *row = ivf_row_at(&ix->shape, rows, i);
+    return row_check(*row, list, id);
+}
+
+enum tacit_err ivf_row_part(struct ivf *ix, uint32_t list, size_t slot,
+                            int64_t id, const uint8_t **row)
+{
+    const struct ivf_shape *s = &ix->shape;
+    const void *data = NULL;
+    TRY(ix->store->seg_part(ix->store->ctx, ivf_rows_of(list),
+                            (uint32_t)(slot / s->rows_max),
+                            IVF_ROWS_HEADER + slot % s->rows_max * s->row,
+                            s->row, &data));
+    if (data == NULL) return IVF_DAMAGED("list %u misses a row", list);
+    *row = data;
+    return row_check(*row, list, id);
 }
 
 enum tacit_err ivf_list_row(struct ivf *ix, uint32_t list, size_t slot,
@@ -187,7 +205,7 @@ static enum tacit_err gather_rows(struct walk *w)
     struct ivf_gather *g = w->g;
     struct ivf *ix = w->ix;
     size_t n = ix->shape.rows_max, last = SIZE_MAX;
-    const uint8_t *rows = NULL, *row;
+    const uint8_t *rows = NULL, *row = NULL;
     for (size_t i = 0; i < g->n; i++) {
         size_t seg = w->slots[i] / n;
         if (!rows || seg != last)

@@ -146,6 +146,8 @@ static enum tacit_err row_get(struct ivf_searcher *s,
         if (!found) return IVF_DAMAGED("a copy has no place");
         return ivf_row_find(ix, place[0], c->id, row);
     }
+    if (ix->store->seg_part != NULL)
+        return ivf_row_part(ix, c->list, c->slot, c->id, row);
     if (s->rows == NULL || s->rows_list != c->list || s->rows_seg != seg) {
         s->rows = NULL;
         TRY(ivf_rows_read(ix, c->list, seg, &s->rows));

@@ -18,6 +18,16 @@ static const float default_recall = 0.95F;
 
 /* ---- lists --------------------------------------------------------------- */
 
+/* Words of empty slots are 0, which a filter may let pass. */
+static uint32_t live_mask(const struct ivf_shape *shape, const uint8_t *block)
+{
+    const uint8_t *mul = block + shape->scalars + 2 * IVF_BLOCK;
+    uint32_t live = 0;
+    for (size_t i = 0; i < IVF_BLOCK; i++)
+        live |= (uint32_t)(ivf_u16(mul + 2 * i) != 0) << i;
+    return live;
+}
+
 static void block_take(struct ivf_searcher *s, const struct rabitq_scan *scan,
                        const uint8_t *block, uint32_t list, size_t slot)
 {
@@ -27,8 +37,9 @@ static void block_take(struct ivf_searcher *s, const struct rabitq_scan *scan,
     float estimate[IVF_BLOCK], lower[IVF_BLOCK];
     uint32_t mask = 0xffff;
     if (f != NULL && f->n_terms > 0) {
-        mask = ivf_filter_block(f, shape, block);
-        s->tried += IVF_BLOCK;
+        uint32_t live = live_mask(shape, block);
+        mask = live & ivf_filter_block(f, shape, block);
+        s->tried += (float)__builtin_popcount(live);
         s->passed += (float)__builtin_popcount(mask);
     }
     s->work.entries += (uint32_t)__builtin_popcount(mask);
@@ -66,7 +77,10 @@ static enum tacit_err list_take(struct ivf_searcher *s,
                                .limit = ivf_limit(s)};
     scan.slack =
         isinf(s->bound) ? INFINITY : s->bound * RABITQ_DEVIATION * sqrtf(p->d2);
-    enum tacit_err e = store->segs_begin(store->ctx, ivf_entries_of(p->list));
+    uint32_t run = ivf_entries_of(p->list);
+    enum tacit_err e = store->scan_begin != NULL
+                           ? store->scan_begin(store->ctx, run)
+                           : store->segs_begin(store->ctx, run);
     while (e == TACIT_OK) {
         uint32_t seg;
         const void *data;
@@ -102,7 +116,7 @@ static enum tacit_err probes_run(struct ivf_searcher *s)
         }
         const struct ivf_probe *p = &t->probes[i];
         if (!all &&
-            (s->q->probes > 0 ? i >= s->q->probes : ivf_enough(s, p->key)))
+            (s->q->probes > 0 ? i >= s->q->probes : ivf_enough(s, p->key, i)))
             break;
         TRY(list_take(s, p));
         TRY(all ? ivf_possible_read(s) : ivf_likely_read(s));
@@ -119,7 +133,7 @@ static enum tacit_err estimates_take(struct ivf_searcher *s)
     size_t n = t->n_probes < LEARN_LISTS ? t->n_probes : LEARN_LISTS;
     ivf_probes_order(s, 0, n);
     for (size_t i = 0; i < n; i++) {
-        s->heading = t->probes[i].key;
+        s->heading = ivf_hardness(t->probes[i].key, i, t->n_probes);
         TRY(list_take(s, &t->probes[i]));
         if (t->n_pool < 2 * LEARN_KEPT) continue;
         ivf_candidates_select(t->pool, t->n_pool, LEARN_KEPT);

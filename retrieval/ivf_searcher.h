@@ -46,11 +46,12 @@ struct ivf_searcher {
     struct ivf_work work;
     float bound; /* deviations of an estimate that are allowed for */
     float recall;
-    float tried, passed; /* entries that the filter's words saw */
-    float asked, kept;   /* candidates that its ids and its verifier saw */
-    bool learns;         /* a candidate's `lower` is its list's plane */
-    float heading;       /* of the list being read */
-    float first;         /* base of the nearest list */
+    float tried, passed;     /* entries that the filter's words saw */
+    float asked, kept;       /* candidates that its ids and its verifier saw */
+    bool learns;             /* a candidate's `lower` is its list's plane */
+    float heading;           /* of the list being read: ivf_hardness() */
+    float first;             /* base of the nearest list */
+    float reach, reach_rank; /* as far as a search of this rank goes */
     /* the segment of rows that was read last; borrowed */
     const uint8_t *rows;
     uint32_t rows_list, rows_seg;
@@ -82,9 +83,11 @@ TACIT_CHECKED enum tacit_err ivf_probes_start(struct ivf_searcher *s,
                                               int64_t part);
 /* Those from … to are the next by estimate, in their order. */
 void ivf_probes_order(struct ivf_searcher *s, size_t from, size_t to);
-/* Whether lists whose plane is at h and farther are unlikely to hold one of the
- * k best. */
-bool ivf_enough(const struct ivf_searcher *s, float h);
+/* What the rule is learnt of, for the i-th list of n, whose plane is at h. */
+float ivf_hardness(float h, size_t i, size_t n);
+/* Whether the i-th list, whose plane is at h, and those after it are unlikely
+ * to hold one of the k best. */
+bool ivf_enough(struct ivf_searcher *s, float h, size_t i);
 /* What h is measured in, where the k-th best is at d2. */
 float ivf_ball(const struct ivf *ix, float d2);
 /* Count a neighbour in the list whose h is so many balls. */

@@ -22,16 +22,12 @@ enum {
     PULL_MAX = 128,
     PUSH_MAX = 128,
     SEEK_MAX = 512,
-    LEARN_ALL = 64, /* up to twice so many lists, every split is learnt from */
-    LEARN_EVERY = 16, /* above, at least one of so many */
-    SHARE_MIN = 8,    /* a half is at least 1 / so much of the list */
-    PACK_MIN = IVF_LIST_MAX * 7 / 8
+    LEARN_ALL = 64,  /* up to twice so many lists, every split is learnt from */
+    LEARN_EVERY = 64 /* above, at least one of so many */
 };
 
-/* A second list is worth it below this times the first squared distance. */
-static const float closure = 1.15F;
-/* Nor are two lists worth it whose centroids are nearer to each other, in
- * squares, than this times the vector to the second (SPANN's rule). */
+/* Nor is a list worth a copy whose centroid is nearer to that of the first, in
+ * squares, than this times the vector is to it (SPANN's rule). */
 static const float apart = 0.5F;
 /* An estimate has to be so much below an entry's own distance. */
 static const float pull_share = 0.9F;
@@ -40,7 +36,7 @@ static const float far_share = 1.05F;
 
 bool ivf_second(float best2, float d2, float between2)
 {
-    return d2 < closure * best2 && between2 >= apart * d2;
+    return d2 < IVF_CLOSURE * best2 && between2 >= apart * d2;
 }
 
 /* ---- moving entries ------------------------------------------------------ */
@@ -104,7 +100,8 @@ static void choice_neighbours(struct mover *m, const float *c)
     struct ivf *ix = m->ix;
     struct ivf_near near[NEIGHBOURS + 2];
     rabitq_query_set(ix->pivot, c);
-    size_t n = ivf_tree_nearest(ix, m->tree, ix->pivot, NEIGHBOURS + 2, near);
+    size_t n = ivf_tree_nearest(ix, m->tree, ix->pivot, NEIGHBOURS + 2,
+                                INFINITY, near);
     for (size_t i = 0; i < n && m->to.n < NEIGHBOURS + m->to.own; i++) {
         uint32_t list = m->tree->list[near[i].at];
         if (list == m->list || chosen(&m->to, list)) continue;
@@ -261,7 +258,7 @@ static void home_find(struct mover *m, size_t i, float best2, uint32_t *list)
     *list = 0;
     m->sought++;
     rabitq_query_set(ix->pivot, m->x + i * ix->shape.width);
-    if (ivf_tree_nearest(ix, m->tree, ix->pivot, 1, &near) == 0 ||
+    if (ivf_tree_nearest(ix, m->tree, ix->pivot, 1, 1, &near) == 0 ||
         near.d2 >= best2)
         return;
     uint32_t found = m->tree->list[near.at];
@@ -611,13 +608,20 @@ static enum tacit_err centroid_keep(struct mover *m)
     return TACIT_OK;
 }
 
+size_t ivf_list_limit(const struct ivf *ix, const struct ivf_tree *t)
+{
+    size_t n = ix->shape.list_max;
+    return t->n == 1 && n < IVF_LIST_MAX ? IVF_LIST_MAX : n;
+}
+
 enum tacit_err ivf_split(struct ivf *ix, struct ivf_tree *t, uint32_t list)
 {
     struct mover m = {.ix = ix, .tree = t, .list = list};
     arena_reset(&ix->arena);
     TRY(centroid_keep(&m));
     TRY(mover_start(&m, PULL_MAX));
-    if (m.g.n < PACK_MIN) return ivf_list_pack(ix, t, list);
+    if (m.g.n < ivf_list_limit(ix, t) * 7 / 8)
+        return ivf_list_pack(ix, t, list);
     if (ix->count.next_list >= IVF_LISTS_MAX)
         return fail(TACIT_LIMIT,
                     "the index has had its %d lists; build it "
@@ -664,9 +668,9 @@ enum tacit_err ivf_refine(struct ivf *ix, struct ivf_tree *t, uint32_t list)
     TRY(centroid_keep(&m));
     TRY(arena_alloc(&ix->arena, width, sizeof *mean, &mean));
     TRY(mover_start(&m, 0));
-    if (m.g.n == 0 || (m.g.n < IVF_LIST_MIN && t->n > 1))
+    if (m.g.n == 0 || (m.g.n < ix->shape.list_min && t->n > 1))
         return ivf_merge(ix, t, list);
-    if (m.g.n > IVF_LIST_MAX) return ivf_split(ix, t, list);
+    if (m.g.n > ivf_list_limit(ix, t)) return ivf_split(ix, t, list);
     TRY(copies_read(&m));
     for (size_t i = 0; i < m.g.n; i++)
         ivf_row_add(mean, 1 / (float)m.g.n, m.x + i * width, width);

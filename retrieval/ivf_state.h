@@ -47,6 +47,8 @@ struct ivf_shape {
     size_t scalars, ids, words, block; /* offsets; bytes of a block */
     size_t blocks_max;                 /* of a segment */
     size_t slots_max;
+    size_t list_max,
+        list_min;         /* entries: a list is split above, merged below */
     size_t row, rows_max; /* bytes of a row; rows of a segment */
 };
 
@@ -254,9 +256,10 @@ void ivf_tree_centroid(const struct ivf *ix, const struct ivf_tree *t,
                        size_t at, float *c);
 size_t ivf_tree_find(const struct ivf_tree *t, uint32_t list);
 /* The nearest lists to q by squared distance, at most `want`, at most
- * IVF_NEAR_MAX, rising; their number. */
+ * IVF_NEAR_MAX, rising; their number. Those farther than `within` times the
+ * nearest may be others than the nearest of them. */
 size_t ivf_tree_nearest(struct ivf *ix, const struct ivf_tree *t,
-                        const struct rabitq_query *q, size_t want,
+                        const struct rabitq_query *q, size_t want, float within,
                         struct ivf_near *out);
 /* <q, c> and |q - c|^2 of place `at`. */
 float ivf_tree_product(const struct ivf *ix, const struct ivf_tree *t,
@@ -343,6 +346,11 @@ TACIT_CHECKED enum tacit_err ivf_rows_read(struct ivf *ix, uint32_t list,
 TACIT_CHECKED enum tacit_err ivf_rows_row(const struct ivf *ix, uint32_t list,
                                           const uint8_t *rows, size_t i,
                                           int64_t id, const uint8_t **row);
+/* The row record of a slot, which must be that of id, read alone: the store has
+ * a seg_part; borrowed from it. */
+TACIT_CHECKED enum tacit_err ivf_row_part(struct ivf *ix, uint32_t list,
+                                          size_t slot, int64_t id,
+                                          const uint8_t **row);
 /* The row record of a slot, which must be that of id; borrowed from the store.
  */
 TACIT_CHECKED enum tacit_err ivf_list_row(struct ivf *ix, uint32_t list,
@@ -373,7 +381,9 @@ TACIT_CHECKED enum tacit_err ivf_halves_cut(struct ivf *ix,
 void ivf_row_add(float *restrict y, float a, const float *restrict x, size_t n);
 
 /* ---- ivf_split.c ---- */
-/* A list that reaches over IVF_LIST_MAX slots: pack or split it. */
+/* The entries above which a list of t is split. */
+size_t ivf_list_limit(const struct ivf *ix, const struct ivf_tree *t);
+/* A list that reaches over its limit: pack or split it. */
 TACIT_CHECKED enum tacit_err ivf_split(struct ivf *ix, struct ivf_tree *t,
                                        uint32_t list);
 /* Move the entries of a small list to its neighbours, and drop it. */
@@ -382,6 +392,8 @@ TACIT_CHECKED enum tacit_err ivf_merge(struct ivf *ix, struct ivf_tree *t,
 /* Take the list's mean for its centroid, and move what is nearer to others. */
 TACIT_CHECKED enum tacit_err ivf_refine(struct ivf *ix, struct ivf_tree *t,
                                         uint32_t list);
+/* A second list is worth it below this times the first squared distance. */
+#define IVF_CLOSURE 1.15F
 /* Whether the second nearest list, at d2 from a vector that is at best2 from
  * its nearest, gets a copy; between2 is the squared distance of the two. */
 bool ivf_second(float best2, float d2, float between2);

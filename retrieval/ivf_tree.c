@@ -10,10 +10,11 @@
 enum {
     TREES_BYTES_MAX = 256 << 20, /* evicted above it */
     DIRECT_MAX = 64,             /* so few lists are compared one by one */
+    STRETCH = 64                 /* lists that are looked at together */
 };
 /* Deviations that a list may lie nearer than estimated, when it is sought for a
  * vector that is put into it. */
-static const float assign_slack = 2.5F;
+static const float assign_slack = 1.5F;
 
 static size_t up16(size_t n)
 {
@@ -273,9 +274,28 @@ enum tacit_err ivf_tree_get(struct ivf *ix, int64_t part, struct ivf_tree **out)
     return TACIT_OK;
 }
 
+/* Whether one of v [STRETCH] is it. */
+MANY_TARGETS static bool is_among(const uint32_t *v, uint32_t it)
+{
+    uint32_t same = 0;
+    for (size_t i = 0; i < STRETCH; i++) same |= v[i] == it;
+    return same != 0;
+}
+
+/* Whether one of v [STRETCH] is below the limit. */
+MANY_TARGETS static bool is_below(const float *v, float limit)
+{
+    uint32_t below = 0;
+    for (size_t i = 0; i < STRETCH; i++) below |= v[i] < limit;
+    return below != 0;
+}
+
 size_t ivf_tree_find(const struct ivf_tree *t, uint32_t list)
 {
-    for (size_t i = 0; i < t->n; i++)
+    size_t i = 0;
+    for (; i + STRETCH <= t->n; i += STRETCH)
+        if (is_among(t->list + i, list)) break;
+    for (; i < t->n; i++)
         if (t->list[i] == list) return i;
     return SIZE_MAX;
 }
@@ -380,8 +400,15 @@ static void near_add(struct ivf_near *out, size_t *n, size_t want, uint32_t at,
     out[i] = (struct ivf_near){at, d2};
 }
 
+/* What another list has to beat. */
+static float limit_of(const struct ivf_near *out, size_t n, float within)
+{
+    float far = within * out[0].d2, last = out[n - 1].d2;
+    return far < last ? far : last;
+}
+
 size_t ivf_tree_nearest(struct ivf *ix, const struct ivf_tree *t,
-                        const struct rabitq_query *q, size_t want,
+                        const struct rabitq_query *q, size_t want, float within,
                         struct ivf_near *out)
 {
     size_t n = 0, n_seeds = 0;
@@ -394,15 +421,28 @@ size_t ivf_tree_nearest(struct ivf *ix, const struct ivf_tree *t,
     struct ivf_near seeds[IVF_NEAR_MAX] = {0};
     float *lower = ix->estimates + ix->room_dots;
     ivf_tree_estimate(ix, t, q, ix->estimates, lower);
-    for (size_t at = 0; at < t->n; at++)
-        near_add(seeds, &n_seeds, want, (uint32_t)at, ix->estimates[at]);
+    for (size_t from = 0; from < t->n; from += STRETCH) {
+        size_t end = from + STRETCH < t->n ? from + STRETCH : t->n;
+        if (n_seeds == want && end - from == STRETCH &&
+            !is_below(ix->estimates + from, seeds[want - 1].d2))
+            continue;
+        for (size_t at = from; at < end; at++)
+            near_add(seeds, &n_seeds, want, (uint32_t)at, ix->estimates[at]);
+    }
     for (size_t i = 0; i < n_seeds; i++) {
         uint32_t at = seeds[i].at;
         near_add(out, &n, want, at, ivf_tree_d2(ix, t, q, at));
         lower[at] = INFINITY;
     }
-    for (size_t at = 0; at < t->n; at++)
-        if (lower[at] < out[n - 1].d2)
-            near_add(out, &n, want, (uint32_t)at, ivf_tree_d2(ix, t, q, at));
+    for (size_t from = 0; from < t->n; from += STRETCH) {
+        size_t end = from + STRETCH < t->n ? from + STRETCH : t->n;
+        if (end - from == STRETCH &&
+            !is_below(lower + from, limit_of(out, n, within)))
+            continue;
+        for (size_t at = from; at < end; at++)
+            if (lower[at] < limit_of(out, n, within))
+                near_add(out, &n, want, (uint32_t)at,
+                         ivf_tree_d2(ix, t, q, at));
+    }
     return n;
 }

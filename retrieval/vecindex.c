@@ -142,6 +142,8 @@ static void table_free(struct vecindex_table *t)
     sqlite3_free(t->name);
     sqlite3_free(t->base.zErrMsg);
     free(t->vector);
+    free(t->bytes);
+    free(t->scan.notes);
     free(t);
 }
 
@@ -291,6 +293,7 @@ static int is_shadow_name(const char *suffix)
 static void forget(struct vecindex_table *t)
 {
     t->is_fresh = false;
+    t->scan.made++;
     vecindex_sql_reset_all(t);
     if (t->ivf) ivf_forget(t->ivf);
 }

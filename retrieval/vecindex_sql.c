@@ -36,6 +36,8 @@ static const struct {
     [SQL_HEAD_DELETE] = {"list", "DELETE FROM % WHERE id = ?1"},
     [SQL_SEGS] = {"seg", "SELECT id, data FROM % WHERE id BETWEEN ?1 AND ?2"
                          " ORDER BY id"},
+    [SQL_SEG_KEYS] = {"seg", "SELECT id FROM % WHERE id BETWEEN ?1 AND ?2"
+                             " ORDER BY id"},
     [SQL_LIST_LAST] = {"seg", "SELECT max(id) FROM %"},
     [SQL_SEG_READ] = {"seg", "SELECT data FROM % WHERE id = ?1"},
     [SQL_SEG_LAST] = {"seg", "SELECT id, data FROM % WHERE id BETWEEN ?1 AND ?2"
@@ -267,6 +269,7 @@ void vecindex_sql_reset(struct vecindex_table *t, enum vecindex_stmt which)
 
 void vecindex_sql_reset_all(struct vecindex_table *t)
 {
+    vecindex_store_rest(t);
     if (!t->active) return;
     for (int i = 0; i < SQL_N; i++)
         vecindex_sql_reset(t, (enum vecindex_stmt)i);
@@ -274,6 +277,7 @@ void vecindex_sql_reset_all(struct vecindex_table *t)
 
 void vecindex_sql_finalize(struct vecindex_table *t)
 {
+    vecindex_store_rest(t);
     for (int i = 0; i < SQL_N; i++) {
         sqlite3_finalize(t->stmt[i]);
         t->stmt[i] = NULL;

@@ -1,6 +1,8 @@
 /* struct ivf_store over the shadow tables. */
 #include "retrieval/vecindex_table.h"
 
+#include <stdlib.h>
+
 #include "common/base/codes.h"
 
 enum { SEG_BITS = 20 };
@@ -158,6 +160,51 @@ static int64_t seg_key(uint32_t list, uint32_t seg)
     return (int64_t)list << SEG_BITS | seg;
 }
 
+void vecindex_store_rest(struct vecindex_table *t)
+{
+    sqlite3_blob_close(t->blob);
+    t->blob = NULL;
+    t->scan.is_checked = false;
+}
+
+/* t->blob at the segment under a key. *there false: a column's value is to say
+ * what is wrong with it. */
+static enum tacit_err blob_seek(struct vecindex_table *t, int64_t key,
+                                bool *there)
+{
+    int rc = SQLITE_OK;
+    if (!t->blob) {
+        char *table = sqlite3_mprintf("%s_seg", t->name);
+        if (!table) return fail(TACIT_NOMEM, "out of memory");
+        rc = sqlite3_blob_open(t->db, t->schema, table, "data", key, 0,
+                               &t->blob);
+        sqlite3_free(table);
+    } else if (t->blob_key != key) {
+        rc = sqlite3_blob_reopen(t->blob, key);
+    }
+    t->blob_key = key;
+    *there = rc == SQLITE_OK;
+    if (*there) return TACIT_OK;
+    vecindex_store_rest(t);
+    return rc == SQLITE_ERROR ? TACIT_OK : vecindex_sql_fail(t, rc);
+}
+
+/* Bytes [from, from + n) of t->blob, which has them. */
+static enum tacit_err blob_bytes(struct vecindex_table *t, size_t from,
+                                 size_t n, const void **data)
+{
+    if (n > t->room) {
+        uint8_t *grown = realloc(t->bytes, n);
+        if (!grown) return fail(TACIT_NOMEM, "out of memory");
+        t->bytes = grown;
+        t->room = n;
+    }
+    int rc = sqlite3_blob_read(t->blob, t->bytes, (int)n, (int)from);
+    if (rc) return vecindex_sql_fail(t, rc);
+    *data = t->bytes;
+    return TACIT_OK;
+}
+
 /* Of the segments of a list, all. */
 static enum tacit_err seg_range(struct vecindex_table *t,
                                 enum vecindex_stmt which, uint32_t list)
@@ -171,14 +218,105 @@ static enum tacit_err seg_range(struct vecindex_table *t,
 
 static enum tacit_err segs_begin(void *ctx, uint32_t list)
 {
-    return seg_range(ctx, SQL_SEGS, list);
+    struct vecindex_table *t = ctx;
+    t->scan.is_on = false;
+    return seg_range(t, SQL_SEGS, list);
+}
+
+/* Drop all notes when the database is not as it was when they were made. */
+static enum tacit_err notes_check(struct vecindex_table *t)
+{
+    struct vecindex_scan *s = &t->scan;
+    unsigned int version = 0;
+    sqlite3_int64 changes = sqlite3_total_changes64(t->db);
+    sqlite3_file_control(t->db, t->schema, SQLITE_FCNTL_DATA_VERSION, &version);
+    if (version != s->version || changes != s->changes || !s->notes) s->made++;
+    s->version = version;
+    s->changes = changes;
+    s->is_checked = true;
+    if (s->notes) return TACIT_OK;
+    s->notes = calloc(VECINDEX_NOTES, sizeof *s->notes);
+    return s->notes ? TACIT_OK : fail(TACIT_NOMEM, "out of memory");
+}
+
+static enum tacit_err scan_begin(void *ctx, uint32_t list)
+{
+    struct vecindex_table *t = ctx;
+    struct vecindex_scan *s = &t->scan;
+    if (!s->is_checked) TRY(notes_check(t));
+    const struct vecindex_note *note = &s->notes[list / 2 % VECINDEX_NOTES];
+    s->is_on = true;
+    s->first = 0;
+    s->is_noted = note->list == list && note->made == s->made;
+    s->note = s->is_noted
+                  ? *note
+                  : (struct vecindex_note){.list = list, .made = s->made};
+    return s->is_noted ? TACIT_OK : seg_range(t, SQL_SEG_KEYS, list);
+}
+
+/* The next key of the walk; *has false at its end. */
+static enum tacit_err scan_noted(struct vecindex_scan *s, int64_t *key,
+                                 bool *has)
+{
+    uint32_t seg = (uint32_t)(s->note.copies ? __builtin_ctz(s->note.copies)
+                                             : IVF_SEG_FIRST + s->first);
+    *has = s->note.copies || s->first < s->note.firsts;
+    if (!*has) return TACIT_OK;
+    if (s->note.copies)
+        s->note.copies &= (uint16_t)(s->note.copies - 1);
+    else
+        s->first++;
+    *key = seg_key(s->note.list, seg);
+    return TACIT_OK;
+}
+
+static enum tacit_err scan_found(struct vecindex_table *t, int64_t *key,
+                                 bool *has)
+{
+    struct vecindex_scan *s = &t->scan;
+    TRY(vecindex_sql_step(t, SQL_SEG_KEYS, has));
+    if (!*has) {
+        vecindex_sql_reset(t, SQL_SEG_KEYS);
+        if (s->note.made == s->made)
+            s->notes[s->note.list / 2 % VECINDEX_NOTES] = s->note;
+        return TACIT_OK;
+    }
+    *key = sqlite3_column_int64(t->stmt[SQL_SEG_KEYS], 0);
+    uint32_t seg = (uint32_t)(*key & IVF_SEG_MAX);
+    if (seg < IVF_SEG_FIRST)
+        s->note.copies |= (uint16_t)(1U << seg);
+    else if (seg - IVF_SEG_FIRST == s->note.firsts &&
+             s->note.firsts < UINT16_MAX)
+        s->note.firsts++;
+    else
+        s->note.made--; /* a gap: not to be kept */
+    return TACIT_OK;
+}
+
+/* As walk(). SQLite copies what a column returns into memory that it takes and
+ * gives back for each walk; a blob's bytes go where they are wanted. */
+static enum tacit_err scan_next(struct vecindex_table *t, int64_t *id,
+                                const void **data, size_t *n)
+{
+    bool has, there;
+    TRY(t->scan.is_noted ? scan_noted(&t->scan, id, &has)
+                         : scan_found(t, id, &has));
+    *data = NULL;
+    *n = 0;
+    if (!has) return TACIT_OK;
+    TRY(blob_seek(t, *id, &there));
+    if (!there) return read_on(t, SQL_SEG_READ, *id, data, n);
+    *n = (size_t)sqlite3_blob_bytes(t->blob);
+    return blob_bytes(t, 0, *n, data);
 }
 
 static enum tacit_err segs_next(void *ctx, uint32_t *seg, const void **data,
                                 size_t *n)
 {
+    struct vecindex_table *t = ctx;
     int64_t id = 0;
-    TRY(walk(ctx, SQL_SEGS, &id, data, n));
+    TRY(t->scan.is_on ? scan_next(t, &id, data, n)
+                      : walk(t, SQL_SEGS, &id, data, n));
     *seg = (uint32_t)(id & IVF_SEG_MAX);
     return TACIT_OK;
 }
@@ -186,6 +324,7 @@ static enum tacit_err segs_next(void *ctx, uint32_t *seg, const void **data,
 static void segs_end(void *ctx)
 {
     vecindex_sql_reset(ctx, SQL_SEGS);
+    vecindex_sql_reset(ctx, SQL_SEG_KEYS);
 }
 
 static enum tacit_err list_last(void *ctx, uint32_t *list)
@@ -208,6 +347,18 @@ static enum tacit_err seg_read(void *ctx, uint32_t list, uint32_t seg,
     return read_on(ctx, SQL_SEG_READ, seg_key(list, seg), data, n);
 }
 
+static enum tacit_err seg_part(void *ctx, uint32_t list, uint32_t seg,
+                               size_t from, size_t n, const void **data)
+{
+    struct vecindex_table *t = ctx;
+    bool there;
+    *data = NULL;
+    TRY(blob_seek(t, seg_key(list, seg), &there));
+    if (!there || (size_t)sqlite3_blob_bytes(t->blob) < from + n)
+        return TACIT_OK;
+    return blob_bytes(t, from, n, data);
+}
+
 static enum tacit_err seg_last(void *ctx, uint32_t list, uint32_t *seg,
                                const void **data, size_t *n)
 {
@@ -224,6 +375,8 @@ static enum tacit_err seg_write(void *ctx, uint32_t list, uint32_t seg,
     struct vecindex_table *t = ctx;
     sqlite3_stmt *st;
     /* SQLite would keep the place of a reader. */
+    vecindex_store_rest(t);
+    t->scan.made++;
     vecindex_sql_reset(t, SQL_SEG_READ);
     vecindex_sql_reset(t, SQL_SEG_LAST);
     TRY(vecindex_sql_get(t, SQL_SEG_WRITE, &st));
@@ -234,7 +387,10 @@ static enum tacit_err seg_write(void *ctx, uint32_t list, uint32_t seg,
 
 static enum tacit_err seg_delete(void *ctx, uint32_t list, uint32_t seg)
 {
-    return run_on(ctx, SQL_SEG_DELETE, seg_key(list, seg));
+    struct vecindex_table *t = ctx;
+    vecindex_store_rest(t);
+    t->scan.made++;
+    return run_on(t, SQL_SEG_DELETE, seg_key(list, seg));
 }
 
 /* ---- places ---------------------------------------------------------------
@@ -319,8 +475,10 @@ void vecindex_store_init(struct vecindex_table *t)
         .segs_begin = segs_begin,
         .segs_next = segs_next,
         .segs_end = segs_end,
+        .scan_begin = scan_begin,
         .list_last = list_last,
         .seg_read = seg_read,
+        .seg_part = seg_part,
         .seg_last = seg_last,
         .seg_write = seg_write,
         .seg_delete = seg_delete,

@@ -21,6 +21,7 @@ enum vecindex_stmt {
     SQL_HEAD_WRITE,
     SQL_HEAD_DELETE,
     SQL_SEGS,
+    SQL_SEG_KEYS,
     SQL_LIST_LAST,
     SQL_SEG_READ,
     SQL_SEG_LAST,
@@ -49,6 +50,28 @@ struct vecindex_module {
     struct vecindex_table *first;
 };
 
+/* Which segments a list has, so that a search goes to them directly. A note
+ * holds while nothing has been written: by this table (made), by this
+ * connection (changes), by another (version). */
+struct vecindex_note {
+    uint32_t list, made;
+    uint16_t copies; /* bit per segment below IVF_SEG_FIRST */
+    uint16_t firsts; /* those from it, without a gap */
+};
+enum { VECINDEX_NOTES = 1 << 14 };
+
+/* A search's walk of the segments of a list. */
+struct vecindex_scan {
+    bool is_on;    /* scan_begin() began the walk, not segs_begin() */
+    bool is_noted; /* by its note; else by keys, which become one */
+    struct vecindex_note note;   /* what is left of it, or known so far */
+    uint16_t first;              /* the next of note.firsts */
+    struct vecindex_note *notes; /* [VECINDEX_NOTES] by list, owned */
+    bool is_checked;             /* changes and version, in this operation */
+    uint32_t made, version;
+    sqlite3_int64 changes;
+};
+
 struct vecindex_table {
     sqlite3_vtab base;
     struct vecindex_module *module;
@@ -62,10 +85,16 @@ struct vecindex_table {
     uint32_t active; /* bit per statement: stepped and not reset */
     int rc;          /* SQLite's own code of a failure beneath, or 0 */
     bool walks_part; /* heads_begin() was given a partition */
-    bool is_fresh;   /* the cache was compared inside this write */
-    int savepoints;  /* open ones */
-    int torn;        /* 0, or 1 + those open when a change broke off */
-    float *vector;   /* [dim] scratch */
+    struct vecindex_scan scan;
+    /* Segments as a search reads them: open until the operation ends. */
+    sqlite3_blob *blob;
+    int64_t blob_key;
+    uint8_t *bytes; /* [room] what was read last of blob, owned */
+    size_t room;
+    bool is_fresh;  /* the cache was compared inside this write */
+    int savepoints; /* open ones */
+    int torn;       /* 0, or 1 + those open when a change broke off */
+    float *vector;  /* [dim] scratch */
 };
 
 /* ---- vecindex_sql.c -------------------------------------------------------
@@ -107,6 +136,8 @@ TACIT_CHECKED enum tacit_err vecindex_sql_room(struct vecindex_table *t,
  */
 
 void vecindex_store_init(struct vecindex_table *t);
+/* Let go of the segment that a search read last. */
+void vecindex_store_rest(struct vecindex_table *t);
 
 /* ---- vecindex_value.c -----------------------------------------------------
  */

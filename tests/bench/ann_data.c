@@ -4,7 +4,7 @@
  *   ann_data make DIR ROWS CLUSTERS SPREAD OFFSET   base.f32, query.f32
  *   ann_data int8 DIR BASE                          base.f32 from int8 rows
  *   ann_data truth DIR                              truth.i32, truth.f32
- *   ann_data score DIR MASK FILE                    recall of the ids in FILE
+ *   ann_data score DIR MASK FILE PART               recall of the ids in FILE
  *
  * A set is clustered in all 384 dimensions:
  *
@@ -276,16 +276,18 @@ static void find_truth(struct pool *pool, char **words)
 /* ---- scoring --------------------------------------------------------------
  */
 
-/* FILE: int64 rows [n_queries, ANN_BEST], -1 where there was none. */
+/* FILE: int64 rows [n_queries, ANN_BEST], -1 where there was none. PART: 0 is
+ * all queries, 1 the even ones, by which an effort is chosen, 2 the others. */
 static void score(char **words)
 {
-    size_t n_rows, n_queries, bytes, right = 0;
+    size_t n_rows, n_queries, bytes, right = 0, n = 0;
     const float *base = map_rows(words[0], "base.f32", &n_rows);
     const float *query = map_rows(words[0], "query.f32", &n_queries);
     size_t mask = strtoul(words[1], NULL, 10);
     char path[PATH_BYTES];
     const float *truth;
     const int64_t *got = map_file(words[2], &bytes);
+    size_t part = strtoul(words[3], NULL, 10);
     if (mask >= ANN_MASKS) die("mask");
     n_queries = bytes / (ANN_BEST * sizeof *got) < n_queries
                     ? bytes / (ANN_BEST * sizeof *got)
@@ -293,7 +295,7 @@ static void score(char **words)
     name_in(path, words[0], "truth.f32");
     truth = map_file(path, &bytes);
     truth += mask * (bytes / (ANN_MASKS * sizeof *truth));
-    for (size_t q = 0; q < n_queries; q++)
+    for (size_t q = part == 2; q < n_queries; q += part ? 2 : 1, n++)
         for (int k = 0; k < ANN_BEST; k++) {
             int64_t id = got[q * ANN_BEST + (size_t)k];
             int twice = 0;
@@ -307,7 +309,7 @@ static void score(char **words)
                                      base + (size_t)id * ANN_DIM, ANN_DIM) >=
                               truth[q * ANN_BEST + ANN_BEST - 1] - 1e-6F;
         }
-    printf("%.4f\n", (double)right / (double)(n_queries * ANN_BEST));
+    printf("%.4f\n", (double)right / (double)(n * ANN_BEST));
 }
 
 int main(int argc, char **argv)
@@ -320,7 +322,7 @@ int main(int argc, char **argv)
         from_int8(argv + 2);
     else if (argc == 3 && !strcmp(argv[1], "truth"))
         find_truth(pool, argv + 2);
-    else if (argc == 5 && !strcmp(argv[1], "score"))
+    else if (argc == 6 && !strcmp(argv[1], "score"))
         score(argv + 2);
     else {
         fprintf(stderr, "ann_data make|int8|truth|score DIR ...\n");

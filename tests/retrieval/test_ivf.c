@@ -562,7 +562,7 @@ static void optimising_keeps_all_and_ends(void **state)
         check(calls++ < 100);
     }
     sound(&s);
-    check(recall(&s, 40, &plain, NULL) >= 0.93);
+    check(recall(&s, 200, &plain, NULL) >= 0.93);
     shelf_close(&s);
 }
 

@@ -49,6 +49,7 @@ static void fill(sqlite3 *db, const char *table, int from, int n, uint64_t seed)
     sqlite3_finalize(st);
 }
 
+#define ANY "e MATCH '[1,2,3,4,5,6,7,8,1,2,3,4,5,6,7,8]'"
 #define CREATE(name)                                                           \
  "CREATE VIRTUAL TABLE " name " USING tacit_vec(e float[16] metric=cosine, "   \
  "dept int filter)"
@@ -169,6 +170,44 @@ static void readers_see_what_another_connection_commits(void **state)
     sqlite3_close(w);
     sqlite3_close(r);
     sqlite3_close(old);
+    check_tmpdir_remove(f.folder);
+}
+
+/* A search that knows a list's segments from the last one learns of new ones,
+ * whoever wrote them, and forgets those that were rolled back. */
+static void a_search_sees_every_segment_written_since(void **state)
+{
+    static const char *const all =
+        "SELECT count(*) FROM v WHERE " ANY " AND k = 2000 AND recall = 1.0";
+    struct files f = files_new();
+    sqlite3 *db[2] = {vectable_open(f.a), vectable_open(f.a)};
+    (void)state;
+    vectable_run(db[0], "PRAGMA page_size = 512; PRAGMA journal_mode = WAL;"
+                        "PRAGMA synchronous = OFF");
+    vectable_run(db[0], CREATE("v"));
+    for (int n = 7; n <= 700; n += 7) {
+        sqlite3 *w = db[n / 7 % 2], *r = db[1 - n / 7 % 2];
+        fill(w, "v", n - 6, 7, (uint64_t)n);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(vectable_int(r, all), n);
+            assert_int_equal(vectable_int(w, all), n);
+        }
+        if (n % 35) continue;
+        vectable_run(w, "BEGIN");
+        fill(w, "v", 1001, 70, 1);
+        assert_int_equal(vectable_int(w, all), n + 70);
+        assert_int_equal(vectable_int(r, all), n);
+        vectable_run(w, "SAVEPOINT s");
+        fill(w, "v", 2001, 70, 2);
+        assert_int_equal(vectable_int(w, all), n + 140);
+        vectable_run(w, "ROLLBACK TO s");
+        assert_int_equal(vectable_int(w, all), n + 70);
+        vectable_run(w, "ROLLBACK");
+        assert_int_equal(vectable_int(w, all), n);
+    }
+    vectable_sound(db[0], "main");
+    sqlite3_close(db[0]);
+    sqlite3_close(db[1]);
     check_tmpdir_remove(f.folder);
 }
 
@@ -412,7 +451,6 @@ static void a_rare_filter_returns_all_that_pass(void **state)
     fill(db, "v", 1, 6000, 1);
     vectable_run(db, "COMMIT; UPDATE v SET dept = 777 WHERE rowid IN"
                      " (17, 1017, 2017, 3017, 4017, 5017)");
-#define ANY "e MATCH '[1,2,3,4,5,6,7,8,1,2,3,4,5,6,7,8]'"
     vectable_is(
         db,
         "SELECT group_concat(rowid) FROM (SELECT rowid FROM v WHERE " ANY
@@ -498,6 +536,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(after_every_operation_a_checkpoint_truncates),
         cmocka_unit_test(readers_see_what_another_connection_commits),
+        cmocka_unit_test(a_search_sees_every_segment_written_since),
         cmocka_unit_test(attached_temporary_and_copied_databases_work),
         cmocka_unit_test(a_read_only_database_is_searched_and_not_changed),
         cmocka_unit_test(a_locked_database_says_so_and_nothing_is_torn),
