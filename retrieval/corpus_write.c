@@ -2,6 +2,7 @@
 #include "retrieval/corpus_state.h"
 #include "retrieval/places.h"
 #include "retrieval/twin.h"
+#include "retrieval/words.h"
 
 /* ---- statements -----------------------------------------------------------
  */
@@ -89,6 +90,7 @@ enum tacit_err corpus_write(struct corpus *c, const struct corpus_row *row)
     sqlite3_stmt *st;
     TRY(write_chunk(c, row));
     int64_t id = sqlite3_last_insert_rowid(c->db->sql);
+    if (!c->stmt[CORPUS_WORDS_ADD]) TRY(words_make_room(c->db));
     TRY(corpus_statement(c, CORPUS_WORDS_ADD, &st));
     sqlite3_bind_int64(st, 1, id);
     sqlite3_bind_text(st, 2, row->title, -1, SQLITE_STATIC);

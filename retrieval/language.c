@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/utf8.h"
@@ -73,40 +72,62 @@ static const char *const codes[N_LANGUAGES] = {
 
 enum {
     MORE = 2, /* of another language than of English */
-    WORD_BYTES_MAX = 24
+    WORD_BYTES_MAX = 24,
+    SLOT_BITS = 11,
+    SLOTS = 1 << SLOT_BITS
 };
 
-/* The lists of all languages as one, in order of bytes. Made once, then only
- * read. */
+/* The lists of all languages as one, and where in it a word stands: `slots`
+ * has its row + 1 at slot_of() or behind it, before the next 0. Every word of
+ * every passage is looked up. Made once, then only read. */
 static struct {
     char word[WORD_BYTES_MAX];
     uint32_t in; /* languages */
+    uint8_t n;
 } words[LANGUAGE_LISTED_MAX];
 static size_t n_words;
+static uint16_t slots[SLOTS];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static int compare_words(const void *a, const void *b)
+_Static_assert((SLOTS & (SLOTS - 1)) == 0 &&
+                   SLOTS >= 4 * (int)LANGUAGE_LISTED_MAX,
+               "a short way to an empty slot");
+
+/* Both ends, the middle and the length of word [n >= 1] tell the listed words
+ * apart well enough. */
+static size_t slot_of(const char *word, size_t n)
 {
-    return strcmp(a, b); /* the word is what a row begins with */
+    uint32_t a = (uint8_t)word[0], b = (uint8_t)word[n / 2];
+    uint32_t c = (uint8_t)word[n - 1];
+    return ((a << 16 ^ b << 8 ^ c ^ (uint32_t)n << 13) * 2654435761u) >>
+           (32 - SLOT_BITS);
+}
+
+/* The slot of word [n], or the empty one where it would stand. */
+static size_t find_slot(const char *word, size_t n)
+{
+    size_t at = slot_of(word, n);
+    for (; slots[at]; at = (at + 1) % SLOTS) {
+        size_t i = slots[at] - 1u;
+        if (words[i].n == n && memcmp(words[i].word, word, n) == 0) break;
+    }
+    return at;
 }
 
 static void list_words(void)
 {
-    size_t n = 0;
     for (enum language l = 0; l < N_LANGUAGES; l++)
         for (const char *p = function_words[l]; *p;) {
-            size_t len = strcspn(p, " ");
-            assert(n < LANGUAGE_LISTED_MAX && len < WORD_BYTES_MAX);
-            words[n].in = BIT(l);
-            memcpy(words[n++].word, p, len);
-            p += len + (p[len] == ' ');
+            size_t n = strcspn(p, " "), at = find_slot(p, n);
+            if (!slots[at]) {
+                assert(n_words < LANGUAGE_LISTED_MAX && n < WORD_BYTES_MAX);
+                words[n_words].n = (uint8_t)n;
+                memcpy(words[n_words].word, p, n);
+                slots[at] = (uint16_t)++n_words;
+            }
+            words[slots[at] - 1u].in |= BIT(l);
+            p += n + (p[n] == ' ');
         }
-    qsort(words, n, sizeof *words, compare_words);
-    for (size_t i = 0; i < n; i++)
-        if (n_words && strcmp(words[n_words - 1].word, words[i].word) == 0)
-            words[n_words - 1].in |= words[i].in;
-        else
-            words[n_words++] = words[i];
 }
 
 const char *language_code(enum language l)
@@ -121,13 +142,13 @@ int language_find(const char *code)
     return -1;
 }
 
-void language_count(struct language_tally *t, const char *word)
+void language_count(struct language_tally *t, const char *word, size_t n)
 {
     pthread_once(&once, list_words);
-    const char *row =
-        bsearch(word, words, n_words, sizeof *words, compare_words);
-    if (!row) return;
-    size_t i = (size_t)(row - words[0].word) / sizeof *words;
+    if (n == 0 || n >= WORD_BYTES_MAX) return;
+    size_t slot = find_slot(word, n);
+    if (!slots[slot]) return;
+    size_t i = slots[slot] - 1u;
     if (t->seen[i / 64] & 1ull << i % 64) return;
     t->seen[i / 64] |= 1ull << i % 64;
     for (enum language l = 0; l < N_LANGUAGES; l++)
@@ -182,16 +203,16 @@ enum language language_guess(const char *text, size_t n)
     char word[WORD_BYTES_MAX + 2];
     size_t len = 0, n_counted = 0;
     for (size_t i = 0, k; i <= n && n_counted < LANGUAGE_WORDS; i += k) {
-        uint32_t c = 0;
-        k = i < n ? utf8_next(text + i, n - i, &c) : 1;
+        uint32_t c = i < n ? (uint8_t)text[i] : 0;
+        k = 1;
+        if (c >= 0x80) k = utf8_next(text + i, n - i, &c);
         if (!k) k = 1, c = 0;
         if (is_letter(c)) {
             if (len < WORD_BYTES_MAX) len += put(word + len, lower(c));
             continue;
         }
-        word[len] = '\0';
-        if (len) n_counted++;
-        if (len && len < WORD_BYTES_MAX) language_count(&tally, word);
+        n_counted += len > 0;
+        language_count(&tally, word, len);
         len = 0;
     }
     return language_best(&tally);

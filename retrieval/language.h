@@ -41,8 +41,8 @@ struct language_tally {
     unsigned count[N_LANGUAGES];
 };
 
-/* A word of the text, folded to lower case, with its accents. */
-void language_count(struct language_tally *t, const char *word);
+/* A word [n] of the text, folded to lower case, with its accents. */
+void language_count(struct language_tally *t, const char *word, size_t n);
 enum language language_best(const struct language_tally *t);
 /* Both, for a text that nobody has cut into words. */
 enum language language_guess(const char *text, size_t n);

@@ -166,6 +166,23 @@ static size_t mark_length(const char *p, size_t n, int *alone)
     return *p == '.' || *p == '!' || *p == '?';
 }
 
+/* Whether a mark that ends a sentence can begin with this byte: most cannot. */
+static int can_end(char c)
+{
+    switch ((unsigned char)c) {
+    case '\n':
+    case '.':
+    case '!':
+    case '?':
+    case 0xd8:
+    case 0xdb:
+    case 0xe0:
+    case 0xe2:
+    case 0xe3: return 1;
+    default: return 0;
+    }
+}
+
 /* Length of a sentence's end mark at text[i], with what closes it; 0 when none
  * stands there or the sentence goes on. */
 static size_t end_mark(enum language language, const char *text, size_t i,
@@ -206,7 +223,7 @@ size_t sentence_length(enum language language, const char *text, size_t n)
 {
     size_t limit = n < SENTENCE_BYTES_MAX ? n : SENTENCE_BYTES_MAX;
     for (size_t i = 0; i < limit; i++) {
-        size_t k = end_mark(language, text, i, n);
+        size_t k = can_end(text[i]) ? end_mark(language, text, i, n) : 0;
         if (k == 0) continue;
         size_t end = i + k;
         while (end < limit && (text[end] == ' ' || text[end] == '\n')) end++;

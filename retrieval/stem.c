@@ -19,7 +19,11 @@ static const char *const snowball[N_LANGUAGES] = {
 
 enum {
     STEM_BYTES_MAX = 64, /* a longer word is taken as it is */
-    MARK_BYTE = 1
+    MARK_BYTE = 1,
+    KNOWN_BITS = 13,
+    KNOWN = 1 << KNOWN_BITS, /* words whose stems are kept: 512 KiB */
+    KNOWN_WORD_MAX = 30,
+    KNOWN_STEM_MAX = 31
 };
 
 /* Of one connection. */
@@ -32,6 +36,7 @@ struct stemming {
 struct token {
     size_t at, n; /* of the bytes */
     int first, end;
+    uint32_t hash;
 };
 
 struct tokens {
@@ -41,6 +46,16 @@ struct tokens {
     size_t n, cap;
 };
 
+/* A word of a text and its stem. Texts repeat their words, so each stands at
+ * the place that its hash names until another word takes that. */
+struct known {
+    uint8_t n, n_stem; /* 0: nothing stands here */
+    uint8_t language;
+    char word[KNOWN_WORD_MAX];
+    char stem[KNOWN_STEM_MAX];
+};
+_Static_assert(sizeof(struct known) == 64, "one line of the cache");
+
 /* FTS5 hands it around as Fts5Tokenizer. */
 struct tokenizer {
     struct stemming *shared; /* borrowed */
@@ -48,6 +63,7 @@ struct tokenizer {
     Fts5Tokenizer *folded, *plain; /* with accents, without */
     struct sb_stemmer *rules[N_LANGUAGES];
     struct tokens tokens;
+    struct known *known; /* [KNOWN] owned, NULL before the first text */
     char stripped[STEM_BYTES_MAX + 1];
     int n_stripped;
 };
@@ -75,17 +91,24 @@ static int grow(void *list_ptr, size_t *cap, size_t need, size_t size)
     return SQLITE_OK;
 }
 
+/* Fowler, Noll and Vo's, 1a. */
+static uint32_t hash_of(const char *s, size_t n)
+{
+    uint32_t h = 2166136261u;
+    for (size_t i = 0; i < n; i++) h = (h ^ (uint8_t)s[i]) * 16777619u;
+    return h;
+}
+
 static int add_token(struct tokens *t, const char *s, size_t n, int first,
                      int end)
 {
-    int rc = grow(&t->bytes, &t->cap_bytes, t->n_bytes + n + 1, 1);
+    int rc = grow(&t->bytes, &t->cap_bytes, t->n_bytes + n, 1);
     if (rc == SQLITE_OK)
         rc = grow(&t->list, &t->cap, t->n + 1, sizeof *t->list);
     if (rc != SQLITE_OK) return rc;
-    t->list[t->n++] = (struct token){t->n_bytes, n, first, end};
+    t->list[t->n++] = (struct token){t->n_bytes, n, first, end, hash_of(s, n)};
     memcpy(t->bytes + t->n_bytes, s, n);
-    t->bytes[t->n_bytes + n] = '\0';
-    t->n_bytes += n + 1;
+    t->n_bytes += n;
     return SQLITE_OK;
 }
 
@@ -143,7 +166,7 @@ static enum language detect(const struct tokens *t)
 {
     struct language_tally tally = {0};
     for (size_t i = 0; i < t->n && i < LANGUAGE_WORDS; i++)
-        language_count(&tally, t->bytes + t->list[i].at);
+        language_count(&tally, t->bytes + t->list[i].at, t->list[i].n);
     return language_best(&tally);
 }
 
@@ -209,6 +232,31 @@ static int stem(struct tokenizer *k, enum language l, const char **s, size_t *n)
     return rc;
 }
 
+/* The stem of a text's word: the same, looked up. */
+static int stem_token(struct tokenizer *k, enum language l,
+                      const struct token *t, const char **s, size_t *n)
+{
+    const char *word = *s = k->tokens.bytes + t->at;
+    struct known *at =
+        &k->known[(t->hash ^ t->hash >> KNOWN_BITS ^ (uint32_t)l << 4) % KNOWN];
+    *n = t->n;
+    if (at->n_stem && at->n == t->n && at->language == (uint8_t)l &&
+        memcmp(at->word, word, t->n) == 0) {
+        *s = at->stem;
+        *n = at->n_stem;
+        return SQLITE_OK;
+    }
+    int rc = stem(k, l, s, n);
+    if (rc != SQLITE_OK || t->n > KNOWN_WORD_MAX || *n > KNOWN_STEM_MAX)
+        return rc;
+    at->n = (uint8_t)t->n;
+    at->n_stem = (uint8_t)*n;
+    at->language = (uint8_t)l;
+    memcpy(at->word, word, t->n);
+    memcpy(at->stem, *s, *n);
+    return SQLITE_OK;
+}
+
 /* ---- the tokenizer -------------------------------------------------------
  */
 
@@ -219,11 +267,13 @@ static int emit_text(struct tokenizer *k, void *ctx, on_token *on)
 {
     enum language l = detect(&k->tokens);
     int rc = SQLITE_OK;
+    if (!k->known) k->known = calloc(KNOWN, sizeof *k->known);
+    if (!k->known) return SQLITE_NOMEM;
     for (size_t i = 0; i < k->tokens.n && rc == SQLITE_OK; i++) {
         const struct token *t = &k->tokens.list[i];
-        const char *s = k->tokens.bytes + t->at;
-        size_t n = t->n;
-        rc = stem(k, l, &s, &n);
+        const char *s;
+        size_t n;
+        rc = stem_token(k, l, t, &s, &n);
         if (rc == SQLITE_OK) rc = on(ctx, 0, s, (int)n, t->first, t->end);
         if (rc != SQLITE_OK || i > 0 || l == LANGUAGE_ENGLISH) continue;
         char mark[STEM_MARK_BYTES + 1];
@@ -288,6 +338,7 @@ static void x_delete(Fts5Tokenizer *self)
     if (k->plain) k->unicode.xDelete(k->plain);
     for (size_t i = 0; i < N_LANGUAGES; i++)
         if (k->rules[i]) sb_stemmer_delete(k->rules[i]);
+    free(k->known);
     free(k->tokens.bytes);
     free(k->tokens.list);
     free(k);

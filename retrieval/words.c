@@ -10,7 +10,10 @@
 #define B       0.75
 #define IDF_MIN 1e-6
 
-enum { COLUMNS = 3 };
+enum {
+    COLUMNS = 3,
+    ROOM_BYTES = 16 << 20 /* of the words of one transaction, at most */
+};
 /* Title, heading, text: a word in a heading says more than one in the text. */
 static const double column_weight[COLUMNS] = {1, 3, 1};
 
@@ -243,16 +246,32 @@ static enum tacit_err is_current(struct db *db, int64_t *out)
                   "");
 }
 
+/* FTS5 keeps it with the index, so one look is what this costs from then on. */
+enum tacit_err words_make_room(struct db *db)
+{
+    int64_t n = 0;
+    TRY(db_int(db, &n,
+               "SELECT count(*) FROM chunk_fts_config"
+               " WHERE k = 'hashsize' AND v = ?",
+               "i", (int64_t)ROOM_BYTES));
+    if (n) return TACIT_OK;
+    return db_run(db,
+                  "INSERT INTO chunk_fts(chunk_fts, rank)"
+                  " VALUES('hashsize', ?)",
+                  "i", (int64_t)ROOM_BYTES);
+}
+
 static enum tacit_err make(struct db *db)
 {
     int64_t current = 0;
     TRY(is_current(db, &current)); /* another process may have been first */
     if (current) return TACIT_OK;
-    return db_exec(db, "DROP TABLE IF EXISTS chunk_fts;"
-                       "CREATE VIRTUAL TABLE chunk_fts USING fts5("
-                       " title, heading, text, content='chunk_content',"
-                       " content_rowid='id', tokenize='" STEM_TOKENIZER "');"
-                       "INSERT INTO chunk_fts(chunk_fts) VALUES('rebuild');");
+    TRY(db_exec(db, "DROP TABLE IF EXISTS chunk_fts;"
+                    "CREATE VIRTUAL TABLE chunk_fts USING fts5("
+                    " title, heading, text, content='chunk_content',"
+                    " content_rowid='id', tokenize='" STEM_TOKENIZER "');"));
+    TRY(words_make_room(db));
+    return db_exec(db, "INSERT INTO chunk_fts(chunk_fts) VALUES('rebuild')");
 }
 
 enum tacit_err words_open(struct db *db)

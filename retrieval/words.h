@@ -42,6 +42,11 @@ struct words_query {
 /* Make tokenizer and ranking known to a connection, and the index anew when it
  * was made with another tokenizer. UNSUPPORTED when SQLite has no FTS5. */
 TACIT_CHECKED enum tacit_err words_open(struct db *db);
+/* Within a write: let FTS5 gather the words of a transaction in memory before
+ * it writes them. Each time that it writes is a segment of the index, which is
+ * sorted, and merged with others later; a word that stands in two of them is
+ * written twice. FTS5 would gather one MiB. */
+TACIT_CHECKED enum tacit_err words_make_room(struct db *db);
 /* Find out in which languages there are texts (bits, stem.h), and stem the
  * questions of this connection in them. */
 TACIT_CHECKED enum tacit_err words_languages(struct db *db, uint32_t *out);

@@ -217,6 +217,80 @@ static void scores_are_those_of_bm25(void **state)
     shelf_free(&s);
 }
 
+/* ---- stems that are kept -------------------------------------------------
+ */
+
+enum { PAIRS = 120, WORDS_OF_PAIR = 100 }; /* more words than are kept */
+
+/* The same made-up words twice, in a German text and in an English one. */
+static void write_pair(struct shelf *s, int pair)
+{
+    static const char consonant[] = "bdfgklmnprst", vowel[] = "aeiou";
+    static const char *const frame[] = {"die der das und ist nicht ",
+                                        "the of and to in is "};
+    static const char *const folder[] = {"de", "en"};
+    for (int l = 0; l < 2; l++) {
+        char path[32], text[4096];
+        size_t n = (size_t)snprintf(text, sizeof text, "%s", frame[l]);
+        for (int i = 0; i < WORDS_OF_PAIR; i++) {
+            unsigned left = (unsigned)(pair * WORDS_OF_PAIR + i) + 4000;
+            for (; left; left /= 60)
+                n += (size_t)snprintf(text + n, sizeof text - n, "%c%c",
+                                      consonant[left % 12],
+                                      vowel[left / 12 % 5]);
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s ",
+                                  i % 2 ? "ungen" : "ings");
+        }
+        snprintf(path, sizeof path, "/made/%s/%d", folder[l], pair);
+        check_ok(shelve_text(s->corpus, path, "", text));
+    }
+}
+
+/* Which words a connection met before, and in which language, is nothing to
+ * the index: one that has met none finds every text as it should be, and so
+ * does one that met some of them. */
+static void stems_that_are_kept_are_those_made_anew(void **state)
+{
+    (void)state;
+    struct shelf s;
+    size_t n_removed;
+    shelf_new(&s);
+    check_ok(db_begin(&s.db));
+    for (int i = 0; i < PAIRS; i++) write_pair(&s, i);
+    check_ok(shelve_end(s.corpus));
+    check_ok(db_commit(&s.db));
+    shelf_close(&s);
+    shelf_open(&s);
+    check_ok(words_check(&s.db));
+    check_ok(corpus_remove(s.corpus, "/made/de", &n_removed));
+    assert_int_equal(n_removed, PAIRS);
+    shelf_close(&s);
+    shelf_open(&s);
+    check_ok(words_check(&s.db));
+    shelf_free(&s);
+}
+
+static void an_older_store_gathers_words_from_its_next_text_on(void **state)
+{
+    (void)state;
+    struct shelf s;
+    int64_t bytes = 0;
+    shelf_new(&s);
+    /* As a store is that was made before there was a word about it. */
+    check_ok(db_exec(&s.db, "INSERT INTO chunk_fts(chunk_fts, rank)"
+                            " VALUES('hashsize', 1048576)"));
+    shelf_close(&s);
+    shelf_open(&s);
+    check_ok(db_begin(&s.db));
+    write_pair(&s, 0);
+    check_ok(shelve_end(s.corpus));
+    check_ok(db_commit(&s.db));
+    check_ok(db_int(&s.db, &bytes,
+                    "SELECT v FROM chunk_fts_config WHERE k = 'hashsize'", ""));
+    assert_int_equal(bytes, 16 << 20);
+    shelf_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -224,6 +298,8 @@ int main(void)
         cmocka_unit_test(a_language_goes_with_its_last_text),
         cmocka_unit_test(an_older_index_is_made_anew),
         cmocka_unit_test(scores_are_those_of_bm25),
+        cmocka_unit_test(stems_that_are_kept_are_those_made_anew),
+        cmocka_unit_test(an_older_store_gathers_words_from_its_next_text_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
