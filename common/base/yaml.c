@@ -105,7 +105,7 @@ const char *yaml_nearest(const char *word, const char *const *candidates,
         best_distance = d;
     }
     for (size_t i = 0; !best && i < n; i++)
-        if (goes_on(word, candidates[i])) best = candidates[i];
+        if (candidates[i] && goes_on(word, candidates[i])) best = candidates[i];
     return best;
 }
 

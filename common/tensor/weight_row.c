@@ -38,7 +38,7 @@ static void row_f32(const uint8_t *src, const float *x, size_t n, float *out)
 MANY_TARGETS
 static void row_f16(const uint8_t *src, const float *x, size_t n, float *out)
 {
-    float sum[STRANDS][WEIGHT_TILE] = {{0}}, w[COLUMNS * WEIGHT_TILE];
+    float sum[STRANDS][WEIGHT_TILE] = {{0}}, w[COLUMNS * WEIGHT_TILE] = {0};
     uint16_t half[COLUMNS * WEIGHT_TILE];
     for (size_t l = 0; l < n; l += COLUMNS) {
         size_t cols = n - l < COLUMNS ? n - l : COLUMNS;

@@ -96,31 +96,33 @@ static size_t up_to(size_t n, size_t whole)
     return (n + whole - 1) / whole * whole;
 }
 
-/* *at [n] of at least `want` bytes; what it held is lost. */
-static enum tacit_err grow(void *at, size_t *n, size_t want)
+/* `want` bytes of scratch in place of old, whose content is lost; or NULL. */
+static void *scratch(void *old, size_t want)
 {
-    void *old, *new;
-    if (*n >= want) return TACIT_OK;
-    want = up_to(want, ALIGN);
-    new = aligned_alloc(ALIGN, want);
-    if (!new)
-        return fail(TACIT_NOMEM, "out of memory: %zu bytes of scratch", want);
-    memcpy(&old, at, sizeof old);
     free(old);
-    memcpy(at, &new, sizeof new);
-    *n = want;
-    return TACIT_OK;
+    void *new = aligned_alloc(ALIGN, want);
+    if (!new)
+        (void)fail(TACIT_NOMEM, "out of memory: %zu bytes of scratch", want);
+    return new;
 }
 
 static enum tacit_err need_pieces(struct weight_room *room, size_t piece)
 {
-    size_t n_threads = pool_threads(room->pool);
-    size_t have = room->piece * n_threads * sizeof(float);
     piece = up_to(piece, ALIGN / sizeof(float));
     if (room->piece >= piece) return TACIT_OK;
-    TRY(grow(&room->pieces, &have, piece * n_threads * sizeof(float)));
-    room->piece = piece;
-    return TACIT_OK;
+    size_t n = pool_threads(room->pool) * piece;
+    room->pieces = scratch(room->pieces, n * sizeof(float));
+    room->piece = room->pieces ? piece : 0;
+    return room->pieces ? TACIT_OK : TACIT_NOMEM;
+}
+
+static enum tacit_err need_panels(struct weight_room *room, size_t bytes)
+{
+    bytes = up_to(bytes, ALIGN);
+    if (room->panels_bytes >= bytes) return TACIT_OK;
+    room->panels = scratch(room->panels, bytes);
+    room->panels_bytes = room->panels ? bytes : 0;
+    return room->panels ? TACIT_OK : TACIT_NOMEM;
 }
 
 /* ---- products ------------------------------------------------------------ */
@@ -279,8 +281,7 @@ enum tacit_err weight_products(struct weight_room *room,
     rows = rows < PASS_ROWS_MIN ? PASS_ROWS_MIN : rows;
     rows = rows > PASS_ROWS_MAX ? PASS_ROWS_MAX : rows;
     rows = rows > n_rows ? n_rows : rows;
-    if (bytes)
-        TRY(grow(&room->panels, &room->panels_bytes, panel_bytes(rows, n_in)));
+    if (bytes) TRY(need_panels(room, panel_bytes(rows, n_in)));
     if (numbers)
         TRY(need_pieces(room, (size_t)PIECE_DEPTH * PIECE_TILES * WEIGHT_TILE));
     for (size_t i = 0; i < n_rows; i += rows) {
