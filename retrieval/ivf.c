@@ -270,14 +270,19 @@ enum { HOLES_MIN = 16 };
 
 /* What is left of a list that lost an entry: merged when small, packed when its
  * holes are many beside its entries, so that a rewritten entry stands for a
- * deleted one. */
+ * deleted one. The segment that lost it says when to look at the others. */
 static enum tacit_err list_settle(struct ivf *ix, uint32_t list,
                                   const struct ivf_spot *spot)
 {
-    size_t holes = spot->room - spot->live;
+    size_t holes = spot->room - spot->live, live, room;
     bool small = spot->live < ix->shape.list_min &&
                  spot->live % (ix->shape.list_min / 4) == 0;
-    bool sparse = holes >= HOLES_MIN + spot->live / 8;
+    bool sparse = holes >= (HOLES_MIN + spot->live / 8) / 2 &&
+                  holes % (HOLES_MIN / 2) == 0;
+    if (!small && !sparse) return TACIT_OK;
+    TRY(ivf_list_count(ix, list, &live, &room));
+    small = small && live < ix->shape.list_min;
+    sparse = room - live >= HOLES_MIN + live / 8;
     if (!small && !sparse) return TACIT_OK;
     const void *data = NULL;
     size_t n = 0;

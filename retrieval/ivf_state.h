@@ -329,8 +329,11 @@ struct ivf_spot {
     bool found;
     uint32_t seg;
     size_t slot;       /* in the segment */
-    size_t live, room; /* of the list, of this kind: entries, slots */
+    size_t live, room; /* of the segment: entries, slots */
 };
+/* Entries of a list, copies aside, and the slots they have. */
+TACIT_CHECKED enum tacit_err ivf_list_count(struct ivf *ix, uint32_t list,
+                                            size_t *live, size_t *room);
 TACIT_CHECKED enum tacit_err ivf_list_find(struct ivf *ix, uint32_t list,
                                            enum ivf_kind kind, int64_t id,
                                            struct ivf_spot *spot);
