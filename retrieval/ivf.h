@@ -192,6 +192,10 @@ TACIT_CHECKED enum tacit_err ivf_check(const struct ivf *ix, const float *v);
 TACIT_CHECKED enum tacit_err ivf_insert(struct ivf *ix, int64_t part,
                                         int64_t id, const float *v,
                                         const int64_t *words);
+/* The same where the caller has looked: id is not there. */
+TACIT_CHECKED enum tacit_err ivf_insert_new(struct ivf *ix, int64_t part,
+                                            int64_t id, const float *v,
+                                            const int64_t *words);
 /* NOTFOUND when there is none. */
 TACIT_CHECKED enum tacit_err ivf_delete(struct ivf *ix, int64_t id);
 /* Delete, then insert, under one id (the vector or the partition changes). */

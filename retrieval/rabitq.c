@@ -295,6 +295,11 @@ static float largest_group(const float *x, size_t n)
     return top;
 }
 
+static const uint64_t bytes_of_all = 0x0101010101010101U;
+static const uint64_t bytes_with_bit[] = {0x0100010001000100U,
+                                          0x0101000001010000U,
+                                          0x0101010100000000U};
+
 /* table[p] = sum of q_i over the set bits i of p, less the least such sum,
  * which is returned. */
 static int group_table(const float *x, float inverse, uint8_t *table,
@@ -306,10 +311,14 @@ static int group_table(const float *x, float inverse, uint8_t *table,
         low += q[i] < 0 ? q[i] : 0;
         *whole += q[i];
     }
-    int sums[16] = {-low};
-    for (int i = 0; i < GROUP; i++)
-        for (int p = 0; p < 1 << i; p++) sums[p + (1 << i)] = sums[p] + q[i];
-    for (int p = 0; p < 16; p++) table[p] = (uint8_t)sums[p];
+    /* Eight sums in a word, byte p that of p: none is below 0 or over 127 at
+     * any step, so that nothing is carried into the next. */
+    uint64_t sums = bytes_of_all * (uint64_t)-low;
+    for (size_t i = 0; i + 1 < GROUP; i++)
+        sums += bytes_with_bit[i] * (uint64_t)q[i];
+    memcpy(table, &sums, sizeof sums);
+    sums += bytes_of_all * (uint64_t)q[GROUP - 1];
+    memcpy(table + sizeof sums, &sums, sizeof sums);
     return low;
 }
 
