@@ -163,7 +163,7 @@ static enum tacit_err row_put(struct ivf *ix, uint32_t list, size_t slot,
         rows_start(ix, list, seg);
     }
     if (last >= most) last = most - 1;
-    if (last >= ivf_u16(ix->rows + 6)) rows_put(ix, last, NULL);
+    if (i >= ivf_u16(ix->rows + 6)) rows_put(ix, last, NULL);
     rows_put(ix, i, row);
     return rows_write(ix, list, seg);
 }
