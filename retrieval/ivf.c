@@ -1,3 +1,5 @@
+#include "common/tensor/vectorise.h"
+
 #include "retrieval/ivf.h"
 
 #include <math.h>
@@ -6,7 +8,7 @@
 #include "common/base/codes.h"
 #include "retrieval/ivf_state.h"
 
-enum { SEGMENT_BYTES = 4050, ARENA_MAX = 1 << 28 };
+enum { SEGMENT_BYTES = 4050, ARENA_MAX = 1 << 28, STRANDS = 16 };
 /* Lengths beyond these would not survive a square in a float. */
 static const float norm2_max = 1e30F, norm2_min = 1e-30F;
 
@@ -144,15 +146,33 @@ size_t ivf_bytes(const struct ivf *ix)
 
 /* ---- vectors ------------------------------------------------------------- */
 
+/* Not finite when a number is not, or when it is too large for a float. */
+MANY_TARGETS static float square_sum(const float *restrict v, size_t n)
+{
+    float sums[STRANDS] = {0}, sum = 0;
+    size_t i = 0;
+    for (; i + STRANDS <= n; i += STRANDS)
+        for (size_t k = 0; k < STRANDS; k++) sums[k] += v[i + k] * v[i + k];
+    for (size_t k = 0; k < STRANDS; k++) sum += sums[k];
+    for (; i < n; i++) sum += v[i] * v[i];
+    return sum;
+}
+
+MANY_TARGETS static void divide(const float *restrict v, size_t n, float by,
+                                float *restrict out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = v[i] / by;
+}
+
 static enum tacit_err vector_norm2(const struct ivf *ix, const float *v,
                                    float *norm2)
 {
-    float sum = 0;
-    for (size_t i = 0; i < ix->set.dim; i++) {
-        if (!isfinite(v[i]))
-            return fail_as(E_VECTOR_VALUE, "number %zu is not finite", i + 1);
-        sum += v[i] * v[i];
-    }
+    float sum = square_sum(v, ix->set.dim);
+    if (!isfinite(sum))
+        for (size_t i = 0; i < ix->set.dim; i++)
+            if (!isfinite(v[i]))
+                return fail_as(E_VECTOR_VALUE, "number %zu is not finite",
+                               i + 1);
     if (!(sum < norm2_max))
         return fail_as(E_VECTOR_VALUE, "the vector is too long: numbers are at "
                                        "most about 1e15");
@@ -174,7 +194,7 @@ enum tacit_err ivf_prepare(struct ivf *ix, const float *v, float *length)
     float norm2, l = 1;
     TRY(vector_norm2(ix, v, &norm2));
     if (ix->set.metric == IVF_COSINE) l = sqrtf(norm2);
-    for (size_t i = 0; i < ix->set.dim; i++) ix->v[i] = v[i] / l;
+    divide(v, ix->set.dim, l, ix->v);
     rabitq_rotate(ix->rq, ix->v, ix->x);
     if (length != NULL) *length = l;
     return TACIT_OK;
@@ -197,13 +217,19 @@ static enum tacit_err first_list(struct ivf *ix, struct ivf_tree *t,
     return ivf_meta_write(ix);
 }
 
+MANY_TARGETS static int32_t bytes_dot(const int8_t *restrict x,
+                                      const int8_t *restrict y, size_t n)
+{
+    int32_t dot = 0;
+    for (size_t i = 0; i < n; i++) dot += x[i] * y[i];
+    return dot;
+}
+
 static float centroids_d2(const struct ivf *ix, const struct ivf_tree *t,
                           size_t a, size_t b)
 {
-    const int8_t *x = t->codes + a * ix->shape.width;
-    const int8_t *y = t->codes + b * ix->shape.width;
-    int32_t dot = 0;
-    for (size_t i = 0; i < ix->shape.width; i++) dot += x[i] * y[i];
+    size_t width = ix->shape.width;
+    int32_t dot = bytes_dot(t->codes + a * width, t->codes + b * width, width);
     return t->norm2[a] + t->norm2[b] -
            2 * t->scale[a] * t->scale[b] * (float)dot;
 }
@@ -226,8 +252,9 @@ enum tacit_err ivf_place(struct ivf *ix, int64_t part, const float *x,
     ivf_tree_centroid(ix, t, near[0].at, ix->c);
     struct ivf_entry e = ivf_entry_make(ix, x, ix->c, id, words, bits);
     TRY(ivf_list_add(ix, lists[0], &e, row, &slots));
-    if (n > 1 && ivf_second(near[0].d2, near[1].d2,
-                            centroids_d2(ix, t, near[0].at, near[1].at))) {
+    if (n > 1 && near[1].d2 < IVF_CLOSURE * near[0].d2 &&
+        ivf_second(near[0].d2, near[1].d2,
+                   centroids_d2(ix, t, near[0].at, near[1].at))) {
         bool added = false;
         ivf_tree_centroid(ix, t, near[1].at, ix->c);
         e = ivf_entry_make(ix, x, ix->c, id, words, bits);
@@ -242,13 +269,20 @@ enum tacit_err ivf_place(struct ivf *ix, int64_t part, const float *x,
 enum tacit_err ivf_insert(struct ivf *ix, int64_t part, int64_t id,
                           const float *v, const int64_t *words)
 {
-    float length;
     bool found = false;
     uint32_t lists[2];
-    TRY(ivf_fresh(ix));
-    TRY(ivf_prepare(ix, v, &length));
+    TRY(ivf_check(ix, v));
     TRY(ix->store->place_read(ix->store->ctx, id, &found, lists));
     if (found) return fail(TACIT_STATE, "id %lld is there", (long long)id);
+    return ivf_insert_new(ix, part, id, v, words);
+}
+
+enum tacit_err ivf_insert_new(struct ivf *ix, int64_t part, int64_t id,
+                              const float *v, const int64_t *words)
+{
+    float length;
+    TRY(ivf_fresh(ix));
+    TRY(ivf_prepare(ix, v, &length));
     ivf_row_make(ix, id, v, length, ix->row);
     return ivf_place(ix, part, ix->x, ix->row, words);
 }
@@ -270,14 +304,19 @@ enum { HOLES_MIN = 16 };
 
 /* What is left of a list that lost an entry: merged when small, packed when its
  * holes are many beside its entries, so that a rewritten entry stands for a
- * deleted one. */
+ * deleted one. The segment that lost it says when to look at the others. */
 static enum tacit_err list_settle(struct ivf *ix, uint32_t list,
                                   const struct ivf_spot *spot)
 {
-    size_t holes = spot->room - spot->live;
+    size_t holes = spot->room - spot->live, live, room;
     bool small = spot->live < ix->shape.list_min &&
                  spot->live % (ix->shape.list_min / 4) == 0;
-    bool sparse = holes >= HOLES_MIN + spot->live / 8;
+    bool sparse = holes >= (HOLES_MIN + spot->live / 8) / 2 &&
+                  holes % (HOLES_MIN / 2) == 0;
+    if (!small && !sparse) return TACIT_OK;
+    TRY(ivf_list_count(ix, list, &live, &room));
+    small = small && live < ix->shape.list_min;
+    sparse = room - live >= HOLES_MIN + live / 8;
     if (!small && !sparse) return TACIT_OK;
     const void *data = NULL;
     size_t n = 0;

@@ -125,6 +125,10 @@ struct ivf_store {
      * far; of a search, too, and of the family of seg_read. May be NULL. */
     enum tacit_err (*seg_part)(void *ctx, uint32_t list, uint32_t seg,
                                size_t from, size_t n, const void **data);
+    /* Bytes [from, from + n) of one segment, which reaches so far, anew. NULL
+     * where there is no seg_part. */
+    enum tacit_err (*seg_patch)(void *ctx, uint32_t list, uint32_t seg,
+                                size_t from, size_t n, const void *data);
     /* The segment with the highest number; *data NULL when there is none. */
     enum tacit_err (*seg_last)(void *ctx, uint32_t list, uint32_t *seg,
                                const void **data, size_t *n);
@@ -188,6 +192,10 @@ TACIT_CHECKED enum tacit_err ivf_check(const struct ivf *ix, const float *v);
 TACIT_CHECKED enum tacit_err ivf_insert(struct ivf *ix, int64_t part,
                                         int64_t id, const float *v,
                                         const int64_t *words);
+/* The same where the caller has looked: id is not there. */
+TACIT_CHECKED enum tacit_err ivf_insert_new(struct ivf *ix, int64_t part,
+                                            int64_t id, const float *v,
+                                            const int64_t *words);
 /* NOTFOUND when there is none. */
 TACIT_CHECKED enum tacit_err ivf_delete(struct ivf *ix, int64_t id);
 /* Delete, then insert, under one id (the vector or the partition changes). */

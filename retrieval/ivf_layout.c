@@ -7,9 +7,10 @@
 #include "common/base/codes.h"
 
 enum {
-    META_VERSION = 1,
+    META_VERSION = 2, /* 1 counted other distances in its levels */
     META_BYTES = 64 + 4 * IVF_RANKS * IVF_LEVELS,
-    STRANDS = 16
+    STRANDS = 16,
+    COARSE_LEAST = 64
 };
 static const char meta_magic[8] = {'T', 'A', 'C', 'I', 'T', 'I', 'V', 'F'};
 _Static_assert((int)META_BYTES <= (int)IVF_META_MAX, "limits");
@@ -30,6 +31,8 @@ enum tacit_err ivf_shape_set(const struct ivf_settings *set,
                     IVF_SEGMENT_BYTES_MAX);
     struct ivf_shape s = {.width = rabitq_width_for(set->dim),
                           .columns = set->columns};
+    s.coarse = s.width / 4 / RABITQ_STEP * RABITQ_STEP;
+    if (s.coarse < COARSE_LEAST) s.coarse = 0;
     s.scalars = s.width / 8 * IVF_BLOCK;
     s.ids = s.scalars + 2 * sizeof(uint16_t) * IVF_BLOCK;
     s.words = s.ids + sizeof(int64_t) * IVF_BLOCK;
@@ -110,7 +113,9 @@ enum tacit_err ivf_meta_decode(const void *data, size_t n,
         return fail(TACIT_UNSUPPORTED,
                     "the index has format %u, this program reads up to %d",
                     ivf_u32(b + 8), META_VERSION);
-    if (n != META_BYTES || ivf_u32(b + 8) != META_VERSION)
+    if (ivf_u32(b + 8) != META_VERSION)
+        return IVF_DAMAGED("the index has the older format %u", ivf_u32(b + 8));
+    if (n != META_BYTES)
         return IVF_DAMAGED("the index's settings have %zu bytes, want %d", n,
                            META_BYTES);
     struct ivf_settings s = {.dim = ivf_u32(b + 12),

@@ -15,6 +15,8 @@ struct ivf_entry ivf_entry_make(const struct ivf *ix, const float *x,
                                                        ix->shape.width, bits)};
 }
 
+enum { ROWS_GROW = 3 }; /* a segment has a multiple of 4 rows, or its most */
+
 static bool of_kind(enum ivf_kind kind, uint32_t seg)
 {
     return (seg < IVF_SEG_FIRST) == (kind == IVF_COPIES);
@@ -122,13 +124,37 @@ static void rows_put(struct ivf *ix, size_t i, const uint8_t *row)
         memset(at + i * size, 0, size);
 }
 
-/* Write the row of a slot; NULL empties it. */
+static const uint8_t no_row[IVF_ROW_FIXED + IVF_ROW_INT8 + 4 * IVF_DIM_MAX];
+
+/* Write row i of a segment that has one, alone. *done false: it has none. */
+static enum tacit_err row_patch(struct ivf *ix, uint32_t list, uint32_t seg,
+                                size_t i, const uint8_t *row, bool *done)
+{
+    const struct ivf_store *s = ix->store;
+    uint32_t run = ivf_rows_of(list);
+    size_t from = IVF_ROWS_HEADER + i * ix->shape.row;
+    const void *data = NULL;
+    if (row == NULL) row = no_row;
+    TRY(s->seg_part(s->ctx, run, seg, 0, IVF_ROWS_HEADER, &data));
+    const uint8_t *b = data;
+    *done = b != NULL && ivf_u32(b) == run && i < ivf_u16(b + 6);
+    if (!*done) return TACIT_OK;
+    return s->seg_patch(s->ctx, run, seg, from, ix->shape.row, row);
+}
+
+/* Write the row of a slot; NULL empties it. A segment grows by some empty rows
+ * at once, which are then written alone. */
 static enum tacit_err row_put(struct ivf *ix, uint32_t list, size_t slot,
                               const uint8_t *row)
 {
-    uint32_t seg = (uint32_t)(slot / ix->shape.rows_max);
+    size_t most = ix->shape.rows_max, i = slot % most, last = i | ROWS_GROW;
+    uint32_t seg = (uint32_t)(slot / most);
     const void *data = NULL;
     size_t n = 0;
+    bool done = false;
+    if (ix->store->seg_patch != NULL)
+        TRY(row_patch(ix, list, seg, i, row, &done));
+    if (done) return TACIT_OK;
     TRY(ix->store->seg_read(ix->store->ctx, ivf_rows_of(list), seg, &data, &n));
     if (data != NULL) {
         TRY(ivf_rows_check(ix, list, seg, data, n));
@@ -136,7 +162,9 @@ static enum tacit_err row_put(struct ivf *ix, uint32_t list, size_t slot,
     } else {
         rows_start(ix, list, seg);
     }
-    rows_put(ix, slot % ix->shape.rows_max, row);
+    if (last >= most) last = most - 1;
+    if (i >= ivf_u16(ix->rows + 6)) rows_put(ix, last, NULL);
+    rows_put(ix, i, row);
     return rows_write(ix, list, seg);
 }
 
@@ -255,6 +283,19 @@ static enum tacit_err segment_write(struct ivf *ix, uint32_t list, uint32_t seg)
                                 ivf_segment_bytes(&ix->shape, ix->segment));
 }
 
+/* The same after one slot of a block that was there has changed. */
+static enum tacit_err slot_write(struct ivf *ix, uint32_t list, uint32_t seg,
+                                 size_t slot)
+{
+    const struct ivf_store *s = ix->store;
+    uint32_t run = ivf_entries_of(list);
+    size_t from = IVF_HEADER + slot / IVF_BLOCK * ix->shape.block;
+    if (s->seg_patch == NULL) return segment_write(ix, list, seg);
+    TRY(s->seg_patch(s->ctx, run, seg, 0, IVF_HEADER, ix->segment));
+    return s->seg_patch(s->ctx, run, seg, from, ix->shape.block,
+                        ix->segment + from);
+}
+
 void ivf_writer_start(struct ivf_writer *w, struct ivf *ix, uint32_t list,
                       const float *c)
 {
@@ -345,13 +386,14 @@ enum tacit_err ivf_list_add(struct ivf *ix, uint32_t list,
     const struct ivf_shape *shape = &ix->shape;
     uint32_t seg = 0;
     const void *data = NULL;
-    size_t n = 0, slot = shape->slots_max;
+    size_t n = 0, slot = shape->slots_max, old = 0;
     TRY(s->seg_last(s->ctx, ivf_entries_of(list), &seg, &data, &n));
     if (data == NULL || seg < IVF_SEG_FIRST) {
         seg = IVF_SEG_FIRST;
     } else {
         TRY(ivf_segment_check(ix, list, seg, data, n));
         memcpy(ix->segment, data, n);
+        old = ivf_blocks(data) * IVF_BLOCK;
         slot = ivf_segment_free(shape, ix->segment);
         if (slot == shape->slots_max && seg++ == IVF_SEG_MAX)
             return IVF_DAMAGED("list %u has too many segments", list);
@@ -359,9 +401,11 @@ enum tacit_err ivf_list_add(struct ivf *ix, uint32_t list,
     if (slot == shape->slots_max) {
         ivf_segment_start(shape, ix->segment, list, seg);
         slot = ivf_segment_free(shape, ix->segment);
+        old = 0;
     }
     ivf_segment_put(shape, ix->segment, slot, e);
-    TRY(segment_write(ix, list, seg));
+    TRY(slot < old ? slot_write(ix, list, seg, slot)
+                   : segment_write(ix, list, seg));
     slot += (seg - IVF_SEG_FIRST) * shape->slots_max;
     *slots = slot + 1;
     return row_put(ix, list, slot, row);
@@ -406,34 +450,73 @@ static size_t slot_find(const struct ivf_shape *s, const uint8_t *seg,
     return SIZE_MAX;
 }
 
-enum tacit_err ivf_list_find(struct ivf *ix, uint32_t list, enum ivf_kind kind,
-                             int64_t id, struct ivf_spot *out)
+/* Look for id in a segment of a list. */
+static enum tacit_err segment_look(struct ivf *ix, uint32_t list, uint32_t seg,
+                                   const void *data, size_t n, int64_t id,
+                                   struct ivf_spot *spot)
+{
+    TRY(ivf_segment_check(ix, list, seg, data, n));
+    size_t slot = slot_find(&ix->shape, data, id);
+    spot->found = slot != SIZE_MAX;
+    if (!spot->found) return TACIT_OK;
+    spot->seg = seg;
+    spot->slot = slot;
+    spot->live = ivf_live(data);
+    spot->room = ivf_blocks(data) * IVF_BLOCK;
+    memcpy(ix->segment, data, n);
+    return TACIT_OK;
+}
+
+/* Copies lie in any of the first segments. */
+static enum tacit_err copy_find(struct ivf *ix, uint32_t list, int64_t id,
+                                struct ivf_spot *spot)
 {
     const struct ivf_store *s = ix->store;
-    struct ivf_spot spot = {0};
     enum tacit_err e = s->segs_begin(s->ctx, ivf_entries_of(list));
-    while (e == TACIT_OK) {
+    while (e == TACIT_OK && !spot->found) {
         uint32_t seg;
         const void *data;
-        size_t n, slot;
+        size_t n;
         e = s->segs_next(s->ctx, &seg, &data, &n);
-        if (e != TACIT_OK || data == NULL) break;
-        if (!of_kind(kind, seg)) continue;
-        e = ivf_segment_check(ix, list, seg, data, n);
-        if (e != TACIT_OK) break;
-        spot.live += ivf_live(data);
-        spot.room += ivf_blocks(data) * IVF_BLOCK;
-        if (spot.found) continue;
-        slot = slot_find(&ix->shape, data, id);
-        if (slot == SIZE_MAX) continue;
-        spot.found = true;
-        spot.seg = seg;
-        spot.slot = slot;
-        memcpy(ix->segment, data, n);
+        if (e != TACIT_OK || data == NULL || seg >= IVF_SEG_FIRST) break;
+        e = segment_look(ix, list, seg, data, n, id, spot);
     }
     s->segs_end(s->ctx);
-    *out = spot;
     return e;
+}
+
+enum tacit_err ivf_list_find(struct ivf *ix, uint32_t list, enum ivf_kind kind,
+                             int64_t id, struct ivf_spot *spot)
+{
+    const struct ivf_store *s = ix->store;
+    *spot = (struct ivf_spot){0};
+    if (kind == IVF_COPIES) return copy_find(ix, list, id, spot);
+    for (uint32_t seg = IVF_SEG_FIRST; !spot->found && seg <= IVF_SEG_MAX;
+         seg++) {
+        const void *data = NULL;
+        size_t n = 0;
+        TRY(s->seg_read(s->ctx, ivf_entries_of(list), seg, &data, &n));
+        if (data == NULL) break;
+        TRY(segment_look(ix, list, seg, data, n, id, spot));
+    }
+    return TACIT_OK;
+}
+
+enum tacit_err ivf_list_count(struct ivf *ix, uint32_t list, size_t *live,
+                              size_t *room)
+{
+    const struct ivf_store *s = ix->store;
+    *live = *room = 0;
+    for (uint32_t seg = IVF_SEG_FIRST; seg <= IVF_SEG_MAX; seg++) {
+        const void *data = NULL;
+        size_t n = 0;
+        TRY(s->seg_read(s->ctx, ivf_entries_of(list), seg, &data, &n));
+        if (data == NULL) break;
+        TRY(ivf_segment_check(ix, list, seg, data, n));
+        *live += ivf_live(data);
+        *room += ivf_blocks(data) * IVF_BLOCK;
+    }
+    return TACIT_OK;
 }
 
 enum tacit_err ivf_list_remove(struct ivf *ix, uint32_t list,
@@ -449,7 +532,7 @@ enum tacit_err ivf_list_remove(struct ivf *ix, uint32_t list,
     if (kind == IVF_COPIES && ivf_live(ix->segment) == 0)
         return ix->store->seg_delete(ix->store->ctx, ivf_entries_of(list),
                                      spot->seg);
-    TRY(segment_write(ix, list, spot->seg));
+    TRY(slot_write(ix, list, spot->seg, spot->slot));
     if (kind == IVF_COPIES) return TACIT_OK;
     return row_put(ix, list, list_slot(ix, spot), NULL);
 }

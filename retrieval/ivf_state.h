@@ -3,7 +3,8 @@
  *
  *   ivf.c         create, open, insert, delete, words
  *   ivf_layout.c  segments, heads, meta, rows as bytes
- *   ivf_tree.c    the centroids of a partition in memory; the nearest lists
+ *   ivf_tree.c    the centroids of a partition in memory
+ *   ivf_near.c    the nearest lists
  *   ivf_list.c    one list read into memory, changed, written back
  *   ivf_means.c   2-means
  *   ivf_split.c   splits, reassignment, merges
@@ -44,6 +45,7 @@ enum {
 /* Where things lie in a block. */
 struct ivf_shape {
     size_t width, columns;
+    size_t coarse; /* numbers that tell most lists apart; 0 = all are needed */
     size_t scalars, ids, words, block; /* offsets; bytes of a block */
     size_t blocks_max;                 /* of a segment */
     size_t slots_max;
@@ -64,12 +66,14 @@ struct ivf_counters {
 struct ivf_tree {
     int64_t part;
     size_t n, room;
-    uint32_t *list; /* [room], rising is not kept */
-    float *scale;   /* [room] */
-    float *norm2;   /* [room] */
-    int8_t *codes;  /* [room, width] */
-    uint8_t *bits;  /* [room / 16] blocks, relative to mean */
-    float *mean;    /* [width], = mean_scale * mean_codes */
+    uint32_t *list;       /* [room], rising is not kept */
+    float *scale;         /* [room] */
+    float *norm2;         /* [room] */
+    int8_t *codes;        /* [room, width] */
+    uint8_t *bits;        /* [room / 16] blocks, relative to mean */
+    uint8_t *coarse;      /* the same of the first shape.coarse numbers */
+    unsigned coarse_rest; /* searches to come that go without */
+    float *mean;          /* [width], = mean_scale * mean_codes */
     int8_t *mean_codes;
     float mean_scale, mean_norm2;
     size_t n_mean; /* lists when it was taken */
@@ -236,7 +240,13 @@ void ivf_segment_put(const struct ivf_shape *s, uint8_t *seg, size_t slot,
 void ivf_segment_zero(const struct ivf_shape *s, uint8_t *seg, size_t slot);
 size_t ivf_segment_bytes(const struct ivf_shape *s, const uint8_t *seg);
 
-/* ---- ivf_tree.c ---- */
+/* ---- ivf_tree.c, ivf_near.c ---- */
+/* Bytes of a block of centroids: codes and scalars. */
+static inline size_t ivf_tree_block(const struct ivf *ix, size_t width)
+{
+    (void)ix;
+    return width / 8 * IVF_BLOCK + 2 * sizeof(uint16_t) * IVF_BLOCK;
+}
 TACIT_CHECKED enum tacit_err ivf_head_check(const struct ivf *ix, uint32_t list,
                                             const uint8_t *head, size_t n);
 TACIT_CHECKED enum tacit_err ivf_tree_get(struct ivf *ix, int64_t part,
@@ -258,7 +268,7 @@ size_t ivf_tree_find(const struct ivf_tree *t, uint32_t list);
 /* The nearest lists to q by squared distance, at most `want`, at most
  * IVF_NEAR_MAX, rising; their number. Those farther than `within` times the
  * nearest may be others than the nearest of them. */
-size_t ivf_tree_nearest(struct ivf *ix, const struct ivf_tree *t,
+size_t ivf_tree_nearest(struct ivf *ix, struct ivf_tree *t,
                         const struct rabitq_query *q, size_t want, float within,
                         struct ivf_near *out);
 /* <q, c> and |q - c|^2 of place `at`. */
@@ -329,8 +339,11 @@ struct ivf_spot {
     bool found;
     uint32_t seg;
     size_t slot;       /* in the segment */
-    size_t live, room; /* of the list, of this kind: entries, slots */
+    size_t live, room; /* of the segment: entries, slots */
 };
+/* Entries of a list, copies aside, and the slots they have. */
+TACIT_CHECKED enum tacit_err ivf_list_count(struct ivf *ix, uint32_t list,
+                                            size_t *live, size_t *room);
 TACIT_CHECKED enum tacit_err ivf_list_find(struct ivf *ix, uint32_t list,
                                            enum ivf_kind kind, int64_t id,
                                            struct ivf_spot *spot);

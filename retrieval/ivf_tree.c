@@ -9,21 +9,12 @@
 
 enum {
     TREES_BYTES_MAX = 256 << 20, /* evicted above it */
-    DIRECT_MAX = 64,             /* so few lists are compared one by one */
     STRETCH = 64                 /* lists that are looked at together */
 };
-/* Deviations that a list may lie nearer than estimated, when it is sought for a
- * vector that is put into it. */
-static const float assign_slack = 1.5F;
 
 static size_t up16(size_t n)
 {
     return (n + IVF_BLOCK - 1) / IVF_BLOCK * IVF_BLOCK;
-}
-
-static size_t bits_block(const struct ivf *ix)
-{
-    return ix->shape.ids; /* codes and scalars, no ids */
 }
 
 static void tree_free(struct ivf_tree *t)
@@ -34,6 +25,7 @@ static void tree_free(struct ivf_tree *t)
     free(t->norm2);
     free(t->codes);
     free(t->bits);
+    free(t->coarse);
     free(t->mean);
     free(t->mean_codes);
     free(t);
@@ -81,7 +73,10 @@ enum tacit_err ivf_parts_get(struct ivf *ix)
 static size_t tree_bytes(const struct ivf *ix, const struct ivf_tree *t)
 {
     return sizeof *t + t->room * (ix->shape.width + 12) +
-           t->room / IVF_BLOCK * bits_block(ix) + ix->shape.width * 5;
+           t->room / IVF_BLOCK *
+               (ivf_tree_block(ix, ix->shape.width) +
+                ivf_tree_block(ix, ix->shape.coarse)) +
+           ix->shape.width * 5;
 }
 
 size_t ivf_trees_bytes(const struct ivf *ix)
@@ -90,6 +85,18 @@ size_t ivf_trees_bytes(const struct ivf *ix)
     for (size_t i = 0; i < ix->n_trees; i++)
         sum += tree_bytes(ix, ix->trees[i]);
     return sum;
+}
+
+/* Blocks of bits for room lists, the new ones empty. */
+static bool blocks_reserve(const struct ivf *ix, uint8_t **blocks, size_t width,
+                           size_t old, size_t room)
+{
+    size_t size = ivf_tree_block(ix, width);
+    uint8_t *b = realloc(*blocks, room / IVF_BLOCK * size);
+    if (b == NULL) return false;
+    *blocks = b;
+    memset(b + old / IVF_BLOCK * size, 0, (room - old) / IVF_BLOCK * size);
+    return true;
 }
 
 static enum tacit_err tree_reserve(struct ivf *ix, struct ivf_tree *t, size_t n)
@@ -104,13 +111,10 @@ static enum tacit_err tree_reserve(struct ivf *ix, struct ivf_tree *t, size_t n)
     if (norm2 != NULL) t->norm2 = norm2;
     int8_t *codes = realloc(t->codes, room * width);
     if (codes != NULL) t->codes = codes;
-    uint8_t *bits = realloc(t->bits, room / IVF_BLOCK * bits_block(ix));
-    if (bits != NULL) t->bits = bits;
     if (list == NULL || scale == NULL || norm2 == NULL || codes == NULL ||
-        bits == NULL)
+        !blocks_reserve(ix, &t->bits, width, t->room, room) ||
+        !blocks_reserve(ix, &t->coarse, ix->shape.coarse, t->room, room))
         return fail(TACIT_NOMEM, "no memory for %zu lists", room);
-    memset(bits + t->room / IVF_BLOCK * bits_block(ix), 0,
-           (room - t->room) / IVF_BLOCK * bits_block(ix));
     t->room = room;
     return TACIT_OK;
 }
@@ -135,20 +139,30 @@ void ivf_tree_centroid(const struct ivf *ix, const struct ivf_tree *t,
     for (size_t i = 0; i < width; i++) c[i] = t->scale[at] * (float)codes[i];
 }
 
+/* Bits and scalars of place `at` in blocks of a width. */
+static void block_put(const struct ivf *ix, uint8_t *blocks, size_t width,
+                      size_t at, const uint8_t *bits, struct rabitq_entry e)
+{
+    uint8_t *b = blocks + at / IVF_BLOCK * ivf_tree_block(ix, width);
+    size_t i = at % IVF_BLOCK, scalars = width / 8 * IVF_BLOCK;
+    for (size_t j = 0; j < width / 8; j++) b[IVF_BLOCK * j + i] = bits[j];
+    memcpy(b + scalars + 2 * i, &e.add, 2);
+    memcpy(b + scalars + 2 * (IVF_BLOCK + i), &e.mul, 2);
+}
+
 /* The bits of a list's centroid, in the tree's own blocks. */
 static void bits_put(struct ivf *ix, struct ivf_tree *t, size_t at)
 {
     uint8_t bits[RABITQ_DIM_MAX / 8];
     float c[RABITQ_DIM_MAX];
+    c[0] = 0; /* gcc does not know that a width is not 0 */
     ivf_tree_centroid(ix, t, at, c);
-    struct rabitq_entry e =
-        rabitq_encode(RABITQ_L2, c, t->mean, ix->shape.width, bits);
-    uint8_t *b = t->bits + at / IVF_BLOCK * bits_block(ix);
-    size_t i = at % IVF_BLOCK;
-    for (size_t j = 0; j < ix->shape.width / 8; j++)
-        b[IVF_BLOCK * j + i] = bits[j];
-    memcpy(b + ix->shape.scalars + 2 * i, &e.add, 2);
-    memcpy(b + ix->shape.scalars + 2 * (IVF_BLOCK + i), &e.mul, 2);
+    size_t width = ix->shape.width, part = ix->shape.coarse;
+    struct rabitq_entry e = rabitq_encode(RABITQ_L2, c, t->mean, width, bits);
+    block_put(ix, t->bits, width, at, bits, e);
+    if (part == 0) return;
+    e = rabitq_encode_part(c, t->mean, width, part, bits);
+    block_put(ix, t->coarse, part, at, bits, e);
 }
 
 /* The mean of all centroids, in bytes: what their bits are relative to. Taken
@@ -282,14 +296,6 @@ MANY_TARGETS static bool is_among(const uint32_t *v, uint32_t it)
     return same != 0;
 }
 
-/* Whether one of v [STRETCH] is below the limit. */
-MANY_TARGETS static bool is_below(const float *v, float limit)
-{
-    uint32_t below = 0;
-    for (size_t i = 0; i < STRETCH; i++) below |= v[i] < limit;
-    return below != 0;
-}
-
 size_t ivf_tree_find(const struct ivf_tree *t, uint32_t list)
 {
     size_t i = 0;
@@ -343,9 +349,10 @@ enum tacit_err ivf_tree_drop(struct ivf *ix, struct ivf_tree *t, uint32_t list)
     memmove(t->codes + at * width, t->codes + last * width, width);
     if (at != last) bits_put(ix, t, at);
     /* the last place is empty: its mul is 0 */
-    memset(t->bits + last / IVF_BLOCK * bits_block(ix) + ix->shape.scalars +
-               2 * (IVF_BLOCK + last % IVF_BLOCK),
-           0, 2);
+    static const uint8_t none[RABITQ_DIM_MAX / 8];
+    struct rabitq_entry empty = {0, 0};
+    block_put(ix, t->bits, width, last, none, empty);
+    block_put(ix, t->coarse, ix->shape.coarse, last, none, empty);
     t->n--;
     if (t->n == 0) ix->parts_known = false;
     ix->count.epoch++;
@@ -368,81 +375,4 @@ float ivf_tree_d2(const struct ivf *ix, const struct ivf_tree *t,
 {
     float d = q->norm2 + t->norm2[at] - 2 * ivf_tree_product(ix, t, q, at);
     return d > 0 ? d : 0;
-}
-
-void ivf_tree_estimate(const struct ivf *ix, const struct ivf_tree *t,
-                       const struct rabitq_query *q, float *estimate,
-                       float *lower)
-{
-    size_t width = ix->shape.width, block = bits_block(ix);
-    int32_t dot;
-    ix->kernels->dots(t->mean_codes, width, 1, q->q16, width, &dot);
-    float base =
-        q->norm2 + t->mean_norm2 - 2 * q->scale * t->mean_scale * (float)dot;
-    struct rabitq_scan s = {.tables = q->tables,
-                            .width = width,
-                            .gain = q->gain,
-                            .offset = q->offset,
-                            .base = base};
-    s.slack = assign_slack * RABITQ_DEVIATION * sqrtf(base > 0 ? base : 0);
-    for (size_t i = 0; i < t->n; i += IVF_BLOCK)
-        (void)ix->kernels->scan(&s, t->bits + i / IVF_BLOCK * block,
-                                estimate + i, lower + i);
-}
-
-/* Keep the `want` nearest in out, rising. */
-static void near_add(struct ivf_near *out, size_t *n, size_t want, uint32_t at,
-                     float d2)
-{
-    if (*n == want && d2 >= out[want - 1].d2) return;
-    size_t i = *n < want ? (*n)++ : want - 1;
-    for (; i > 0 && out[i - 1].d2 > d2; i--) out[i] = out[i - 1];
-    out[i] = (struct ivf_near){at, d2};
-}
-
-/* What another list has to beat. */
-static float limit_of(const struct ivf_near *out, size_t n, float within)
-{
-    float far = within * out[0].d2, last = out[n - 1].d2;
-    return far < last ? far : last;
-}
-
-size_t ivf_tree_nearest(struct ivf *ix, const struct ivf_tree *t,
-                        const struct rabitq_query *q, size_t want, float within,
-                        struct ivf_near *out)
-{
-    size_t n = 0, n_seeds = 0;
-    if (want == 0) return 0;
-    if (t->n <= DIRECT_MAX) {
-        for (size_t at = 0; at < t->n; at++)
-            near_add(out, &n, want, (uint32_t)at, ivf_tree_d2(ix, t, q, at));
-        return n;
-    }
-    struct ivf_near seeds[IVF_NEAR_MAX] = {0};
-    float *lower = ix->estimates + ix->room_dots;
-    ivf_tree_estimate(ix, t, q, ix->estimates, lower);
-    for (size_t from = 0; from < t->n; from += STRETCH) {
-        size_t end = from + STRETCH < t->n ? from + STRETCH : t->n;
-        if (n_seeds == want && end - from == STRETCH &&
-            !is_below(ix->estimates + from, seeds[want - 1].d2))
-            continue;
-        for (size_t at = from; at < end; at++)
-            near_add(seeds, &n_seeds, want, (uint32_t)at, ix->estimates[at]);
-    }
-    for (size_t i = 0; i < n_seeds; i++) {
-        uint32_t at = seeds[i].at;
-        near_add(out, &n, want, at, ivf_tree_d2(ix, t, q, at));
-        lower[at] = INFINITY;
-    }
-    for (size_t from = 0; from < t->n; from += STRETCH) {
-        size_t end = from + STRETCH < t->n ? from + STRETCH : t->n;
-        if (end - from == STRETCH &&
-            !is_below(lower + from, limit_of(out, n, within)))
-            continue;
-        for (size_t at = from; at < end; at++)
-            if (lower[at] < limit_of(out, n, within))
-                near_add(out, &n, want, (uint32_t)at,
-                         ivf_tree_d2(ix, t, q, at));
-    }
-    return n;
 }

@@ -226,18 +226,37 @@ MANY_TARGETS static void residual_sums(const float *restrict x,
     sums[3] = strands_sum(along);
 }
 
-struct rabitq_entry rabitq_encode(enum rabitq_metric metric, const float *x,
-                                  const float *c, size_t width, uint8_t *bits)
+static void bits_gather(const uint8_t *signs, size_t width, uint8_t *bits)
 {
-    uint8_t signs[RABITQ_DIM_MAX];
-    float s[4];
-    residual_sums(x, c, width, signs, s);
     for (size_t i = 0; i < width / 8; i++) {
         uint64_t eight;
         memcpy(&eight, signs + 8 * i, sizeof eight);
         /* gathers the lowest bit of each byte */
         bits[i] = (uint8_t)(eight * 0x0102040810204080U >> 56);
     }
+}
+
+struct rabitq_entry rabitq_encode_part(const float *x, const float *c,
+                                       size_t width, size_t part, uint8_t *bits)
+{
+    uint8_t signs[RABITQ_DIM_MAX];
+    float all[4], s[4], share = (float)width / (float)part;
+    residual_sums(x, c, width, signs, all);
+    residual_sums(x, c, part, signs, s);
+    bits_gather(signs, part, bits);
+    float mul = s[1] > tiny ? 2 * share * s[0] / s[1] : 0;
+    struct rabitq_entry e = {bf16_from(all[0] + mul * s[2]), bf16_from(mul)};
+    if (e.mul == 0) e.mul = 1;
+    return e;
+}
+
+struct rabitq_entry rabitq_encode(enum rabitq_metric metric, const float *x,
+                                  const float *c, size_t width, uint8_t *bits)
+{
+    uint8_t signs[RABITQ_DIM_MAX];
+    float s[4];
+    residual_sums(x, c, width, signs, s);
+    bits_gather(signs, width, bits);
     float size = s[0], f = s[1] > tiny ? size / s[1] : 0;
     float mul = metric == RABITQ_L2 ? 2 * f : f;
     float add = metric == RABITQ_L2 ? size + mul * s[2] : mul * s[2] - s[3];
@@ -295,6 +314,11 @@ static float largest_group(const float *x, size_t n)
     return top;
 }
 
+static const uint64_t bytes_of_all = 0x0101010101010101U;
+static const uint64_t bytes_with_bit[] = {0x0100010001000100U,
+                                          0x0101000001010000U,
+                                          0x0101010100000000U};
+
 /* table[p] = sum of q_i over the set bits i of p, less the least such sum,
  * which is returned. */
 static int group_table(const float *x, float inverse, uint8_t *table,
@@ -306,10 +330,14 @@ static int group_table(const float *x, float inverse, uint8_t *table,
         low += q[i] < 0 ? q[i] : 0;
         *whole += q[i];
     }
-    int sums[16] = {-low};
-    for (int i = 0; i < GROUP; i++)
-        for (int p = 0; p < 1 << i; p++) sums[p + (1 << i)] = sums[p] + q[i];
-    for (int p = 0; p < 16; p++) table[p] = (uint8_t)sums[p];
+    /* Eight sums in a word, byte p that of p: none is below 0 or over 127 at
+     * any step, so that nothing is carried into the next. */
+    uint64_t sums = bytes_of_all * (uint64_t)-low;
+    for (size_t i = 0; i + 1 < GROUP; i++)
+        sums += bytes_with_bit[i] * (uint64_t)q[i];
+    memcpy(table, &sums, sizeof sums);
+    sums += bytes_of_all * (uint64_t)q[GROUP - 1];
+    memcpy(table + sizeof sums, &sums, sizeof sums);
     return low;
 }
 
@@ -330,4 +358,19 @@ void rabitq_query_set(struct rabitq_query *q, const float *x)
     }
     q->gain = 2 * level;
     q->offset = level * (float)(2 * low - whole);
+}
+
+/* The first entry of a group's table is - its least sum, the last adds all. */
+float rabitq_query_part(const struct rabitq_query *q, size_t part,
+                        uint8_t *tables)
+{
+    size_t bytes = part / 8;
+    int low = 0, whole = 0;
+    memcpy(tables, q->tables, 16 * bytes);
+    memcpy(tables + 16 * bytes, q->tables + 2 * q->width, 16 * bytes);
+    for (size_t i = 0; i < 2 * bytes; i++) {
+        low -= tables[16 * i];
+        whole += tables[16 * i + 15] - tables[16 * i];
+    }
+    return q->gain / 2 * (float)(2 * low - whole);
 }

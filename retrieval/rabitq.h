@@ -98,6 +98,14 @@ static inline float rabitq_bf16(uint16_t v)
 struct rabitq_entry rabitq_encode(enum rabitq_metric metric, const float *x,
                                   const float *c, size_t width, uint8_t *bits);
 
+/* The same for RABITQ_L2 of the first `part` numbers (a multiple of
+ * RABITQ_STEP) as a sample of all: bits [part / 8], and scalars with which they
+ * estimate the whole |q - x|^2, with sqrt(width / part) times the deviation and
+ * that of the choice. */
+struct rabitq_entry rabitq_encode_part(const float *x, const float *c,
+                                       size_t width, size_t part,
+                                       uint8_t *bits);
+
 /* A rotated query in every form that a search needs; set again for the next
  * query. */
 struct rabitq_query {
@@ -114,6 +122,10 @@ TACIT_CHECKED enum tacit_err rabitq_query_new(size_t width,
                                               struct rabitq_query **out);
 void rabitq_query_free(struct rabitq_query *q);
 void rabitq_query_set(struct rabitq_query *q, const float *x);
+/* What a scan of entries of a part needs instead: tables [4 part]; returns the
+ * offset. */
+float rabitq_query_part(const struct rabitq_query *q, size_t part,
+                        uint8_t *tables);
 
 /* What a scan compares with: estimate = base + add - mul (gain sum + offset),
  * lower = estimate - slack mul. */

@@ -40,7 +40,7 @@ static const struct {
                              " ORDER BY id"},
     [SQL_LIST_LAST] = {"seg", "SELECT max(id) FROM %"},
     [SQL_SEG_READ] = {"seg", "SELECT data FROM % WHERE id = ?1"},
-    [SQL_SEG_LAST] = {"seg", "SELECT id, data FROM % WHERE id BETWEEN ?1 AND ?2"
+    [SQL_SEG_LAST] = {"seg", "SELECT id FROM % WHERE id BETWEEN ?1 AND ?2"
                              " ORDER BY id DESC LIMIT 1"},
     [SQL_SEG_WRITE] = {"seg", "REPLACE INTO % VALUES (?1, ?2)"},
     [SQL_SEG_DELETE] = {"seg", "DELETE FROM % WHERE id = ?1"},

@@ -176,8 +176,9 @@ static enum tacit_err blob_seek(struct vecindex_table *t, int64_t key,
     if (!t->blob) {
         char *table = sqlite3_mprintf("%s_seg", t->name);
         if (!table) return fail(TACIT_NOMEM, "out of memory");
-        rc = sqlite3_blob_open(t->db, t->schema, table, "data", key, 0,
-                               &t->blob);
+        /* a change reads what it writes */
+        rc = sqlite3_blob_open(t->db, t->schema, table, "data", key,
+                               t->torn != 0, &t->blob);
         sqlite3_free(table);
     } else if (t->blob_key != key) {
         rc = sqlite3_blob_reopen(t->blob, key);
@@ -344,7 +345,14 @@ static enum tacit_err list_last(void *ctx, uint32_t *list)
 static enum tacit_err seg_read(void *ctx, uint32_t list, uint32_t seg,
                                const void **data, size_t *n)
 {
-    return read_on(ctx, SQL_SEG_READ, seg_key(list, seg), data, n);
+    struct vecindex_table *t = ctx;
+    int64_t key = seg_key(list, seg);
+    bool there = false;
+    /* a change goes on to patch it */
+    if (t->torn) TRY(blob_seek(t, key, &there));
+    if (!there) return read_on(t, SQL_SEG_READ, key, data, n);
+    *n = (size_t)sqlite3_blob_bytes(t->blob);
+    return blob_bytes(t, 0, *n, data);
 }
 
 static enum tacit_err seg_part(void *ctx, uint32_t list, uint32_t seg,
@@ -359,14 +367,31 @@ static enum tacit_err seg_part(void *ctx, uint32_t list, uint32_t seg,
     return blob_bytes(t, from, n, data);
 }
 
+static enum tacit_err seg_patch(void *ctx, uint32_t list, uint32_t seg,
+                                size_t from, size_t n, const void *data)
+{
+    struct vecindex_table *t = ctx;
+    bool there;
+    TRY(blob_seek(t, seg_key(list, seg), &there));
+    if (!there || (size_t)sqlite3_blob_bytes(t->blob) < from + n)
+        return fail_as(E_INDEX_DAMAGED, "%s: segment %u of list %u is short",
+                       t->name, seg, list / 2);
+    int rc = sqlite3_blob_write(t->blob, data, (int)n, (int)from);
+    return rc ? vecindex_sql_fail(t, rc) : TACIT_OK;
+}
+
 static enum tacit_err seg_last(void *ctx, uint32_t list, uint32_t *seg,
                                const void **data, size_t *n)
 {
-    int64_t id = 0;
-    TRY(seg_range(ctx, SQL_SEG_LAST, list));
-    TRY(walk(ctx, SQL_SEG_LAST, &id, data, n));
+    struct vecindex_table *t = ctx;
+    bool has;
+    TRY(seg_range(t, SQL_SEG_LAST, list));
+    TRY(vecindex_sql_step(t, SQL_SEG_LAST, &has));
+    int64_t id = has ? sqlite3_column_int64(t->stmt[SQL_SEG_LAST], 0) : 0;
+    vecindex_sql_reset(t, SQL_SEG_LAST);
+    *data = NULL;
     *seg = (uint32_t)(id & IVF_SEG_MAX);
-    return TACIT_OK;
+    return has ? seg_read(t, list, *seg, data, n) : TACIT_OK;
 }
 
 static enum tacit_err seg_write(void *ctx, uint32_t list, uint32_t seg,
@@ -479,6 +504,7 @@ void vecindex_store_init(struct vecindex_table *t)
         .list_last = list_last,
         .seg_read = seg_read,
         .seg_part = seg_part,
+        .seg_patch = seg_patch,
         .seg_last = seg_last,
         .seg_write = seg_write,
         .seg_delete = seg_delete,

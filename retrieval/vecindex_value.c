@@ -59,12 +59,7 @@ static enum tacit_err from_bytes(const struct vecindex_table *t,
     if (n / 4 != dim)
         return fail(TACIT_SHAPE, "%s: a vector of %zu numbers, %zu are wanted",
                     vector_name(t), n / 4, dim);
-    for (size_t i = 0; i < dim; i++) {
-        uint32_t bits = (uint32_t)p[4 * i] | (uint32_t)p[4 * i + 1] << 8 |
-                        (uint32_t)p[4 * i + 2] << 16 |
-                        (uint32_t)p[4 * i + 3] << 24;
-        memcpy(&out[i], &bits, sizeof bits);
-    }
+    memcpy(out, p, 4 * dim); /* little-endian, as ivf demands */
     return TACIT_OK;
 }
 

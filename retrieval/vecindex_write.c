@@ -105,7 +105,7 @@ static enum tacit_err insert_row(const struct change *ch, int64_t id,
     struct change copy = *ch;
     int64_t part;
     TRY(vecindex_partition(ch->t, copy.keys, VECINDEX_MAKE, &part));
-    TRY(ivf_insert(ch->t->ivf, part, id, v, ch->words));
+    TRY(ivf_insert_new(ch->t->ivf, part, id, v, ch->words));
     return write_aux(ch, id);
 }
 

@@ -43,7 +43,7 @@ struct memory_store {
     int64_t part;
     bool all_parts, walking_segs;
     size_t calls, fail_at; /* the call that fails, 0 = none */
-    size_t seg_writes, seg_reads, place_writes;
+    size_t seg_writes, seg_reads, seg_patches, place_writes;
 };
 
 static inline enum tacit_err memory_call(struct memory_store *m)
@@ -367,6 +367,40 @@ static inline enum tacit_err memory_seg_read(void *ctx, uint32_t list,
     *data = seg < l->n_segs ? l->segs[seg].data : NULL;
     *n = *data != NULL ? l->segs[seg].n : 0;
     return memory_call(m);
+}
+
+static inline enum tacit_err memory_seg_part(void *ctx, uint32_t list,
+                                             uint32_t seg, size_t from,
+                                             size_t n, const void **data)
+{
+    struct memory_store *m = ctx;
+    const struct memory_list *l = memory_list(m, list);
+    bool reaches = seg < l->n_segs && l->segs[seg].data != NULL &&
+                   l->segs[seg].n >= from + n;
+    *data = reaches ? (const uint8_t *)l->segs[seg].data + from : NULL;
+    return memory_call(m);
+}
+
+static inline enum tacit_err memory_seg_patch(void *ctx, uint32_t list,
+                                              uint32_t seg, size_t from,
+                                              size_t n, const void *data)
+{
+    struct memory_store *m = ctx;
+    const struct memory_list *l = memory_list(m, list);
+    if (m->walking_segs) return fail(TACIT_INTERNAL, "a write inside a walk");
+    TRY(memory_call(m));
+    if (seg >= l->n_segs || l->segs[seg].n < from + n)
+        return fail(TACIT_INTERNAL, "a patch beyond its segment");
+    m->seg_patches++;
+    memcpy((uint8_t *)l->segs[seg].data + from, data, n);
+    return TACIT_OK;
+}
+
+/* A store that reads and writes parts of segments. */
+static inline void memory_store_parts(struct memory_store *m)
+{
+    m->store.seg_part = memory_seg_part;
+    m->store.seg_patch = memory_seg_patch;
 }
 
 static inline void memory_store_init(struct memory_store *m)

@@ -68,21 +68,16 @@ static void drawn_damage_never_does_worse_than_an_error(void **state)
 static void what_is_made_from_rows_is_made_again(void **state)
 {
     static const char *const damages[] = {
-        "DELETE FROM v_info",
-        "UPDATE v_info SET value = zeroblob(9)",
-        "DELETE FROM v_list",
-        "UPDATE v_list SET head = zeroblob(8)",
-        "DELETE FROM v_list WHERE id % 2",
-        "UPDATE v_list SET part = 9",
-        "DELETE FROM v_place",
-        "DELETE FROM v_place WHERE id % 7 = 0",
-        "UPDATE v_place SET list = 99",
-        "DELETE FROM v_part",
-        "UPDATE v_aux SET f0 = 5 WHERE id % 2",
-        "DROP TABLE v_list",
-        "DROP TABLE v_place",
-        "DROP TABLE v_info",
-        "DROP TABLE v_part"};
+        "DELETE FROM v_info", "UPDATE v_info SET value = zeroblob(9)",
+        /* an older format */
+        "UPDATE v_info SET value = CAST(substr(value, 1, 8) || x'01' ||"
+        " substr(value, 10) AS BLOB)",
+        "DELETE FROM v_list", "UPDATE v_list SET head = zeroblob(8)",
+        "DELETE FROM v_list WHERE id % 2", "UPDATE v_list SET part = 9",
+        "DELETE FROM v_place", "DELETE FROM v_place WHERE id % 7 = 0",
+        "UPDATE v_place SET list = 99", "DELETE FROM v_part",
+        "UPDATE v_aux SET f0 = 5 WHERE id % 2", "DROP TABLE v_list",
+        "DROP TABLE v_place", "DROP TABLE v_info", "DROP TABLE v_part"};
     sqlite3 *from = original();
     char want[1024], sql[256];
     (void)state;
