@@ -14,6 +14,7 @@
 #include "common/base/file.h"
 #include "common/base/tick.h"
 #include "common/model/model_files.h"
+#include "common/model/net.h"
 #include "common/model/repack.h"
 #include "common/wire/blob.h"
 
@@ -331,16 +332,8 @@ static void take_origin(const struct gguf *g, const struct networks_job *job,
 
 static enum tacit_err check_readable(const struct model_files *c)
 {
-    static const char *const families[] = {"bert", "llama", "qwen2"};
     struct vocab *v = NULL;
-    int known = 0;
-    for (size_t i = 0; i < 3; i++)
-        known |= strcmp(model_files_family(c), families[i]) == 0;
-    if (!known)
-        return fail_as(E_MODEL_UNSUPPORTED,
-                       "a model of the family \"%s\"; bert, llama (also "
-                       "Mistral and SmolLM2) and qwen2 are read",
-                       model_files_family(c));
+    TRY(net_knows(model_files_family(c)));
     TRY(model_files_vocab(c, &v));
     vocab_free(v);
     return TACIT_OK;
@@ -448,9 +441,8 @@ enum tacit_err networks_quantise(struct device *d,
     enum tacit_err err = networks_find(d, m.name, &old);
     if (err == TACIT_OK && strcmp(old.name, m.name) == 0)
         return fail(TACIT_STATE,
-                    "there is a model named %s; give another "
-                    "--name",
-                    m.name);
+                    "there is a model named %s; give another --name", m.name);
+    if (err && err != TACIT_NOTFOUND) return err;
     err_clear();
     TRY(networks_path(d, from, path));
     TRY(gguf_open(path, &g));

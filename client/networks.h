@@ -23,8 +23,7 @@
 enum {
     NETWORKS_N_MIGRATIONS = 1,
     NETWORK_NAME_MAX = 65, /* NUL included, as all here */
-    NETWORK_TEXT_MAX = 512,
-    NETWORKS_MAX = 1024
+    NETWORK_TEXT_MAX = 512
 };
 extern const char *const networks_migrations[NETWORKS_N_MIGRATIONS];
 

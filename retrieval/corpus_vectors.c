@@ -123,7 +123,7 @@ static enum tacit_err nearest(struct corpus *c, const struct ivf_query *query,
     TRY(arena_alloc(&c->scratch, query->k, sizeof *hits, &hits));
     enum tacit_err err =
         vecindex_search(c->db->sql, "main", CORPUS_VECTORS, query, hits, n);
-    if (err_id() == E_INDEX_DAMAGED) err = say_damaged(c);
+    if (err && err_id() == E_INDEX_DAMAGED) err = say_damaged(c);
     for (size_t i = 0; !err && i < *n; i++)
         out[i] = (struct corpus_near){hits[i].id, 1 - hits[i].distance};
     return err;

@@ -92,9 +92,9 @@ static bool code_agrees(const struct check *k, const uint8_t *seg, size_t i)
         if (fabsf(k->x[j] - k->c[j]) > step) return false;
         open += 2 * fabsf(k->c[j]); /* what the bit is worth in <b, c> */
     }
-    float add = rabitq_bf16(ivf_u16(b + s->scalars + 2 * at));
-    float mul = rabitq_bf16(ivf_u16(b + s->scalars + 2 * (IVF_BLOCK + at)));
-    float mul_want = rabitq_bf16(e.mul), add_want = rabitq_bf16(e.add);
+    float add = bf16_decode(ivf_u16(b + s->scalars + 2 * at));
+    float mul = bf16_decode(ivf_u16(b + s->scalars + 2 * (IVF_BLOCK + at)));
+    float mul_want = bf16_decode(e.mul), add_want = bf16_decode(e.add);
     float noise = step * sqrtf((float)s->width);
     if (r2 <= 100 * noise * noise) return true; /* the row is the centroid */
     float share = 0.05F + 4 * noise / sqrtf(r2);

@@ -397,7 +397,7 @@ static void segment_pulls(struct mover *m, struct pulls *p, uint32_t list,
         for (; live != 0; live &= live - 1) {
             size_t i = (size_t)__builtin_ctz(live);
             float mul =
-                rabitq_bf16(ivf_u16(block + s->scalars + 2 * (IVF_BLOCK + i)));
+                bf16_decode(ivf_u16(block + s->scalars + 2 * (IVF_BLOCK + i)));
             float own = own_d2(m->ix, mul);
             float near = d[0][i] < d[1][i] ? d[0][i] : d[1][i];
             if (near < pull_share * own)

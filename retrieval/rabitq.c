@@ -196,14 +196,6 @@ struct rabitq_row rabitq_row_encode(const float *x, size_t width, int8_t *codes)
                                .norm2 = scale * scale * (sums[0] - sums[1])};
 }
 
-static uint16_t bf16_from(float f)
-{
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    bits += 0x7fff + (bits >> 16 & 1);
-    return (uint16_t)(bits >> 16);
-}
-
 /* sums = |r|^2, sum |r_i|, <b, c>, <c, r> */
 MANY_TARGETS static void residual_sums(const float *restrict x,
                                        const float *restrict c, size_t width,
@@ -260,7 +252,7 @@ struct rabitq_entry rabitq_encode(enum rabitq_metric metric, const float *x,
     float size = s[0], f = s[1] > tiny ? size / s[1] : 0;
     float mul = metric == RABITQ_L2 ? 2 * f : f;
     float add = metric == RABITQ_L2 ? size + mul * s[2] : mul * s[2] - s[3];
-    struct rabitq_entry e = {bf16_from(add), bf16_from(mul)};
+    struct rabitq_entry e = {bf16_encode(add), bf16_encode(mul)};
     if (e.mul == 0) e.mul = 1; /* the least positive number: live */
     return e;
 }

@@ -39,9 +39,9 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include "common/base/err.h"
+#include "common/tensor/half.h"
 
 enum {
     RABITQ_DIM_MAX = 4096,
@@ -85,13 +85,6 @@ struct rabitq_row rabitq_row_encode(const float *x, size_t width,
 struct rabitq_entry {
     uint16_t add, mul; /* bfloat16 */
 };
-static inline float rabitq_bf16(uint16_t v)
-{
-    uint32_t bits = (uint32_t)v << 16;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
 
 /* Encode x relative to c (both [width], rotated) into bits [width / 8]: bit i %
  * 8 of byte i / 8 is set where x_i >= c_i. */

@@ -27,8 +27,8 @@ static uint32_t estimate_portable(const struct rabitq_scan *s,
         uint16_t add, mul;
         memcpy(&add, scalars + 2 * i, sizeof add);
         memcpy(&mul, scalars + 2 * (RABITQ_BLOCK + i), sizeof mul);
-        float y = s->gain * (float)sums[i] + s->offset, m = rabitq_bf16(mul);
-        estimate[i] = s->base + rabitq_bf16(add) - m * y;
+        float y = s->gain * (float)sums[i] + s->offset, m = bf16_decode(mul);
+        estimate[i] = s->base + bf16_decode(add) - m * y;
         lower[i] = estimate[i] - s->slack * m;
         mask |= (uint32_t)(mul != 0 && lower[i] < s->limit) << i;
     }

@@ -88,8 +88,9 @@ size_t yaml_distance(const char *a, const char *b)
 /* Does one begin with the other, where that says something? */
 static int goes_on(const char *a, const char *b)
 {
-    size_t na = strlen(a), nb = strlen(b), n = na < nb ? na : nb;
-    return n > NEAR_ENOUGH && strncmp(a, b, n) == 0;
+    size_t n = 0;
+    while (a[n] && a[n] == b[n]) n++;
+    return n > NEAR_ENOUGH && (!a[n] || !b[n]);
 }
 
 const char *yaml_nearest(const char *word, const char *const *candidates,
@@ -105,7 +106,7 @@ const char *yaml_nearest(const char *word, const char *const *candidates,
         best_distance = d;
     }
     for (size_t i = 0; !best && i < n; i++)
-        if (candidates[i] && goes_on(word, candidates[i])) best = candidates[i];
+        if (goes_on(word, candidates[i])) best = candidates[i];
     return best;
 }
 

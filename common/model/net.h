@@ -74,6 +74,8 @@ struct net_shape {
 
 struct net; /* owned */
 
+/* UNSUPPORTED, with what is read, unless the family (as files name it) is. */
+TACIT_CHECKED enum tacit_err net_knows(const char *family);
 /* The files must stay open as long as the network: matrices that are packed in
  * them are used as they lie. UNSUPPORTED: a family that is not read, by name;
  * SHAPE: a tensor that is missing or has another shape; LIMIT, NOMEM. */

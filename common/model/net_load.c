@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/codes.h"
 #include "common/base/rng.h"
 #include "common/model/net_parts.h"
 #include "common/tensor/quant.h"
@@ -82,18 +83,28 @@ static enum tacit_err real_if(const struct loader *l, const char *key,
     return gguf_has(l->file, full) ? gguf_real(l->file, full, out) : TACIT_OK;
 }
 
+static const struct net_family *family_named(const char *name)
+{
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (strcmp(families[i].name, name) == 0) return &families[i];
+    return NULL;
+}
+
+enum tacit_err net_knows(const char *family)
+{
+    if (family_named(family)) return TACIT_OK;
+    return fail_as(E_MODEL_UNSUPPORTED,
+                   "a model of the family \"%s\"; bert, llama (also Mistral "
+                   "and SmolLM2) and qwen2 are read",
+                   family);
+}
+
 static enum tacit_err find_family(struct loader *l)
 {
     char name[FAMILY_MAX];
     gguf_text_or_empty(l->file, "general.architecture", name, sizeof name);
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-        if (strcmp(families[i].name, name) == 0) l->net->family = &families[i];
-    if (!l->net->family)
-        return fail(TACIT_UNSUPPORTED,
-                    "a model of the family \"%s\"; bert, llama (also Mistral "
-                    "and SmolLM2) and qwen2 are read",
-                    name);
-    return TACIT_OK;
+    l->net->family = family_named(name);
+    return net_knows(name);
 }
 
 static enum tacit_err read_rope(struct loader *l, struct net_shape *s)

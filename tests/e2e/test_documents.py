@@ -297,11 +297,11 @@ def case_a_folder_may_be_deep_but_not_without_end():
 
 def case_a_file_that_vanishes_between_listing_and_reading():
     with site() as s:
-        s.write("a.md", prose(1, 20000))  # takes a while
         for i in range(2, 40):
-            s.write(f"b{i}.md", prose(i, 1000))
+            s.write(f"a{i}.md", prose(i, 1000))
+        s.write("b.md", prose(1, 60000))  # takes a while; the others are in
         gone = s.write("c.md", prose(99))
-        for words in ([s.docs], [s.docs, gone, s.path("a.md")]):
+        for words in ([s.docs], [s.docs, gone, s.path("a2.md")]):
             write(gone, prose(99))
             p = s.begin("add", "--json", *words)
             cases.until(lambda: s.indexed() >= 3 or p.poll() is not None, 30,

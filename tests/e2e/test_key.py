@@ -84,12 +84,13 @@ def case_no_file_of_the_home_shows_a_word():
         h.finds()
         assert h.shows() == [], h.shows()
         # While a program is at work and its log is full.
-        for i in range(60):
+        for i in range(1500):
             write(os.path.join(at, f"docs/b{i}.md"), TEXT * 40 + str(i))
         p = begin("tacit", "add", os.path.dirname(h.doc), "--home", h.home)
         cases.until(lambda: os.path.exists(h.file("tacit.db-wal")) and
                     os.path.getsize(h.file("tacit.db-wal")) > 100000 or
                     p.poll() is not None, 30, "a log")
+        p.send_signal(signal.SIGSTOP)  # still at work, however fast it is
         assert h.shows() == [], h.shows()
         assert finish(p, signal.SIGKILL).status == -signal.SIGKILL
         assert os.path.getsize(h.file("tacit.db-wal")) > 0

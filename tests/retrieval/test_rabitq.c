@@ -230,7 +230,7 @@ static void an_entry_on_its_centroid_is_live(void **state)
     uint8_t bits[2];
     struct rabitq_entry e = rabitq_encode(RABITQ_L2, x, x, 16, bits);
     check(e.mul != 0);
-    check(rabitq_bf16(e.mul) >= 0 && rabitq_bf16(e.mul) < 1e-30F);
+    check(bf16_decode(e.mul) >= 0 && bf16_decode(e.mul) < 1e-30F);
 }
 
 static void every_kernel_gives_the_same_bits(void **state)
