@@ -29,6 +29,9 @@ COMMANDS = {
         "eval retrieval": ["x"], "eval answers": ["x.csv"],
         "train": ["--plan", PLAN], "join": ["tacit:x"], "leave": [],
         "run": [], "audit": [], "policy": [], "status": [], "doctor": [],
+        "model import": ["x"], "model ls": [], "model show": ["x"],
+        "model rm": ["x"], "model use": ["x"], "model export": ["x", "y"],
+        "model quantize": ["x", "q8_0"],
         "explain": ["E0203"]},
     "tacit-coordinator": {
         "init": [], "run": [], "invite": ["a"], "members": [],
@@ -64,8 +67,8 @@ def case_help_lists_every_command_and_each_has_its_own():
                 assert one.err == "", one
         listed = re.search(r"Commands\n(.*?)\n\n", whole.out, re.S).group(1)
         words = re.findall(
-            r"^  ([a-z]+(?: (?:check|submit|retrieval|answers))?)\b", listed,
-            re.M)
+            r"^  ([a-z]+(?: (?:check|submit|retrieval|answers|import|ls|show|rm"
+            r"|use|export|quantize))?)\b", listed, re.M)
         assert sorted(words) == sorted(COMMANDS[program]), words
         for line in whole.out.splitlines():
             assert len(line) <= 80, line

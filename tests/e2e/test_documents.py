@@ -739,7 +739,7 @@ def case_vectors_of_another_encoder_are_made_again_and_that_can_go_on():
             s.write(f"{n:02}.md", prose(n, 600))
         s.add().exits(0)
         with cases.store_to_change(s.home) as db:
-            db.execute("UPDATE vector SET enc_version = 'another'")
+            db.execute("UPDATE document SET enc_version = 'another'")
         # Meanwhile words find, and doctor offers the way on.
         found = s.run("search", "name7", "--json").exits(0).data
         assert found["hits"][0]["path"].endswith("/07.md"), found
@@ -748,8 +748,7 @@ def case_vectors_of_another_encoder_are_made_again_and_that_can_go_on():
         assert "60 documents" in done.out and "reindex" in done.out, done
 
         def old():
-            return s.rows("SELECT count(DISTINCT document_id) FROM chunk JOIN"
-                          " vector ON chunk_id = chunk.id"
+            return s.rows("SELECT count(*) FROM document"
                           " WHERE enc_version = 'another'")[0][0]
         p = s.begin("reindex", "--json")
         cases.until(lambda: old() < 60 or p.poll() is not None, 20,
