@@ -10,6 +10,10 @@
 #include "common/base/pool.h"
 #include "common/model/net.h"
 
+#define WAY_OUT                                                                \
+ "`tacit model use built-in` does without it; then it can be removed and "     \
+ "imported again"
+
 enum {
     VERSION = 1, /* of how texts become vectors here */
     LANE_BYTES_MAX = 512 << 20,
@@ -148,8 +152,7 @@ static enum tacit_err ready(struct encoder_net *e)
     if (!err) return add_lanes(e, 1);
     close_files(e);
     return err_context(err,
-                       "the search encoder %s cannot be used (import it again, "
-                       "or `tacit model use built-in`)",
+                       "the search encoder %s cannot be used (" WAY_OUT ")",
                        e->name);
 }
 
@@ -345,7 +348,7 @@ static enum tacit_err run_all(struct work *w)
         if (e->lanes[i].err)
             return fail(e->lanes[i].err,
                         "the search encoder %s could not read a batch of texts "
-                        "(%s); import it again, or `tacit model use built-in`",
+                        "(%s); " WAY_OUT,
                         e->name, err_text(e->lanes[i].err));
     return TACIT_OK;
 }

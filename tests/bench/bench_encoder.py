@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An imported encoder: how fast `tacit add` reads with it, how well it searches.
+"""An imported encoder: how fast `tacit add` reads with it, how well it finds.
 
   ingest            1,000 passages of 128 tokens (words of its vocabulary, drawn
                     from a seed), ten to a file, from file to committed row:

@@ -174,10 +174,15 @@ def case_a_damaged_encoder_says_the_ways_out():
             write(os.path.join(home.notes, "wound.md"), "Other. " * 9)
             home.run("add", home.notes).exits(1).says("model use built-in")
         os.remove(blob)
-        home.run("ask", "dose of warfarin").exits(1).says("import it again")
+        home.run("ask", "dose of warfarin").exits(1).says("imported again")
         # The words are there, and the way out leads out.
         assert home.found("words")
         home.run("model", "use", "built-in").exits(0)
+        home.run("reindex").exits(0)
+        assert home.found("vectors")
+        home.run("model", "rm", "tiny").exits(0)
+        assert home.take_in()["hash"] == m["hash"]
+        home.run("model", "use", "tiny").exits(0)
         home.run("reindex").exits(0)
         assert home.found("vectors")
 

@@ -264,7 +264,7 @@ static void numbers_that_are_none_are_an_error(void **state)
                                     .passage = ""};
     check_ok(encoder_open(&m, &e));
     enum tacit_err err = encoder_embed(e, &arena, "a b", 3, v);
-    check(strstr(err_message(), "import it again") != NULL);
+    check(strstr(err_message(), "imported again") != NULL);
     check_err(err, TACIT_FORMAT);
     encoder_free(e);
     unlink(bad);
