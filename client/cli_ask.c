@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "client/cli.h"
+#include "client/embedding.h"
 #include "client/feedback.h"
 #include "client/tuning.h"
 #include "common/base/codes.h"
@@ -125,9 +126,9 @@ static enum tacit_err prepare(const struct options *o, struct reading *r)
     int has_weight = 0;
     TRY(join_words(o, &r->text));
     TRY(read_filter(o, &r->filter));
-    TRY(encoder_new(&r->encoder));
+    TRY(embedding_open(&r->d, &r->encoder));
     TRY(corpus_open(&r->d.db, r->encoder, &r->corpus));
-    TRY(device_adapter(&r->d, ENCODER_DIM, &r->adapter));
+    TRY(embedding_adapter(&r->d, r->encoder, &r->adapter));
     struct tuning_model m = {r->encoder, r->adapter};
     TRY(tuning_weight(&r->d.db, &m, &r->weight, &has_weight));
     r->query = (struct search_query){.text = r->text,

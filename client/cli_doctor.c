@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "client/cli.h"
+#include "client/embedding.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/base/tick.h"
@@ -131,7 +132,7 @@ static void note_corpus(struct examination *x)
 {
     struct encoder *e = NULL;
     struct corpus *c = NULL;
-    enum tacit_err err = encoder_new(&e);
+    enum tacit_err err = embedding_open(x->d, &e);
     if (!err) err = corpus_open(&x->d->db, e, &c);
     if (!err && options_flag(x->o, "index")) note_vectors(x, c);
     if (!err) err = check_corpus(x->d, c);

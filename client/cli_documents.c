@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "client/cli.h"
+#include "client/embedding.h"
 #include "client/folders.h"
 #include "client/intake.h"
 #include "client/watch.h"
@@ -166,7 +167,7 @@ static enum tacit_err adding_begin(struct adding *a, const struct options *o)
                                 .before = note_before,
                                 .after = note_after,
                                 .failed = note_failure};
-    TRY(encoder_new(&a->encoder));
+    TRY(embedding_open(&a->d, &a->encoder));
     return corpus_open(&a->d.db, a->encoder, &a->intake.corpus);
 }
 
@@ -359,7 +360,7 @@ static enum tacit_err with_corpus(const struct options *o, struct device *d,
                                   struct encoder **e, struct corpus **c)
 {
     TRY(cli_open(o, d));
-    enum tacit_err err = encoder_new(e);
+    enum tacit_err err = embedding_open(d, e);
     if (!err) err = corpus_open(&d->db, *e, c);
     if (!err) return TACIT_OK;
     encoder_free(*e);

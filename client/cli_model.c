@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/cli.h"
+#include "client/embedding.h"
 #include "client/networks.h"
 #include "common/base/codes.h"
 #include "common/base/tick.h"
@@ -173,40 +174,50 @@ enum tacit_err cli_model_export(const struct options *o)
 
 /* ---- looking ------------------------------------------------------------ */
 
+struct listing {
+    json_t *list; /* NULL: a table */
+    struct embedding_choice chosen;
+};
+
 static enum tacit_err list_one(const struct network_row *m, void *ctx)
 {
-    json_t *list = ctx;
+    struct listing *l = ctx;
     char size[32], count[32];
-    if (list) {
-        json_array_append_new(list, model_json(m));
+    int is_chosen = strcmp(m->name, l->chosen.name) == 0;
+    if (l->list) {
+        json_t *row = model_json(m);
+        json_object_set_new(row, "searches", json_boolean(is_chosen));
+        json_array_append_new(l->list, row);
         return TACIT_OK;
     }
-    printf("%-24s %-8s %-6s %10s %10s  %s\n", m->name, m->family, m->type,
+    printf("%-24s %-8s %-6s %10s %10s  %s%s\n", m->name, m->family, m->type,
            count_text(m->parameters, count), cli_size(m->bytes, size),
-           licence_of(m));
+           licence_of(m), is_chosen ? "  (searches here)" : "");
     return TACIT_OK;
 }
 
 enum tacit_err cli_model_ls(const struct options *o)
 {
     struct device d;
-    json_t *list = cli_json(o) ? json_array() : NULL;
+    struct listing l = {.list = cli_json(o) ? json_array() : NULL};
     int64_t n = 0;
     enum tacit_err err = cli_open(o, &d);
     if (err) {
-        json_decref(list);
+        json_decref(l.list);
         return err;
     }
     err = db_int(&d.db, &n, "SELECT count(*) FROM model", "");
-    if (!err && !list && n > 0)
+    if (!err) err = embedding_chosen(&d, &l.chosen);
+    if (!err && !l.list && n > 0)
         printf("%-24s %-8s %-6s %10s %10s  %s\n", "NAME", "FAMILY", "TYPE",
                "PARAMETERS", "SIZE", "LICENCE");
-    if (!err) err = networks_walk(&d, list_one, list);
-    if (!err && list)
-        err = json_print_ok(stdout, json_pack("{s:O}", "models", list));
+    if (!err) err = networks_walk(&d, list_one, &l);
+    if (!err && l.list)
+        err = json_print_ok(stdout, json_pack("{s:O, s:s}", "models", l.list,
+                                              "searches", l.chosen.name));
     else if (!err && n == 0)
         printf("No model was imported. `tacit model import FILE` does.\n");
-    json_decref(list);
+    json_decref(l.list);
     device_close(&d);
     return err;
 }
@@ -314,6 +325,7 @@ enum tacit_err cli_model_rm(const struct options *o)
     for (int i = 0; !err && i < o->n_args; i++) {
         struct network_row m;
         err = networks_find(&d, o->args[i], &m);
+        if (!err) err = embedding_check_unused(&d, &m);
         if (!err) err = networks_remove(&d, &m);
         if (err) break;
         json_array_append_new(removed, json_string(m.name));
@@ -322,6 +334,52 @@ enum tacit_err cli_model_rm(const struct options *o)
     if (!err && cli_json(o))
         err = json_print_ok(stdout, json_pack("{s:O}", "removed", removed));
     json_decref(removed);
+    device_close(&d);
+    return err;
+}
+
+/* ---- searching with it -------------------------------------------------- */
+
+static enum tacit_err print_use(const struct options *o, struct device *d,
+                                const struct embedding_choice *c,
+                                size_t n_stale)
+{
+    int is_aside = 0;
+    TRY(embedding_sets_aside(d, &is_aside));
+    if (cli_json(o))
+        return json_print_ok(stdout,
+                             json_pack("{s:s, s:I, s:s, s:s, s:I, s:b}",
+                                       "searches", c->name, "numbers",
+                                       (json_int_t)c->dim, "question_prefix",
+                                       c->question, "passage_prefix",
+                                       c->passage, "stale_documents",
+                                       (json_int_t)n_stale, "adapter_set_aside",
+                                       is_aside));
+    printf("%s searches here now (vectors of %zu numbers)\n", c->name, c->dim);
+    if (c->question[0] || c->passage[0])
+        printf("before questions \"%s\", before passages \"%s\"\n", c->question,
+               c->passage);
+    if (n_stale)
+        printf("%zu documents are found by their words alone until `tacit "
+               "reindex` has read them again\n",
+               n_stale);
+    if (is_aside)
+        printf("the federation's search adapter is for the built-in encoder: "
+               "it is set aside until `tacit model use built-in`\n");
+    return TACIT_OK;
+}
+
+enum tacit_err cli_model_use(const struct options *o)
+{
+    struct device d;
+    struct embedding_choice c;
+    size_t n_stale = 0;
+    TRY(cli_open(o, &d));
+    enum tacit_err err =
+        embedding_read(&d, o->args[0], options_value(o, "query-prefix"),
+                       options_value(o, "passage-prefix"), &c);
+    if (!err) err = embedding_use(&d, &c, &n_stale);
+    if (!err) err = print_use(o, &d, &c, n_stale);
     device_close(&d);
     return err;
 }

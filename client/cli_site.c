@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/cli.h"
+#include "client/embedding.h"
 #include "common/base/codes.h"
 #include "common/base/tick.h"
 
@@ -199,6 +200,19 @@ static enum tacit_err add_model(const struct device_model *m, void *ctx)
     return TACIT_OK;
 }
 
+static enum tacit_err add_encoder(struct device *d, json_t *out)
+{
+    struct embedding_choice c;
+    int is_aside = 0;
+    TRY(embedding_chosen(d, &c));
+    TRY(embedding_sets_aside(d, &is_aside));
+    json_object_set_new(out, "encoder",
+                        json_pack("{s:s, s:I, s:b}", "name", c.name, "numbers",
+                                  (json_int_t)c.dim, "adapter_set_aside",
+                                  is_aside));
+    return TACIT_OK;
+}
+
 static enum tacit_err gather_status(struct device *d, json_t *out)
 {
     int64_t n_documents = 0, n_chunks = 0;
@@ -208,6 +222,7 @@ static enum tacit_err gather_status(struct device *d, json_t *out)
     json_t *models = json_array();
     json_object_set_new(out, "models", models);
     TRY(device_models(d, add_model, models));
+    TRY(add_encoder(d, out));
     TRY(db_int(&d->db, &n_documents, "SELECT count(*) FROM document", ""));
     TRY(db_int(&d->db, &n_chunks, "SELECT count(*) FROM chunk", ""));
     TRY(ledger_spent(&d->db, tick_wall_s(), &spent));
@@ -235,6 +250,7 @@ static void print_status(const json_t *s)
 {
     const json_t *f = json_object_get(s, "federation");
     const json_t *models = json_object_get(s, "models"), *m;
+    const json_t *e = json_object_get(s, "encoder");
     size_t i;
     printf("home         %s\nfingerprint  %s\n",
            json_string_value(json_object_get(s, "home")),
@@ -245,6 +261,12 @@ static void print_status(const json_t *s)
     printf("documents    %lld (%lld passages)\n",
            json_integer_value(json_object_get(s, "documents")),
            json_integer_value(json_object_get(s, "passages")));
+    printf("encoder      %s (%lld numbers)%s\n",
+           json_string_value(json_object_get(e, "name")),
+           json_integer_value(json_object_get(e, "numbers")),
+           json_is_true(json_object_get(e, "adapter_set_aside"))
+               ? "; the federation's search adapter is set aside"
+               : "");
     if (json_is_null(f))
         printf("federation   none\n");
     else

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/cli.h"
+#include "client/embedding.h"
 #include "client/tuning.h"
 #include "common/base/tick.h"
 
@@ -40,9 +41,9 @@ enum tacit_err cli_tune(const struct options *o)
     struct weight_learnt learnt;
     float *adapter = NULL;
     TRY(cli_open(o, &d));
-    enum tacit_err err = encoder_new(&encoder);
+    enum tacit_err err = embedding_open(&d, &encoder);
     if (!err) err = corpus_open(&d.db, encoder, &corpus);
-    if (!err) err = device_adapter(&d, ENCODER_DIM, &adapter);
+    if (!err) err = embedding_adapter(&d, encoder, &adapter);
     m = (struct tuning_model){encoder, adapter};
     if (!err) err = tune(o, &d, corpus, &m, &learnt);
     if (!err) err = print(o, &learnt);

@@ -27,8 +27,10 @@ struct eval_store {
     struct arena a;
 };
 
-/* An empty store for a collection's texts. */
-TACIT_CHECKED enum tacit_err eval_store_new(struct eval_store *s);
+/* An empty store for a collection's texts, with the encoder that --model names.
+ */
+TACIT_CHECKED enum tacit_err eval_store_new(struct eval_store *s,
+                                            const struct options *o);
 /* Put a corpus.jsonl into it, with progress on stderr. E_INTERRUPTED. */
 TACIT_CHECKED enum tacit_err eval_store_fill(struct eval_store *s,
                                              const struct options *o,

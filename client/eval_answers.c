@@ -88,7 +88,7 @@ static enum tacit_err load_squad(struct evaluation *e, const char *file)
     struct squad s;
     enum tacit_err err = TACIT_OK;
     TRY(squad_read(file, &e->text, &s));
-    TRY(eval_store_new(&e->store));
+    TRY(eval_store_new(&e->store, e->o));
     TRY(shelve_all(e, &s));
     TRY(arena_alloc(&e->text, s.n_questions + 1, sizeof *e->asked, &e->asked));
     for (size_t i = 0; i < s.n_questions && !err; i++) {
@@ -133,7 +133,7 @@ static enum tacit_err load_csv(struct evaluation *e, const char *file)
         q->is_answerable = q->n_answers || (answer < 0 && q->path);
     }
     if (!options_value(e->o, "texts")) return eval_store_home(&e->store, e->o);
-    TRY(eval_store_new(&e->store));
+    TRY(eval_store_new(&e->store, e->o));
     return eval_store_fill(&e->store, e->o, options_value(e->o, "texts"));
 }
 

@@ -369,7 +369,7 @@ static enum tacit_err evaluate(struct evaluation *e)
     TRY(load(e));
     if (run) return evaluate_run(e, run);
     if (*e->corpus) {
-        TRY(eval_store_new(&e->store));
+        TRY(eval_store_new(&e->store, e->o));
         TRY(eval_store_fill(&e->store, e->o, e->corpus));
     } else {
         TRY(eval_store_home(&e->store, e->o));

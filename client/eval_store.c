@@ -4,28 +4,53 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client/embedding.h"
 #include "client/eval.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "retrieval/schema.h"
 #include "retrieval/shelve.h"
 
-enum { TEXTS_PER_WRITE = 1000 };
+enum { TEXTS_PER_WRITE = 1024, TEXTS_TOGETHER = 64 };
 
 static const char store_name[] = "tacit.db";
 
 struct filling {
     struct eval_store *s;
     struct progress progress;
-    size_t n;
+    struct shelve_row rows[TEXTS_TOGETHER]; /* of the store's arena */
+    size_t n, n_waiting;
 };
 
-enum tacit_err eval_store_new(struct eval_store *s)
+/* The one that is asked for, or the built-in one. */
+static enum tacit_err open_encoder(struct eval_store *s,
+                                   const struct options *o)
+{
+    struct embedding_choice c;
+    const char *name = options_value(o, "model");
+    if (!name) return encoder_new(&s->encoder);
+    TRY(cli_open(o, &s->device));
+    s->has_device = 1;
+    TRY(embedding_read(&s->device, name, NULL, NULL, &c));
+    return embedding_make(&s->device, &c, &s->encoder);
+}
+
+static enum tacit_err open_corpus(struct eval_store *s)
+{
+    TRY(corpus_open(&s->db, s->encoder, &s->corpus));
+    TRY(db_begin(&s->db));
+    enum tacit_err err = corpus_fit(s->corpus);
+    if (!err) err = db_commit(&s->db);
+    if (err) db_rollback(&s->db);
+    return err;
+}
+
+enum tacit_err eval_store_new(struct eval_store *s, const struct options *o)
 {
     char path[EVAL_PATH_MAX];
     const char *tmp = getenv("TMPDIR");
     arena_init(&s->a, 0);
-    TRY(encoder_new(&s->encoder));
+    TRY(open_encoder(s, o));
     int n = snprintf(s->folder, sizeof s->folder, "%s/tacit-eval-XXXXXX",
                      tmp && *tmp ? tmp : "/tmp");
     if (n < 0 || (size_t)n >= sizeof s->folder || !mkdtemp(s->folder)) {
@@ -36,7 +61,7 @@ enum tacit_err eval_store_new(struct eval_store *s)
     TRY(schema_open(&s->db, path, DB_CREATE, NULL));
     /* Nothing here outlives the evaluation. */
     TRY(db_exec(&s->db, "PRAGMA synchronous = OFF"));
-    return corpus_open(&s->db, s->encoder, &s->corpus);
+    return open_corpus(s);
 }
 
 static enum tacit_err commit(struct eval_store *s)
@@ -45,15 +70,38 @@ static enum tacit_err commit(struct eval_store *s)
     return db_commit(&s->db);
 }
 
-static enum tacit_err add_text(const struct judged_document *d, void *ctx)
+static enum tacit_err add_waiting(struct filling *f)
 {
-    struct filling *f = ctx;
     struct db *db = &f->s->db;
     if (cli_interrupted()) return fail_as(E_INTERRUPTED, "interrupted");
     if (sqlite3_get_autocommit(db->sql)) TRY(db_begin(db));
-    TRY(shelve_text(f->s->corpus, d->id, d->title, d->text));
+    TRY(shelve_texts(f->s->corpus, f->rows, f->n_waiting));
+    f->n_waiting = 0;
+    arena_reset(&f->s->a);
+    return TACIT_OK;
+}
+
+static enum tacit_err copy(struct eval_store *s, const char *text,
+                           const char **out)
+{
+    char *copied = NULL;
+    TRY(arena_strdup(&s->a, text, strlen(text), &copied));
+    *out = copied;
+    return TACIT_OK;
+}
+
+static enum tacit_err add_text(const struct judged_document *d, void *ctx)
+{
+    struct filling *f = ctx;
+    struct shelve_row *row = &f->rows[f->n_waiting];
+    TRY(copy(f->s, d->id, &row->path));
+    TRY(copy(f->s, d->title, &row->title));
+    TRY(copy(f->s, d->text, &row->text));
+    f->n++;
+    if (++f->n_waiting < TEXTS_TOGETHER) return TACIT_OK;
+    TRY(add_waiting(f));
     progress_update(&f->progress, d->bytes, NULL);
-    return ++f->n % TEXTS_PER_WRITE ? TACIT_OK : commit(f->s);
+    return f->n % TEXTS_PER_WRITE ? TACIT_OK : commit(f->s);
 }
 
 enum tacit_err eval_store_fill(struct eval_store *s, const struct options *o,
@@ -65,6 +113,7 @@ enum tacit_err eval_store_fill(struct eval_store *s, const struct options *o,
     cli_catch_interrupt();
     progress_begin(&f.progress, cli_progress(o), "indexing", "bytes", total);
     enum tacit_err err = judged_corpus_read(path, add_text, &f);
+    if (!err && f.n_waiting) err = add_waiting(&f);
     if (!err && !sqlite3_get_autocommit(s->db.sql)) err = commit(s);
     if (err) db_rollback(&s->db);
     progress_end(&f.progress);
@@ -76,11 +125,11 @@ enum tacit_err eval_store_fill(struct eval_store *s, const struct options *o,
 enum tacit_err eval_store_home(struct eval_store *s, const struct options *o)
 {
     arena_init(&s->a, 0);
-    TRY(encoder_new(&s->encoder));
     TRY(cli_open(o, &s->device));
     s->has_device = 1;
+    TRY(embedding_open(&s->device, &s->encoder));
     TRY(corpus_open(&s->device.db, s->encoder, &s->corpus));
-    return device_adapter(&s->device, ENCODER_DIM, &s->adapter);
+    return embedding_adapter(&s->device, s->encoder, &s->adapter);
 }
 
 static void remove_folder(const char *folder)

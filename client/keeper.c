@@ -12,6 +12,7 @@
 # include <malloc.h>
 #endif
 
+#include "client/embedding.h"
 #include "client/folders.h"
 #include "client/intake.h"
 #include "client/watch.h"
@@ -113,7 +114,7 @@ static enum tacit_err index_changed(struct keeper *k, struct intake *in)
 {
     struct encoder *encoder = NULL;
     struct corpus *corpus = NULL;
-    enum tacit_err err = encoder_new(&encoder);
+    enum tacit_err err = embedding_open(&k->d, &encoder);
     if (!err) err = corpus_open(&k->d.db, encoder, &corpus);
     in->corpus = corpus;
     if (!err) err = watch_take(k->watch, visit, in);

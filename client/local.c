@@ -6,6 +6,7 @@
 
 #include "client/data_idx.h"
 #include "client/data_npy.h"
+#include "client/embedding.h"
 #include "client/pairs.h"
 #include "common/base/codes.h"
 
@@ -113,6 +114,13 @@ static enum tacit_err load(struct local *l, const struct plan *plan,
 {
     if (plan->task != PLAN_RETRIEVER)
         return examples_load(plan, path, &l->data);
+    struct embedding_choice c;
+    TRY(embedding_chosen(l->d, &c));
+    if (strcmp(c.name, EMBEDDING_BUILT_IN) != 0)
+        return fail(TACIT_STATE,
+                    "plan %s trains search with the built-in encoder, and here "
+                    "%s searches; `tacit model use built-in` takes part",
+                    plan->name, c.name);
     if (!l->encoder) TRY(encoder_new(&l->encoder));
     struct corpus *corpus = NULL;
     TRY(corpus_open(&l->d->db, l->encoder, &corpus));

@@ -68,6 +68,7 @@ static const struct option_row retrieval_options[] = {
     {"queries", 0, "FILE", NULL, "queries.jsonl"},
     {"qrels", 0, "FILE", NULL, "judgements: BEIR's .tsv, or TREC's"},
     {"corpus", 0, "FILE", NULL, "corpus.jsonl; else this device's documents"},
+    {"model", 0, "NAME", NULL, "of a corpus: this imported encoder"},
     {"split", 0, "NAME", NULL, "of a folder: qrels/NAME.tsv (test)"},
     {"run", 0, "FILE", NULL, "measure this run (TREC) and search nothing"},
     {"mode", 0, "MODE", NULL,
@@ -78,10 +79,15 @@ static const struct option_row retrieval_options[] = {
     {"per-query", 0, NULL, NULL, "every query's figures, too"},
     {"write-run", 0, "FILE", NULL, "write what one mode found, as TREC does"},
 };
+static const struct option_row use_options[] = {
+    {"query-prefix", 0, "TEXT", NULL, "put before every question"},
+    {"passage-prefix", 0, "TEXT", NULL, "put before every passage"},
+};
 static const struct option_row answers_options[] = {
     {"texts", 0, "FILE", NULL,
      "corpus.jsonl that the questions of a CSV file are asked of; else this "
      "device's documents"},
+    {"model", 0, "NAME", NULL, "of --texts or SQuAD: this imported encoder"},
     {"limit", 'n', "N", NULL, "ask only the first N questions"},
     {"open", 0, NULL, NULL,
      "SQuAD: search all paragraphs, not the question's alone"},
@@ -300,6 +306,21 @@ static const struct option_command commands[] = {
      .args_max = -1,
      .summary = "forget imported networks and delete their files here",
      .run = cli_model_rm},
+    {.name = "model use",
+     .args = "NAME",
+     .args_min = 1,
+     .args_max = 1,
+     .summary = "search with this network, or again with built-in",
+     .help = "NAME is an imported encoder (family bert), or built-in. Its "
+             "vectors are others than those that are there: documents are "
+             "found by their words alone until `tacit reindex` has read them "
+             "again. Some encoders were trained with a text before questions "
+             "or passages (E5, BGE): those that are known get it by "
+             "themselves. A federation's search adapter is for the built-in "
+             "encoder and is set aside meanwhile. What is used cannot be "
+             "removed.",
+     OPTIONS(use_options),
+     .run = cli_model_use},
     {.name = "model export",
      .args = "NAME FILE",
      .args_min = 2,

@@ -18,7 +18,8 @@ extern const char *const tuning_migrations[TUNING_N_MIGRATIONS];
 /* What a weight belongs to. */
 struct tuning_model {
     const struct encoder *encoder;
-    const float *adapter; /* [ENCODER_DIM, ENCODER_DIM] or NULL */
+    const float *adapter; /* [ENCODER_DIM, ENCODER_DIM] or NULL: another
+                             encoder has none */
 };
 
 /* The weight of this model: *found = 0 when none was learnt. */

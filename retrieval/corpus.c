@@ -20,11 +20,13 @@
 #include "retrieval/words.h"
 
 enum {
-    CHUNKS_MAX = 1 << 17,              /* of one document */
-    SCRATCH_BYTES_MAX = 64 << 20,      /* of one embedding */
-    DOCUMENTS_MAX_IN_WRITE = 1 << 20,  /* that one removal may name */
-    GATHER_DOCUMENTS_MAX = 128,        /* of one transaction … */
-    GATHER_BYTES_MAX = 8 << 20,        /* … which wait in memory … */
+    CHUNKS_MAX = 1 << 17,             /* of one document */
+    SCRATCH_BYTES_MAX = 64 << 20,     /* of one embedding */
+    DOCUMENTS_MAX_IN_WRITE = 1 << 20, /* that one removal may name */
+    GATHER_DOCUMENTS_MAX = 128,       /* of one transaction … */
+    GATHER_BYTES_MAX = 8 << 20,       /* … which wait in memory … */
+    GATHER_PASSAGES_MAX = 256, /* … for a network, seconds of work … */
+    EMBED_PASSAGES = 256,      /* that are embedded together */
     GATHER_NS_MAX = 100 * 1000 * 1000, /* … since the first of them */
     GATHER_FILE_MAX = 1 << 20          /* a larger one keeps none waiting */
 };
@@ -73,13 +75,13 @@ enum tacit_err corpus_path(const char *path, char *out)
 /* ---- one document to be written -------------------------------------------
  */
 
-/* A document that is read and embedded: this takes the time of an addition, so
+/* A document that is read, and embedded: this takes the time of an addition, so
  * it is done before the store is locked. */
 struct prepared {
     struct prepared *next;
     char path[CORPUS_PATH_MAX];
     struct document d;
-    struct buf vectors; /* f32 [n, ENCODER_DIM] */
+    struct buf vectors; /* f32 [n, dim] */
     size_t n;
     enum corpus_outcome outcome; /* of writing it */
 };
@@ -91,9 +93,10 @@ static void prepared_free(struct prepared *p)
     free(p);
 }
 
-static const float *vector_at(const struct prepared *p, size_t i)
+static const float *vector_at(const struct corpus *c, const struct prepared *p,
+                              size_t i)
 {
-    const void *at = p->vectors.data + i * ENCODER_DIM * sizeof(float);
+    const void *at = p->vectors.data + i * c->dim * sizeof(float);
     return at;
 }
 
@@ -112,11 +115,11 @@ static enum tacit_err write_chunks(struct corpus *c, const struct prepared *p,
                              .title = d->title,
                              .chunk = &chunk,
                              .print = print};
-    chunker_init(&k, d);
+    chunker_init_sized(&k, d, &c->sizes);
     for (size_t i = 0; i < p->n && chunker_next(&k, &chunk); i++) {
         row.text = text + chunk.text_first;
         row.text_len = chunk.text_end - chunk.text_first;
-        row.v = vector_at(p, i);
+        row.v = vector_at(c, p, i);
         twin_print(own, chunk.heading, text + chunk.own_first,
                    chunk.text_end - chunk.own_first, print);
         TRY(corpus_write(c, &row));
@@ -184,7 +187,7 @@ static void drop_gathered(struct corpus *c)
         prepared_free(p);
     }
     c->last = NULL;
-    c->n_gathered = c->gathered_bytes = 0;
+    c->n_gathered = c->gathered_bytes = c->gathered_passages = 0;
 }
 
 static enum tacit_err write_all(struct corpus *c)
@@ -194,11 +197,90 @@ static enum tacit_err write_all(struct corpus *c)
     return corpus_next_epoch(c);
 }
 
+static int is_enough(const struct corpus *c)
+{
+    return !c->is_gathering || c->n_gathered >= GATHER_DOCUMENTS_MAX ||
+           c->gathered_bytes >= GATHER_BYTES_MAX ||
+           (c->gathered_passages >= GATHER_PASSAGES_MAX &&
+            !encoder_is_built_in(c->encoder)) ||
+           tick_ns() - c->gathered_since_ns >= GATHER_NS_MAX;
+}
+
+static enum tacit_err flush(struct corpus *c);
+
+/* ---- their vectors, before the store is locked ---------------------------
+ */
+
+/* A network embeds the documents of a transaction together; the built-in
+ * encoder, which gains nothing by it, each when it is read. */
+static int is_at_once(const struct corpus *c)
+{
+    return encoder_is_built_in(c->encoder);
+}
+
+/* Passages that are embedded together, of one document or of several. Those
+ * that wait do not wait for a long document. */
+struct window {
+    struct chunk chunks[EMBED_PASSAGES]; /* their headings */
+    struct embedder_text texts[EMBED_PASSAGES];
+    struct prepared *of[EMBED_PASSAGES];
+    size_t n;
+    float *v; /* [EMBED_PASSAGES, dim] */
+};
+
+static enum tacit_err embed_window(struct corpus *c, struct window *w)
+{
+    TRY(embedder_passages(c->encoder, &c->scratch, w->texts, w->n, w->v));
+    for (size_t i = 0; i < w->n; i++)
+        buf_put(&w->of[i]->vectors, w->v + i * c->dim, c->dim * sizeof *w->v);
+    w->n = 0;
+    return TACIT_OK;
+}
+
+static enum tacit_err embed_document(struct corpus *c, struct prepared *p,
+                                     struct window *w)
+{
+    const struct document *d = &p->d;
+    struct chunker k;
+    chunker_init_sized(&k, d, &c->sizes);
+    for (size_t i = 0; i < p->n && chunker_next(&k, &w->chunks[w->n]); i++) {
+        const struct chunk *chunk = &w->chunks[w->n];
+        w->texts[w->n] = (struct embedder_text){
+            .title = d->title,
+            .heading = chunk->heading,
+            .text = {(const char *)d->text.data + chunk->text_first,
+                     chunk->text_end - chunk->text_first}};
+        w->of[w->n++] = p;
+        if (w->n == EMBED_PASSAGES) TRY(embed_window(c, w));
+        if (is_at_once(c) && c->first && is_enough(c)) TRY(flush(c));
+    }
+    return TACIT_OK;
+}
+
+/* Of a document and of those behind it. */
+static enum tacit_err embed_list(struct corpus *c, struct prepared *first)
+{
+    struct window *w = malloc(sizeof *w);
+    enum tacit_err err = TACIT_OK;
+    if (w) w->v = malloc((size_t)EMBED_PASSAGES * c->dim * sizeof *w->v);
+    if (!w || !w->v) err = fail(TACIT_NOMEM, "no memory to embed passages");
+    if (w) w->n = 0;
+    for (struct prepared *p = first; !err && p; p = p->next)
+        err = embed_document(c, p, w);
+    if (!err) err = embed_window(c, w);
+    for (struct prepared *p = first; !err && p; p = p->next)
+        err = buf_end(&p->vectors);
+    if (w) free(w->v);
+    free(w);
+    return err;
+}
+
 /* Write what is prepared; on failure none of it is. */
 static enum tacit_err write_gathered(struct corpus *c)
 {
     if (!c->first) return TACIT_OK;
-    enum tacit_err err = db_begin(c->db);
+    enum tacit_err err = is_at_once(c) ? TACIT_OK : embed_list(c, c->first);
+    if (!err) err = db_begin(c->db);
     if (!err) {
         err = write_all(c);
         if (!err) err = db_commit(c->db);
@@ -222,13 +304,6 @@ static int is_gathered(const struct corpus *c, const char *path)
     return 0;
 }
 
-static int is_enough(const struct corpus *c)
-{
-    return !c->is_gathering || c->n_gathered >= GATHER_DOCUMENTS_MAX ||
-           c->gathered_bytes >= GATHER_BYTES_MAX ||
-           tick_ns() - c->gathered_since_ns >= GATHER_NS_MAX;
-}
-
 static void gather(struct corpus *c, struct prepared *p)
 {
     if (!c->first) c->gathered_since_ns = tick_ns();
@@ -238,8 +313,9 @@ static void gather(struct corpus *c, struct prepared *p)
         c->first = p;
     c->last = p;
     c->n_gathered++;
-    c->gathered_bytes +=
-        p->d.file.len + p->d.made.len + p->d.text.len + p->vectors.len;
+    c->gathered_passages += p->n;
+    c->gathered_bytes += p->d.file.len + p->d.made.len + p->d.text.len +
+                         p->n * c->dim * sizeof(float);
 }
 
 void corpus_gather(struct corpus *c)
@@ -258,11 +334,12 @@ int corpus_is_broken(const struct corpus *c)
     return c->is_broken;
 }
 
-static enum tacit_err prepare(const char *path, struct prepared **out)
+static enum tacit_err prepare(const struct corpus *c, const char *path,
+                              struct prepared **out)
 {
     struct prepared *p = calloc(1, sizeof *p);
     if (!p) return fail(TACIT_NOMEM, "out of memory");
-    buf_init(&p->vectors, (size_t)CHUNKS_MAX * ENCODER_DIM * sizeof(float));
+    buf_init(&p->vectors, (size_t)CHUNKS_MAX * c->dim * sizeof(float));
     enum tacit_err err = corpus_path(path, p->path);
     if (!err) err = document_open(&p->d, p->path);
     if (err) {
@@ -273,32 +350,27 @@ static enum tacit_err prepare(const char *path, struct prepared **out)
     return TACIT_OK;
 }
 
-/* Embed every chunk. Those that wait do not wait for a long document. */
-static enum tacit_err embed_all(struct corpus *c, struct prepared *p)
+/* How many there are. */
+static enum tacit_err count_passages(struct corpus *c, struct prepared *p)
 {
-    const struct document *d = &p->d;
     struct chunker k;
     struct chunk chunk;
-    chunker_init(&k, d);
+    if (!c->sizes.target) {
+        enum tacit_err err = embedder_sizes(c->encoder, &c->sizes);
+        c->is_broken = err != TACIT_OK;
+        if (err) return err;
+    }
+    chunker_init_sized(&k, &p->d, &c->sizes);
     while (chunker_next(&k, &chunk)) {
-        float v[ENCODER_DIM];
-        struct text text = {
-            .s = (const char *)d->text.data + chunk.text_first,
-            .n = chunk.text_end - chunk.text_first,
-        };
         if (p->n == CHUNKS_MAX)
             return fail_as(E_DOCUMENT_TOO_LARGE,
                            "more than %d passages; split the file", CHUNKS_MAX);
-        if (c->first && is_enough(c)) TRY(flush(c));
-        TRY(embedder_passage(c->encoder, &c->scratch, d->title, chunk.heading,
-                             text, v));
-        buf_put(&p->vectors, v, sizeof v);
         p->n++;
     }
-    return buf_end(&p->vectors);
+    return TACIT_OK;
 }
 
-/* Read and embed, then write it with those that are gathered, or later. */
+/* Read it, then embed and write it with those that are gathered, or later. */
 static enum tacit_err add_changed(struct corpus *c, struct prepared *p,
                                   enum corpus_outcome *outcome,
                                   size_t *n_chunks)
@@ -306,7 +378,8 @@ static enum tacit_err add_changed(struct corpus *c, struct prepared *p,
     enum tacit_err err =
         p->d.file_bytes > GATHER_FILE_MAX ? flush(c) : TACIT_OK;
     if (!err) err = document_parse(&p->d);
-    if (!err) err = embed_all(c, p);
+    if (!err) err = count_passages(c, p);
+    if (!err && is_at_once(c)) err = embed_list(c, p);
     if (err) {
         prepared_free(p);
         return err;
@@ -327,7 +400,7 @@ enum tacit_err corpus_add(struct corpus *c, const char *path,
     struct prepared *p;
     struct known was = {0};
     c->note[0] = '\0';
-    TRY(prepare(path, &p));
+    TRY(prepare(c, path, &p));
     enum tacit_err err = is_gathered(c, p->path) ? flush(c) : TACIT_OK;
     if (!err) err = look_up(c, p->path, &p->d.hash, &was);
     if (!err && !(was.id && was.is_same)) {
@@ -359,6 +432,7 @@ enum tacit_err corpus_open(struct db *db, const struct encoder *encoder,
     if (!c) return fail(TACIT_NOMEM, "out of memory");
     c->db = db;
     c->encoder = encoder;
+    c->dim = encoder_dim(encoder);
     encoder_version(encoder, c->enc_version);
     arena_init(&c->scratch, SCRATCH_BYTES_MAX);
     *out = c;

@@ -1,7 +1,7 @@
 /*
  * corpus: the only writer of documents. Walk A's first half:
  *
- *   path ─> document_read ─> chunker_next ─> embedder_embed ─> ONE transaction:
+ *   path ─> document_read ─> chunker_next ─> embedder ─> ONE transaction:
  *           document row, chunk rows, FTS5 rows, vector rows
  *
  * A document is its absolute path. An unchanged file (same content hash, same
@@ -32,6 +32,10 @@ TACIT_CHECKED enum tacit_err corpus_open(struct db *db,
                                          const struct encoder *encoder,
                                          struct corpus **out);
 void corpus_close(struct corpus *c);
+/* Within a write of the caller: the encoder is another one than before. Vectors
+ * of another length are dropped, so that all documents are stale; those of the
+ * same length wait beside each other for corpus_stale(). */
+TACIT_CHECKED enum tacit_err corpus_fit(struct corpus *c);
 
 enum corpus_outcome { CORPUS_ADDED, CORPUS_UNCHANGED, CORPUS_REPLACED };
 
@@ -107,7 +111,7 @@ TACIT_CHECKED enum tacit_err corpus_examine(struct corpus *c,
                                             struct corpus_examined *out);
 
 /* All passages with their vectors, for training and measuring search: the
- * passage's document path, heading and vector [ENCODER_DIM], as close as it is
+ * passage's document path, heading and vector [encoder_dim], as close as it is
  * kept (a byte per number); in order of id. Those without one are left out. */
 struct corpus_passage {
     int64_t chunk_id;

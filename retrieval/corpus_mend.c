@@ -1,5 +1,9 @@
 /* Repair of the vectors: from the rows of their table where these can be read,
  * else from the text of the passages, of which they are made. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "common/base/codes.h"
 #include "retrieval/corpus_state.h"
 #include "retrieval/embedder.h"
@@ -28,7 +32,7 @@ static enum tacit_err mend_some(struct corpus *c, enum corpus_mend how,
                  "isi", *after, c->enc_version, (int64_t)PER_WRITE));
     enum tacit_err err = db_step(c->db, st, &has_row);
     for (; !err && has_row; ++*n_seen) {
-        float v[ENCODER_DIM];
+        float v[ENCODER_DIM_MAX];
         const char *title = (const char *)sqlite3_column_text(st, 1);
         const char *heading = (const char *)sqlite3_column_text(st, 2);
         struct text text = {.s = (const char *)sqlite3_column_text(st, 3),
@@ -38,7 +42,7 @@ static enum tacit_err mend_some(struct corpus *c, enum corpus_mend how,
                   ? embedder_passage(c->encoder, &c->scratch, title, heading,
                                      text, v)
                   : fail(TACIT_NOMEM, "out of memory");
-        if (!err) *n += (size_t)corpus_has_direction(v);
+        if (!err) *n += (size_t)corpus_has_direction(c, v);
         if (!err && how == CORPUS_MEND) err = corpus_vector_add(c, *after, v);
         if (!err) err = db_step(c->db, st, &has_row);
     }
@@ -73,11 +77,48 @@ enum tacit_err corpus_mend(struct corpus *c, enum corpus_mend how, size_t *n)
 /* ---- the table ------------------------------------------------------------
  */
 
+static enum tacit_err make_table(struct corpus *c)
+{
+    char sql[256];
+    snprintf(sql, sizeof sql,
+             "DROP TABLE IF EXISTS " CORPUS_VECTORS
+             "; CREATE VIRTUAL TABLE " CORPUS_VECTORS " USING tacit_vec("
+             "v float[%zu] metric=cosine);",
+             c->dim);
+    return db_exec(c->db, sql);
+}
+
+/* Numbers of the vectors that the table takes; 0 when there is none. */
+static enum tacit_err table_dim(struct corpus *c, size_t *out)
+{
+    sqlite3_stmt *st = NULL;
+    int has_row = 0;
+    TRY(db_query(c->db, &st, "SELECT sql FROM sqlite_schema WHERE name = ?",
+                 "s", CORPUS_VECTORS));
+    enum tacit_err err = db_step(c->db, st, &has_row);
+    const char *sql =
+        !err && has_row ? (const char *)sqlite3_column_text(st, 0) : NULL;
+    const char *at = sql ? strstr(sql, "float[") : NULL;
+    *out = at ? strtoul(at + strlen("float["), NULL, 10) : 0;
+    db_finish(st);
+    return err;
+}
+
+enum tacit_err corpus_fit(struct corpus *c)
+{
+    size_t dim = 0;
+    TRY(table_dim(c, &dim));
+    if (dim != c->dim) {
+        TRY(make_table(c));
+        TRY(db_exec(c->db, "UPDATE document SET enc_version = ''"));
+    }
+    return corpus_next_epoch(c);
+}
+
 static enum tacit_err make_empty(struct corpus *c)
 {
     TRY(db_begin(c->db));
-    enum tacit_err err =
-        db_exec(c->db, "DROP TABLE " CORPUS_VECTORS "; " SCHEMA_VECTORS);
+    enum tacit_err err = make_table(c);
     if (!err) err = db_commit(c->db);
     if (err) db_rollback(c->db);
     return err;

@@ -91,7 +91,7 @@ enum tacit_err corpus_passages(
                  "s", c->enc_version));
     enum tacit_err err = db_step(c->db, st, &has_row);
     while (!err && has_row) {
-        float v[ENCODER_DIM];
+        float v[ENCODER_DIM_MAX];
         const char *heading = text_column(st, 2);
         const char *innermost = strrchr(heading, CHUNK_HEADING_MARK);
         struct corpus_passage p = {
@@ -104,8 +104,7 @@ enum tacit_err corpus_passages(
         };
         int has = 0;
         err = corpus_vector(c, p.chunk_id, v);
-        for (size_t i = 0; !err && !has && i < ENCODER_DIM; i++)
-            has = v[i] != 0;
+        has = !err && corpus_has_direction(c, v);
         if (!err && has) err = visit(&p, ctx);
         if (!err) err = db_step(c->db, st, &has_row);
     }

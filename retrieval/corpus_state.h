@@ -26,13 +26,15 @@ struct corpus {
     struct db *db;                 /* borrowed */
     const struct encoder *encoder; /* borrowed */
     char enc_version[ENCODER_VERSION_MAX];
+    size_t dim;                       /* of the encoder's vectors */
+    struct chunk_sizes sizes;         /* zeros until a document is cut */
     sqlite3_stmt *stmt[CORPUS_STMTS]; /* owned, NULL until needed */
     struct arena scratch;             /* of one embedding */
     char note[DOCUMENT_NOTE_MAX];     /* of the document added last */
     /* Documents that are read and wait to be written (corpus.c), oldest first;
      * owned. */
     struct prepared *first, *last;
-    size_t n_gathered, gathered_bytes;
+    size_t n_gathered, gathered_bytes, gathered_passages;
     int64_t gathered_since_ns;
     int is_gathering, is_broken;
 };
@@ -57,7 +59,7 @@ struct corpus_row {
     size_t text_len;
     const struct chunk *chunk; /* heading, place, sentences */
     const uint8_t *print;      /* [TWIN_PRINT] or NULL */
-    const float *v;            /* [ENCODER_DIM]; zeros: there are no words */
+    const float *v;            /* [dim]; zeros: there are no words */
 };
 /* Write it everywhere, within a write. */
 TACIT_CHECKED enum tacit_err corpus_write(struct corpus *c,
@@ -80,7 +82,7 @@ struct corpus_near {
     float cosine;
 };
 
-/* The k passages nearest to v [ENCODER_DIM], of these ids alone (rising; NULL =
+/* The k passages nearest to v [dim], of these ids alone (rising; NULL =
  * all), into out [k]: nearest first, then the smaller id. Within a transaction
  * of the caller. Recall is 0.95 or better; of up to a thousand ids, or among
  * few vectors, all are compared. This is all that searching sees of the index
@@ -89,12 +91,12 @@ TACIT_CHECKED enum tacit_err corpus_nearest(struct corpus *c, const float *v,
                                             size_t k, const int64_t *only,
                                             size_t n_only,
                                             struct corpus_near *out, size_t *n);
-/* A passage's vector, as close as it is kept, into out [ENCODER_DIM]; zeros
+/* A passage's vector, as close as it is kept, into out [dim]; zeros
  * when there is none. */
 TACIT_CHECKED enum tacit_err corpus_vector(struct corpus *c, int64_t chunk_id,
                                            float *out);
-/* Whether a vector [ENCODER_DIM] is not all zeros. */
-int corpus_has_direction(const float *v);
+/* Whether a vector [dim] is not all zeros. */
+int corpus_has_direction(const struct corpus *c, const float *v);
 /* Within a write: add a passage's vector, unless it is zero; delete it. */
 TACIT_CHECKED enum tacit_err corpus_vector_add(struct corpus *c,
                                                int64_t chunk_id,

@@ -7,7 +7,6 @@
 #include "retrieval/corpus_state.h"
 #include "retrieval/vecindex.h"
 
-enum { VECTOR_BYTES = ENCODER_DIM * 4 };
 _Static_assert(sizeof(float) == 4, "IEEE 754 single");
 
 /* The table's own fault says how SQL repairs it; a person has a command. */
@@ -30,9 +29,9 @@ static enum tacit_err run(struct corpus *c, enum corpus_stmt which)
     return err;
 }
 
-int corpus_has_direction(const float *v)
+int corpus_has_direction(const struct corpus *c, const float *v)
 {
-    for (size_t i = 0; i < ENCODER_DIM; i++)
+    for (size_t i = 0; i < c->dim; i++)
         if (v[i] != 0) return 1;
     return 0;
 }
@@ -41,10 +40,10 @@ enum tacit_err corpus_vector_add(struct corpus *c, int64_t chunk_id,
                                  const float *v)
 {
     sqlite3_stmt *st;
-    if (!corpus_has_direction(v)) return TACIT_OK;
+    if (!corpus_has_direction(c, v)) return TACIT_OK;
     TRY(corpus_statement(c, CORPUS_VECTOR_ADD, &st));
     sqlite3_bind_int64(st, 1, chunk_id);
-    sqlite3_bind_blob(st, 2, v, VECTOR_BYTES, SQLITE_STATIC);
+    sqlite3_bind_blob(st, 2, v, (int)(c->dim * sizeof *v), SQLITE_STATIC);
     return run(c, CORPUS_VECTOR_ADD);
 }
 
@@ -63,10 +62,10 @@ enum tacit_err corpus_vector(struct corpus *c, int64_t chunk_id, float *out)
     TRY(corpus_statement(c, CORPUS_VECTOR_READ, &st));
     sqlite3_bind_int64(st, 1, chunk_id);
     enum tacit_err err = db_step(c->db, st, &has_row);
-    memset(out, 0, VECTOR_BYTES);
+    memset(out, 0, c->dim * sizeof *out);
     const void *blob = !err && has_row ? sqlite3_column_blob(st, 0) : NULL;
-    if (blob && sqlite3_column_bytes(st, 0) == VECTOR_BYTES)
-        memcpy(out, blob, VECTOR_BYTES);
+    if (blob && (size_t)sqlite3_column_bytes(st, 0) == c->dim * sizeof *out)
+        memcpy(out, blob, c->dim * sizeof *out);
     if (err && sqlite3_extended_errcode(c->db->sql) == SQLITE_CORRUPT_VTAB)
         err = say_damaged(c);
     corpus_done(c, CORPUS_VECTOR_READ);
@@ -138,7 +137,7 @@ enum tacit_err corpus_nearest(struct corpus *c, const float *v, size_t k,
     struct ivf_filter filter = {.ids = only, .n_ids = n_only};
     struct ivf_query query = {.v = v, .k = k};
     *n = 0;
-    if (!corpus_has_direction(v) || k == 0) return TACIT_OK;
+    if (!corpus_has_direction(c, v) || k == 0) return TACIT_OK;
     arena_reset(&c->scratch);
     TRY(has_stale(c, &is_mixed));
     if (is_mixed) {

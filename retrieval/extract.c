@@ -9,7 +9,8 @@
 
 enum {
     SENTENCES_PER_PASSAGE = 2, /* that may be quoted */
-    QUOTE_BYTES_MIN = 20       /* a shorter sentence says little alone */
+    QUOTE_BYTES_MIN = 20,      /* a shorter sentence says little alone */
+    NETWORK_SENTENCES = 16     /* that a network reads: some 400 tokens */
 };
 
 #define HEADING_SHARE 0.5
@@ -53,23 +54,8 @@ static double coverage(const struct inquiry *q, const struct passage *p,
     return q->weight_sum > 0 ? sum / q->weight_sum : 0;
 }
 
-static enum tacit_err score_sentence(struct writing *k, struct candidate *s)
-{
-    float v[ENCODER_DIM];
-    const struct passage *p = s->passage;
-    size_t n = s->at.text_end - s->at.text_first;
-    arena_reset(&k->b->c->scratch);
-    TRY(encoder_embed(k->b->c->encoder, &k->b->c->scratch,
-                      p->hit->text + s->at.text_first, n, v));
-    float cosine = kernel_dot(v, k->b->inquiry->vector, ENCODER_DIM);
-    s->score = coverage(k->b->inquiry, p, &s->at) +
-               COSINE_SHARE * (double)(cosine > 0 ? cosine : 0) +
-               ODDS_SHARE * (p->log_odds - k->b->passages[0].log_odds);
-    return TACIT_OK;
-}
-
 /* The sentences of a passage become candidates. */
-static enum tacit_err quote_passage(struct writing *k, size_t rank)
+static void quote_passage(struct writing *k, size_t rank)
 {
     const struct passage *p = &k->b->passages[rank];
     for (size_t i = 0; i < p->n_sentences; i++) {
@@ -81,10 +67,10 @@ static enum tacit_err quote_passage(struct writing *k, size_t rank)
                                 .rank = rank,
                                 .index = i,
                                 .at = p->sentences[i]};
-        TRY(score_sentence(k, s));
+        s->score = coverage(k->b->inquiry, p, &s->at) +
+                   ODDS_SHARE * (p->log_odds - k->b->passages[0].log_odds);
         k->n++;
     }
-    return TACIT_OK;
 }
 
 static int by_score(const void *a, const void *b)
@@ -93,6 +79,34 @@ static int by_score(const void *a, const void *b)
     if (x->score != y->score) return x->score > y->score ? -1 : 1;
     if (x->rank != y->rank) return x->rank < y->rank ? -1 : 1;
     return (x->index > y->index) - (x->index < y->index);
+}
+
+/* Their nearness to the question. A network reads only those that are ahead
+ * without it. */
+static enum tacit_err add_cosines(struct writing *k)
+{
+    struct corpus *c = k->b->c;
+    size_t n = k->n;
+    struct text *texts = NULL;
+    float *v = NULL;
+    if (!encoder_is_built_in(c->encoder) && n > NETWORK_SENTENCES)
+        n = NETWORK_SENTENCES;
+    if (n < k->n) qsort(k->list, k->n, sizeof *k->list, by_score);
+    arena_reset(&c->scratch);
+    TRY(arena_alloc(&c->scratch, n + 1, sizeof *texts, &texts));
+    TRY(arena_alloc(&c->scratch, n * c->dim + 1, sizeof *v, &v));
+    for (size_t i = 0; i < n; i++) {
+        const struct chunk_sentence *at = &k->list[i].at;
+        texts[i] = (struct text){k->list[i].passage->hit->text + at->text_first,
+                                 at->text_end - at->text_first};
+    }
+    TRY(encoder_embed_all(c->encoder, &c->scratch, texts, n, v));
+    for (size_t i = 0; i < n; i++) {
+        float cosine =
+            kernel_dot(v + i * c->dim, k->b->inquiry->vector, c->dim);
+        if (cosine > 0) k->list[i].score += COSINE_SHARE * (double)cosine;
+    }
+    return TACIT_OK;
 }
 
 static int by_place(const void *a, const void *b)
@@ -159,7 +173,8 @@ static enum tacit_err write(const struct answer_basis *b, struct arena *a,
     k->b = b;
     k->a = a;
     k->n = 0;
-    for (size_t i = 0; i < b->n; i++) TRY(quote_passage(k, i));
+    for (size_t i = 0; i < b->n; i++) quote_passage(k, i);
+    TRY(add_cosines(k));
     out->n = pick(k, picked, &out->n_more);
     if (out->n == 0) return TACIT_OK;
     best = picked[0];

@@ -35,34 +35,33 @@
 /* Chance that a passage without a sentence answers. */
 #define NO_SENTENCE 1e-9
 
-static double gain(const float *w, const float *q)
+static double gain(const float *w, const float *q, size_t dim)
 {
-    float moved[ENCODER_DIM] = {0};
+    float moved[ENCODER_DIM_MAX] = {0};
     double size = 0;
     if (!w) return 0;
-    for (size_t i = 0; i < ENCODER_DIM; i++) {
-        kernel_axpy(moved, q[i], w + i * ENCODER_DIM, ENCODER_DIM);
-        size += (double)kernel_dot(w + i * ENCODER_DIM, w + i * ENCODER_DIM,
-                                   ENCODER_DIM);
+    for (size_t i = 0; i < dim; i++) {
+        kernel_axpy(moved, q[i], w + i * dim, dim);
+        size += (double)kernel_dot(w + i * dim, w + i * dim, dim);
     }
-    double squares = (double)kernel_dot(moved, moved, ENCODER_DIM);
-    double x = size > 0 ? sqrt(squares * ENCODER_DIM / size) - 1 : 0;
+    double squares = (double)kernel_dot(moved, moved, dim);
+    double x = size > 0 ? sqrt(squares * (double)dim / size) - 1 : 0;
     return x < 0 ? 0 : x < 1 ? x : 1;
 }
 
 enum tacit_err relevance_inquire(struct corpus *c, const struct search_query *q,
                                  struct arena *a, struct inquiry *out)
 {
-    float plain[ENCODER_DIM];
+    float plain[ENCODER_DIM_MAX];
     *out = (struct inquiry){0};
     TRY(question_read(a, q->text, &out->question));
     TRY(evidence_weights(c->db, a, &out->question, out->weight));
     for (size_t t = 0; t < out->question.n_terms; t++)
         out->weight_sum += out->weight[t];
     TRY(embedder_question(c->encoder, &c->scratch, q->text, NULL, plain));
-    adapter_apply(q->adapter, plain, ENCODER_DIM, out->vector);
+    adapter_apply(q->adapter, plain, c->dim, out->vector);
     out->is_adapted = q->adapter != NULL;
-    out->gain = gain(q->adapter, plain);
+    out->gain = gain(q->adapter, plain, c->dim);
     return TACIT_OK;
 }
 

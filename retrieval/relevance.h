@@ -31,7 +31,7 @@
 struct inquiry {
     struct question question; /* arena */
     double weight[QUESTION_TERMS_MAX], weight_sum;
-    float vector[ENCODER_DIM]; /* through the adapter */
+    float vector[ENCODER_DIM_MAX]; /* through the adapter */
     int is_adapted;
     double gain;
 };

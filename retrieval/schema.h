@@ -21,7 +21,8 @@
  * (client/device.c), up to CORPUS_N_SECOND before its folders, so that a store
  * keeps the numbers that it has counted. */
 enum { CORPUS_N_FIRST = 1, CORPUS_N_SECOND = 2, CORPUS_N_MIGRATIONS = 3 };
-/* The table of vectors; the encoder has 256 numbers. */
+/* The table of vectors, for the built-in encoder; corpus_fit() makes another
+ * for another. */
 #define SCHEMA_VECTORS                                                         \
  "CREATE VIRTUAL TABLE passage_vector USING tacit_vec("                        \
  "v float[256] metric=cosine);"

@@ -41,7 +41,7 @@ struct searching {
     struct arena *a;
     const struct search_query *q;
     struct search_report *report;
-    float vector[ENCODER_DIM];
+    float vector[ENCODER_DIM_MAX];
     size_t n_candidates;
     int64_t *only; /* ids that pass the filter; NULL = all */
     size_t n_only;
@@ -184,15 +184,15 @@ static enum tacit_err fuse(struct searching *s)
 /* Maximal marginal relevance: the chosen ones move to the front. */
 static enum tacit_err spread(struct searching *s)
 {
-    size_t n = s->n_fused, n_chosen = 2 * s->q->limit;
+    size_t n = s->n_fused, n_chosen = 2 * s->q->limit, dim = s->c->dim;
     double d = s->q->diversity, *near = NULL;
     float *v = NULL;
     if (!(d > 0) || n == 0) return TACIT_OK;
     double best = s->fused[0].score > 0 ? s->fused[0].score : 1;
-    TRY(arena_alloc(s->a, n * ENCODER_DIM, sizeof *v, &v));
+    TRY(arena_alloc(s->a, n * dim, sizeof *v, &v));
     TRY(arena_alloc(s->a, n, sizeof *near, &near));
     for (size_t i = 0; i < n; i++)
-        TRY(corpus_vector(s->c, s->fused[i].id, v + i * ENCODER_DIM));
+        TRY(corpus_vector(s->c, s->fused[i].id, v + i * dim));
     for (size_t at = 0; at + 1 < n && at < n_chosen; at++) {
         size_t next = at;
         double most = -2;
@@ -201,18 +201,17 @@ static enum tacit_err spread(struct searching *s)
             if (m > most) most = m, next = i;
         }
         struct fused chosen = s->fused[next];
-        float u[ENCODER_DIM];
-        memcpy(u, v + next * ENCODER_DIM, sizeof u);
+        float u[ENCODER_DIM_MAX];
+        memcpy(u, v + next * dim, dim * sizeof *u);
         /* Those passed over keep their order. */
         for (size_t i = next; i > at; i--) {
             s->fused[i] = s->fused[i - 1];
             near[i] = near[i - 1];
-            memcpy(v + i * ENCODER_DIM, v + (i - 1) * ENCODER_DIM, sizeof u);
+            memcpy(v + i * dim, v + (i - 1) * dim, dim * sizeof *u);
         }
         s->fused[at] = chosen;
         for (size_t i = at + 1; i < n; i++) {
-            double cosine =
-                (double)kernel_dot(u, v + i * ENCODER_DIM, ENCODER_DIM);
+            double cosine = (double)kernel_dot(u, v + i * dim, dim);
             if (cosine > near[i]) near[i] = cosine;
         }
     }
@@ -304,8 +303,10 @@ enum tacit_err search_hybrid(struct corpus *c, const struct search_query *q,
     *report = (struct search_report){0};
     TRY(check_query(q));
     TRY(question_read(a, q->text, &report->question));
-    TRY(embedder_question(c->encoder, &c->scratch, q->text, q->adapter,
-                          s.vector));
+    /* Words alone do without a network, and with a damaged one. */
+    if (q->mode != SEARCH_WORDS || encoder_is_built_in(c->encoder))
+        TRY(embedder_question(c->encoder, &c->scratch, q->text, q->adapter,
+                              s.vector));
     report->embed_ns = lap(&from);
     s.n_candidates = CANDIDATES_PER_HIT * q->limit;
     if (s.n_candidates < CANDIDATES_MIN) s.n_candidates = CANDIDATES_MIN;

@@ -38,7 +38,7 @@ struct search_report;
 
 struct search_query {
     const char *text;
-    const float *adapter;        /* [ENCODER_DIM, ENCODER_DIM] or NULL */
+    const float *adapter;        /* [dim, dim] of the encoder, or NULL */
     const double *weight;        /* of the vectors, learnt; NULL: by ranks */
     const struct filter *filter; /* NULL = everything */
     size_t limit;                /* 1 … SEARCH_LIMIT_MAX */

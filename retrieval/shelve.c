@@ -1,5 +1,6 @@
 #include "retrieval/shelve.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/digest.h"
@@ -77,10 +78,28 @@ enum tacit_err shelve_vector(struct corpus *c, const char *path,
 enum tacit_err shelve_text(struct corpus *c, const char *path,
                            const char *title, const char *text)
 {
-    float v[ENCODER_DIM];
-    struct text whole = {text, strlen(text)};
-    TRY(embedder_passage(c->encoder, &c->scratch, title, "", whole, v));
-    return shelve_vector(c, path, title, text, v);
+    const struct shelve_row one = {path, title, text};
+    return shelve_texts(c, &one, 1);
+}
+
+enum tacit_err shelve_texts(struct corpus *c, const struct shelve_row *rows,
+                            size_t n)
+{
+    struct embedder_text *list = calloc(n + 1, sizeof *list);
+    float *v = calloc(n * c->dim + 1, sizeof *v);
+    enum tacit_err err = TACIT_OK;
+    if (!list || !v) err = fail(TACIT_NOMEM, "no memory for %zu texts", n);
+    for (size_t i = 0; !err && i < n; i++)
+        list[i] = (struct embedder_text){rows[i].title,
+                                         "",
+                                         {rows[i].text, strlen(rows[i].text)}};
+    if (!err) err = embedder_passages(c->encoder, &c->scratch, list, n, v);
+    for (size_t i = 0; !err && i < n; i++)
+        err = shelve_vector(c, rows[i].path, rows[i].title, rows[i].text,
+                            v + i * c->dim);
+    free(list);
+    free(v);
+    return err;
 }
 
 enum tacit_err shelve_end(struct corpus *c)

@@ -15,7 +15,14 @@
  * ends with shelve_end(). STATE when there is one of this name. */
 TACIT_CHECKED enum tacit_err shelve_text(struct corpus *c, const char *path,
                                          const char *title, const char *text);
-/* The same with the passage's vector [ENCODER_DIM] given. */
+/* The same of n texts, which are embedded together. */
+struct shelve_row {
+    const char *path, *title, *text;
+};
+TACIT_CHECKED enum tacit_err shelve_texts(struct corpus *c,
+                                          const struct shelve_row *rows,
+                                          size_t n);
+/* The same with the passage's vector [dim] given. */
 TACIT_CHECKED enum tacit_err shelve_vector(struct corpus *c, const char *path,
                                            const char *title, const char *text,
                                            const float *v);

@@ -7,6 +7,7 @@
 
 #include "common/base/digest.h"
 #include "common/base/rng.h"
+#include "common/model/encoder_net.h"
 #include "common/tensor/kernels.h"
 #include "common/tensor/ops.h"
 
@@ -18,6 +19,7 @@ enum { TAPE_BYTES_MAX = 64 << 20, BATCH_MAX = 256 };
 struct encoder {
     struct params p;
     const struct param *table, *projection;
+    struct encoder_net *net; /* owned; NULL: the built-in one */
 };
 
 /* Entries +-1/sqrt(dim) from the bits of a seeded stream. */
@@ -62,9 +64,50 @@ enum tacit_err encoder_new(struct encoder **out)
     return TACIT_OK;
 }
 
+enum tacit_err encoder_open(const struct encoder_model *m, struct encoder **out)
+{
+    struct encoder *e = calloc(1, sizeof *e);
+    if (!e) return fail(TACIT_NOMEM, "no memory for the text encoder");
+    params_init(&e->p);
+    enum tacit_err err = encoder_net_new(m, &e->net);
+    if (err) {
+        encoder_free(e);
+        return err;
+    }
+    *out = e;
+    return TACIT_OK;
+}
+
+enum tacit_err encoder_ready(const struct encoder *e)
+{
+    return e->net ? encoder_net_ready(e->net) : TACIT_OK;
+}
+
+int encoder_is_built_in(const struct encoder *e)
+{
+    return e->net == NULL;
+}
+
+size_t encoder_dim(const struct encoder *e)
+{
+    return e->net ? encoder_net_dim(e->net) : ENCODER_DIM;
+}
+
+size_t encoder_context(const struct encoder *e)
+{
+    return e->net ? encoder_net_context(e->net) : SIZE_MAX;
+}
+
+size_t encoder_count(const struct encoder *e, const char *text, size_t n)
+{
+    return e->net ? encoder_net_count(e->net, text, n)
+                  : tokenizer_count(text, n);
+}
+
 void encoder_free(struct encoder *e)
 {
     if (!e) return;
+    encoder_net_free(e->net);
     params_release(&e->p);
     free(e);
 }
@@ -78,14 +121,18 @@ void encoder_version(const struct encoder *e, char out[ENCODER_VERSION_MAX])
 {
     struct digest d;
     char hex[DIGEST_HEX];
+    if (e->net) {
+        encoder_net_version(e->net, out);
+        return;
+    }
     digest_of(&d, e->p.flat, e->p.n_flat * sizeof *e->p.flat);
     hex_encode(hex, d.b, sizeof d.b);
     snprintf(out, ENCODER_VERSION_MAX, "static-%d-%.10s", TOKENIZER_VERSION,
              hex);
 }
 
-enum tacit_err encoder_embed(const struct encoder *e, struct arena *scratch,
-                             const char *text, size_t n, float *out)
+static enum tacit_err embed(const struct encoder *e, struct arena *scratch,
+                            const char *text, size_t n, float *out)
 {
     struct features f = {0};
     float *bag = NULL;
@@ -100,6 +147,24 @@ enum tacit_err encoder_embed(const struct encoder *e, struct arena *scratch,
     for (size_t i = 0; i < ENCODER_DIM; i++)
         kernel_axpy(out, bag[i], projection + i * ENCODER_DIM, ENCODER_DIM);
     kernel_normalise(out, ENCODER_DIM);
+    return TACIT_OK;
+}
+
+enum tacit_err encoder_embed(const struct encoder *e, struct arena *scratch,
+                             const char *text, size_t n, float *out)
+{
+    const struct text one = {text, n};
+    return e->net ? encoder_net_embed(e->net, ENCODER_QUESTIONS, &one, 1, out)
+                  : embed(e, scratch, text, n, out);
+}
+
+enum tacit_err encoder_embed_all(const struct encoder *e, struct arena *scratch,
+                                 const struct text *texts, size_t n, float *out)
+{
+    if (e->net)
+        return encoder_net_embed(e->net, ENCODER_PASSAGES, texts, n, out);
+    for (size_t i = 0; i < n; i++)
+        TRY(embed(e, scratch, texts[i].s, texts[i].n, out + i * ENCODER_DIM));
     return TACIT_OK;
 }
 

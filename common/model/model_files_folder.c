@@ -7,6 +7,7 @@
  *   num_hidden_layers            ->  llama.block_count
  *   rope_scaling {llama3, …}     ->  tensor rope_freqs.weight
  *   1_Pooling/config.json        ->  bert.pooling_type (1 mean, 2 first)
+ *   config_sentence_transformers.json  ->  tacit.prefix.question, .passage
  */
 #include <math.h>
 #include <stdio.h>
@@ -247,6 +248,30 @@ static enum tacit_err read_pooling(struct folder *f)
     return TACIT_OK;
 }
 
+static void put_prefix(struct folder *f, const char *key, const json_t *prompts,
+                       const char *name, const char *other)
+{
+    const json_t *v = json_object_get(prompts, name);
+    if (!v) v = json_object_get(prompts, other);
+    if (json_is_string(v))
+        gguf_put_text(f->w, key, json_string_value(v), json_string_length(v));
+}
+
+/* And what it wants before questions and passages. */
+static enum tacit_err read_prefixes(struct folder *f)
+{
+    char path[PATH_BYTES];
+    json_t *o = NULL;
+    if (!has_file(f->path, "config_sentence_transformers.json", path))
+        return TACIT_OK;
+    TRY(read_json(path, &o));
+    const json_t *prompts = json_object_get(o, "prompts");
+    put_prefix(f, "tacit.prefix.question", prompts, "query", "question");
+    put_prefix(f, "tacit.prefix.passage", prompts, "passage", "document");
+    json_decref(o);
+    return TACIT_OK;
+}
+
 static enum tacit_err read_config(struct folder *f)
 {
     TRY(find_family(f));
@@ -275,6 +300,7 @@ static enum tacit_err read_config(struct folder *f)
              real_or(f->config, "layer_norm_eps", 1e-12));
     snprintf(key, sizeof key, "%s.attention.causal", family);
     gguf_put_bool(f->w, key, 0);
+    TRY(read_prefixes(f));
     return read_pooling(f);
 }
 

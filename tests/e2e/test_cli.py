@@ -29,7 +29,7 @@ COMMANDS = {
         "eval retrieval": ["x"], "eval answers": ["x.csv"],
         "train": ["--plan", PLAN], "join": ["tacit:x"], "leave": [],
         "run": [], "model import": ["x.gguf"], "model ls": [],
-        "model show": ["x"], "model rm": ["x"],
+        "model show": ["x"], "model rm": ["x"], "model use": ["x"],
         "model export": ["x", "x.gguf"], "model quantize": ["x", "q8_0"],
         "audit": [], "policy": [], "status": [], "doctor": [],
         "explain": ["E0203"]},
