@@ -162,6 +162,7 @@ static void again_backward(const struct tape_node *n)
     const struct net_run run = {a->run.net, u, a->run.grad, NULL};
     struct pass p = a->pass;
     p.run = &run;
+    u->numbers = t->numbers;
     tape_reset(u);
     struct var *x = tape_parameter(u, n->in[0]->v, n->in[0]->grad,
                                    n->in[0]->rows, n->in[0]->cols);

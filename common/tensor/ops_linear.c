@@ -11,7 +11,7 @@
 
 /* Outputs, or columns of a gradient, that one worker takes at a time; rows up
  * to which reading the matrix is the work, not the products. */
-enum { SLAB = 128, FEW = 16 };
+enum { SLAB = 192, FEW = 16 };
 
 /* ---- products, cut into slabs for the workers ---- */
 
@@ -22,6 +22,7 @@ struct product {
     size_t rows;
     enum gemm_mode mode;
     const ptrdiff_t *row; /* [w->rows] where each begins, for few rows */
+    enum gemm_numbers numbers;
 };
 
 static size_t slab_end(size_t i, size_t n)
@@ -37,8 +38,9 @@ static void forward_slab(void *ctx, size_t i, unsigned worker)
     size_t from = i * SLAB, n = slab_end(i, w->rows) - from, k = w->cols;
     (void)worker;
     if (p->rows > FEW) {
-        gemm_run(&(struct gemm){p->rows, n, k, p->a, k, 1, w->v + from * k, 1,
-                                k, p->c + from, w->rows, p->mode});
+        gemm_run_in(p->numbers,
+                    &(struct gemm){p->rows, n, k, p->a, k, 1, w->v + from * k,
+                                   1, k, p->c + from, w->rows, p->mode});
         return;
     }
     for (size_t r = 0; p->mode == GEMM_SET && r < p->rows; r++)
@@ -61,14 +63,16 @@ static void back_slab(void *ctx, size_t i, unsigned worker)
     const struct product *p = ctx;
     size_t from = i * SLAB, k = p->w->cols, n = slab_end(i, k) - from;
     (void)worker;
-    gemm_run(&(struct gemm){p->rows, n, p->w->rows, p->a, p->w->rows, 1,
-                            p->w->v + from, k, 1, p->c + from, k, GEMM_ADD});
+    gemm_run_in(p->numbers,
+                &(struct gemm){p->rows, n, p->w->rows, p->a, p->w->rows, 1,
+                               p->w->v + from, k, 1, p->c + from, k, GEMM_ADD});
 }
 
 struct outer {
     const float *dy, *x;
     const struct var *w;
     size_t rows;
+    enum gemm_numbers numbers;
 };
 
 /* dw [out, in] += dy^T x, some of the outputs. */
@@ -78,8 +82,9 @@ static void outer_slab(void *ctx, size_t i, unsigned worker)
     size_t from = i * SLAB, k = o->w->cols;
     size_t m = slab_end(i, o->w->rows) - from;
     (void)worker;
-    gemm_run(&(struct gemm){m, k, o->rows, o->dy + from, 1, o->w->rows, o->x, k,
-                            1, o->w->grad + from * k, k, GEMM_ADD});
+    gemm_run_in(o->numbers,
+                &(struct gemm){m, k, o->rows, o->dy + from, 1, o->w->rows, o->x,
+                               k, 1, o->w->grad + from * k, k, GEMM_ADD});
 }
 
 static size_t n_slabs(size_t n)
@@ -87,24 +92,25 @@ static size_t n_slabs(size_t n)
     return (n + SLAB - 1) / SLAB;
 }
 
-static void product(struct pool *pool, const struct product *p)
+static void product(struct tape *t, const struct product *p)
 {
     struct product copy = *p;
-    pool_run(pool, n_slabs(p->w->rows), forward_slab, &copy);
+    pool_run(t->pool, n_slabs(p->w->rows), forward_slab, &copy);
 }
 
-static void product_back(struct pool *pool, float *dx, const float *dy,
+static void product_back(struct tape *t, float *dx, const float *dy,
                          const struct var *w, size_t rows)
 {
-    struct product p = {.c = dx, .a = dy, .w = w, .rows = rows};
-    pool_run(pool, n_slabs(w->cols), back_slab, &p);
+    struct product p = {
+        .c = dx, .a = dy, .w = w, .rows = rows, .numbers = t->numbers};
+    pool_run(t->pool, n_slabs(w->cols), back_slab, &p);
 }
 
-static void product_outer(struct pool *pool, const struct var *w,
-                          const float *dy, const float *x, size_t rows)
+static void product_outer(struct tape *t, const struct var *w, const float *dy,
+                          const float *x, size_t rows)
 {
-    struct outer o = {dy, x, w, rows};
-    pool_run(pool, n_slabs(w->rows), outer_slab, &o);
+    struct outer o = {dy, x, w, rows, t->numbers};
+    pool_run(t->pool, n_slabs(w->rows), outer_slab, &o);
 }
 
 static ptrdiff_t *row_places(struct tape *t, const struct var *w)
@@ -140,7 +146,8 @@ static void side_forward(struct tape *t, const struct side *s, float *y,
 {
     struct weight_room *room = s->frozen ? tape_room(t) : NULL;
     if (s->w)
-        product(t->pool, &(struct product){y, x, s->w, rows, mode, s->row});
+        product(t,
+                &(struct product){y, x, s->w, rows, mode, s->row, t->numbers});
     else if (room)
         t->err = weight_product(room, s->frozen, x, y, rows, mode);
 }
@@ -150,7 +157,7 @@ static void side_back(struct tape *t, const struct side *s, float *dx,
 {
     struct weight_room *room = s->frozen ? tape_room(t) : NULL;
     if (s->w)
-        product_back(t->pool, dx, dy, s->w, rows);
+        product_back(t, dx, dy, s->w, rows);
     else if (room)
         t->err = weight_product_back(room, s->frozen, dy, dx, rows, GEMM_ADD);
 }
@@ -185,17 +192,17 @@ static void project_backward(const struct tape_node *n)
     const struct var *x = n->in[0], *w = n->in[1], *bias = n->in[2];
     const struct var *down = n->in[3], *up = n->in[4], *y = n->out;
     const struct project *p = n->extra;
-    struct pool *pool = p->tape->pool;
+    struct tape *t = p->tape;
     size_t rows = x->rows;
-    if (x->grad) side_back(p->tape, &p->side, x->grad, y->grad, rows);
-    if (has_grad(w)) product_outer(pool, w, y->grad, x->v, rows);
+    if (x->grad) side_back(t, &p->side, x->grad, y->grad, rows);
+    if (has_grad(w)) product_outer(t, w, y->grad, x->v, rows);
     if (has_grad(bias)) map_add_rows(bias->grad, y->grad, rows, y->cols);
     if (!down) return;
     gemm_nn(p->dz, y->grad, up->v, rows, up->cols, up->rows, GEMM_SET);
     map_scale(p->dz, p->dz, p->scale, rows * up->cols);
-    if (up->grad) product_outer(pool, up, y->grad, p->z, rows);
-    if (down->grad) product_outer(pool, down, p->dz, x->v, rows);
-    if (x->grad) product_back(pool, x->grad, p->dz, down, rows);
+    if (up->grad) product_outer(t, up, y->grad, p->z, rows);
+    if (down->grad) product_outer(t, down, p->dz, x->v, rows);
+    if (x->grad) product_back(t, x->grad, p->dz, down, rows);
 }
 
 static int pair_fits(const struct op_matrix *m, const struct side *s)
@@ -289,7 +296,7 @@ struct var *op_lookup(struct tape *t, const struct op_matrix *m,
 
 /* ---- head and cross-entropy ---- */
 
-enum { CHUNK = 32, PIECE = 512 }; /* rows whose logits are in memory */
+enum { CHUNK = 128, PIECE = 512 }; /* rows whose logits are in memory */
 
 struct head {
     struct tape *tape;
@@ -340,7 +347,7 @@ static void head_backward(const struct tape_node *node)
         size_t some = n - from < CHUNK ? n - from : CHUNK;
         head_logits(e, h, bias, from, some);
         head_slope(e, from, some, g / (float)n);
-        if (has_grad(w)) product_outer(e->tape->pool, w, e->p, e->x, some);
+        if (has_grad(w)) product_outer(e->tape, w, e->p, e->x, some);
         if (has_grad(bias)) map_add_rows(bias->grad, e->p, some, e->side.out);
     }
 }

@@ -188,12 +188,15 @@ def torch(work, kind, count, threads):
 def training(bench, work, shape, kind, count, unit, limits):
     """By CPU time on one thread: both programs tell it."""
     cpu, _, peak = ours(work, model(shape, kind, "tiles"), count, 1)
+    exact, _, _ = ours(work + "_f32", model(shape, kind, "tiles"), count, 1)
     _, wall, _ = ours(work, model(shape, kind, "tiles"), count, 2)
     peer = {k: torch(work, k, count, 1) for k in ("f32", "bf16")}
     best = max((p for p in peer.values() if p), default=None)
     for k, p in peer.items():
-        line(f"{bench}_vs_torch", f"{shape} {kind}, PyTorch {k}", cpu,
-             f"{unit} per CPU second", "PyTorch", p and p[0], limits[0])
+        for what, value in (("bf16", cpu), ("f32", exact)):
+            line(f"{bench}_vs_torch",
+                 f"{shape} {kind}, {what} beside PyTorch {k}", value,
+                 f"{unit} per CPU second", "PyTorch", p and p[0], limits[0])
     two = torch(work, "bf16" if best and best == peer["bf16"] else "f32",
                 count, 2)
     line(f"{bench}_vs_torch", f"{shape} {kind}, 2 threads", wall,

@@ -11,9 +11,11 @@
  *   embed     COUNT sentences of 128 tokens; sentences per second
  *   first     a file's first token after 16, its opening included; COUNT is
  *             ignored, and the figure is the seconds of one
- *   lora      COUNT sequences of 256 tokens, pairs of rank 8 beside every
+ *   lora, lora_f32
+ *             COUNT sequences of 256 tokens, pairs of rank 8 beside every
  *             matrix, AdamW; tokens per second
- *   tune      COUNT pairs of sentences of 128 tokens, all weights, in-batch
+ *   tune, tune_f32
+ *             COUNT pairs of sentences of 128 tokens, all weights, in-batch
  *             negatives, AdamW; sentences per second
  *
  * Prints the figure by CPU time and by wall time, best of several turns, and
@@ -230,6 +232,7 @@ struct bench {
     struct net *net;
     struct pool *pool;
     struct tape tape, again;
+    enum gemm_numbers numbers;
     uint32_t *token, *label, *row, *start;
     struct kv *kv;
     struct optim *optim;
@@ -244,6 +247,7 @@ static void open_net(struct bench *b, enum net_training train)
     tape_init(&b->tape, 0);
     tape_init(&b->again, 0);
     b->tape.pool = b->again.pool = b->pool;
+    b->tape.numbers = b->numbers;
 }
 
 static void close_net(struct bench *b)
@@ -418,18 +422,22 @@ static const struct work {
     enum net_training train;
     size_t sequences, len; /* of one of COUNT; 0: COUNT long, with a cache */
     size_t units;          /* of one of COUNT */
+    enum gemm_numbers numbers;
 } works[] = {
-    {"prefill", prefill, NET_FROZEN, 0, 0, 1},
-    {"decode", decode, NET_FROZEN, 0, 0, 1},
-    {"embed", embed, NET_FROZEN, 1, SENTENCE, 1},
-    {"first", first, NET_FROZEN, 0, 0, 0},
-    {"lora", lora, NET_PAIRS, 1, SEQUENCE, SEQUENCE},
-    {"tune", tune, NET_FULL, 2, SENTENCE, 2},
+    {"prefill", prefill, NET_FROZEN, 0, 0, 1, GEMM_F32},
+    {"decode", decode, NET_FROZEN, 0, 0, 1, GEMM_F32},
+    {"embed", embed, NET_FROZEN, 1, SENTENCE, 1, GEMM_F32},
+    {"first", first, NET_FROZEN, 0, 0, 0, GEMM_F32},
+    {"lora", lora, NET_PAIRS, 1, SEQUENCE, SEQUENCE, GEMM_BF16},
+    {"lora_f32", lora, NET_PAIRS, 1, SEQUENCE, SEQUENCE, GEMM_F32},
+    {"tune", tune, NET_FULL, 2, SENTENCE, 2, GEMM_BF16},
+    {"tune_f32", tune, NET_FULL, 2, SENTENCE, 2, GEMM_F32},
 };
 
 static void prepare(struct bench *b, const struct work *w)
 {
     if (!w->units) return;
+    b->numbers = w->numbers;
     open_net(b, w->train);
     if (w->len) {
         draw(b, w->sequences * b->count, w->len);
