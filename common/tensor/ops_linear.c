@@ -2,6 +2,7 @@
 
 #include "common/tensor/ops_linear.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -229,10 +230,13 @@ static void add_pair(struct tape *t, const struct var *x,
     side_forward(t, &up, y->v, p->z, rows, GEMM_ADD);
 }
 
-struct var *op_project(struct tape *t, struct var *x, const struct op_matrix *m)
+/* What a projection is made in: its value and what the way back needs. NULL
+ * after an error. */
+static struct var *project_new(struct tape *t, const struct var *x,
+                               const struct op_matrix *m, struct project **out)
 {
     struct side s;
-    if (!x || !side_of(t, m, &s)) return NULL;
+    if (!side_of(t, m, &s)) return NULL;
     if (x->cols != s.in || !pair_fits(m, &s) || !bias_fits(m, &s))
         return refuse(t, "project", x, &s);
     size_t rows = x->rows, r = m->down ? m->down->rows : 0;
@@ -246,13 +250,55 @@ struct var *op_project(struct tape *t, struct var *x, const struct op_matrix *m)
     *p = (struct project){t, s, m->scale, z, r ? z + rows * r : NULL};
     for (size_t i = 0; m->bias && i < rows; i++)
         memcpy(y->v + i * s.out, m->bias->v, s.out * sizeof *y->v);
-    side_forward(t, &s, y->v, x->v, rows, m->bias ? GEMM_ADD : GEMM_SET);
-    if (r) add_pair(t, x, m, p, y);
-    tape_record(t, &(struct tape_node){.out = y,
-                                       .in = {x, m->w, m->bias, m->down, m->up},
-                                       .extra = p,
-                                       .backward = project_backward});
-    return t->err ? NULL : y;
+    *out = p;
+    return y;
+}
+
+/* Frozen matrices as one job for the workers, the others one by one. */
+static void project_forward(struct tape *t, struct var *x,
+                            const struct op_matrix *m, struct project **p,
+                            struct var **y, size_t n)
+{
+    struct weight_job jobs[PROJECT_MAX];
+    size_t n_jobs = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct side *s = &p[i]->side;
+        enum gemm_mode mode = m[i].bias ? GEMM_ADD : GEMM_SET;
+        if (s->frozen)
+            jobs[n_jobs++] = (struct weight_job){s->frozen, y[i]->v, mode};
+        else
+            side_forward(t, s, y[i]->v, x->v, x->rows, mode);
+    }
+    struct weight_room *room = n_jobs ? tape_room(t) : NULL;
+    if (room) t->err = weight_products(room, jobs, n_jobs, x->v, x->rows);
+}
+
+void op_project_all(struct tape *t, struct var *x, const struct op_matrix *m,
+                    size_t n, struct var **out)
+{
+    struct project *p[PROJECT_MAX];
+    struct var *y[PROJECT_MAX];
+    assert(n <= PROJECT_MAX);
+    for (size_t i = 0; i < n; i++) out[i] = NULL;
+    for (size_t i = 0; i < n; i++)
+        if (!x || !(y[i] = project_new(t, x, &m[i], &p[i]))) return;
+    project_forward(t, x, m, p, y, n);
+    for (size_t i = 0; !t->err && i < n; i++) {
+        if (m[i].down) add_pair(t, x, &m[i], p[i], y[i]);
+        tape_record(t, &(struct tape_node){.out = y[i],
+                                           .in = {x, m[i].w, m[i].bias,
+                                                  m[i].down, m[i].up},
+                                           .extra = p[i],
+                                           .backward = project_backward});
+    }
+    for (size_t i = 0; !t->err && i < n; i++) out[i] = y[i];
+}
+
+struct var *op_project(struct tape *t, struct var *x, const struct op_matrix *m)
+{
+    struct var *y;
+    op_project_all(t, x, m, 1, &y);
+    return y;
 }
 
 /* ---- lookup ---- */
