@@ -54,8 +54,8 @@ void arena_reset(struct arena *a)
     a->head = keep;
 }
 
-/* A network's matrices pass by once for every token: in large pages that takes a
- * sixth less time. A wish: where there are none, nothing changes. */
+/* A network reads all its matrices for every token, which takes a sixth less
+ * time in large pages. A wish: where there are none, nothing changes. */
 static void wish_large_pages(void *block, size_t n)
 {
 #ifdef MADV_HUGEPAGE

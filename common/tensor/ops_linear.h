@@ -28,9 +28,8 @@ struct op_matrix {
 /* x [T, in] -> [T, out]. SHAPE. */
 struct var *op_project(struct tape *t, struct var *x,
                        const struct op_matrix *m);
-/* The same of several matrices: q, k and v; gate and up. Frozen ones are one job
- * for the workers. out [n], all NULL after an error; n is at most PROJECT_MAX.
- */
+/* The same of several matrices: q, k and v; gate and up. Frozen ones are one
+ * job for the workers. out [n], all NULL after an error; n <= PROJECT_MAX. */
 enum { PROJECT_MAX = 4 };
 void op_project_all(struct tape *t, struct var *x, const struct op_matrix *m,
                     size_t n, struct var **out);
