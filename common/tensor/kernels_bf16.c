@@ -34,7 +34,7 @@ enum {
 
 ALWAYS __mmask16 first(size_t n)
 {
-    return n >= LANES ? 0xffff : (__mmask16)((1u << n) - 1);
+    return (__mmask16)(n >= LANES ? 0xffffu : (1u << n) - 1);
 }
 
 /* Pairs from up to 32 numbers in a row; what is missing is 0. */
