@@ -3,8 +3,14 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { ALIGN = 64, FIRST_BLOCK = 4096 };
+enum {
+    ALIGN = 64,
+    FIRST_BLOCK = 4096,
+    LARGE_PAGE = 2 << 20,
+    LARGE_BLOCK = 8 * LARGE_PAGE
+};
 
 static const uint64_t guard = 0x7461636974617265u;
 
@@ -48,6 +54,23 @@ void arena_reset(struct arena *a)
     a->head = keep;
 }
 
+/* A network reads all its matrices for every token, which takes a sixth less
+ * time in large pages. A wish: where there are none, nothing changes. */
+static void wish_large_pages(void *block, size_t n)
+{
+#ifdef MADV_HUGEPAGE
+    uintptr_t from = (uintptr_t)block, end = from + n;
+    from = (from + LARGE_PAGE - 1) & ~(uintptr_t)(LARGE_PAGE - 1);
+    end &= ~(uintptr_t)(LARGE_PAGE - 1);
+    if (n >= LARGE_BLOCK)
+        (void)madvise((char *)block + (from - (uintptr_t)block), end - from,
+                      MADV_HUGEPAGE);
+#else
+    (void)block;
+    (void)n;
+#endif
+}
+
 static enum tacit_err add_block(struct arena *a, size_t need)
 {
     size_t size = a->head ? 2 * a->head->size : FIRST_BLOCK;
@@ -57,6 +80,7 @@ static enum tacit_err add_block(struct arena *a, size_t need)
     struct arena_block *b =
         aligned_alloc(ALIGN, (sizeof *b + size + ALIGN - 1) / ALIGN * ALIGN);
     if (!b) return fail(TACIT_NOMEM, "out of memory: %zu bytes", need);
+    wish_large_pages(b, size);
     *b = (struct arena_block){.mark = guard, .next = a->head, .size = size};
     a->head = b;
     return TACIT_OK;

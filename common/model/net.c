@@ -53,6 +53,16 @@ static struct var *project(const struct net_run *r, struct var *x,
     return op_project(r->tape, x, &matrix);
 }
 
+/* Several matrices by one x. */
+static void project_all(const struct net_run *r, struct var *x,
+                        const struct net_matrix *const *m, size_t n,
+                        struct var **out)
+{
+    struct op_matrix matrices[PROJECT_MAX];
+    for (size_t i = 0; i < n; i++) matrices[i] = matrix_of(r, m[i]);
+    op_project_all(r->tape, x, matrices, n, out);
+}
+
 static struct var *norm(const struct net_run *r, struct var *x,
                         const struct net_norm *n)
 {
@@ -100,8 +110,10 @@ static struct var *attend(const struct pass *p, size_t index, struct var *x)
     const struct net_batch *b = p->batch;
     struct tape *t = r->tape;
     struct attend_past *past = NULL;
-    struct var *q = project(r, x, &l->q), *k = project(r, x, &l->k);
-    struct var *v = project(r, x, &l->v);
+    const struct net_matrix *const matrices[] = {&l->q, &l->k, &l->v};
+    struct var *qkv[3];
+    project_all(r, x, matrices, 3, qkv);
+    struct var *q = qkv[0], *k = qkv[1], *v = qkv[2];
     if (p->turns) {
         q = op_turn(t, q, p->turns, s->heads);
         k = op_turn(t, k, p->turns, s->kv_heads);
@@ -125,12 +137,13 @@ static struct var *attend(const struct pass *p, size_t index, struct var *x)
 static struct var *feed(const struct net_run *r, const struct net_layer *l,
                         struct var *x)
 {
-    struct var *y = project(r, x, &l->widen);
-    if (r->net->family->gate == GATE_SWIGLU)
-        y = op_swiglu(r->tape, project(r, x, &l->gate), y);
-    else
-        y = op_gelu(r->tape, y);
-    return project(r, y, &l->narrow);
+    const struct net_matrix *const matrices[] = {&l->widen, &l->gate};
+    int gated = r->net->family->gate == GATE_SWIGLU;
+    struct var *y[2];
+    project_all(r, x, matrices, gated ? 2 : 1, y);
+    struct var *z =
+        gated ? op_swiglu(r->tape, y[1], y[0]) : op_gelu(r->tape, y[0]);
+    return project(r, z, &l->narrow);
 }
 
 static struct var *block(const struct pass *p, size_t index, struct var *h)
@@ -162,6 +175,7 @@ static void again_backward(const struct tape_node *n)
     const struct net_run run = {a->run.net, u, a->run.grad, NULL};
     struct pass p = a->pass;
     p.run = &run;
+    u->numbers = t->numbers;
     tape_reset(u);
     struct var *x = tape_parameter(u, n->in[0]->v, n->in[0]->grad,
                                    n->in[0]->rows, n->in[0]->cols);

@@ -97,8 +97,9 @@ int net_is_decoder(const struct net *n);
  * NULL: inference, in the memory of one layer. With a second tape, training
  * keeps the blocks' inputs alone and works each block out again on the way back
  * (Chen et al. 2016): one more forward pass, in the memory of one layer. The
- * gradients have the same bits. Both tapes are borrowed until the way back is
- * done. */
+ * gradients have the same bits. A tape whose `numbers` are GEMM_BF16 trains
+ * with products in bf16 where the processor has them. Both tapes are borrowed
+ * until the way back is done. */
 struct net_run {
     const struct net *net;
     struct tape *tape;

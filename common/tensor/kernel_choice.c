@@ -38,6 +38,9 @@ bool kernel_has(enum kernel_kind kind)
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     case KERNEL_AVXVNNI: return kernel_has(KERNEL_AVX2) && has_avxvnni();
     case KERNEL_AVX512: return has_avx512();
+    case KERNEL_AVX512BF16:
+        return has_avx512() && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512bf16");
     case KERNEL_AVX512VNNI:
         return has_avx512() && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512vnni");
@@ -59,7 +62,7 @@ static enum kernel_kind allowed(void)
         const char *name;
         enum kernel_kind most;
     } names[] = {{"base", KERNEL_BASE},       {"avx2", KERNEL_AVX2},
-                 {"avxvnni", KERNEL_AVXVNNI}, {"avx512", KERNEL_AVX512VNNI},
+                 {"avxvnni", KERNEL_AVXVNNI}, {"avx512", KERNEL_AVX512BF16},
                  {"neon", KERNEL_NEON},       {"dotprod", KERNEL_DOTPROD}};
     const char *name = getenv("TACIT_KERNELS");
     for (size_t i = 0; name && i < sizeof names / sizeof names[0]; i++)

@@ -2,7 +2,7 @@
  * kernel_choice: which instructions the products may use: those that the
  * processor has, or fewer where TACIT_KERNELS names one of
  *
- *   base < avx2 < avxvnni < avx512 (with VNNI where there is)   x86-64
+ *   base < avx2 < avxvnni < avx512 (VNNI, BF16 where there are)   x86-64
  *   base < neon < dotprod                                       64-bit ARM
  *
  * What it names is an upper bound; anything else is as if it were not set. It
@@ -19,6 +19,7 @@ enum kernel_kind {
     KERNEL_AVXVNNI,
     KERNEL_AVX512, /* F and VL */
     KERNEL_AVX512VNNI,
+    KERNEL_AVX512BF16,
     KERNEL_NEON,
     KERNEL_DOTPROD
 };

@@ -26,6 +26,8 @@ extern const struct kernel_set kernel_set_base;
 # define KERNEL_SETS_X86 1
 extern const struct kernel_set kernel_set_avx2;
 extern const struct kernel_set kernel_set_avx512;
+/* The gemm of GEMM_BF16, for k > 0; a_row or a_col is 1. */
+void kernel_gemm_bf16(const struct gemm *g);
 #else
 # define KERNEL_SETS_X86 0
 #endif

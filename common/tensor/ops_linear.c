@@ -2,6 +2,7 @@
 
 #include "common/tensor/ops_linear.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -11,7 +12,7 @@
 
 /* Outputs, or columns of a gradient, that one worker takes at a time; rows up
  * to which reading the matrix is the work, not the products. */
-enum { SLAB = 128, FEW = 16 };
+enum { SLAB = 192, FEW = 16 };
 
 /* ---- products, cut into slabs for the workers ---- */
 
@@ -22,6 +23,7 @@ struct product {
     size_t rows;
     enum gemm_mode mode;
     const ptrdiff_t *row; /* [w->rows] where each begins, for few rows */
+    enum gemm_numbers numbers;
 };
 
 static size_t slab_end(size_t i, size_t n)
@@ -37,8 +39,9 @@ static void forward_slab(void *ctx, size_t i, unsigned worker)
     size_t from = i * SLAB, n = slab_end(i, w->rows) - from, k = w->cols;
     (void)worker;
     if (p->rows > FEW) {
-        gemm_run(&(struct gemm){p->rows, n, k, p->a, k, 1, w->v + from * k, 1,
-                                k, p->c + from, w->rows, p->mode});
+        gemm_run_in(p->numbers,
+                    &(struct gemm){p->rows, n, k, p->a, k, 1, w->v + from * k,
+                                   1, k, p->c + from, w->rows, p->mode});
         return;
     }
     for (size_t r = 0; p->mode == GEMM_SET && r < p->rows; r++)
@@ -61,14 +64,16 @@ static void back_slab(void *ctx, size_t i, unsigned worker)
     const struct product *p = ctx;
     size_t from = i * SLAB, k = p->w->cols, n = slab_end(i, k) - from;
     (void)worker;
-    gemm_run(&(struct gemm){p->rows, n, p->w->rows, p->a, p->w->rows, 1,
-                            p->w->v + from, k, 1, p->c + from, k, GEMM_ADD});
+    gemm_run_in(p->numbers,
+                &(struct gemm){p->rows, n, p->w->rows, p->a, p->w->rows, 1,
+                               p->w->v + from, k, 1, p->c + from, k, GEMM_ADD});
 }
 
 struct outer {
     const float *dy, *x;
     const struct var *w;
     size_t rows;
+    enum gemm_numbers numbers;
 };
 
 /* dw [out, in] += dy^T x, some of the outputs. */
@@ -78,8 +83,9 @@ static void outer_slab(void *ctx, size_t i, unsigned worker)
     size_t from = i * SLAB, k = o->w->cols;
     size_t m = slab_end(i, o->w->rows) - from;
     (void)worker;
-    gemm_run(&(struct gemm){m, k, o->rows, o->dy + from, 1, o->w->rows, o->x, k,
-                            1, o->w->grad + from * k, k, GEMM_ADD});
+    gemm_run_in(o->numbers,
+                &(struct gemm){m, k, o->rows, o->dy + from, 1, o->w->rows, o->x,
+                               k, 1, o->w->grad + from * k, k, GEMM_ADD});
 }
 
 static size_t n_slabs(size_t n)
@@ -87,24 +93,25 @@ static size_t n_slabs(size_t n)
     return (n + SLAB - 1) / SLAB;
 }
 
-static void product(struct pool *pool, const struct product *p)
+static void product(struct tape *t, const struct product *p)
 {
     struct product copy = *p;
-    pool_run(pool, n_slabs(p->w->rows), forward_slab, &copy);
+    pool_run(t->pool, n_slabs(p->w->rows), forward_slab, &copy);
 }
 
-static void product_back(struct pool *pool, float *dx, const float *dy,
+static void product_back(struct tape *t, float *dx, const float *dy,
                          const struct var *w, size_t rows)
 {
-    struct product p = {.c = dx, .a = dy, .w = w, .rows = rows};
-    pool_run(pool, n_slabs(w->cols), back_slab, &p);
+    struct product p = {
+        .c = dx, .a = dy, .w = w, .rows = rows, .numbers = t->numbers};
+    pool_run(t->pool, n_slabs(w->cols), back_slab, &p);
 }
 
-static void product_outer(struct pool *pool, const struct var *w,
-                          const float *dy, const float *x, size_t rows)
+static void product_outer(struct tape *t, const struct var *w, const float *dy,
+                          const float *x, size_t rows)
 {
-    struct outer o = {dy, x, w, rows};
-    pool_run(pool, n_slabs(w->rows), outer_slab, &o);
+    struct outer o = {dy, x, w, rows, t->numbers};
+    pool_run(t->pool, n_slabs(w->rows), outer_slab, &o);
 }
 
 static ptrdiff_t *row_places(struct tape *t, const struct var *w)
@@ -140,7 +147,8 @@ static void side_forward(struct tape *t, const struct side *s, float *y,
 {
     struct weight_room *room = s->frozen ? tape_room(t) : NULL;
     if (s->w)
-        product(t->pool, &(struct product){y, x, s->w, rows, mode, s->row});
+        product(t,
+                &(struct product){y, x, s->w, rows, mode, s->row, t->numbers});
     else if (room)
         t->err = weight_product(room, s->frozen, x, y, rows, mode);
 }
@@ -150,7 +158,7 @@ static void side_back(struct tape *t, const struct side *s, float *dx,
 {
     struct weight_room *room = s->frozen ? tape_room(t) : NULL;
     if (s->w)
-        product_back(t->pool, dx, dy, s->w, rows);
+        product_back(t, dx, dy, s->w, rows);
     else if (room)
         t->err = weight_product_back(room, s->frozen, dy, dx, rows, GEMM_ADD);
 }
@@ -185,17 +193,17 @@ static void project_backward(const struct tape_node *n)
     const struct var *x = n->in[0], *w = n->in[1], *bias = n->in[2];
     const struct var *down = n->in[3], *up = n->in[4], *y = n->out;
     const struct project *p = n->extra;
-    struct pool *pool = p->tape->pool;
+    struct tape *t = p->tape;
     size_t rows = x->rows;
-    if (x->grad) side_back(p->tape, &p->side, x->grad, y->grad, rows);
-    if (has_grad(w)) product_outer(pool, w, y->grad, x->v, rows);
+    if (x->grad) side_back(t, &p->side, x->grad, y->grad, rows);
+    if (has_grad(w)) product_outer(t, w, y->grad, x->v, rows);
     if (has_grad(bias)) map_add_rows(bias->grad, y->grad, rows, y->cols);
     if (!down) return;
     gemm_nn(p->dz, y->grad, up->v, rows, up->cols, up->rows, GEMM_SET);
     map_scale(p->dz, p->dz, p->scale, rows * up->cols);
-    if (up->grad) product_outer(pool, up, y->grad, p->z, rows);
-    if (down->grad) product_outer(pool, down, p->dz, x->v, rows);
-    if (x->grad) product_back(pool, x->grad, p->dz, down, rows);
+    if (up->grad) product_outer(t, up, y->grad, p->z, rows);
+    if (down->grad) product_outer(t, down, p->dz, x->v, rows);
+    if (x->grad) product_back(t, x->grad, p->dz, down, rows);
 }
 
 static int pair_fits(const struct op_matrix *m, const struct side *s)
@@ -222,10 +230,13 @@ static void add_pair(struct tape *t, const struct var *x,
     side_forward(t, &up, y->v, p->z, rows, GEMM_ADD);
 }
 
-struct var *op_project(struct tape *t, struct var *x, const struct op_matrix *m)
+/* What a projection is made in: its value and what the way back needs. NULL
+ * after an error. */
+static struct var *project_new(struct tape *t, const struct var *x,
+                               const struct op_matrix *m, struct project **out)
 {
     struct side s;
-    if (!x || !side_of(t, m, &s)) return NULL;
+    if (!side_of(t, m, &s)) return NULL;
     if (x->cols != s.in || !pair_fits(m, &s) || !bias_fits(m, &s))
         return refuse(t, "project", x, &s);
     size_t rows = x->rows, r = m->down ? m->down->rows : 0;
@@ -239,13 +250,55 @@ struct var *op_project(struct tape *t, struct var *x, const struct op_matrix *m)
     *p = (struct project){t, s, m->scale, z, r ? z + rows * r : NULL};
     for (size_t i = 0; m->bias && i < rows; i++)
         memcpy(y->v + i * s.out, m->bias->v, s.out * sizeof *y->v);
-    side_forward(t, &s, y->v, x->v, rows, m->bias ? GEMM_ADD : GEMM_SET);
-    if (r) add_pair(t, x, m, p, y);
-    tape_record(t, &(struct tape_node){.out = y,
-                                       .in = {x, m->w, m->bias, m->down, m->up},
-                                       .extra = p,
-                                       .backward = project_backward});
-    return t->err ? NULL : y;
+    *out = p;
+    return y;
+}
+
+/* Frozen matrices as one job for the workers, the others one by one. */
+static void project_forward(struct tape *t, struct var *x,
+                            const struct op_matrix *m, struct project **p,
+                            struct var **y, size_t n)
+{
+    struct weight_job jobs[PROJECT_MAX];
+    size_t n_jobs = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct side *s = &p[i]->side;
+        enum gemm_mode mode = m[i].bias ? GEMM_ADD : GEMM_SET;
+        if (s->frozen)
+            jobs[n_jobs++] = (struct weight_job){s->frozen, y[i]->v, mode};
+        else
+            side_forward(t, s, y[i]->v, x->v, x->rows, mode);
+    }
+    struct weight_room *room = n_jobs ? tape_room(t) : NULL;
+    if (room) t->err = weight_products(room, jobs, n_jobs, x->v, x->rows);
+}
+
+void op_project_all(struct tape *t, struct var *x, const struct op_matrix *m,
+                    size_t n, struct var **out)
+{
+    struct project *p[PROJECT_MAX];
+    struct var *y[PROJECT_MAX];
+    assert(n <= PROJECT_MAX);
+    for (size_t i = 0; i < n; i++) out[i] = NULL;
+    for (size_t i = 0; i < n; i++)
+        if (!x || !(y[i] = project_new(t, x, &m[i], &p[i]))) return;
+    project_forward(t, x, m, p, y, n);
+    for (size_t i = 0; !t->err && i < n; i++) {
+        if (m[i].down) add_pair(t, x, &m[i], p[i], y[i]);
+        tape_record(t, &(struct tape_node){.out = y[i],
+                                           .in = {x, m[i].w, m[i].bias,
+                                                  m[i].down, m[i].up},
+                                           .extra = p[i],
+                                           .backward = project_backward});
+    }
+    for (size_t i = 0; !t->err && i < n; i++) out[i] = y[i];
+}
+
+struct var *op_project(struct tape *t, struct var *x, const struct op_matrix *m)
+{
+    struct var *y;
+    op_project_all(t, x, m, 1, &y);
+    return y;
 }
 
 /* ---- lookup ---- */
@@ -289,7 +342,7 @@ struct var *op_lookup(struct tape *t, const struct op_matrix *m,
 
 /* ---- head and cross-entropy ---- */
 
-enum { CHUNK = 32, PIECE = 512 }; /* rows whose logits are in memory */
+enum { CHUNK = 128, PIECE = 512 }; /* rows whose logits are in memory */
 
 struct head {
     struct tape *tape;
@@ -340,7 +393,7 @@ static void head_backward(const struct tape_node *node)
         size_t some = n - from < CHUNK ? n - from : CHUNK;
         head_logits(e, h, bias, from, some);
         head_slope(e, from, some, g / (float)n);
-        if (has_grad(w)) product_outer(e->tape->pool, w, e->p, e->x, some);
+        if (has_grad(w)) product_outer(e->tape, w, e->p, e->x, some);
         if (has_grad(bias)) map_add_rows(bias->grad, e->p, some, e->side.out);
     }
 }

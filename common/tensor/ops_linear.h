@@ -28,6 +28,11 @@ struct op_matrix {
 /* x [T, in] -> [T, out]. SHAPE. */
 struct var *op_project(struct tape *t, struct var *x,
                        const struct op_matrix *m);
+/* The same of several matrices: q, k and v; gate and up. Frozen ones are one
+ * job for the workers. out [n], all NULL after an error; n <= PROJECT_MAX. */
+enum { PROJECT_MAX = 4 };
+void op_project_all(struct tape *t, struct var *x, const struct op_matrix *m,
+                    size_t n, struct var **out);
 /* Rows id[n] of the matrix, [n, in]; id is borrowed. Without bias and pair.
  * SHAPE when an id is outside. */
 struct var *op_lookup(struct tape *t, const struct op_matrix *m,

@@ -63,19 +63,9 @@ static bool encode_f32(const float *src, uint8_t *dst)
     return true;
 }
 
-static void decode_f16(const uint8_t *src, float *dst)
-{
-    *dst = get_half(src);
-}
-
 static bool encode_f16(const float *src, uint8_t *dst)
 {
     return put_half(dst, *src);
-}
-
-static void decode_bf16(const uint8_t *src, float *dst)
-{
-    *dst = bf16_decode(get16(src));
 }
 
 static bool encode_bf16(const float *src, uint8_t *dst)
@@ -297,12 +287,13 @@ static void decode_q6_k(const uint8_t *src, float *dst)
 
 static const struct codec {
     struct quant_info info;
+    /* NULL: decode_halves() does whole rows. */
     void (*decode)(const uint8_t *src, float *dst);
     bool (*encode)(const float *src, uint8_t *dst);
 } codecs[] = {
     {{QUANT_F32, "F32", 1, 4, true}, decode_f32, encode_f32},
-    {{QUANT_F16, "F16", 1, 2, true}, decode_f16, encode_f16},
-    {{QUANT_BF16, "BF16", 1, 2, true}, decode_bf16, encode_bf16},
+    {{QUANT_F16, "F16", 1, 2, true}, NULL, encode_f16},
+    {{QUANT_BF16, "BF16", 1, 2, true}, NULL, encode_bf16},
     {{QUANT_Q8_0, "Q8_0", BLOCK, 34, true}, decode_q8_0, encode_q8_0},
     {{QUANT_Q4_0, "Q4_0", BLOCK, 18, true}, decode_q4_0, encode_q4_0},
     {{QUANT_Q4_1, "Q4_1", BLOCK, 20, true}, decode_q4_1, encode_q4_1},
@@ -342,11 +333,36 @@ size_t quant_bytes(enum quant_type type, size_t n)
     return n > SIZE_MAX / c->info.bytes ? 0 : n * c->info.bytes;
 }
 
+/* Whole rows of 16 bits: a cache's keys and values are read so for every
+ * token. */
+MANY_TARGETS
+static void decode_halves(enum quant_type type, const uint8_t *src, float *dst,
+                          size_t n)
+{
+    enum { PIECE = 64 };
+    for (size_t at = 0; at < n; at += PIECE) {
+        uint16_t half[PIECE];
+        size_t some = n - at < PIECE ? n - at : PIECE;
+        for (size_t i = 0; i < some; i++)
+            half[i] =
+                (uint16_t)(src[2 * (at + i)] | src[2 * (at + i) + 1] << 8);
+        if (type == QUANT_F16)
+            for (size_t i = 0; i < some; i++) dst[at + i] = f16_decode(half[i]);
+        else
+            for (size_t i = 0; i < some; i++)
+                dst[at + i] = bf16_decode(half[i]);
+    }
+}
+
 void quant_decode(enum quant_type type, const void *src, float *dst, size_t n)
 {
     const struct codec *c = codec_of(type);
     assert(c && n % c->info.block == 0);
     const uint8_t *p = src;
+    if (type == QUANT_F16 || type == QUANT_BF16) {
+        decode_halves(type, src, dst, n);
+        return;
+    }
     for (size_t i = 0; i < n; i += c->info.block, p += c->info.bytes)
         c->decode(p, dst + i);
 }

@@ -97,6 +97,7 @@ struct var *tape_value(struct tape *t, size_t rows, size_t cols, int needs_grad)
 struct weight_room *tape_room(struct tape *t)
 {
     if (!t->err && !t->room) t->err = weight_room_new(&t->room, t->pool);
+    if (!t->err) weight_room_back_in(t->room, t->numbers);
     return t->err ? NULL : t->room;
 }
 

@@ -18,6 +18,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/err.h"
+#include "common/tensor/kernels.h"
 
 struct pool;
 struct weight_room;
@@ -50,6 +51,10 @@ struct tape {
     size_t n_nodes, n_room;
     struct pool *pool; /* borrowed: for ops that run in parallel; or NULL. Set
                           before the first op. */
+    /* Of the products with matrices, forward where they are trained, and back:
+     * GEMM_BF16 makes training faster where the processor has it. Set before
+     * the first op. */
+    enum gemm_numbers numbers;
     struct weight_room *room; /* owned; see tape_room() */
     enum tacit_err err;       /* sticky: the first failure of an op */
     /* As many floats as the inputs of this step have, wanted after them; NULL:

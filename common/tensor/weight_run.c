@@ -17,7 +17,7 @@ enum {
     FEW_ROWS = 4,       /* of x, by plain types: W as it lies */
     PIECE_DEPTH = 256,  /* inputs decoded at a time, as deep as gemm_run goes */
     PIECE_TILES = 4,    /* side by side */
-    BACK_ROWS = 256,    /* of dx, for one piece */
+    BACK_ROWS = 512,    /* of dx, for one piece */
     BACK_COLUMNS = 64,  /* inputs for one piece */
     BACK_DEPTH = 256,   /* outputs decoded at a time */
     ALIGN = 64
@@ -26,6 +26,7 @@ enum {
 struct weight_room {
     struct pool *pool;
     const struct weight_set *set;
+    enum gemm_numbers back;
     uint8_t *panels; /* rows of x as bytes, of one pass */
     size_t panels_bytes;
     float *pieces; /* [threads][piece] decoded W */
@@ -83,6 +84,11 @@ void weight_room_free(struct weight_room *room)
     free(room->panels);
     free(room->pieces);
     free(room);
+}
+
+void weight_room_back_in(struct weight_room *room, enum gemm_numbers numbers)
+{
+    room->back = numbers;
 }
 
 size_t weight_room_bytes(const struct weight_room *room)
@@ -333,18 +339,19 @@ static void back_item(void *ctx, size_t i, unsigned worker)
             weight_tile_decode(w, (i0 + r) / WEIGHT_TILE, 0,
                                k - r < WEIGHT_TILE ? k - r : WEIGHT_TILE, j0,
                                j0 + n, piece + r * BACK_COLUMNS, BACK_COLUMNS);
-        gemm_run(&(struct gemm){.m = m,
-                                .n = n,
-                                .k = k,
-                                .a = b->dy + row * w->n_out + i0,
-                                .a_row = w->n_out,
-                                .a_col = 1,
-                                .b = piece,
-                                .b_row = BACK_COLUMNS,
-                                .b_col = 1,
-                                .c = b->dx + row * w->n_in + j0,
-                                .c_row = w->n_in,
-                                .mode = i0 ? GEMM_ADD : b->mode});
+        gemm_run_in(b->room->back,
+                    &(struct gemm){.m = m,
+                                   .n = n,
+                                   .k = k,
+                                   .a = b->dy + row * w->n_out + i0,
+                                   .a_row = w->n_out,
+                                   .a_col = 1,
+                                   .b = piece,
+                                   .b_row = BACK_COLUMNS,
+                                   .b_col = 1,
+                                   .c = b->dx + row * w->n_in + j0,
+                                   .c_row = w->n_in,
+                                   .mode = i0 ? GEMM_ADD : b->mode});
     }
 }
 

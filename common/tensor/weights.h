@@ -72,6 +72,8 @@ struct weight_room;
 TACIT_CHECKED enum tacit_err weight_room_new(struct weight_room **out,
                                              struct pool *pool);
 void weight_room_free(struct weight_room *room);
+/* How the way back multiplies from now on. */
+void weight_room_back_in(struct weight_room *room, enum gemm_numbers numbers);
 /* Bytes of scratch held. */
 size_t weight_room_bytes(const struct weight_room *room);
 
@@ -94,8 +96,8 @@ TACIT_CHECKED enum tacit_err weight_products(struct weight_room *room,
                                              size_t n_jobs, const float *x,
                                              size_t n_rows);
 
-/* dx [n_rows, n_in] (+)= dy [n_rows, n_out] W, in f32: W is decoded a piece at
- * a time. */
+/* dx [n_rows, n_in] (+)= dy [n_rows, n_out] W: W is decoded a piece at a time,
+ * and multiplied in f32 or as weight_room_back_in() said. */
 TACIT_CHECKED enum tacit_err weight_product_back(struct weight_room *room,
                                                  const struct weight *w,
                                                  const float *dy, float *dx,

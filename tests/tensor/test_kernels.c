@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "common/base/rng.h"
+#include "common/tensor/half.h"
+#include "common/tensor/kernel_choice.h"
 #include "common/tensor/kernel_set.h"
 #include "common/tensor/kernels.h"
 
@@ -134,6 +136,62 @@ static size_t sets_here(const struct kernel_set *out[3])
     return n;
 }
 
+static float cut_to_bf16(float x)
+{
+    return kernel_may(KERNEL_AVX512BF16) ? bf16_decode(bf16_encode(x)) : x;
+}
+
+/* Odd sizes, more than a panel deep, tall and wide; A and B lie both ways. */
+static void bf16_products_are_those_of_cut_numbers(void **state)
+{
+    (void)state;
+    static const size_t sides[][3] = {
+        {1, 1, 1}, {5, 17, 33}, {50, 70, 300}, {61, 271, 131}, {7, 64, 513}};
+    struct rng r;
+    rng_init(&r, 9, 0, 0);
+    for (size_t s = 0; s < sizeof sides / sizeof *sides; s++)
+        for (int how = 0; how < 8; how++) {
+            size_t m = sides[s][0], n = sides[s][1], k = sides[s][2];
+            float *a = numbers(&r, m * k), *b = numbers(&r, k * n);
+            float *c = numbers(&r, m * n), *want = numbers(&r, m * n);
+            struct gemm g = {.m = m, .n = n, .k = k, .a = a, .b = b, .c = c};
+            g.a_row = how & 1 ? 1 : k;
+            g.a_col = how & 1 ? m : 1;
+            g.b_row = how & 2 ? 1 : n;
+            g.b_col = how & 2 ? k : 1;
+            g.c_row = n;
+            g.mode = how & 4 ? GEMM_ADD : GEMM_SET;
+            for (size_t i = 0; i < m * n; i++) {
+                size_t row = i / n, col = i % n;
+                double sum = how & 4 ? (double)c[i] : 0;
+                for (size_t l = 0; l < k; l++)
+                    sum += (double)cut_to_bf16(a[row * g.a_row + l * g.a_col]) *
+                           (double)cut_to_bf16(b[l * g.b_row + col * g.b_col]);
+                want[i] = (float)sum;
+                if (!(how & 4)) c[i] = NAN;
+            }
+            gemm_run_in(GEMM_BF16, &g);
+            check_tensor(c, want, m * n, 1e-5 * (1 + sqrt((double)k)));
+            /* A piece has the bits of the whole. */
+            if (how & 4) memset(c, 0, m * n * sizeof *c);
+            gemm_run_in(GEMM_BF16, &g);
+            memcpy(want, c, m * n * sizeof *c);
+            if (how & 4) memset(c, 0, m * n * sizeof *c);
+            for (size_t j = 0; j < n; j += 13) {
+                struct gemm piece = g;
+                piece.b += j * g.b_col;
+                piece.c += j;
+                piece.n = n - j < 13 ? n - j : 13;
+                gemm_run_in(GEMM_BF16, &piece);
+            }
+            check(memcmp(c, want, m * n * sizeof *c) == 0);
+            free(a);
+            free(b);
+            free(c);
+            free(want);
+        }
+}
+
 /* k of more than one panel; A and B lie both ways. */
 static void every_set_gives_the_same_product(void **state)
 {
@@ -229,6 +287,7 @@ int main(void)
         cmocka_unit_test(products_of_random_shapes),
         cmocka_unit_test(products_of_thin_and_deep_shapes),
         cmocka_unit_test(a_product_replays_to_the_bit),
+        cmocka_unit_test(bf16_products_are_those_of_cut_numbers),
         cmocka_unit_test(every_set_gives_the_same_product),
         cmocka_unit_test(dot_and_axpy_of_every_short_length),
         cmocka_unit_test(normalise_makes_length_one),
