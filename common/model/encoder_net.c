@@ -118,6 +118,18 @@ static enum tacit_err add_lanes(struct encoder_net *e, size_t n)
     return TACIT_OK;
 }
 
+/* Positions that no text of its training reached are not read. */
+static enum tacit_err cut_as_trained(struct encoder_net *e)
+{
+    static const char key[] = "tacit.tokens_max";
+    const struct gguf *g = model_files_metadata(e->files);
+    int64_t n = 0;
+    if (!gguf_has(g, key)) return TACIT_OK;
+    TRY(gguf_int(g, key, 1, INT32_MAX, &n));
+    if ((size_t)n < e->context) e->context = (size_t)n;
+    return TACIT_OK;
+}
+
 static enum tacit_err check_net(struct encoder_net *e)
 {
     const struct net_shape *s = net_shape(e->net);
@@ -132,6 +144,7 @@ static enum tacit_err check_net(struct encoder_net *e)
                     vocab_size(e->vocab), s->vocab);
     e->context =
         s->context && s->context < CONTEXT_MAX ? s->context : CONTEXT_MAX;
+    TRY(cut_as_trained(e));
     if (e->context < 3)
         return fail(TACIT_SHAPE, "it reads %zu tokens", e->context);
     return TACIT_OK;

@@ -8,6 +8,8 @@
  *   rope_scaling {llama3, …}     ->  tensor rope_freqs.weight
  *   1_Pooling/config.json        ->  bert.pooling_type (1 mean, 2 first)
  *   config_sentence_transformers.json  ->  tacit.prefix.question, .passage
+ *   sentence_bert_config.json    ->  tacit.tokens_max: no text it was trained
+ *                                    on is longer, marks counted
  */
 #include <math.h>
 #include <stdio.h>
@@ -272,6 +274,21 @@ static enum tacit_err read_prefixes(struct folder *f)
     return TACIT_OK;
 }
 
+static enum tacit_err read_limit(struct folder *f)
+{
+    char path[PATH_BYTES];
+    json_t *o = NULL;
+    int64_t n = 0;
+    if (!has_file(f->path, "sentence_bert_config.json", path)) return TACIT_OK;
+    TRY(read_json(path, &o));
+    enum tacit_err e = TACIT_OK;
+    if (json_is_integer(json_object_get(o, "max_seq_length")))
+        e = whole(o, "max_seq_length", INT32_MAX, &n);
+    if (!e && n > 0) gguf_put_u32(f->w, "tacit.tokens_max", (uint32_t)n);
+    json_decref(o);
+    return e;
+}
+
 static enum tacit_err read_config(struct folder *f)
 {
     TRY(find_family(f));
@@ -301,6 +318,7 @@ static enum tacit_err read_config(struct folder *f)
     snprintf(key, sizeof key, "%s.attention.causal", family);
     gguf_put_bool(f->w, key, 0);
     TRY(read_prefixes(f));
+    TRY(read_limit(f));
     return read_pooling(f);
 }
 

@@ -79,7 +79,7 @@ static void put_tensor(struct gguf_writer *w, const struct tensor *t,
     free(v);
 }
 
-static void write_tiny(const char *name, float spoil)
+static void write_tiny(const char *name, float spoil, uint32_t tokens_max)
 {
     struct gguf_writer w;
     check_ok(gguf_writer_init(&w, dir, GGUF_ALIGNMENT));
@@ -89,6 +89,7 @@ static void write_tiny(const char *name, float spoil)
     gguf_put_u32(&w, "bert.feed_forward_length", FEED);
     gguf_put_u32(&w, "bert.attention.head_count", 4);
     gguf_put_u32(&w, "bert.context_length", PLACES);
+    if (tokens_max > 0) gguf_put_u32(&w, "tacit.tokens_max", tokens_max);
     put_words(&w);
     for (size_t i = 0; i < N_TENSORS; i++) {
         const struct tensor *t = &tensors[i];
@@ -119,7 +120,7 @@ static int begin(void **state)
     arena_init(&arena, 0);
     if (!mkdtemp(dir)) return 1;
     snprintf(path, sizeof path, "%s/tiny.gguf", dir);
-    write_tiny(path, 0);
+    write_tiny(path, 0, 0);
     tiny = open_tiny("", "");
     return 0;
 }
@@ -178,6 +179,28 @@ static void a_text_longer_than_the_context_loses_its_end(void **state)
     check_ok(encoder_embed(tiny, &arena, text, 2 * (PLACES - 3), v));
     check(memcmp(u, v, sizeof u) != 0);
     check(encoder_context(tiny) == PLACES);
+}
+
+static void nor_is_more_read_than_it_was_trained_on(void **state)
+{
+    (void)state;
+    char file[300];
+    struct encoder *e = NULL;
+    float u[WIDTH], v[WIDTH];
+    snprintf(file, sizeof file, "%s/short.gguf", dir);
+    write_tiny(file, 0, 5);
+    const struct encoder_model m = {.name = "short",
+                                    .path = file,
+                                    .dim = WIDTH,
+                                    .question = "",
+                                    .passage = ""};
+    check_ok(encoder_open(&m, &e));
+    check(encoder_context(e) == 5);
+    check_ok(encoder_embed(e, &arena, "a a a wound", 11, u));
+    check_ok(encoder_embed(tiny, &arena, "a a a", 5, v));
+    check_tensor(u, v, WIDTH, 0);
+    encoder_free(e);
+    check(unlink(file) == 0);
 }
 
 static void prefixes_are_put_before_questions_and_passages(void **state)
@@ -256,7 +279,7 @@ static void numbers_that_are_none_are_an_error(void **state)
     char bad[64];
     float v[WIDTH];
     snprintf(bad, sizeof bad, "%s/bad.gguf", dir);
-    write_tiny(bad, NAN);
+    write_tiny(bad, NAN, 0);
     const struct encoder_model m = {.name = "tiny",
                                     .path = bad,
                                     .dim = WIDTH,
@@ -383,6 +406,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_text_has_the_same_vector_alone_and_among_others),
         cmocka_unit_test(a_text_longer_than_the_context_loses_its_end),
+        cmocka_unit_test(nor_is_more_read_than_it_was_trained_on),
         cmocka_unit_test(prefixes_are_put_before_questions_and_passages),
         cmocka_unit_test(a_version_names_file_and_prefixes),
         cmocka_unit_test(tokens_are_counted_as_the_network_has_them),

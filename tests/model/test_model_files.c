@@ -220,6 +220,7 @@ static void a_bert_folder_keeps_its_pooling(void **state)
     snprintf(pooling, sizeof pooling, "%s/1_Pooling", folder);
     check_ok(file_mkdirs(pooling, 0700));
     put_text(pooling, "config.json", "{\"pooling_mode_cls_token\":true}");
+    put_text(folder, "sentence_bert_config.json", "{\"max_seq_length\":7}");
     make(&b, e, sizeof e / sizeof *e);
     put(folder, "model.safetensors", b.data, b.len);
     check_ok(model_files_open(folder, &c));
@@ -230,6 +231,8 @@ static void a_bert_folder_keeps_its_pooling(void **state)
     assert_non_null(model_files_find(c, "blk.11.layer_output_norm.weight"));
     check_ok(model_files_int(c, "pooling_type", 1, 2, &n));
     assert_int_equal(n, 2);
+    check_ok(gguf_int(model_files_metadata(c), "tacit.tokens_max", 1, 99, &n));
+    assert_int_equal(n, 7);
     model_files_close(c);
     buf_release(&b);
     check_tmpdir_remove(folder);
