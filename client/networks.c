@@ -339,6 +339,18 @@ static enum tacit_err check_readable(const struct model_files *c)
     return TACIT_OK;
 }
 
+/* What was written is a network: every tensor is there in its shape. */
+static enum tacit_err check_network(const char *path)
+{
+    struct gguf *g = NULL;
+    struct net *net = NULL;
+    TRY(gguf_open(path, &g));
+    enum tacit_err err = net_open_gguf(g, NULL, &net);
+    net_close(net);
+    gguf_close(g);
+    return err;
+}
+
 /* Write the blob and its row: both or none. */
 static enum tacit_err commit(struct device *d, struct gguf_writer *w,
                              struct network_row *m)
@@ -349,7 +361,8 @@ static enum tacit_err commit(struct device *d, struct gguf_writer *w,
     m->bytes = w->file_bytes;
     m->added_s = tick_wall_s();
     TRY(gguf_writer_commit(w, path));
-    enum tacit_err err = put_row(d, m);
+    enum tacit_err err = check_network(path);
+    if (!err) err = put_row(d, m);
     int64_t users = 0;
     if (err &&
         db_int(&d->db, &users,

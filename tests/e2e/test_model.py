@@ -61,6 +61,9 @@ def gguf(tensors, family="llama", more=(), cut=0):
     pairs = [pair("general.architecture", family),
              pair(f"{family}.block_count", 1),
              pair(f"{family}.embedding_length", 64),
+             pair(f"{family}.feed_forward_length", 64),
+             pair(f"{family}.attention.head_count", 2),
+             pair(f"{family}.attention.layer_norm_rms_epsilon", 1e-5),
              pair("tokenizer.ggml.model", "llama"),
              pair("tokenizer.ggml.tokens", words),
              pair("tokenizer.ggml.token_type", classes),
@@ -83,8 +86,15 @@ def gguf(tensors, family="llama", more=(), cut=0):
 
 
 SMALL = [("token_embd.weight", F32, (64, 263)),
+         ("blk.0.attn_norm.weight", F32, (64,)),
          ("blk.0.attn_q.weight", Q8_0, (64, 64)),
-         ("blk.0.attn_k.weight", F16, (64, 33)),
+         ("blk.0.attn_k.weight", F16, (64, 64)),
+         ("blk.0.attn_v.weight", F16, (64, 64)),
+         ("blk.0.attn_output.weight", Q8_0, (64, 64)),
+         ("blk.0.ffn_norm.weight", F32, (64,)),
+         ("blk.0.ffn_gate.weight", Q8_0, (64, 64)),
+         ("blk.0.ffn_up.weight", Q8_0, (64, 64)),
+         ("blk.0.ffn_down.weight", Q8_0, (64, 64)),
          ("output_norm.weight", F32, (64,))]
 
 
@@ -207,15 +217,18 @@ def case_a_smaller_copy_is_a_model_of_its_own():
 def case_what_is_not_read_is_named_with_a_way_out():
     with folder() as at:
         home = Home(at)
-        odd = SMALL + [("blk.0.ffn_up.weight", Q2_K, (256, 2))]
+        odd = SMALL + [("blk.1.ffn_up.weight", Q2_K, (256, 2))]
         done = home.run("model", "import", home.file("a.gguf", gguf(odd)))
-        done.exits(1).says("blk.0.ffn_up.weight", "Q2_K", "Q8_0", "E0720")
+        done.exits(1).says("blk.1.ffn_up.weight", "Q2_K", "Q8_0", "E0720")
         done = home.run("model", "import",
                         home.file("b.gguf", gguf(SMALL, family="mamba")))
         done.exits(1).says("mamba", "qwen2")
         done = home.run("model", "import",
                         home.file("c.gguf", gguf(SMALL, cut=100)))
         done.exits(1).says("output_norm.weight", "cut off")
+        few = [t for t in SMALL if "attn_v" not in t[0]]
+        home.run("model", "import", home.file("e.gguf", gguf(few))).exits(
+            1).says("blk.0.attn_v.weight")
         home.run("model", "import", home.file("d.gguf", b"PK\3\4")).exits(
             1).says("not a GGUF file")
         home.run("model", "import", os.path.join(at, "none.gguf")).exits(1)
@@ -225,9 +238,18 @@ def case_what_is_not_read_is_named_with_a_way_out():
 
 
 def case_a_folder_of_safetensors_comes_in():
+    block = "model.layers.0."
     sizes = {"model.embed_tokens.weight": (4, 64),
              "model.norm.weight": (64,),
-             "model.layers.0.self_attn.q_proj.weight": (64, 64)}
+             block + "self_attn.q_proj.weight": (64, 64),
+             block + "self_attn.k_proj.weight": (64, 64),
+             block + "self_attn.v_proj.weight": (64, 64),
+             block + "self_attn.o_proj.weight": (64, 64),
+             block + "mlp.gate_proj.weight": (32, 64),
+             block + "mlp.up_proj.weight": (32, 64),
+             block + "mlp.down_proj.weight": (64, 32),
+             block + "input_layernorm.weight": (64,),
+             block + "post_attention_layernorm.weight": (64,)}
     header, data = {}, b""
     for name, shape in sizes.items():
         n = 1
@@ -266,7 +288,7 @@ def case_a_folder_of_safetensors_comes_in():
 
 def large(home):
     """A file that takes a while: 64 MiB of F32, to Q4_0."""
-    many = [(f"blk.{i}.ffn_up.weight", F32, (2048, 512)) for i in range(16)]
+    many = [(f"blk.{i}.ffn_up.weight", F32, (2048, 512)) for i in range(1, 17)]
     return home.file("large.gguf", gguf(SMALL + many))
 
 
