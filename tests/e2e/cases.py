@@ -103,7 +103,7 @@ class Done:
         return e["error"]["code"]
 
 
-def call(program, *words, env=None, stdin=None, timeout=60, cwd=None,
+def call(program, *words, env=None, stdin=None, timeout=180, cwd=None,
          preexec=None):
     argv = [os.path.join(os.path.abspath(BIN), program), *map(str, words)]
     done = subprocess.run(argv, input=stdin, timeout=timeout, cwd=cwd,
@@ -161,7 +161,7 @@ def begin(program, *words, env=None, log=None):
                             subprocess.PIPE, env={**os.environ, **(env or {})})
 
 
-def finish(popen, how=None, timeout=20):
+def finish(popen, how=None, timeout=60):
     """Its Done, after a signal where one is given."""
     if how is not None and popen.poll() is None:
         popen.send_signal(how)
@@ -185,7 +185,7 @@ def in_namespace(file, case):
         done = subprocess.run(
             ["unshare", "-rm", sys.executable, file, "--inside", case, at],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            timeout=60, check=False)
+            timeout=180, check=False)
         if done.returncode == 77:
             raise Skip(done.stdout.strip())
         assert done.returncode == 0, done.stdout
