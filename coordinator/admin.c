@@ -17,11 +17,11 @@
 #include "common/base/log.h"
 #include "common/base/rng.h"
 #include "common/base/tick.h"
+#include "common/base/utf8.h"
 #include "common/crypto/keys.h"
 #include "common/plan/plan.h"
 #include "common/wire/blob.h"
 #include "common/wire/link.h"
-#include "common/wire/text.h"
 #include "coordinator/aggregate.h"
 #include "coordinator/server.h"
 
@@ -79,7 +79,7 @@ static enum tacit_err init_federation(const struct options *o,
     const char *public = options_value(o, "address");
     int n = snprintf(f->name, sizeof f->name, "%s", name ? name : "federation");
     if (n < 1 || (size_t)n >= sizeof f->name ||
-        !text_is_clean(f->name, sizeof f->name))
+        !utf8_is_clean(f->name, sizeof f->name))
         return fail_as(E_USAGE, "--name: wants 1 to %zu bytes of plain text",
                        sizeof f->name - 1);
     if (public) TRY(address("address", public, 1, f->address));
@@ -217,7 +217,7 @@ enum tacit_err admin_run(const struct options *o)
 static enum tacit_err check_name(const char *name)
 {
     size_t n = strlen(name);
-    int clean = n >= 1 && n < WIRE_NAME_MAX && text_is_clean(name, n + 1);
+    int clean = n >= 1 && n < WIRE_NAME_MAX && utf8_is_clean(name, n + 1);
     for (const char *c = name; clean && *c; c++)
         clean = isalnum((unsigned char)*c) || strchr("._-", *c) ||
                 (unsigned char)*c >= 0x80;

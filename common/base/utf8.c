@@ -40,6 +40,20 @@ static int is_harmless(uint32_t u)
     return !(u >= 0x202a && u <= 0x202e) && !(u >= 0x2066 && u <= 0x2069);
 }
 
+int utf8_is_clean(const char *text, size_t cap)
+{
+    size_t left = strnlen(text, cap);
+    if (left == cap) return 0;
+    while (left > 0) {
+        uint32_t u = 0;
+        size_t n = utf8_next(text, left, &u);
+        if (n == 0 || !is_harmless(u)) return 0;
+        text += n;
+        left -= n;
+    }
+    return 1;
+}
+
 size_t utf8_printable(char *out, size_t cap, const char *text)
 {
     size_t left = strlen(text), used = 0;

@@ -21,6 +21,9 @@ size_t utf8_next(const char *p, size_t left, uint32_t *out);
 /* Offset of the first byte that is not valid text, or n when all is. NUL
  * bytes count as invalid: a text file has none. */
 size_t utf8_find_bad(const char *text, size_t n);
+/* 1 when text ends with a NUL within cap bytes and utf8_printable() would
+ * change nothing: names and sentences that cross the wire are so. */
+int utf8_is_clean(const char *text, size_t cap);
 /* Copy text into out[cap]; what is invalid, a control character (U+0000-1F,
  * U+7F-9F) or a mark of direction (U+202A-2E, U+2066-69) becomes '?'. It is
  * cut between two characters where it does not fit. Returns the length. */

@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "common/base/codes.h"
+#include "common/base/utf8.h"
 #include "common/wire/blob.h"
-#include "common/wire/text.h"
 
 enum {
     MESSAGES_MAX = 79, /* types are below this */
@@ -103,7 +103,7 @@ static void field_name(struct codec *c, char name[WIRE_NAME_MAX],
                        size_t min_bytes, const char *what)
 {
     if (c->in) reader_str(c->in, name, WIRE_NAME_MAX);
-    int clean = text_is_clean(name, WIRE_NAME_MAX) &&
+    int clean = utf8_is_clean(name, WIRE_NAME_MAX) &&
                 strnlen(name, WIRE_NAME_MAX) >= min_bytes;
     if (!clean && c->out && !c->unclean) c->unclean = what;
     if (!clean && c->in && !c->bad) c->bad = what;
@@ -115,13 +115,15 @@ static void field_name(struct codec *c, char name[WIRE_NAME_MAX],
 static void field_text(struct codec *c, char text[WIRE_TEXT_MAX])
 {
     if (c->out) {
-        char clean[WIRE_TEXT_MAX];
-        text_clean(clean, sizeof clean, text, WIRE_TEXT_MAX);
+        char clean[WIRE_TEXT_MAX], whole[WIRE_TEXT_MAX + 1];
+        memcpy(whole, text, WIRE_TEXT_MAX);
+        whole[WIRE_TEXT_MAX] = '\0';
+        (void)utf8_printable(clean, sizeof clean, whole);
         buf_put_str(c->out, clean);
     }
     if (!c->in) return;
     reader_str(c->in, text, WIRE_TEXT_MAX);
-    check_field(c, text_is_clean(text, WIRE_TEXT_MAX), "text");
+    check_field(c, utf8_is_clean(text, WIRE_TEXT_MAX), "text");
 }
 
 static void field_advert(struct codec *c, struct secagg_advert *a)

@@ -88,6 +88,38 @@ static void what_could_fool_a_reader_is_replaced(void **state)
     }
 }
 
+static void only_shortest_form_utf8_is_clean(void **state)
+{
+    (void)state;
+    static const char *const good[] = {
+        "", "plain", "éàü", "漢字", "🏥", "\xf4\x8f\xbf\xbf", "\xee\x80\x80"};
+    static const char *const bad[] = {"\x80",
+                                      "\xc3",
+                                      "\xc0\xaf",
+                                      "\xc1\xbf",
+                                      "\xe0\x80\xaf",
+                                      "\xed\xa0\x80",
+                                      "\xf0\x80\x80\xaf",
+                                      "\xf4\x90\x80\x80",
+                                      "\xf8\x88\x80\x80\x80",
+                                      "a\tb",
+                                      "\xc2\x85",
+                                      "\xe2\x80\xae",
+                                      "\xe2\x81\xa6",
+                                      "\xe6\xbc"};
+    char out[16];
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        check(utf8_is_clean(good[i], 64));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        check(!utf8_is_clean(bad[i], 64));
+        (void)utf8_printable(out, sizeof out, bad[i]);
+        check(utf8_is_clean(out, sizeof out));
+        check(strlen(out) > 0);
+    }
+    (void)utf8_printable(out, 4, "aaé"); /* é does not fit any more */
+    assert_string_equal(out, "aa");
+}
+
 static void long_text_is_cut_between_characters(void **state)
 {
     (void)state;
@@ -125,6 +157,7 @@ int main(void)
         cmocka_unit_test(every_code_point_round_trips),
         cmocka_unit_test(wrong_bytes_are_found_where_they_stand),
         cmocka_unit_test(what_could_fool_a_reader_is_replaced),
+        cmocka_unit_test(only_shortest_form_utf8_is_clean),
         cmocka_unit_test(long_text_is_cut_between_characters),
         cmocka_unit_test(random_bytes_come_out_as_text),
     };

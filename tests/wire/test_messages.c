@@ -7,7 +7,6 @@
 #include "common/base/rng.h"
 #include "common/wire/blob.h"
 #include "common/wire/messages.h"
-#include "common/wire/text.h"
 
 static const enum message_type types[] = {
     MSG_ENROL,      MSG_POLL,        MSG_BLOB_GET,     MSG_ADVERT,
@@ -510,38 +509,6 @@ static void an_error_that_quotes_something_is_cleaned(void **state)
     buf_release(&a);
 }
 
-static void only_shortest_form_utf8_is_clean(void **state)
-{
-    (void)state;
-    static const char *const good[] = {
-        "", "plain", "éàü", "漢字", "🏥", "\xf4\x8f\xbf\xbf", "\xee\x80\x80"};
-    static const char *const bad[] = {"\x80",
-                                      "\xc3",
-                                      "\xc0\xaf",
-                                      "\xc1\xbf",
-                                      "\xe0\x80\xaf",
-                                      "\xed\xa0\x80",
-                                      "\xf0\x80\x80\xaf",
-                                      "\xf4\x90\x80\x80",
-                                      "\xf8\x88\x80\x80\x80",
-                                      "a\tb",
-                                      "\xc2\x85",
-                                      "\xe2\x80\xae",
-                                      "\xe2\x81\xa6",
-                                      "\xe6\xbc"};
-    char out[16];
-    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
-        check(text_is_clean(good[i], 64));
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        check(!text_is_clean(bad[i], 64));
-        text_clean(out, sizeof out, bad[i], 64);
-        check(text_is_clean(out, sizeof out));
-        check(strlen(out) > 0);
-    }
-    text_clean(out, 4, "aaé", 64); /* é does not fit any more */
-    assert_string_equal(out, "aa");
-}
-
 static void a_statement_covers_every_part_of_a_committed_model(void **state)
 {
     (void)state;
@@ -581,7 +548,6 @@ int main(void)
         cmocka_unit_test(random_bytes_never_upset_a_decoder),
         cmocka_unit_test(names_must_be_clean_text_on_both_sides),
         cmocka_unit_test(an_error_that_quotes_something_is_cleaned),
-        cmocka_unit_test(only_shortest_form_utf8_is_clean),
         cmocka_unit_test(a_statement_covers_every_part_of_a_committed_model),
     };
     rng_setup();
