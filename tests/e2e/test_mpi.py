@@ -50,7 +50,9 @@ def begin(n, *words):
     argv = ["mpirun", "--oversubscribe", "--allow-run-as-root", "-n", n, MPI,
             *words]
     env = {**os.environ, "OMPI_MCA_rmaps_base_oversubscribe": "1",
-           "OMPI_MCA_btl": "self,vader"}
+           "OMPI_MCA_btl": "self,vader",
+           # How long those that are left may take to say what was lost.
+           "OMPI_MCA_odls_base_sigkill_timeout": "3"}
     return subprocess.Popen(list(map(str, argv)), env=env,
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE)

@@ -313,8 +313,10 @@ def case_a_device_declines_and_the_others_go_on():
         for device in f.devices.values():
             device.start()
         f.submit(PLAN.replace("size: 3, min_reports: 2",
-                              "size: 14, min_reports: 2"))
-        f.wait_committed(2, 40)
+                              "size: 14, min_reports: 2").replace(
+                                  "stage: 1s, train: 2s",
+                                  "stage: 5s, train: 10s"))
+        f.wait_committed(2, 60)
         # Nobody who cannot train has a seat: no round is lost to them.
         assert [(r["state"], r["n_inputs"]) for r in f.rounds()] == [
             ("committed", 3)] * 2, f.rounds()
