@@ -160,12 +160,13 @@ static void a_table_that_cannot_be_dealt_says_why(void **state)
             "t.csv:3: column \"ward\" is empty; it names the client");
     refused(load_text(p, "t.csv", "ward,age,disease\na,1,0\na,2,0\nb,2,0\n",
                       &s),
-            E_DEAL, "client b gets 1 rows; each needs at least 2");
+            E_DEAL,
+            "client b gets 1 row; each needs at least 2: add rows of it");
     refused(load_text(p, "t.csv",
                       "ward,age,disease,split\na,1,0,train\na,2,0,train\n"
                       "b,2,0,test\nb,3,0,test\n",
                       &s),
-            E_NO_EXAMPLES, "client 1: ");
+            E_NO_EXAMPLES, "client b: ");
     plan_free(p);
     p = table("clients: 3"); /* partition: sites */
     refused(load_text(p, "t.csv", "age,disease\n1,0\n2,0\n", &s), E_DEAL,
@@ -178,6 +179,31 @@ static void a_table_that_cannot_be_dealt_says_why(void **state)
             E_CSV_VALUE, "t.csv:2: column \"disease\" holds no number");
     plan_free(p);
     check(s.n == 77);
+}
+
+static void invented_patients_say_what_they_lack(void **state)
+{
+    (void)state;
+    static const char *const ways[] = {"sites", "iid", "shift"};
+    for (size_t w = 0; w < 3; w++) {
+        char sim[128];
+        struct sites s;
+        snprintf(sim, sizeof sim, "clients: 3, partition: %s", ways[w]);
+        struct plan *p = plan_of("cox", "kind: cox",
+                                 "label: days, event: died, columns: "
+                                 "[{name: age}]",
+                                 sim);
+        refused(
+            sites_invent(p, &s), E_CSV_COLUMN,
+            "patients that are made here have no column \"days\", only age, "
+            "sex, cp, ");
+        refused(sites_invent(p, &s), E_CSV_COLUMN, "your own with --data");
+        plan_free(p);
+        p = plan_of("classify", "kind: logistic",
+                    "label: disease, columns: [{name: age}, {name: crp}]", sim);
+        refused(sites_invent(p, &s), E_CSV_COLUMN, "no column \"crp\"");
+        plan_free(p);
+    }
 }
 
 static void each_client_standardises_by_its_own_rows(void **state)
@@ -528,6 +554,7 @@ int main(void)
         cmocka_unit_test(a_pooled_table_is_dealt_in_every_way),
         cmocka_unit_test(a_column_names_the_clients),
         cmocka_unit_test(a_table_that_cannot_be_dealt_says_why),
+        cmocka_unit_test(invented_patients_say_what_they_lack),
         cmocka_unit_test(each_client_standardises_by_its_own_rows),
         cmocka_unit_test(invented_patients_are_dealt_in_every_way),
         cmocka_unit_test(images_share_one_test_set_and_one_block),
