@@ -79,8 +79,8 @@ static enum tacit_err parse(const struct plan *plan, const char *path,
     int numbers = plan->format == PLAN_IMAGES || plan->format == PLAN_VECTORS;
     if (numbers && npy_is(b)) return npy_load(plan, path, b, out);
     if (numbers && idx_is(b)) return idx_load(plan, path, b, out);
-    return fail_as(E_DATA_KIND, "%s: this is %s, not %s", path, kind_of(b),
-                   wanted[plan->format]);
+    return fail_as(E_DATA_KIND, "%s: wanted is %s; this is %s", path,
+                   wanted[plan->format], kind_of(b));
 }
 
 enum tacit_err pooled_load(const struct plan *plan, const char *path,

@@ -515,6 +515,17 @@ static void wait_a_while(struct fleet *f, unsigned attempt)
     f->now_ms += 60000LL << (attempt < 8 ? attempt : 8);
 }
 
+static enum tacit_err gave_up(const struct fleet *f, unsigned n_attempts,
+                              const char *why)
+{
+    return fail(
+        TACIT_LIMIT,
+        "round %u failed %u times; last: %s. Invite more "
+        "(cohort.over_select, sim.clients), want fewer "
+        "(cohort.min_reports), or lose fewer (sim.dropout, sim.devices)",
+        f->version.version + 1, n_attempts, why);
+}
+
 static enum tacit_err round_with_barrier(struct fleet *f,
                                          struct fleet_round *out)
 {
@@ -533,8 +544,7 @@ static enum tacit_err round_with_barrier(struct fleet *f,
             }
         }
         if (!err && !done && out->n_attempts == FLEET_ATTEMPTS_MAX)
-            err = fail(TACIT_LIMIT, "round %u failed %u times; last: %s",
-                       f->version.version + 1, out->n_attempts, t.why);
+            err = gave_up(f, out->n_attempts, t.why);
         attempt_free(&t);
         if (err || done) return err;
         wait_a_while(f, out->n_attempts);
@@ -603,8 +613,7 @@ static enum tacit_err round_of_buffers(struct fleet *f, struct fleet_round *out)
             out->staleness = f->version.version - s->base_version;
             err = apply(f, &s, 1, out);
         } else if (out->n_attempts == FLEET_ATTEMPTS_MAX) {
-            err = fail(TACIT_LIMIT, "round %u failed %u times; last: %s",
-                       f->version.version + 1, out->n_attempts, s->why);
+            err = gave_up(f, out->n_attempts, s->why);
         }
         f->landed[f->n_landed++] = s; /* the round may yet be undone */
         if (err || done) return err;

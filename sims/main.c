@@ -125,7 +125,10 @@ static const struct option_command commands[] = {
      .args = "DIR",
      .args_min = 1,
      .args_max = 1,
-     .summary = "make DIR/report.html from the JSON results in a folder",
+     .summary = "make DIR/report.html again, of a run or a federation",
+     .help = "DIR is a run's folder (run.json; of one that goes on or was "
+             "killed, the rounds so far), or holds the JSON that a "
+             "federation's commands printed (rounds.json and others).",
      .run = sim_report},
     OPTIONS_EXPLAIN,
 };

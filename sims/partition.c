@@ -216,10 +216,12 @@ static enum tacit_err deal_dirichlet(struct dealing *d)
             return fail_as(E_DEAL,
                            "%s: sim.alpha %g leaves client %zu with %zu rows "
                            "(%zu rows, %u labels, %zu clients), however often "
-                           "it is drawn; raise sim.alpha, or take fewer "
+                           "it is drawn; raise sim.alpha%s, or take fewer "
                            "clients or more rows",
                            r->name, d->plan->sim.alpha, poorest, has[poorest],
-                           r->n, r->n_labels, d->n);
+                           r->n, r->n_labels, d->n,
+                           d->plan->sim.power_sizes ? ", leave sim.sizes equal"
+                                                    : "");
         draw_all(d, draw, share, parts, has, &poorest);
         if (has[poorest] >= PARTITION_ROWS_MIN) break;
     }
@@ -353,9 +355,11 @@ static enum tacit_err check_rows(const struct dealing *d)
                        r->name);
     if (by_label && !r->label)
         return fail_as(E_DEAL,
-                       "%s: a %s plan has no labels to deal out by; set "
-                       "sim.partition: iid, shift or column",
-                       r->name, plan_task_name(d->plan->task));
+                       "%s: a plan of task %s has no labels to deal out by; "
+                       "set sim.partition: %s",
+                       r->name, plan_task_name(d->plan->task),
+                       d->plan->format == PLAN_TEXT ? "iid or sites"
+                                                    : "iid, shift or column");
     if (by_label && r->n_labels > CELLS_MAX / (d->n ? d->n : 1))
         return fail(TACIT_LIMIT,
                     "%s: %u labels over %zu clients; their product may be %d",
@@ -369,14 +373,19 @@ static enum tacit_err check_rows(const struct dealing *d)
 static enum tacit_err starved(const struct partition_rows *r, size_t i,
                               size_t has)
 {
+    const char *plural = has == 1 ? "" : "s";
     if (r->client_name)
         return fail_as(E_DEAL,
-                       "%s: client %s gets %zu rows; each needs at least %d",
-                       r->name, r->client_name[i], has, PARTITION_ROWS_MIN);
+                       "%s: client %s gets %zu row%s; each needs at least %d: "
+                       "add rows of it, or leave it out of the file",
+                       r->name, r->client_name[i], has, plural,
+                       PARTITION_ROWS_MIN);
     return fail_as(E_DEAL,
-                   "%s: client %zu gets %zu rows; each needs at least "
-                   "%d",
-                   r->name, i, has, PARTITION_ROWS_MIN);
+                   "%s: client %zu gets %zu row%s; each needs at least %d: "
+                   "%s",
+                   r->name, i, has, plural, PARTITION_ROWS_MIN,
+                   r->is_sized ? "raise sim.rows, or lower data.holdout"
+                               : "add rows, or take fewer clients");
 }
 
 /* Rows client by client, each client's in their old order. */

@@ -234,6 +234,8 @@ static enum tacit_err print_run(const struct running *r)
     if (isfinite(s.final))
         printf("%s %.3f, best %.3f (round %u), loss %.4f\n", record->metric,
                s.final, s.best, s.best_round, s.loss);
+    if (isfinite(s.personal))
+        printf("devices' own models: %s %.3f\n", record->metric, s.personal);
     if (isfinite(s.worst)) printf("worst 10 %% of clients: %.3f\n", s.worst);
     page_bytes(up, s.bytes_up);
     page_bytes(down, s.bytes_down);

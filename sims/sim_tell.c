@@ -1,4 +1,4 @@
-/* tacit-sim patients, report: invented rows, and the demo's page. */
+/* tacit-sim patients, report: invented rows, and a folder's page. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,6 +7,8 @@
 #include "common/base/json.h"
 #include "sims/commands.h"
 #include "sims/report.h"
+#include "sims/run_page.h"
+#include "sims/runlog.h"
 #include "sims/story.h"
 #include "sims/world.h"
 
@@ -36,14 +38,48 @@ enum tacit_err sim_patients(const struct options *o)
     return err;
 }
 
+/* A run's page: of a finished one, or of what a killed or running one has. */
+static enum tacit_err page_of_run(const char *folder, struct buf *out)
+{
+    struct runlog r;
+    TRY(runlog_read(folder, &r));
+    enum tacit_err err =
+        r.n_rounds > 0
+            ? run_page(&r, out)
+            : fail(TACIT_NOTFOUND, "%s: the run has no finished round to tell",
+                   folder);
+    runlog_release(&r);
+    return err;
+}
+
+static enum tacit_err page_of_story(const char *folder, struct buf *out)
+{
+    struct report r;
+    TRY(story_tell(folder, &r));
+    buf_put(out, r.out.data, r.out.len);
+    report_release(&r);
+    return buf_end(out);
+}
+
 enum tacit_err sim_report(const struct options *o)
 {
-    char path[SIM_PATH];
-    struct report r;
-    TRY(file_join(path, sizeof path, o->args[0], "report.html"));
-    TRY(story_tell(o->args[0], &r));
-    enum tacit_err err = file_write(path, r.out.data, r.out.len, 0644);
-    report_release(&r);
+    const char *folder = o->args[0];
+    char path[SIM_PATH], run[SIM_PATH], rounds[SIM_PATH];
+    struct buf page;
+    TRY(file_join(path, sizeof path, folder, "report.html"));
+    TRY(file_join(run, sizeof run, folder, "run.json"));
+    TRY(file_join(rounds, sizeof rounds, folder, "rounds.json"));
+    if (!file_exists(run) && !file_exists(rounds))
+        return fail(TACIT_NOTFOUND,
+                    "%s: neither a run (run.json) nor the results of a "
+                    "federation (rounds.json); of several runs, tacit-sim "
+                    "compare makes one page",
+                    folder);
+    buf_init(&page, 0);
+    enum tacit_err err = file_exists(run) ? page_of_run(folder, &page)
+                                          : page_of_story(folder, &page);
+    if (!err) err = file_write(path, page.data, page.len, 0644);
+    buf_release(&page);
     if (err) return err;
     if (options_flag(o, "json"))
         return json_print_ok(stdout, json_pack("{s:s}", "file", path));

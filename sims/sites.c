@@ -72,11 +72,19 @@ struct dealing {
     struct deal deal;
 };
 
+/* Does each client hold out rows of its own? */
+static int holds_own(const struct dealing *d)
+{
+    enum plan_held_out said = d->plan->sim.held_out;
+    if (said != PLAN_HELD_AS_USUAL) return said == PLAN_HELD_OWN;
+    return d->plan->format != PLAN_IMAGES && !d->p->is_test;
+}
+
 /* Rows of a test set for all stay out of the deal. */
 static int is_for_all(const struct dealing *d, size_t row)
 {
     if (d->p->is_test) return d->p->is_test[row];
-    return d->plan->format == PLAN_IMAGES && examples_held_out(d->plan, row);
+    return !holds_own(d) && examples_held_out(d->plan, row);
 }
 
 static enum tacit_err choose_rows(struct dealing *d)
@@ -137,7 +145,7 @@ static enum tacit_err hand_out(struct dealing *d)
     struct sites *s = d->s;
     struct pooled *p = d->p;
     size_t *n_train = NULL, at = d->n_train;
-    int own_test = d->plan->format != PLAN_IMAGES && !p->is_test;
+    int own_test = holds_own(d);
     TRY(sites_room(s, d->deal.n_clients));
     TRY(arena_alloc(&d->arena, d->deal.n_clients, sizeof *n_train, &n_train));
     for (size_t i = 0; i < d->deal.n_clients; i++)

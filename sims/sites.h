@@ -13,8 +13,8 @@
  * Held-out rows: of tables, vectors and text each client has its own (by
  * examples_held_out() of its own row numbers). Images have one test set for
  * all, in `test`: the one that came with the data, or the rows that
- * examples_held_out() takes from the pool. A client whose rows would all be
- * held out keeps its first one to train on.
+ * examples_held_out() takes from the pool. sim.held_out may say otherwise. A
+ * client whose rows would all be held out keeps its first one to train on.
  */
 #ifndef TACIT_SIMS_SITES_H
 #define TACIT_SIMS_SITES_H

@@ -1,4 +1,5 @@
 /* sites: tables, invented or pooled in one CSV, dealt out to clients. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,6 +138,7 @@ static enum tacit_err hand_out(const struct pool_table *p,
             sites_name(s, i, "client-%zu", i);
         enum tacit_err err = take_rows(p, deal->order + first,
                                        deal->first[i + 1] - first, &s->data[i]);
+        if (err && p->names) return err_context(err, "client %s", p->names[i]);
         if (err) return err_context(err, "client %zu", i);
         s->n++;
         TRY(sites_shift(p->plan, i, &s->data[i]));
@@ -257,8 +259,44 @@ static enum tacit_err invent_pool(const struct plan *plan, struct sites *s)
     return err;
 }
 
+static enum tacit_err want_column(const struct csv *t, const char *name)
+{
+    char all[256] = "";
+    size_t at = 0;
+    if (!name[0] || csv_find(t, name) >= 0) return TACIT_OK;
+    for (size_t i = 0; i < t->n_columns && at < sizeof all; i++) {
+        int k = snprintf(all + at, sizeof all - at, "%s%s", i ? ", " : "",
+                         t->header[i]);
+        if (k > 0) at += (size_t)k;
+    }
+    return fail_as(E_CSV_COLUMN,
+                   "the patients that are made here have no column \"%s\", "
+                   "only %s; name a table of your own with --data",
+                   name, all);
+}
+
+/* Before the first client, so that none is named for what all lack. */
+static enum tacit_err check_columns(const struct plan *plan)
+{
+    struct buf text;
+    struct arena a;
+    struct csv t = {0};
+    buf_init(&text, 0);
+    arena_init(&a, 0);
+    enum tacit_err err = put_rows(&text, plan->seed, 0, 0, 1);
+    if (!err) err = take_text(&text, plan->name, &a, &t);
+    for (size_t i = 0; !err && i < plan->n_columns; i++)
+        err = want_column(&t, plan->columns[i].name);
+    if (!err) err = want_column(&t, plan->label);
+    if (!err) err = want_column(&t, plan->event);
+    arena_release(&a);
+    buf_release(&text);
+    return err;
+}
+
 enum tacit_err sites_invent_tables(const struct plan *plan, struct sites *s)
 {
+    TRY(check_columns(plan));
     enum plan_partition way = plan->sim.partition;
     if (way == PLAN_PART_SITES ||
         (way == PLAN_PART_IID && !plan->sim.power_sizes))

@@ -14,9 +14,9 @@ enum { DEPTH_MAX = 32, PATHS_MAX = 256, WORD_MAX = 64 };
 /* A value in the text, told once its end is known. Offsets are bytes. */
 struct node {
     const char *path;
-    yaml_event_type_t type;   /* SCALAR, MAPPING_START, SEQUENCE_START */
-    size_t start, end;        /* of what it is written with */
-    size_t first_key, column; /* block mapping: where its first key stands */
+    yaml_event_type_t type; /* SCALAR, MAPPING_START, SEQUENCE_START */
+    size_t start, end;      /* of what it is written with */
+    size_t column;          /* block mapping: of its keys */
     int is_flow, is_empty;
     const char *value; /* scalar */
 };
@@ -93,7 +93,6 @@ static enum tacit_err on_key(struct scan *s, struct frame *f,
         return fail_as(E_YAML_VALUE, "%s:%zu: a key is one word", s->name,
                        e->start_mark.line + 1);
     if (f->n_entries++ == 0) {
-        f->node.first_key = byte_of(s, e->start_mark.index);
         f->node.column = e->start_mark.column;
         f->node.is_empty = 0;
     }
@@ -243,17 +242,29 @@ static void put_missing(struct buf *out, const char *rest, const char *value,
     while (n_open-- > 0) buf_printf(out, "}");
 }
 
+/* Behind a value and the comment beside it. A literal block ends where the next
+ * line begins. */
+static size_t line_end(const char *text, size_t n, size_t at)
+{
+    if (at > 0 && text[at - 1] == '\n') return at;
+    while (at < n && text[at] != '\n') at++;
+    return at;
+}
+
 static void insert(const char *text, size_t n, const struct search *s,
                    const char *value, struct buf *out, size_t *at)
 {
     const struct node *m = &s->nearest;
     const char *rest = s->path + s->nearest_len;
     if (*rest == '.') rest++;
-    size_t split = m->is_flow ? m->end - 1 : m->first_key;
+    size_t split = m->is_flow ? m->end - 1 : line_end(text, n, m->end);
+    int starts_line = split > 0 && text[split - 1] == '\n';
     buf_put(out, text, split);
     if (m->is_flow && !m->is_empty) buf_printf(out, ", ");
+    if (!m->is_flow)
+        buf_printf(out, "%s%*s", starts_line ? "" : "\n", (int)m->column, "");
     put_missing(out, rest, value, at);
-    if (!m->is_flow) buf_printf(out, "\n%*s", (int)m->column, "");
+    if (!m->is_flow && starts_line) buf_printf(out, "\n");
     buf_put(out, text + split, n - split);
 }
 

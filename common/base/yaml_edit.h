@@ -7,7 +7,7 @@
  *                          set sim.alpha 0.1      sim: {alpha: 0.1}
  *
  * A path names keys and, from 1, list entries: data.columns[2].name. What is
- * not there yet is put in front of its neighbours.
+ * not there yet is put behind its neighbours: no line before it moves.
  */
 #ifndef TACIT_BASE_YAML_EDIT_H
 #define TACIT_BASE_YAML_EDIT_H

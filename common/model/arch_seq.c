@@ -143,8 +143,9 @@ enum tacit_err arch_transformer_layout(const struct model_spec *s,
     size_t d = s->hidden[0];
     if (n_heads(s) > HEADS_MAX || d % n_heads(s))
         return fail(TACIT_LIMIT,
-                    "%u heads; at most %d, and they divide the width %zu",
-                    s->heads, HEADS_MAX, d);
+                    "model.heads is %zu; it may be up to %d, and must "
+                    "divide the width %zu (model.hidden)",
+                    (size_t)n_heads(s), HEADS_MAX, d);
     const size_t table[] = {s->classes, d}, places[] = {s->seq, d};
     TRY(params_add(p, "embedding", table, 2));
     TRY(params_add(p, "position", places, 2));

@@ -81,6 +81,10 @@ enum plan_selection {
     PLAN_SELECT_OORT,
     PLAN_SELECT_CYCLIC
 };
+/* Whose rows are those that are held out? Unless the plan says: of images, and
+ * where the data brings a test set, all clients' in common; else each client's
+ * own. */
+enum plan_held_out { PLAN_HELD_AS_USUAL, PLAN_HELD_COMMON, PLAN_HELD_OWN };
 enum plan_attack {
     PLAN_ATTACK_NONE,
     PLAN_ATTACK_LABEL_FLIP,
@@ -125,6 +129,7 @@ struct plan_sim {
     char column[PLAN_NAME_MAX]; /* natural */
     double shift;               /* sd of each client's own offset of x */
     int power_sizes;
+    enum plan_held_out held_out;
     double dropout;    /* chance that a client vanishes in a round */
     double stragglers; /* share of a cohort that does only part of its steps */
     enum plan_selection selection;

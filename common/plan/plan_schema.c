@@ -138,6 +138,7 @@ static const cyaml_schema_field_t sim_fields[] = {
     TEXT(column, struct raw_sim, OPTIONAL),
     TEXT(sizes, struct raw_sim, OPTIONAL),
     TEXT(selection, struct raw_sim, OPTIONAL),
+    TEXT(held_out, struct raw_sim, OPTIONAL),
     REAL(dropout, struct raw_sim),
     REAL(stragglers, struct raw_sim),
     REAL(alpha, struct raw_sim),

@@ -70,7 +70,7 @@ struct raw_devices {
 struct raw_sim {
     int64_t *clients, *rows, *threads, *labels, *evaluate_every,
         *checkpoint_every;
-    char *partition, *protocol, *column, *sizes, *selection;
+    char *partition, *protocol, *column, *sizes, *selection, *held_out;
     double *dropout, *stragglers, *alpha, *shift, *a, *b;
     struct raw_attack *attack;
     struct raw_devices *devices;

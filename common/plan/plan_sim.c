@@ -41,6 +41,23 @@ static enum tacit_err take_partition(const struct check *c,
     return plan_real(c, "sim.shift", r->shift, 0, 1000, 0.5, &p->sim.shift);
 }
 
+static enum tacit_err take_held_out(const struct check *c,
+                                    const struct raw_sim *r)
+{
+    static const char *const whose[] = {"common", "own"};
+    size_t which = 0;
+    if (!r->held_out) return TACIT_OK;
+    TRY(plan_choice(c, "sim.held_out", r->held_out, whose, 2, &which));
+    if (c->plan->format == PLAN_TABLE)
+        return plan_wrong(c, "sim.held_out",
+                          "sim.held_out is for images, vectors and text; each "
+                          "client of a %s plan holds out rows of its own",
+                          c->plan->task == PLAN_RETRIEVER ? "retriever"
+                                                          : "table");
+    c->plan->sim.held_out = which == 0 ? PLAN_HELD_COMMON : PLAN_HELD_OWN;
+    return TACIT_OK;
+}
+
 static enum tacit_err take_attack(const struct check *c,
                                   const struct raw_attack *r)
 {
@@ -175,6 +192,7 @@ enum tacit_err plan_take_sim(const struct check *c, const struct raw_plan *raw)
     TRY(plan_real(c, "sim.a", r->a, 0, 100, 0, &s->a));
     TRY(plan_real(c, "sim.b", r->b, 0, 100, 0, &s->b));
     TRY(take_partition(c, r));
+    TRY(take_held_out(c, r));
     TRY(take_attack(c, r->attack));
     TRY(take_devices(c, r->devices));
     return take_protocol(c, r);

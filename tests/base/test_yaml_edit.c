@@ -54,13 +54,41 @@ static void a_value_is_replaced_and_all_else_stays(void **state)
 static void what_is_missing_is_put_in(void **state)
 {
     (void)state;
-    check_set("rounds", "3", "name", "rounds: 3\nname");
+    check_set("rounds", "3", "seed:", "seed:\nrounds: 3");
     check_set("cohort.min", "2", "4}", "4, min: 2}");
     check_set("sim.alpha", "0.1", "{}", "{alpha: 0.1}");
     check_set("sim.attack.kind", "nan", "{}", "{attack: {kind: nan}}");
-    check_set("model.classes", "3", "kind", "classes: 3\n  kind");
-    check_set("local.lr", "1", "name", "local: {lr: 1}\nname");
-    check_set("data.columns[2].sd", "1", "name: b", "sd: 1\n      name: b");
+    check_set("model.classes", "3", "8]", "8]\n  classes: 3");
+    check_set("local.lr", "1", "seed:", "seed:\nlocal: {lr: 1}");
+    check_set("data.columns[2].sd", "1", "name: b", "name: b\n      sd: 1");
+    check_set("data.width", "1", "name: b", "name: b\n  width: 1");
+}
+
+static void a_last_line_may_end_in_many_ways(void **state)
+{
+    static const struct {
+        const char *before, *after;
+    } ways[] = {
+        {"a: 1", "a: 1\nb: 2"},
+        {"a: 1 # one", "a: 1 # one\nb: 2"},
+        {"a: 1\n\n# end\n", "a: 1\nb: 2\n\n# end\n"},
+        {"a: 1\n...\n", "a: 1\nb: 2\n...\n"},
+        {"a: 1\r\n", "a: 1\r\nb: 2\n"},
+        {"a: |\n  x\n  y\n", "a: |\n  x\n  y\nb: 2\n"},
+        {"a: 'x\n  y' # z\n", "a: 'x\n  y' # z\nb: 2\n"},
+        {"a: [1,\n 2]\n", "a: [1,\n 2]\nb: 2\n"},
+        {"a:\n", "a:\nb: 2\n"},
+        {"a:\n  - {x: 1}\n", "a:\n  - {x: 1}\nb: 2\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        struct buf out;
+        const char *t = ways[i].before;
+        buf_init(&out, 0);
+        check_ok(yaml_set("t", t, strlen(t), "b", "2", &out));
+        assert_string_equal(buf_cstr(&out), ways[i].after);
+        buf_release(&out);
+    }
 }
 
 static void a_value_that_is_more_than_one_is_refused(void **state)
@@ -135,6 +163,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_value_is_replaced_and_all_else_stays),
         cmocka_unit_test(what_is_missing_is_put_in),
+        cmocka_unit_test(a_last_line_may_end_in_many_ways),
         cmocka_unit_test(a_value_that_is_more_than_one_is_refused),
         cmocka_unit_test(leaves_come_in_order_with_their_paths),
         cmocka_unit_test(an_unknown_path_names_the_nearest),

@@ -257,7 +257,8 @@ static void a_file_of_no_known_kind_says_what_it_is(void **state)
         {"", 0, "the file is empty", E_DATA_ENDS},
         {"\x1f\x8b\x08", 3, "gzip; unpack it first", E_DATA_KIND},
         {"PK\x03\x04", 4, "a zip archive", E_DATA_KIND},
-        {"{}", 2, "this is JSON, not IDX or .npy", E_DATA_KIND},
+        {"{}", 2, "wanted is IDX or .npy for format: images; this is JSON",
+         E_DATA_KIND},
         {"a,b\n1,2\n", 8, "something else", E_DATA_KIND},
     };
     struct plan *p = small();

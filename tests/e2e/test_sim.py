@@ -104,6 +104,40 @@ def case_the_same_plan_gives_the_same_bits_on_any_number_of_threads():
         assert len(seen) == 1, f"{len(seen)} different results"
 
 
+def case_a_page_is_made_again_from_what_a_run_left():
+    with folder() as here:
+        out, page = here + "/o", here + "/o/report.html"
+        sim("run", plan(here), "-o", out, "-q").exits(0)
+        with open(page, "rb") as f:
+            first = f.read()
+        os.remove(page)
+        assert page in sim("report", out).exits(0).out
+        with open(page, "rb") as f:
+            assert f.read() == first
+        # A killed run has lines, and a last one that may be cut.
+        os.rename(out + "/metrics.jsonl", out + "/metrics.jsonl.part")
+        os.truncate(out + "/metrics.jsonl.part",
+                    os.path.getsize(out + "/metrics.jsonl.part") - 9)
+        sim("report", out).exits(0)
+        with open(page, "rb") as f:
+            assert f.read() != first
+        os.truncate(out + "/metrics.jsonl.part", 0)
+        sim("report", out).exits(1).says("no finished round", "E0010")
+        sim("report", here).exits(1).says("run.json", "rounds.json",
+                                          "tacit-sim compare", "E0010")
+
+
+def case_a_strategy_of_own_models_tells_of_them():
+    with folder() as here:
+        said = sim("run", plan(here), "-o", here + "/o", "-q", "--set",
+                   "strategy={kind: finetune}").exits(0).out
+        own = re.search(r"devices' own models: accuracy ([0-9.]+)\n", said)
+        last = metrics(here + "/o")[-1]
+        assert own and abs(float(own.group(1)) - float(last["personal"])) < 1e-3
+        said = sim("run", plan(here), "-o", here + "/o", "-q").exits(0).out
+        assert "own models" not in said, said
+
+
 def case_json_is_one_envelope():
     with folder() as here:
         done = sim("run", plan(here), "-o", here + "/o", "--json").exits(0)

@@ -218,5 +218,14 @@ def case_names_that_do_not_exist():
                says=["k.yaml:9", 'unknown key "runds"', '"rounds"'])
 
 
+def case_a_fault_has_its_line_in_the_file_whatever_is_set():
+    with folder() as here:
+        text = PLAN.format(**USUAL).replace("rounds: ", "rounds: -")
+        line = text[:text.index("rounds:")].count("\n") + 1
+        refuse(here, write(here + "/k.yaml", text), *sets(
+            "seed=3", "strategy.kind=fedavg", "sim.dropout=0.1"),
+            code="E0601", says=[f"k.yaml:{line}: rounds is -"])
+
+
 if __name__ == "__main__":
     cases.run(globals())

@@ -196,6 +196,24 @@ def case_a_test_set_for_all_belongs_to_no_client():
         assert -1 not in who[:-9] and len(who) == 49
 
 
+def case_clients_with_images_may_hold_out_rows_of_their_own():
+    with folder() as here:
+        plan(here, IMAGES.replace("images", "images, holdout: 0.3"),
+             "partition: labels, labels: 2, held_out: own", clients=8)
+        run = ("run", here + "/trial.yaml", "-o", here + "/o", "-q", "--set",
+               "model={kind: mlp, hidden: [8], classes: 10}", "--set",
+               "strategy={kind: fedper}")
+        said = sim(*run).exits(0).out
+        assert "devices' own models: acc" in said, said
+        assert "worst 10 % of clients" in said, said
+        sim(*run, "--set", "sim.held_out=common").exits(0)
+        with open(here + "/o/metrics.csv", encoding="utf-8") as f:
+            names, *rows = [x.strip().split(",") for x in f]
+        at = {name: i for i, name in enumerate(names)}
+        for column in ("personal", "clients_worst"):
+            assert all(r[at[column]] == "" for r in rows), rows
+
+
 def case_rows_that_cannot_be_written_leave_no_array():
     with folder() as here:
         path = plan(here, IMAGES, "partition: iid")

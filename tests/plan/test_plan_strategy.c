@@ -407,6 +407,8 @@ static void a_sim_key_without_effect_is_a_fault(void **unused)
          "sim.attack.from and to are for label_flip and backdoor"},
         {"sim: {attack: {kind: signflip}}", "\"sign_flip\"?"},
         {"sim: {selection: oart}", "\"oort\"?"},
+        {"sim: {held_out: onw}", "\"own\"?"},
+        {"sim: {held_out: own}", "of a table plan holds out rows of its own"},
         {"sim: {partition: dirichlet, alpha: 0}", "sim.alpha is 0"},
         {"sim: {devices: {available: 0}}", "sim.devices.available is 0"},
         {"sim: {devices: {crash: 0.95}}", "sim.devices.crash is 0.95"},

@@ -466,6 +466,7 @@ static void a_round_that_cannot_commit_is_given_up(void **state)
     for (int i = 0; i < 2; i++) { /* asking again is allowed */
         check(fleet_round(r.fleet, &round) == TACIT_LIMIT);
         check(strstr(err_message(), "round 1 failed 20 times") != NULL);
+        check(strstr(err_message(), "Invite more (cohort.over_select") != NULL);
         err_clear();
     }
     copy_weights(&r, after);

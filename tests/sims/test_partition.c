@@ -347,7 +347,14 @@ static void natural_clients_keep_their_rows(void **state)
     for (size_t i = 0; i < 300; i++) clients[i] = (uint32_t)(i * i % 7);
     r.client = clients;
     r.n_clients = 7; /* 3, 5 and 6 are no squares modulo 7 */
-    refused(&p, &r, "rows: client 3 gets 0 rows; each needs at least 2");
+    refused(&p, &r,
+            "rows: client 3 gets 0 rows; each needs at least 2: "
+            "add rows, or take fewer clients");
+    r.is_sized = 1;
+    refused(&p, &r,
+            "rows: client 3 gets 0 rows; each needs at least 2: "
+            "raise sim.rows, or lower data.holdout");
+    r.is_sized = 0;
     for (size_t i = 0; i < 300; i++) clients[i] = (uint32_t)(i % 7);
     check_ok(partition_deal(&p, &r, &d));
     check_whole(&d, 300, 7); /* not sim.clients */
@@ -378,8 +385,12 @@ static void what_makes_no_sense_is_refused(void **state)
     p.task = PLAN_REGRESS;
     p.sim.partition = PLAN_PART_DIRICHLET;
     refused(&p, &r,
-            "rows: a regress plan has no labels to deal out by; set "
+            "rows: a plan of task regress has no labels to deal out by; set "
             "sim.partition: iid, shift or column");
+    p.format = PLAN_TEXT;
+    refused(&p, &r,
+            "rows: a plan of task regress has no labels to deal out by; set "
+            "sim.partition: iid or sites");
     r = rows_of(100);
     r.n_labels = 1U << 31;
     struct deal d;

@@ -160,12 +160,13 @@ static void a_table_that_cannot_be_dealt_says_why(void **state)
             "t.csv:3: column \"ward\" is empty; it names the client");
     refused(load_text(p, "t.csv", "ward,age,disease\na,1,0\na,2,0\nb,2,0\n",
                       &s),
-            E_DEAL, "client b gets 1 rows; each needs at least 2");
+            E_DEAL,
+            "client b gets 1 row; each needs at least 2: add rows of it");
     refused(load_text(p, "t.csv",
                       "ward,age,disease,split\na,1,0,train\na,2,0,train\n"
                       "b,2,0,test\nb,3,0,test\n",
                       &s),
-            E_NO_EXAMPLES, "client 1: ");
+            E_NO_EXAMPLES, "client b: ");
     plan_free(p);
     p = table("clients: 3"); /* partition: sites */
     refused(load_text(p, "t.csv", "age,disease\n1,0\n2,0\n", &s), E_DEAL,
@@ -178,6 +179,31 @@ static void a_table_that_cannot_be_dealt_says_why(void **state)
             E_CSV_VALUE, "t.csv:2: column \"disease\" holds no number");
     plan_free(p);
     check(s.n == 77);
+}
+
+static void invented_patients_say_what_they_lack(void **state)
+{
+    (void)state;
+    static const char *const ways[] = {"sites", "iid", "shift"};
+    for (size_t w = 0; w < 3; w++) {
+        char sim[128];
+        struct sites s;
+        snprintf(sim, sizeof sim, "clients: 3, partition: %s", ways[w]);
+        struct plan *p = plan_of("cox", "kind: cox",
+                                 "label: days, event: died, columns: "
+                                 "[{name: age}]",
+                                 sim);
+        refused(
+            sites_invent(p, &s), E_CSV_COLUMN,
+            "patients that are made here have no column \"days\", only age, "
+            "sex, cp, ");
+        refused(sites_invent(p, &s), E_CSV_COLUMN, "your own with --data");
+        plan_free(p);
+        p = plan_of("classify", "kind: logistic",
+                    "label: disease, columns: [{name: age}, {name: crp}]", sim);
+        refused(sites_invent(p, &s), E_CSV_COLUMN, "no column \"crp\"");
+        plan_free(p);
+    }
 }
 
 static void each_client_standardises_by_its_own_rows(void **state)
@@ -312,11 +338,56 @@ static void a_test_set_that_came_along_is_for_all(void **state)
     for (size_t i = 0; i < 120; i++)
         check_near(s.test.x[i], (double)(i % 5) / 255, 1e-8);
     sites_release(&s);
+    /* Clients may hold out rows of their own beside it. */
+    p->sim.held_out = PLAN_HELD_OWN;
+    check_ok(sites_load(p, train, &s));
+    size_t own = n = 0;
+    for (size_t i = 0; i < 5; i++) {
+        n += s.data[i].train.n_rows;
+        own += s.data[i].test.n_rows;
+        check(s.data[i].test.n_rows > 0 && s.data[i].test.n_rows < 18);
+    }
+    check(n + own == 90 && s.test.n_rows == 30);
+    for (size_t i = 0; i < 30; i++) check_near(s.test.y[i], i % 2, 0);
+    sites_release(&s);
     /* A folder of them is none of the things that are read. */
     refused(sites_load(p, folder, &s), E_DATA_KIND,
             "name the one file of images or vectors");
     check_tmpdir_remove(folder);
     plan_free(p);
+}
+
+static void a_plan_says_whose_rows_are_held_out(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model, *data, *held_out;
+        int is_own;
+    } all[] = {
+        {"kind: softmax, classes: 10", "format: images", "own", 1},
+        {"kind: softmax, classes: 10", "format: images", "common", 0},
+        {"kind: softmax, classes: 4", "format: vectors, width: 6", "own", 1},
+        {"kind: softmax, classes: 4", "format: vectors, width: 6", "common", 0},
+    };
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+        char sim[128];
+        struct sites s;
+        size_t train = 0, own = 0;
+        snprintf(sim, sizeof sim,
+                 "clients: 6, rows: 50, partition: iid, held_out: %s",
+                 all[k].held_out);
+        struct plan *p = plan_of("classify", all[k].model, all[k].data, sim);
+        check_ok(sites_invent(p, &s));
+        for (size_t i = 0; i < 6; i++) {
+            train += s.data[i].train.n_rows;
+            own += s.data[i].test.n_rows;
+            check((s.data[i].test.n_rows > 0) == all[k].is_own);
+        }
+        check((s.test.n_rows > 0) == !all[k].is_own);
+        check(train + own + s.test.n_rows == 300 && train > 150);
+        sites_release(&s);
+        plan_free(p);
+    }
 }
 
 /* ---- vectors and text ---------------------------------------------------- */
@@ -483,10 +554,12 @@ int main(void)
         cmocka_unit_test(a_pooled_table_is_dealt_in_every_way),
         cmocka_unit_test(a_column_names_the_clients),
         cmocka_unit_test(a_table_that_cannot_be_dealt_says_why),
+        cmocka_unit_test(invented_patients_say_what_they_lack),
         cmocka_unit_test(each_client_standardises_by_its_own_rows),
         cmocka_unit_test(invented_patients_are_dealt_in_every_way),
         cmocka_unit_test(images_share_one_test_set_and_one_block),
         cmocka_unit_test(a_test_set_that_came_along_is_for_all),
+        cmocka_unit_test(a_plan_says_whose_rows_are_held_out),
         cmocka_unit_test(devices_hold_out_rows_of_their_own),
         cmocka_unit_test(natural_clients_may_differ_in_size),
         cmocka_unit_test(shifted_clients_moved_all_their_rows),
