@@ -136,7 +136,10 @@ size_t cite_read(const char *text, size_t n, uint64_t *cited)
             number = number > 999 ? number : number * 10 + (unsigned)(c - '0');
             continue;
         }
-        if (number) set(&all, from ? from : number, number);
+        if (number && from > number)
+            set(&all, number, from);
+        else if (number)
+            set(&all, from ? from : number, number);
         from = c == '-' ? number : 0;
         number = 0;
         if (c == ']') {

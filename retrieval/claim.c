@@ -42,7 +42,8 @@ size_t claim_length(enum language language, const char *text, size_t n,
         /* A new line ends what is said, if anything was. */
         if (text[i] == '\n' && k > 0 && i + 1 < n) return i + 1;
         from[k] = i;
-        shadow[k++] = text[i++];
+        shadow[k] = text[i++];
+        if (k > 0 || !strchr(" \n\t", shadow[k])) k++;
     }
     size_t len = k ? sentence_length(language, shadow, k) : 0;
     if (len && len < k) return from[len];

@@ -7,6 +7,8 @@ enum { PAUSE = 16 };
 /* A guess of which fewer tokens are right costs more than it saves. */
 #define WORTH_MIN 0.15
 #define MEMORY    0.9
+/* After a pause a few guesses show whether it is another place by now. */
+#define AGAIN 1.2
 
 void draft_begin(struct draft *d, unsigned most)
 {
@@ -49,5 +51,5 @@ void draft_judge(struct draft *d, size_t n, size_t n_right)
     d->worth = MEMORY * d->worth + (1 - MEMORY) * (double)n_right / (double)n;
     if (d->worth >= WORTH_MIN) return;
     d->pause = PAUSE;
-    d->worth = 2 * WORTH_MIN;
+    d->worth = AGAIN * WORTH_MIN;
 }

@@ -35,8 +35,8 @@ static void add_u32(struct digest_state *s, uint32_t v)
     digest_add(s, b, sizeof b);
 }
 
-static void name_of(const struct prompt_prefix *p, const struct kv_shape *s,
-                    struct digest *out)
+void prompt_cache_name(const struct prompt_prefix *p, const struct kv_shape *s,
+                       struct digest *out)
 {
     struct digest_state st;
     digest_begin(&st);
@@ -103,7 +103,7 @@ enum tacit_err prompt_cache_decode(const struct prompt_cache *c,
 {
     struct digest name;
     size_t values = kv_packed_bytes(kv, p->n), tokens = 4 * p->n;
-    name_of(p, kv_shape(kv), &name);
+    prompt_cache_name(p, kv_shape(kv), &name);
     if (n < HEAD || memcmp(bytes, magic, MAGIC) != 0 ||
         memcmp(bytes + AT_NAME, name.b, DIGEST_BYTES) != 0 ||
         le32_load(bytes + AT_TOKENS) != p->n ||
@@ -125,7 +125,7 @@ enum tacit_err prompt_cache_read(const struct prompt_cache *c,
     char path[PATH_CAP];
     *found = 0;
     if (p->n > kv_shape(kv)->n_max) return TACIT_OK;
-    name_of(p, kv_shape(kv), &name);
+    prompt_cache_name(p, kv_shape(kv), &name);
     enum tacit_err err = path_of(c, &name, path);
     buf_init(&b, 0);
     if (!err)
@@ -232,7 +232,7 @@ enum tacit_err prompt_cache_write(const struct prompt_cache *c,
     char path[PATH_CAP];
     uint64_t bytes = HEAD + 4 * p->n + kv_packed_bytes(kv, p->n);
     if (bytes > c->bytes_max / 2) return TACIT_OK;
-    name_of(p, kv_shape(kv), &name);
+    prompt_cache_name(p, kv_shape(kv), &name);
     TRY(path_of(c, &name, path));
     if (file_exists(path)) return TACIT_OK;
     TRY(file_mkdirs(c->folder, 0700));

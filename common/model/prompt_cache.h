@@ -57,6 +57,9 @@ TACIT_CHECKED enum tacit_err prompt_cache_decode(const struct prompt_cache *c,
                                                  const struct prompt_prefix *p,
                                                  uint8_t *bytes, size_t n,
                                                  struct kv *kv);
+/* The name of a prefix's file, for a cache of this shape. */
+void prompt_cache_name(const struct prompt_prefix *p, const struct kv_shape *s,
+                       struct digest *out);
 /* Remove every file of a folder that may not be there. */
 void prompt_cache_clear(const char *folder);
 
