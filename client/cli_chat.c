@@ -43,11 +43,14 @@ static enum tacit_err remember_turn(struct chat *c, const char *question,
             buf_printf(&b, "%s%s", b.len ? " " : "", g->claims[i].text);
     const char *text = buf_cstr(&b);
     enum tacit_err err = buf_end(&b);
-    const struct prompt_turn turn = {strdup(question),
-                                     strdup(text ? text : "")};
+    struct prompt_turn turn = {strdup(question), strdup(text ? text : "")};
     buf_release(&b);
-    if (err || !turn.question || !turn.answer)
-        return err ? err : fail(TACIT_NOMEM, "no memory for the conversation");
+    if (!err && (!turn.question || !turn.answer))
+        err = fail(TACIT_NOMEM, "no memory for the conversation");
+    if (err) {
+        forget_turn(&turn);
+        return err;
+    }
     if (c->n_turns == PROMPT_TURNS_MAX) {
         forget_turn(&c->turns[0]);
         memmove(c->turns, c->turns + 1,

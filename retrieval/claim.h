@@ -20,8 +20,8 @@
 
 #include "retrieval/relevance.h"
 
-#define CLAIM_SUPPORT 0.6
-#define CLAIM_CLOSE   0.4
+#define CLAIM_SUPPORT 0.5
+#define CLAIM_CLOSE   0.33
 
 struct claim {
     const char *text;   /* arena; without its citations */

@@ -194,7 +194,7 @@ static void make_room(const struct prompt_cache *c, uint64_t wanted)
     DIR *dir = all ? opendir(c->folder) : NULL;
     uint64_t bytes = 0;
     size_t n = dir ? list(dir, all, &bytes) : 0, left = n;
-    qsort(all, n, sizeof *all, older);
+    if (n) qsort(all, n, sizeof *all, older);
     for (size_t i = 0; i < n; i++) {
         if (bytes + wanted <= c->bytes_max && left < PROMPT_CACHE_FILES_MAX)
             break;
