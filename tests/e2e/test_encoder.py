@@ -243,10 +243,10 @@ def case_a_choice_that_was_left_half_way_leaves_no_vectors_behind():
         assert home.found("vectors") == vectors
 
 
-def case_what_predicts_text_is_no_encoder():
+def case_what_is_not_there_is_not_chosen():
     with folder() as at:
         home = Home(at)
-        done = home.run("model", "use", "none")
+        done = home.run("model", "use", "absent")
         done.exits(1).says("model ls")
         assert home.data("status")["encoder"]["name"] == "built-in"
 

@@ -84,6 +84,8 @@ def case_search_and_writing_are_chosen_apart():
         home.run("model", "use", "built-in").exits(0)
         assert home.data("status")["generator"] == "writer"
         home.run("model", "use", "writer", "--query-prefix", "q").exits(4)
+        home.run("model", "import", os.path.join(at, "writer.gguf"), "--name",
+                 "none").exits(4)
         home.run("model", "use", "none").exits(0).prints("quoted")
         home.run("ask", QUESTION).exits(0).prints("2 mg of warfarin")
         home.run("model", "rm", "writer").exits(0)
