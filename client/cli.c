@@ -41,20 +41,30 @@ static void on_signal(int number)
     interrupted = number;
 }
 
-void cli_catch_interrupt(void)
+static void install(int flags)
 {
-    /* Once: a second Ctrl-C ends the program at once, which loses only the
-     * transaction it is in. */
-    struct sigaction action = {.sa_handler = on_signal,
-                               .sa_flags = (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = flags};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
 }
 
+void cli_catch_interrupt(void)
+{
+    /* Once: a second Ctrl-C ends the program at once, which loses only the
+     * transaction it is in. */
+    install((int)SA_RESETHAND);
+}
+
+void cli_watch_interrupt(void)
+{
+    if (interrupted != SIGTERM) interrupted = 0;
+    install(0);
+}
+
 int cli_interrupted(void)
 {
-    return interrupted != 0;
+    return interrupted;
 }
 
 const char *cli_size(uint64_t bytes, char out[32])

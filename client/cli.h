@@ -24,6 +24,10 @@ void cli_hint(const struct options *o, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* Ctrl-C and SIGTERM set a flag from now on; 1 when one has come. */
 void cli_catch_interrupt(void);
+/* The same as often as they come, for what goes on after one; forgets the last
+ * one. */
+void cli_watch_interrupt(void);
+/* The number of the signal, or 0. */
 int cli_interrupted(void);
 /* "1.4 MiB". */
 const char *cli_size(uint64_t bytes, char out[32]);
@@ -42,6 +46,8 @@ enum tacit_err cli_search(const struct options *o);
 enum tacit_err cli_ask(const struct options *o);
 enum tacit_err cli_feedback(const struct options *o);
 enum tacit_err cli_tune(const struct options *o);
+/* cli_chat.c */
+enum tacit_err cli_chat(const struct options *o);
 /* cli_open_source.c */
 enum tacit_err cli_open_source(const struct options *o);
 /* eval_retrieval.c, eval_answers.c */

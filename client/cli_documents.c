@@ -7,6 +7,7 @@
 #include "client/cli.h"
 #include "client/embedding.h"
 #include "client/folders.h"
+#include "client/generator.h"
 #include "client/intake.h"
 #include "client/watch.h"
 #include "common/base/codes.h"
@@ -450,6 +451,7 @@ enum tacit_err cli_rm(const struct options *o)
     enum tacit_err err = TACIT_OK;
     for (int i = 0; !err && i < o->n_args; i++)
         err = forget(&d, c, o->args[i], &n_documents, &n_folders);
+    generator_forget(&d); /* prompts hold what documents say */
     if (!err && cli_json(o))
         err =
             json_print_ok(stdout, json_pack("{s:I, s:I}", "removed",

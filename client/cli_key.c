@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "client/cli.h"
+#include "client/generator.h"
 #include "client/store_key.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
@@ -71,6 +72,10 @@ enum tacit_err cli_key(const struct options *o)
     enum tacit_err err =
         store_key_change(home, &to, options_value(o, "passphrase"),
                          options_value(o, "new-passphrase"));
+    /* What was kept of prompts is sealed as the store was. */
+    if (!err &&
+        file_join(keys, sizeof keys, home, GENERATOR_PROMPTS) == TACIT_OK)
+        prompt_cache_clear(keys);
     close(fd);
     if (err) return err;
     warn(o, &to);

@@ -5,6 +5,7 @@
 
 #include "client/cli.h"
 #include "client/embedding.h"
+#include "client/generator.h"
 #include "client/networks.h"
 #include "common/base/codes.h"
 #include "common/base/tick.h"
@@ -176,23 +177,40 @@ enum tacit_err cli_model_export(const struct options *o)
 
 struct listing {
     json_t *list; /* NULL: a table */
-    struct embedding_choice chosen;
+    struct embedding_choice searches;
+    struct generator_choice writes;
 };
+
+/* "search", "answers" or "" */
+static const char *use_of(const struct listing *l, const struct network_row *m)
+{
+    if (strcmp(m->name, l->searches.name) == 0) return "search";
+    return strcmp(m->name, l->writes.name) == 0 ? "answers" : "";
+}
+
+static enum tacit_err find_uses(struct device *d, struct listing *l)
+{
+    TRY(embedding_chosen(d, &l->searches));
+    return generator_chosen(d, &l->writes);
+}
 
 static enum tacit_err list_one(const struct network_row *m, void *ctx)
 {
     struct listing *l = ctx;
     char size[32], count[32];
-    int is_chosen = strcmp(m->name, l->chosen.name) == 0;
+    const char *use = use_of(l, m);
     if (l->list) {
         json_t *row = model_json(m);
-        json_object_set_new(row, "searches", json_boolean(is_chosen));
+        json_object_set_new(row, "searches",
+                            json_boolean(strcmp(use, "search") == 0));
+        json_object_set_new(row, "writes",
+                            json_boolean(strcmp(use, "answers") == 0));
         json_array_append_new(l->list, row);
         return TACIT_OK;
     }
-    printf("%-24s %-8s %-6s %10s %10s  %s%s\n", m->name, m->family, m->type,
-           count_text(m->parameters, count), cli_size(m->bytes, size),
-           licence_of(m), is_chosen ? "  (searches here)" : "");
+    printf("%-24s %-8s %-6s %10s %10s  %-8s %s\n", m->name, m->family, m->type,
+           count_text(m->parameters, count), cli_size(m->bytes, size), use,
+           licence_of(m));
     return TACIT_OK;
 }
 
@@ -207,14 +225,16 @@ enum tacit_err cli_model_ls(const struct options *o)
         return err;
     }
     err = db_int(&d.db, &n, "SELECT count(*) FROM model", "");
-    if (!err) err = embedding_chosen(&d, &l.chosen);
+    if (!err) err = find_uses(&d, &l);
     if (!err && !l.list && n > 0)
-        printf("%-24s %-8s %-6s %10s %10s  %s\n", "NAME", "FAMILY", "TYPE",
-               "PARAMETERS", "SIZE", "LICENCE");
+        printf("%-24s %-8s %-6s %10s %10s  %-8s %s\n", "NAME", "FAMILY", "TYPE",
+               "PARAMETERS", "SIZE", "USE", "LICENCE");
     if (!err) err = networks_walk(&d, list_one, &l);
     if (!err && l.list)
-        err = json_print_ok(stdout, json_pack("{s:O, s:s}", "models", l.list,
-                                              "searches", l.chosen.name));
+        err =
+            json_print_ok(stdout, json_pack("{s:O, s:s, s:s}", "models", l.list,
+                                            "searches", l.searches.name,
+                                            "writes", l.writes.name));
     else if (!err && n == 0)
         printf("No model was imported. `tacit model import FILE` does.\n");
     json_decref(l.list);
@@ -263,12 +283,17 @@ static void show_facts(const struct gguf *g, const struct network_row *m,
 
 static void print_facts(const json_t *f)
 {
-    const char *keys[] = {"name",  "family", "type",        "licence", "source",
-                          "added", "hash",   "source_hash", "path",    "chat"};
+    const char *keys[] = {"name",        "use",    "family", "type",
+                          "licence",     "source", "added",  "hash",
+                          "source_hash", "path",   "chat"};
     char size[32], count[32];
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const char *s = json_string_value(json_object_get(f, keys[i]));
-        if (s) printf("%-18s %s\n", keys[i], s[0] ? s : "not stated");
+        if (s)
+            printf("%-18s %s\n", keys[i],
+                   s[0]                          ? s
+                   : strcmp(keys[i], "use") == 0 ? "none"
+                                                 : "not stated");
     }
     printf("%-18s %s\n%-18s %s\n", "parameters",
            count_text((uint64_t)json_integer_value(
@@ -292,12 +317,15 @@ enum tacit_err cli_model_show(const struct options *o)
     struct gguf *g = NULL;
     char path[DEVICE_PATH_MAX];
     json_t *all = NULL;
+    struct listing uses = {0};
     TRY(cli_open(o, &d));
     enum tacit_err err = networks_find(&d, o->args[0], &m);
+    if (!err) err = find_uses(&d, &uses);
     if (!err) err = networks_path(&d, &m, path);
     if (!err) err = gguf_open(path, &g);
     if (!err) {
         all = model_json(&m);
+        json_object_set_new(all, "use", json_string(use_of(&uses, &m)));
         json_object_set_new(all, "path", json_string(path));
         show_facts(g, &m, all);
     }
@@ -326,6 +354,7 @@ enum tacit_err cli_model_rm(const struct options *o)
         struct network_row m;
         err = networks_find(&d, o->args[i], &m);
         if (!err) err = embedding_check_unused(&d, &m);
+        if (!err) err = generator_check_unused(&d, &m);
         if (!err) err = networks_remove(&d, &m);
         if (err) break;
         json_array_append_new(removed, json_string(m.name));
@@ -369,17 +398,51 @@ static enum tacit_err print_use(const struct options *o, struct device *d,
     return TACIT_OK;
 }
 
+static enum tacit_err use_encoder(const struct options *o, struct device *d)
+{
+    struct embedding_choice c;
+    size_t n_stale = 0;
+    TRY(embedding_read(d, o->args[0], options_value(o, "query-prefix"),
+                       options_value(o, "passage-prefix"), &c));
+    TRY(embedding_use(d, &c, &n_stale));
+    return print_use(o, d, &c, n_stale);
+}
+
+/* m NULL: nobody writes. */
+static enum tacit_err use_generator(const struct options *o, struct device *d,
+                                    const struct network_row *m)
+{
+    const char *name = m ? m->name : GENERATOR_NONE;
+    if (options_value(o, "query-prefix") || options_value(o, "passage-prefix"))
+        return fail_as(E_USAGE, "prefixes are for an encoder");
+    TRY(generator_use(d, m));
+    if (cli_json(o))
+        return json_print_ok(stdout, json_pack("{s:s}", "writes", name));
+    if (m)
+        printf("%s writes the answers of `tacit ask` and `tacit chat` now\n",
+               name);
+    else
+        printf("answers are quoted from the documents again\n");
+    return TACIT_OK;
+}
+
 enum tacit_err cli_model_use(const struct options *o)
 {
     struct device d;
-    struct embedding_choice c;
-    size_t n_stale = 0;
+    struct network_row m;
+    const char *name = o->args[0];
     TRY(cli_open(o, &d));
-    enum tacit_err err =
-        embedding_read(&d, o->args[0], options_value(o, "query-prefix"),
-                       options_value(o, "passage-prefix"), &c);
-    if (!err) err = embedding_use(&d, &c, &n_stale);
-    if (!err) err = print_use(o, &d, &c, n_stale);
+    enum tacit_err err = TACIT_OK;
+    if (strcmp(name, GENERATOR_NONE) == 0) {
+        err = use_generator(o, &d, NULL);
+    } else if (strcmp(name, EMBEDDING_BUILT_IN) == 0) {
+        err = use_encoder(o, &d);
+    } else {
+        err = networks_find(&d, name, &m);
+        if (!err)
+            err = generator_fits(m.family) ? use_generator(o, &d, &m)
+                                           : use_encoder(o, &d);
+    }
     device_close(&d);
     return err;
 }

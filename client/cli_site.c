@@ -5,6 +5,7 @@
 
 #include "client/cli.h"
 #include "client/embedding.h"
+#include "client/generator.h"
 #include "common/base/codes.h"
 #include "common/base/tick.h"
 
@@ -203,6 +204,7 @@ static enum tacit_err add_model(const struct device_model *m, void *ctx)
 static enum tacit_err add_encoder(struct device *d, json_t *out)
 {
     struct embedding_choice c;
+    struct generator_choice writes;
     int is_aside = 0;
     TRY(embedding_chosen(d, &c));
     TRY(embedding_sets_aside(d, &is_aside));
@@ -210,6 +212,8 @@ static enum tacit_err add_encoder(struct device *d, json_t *out)
                         json_pack("{s:s, s:I, s:b}", "name", c.name, "numbers",
                                   (json_int_t)c.dim, "adapter_set_aside",
                                   is_aside));
+    TRY(generator_chosen(d, &writes));
+    json_object_set_new(out, "generator", json_string(writes.name));
     return TACIT_OK;
 }
 
@@ -267,6 +271,8 @@ static void print_status(const json_t *s)
            json_is_true(json_object_get(e, "adapter_set_aside"))
                ? "; the federation's search adapter is set aside"
                : "");
+    printf("generator    %s\n",
+           json_string_value(json_object_get(s, "generator")));
     if (json_is_null(f))
         printf("federation   none\n");
     else

@@ -10,6 +10,7 @@
 #include "client/embedding.h"
 #include "client/feedback.h"
 #include "client/folders.h"
+#include "client/generator.h"
 #include "client/networks.h"
 #include "client/tuning.h"
 #include "common/base/codes.h"
@@ -23,10 +24,11 @@
 
 enum {
     OWN_MIGRATIONS = 2,
-    N_MIGRATIONS =
-        CORPUS_N_MIGRATIONS + LEDGER_N_MIGRATIONS + FEEDBACK_N_MIGRATIONS +
-        OWN_MIGRATIONS + TUNING_N_MIGRATIONS + FEEDBACK_N_LATER +
-        FOLDERS_N_MIGRATIONS + NETWORKS_N_MIGRATIONS + EMBEDDING_N_MIGRATIONS
+    N_MIGRATIONS = CORPUS_N_MIGRATIONS + LEDGER_N_MIGRATIONS +
+                   FEEDBACK_N_MIGRATIONS + OWN_MIGRATIONS +
+                   TUNING_N_MIGRATIONS + FEEDBACK_N_LATER +
+                   FOLDERS_N_MIGRATIONS + NETWORKS_N_MIGRATIONS +
+                   EMBEDDING_N_MIGRATIONS + GENERATOR_N_MIGRATIONS
 };
 
 static const char *const own_migrations[OWN_MIGRATIONS] = {
@@ -68,6 +70,8 @@ static void list_migrations(const char *out[N_MIGRATIONS])
         out[n++] = networks_migrations[i];
     for (size_t i = 0; i < EMBEDDING_N_MIGRATIONS; i++)
         out[n++] = embedding_migrations[i];
+    for (size_t i = 0; i < GENERATOR_N_MIGRATIONS; i++)
+        out[n++] = generator_migrations[i];
 }
 
 enum tacit_err device_path(const struct device *d, const char *name,

@@ -44,6 +44,27 @@ static const struct option_row add_options[] = {
 static const struct option_row ls_options[] = {
     {"folders", 0, NULL, NULL, "list the folders that are kept up to date"},
 };
+#define WRITER_OPTIONS                                                         \
+ {"generate", 'g', NULL, NULL,                                                 \
+  "have the chosen network write the answer (when one is chosen)"},            \
+     {"extract", 0, NULL, NULL, "quote sentences, whatever is chosen"},        \
+     {"unsupported", 0, "HOW", NULL,                                           \
+      "what the passages do not support: mark or drop (mark)"},                \
+     {"max-tokens", 0, "N", NULL, "length of a written answer (256)"},         \
+     {"temperature", 0, "X", NULL, "0: the likeliest word, always (0)"},       \
+     {"top-k", 0, "N", NULL, "draw from the N likeliest (0: all)"},            \
+     {"top-p", 0, "X", NULL, "from the fewest that reach X together (1)"},     \
+     {"min-p", 0, "X", NULL, "from those X times as likely as the first (0)"}, \
+     {"repeat-penalty", 0, "X", NULL,                                          \
+      "above 1: said words grow unlikely (1)"},                                \
+     {"seed", 0, "N", NULL, "of what is drawn (0)"},                           \
+     {"guesses", 0, "N", NULL,                                                 \
+      "tokens tried ahead, 0 to 3; changes the speed, not the answer (3)"},    \
+     {"context", 0, "N", NULL, "tokens of prompt and answer (the model's)"},   \
+     {"memory", 0, "MIB", NULL, "that the model may take (what is free)"},     \
+ {                                                                             \
+  "no-prompt-cache", 0, NULL, NULL, "keep nothing of the prompt on disk"       \
+ }
 #define TEXT_OF(x) #x
 #define AS_TEXT(x) TEXT_OF(x)
 static const struct option_row ask_options[] = {
@@ -51,6 +72,7 @@ static const struct option_row ask_options[] = {
     {"threshold", 0, "X", NULL,
      "0 to 1: the confidence that an answer needs (" AS_TEXT(
          RELEVANCE_THRESHOLD) ")"},
+    WRITER_OPTIONS,
 };
 static const struct option_row search_options[] = {
     FILTER_OPTIONS,
@@ -195,9 +217,23 @@ static const struct option_command commands[] = {
              "documents, each with a numbered source. Where nothing answers "
              "the question it says so and exits with 6: a higher --threshold "
              "refuses more, a lower one less (`tacit eval answers` shows the "
-             "curve).",
+             "curve). With a decoder chosen by `tacit model use`, that network "
+             "writes the answer from the passages that were found, and can "
+             "cite no other: each sentence is compared with the passages that "
+             "it cites, and where their words do not support it, it is marked "
+             "or dropped. An answer without a supported sentence is none: exit "
+             "6. The same seed gives the same answer.",
      OPTIONS(ask_options),
      .run = cli_ask},
+    {.name = "chat",
+     .summary = "ask one question after another",
+     .help = "Each line is a question, answered from the documents as `tacit "
+             "ask` does; passages are searched for anew. A chosen decoder also "
+             "reads the conversation so far, which is kept in memory alone. "
+             "Ctrl-C ends an answer, Ctrl-D the conversation; lines may come "
+             "from a pipe. With --json each answer is an envelope.",
+     OPTIONS(ask_options),
+     .run = cli_chat},
     {.name = "open",
      .args = "N",
      .args_min = 1,
@@ -310,8 +346,10 @@ static const struct option_command commands[] = {
      .args = "NAME",
      .args_min = 1,
      .args_max = 1,
-     .summary = "search with this network, or again with built-in",
-     .help = "NAME is an imported encoder (family bert), or built-in. Its "
+     .summary = "choose the network that searches, or the one that writes",
+     .help = "An encoder (family bert: MiniLM, BGE, E5) searches, until "
+             "built-in is chosen; a decoder (llama, qwen2) writes answers, "
+             "until none is chosen. The two are chosen apart. An encoder's "
              "vectors are others than those that are there: documents are "
              "found by their words alone until `tacit reindex` has read them "
              "again. Some encoders were trained with a text before questions "

@@ -175,6 +175,11 @@ static enum tacit_err choose_name(const struct networks_job *job,
     size_t n = strlen(job->name);
     for (size_t i = 0; i < n; i++)
         if (!is_name_char(job->name[i]) || job->name[0] == '.') n = 0;
+    if (strcmp(job->name, "none") == 0 || strcmp(job->name, "built-in") == 0)
+        return fail_as(E_USAGE,
+                       "`tacit model use %s` means another thing; "
+                       "give the model another --name",
+                       job->name);
     if (n == 0 || n >= NETWORK_NAME_MAX)
         return fail_as(E_USAGE,
                        "a model's name is 1 to %d of a-z, 0-9, '.', '_' and "

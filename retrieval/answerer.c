@@ -24,9 +24,7 @@ struct asking {
     struct corpus *c;
     struct arena *a;
     const struct search_query *q;
-    struct inquiry inquiry;
-    struct passage passages[RERANK_MAX]; /* most confident first */
-    size_t n_passages;
+    struct answer_found *found;
 };
 
 static int64_t lap(int64_t *from)
@@ -106,7 +104,7 @@ static void widen(struct answer_citation *c, const struct search_hit *h,
 static enum tacit_err cite(struct asking *k, const struct answer_draft *d,
                            struct answer *out)
 {
-    const struct passage *p = &k->passages[d->passage];
+    const struct passage *p = &k->found->passages[d->passage];
     const struct chunk_sentence *at = &p->sentences[d->sentence];
     struct answer_citation *c = NULL;
     for (size_t i = 0; i < out->n_citations && !c; i++)
@@ -121,45 +119,52 @@ static enum tacit_err cite(struct asking *k, const struct answer_draft *d,
     return TACIT_OK;
 }
 
-static enum tacit_err search(struct asking *k, struct answer *out)
+enum tacit_err answerer_find(struct corpus *c, const struct search_query *q,
+                             struct arena *a, struct answer *out,
+                             struct answer_found **found)
 {
-    struct search_query wide = *k->q;
+    struct search_query wide = *q;
     struct search_hit *hits = NULL;
+    struct answer_found *f = NULL;
     int64_t from = tick_ns();
+    *out = (struct answer){.threshold = RELEVANCE_THRESHOLD, .span = ""};
+    if (q->threshold) out->threshold = *q->threshold;
+    TRY(arena_alloc(a, 1, sizeof *f, &f));
     wide.limit = RERANK_MAX;
     /* Passages are read one by one; their citations are joined. */
     wide.neighbours = SEARCH_APART;
     wide.report = &out->report;
-    TRY(search_hybrid(k->c, &wide, k->a, &hits, &k->n_passages));
+    TRY(search_hybrid(c, &wide, a, &hits, &f->n));
     out->search_ns = lap(&from);
-    TRY(relevance_inquire(k->c, k->q, k->a, &k->inquiry));
-    TRY(rerank(k->c, &k->inquiry, hits, k->n_passages, k->passages));
+    TRY(relevance_inquire(c, q, a, &f->inquiry));
+    TRY(rerank(c, &f->inquiry, hits, f->n, f->passages));
     out->rerank_ns = lap(&from);
-    for (size_t i = 0; i < k->n_passages; i++) {
-        const struct passage *p = &k->passages[i];
+    for (size_t i = 0; i < f->n; i++) {
+        const struct passage *p = &f->passages[i];
         out->passages[i] =
             (struct answer_passage){p->hit, p->relevance, p->log_odds,
                                     p->confidence, 0};
     }
-    out->n_passages = k->n_passages;
+    out->n_passages = f->n;
+    out->confidence = f->n ? f->passages[0].confidence : 0;
+    *found = f;
     return TACIT_OK;
 }
 
 static enum tacit_err ask(struct asking *k, struct answer *out)
 {
     struct answer_drafts drafts = {.span = ""};
+    const struct passage *passages = k->found->passages;
     struct answer_basis basis = {.c = k->c,
                                  .q = k->q,
-                                 .inquiry = &k->inquiry,
-                                 .passages = k->passages};
-    TRY(search(k, out));
-    if (k->n_passages == 0) return TACIT_OK;
+                                 .inquiry = &k->found->inquiry,
+                                 .passages = passages};
+    if (k->found->n == 0) return TACIT_OK;
     int64_t from = tick_ns();
-    out->confidence = k->passages[0].confidence;
-    double needed = k->passages[0].log_odds + log(KEEP_ODDS);
-    while (basis.n < k->n_passages &&
-           k->passages[basis.n].confidence >= out->threshold &&
-           k->passages[basis.n].log_odds >= needed)
+    double needed = passages[0].log_odds + log(KEEP_ODDS);
+    while (basis.n < k->found->n &&
+           passages[basis.n].confidence >= out->threshold &&
+           passages[basis.n].log_odds >= needed)
         basis.n++;
     if (basis.n) TRY(writer->write(&basis, k->a, &drafts));
     for (size_t i = 0; i < drafts.n; i++) TRY(cite(k, &drafts.list[i], out));
@@ -171,20 +176,19 @@ static enum tacit_err ask(struct asking *k, struct answer *out)
     return TACIT_OK;
 }
 
-enum tacit_err answerer_ask(struct corpus *c, const struct search_query *q,
-                            struct arena *a, struct answer *out)
+enum tacit_err answerer_refuse(const struct answer *a)
 {
-    struct asking *k = NULL;
-    *out = (struct answer){.threshold = RELEVANCE_THRESHOLD, .span = ""};
-    if (q->threshold) out->threshold = *q->threshold;
-    TRY(arena_alloc(a, 1, sizeof *k, &k));
-    k->c = c;
-    k->a = a;
-    k->q = q;
-    TRY(ask(k, out));
-    if (out->n_sentences > 0) return TACIT_OK;
     return fail_as(E_NOTHING_RELEVANT,
                    "nothing in the documents answers this (confidence %.2f, "
                    "needed %.2f)",
-                   out->confidence, out->threshold);
+                   a->confidence, a->threshold);
+}
+
+enum tacit_err answerer_ask(struct corpus *c, const struct search_query *q,
+                            struct arena *a, struct answer *out)
+{
+    struct asking k = {.c = c, .a = a, .q = q};
+    TRY(answerer_find(c, q, a, out, &k.found));
+    TRY(ask(&k, out));
+    return out->n_sentences > 0 ? TACIT_OK : answerer_refuse(out);
 }

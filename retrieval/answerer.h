@@ -86,6 +86,22 @@ struct answer {
     int64_t search_ns, rerank_ns, write_ns;
 };
 
+/* What was found for a question, read closely. */
+struct answer_found {
+    struct inquiry inquiry;
+    struct passage passages[RERANK_MAX]; /* most confident first */
+    size_t n;
+};
+
+/* The first half of answerer_ask(), for who writes answers in another way: *out
+ * gets passages, confidence and timings; *found (arena) and out borrow from
+ * each other's arena. */
+TACIT_CHECKED enum tacit_err answerer_find(struct corpus *c,
+                                           const struct search_query *q,
+                                           struct arena *a, struct answer *out,
+                                           struct answer_found **found);
+/* The refusal of an answer whose best passage is not good enough. */
+TACIT_CHECKED enum tacit_err answerer_refuse(const struct answer *a);
 /* E_NOTHING_RELEVANT (NOTFOUND, exit 6) when nothing passes the threshold; *out
  * is filled with confidence and threshold even then. Otherwise as
  * search_hybrid. */

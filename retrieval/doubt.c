@@ -53,9 +53,14 @@ static size_t count_words(const char *text, size_t n, int *denies)
     return count;
 }
 
-/* Whether the question writes a term with a capital, and not because it begins
- * with it. */
-static int is_name(const char *text, const char *term)
+int doubt_denies(const char *text, size_t n)
+{
+    int denies;
+    count_words(text, n, &denies);
+    return denies;
+}
+
+int doubt_is_name(const char *text, const char *term)
 {
     char word[WORD_BYTES_MAX + 1];
     size_t n = strlen(text), i = 0, k = strlen(term);
@@ -106,7 +111,7 @@ static void measure_terms(const struct inquiry *q, const struct passage *p,
             x[DOUBT_PASSAGE] += share;
         else if (has_digit(term))
             x[DOUBT_NUMBER] = 1;
-        else if (is_name(q->question.text, term))
+        else if (doubt_is_name(q->question.text, term))
             x[DOUBT_NAME] = 1;
     }
 }

@@ -41,6 +41,11 @@ enum doubt_sign {
 /* The signs x [N_DOUBTS] of sentence `best` of p. */
 void doubt_signs(const struct inquiry *q, const struct passage *p, size_t best,
                  double *x);
+/* Whether a text says not, never, without, … */
+int doubt_denies(const char *text, size_t n);
+/* Whether a text writes this term of it with a capital, and not because it
+ * begins with it. */
+int doubt_is_name(const char *text, const char *term);
 /* Chance that what is about the question answers it. */
 double doubt_chance(const double *x);
 

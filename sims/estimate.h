@@ -52,11 +52,6 @@ TACIT_CHECKED enum tacit_err estimate_fits(const struct estimate_case *c,
                                            const struct estimate *e,
                                            uint64_t free);
 
-/* Bytes that a process can still take: MemAvailable, or less where the limit of
- * a control group is lower. UINT64_MAX when the system does not say. */
-uint64_t estimate_free(void);
-/* The same from a given root in place of "": for tests. */
-uint64_t estimate_free_below(const char *root);
 /* Bytes of data that a folder or file of the user's own becomes in memory. */
 TACIT_CHECKED enum tacit_err estimate_files(const char *path, uint64_t *out);
 

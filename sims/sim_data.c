@@ -5,6 +5,7 @@
 
 #include "common/base/file.h"
 #include "common/base/json.h"
+#include "common/base/memory.h"
 #include "sims/commands.h"
 #include "sims/estimate.h"
 #include "sims/sites.h"
@@ -137,7 +138,7 @@ static enum tacit_err deal(const struct options *o, const struct plan *plan,
                               .n_threads = 1};
     if (data) TRY(estimate_files(data, &c.data_bytes));
     TRY(estimate_memory(&c, &e));
-    TRY(estimate_fits(&c, &e, estimate_free()));
+    TRY(estimate_fits(&c, &e, memory_free()));
     return data ? sites_load(plan, data, out) : sites_invent(plan, out);
 }
 

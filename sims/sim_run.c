@@ -6,6 +6,7 @@
 
 #include "common/base/codes.h"
 #include "common/base/json.h"
+#include "common/base/memory.h"
 #include "common/base/progress.h"
 #include "common/base/tick.h"
 #include "sims/attacks.h"
@@ -73,7 +74,7 @@ static enum tacit_err take_estimate(struct running *r)
                               .n_threads = r->n_threads};
     if (r->data) TRY(estimate_files(r->data, &c.data_bytes));
     TRY(estimate_memory(&c, &r->estimate));
-    return estimate_fits(&c, &r->estimate, estimate_free() / peers_here());
+    return estimate_fits(&c, &r->estimate, memory_free() / peers_here());
 }
 
 static enum tacit_err take_fleet(struct running *r)

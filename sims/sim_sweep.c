@@ -15,6 +15,7 @@
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/base/json.h"
+#include "common/base/memory.h"
 #include "common/base/progress.h"
 #include "common/base/tick.h"
 #include "sims/commands.h"
@@ -93,7 +94,7 @@ static enum tacit_err take_jobs(struct sweeping *s)
 /* The largest variants, as many at once as jobs, must fit. */
 static enum tacit_err check_memory(const struct sweeping *s)
 {
-    uint64_t data = 0, free_bytes = estimate_free();
+    uint64_t data = 0, free_bytes = memory_free();
     if (s->data) TRY(estimate_files(s->data, &data));
     for (size_t v = 0; v < s->sweep.n_variants; v++) {
         const struct plan *p = s->sweep.variants[v].plan;

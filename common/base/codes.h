@@ -145,6 +145,11 @@
  X(NOTHING_RELEVANT, 230, NOTFOUND, NOTHING, "nothing here answers this",      \
    "No passage shares enough with the question to stand as an answer. Use "    \
    "the words that the documents use, or add documents that cover it.")        \
+ X(UNSUPPORTED_ANSWER, 231, NOTFOUND, NOTHING,                                 \
+   "nothing that the model wrote is supported by the documents",               \
+   "Each sentence was compared with the passages that it cites, and none "     \
+   "holds. `tacit ask --extract` quotes what the documents say, and a "        \
+   "larger model may keep closer to them.")                                    \
  X(JUDGED_SYNTAX, 240, FORMAT, FAILED, "an evaluation file cannot be read",    \
    "The message names file and line. A BEIR folder has corpus.jsonl, "         \
    "queries.jsonl and qrels/NAME.tsv; judgements may also be in TREC's form "  \
@@ -346,7 +351,21 @@
    "a model file holds what is not read",                                      \
    "The message names the tensor, type or family. F32, F16, BF16, Q8_0, "      \
    "Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K are read, of the families "    \
-   "that `tacit model import --help` lists. Fetch the model in one of these.")
+   "that `tacit model import --help` lists. Fetch the model in one of these.") \
+ X(MODEL_MEMORY, 721, LIMIT, FAILED, "the model would not fit into memory",    \
+   "Counted before it is loaded: its weights, what it remembers of the "       \
+   "prompt and the answer, and the work of a pass. Use a smaller model, "      \
+   "`tacit model quantize` (q4_0 is about half of q8_0), or a smaller "        \
+   "--context.")                                                               \
+ X(NO_GENERATOR, 722, STATE, FAILED, "no network is chosen to write answers",  \
+   "None comes with the program. Get a decoder as GGUF or as a Hugging Face "  \
+   "folder (llama: Llama 2 and 3, SmolLM2, Mistral; qwen2), then `tacit "      \
+   "model import FILE` and `tacit model use NAME`. Without one `tacit ask` "   \
+   "quotes the documents word by word.")                                       \
+ X(PROMPT_ROOM, 723, LIMIT, FAILED, "the prompt has no room for the question", \
+   "The model reads a bounded number of tokens, which the message names. "     \
+   "Ask more briefly, lower --max-tokens, or use a model with a longer "       \
+   "context.")
 
 enum tacit_code {
 #define X(name, id, cls, exit, title, help) E_##name = (id),

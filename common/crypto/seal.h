@@ -40,7 +40,8 @@ enum seal_kind {
     SEAL_WAL_PAGE = 5, /* a: frame, b: page number */
     SEAL_JOURNAL = 6,  /* a: offset, b: page number */
     SEAL_BLOCK = 7,    /* a: block of a temporary file */
-    SEAL_SLOT = 8      /* a, b: hash of the slot's other fields */
+    SEAL_SLOT = 8,     /* a, b: hash of the slot's other fields */
+    SEAL_PROMPT = 9    /* a, b: name of a prompt's keys and values */
 };
 
 struct seal_place {

@@ -59,6 +59,10 @@ TACIT_CHECKED enum tacit_err sealed_new(const uint8_t key[SEAL_KEY],
                                         struct sealed_vfs **out);
 /* After the last connection through it was closed; wipes the key. */
 void sealed_free(struct sealed_vfs *v);
+/* A key of its own for what lies beside the store: it changes when the store
+ * is sealed anew, not when its key is kept elsewhere. */
+void sealed_derive(const struct sealed_vfs *v, const char *purpose,
+                   uint8_t out[SEAL_KEY]);
 /* What db_open_through() wants; borrowed. */
 struct db_vfs sealed_door(const struct sealed_vfs *v);
 TACIT_CHECKED enum tacit_err sealed_look(const char *path,

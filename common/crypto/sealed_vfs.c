@@ -377,6 +377,12 @@ void sealed_free(struct sealed_vfs *v)
     free(v);
 }
 
+void sealed_derive(const struct sealed_vfs *v, const char *purpose,
+                   uint8_t out[SEAL_KEY])
+{
+    seal_derive(out, v->key, purpose, "", 0);
+}
+
 struct db_vfs sealed_door(const struct sealed_vfs *v)
 {
     return (struct db_vfs){v->name, SEALED_RESERVE, SEALED_HEAD};

@@ -1,7 +1,7 @@
 #include "common/model/kv.h"
 
 #include <assert.h>
-#include <stdint.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -145,6 +145,54 @@ enum tacit_err kv_copy(struct kv *c, const struct kv *from, size_t n)
             memcpy(row_at(c, i, h / a->heads, h % a->heads, 0),
                    row_at(from, i, h / a->heads, h % a->heads, 0),
                    n * c->row_bytes);
+    c->n = n;
+    return TACIT_OK;
+}
+
+size_t kv_packed_bytes(const struct kv *c, size_t n)
+{
+    return 2 * c->shape.layers * c->shape.heads * n * c->row_bytes;
+}
+
+void kv_pack(const struct kv *c, size_t n, uint8_t *out)
+{
+    size_t heads = 2 * c->shape.heads, run = n * c->row_bytes;
+    assert(n <= c->n);
+    for (size_t i = 0; i < c->shape.layers * heads; i++)
+        memcpy(out + i * run,
+               row_at(c, i / heads, i % heads / c->shape.heads,
+                      i % c->shape.heads, 0),
+               run);
+}
+
+/* Rows as they lie in a cache: is every number one? */
+static int are_numbers(const struct kv *c, const uint8_t *rows, size_t n)
+{
+    float x[ATTEND_WIDTH_MAX];
+    for (size_t i = 0; i < n; i++) {
+        float sum = 0;
+        quant_decode(c->shape.type, rows + i * c->row_bytes, x, c->shape.width);
+        for (size_t k = 0; k < c->shape.width; k++) sum += x[k] * 0;
+        if (!isfinite(sum)) return 0;
+    }
+    return 1;
+}
+
+enum tacit_err kv_unpack(struct kv *c, const uint8_t *bytes, size_t n_bytes,
+                         size_t n)
+{
+    size_t heads = 2 * c->shape.heads, run = n * c->row_bytes;
+    if (n > c->shape.n_max)
+        return fail(TACIT_LIMIT, "a prefix of %zu tokens; %zu fit", n,
+                    c->shape.n_max);
+    if (n_bytes != kv_packed_bytes(c, n))
+        return fail(TACIT_SHAPE, "a prefix of another network's cache");
+    if (!are_numbers(c, bytes, c->shape.layers * heads * n))
+        return fail(TACIT_FORMAT, "a prefix that holds no numbers");
+    for (size_t i = 0; i < c->shape.layers * heads; i++)
+        memcpy(row_at(c, i / heads, i % heads / c->shape.heads,
+                      i % c->shape.heads, 0),
+               bytes + i * run, run);
     c->n = n;
     return TACIT_OK;
 }

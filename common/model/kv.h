@@ -17,6 +17,7 @@
 #define TACIT_MODEL_KV_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/base/err.h"
 #include "common/tensor/ops_attend.h"
@@ -54,6 +55,13 @@ void kv_truncate(struct kv *c, size_t n);
  * prefix that many answers share is worked out once. SHAPE, LIMIT. */
 TACIT_CHECKED enum tacit_err kv_copy(struct kv *c, const struct kv *from,
                                      size_t n);
+/* The first n <= kv_n() tokens as bytes, layer by layer, and back: the cache
+ * then holds these n alone. SHAPE when n_bytes is not theirs, LIMIT when they
+ * do not fit, FORMAT when they hold what is no number. */
+size_t kv_packed_bytes(const struct kv *c, size_t n);
+void kv_pack(const struct kv *c, size_t n, uint8_t *out);
+TACIT_CHECKED enum tacit_err kv_unpack(struct kv *c, const uint8_t *bytes,
+                                       size_t n_bytes, size_t n);
 /* What op_attend() wants of a layer; borrowed from the cache. */
 struct attend_past kv_past(const struct kv *c, size_t layer);
 

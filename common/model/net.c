@@ -90,16 +90,43 @@ struct pass {
     const struct op_turns *turns; /* NULL: learned positions */
 };
 
+/* Keys and values of this pass go behind what the caches hold. */
 static enum tacit_err append(const struct pass *p, size_t layer,
                              const struct var *k, const struct var *v)
 {
     const struct net_batch *b = p->batch;
-    for (size_t i = 0; b->cache && i < b->segments.n; i++) {
+    for (size_t i = 0; i < b->segments.n; i++) {
         size_t from = b->segments.start[i], end = b->segments.start[i + 1];
         TRY(kv_append(b->cache[i], layer, k->v + from * k->cols,
                       v->v + from * v->cols, end - from));
     }
     return TACIT_OK;
+}
+
+/* The sequences as attention walks them, and what each has behind it. The few
+ * tokens of a short one are walked one by one, each with those before it as its
+ * past: the same bits as if they had come one at a time. */
+static int past_of(const struct pass *p, size_t layer, struct op_attend *how)
+{
+    const struct net_batch *b = p->batch;
+    struct tape *t = p->run->tape;
+    uint32_t *start = tape_raw(t, b->n + 1, sizeof *start);
+    struct attend_past *past = tape_raw(t, b->n, sizeof *past);
+    size_t n = 0;
+    if (!start || !past) return 0;
+    for (size_t i = 0; i < b->segments.n; i++) {
+        uint32_t from = b->segments.start[i], end = b->segments.start[i + 1];
+        uint32_t step = end - from > NET_STEPS_MAX ? end - from : 1;
+        for (uint32_t at = from; at < end; at += step) {
+            start[n] = at;
+            past[n] = kv_past(b->cache[i], layer);
+            past[n++].n += at - from;
+        }
+    }
+    start[n] = (uint32_t)b->n;
+    how->segments = (struct op_segments){start, n};
+    how->past = past;
+    return 1;
 }
 
 static struct var *attend(const struct pass *p, size_t index, struct var *x)
@@ -109,7 +136,6 @@ static struct var *attend(const struct pass *p, size_t index, struct var *x)
     const struct net_layer *l = &r->net->layers[index];
     const struct net_batch *b = p->batch;
     struct tape *t = r->tape;
-    struct attend_past *past = NULL;
     const struct net_matrix *const matrices[] = {&l->q, &l->k, &l->v};
     struct var *qkv[3];
     project_all(r, x, matrices, 3, qkv);
@@ -118,20 +144,15 @@ static struct var *attend(const struct pass *p, size_t index, struct var *x)
         q = op_turn(t, q, p->turns, s->heads);
         k = op_turn(t, k, p->turns, s->kv_heads);
     }
-    if (b->cache && !(past = tape_raw(t, b->segments.n, sizeof *past)))
-        return NULL;
-    for (size_t i = 0; past && i < b->segments.n; i++)
-        past[i] = kv_past(b->cache[i], index);
     struct op_attend how = {.heads = s->heads,
                             .kv_heads = s->kv_heads,
                             .scale = 1 / sqrtf((float)s->head_width),
                             .mask = s->mask,
                             .window = s->window,
-                            .segments = b->segments,
-                            .past = past};
-    struct var *out = op_attend(t, q, k, v, &how);
-    if (out && !t->err) t->err = append(p, index, k, v);
-    return project(r, out, &l->mix);
+                            .segments = b->segments};
+    if (b->cache && !t->err) t->err = append(p, index, k, v);
+    if (b->cache && (t->err || !past_of(p, index, &how))) return NULL;
+    return project(r, op_attend(t, q, k, v, &how), &l->mix);
 }
 
 static struct var *feed(const struct net_run *r, const struct net_layer *l,

@@ -24,7 +24,7 @@ COMMANDS = {
     "tacit": {
         "init": [], "key": [], "add": ["x.md"], "reindex": [],
         "ls": [], "rm": ["x.md"],
-        "search": ["x"], "ask": ["x"], "open": ["1"],
+        "search": ["x"], "ask": ["x"], "chat": [], "open": ["1"],
         "feedback": ["1", "good"], "tune": [],
         "eval retrieval": ["x"], "eval answers": ["x.csv"],
         "train": ["--plan", PLAN], "join": ["tacit:x"], "leave": [],

@@ -129,7 +129,7 @@ def case_an_imported_encoder_searches_and_the_built_in_one_again():
         answer = home.run("ask", "What is the dose of warfarin?")
         answer.exits(0).prints("5 mg", "dose.md")
         home.run("status").exits(0).prints("tiny (96 numbers)")
-        home.run("model", "ls").exits(0).prints("searches here")
+        home.run("model", "ls").exits(0).prints("USE", "  search ")
         assert home.data("model", "ls")["searches"] == "tiny"
         # A document that comes now gets its vector from it.
         write(os.path.join(home.notes, "new.md"), "Warfarin, the dose of.\n")
@@ -243,10 +243,10 @@ def case_a_choice_that_was_left_half_way_leaves_no_vectors_behind():
         assert home.found("vectors") == vectors
 
 
-def case_what_predicts_text_is_no_encoder():
+def case_what_is_not_there_is_not_chosen():
     with folder() as at:
         home = Home(at)
-        done = home.run("model", "use", "none")
+        done = home.run("model", "use", "absent")
         done.exits(1).says("model ls")
         assert home.data("status")["encoder"]["name"] == "built-in"
 

@@ -7,6 +7,7 @@
 
 #include "common/base/codes.h"
 #include "common/base/file.h"
+#include "common/base/memory.h"
 #include "sims/estimate.h"
 #include "sims/sites.h"
 
@@ -143,23 +144,23 @@ static void the_lowest_limit_of_memory_counts(void **state)
     char root[256];
     (void)state;
     check_tmpdir(root);
-    check(estimate_free_below(root) == UINT64_MAX);
+    check(memory_free_below(root) == UINT64_MAX);
     put(root, "/proc/meminfo", "MemTotal: 9000 kB\nMemAvailable: 8000 kB\n");
-    check(estimate_free_below(root) == 8000 * 1024);
+    check(memory_free_below(root) == 8000 * 1024);
     put(root, "/sys/fs/cgroup/memory.max", "max\n");
     put(root, "/proc/self/cgroup", "0::/a/b\n");
-    check(estimate_free_below(root) == 8000 * 1024);
+    check(memory_free_below(root) == 8000 * 1024);
     put(root, "/sys/fs/cgroup/a/memory.max", "5000000\n");
     put(root, "/sys/fs/cgroup/a/memory.current", "1000000\n");
-    check(estimate_free_below(root) == 4000000);
+    check(memory_free_below(root) == 4000000);
     put(root, "/sys/fs/cgroup/a/b/memory.max", "3000000\n");
     put(root, "/sys/fs/cgroup/a/b/memory.current", "4000000\n");
-    check(estimate_free_below(root) == 0);
+    check(memory_free_below(root) == 0);
     put(root, "/sys/fs/cgroup/a/b/memory.max", "what\n");
     put(root, "/sys/fs/cgroup/a/memory.max", "max\n");
     put(root, "/sys/fs/cgroup/memory/memory.limit_in_bytes", "700\n");
-    check(estimate_free_below(root) == 700);
-    check(estimate_free() > 1 << 20);
+    check(memory_free_below(root) == 700);
+    check(memory_free() > 1 << 20);
     check_tmpdir_remove(root);
 }
 

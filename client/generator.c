@@ -1,0 +1,164 @@
+#include "client/generator.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/codes.h"
+#include "common/base/file.h"
+#include "common/crypto/secret.h"
+
+const char *const generator_migrations[GENERATOR_N_MIGRATIONS] = {
+    "CREATE TABLE generator("
+    " one INTEGER PRIMARY KEY CHECK(one = 1), name TEXT NOT NULL,"
+    " hash BLOB NOT NULL) STRICT;"};
+
+int generator_fits(const char *family)
+{
+    return strcmp(family, "llama") == 0 || strcmp(family, "qwen2") == 0;
+}
+
+enum tacit_err generator_chosen(struct device *d, struct generator_choice *out)
+{
+    sqlite3_stmt *st = NULL;
+    int has = 0;
+    struct generator_choice c = {.name = GENERATOR_NONE};
+    TRY(db_query(&d->db, &st, "SELECT name, hash FROM generator", ""));
+    enum tacit_err err = db_step(&d->db, st, &has);
+    if (!err && has) {
+        const unsigned char *name = sqlite3_column_text(st, 0);
+        const void *hash = sqlite3_column_blob(st, 1);
+        snprintf(c.name, sizeof c.name, "%s", name ? (const char *)name : "");
+        if (hash && sqlite3_column_bytes(st, 1) == DIGEST_BYTES)
+            memcpy(c.hash.b, hash, DIGEST_BYTES);
+        else
+            err = fail_as(E_STORE_DAMAGED, "%s: a model's hash is damaged",
+                          d->db.path);
+    }
+    db_finish(st);
+    if (!err) *out = c;
+    return err;
+}
+
+/* ---- choosing ----------------------------------------------------------- */
+
+static enum tacit_err open_decoder(struct device *d,
+                                   const struct generator_choice *c,
+                                   const struct generator_how *how,
+                                   struct decoder **out)
+{
+    char path[DEVICE_PATH_MAX];
+    const struct network_row row = {.hash = c->hash};
+    TRY(networks_path(d, &row, path));
+    const struct decoder_model m = {.name = c->name,
+                                    .path = path,
+                                    .hash = c->hash,
+                                    .context = how->context,
+                                    .memory = how->memory,
+                                    .cache = QUANT_F16};
+    return decoder_open(&m, out);
+}
+
+/* It goes on from a token, so that a damaged file is not chosen. */
+static enum tacit_err try_out(struct device *d,
+                              const struct generator_choice *c)
+{
+    static const struct generator_how how;
+    struct decoder *decoder = NULL;
+    struct decoder_report unused;
+    const uint32_t token = 0;
+    const struct decoder_job job = {.prompt = &token,
+                                    .n_prompt = 1,
+                                    .n_max = 1};
+    TRY(open_decoder(d, c, &how, &decoder));
+    enum tacit_err err = decoder_generate(decoder, &job, &unused);
+    decoder_close(decoder);
+    return err;
+}
+
+enum tacit_err generator_use(struct device *d, const struct network_row *m)
+{
+    struct generator_choice c = {.name = GENERATOR_NONE};
+    if (m && !generator_fits(m->family))
+        return fail_as(E_MODEL_UNSUPPORTED,
+                       "%s is of the family %s, which writes no text", m->name,
+                       m->family);
+    if (m) {
+        snprintf(c.name, sizeof c.name, "%s", m->name);
+        c.hash = m->hash;
+        TRY(try_out(d, &c));
+    }
+    TRY(db_begin(&d->db));
+    enum tacit_err err = db_run(&d->db, "DELETE FROM generator", "");
+    if (!err && m)
+        err = db_run(&d->db, "INSERT INTO generator VALUES(1, ?, ?)", "sb",
+                     c.name, (const void *)c.hash.b, (size_t)DIGEST_BYTES);
+    if (!err) err = db_commit(&d->db);
+    if (err)
+        db_rollback(&d->db);
+    else
+        generator_forget(d);
+    return err;
+}
+
+enum tacit_err generator_check_unused(struct device *d,
+                                      const struct network_row *m)
+{
+    struct generator_choice c;
+    TRY(generator_chosen(d, &c));
+    if (strcmp(c.name, m->name) != 0) return TACIT_OK;
+    return fail(
+        TACIT_STATE,
+        "%s writes the answers here; `tacit model use none`, or another "
+        "one, before it is removed",
+        m->name);
+}
+
+/* ---- using -------------------------------------------------------------- */
+
+static enum tacit_err open_prompts(struct device *d, struct generator *g)
+{
+    TRY(device_path(d, GENERATOR_PROMPTS, g->folder));
+    if (d->vfs) {
+        TRY(secret_alloc(SEAL_KEY, &g->key));
+        sealed_derive(d->vfs, "tacit prompts v1", g->key);
+    }
+    g->prompts = (struct prompt_cache){.folder = g->folder,
+                                       .key = g->key,
+                                       .bytes_max = PROMPT_CACHE_BYTES};
+    return TACIT_OK;
+}
+
+enum tacit_err generator_open(struct device *d, const struct generator_how *how,
+                              struct generator *out)
+{
+    memset(out, 0, sizeof *out);
+    TRY(generator_chosen(d, &out->choice));
+    if (strcmp(out->choice.name, GENERATOR_NONE) == 0)
+        return fail_as(
+            E_NO_GENERATOR,
+            "no network is chosen that could write an answer; `tacit "
+            "model import FILE` brings one in, `tacit model use "
+            "NAME` chooses it");
+    enum tacit_err err = open_decoder(d, &out->choice, how, &out->decoder);
+    if (!err) err = cite_guard_new(decoder_vocab(out->decoder), &out->guard);
+    if (!err && !how->keeps_no_prompts) err = open_prompts(d, out);
+    if (err) generator_close(out);
+    return err;
+}
+
+void generator_close(struct generator *g)
+{
+    decoder_close(g->decoder);
+    cite_guard_free(g->guard);
+    secret_free(g->key);
+    memset(g, 0, sizeof *g);
+}
+
+void generator_forget(const struct device *d)
+{
+    char folder[DEVICE_PATH_MAX];
+    if (device_path(d, GENERATOR_PROMPTS, folder))
+        err_clear();
+    else
+        prompt_cache_clear(folder);
+}

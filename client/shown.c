@@ -1,0 +1,189 @@
+#include "client/shown.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <unistd.h>
+
+#include "client/cli.h"
+#include "retrieval/language.h"
+
+/* A path that a terminal can open with a click. */
+static void print_path(const char *path)
+{
+    if (isatty(STDOUT_FILENO) && progress_colour(STDOUT_FILENO))
+        printf("\033]8;;file://%s\033\\%s\033]8;;\033\\", path, path);
+    else
+        printf("%s", path);
+}
+
+/* "path:12-14", "path:page 3" where there are pages. */
+void shown_place(const char *path, uint32_t page, uint32_t line_first,
+                 uint32_t line_last)
+{
+    print_path(path);
+    if (page)
+        printf(":page %" PRIu32 "\n", page);
+    else
+        printf(":%" PRIu32 "-%" PRIu32 "\n", line_first, line_last);
+}
+
+double shown_ms(int64_t ns)
+{
+    return (double)ns / 1e6;
+}
+
+json_t *shown_report_json(const struct search_report *r)
+{
+    json_t *terms = json_array(), *languages = json_array();
+    for (size_t i = 0; i < r->question.n_terms; i++)
+        json_array_append_new(terms, json_string(r->question.term[i]));
+    for (unsigned i = 0; i < N_LANGUAGES; i++)
+        if (r->languages & 1u << i)
+            json_array_append_new(languages, json_string(language_code(i)));
+    return json_pack("{s:o, s:I, s:o, s:s, s:f, s:I, s:I}", "terms", terms,
+                     "terms_left_out", (json_int_t)r->question.n_cut,
+                     "languages", languages, "fused_by",
+                     r->is_by_scores ? "scores" : "ranks", "weight_of_vectors",
+                     r->weight, "matching", (json_int_t)r->n_matching,
+                     "candidates", (json_int_t)r->n_candidates);
+}
+
+json_t *shown_timings_json(const struct search_report *r)
+{
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "filter_ms",
+                     shown_ms(r->filter_ns), "embed_ms", shown_ms(r->embed_ns),
+                     "words_ms", shown_ms(r->words_ns), "vectors_ms",
+                     shown_ms(r->vectors_ns), "fuse_ms", shown_ms(r->fuse_ns),
+                     "read_ms", shown_ms(r->read_ns));
+}
+
+void shown_search(const struct search_report *r)
+{
+    printf("terms:");
+    for (size_t i = 0; i < r->question.n_terms; i++)
+        printf(" %s", r->question.term[i]);
+    printf("; stemmed as");
+    for (unsigned i = 0; i < N_LANGUAGES; i++)
+        if (r->languages & 1u << i) printf(" %s", language_code(i));
+    printf("\n%zu passages hold one; %zu candidates, fused by %s, weight of "
+           "the vectors %.2f\n",
+           r->n_matching, r->n_candidates, r->is_by_scores ? "scores" : "ranks",
+           r->weight);
+    printf("filter %.2f, embed %.2f, words %.2f, vectors %.2f, fuse %.2f, read "
+           "%.2f ms\n",
+           shown_ms(r->filter_ns), shown_ms(r->embed_ns), shown_ms(r->words_ns),
+           shown_ms(r->vectors_ns), shown_ms(r->fuse_ns), shown_ms(r->read_ns));
+}
+
+static void print_rank(const char *name, int rank)
+{
+    if (rank)
+        printf("%s #%d", name, rank);
+    else
+        printf("%s -", name);
+}
+
+void shown_hit(const struct search_hit *h, int is_by_scores)
+{
+    printf("    ");
+    print_rank("words", h->rank_words);
+    printf(" (BM25 %.2f), ", h->words);
+    print_rank("vectors", h->rank_vectors);
+    printf(" (cosine %.3f), score %.4f", (double)h->cosine, h->score);
+    if (is_by_scores) printf(", %.0f %% by words", 100 * h->share);
+    putchar('\n');
+}
+
+void shown_cut(const struct options *o, const struct search_report *r)
+{
+    if (r->question.n_cut)
+        cli_hint(o, "The question is long: %zu of its words were left out.",
+                 r->question.n_cut);
+}
+
+static json_t *also_json(const struct search_hit *h)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < h->n_also && i < SEARCH_ALSO_MAX; i++)
+        json_array_append_new(list, json_string(h->also[i]));
+    return list;
+}
+
+json_t *shown_hit_json(const struct search_hit *h)
+{
+    json_t *o =
+        json_pack("{s:s, s:s, s:s, s:s, s:[i, i], s:[I, I], s:f, s:f, s:s%}",
+                  "path", h->path, "title", h->title, "heading", h->heading,
+                  "kind", h->kind, "lines", (int)h->line_first,
+                  (int)h->line_last, "bytes", (json_int_t)h->byte_first,
+                  (json_int_t)h->byte_end, "score", h->score, "cosine",
+                  (double)h->cosine, "text", h->text, h->text_len);
+    json_t *why =
+        json_pack("{s:[i, i], s:f, s:i, s:i, s:I, s:o, s:I}", "pages",
+                  (int)h->page_first, (int)h->page_last, "bm25", h->words,
+                  "rank_words", h->rank_words, "rank_vectors", h->rank_vectors,
+                  "passages", (json_int_t)h->n_joined, "also_in", also_json(h),
+                  "also_in_documents", (json_int_t)h->n_also);
+    if (o && why) json_object_update(o, why);
+    json_decref(why);
+    return o;
+}
+
+json_t *shown_citation_json(const struct answer_citation *c)
+{
+    return json_pack("{s:i, s:s, s:s, s:s, s:[i, i], s:[i, i], s:[I, I], s:s}",
+                     "number", c->number, "path", c->path, "title", c->title,
+                     "heading", c->heading, "pages", (int)c->page_first,
+                     (int)c->page_last, "lines", (int)c->line_first,
+                     (int)c->line_last, "bytes", (json_int_t)c->byte_first,
+                     (json_int_t)c->byte_end, "snippet", c->snippet);
+}
+
+/* Chance that a passage is about the question. */
+static double about(const struct answer_passage *p)
+{
+    return 1 / (1 + exp(-p->relevance.log_odds));
+}
+
+json_t *shown_passage_json(const struct answer_passage *p)
+{
+    json_t *o = shown_hit_json(p->hit);
+    json_t *why =
+        json_pack("{s:f, s:f, s:{s:f, s:f, s:f, s:f, s:f, s:f}, s:i}",
+                  "confidence", p->confidence, "log_odds", p->log_odds,
+                  "evidence", "sentence", p->relevance.sentence, "passage",
+                  p->relevance.passage, "cosine", p->relevance.cosine, "gain",
+                  p->relevance.gain, "about", about(p), "answers",
+                  p->relevance.answers, "citation", p->citation);
+    if (o && why) json_object_update(o, why);
+    json_decref(why);
+    return o;
+}
+
+void shown_passages(const struct answer *a)
+{
+    putchar('\n');
+    shown_search(&a->report);
+    printf("needed confidence %.2f\n", a->threshold);
+    for (size_t i = 0; i < a->n_passages; i++) {
+        const struct answer_passage *p = &a->passages[i];
+        const struct search_hit *h = p->hit;
+        printf("%2zu. %s%s%s", i + 1, h->title, *h->heading ? " > " : "",
+               h->heading);
+        if (p->citation) printf(" [%d]", p->citation);
+        putchar('\n');
+        shown_hit(h, a->report.is_by_scores);
+        printf("    confidence %.2f: about the question %.2f, answers it %.2f; "
+               "of its words the best sentence holds %.2f, the passage %.2f; "
+               "moved by training %.2f\n",
+               p->confidence, about(p), p->relevance.answers,
+               p->relevance.sentence, p->relevance.passage, p->relevance.gain);
+    }
+}
+
+void shown_source(const struct answer_citation *c)
+{
+    printf("[%d] %s%s%s\n    ", c->number, c->title, *c->heading ? " > " : "",
+           c->heading);
+    shown_place(c->path, c->page_first, c->line_first, c->line_last);
+}
