@@ -65,6 +65,7 @@ struct adding {
     struct progress progress;
     struct watch *watch; /* owned; NULL without --watch */
     size_t n_seen, n_total;
+    size_t n_forgotten; /* replaced or removed, and not in prompts any more */
     json_t *failed, *notes; /* with --json */
     unsigned first_id;      /* of the first failure */
     char first[512];
@@ -172,6 +173,14 @@ static enum tacit_err adding_begin(struct adding *a, const struct options *o)
     return corpus_open(&a->d.db, a->encoder, &a->intake.corpus);
 }
 
+/* Prompts hold what documents said. */
+static void forget_prompts(struct adding *a)
+{
+    size_t n_gone = a->intake.n_replaced + a->intake.n_removed;
+    if (n_gone > a->n_forgotten) generator_forget(&a->d);
+    a->n_forgotten = n_gone;
+}
+
 static enum tacit_err adding_end(struct adding *a, enum tacit_err err)
 {
     const struct intake *k = &a->intake;
@@ -184,6 +193,7 @@ static enum tacit_err adding_end(struct adding *a, enum tacit_err err)
         err = fail_as(a->first_id, "nothing could be added: %s", a->first);
     else if (!err)
         err = print_added(a);
+    forget_prompts(a);
     watch_free(a->watch);
     corpus_close(k->corpus);
     encoder_free(a->encoder);
@@ -266,6 +276,7 @@ static enum tacit_err go_on(struct adding *a)
         int is_due = 0;
         err = watch_wait(a->watch, -1, WATCH_WAIT_MS, &is_due);
         if (!err && is_due) err = watch_take(a->watch, change_one, a);
+        forget_prompts(a);
         /* Another program writes for long: what is noted stays noted. */
         if (err_id() == E_STORE_BUSY || err_id() == E_INTERRUPTED) {
             err_clear();

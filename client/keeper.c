@@ -14,6 +14,7 @@
 
 #include "client/embedding.h"
 #include "client/folders.h"
+#include "client/generator.h"
 #include "client/intake.h"
 #include "client/watch.h"
 #include "common/base/codes.h"
@@ -136,6 +137,7 @@ static enum tacit_err take(struct keeper *k)
         log_event(LOG_INFO, "indexed",
                   "added=%zu replaced=%zu removed=%zu failed=%zu", in.n_added,
                   in.n_replaced, in.n_removed, in.n_failed);
+    if (in.n_replaced || in.n_removed) generator_forget(&k->d);
     if (is_stopped(k) || err_id() == E_STORE_BUSY) {
         err_clear(); /* what is left stays noted */
         return TACIT_OK;

@@ -2,8 +2,9 @@
  * claims_supported: how often claim.h takes a sentence for supported.
  *
  * Data: PubMedQA's labelled set (shared test data): 1,000 abstracts without
- * their conclusion, and that conclusion in the authors' words. The first 400 by
- * number are measured; nothing was fitted on any.
+ * their conclusion, and that conclusion in the authors' words. The two shares of
+ * claim.c were chosen, of three pairs, on the first 400 by number; the other 600
+ * are measured.
  *
  *   conclusion   each sentence of it against its own abstract: a sentence that
  *                holds, in other words than the passage's
@@ -24,7 +25,7 @@
 #include "tests/bench/bench.h"
 #include "tests/retrieval/shelf.h"
 
-enum { ITEMS = 400, HITS = 5, TEXT_BYTES = 2000 };
+enum { CHOSEN_ON = 400, ITEMS = 600, HITS = 5, TEXT_BYTES = 2000 };
 
 static const char file[] = "pubmedqa/ori_pqal.json.gz";
 
@@ -154,7 +155,7 @@ static void take(struct item *x, size_t i, const json_t *row)
 int main(void)
 {
     const char *path = check_data(file), *key;
-    size_t n = 0, n_items = 0;
+    size_t n = 0, n_row = 0, n_items = 0;
     json_t *all = NULL, *row;
     if (!path) {
         fprintf(stderr, "claims_supported: %s is not here\n", file);
@@ -163,8 +164,9 @@ int main(void)
     char *text = check_gunzip(path, &n);
     must(json_parse(text, n, &all));
     shelf_new(&s);
-    json_object_foreach(all, key, row) if (n_items < ITEMS)
+    json_object_foreach(all, key, row)
     {
+        if (n_row++ < CHOSEN_ON || n_items == ITEMS) continue;
         take(&items[n_items], n_items, row);
         n_items++;
     }

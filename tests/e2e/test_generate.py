@@ -274,6 +274,16 @@ def case_a_prompt_is_read_once():
         home.data("ask", QUESTION, "--no-prompt-cache")
         home.run("rm", os.path.join(home.notes, "wound.md")).exits(0)
         assert not home.prompts()
+        # And a document that changed is forgotten as it was.
+        home.data("ask", QUESTION)
+        assert home.prompts()
+        home.run("add", home.notes).exits(0)
+        assert home.prompts()
+        for name in os.listdir(home.notes):
+            with open(os.path.join(home.notes, name), "a") as f:
+                f.write("\nAsk the ward.\n")
+        home.run("add", home.notes).exits(0).prints("replaced")
+        assert not home.prompts()
 
 
 def case_prompts_are_sealed_as_the_store_is():
