@@ -2,9 +2,9 @@
  * claims_supported: how often claim.h takes a sentence for supported.
  *
  * Data: PubMedQA's labelled set (shared test data): 1,000 abstracts without
- * their conclusion, and that conclusion in the authors' words. The two shares of
- * claim.c were chosen, of three pairs, on the first 400 by number; the other 600
- * are measured.
+ * their conclusion, and that conclusion in the authors' words. The two shares
+ * of claim.c were chosen, of three pairs, on the first 400 by number; the other
+ * 600 are measured.
  *
  *   conclusion   each sentence of it against its own abstract: a sentence that
  *                holds, in other words than the passage's
