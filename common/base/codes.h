@@ -346,7 +346,11 @@
    "a model file holds what is not read",                                      \
    "The message names the tensor, type or family. F32, F16, BF16, Q8_0, "      \
    "Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K are read, of the families "    \
-   "that `tacit model import --help` lists. Fetch the model in one of these.")
+   "that `tacit model import --help` lists. Fetch the model in one of these.") \
+ X(TRAIN_MEMORY, 728, LIMIT, FAILED, "training would not fit into its memory", \
+   "Counted before anything starts, from the network's shape and the batch. "  \
+   "The message names both figures and what would fit: shorter batches, "      \
+   "pairs of low rank over a quantised model, or a larger budget.")
 
 enum tacit_code {
 #define X(name, id, cls, exit, title, help) E_##name = (id),
