@@ -163,12 +163,31 @@ static void fill_item(void *ctx, size_t i, unsigned worker)
                i);
 }
 
+/* A whole tile's outputs of one row: of a width the compiler knows. */
+static inline void put_row(float *y, const float *out, enum gemm_mode mode)
+{
+    float sum[WEIGHT_TILE];
+    if (mode == GEMM_SET) {
+        memcpy(y, out, sizeof sum);
+        return;
+    }
+    memcpy(sum, y, sizeof sum);
+    for (size_t i = 0; i < WEIGHT_TILE; i++) sum[i] += out[i];
+    memcpy(y, sum, sizeof sum);
+}
+
 /* y of a tile from out [rows][16]. */
 static void put(const struct weight_job *job, size_t tile, size_t row,
                 size_t rows, const float *out)
 {
     size_t n_out = job->w->n_out, at = tile * WEIGHT_TILE;
     size_t n = n_out - at < WEIGHT_TILE ? n_out - at : WEIGHT_TILE;
+    if (n == WEIGHT_TILE) {
+        for (size_t r = 0; r < rows; r++)
+            put_row(job->y + (row + r) * n_out + at, out + r * WEIGHT_TILE,
+                    job->mode);
+        return;
+    }
     for (size_t r = 0; r < rows; r++) {
         float *y = job->y + (row + r) * n_out + at;
         const float *from = out + r * WEIGHT_TILE;

@@ -9,6 +9,7 @@
  *   prefill   COUNT tokens at once, tokens per second
  *   decode    COUNT tokens, each the likeliest, after 16; tokens per second
  *   embed     COUNT sentences of 128 tokens; sentences per second
+ *   embed_mixed  COUNT of 16 to 128 tokens
  *   first     a file's first token after 16, its opening included; COUNT is
  *             ignored, and the figure is the seconds of one
  *   lora, lora_f32
@@ -19,8 +20,8 @@
  *             negatives, AdamW; sentences per second
  *
  * Training keeps to a budget of memory. Prints the figure by CPU time and by
- * wall time, best of several turns, and the process's peak in MiB. Decoding first checks that its logits are those of
- * all tokens at once.
+ * wall time, best of several turns, and the process's peak in MiB. Decoding
+ * first checks that its logits are those of all tokens at once.
  */
 #include <math.h>
 #include <string.h>
@@ -343,12 +344,22 @@ static void embed(struct bench *b)
 {
     const struct net_run run = {.net = b->net, .tape = &b->tape};
     const struct net_batch batch = {.token = b->token,
-                                    .n = b->count * SENTENCE,
+                                    .n = b->start[b->count],
                                     .segments = {b->start, b->count}};
     tape_reset(&b->tape);
     struct var *h = net_hidden(&run, &batch);
     net_embedding(&run, h, &batch.segments);
     must(b->tape.err);
+}
+
+/* Lengths from 16 to a whole sentence, as peer_torch_net.py has them. */
+static void embed_mixed(struct bench *b)
+{
+    size_t last = b->count > 1 ? b->count - 1 : 1;
+    for (size_t i = 0; i < b->count; i++)
+        b->start[i + 1] =
+            b->start[i] + (uint32_t)(PROMPT + (SENTENCE - PROMPT) * i / last);
+    embed(b);
 }
 
 static void first(struct bench *b)
@@ -430,6 +441,7 @@ static const struct work {
     {"prefill", prefill, NET_FROZEN, 0, 0, 1, 0, 0},
     {"decode", decode, NET_FROZEN, 0, 0, 1, 0, 0},
     {"embed", embed, NET_FROZEN, 1, SENTENCE, 1, 0, 0},
+    {"embed_mixed", embed_mixed, NET_FROZEN, 1, SENTENCE, 1, 0, 0},
     {"first", first, NET_FROZEN, 0, 0, 0, 0, 0},
     {"lora", lora, NET_PAIRS, 1, SEQUENCE, SEQUENCE, NET_TRAIN_FAST, 300},
     {"lora_f32", lora, NET_PAIRS, 1, SEQUENCE, SEQUENCE, NET_TRAIN_F32, 300},
