@@ -198,6 +198,43 @@ static void plain_rows_need_not_be_whole_blocks(void **state)
     weight_room_free(room);
 }
 
+/* Any finite f16, the smallest too: their own order of sums, to the bit. */
+static void few_rows_by_plain_types_have_the_bits_of_their_definition(
+    void **state)
+{
+    (void)state;
+    enum { OUT = 21, MOST = 131 };
+    struct weight_room *room = NULL;
+    struct rng r;
+    rng_init(&r, 9, 0, 0);
+    check_ok(weight_room_new(&room, NULL));
+    for (size_t t = 0; t < 3; t++)
+        for (size_t n_in = 1; n_in <= MOST; n_in += 13) {
+            struct matrix m = draw(&r, types[t], OUT, n_in);
+            float *x = numbers(&r, n_in), y[OUT];
+            for (size_t i = 0; types[t] == QUANT_F16 && i < OUT * n_in; i++) {
+                uint16_t h = (uint16_t)rng_below(&r, 1 << 16);
+                if ((h & 0x7c00) == 0x7c00) h &= 0x83ff;
+                memcpy(m.rows + 2 * i, &h, sizeof h);
+            }
+            quant_decode(types[t], m.rows, m.decoded, OUT * n_in);
+            weight_pack(types[t], OUT, n_in, m.rows, m.packed);
+            check_ok(weight_product(room, &m.w, x, y, 1, GEMM_SET));
+            for (size_t i = 0; i < OUT; i++) {
+                float sum[4] = {0};
+                for (size_t l = 0; l < n_in; l++) {
+                    float p = m.decoded[i * n_in + l] * x[l];
+                    sum[l % 4] += p;
+                }
+                float want = (sum[0] + sum[2]) + (sum[1] + sum[3]);
+                check(memcmp(&want, &y[i], sizeof want) == 0);
+            }
+            drop(&m);
+            free(x);
+        }
+    weight_room_free(room);
+}
+
 static void products_have_the_same_bits_for_any_number_of_threads(void **state)
 {
     (void)state;
@@ -457,6 +494,8 @@ int main(void)
         cmocka_unit_test(sizes_that_cannot_be_packed_are_zero_bytes),
         cmocka_unit_test(products_equal_their_definition),
         cmocka_unit_test(plain_rows_need_not_be_whole_blocks),
+        cmocka_unit_test(
+            few_rows_by_plain_types_have_the_bits_of_their_definition),
         cmocka_unit_test(products_have_the_same_bits_for_any_number_of_threads),
         cmocka_unit_test(a_row_has_the_same_bits_in_any_company),
         cmocka_unit_test(products_of_one_x_equal_products_alone),
