@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,7 +105,9 @@ static enum tacit_err find_family(struct loader *l)
     char name[FAMILY_MAX];
     gguf_text_or_empty(l->file, "general.architecture", name, sizeof name);
     l->net->family = family_named(name);
-    return l->net->family ? TACIT_OK : net_knows(name);
+    TRY(net_knows(name));
+    assert(l->net->family);
+    return TACIT_OK;
 }
 
 static enum tacit_err read_rope(struct loader *l, struct net_shape *s)

@@ -250,7 +250,7 @@ static struct var *project_new(struct tape *t, const struct var *x,
     float *z = r ? tape_raw(t, 2 * rows * r, sizeof *z) : NULL;
     if (t->err) return NULL;
     *p = (struct project){t, s, m->scale, z, r ? z + rows * r : NULL};
-    for (size_t i = 0; m->bias && i < rows; i++)
+    for (size_t i = 0; !s.frozen && m->bias && i < rows; i++)
         memcpy(y->v + i * s.out, m->bias->v, s.out * sizeof *y->v);
     *out = p;
     return y;
@@ -267,7 +267,9 @@ static void project_forward(struct tape *t, struct var *x,
         const struct side *s = &p[i]->side;
         enum gemm_mode mode = m[i].bias ? GEMM_ADD : GEMM_SET;
         if (s->frozen)
-            jobs[n_jobs++] = (struct weight_job){s->frozen, y[i]->v, mode};
+            jobs[n_jobs++] =
+                (struct weight_job){s->frozen, y[i]->v, GEMM_SET,
+                                    m[i].bias ? m[i].bias->v : NULL};
         else
             side_forward(t, s, y[i]->v, x->v, x->rows, mode);
     }

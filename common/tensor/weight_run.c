@@ -163,15 +163,16 @@ static void fill_item(void *ctx, size_t i, unsigned worker)
                i);
 }
 
-/* A whole tile's outputs of one row: of a width the compiler knows. */
-static inline void put_row(float *y, const float *out, enum gemm_mode mode)
+/* A whole tile's outputs of one row, over what is to be added to them: of a
+ * width the compiler knows. */
+static inline void put_row(float *y, const float *out, const float *over)
 {
     float sum[WEIGHT_TILE];
-    if (mode == GEMM_SET) {
+    if (!over) {
         memcpy(y, out, sizeof sum);
         return;
     }
-    memcpy(sum, y, sizeof sum);
+    memcpy(sum, over, sizeof sum);
     for (size_t i = 0; i < WEIGHT_TILE; i++) sum[i] += out[i];
     memcpy(y, sum, sizeof sum);
 }
@@ -183,15 +184,20 @@ static void put(const struct weight_job *job, size_t tile, size_t row,
     size_t n_out = job->w->n_out, at = tile * WEIGHT_TILE;
     size_t n = n_out - at < WEIGHT_TILE ? n_out - at : WEIGHT_TILE;
     if (n == WEIGHT_TILE) {
-        for (size_t r = 0; r < rows; r++)
-            put_row(job->y + (row + r) * n_out + at, out + r * WEIGHT_TILE,
-                    job->mode);
+        for (size_t r = 0; r < rows; r++) {
+            float *y = job->y + (row + r) * n_out + at;
+            const float *over = job->mode == GEMM_ADD ? y : NULL;
+            put_row(y, out + r * WEIGHT_TILE,
+                    job->bias ? job->bias + at : over);
+        }
         return;
     }
     for (size_t r = 0; r < rows; r++) {
         float *y = job->y + (row + r) * n_out + at;
         const float *from = out + r * WEIGHT_TILE;
-        if (job->mode == GEMM_SET)
+        if (job->bias)
+            for (size_t i = 0; i < n; i++) y[i] = job->bias[at + i] + from[i];
+        else if (job->mode == GEMM_SET)
             memcpy(y, from, n * sizeof *y);
         else
             for (size_t i = 0; i < n; i++) y[i] += from[i];
@@ -230,6 +236,9 @@ static void tiles_of_numbers(const struct pass *p, const struct weight_job *job,
     const struct weight *w = job->w;
     size_t at = tile * WEIGHT_TILE, n = n_tiles * WEIGHT_TILE;
     n = n < w->n_out - at ? n : w->n_out - at;
+    for (size_t r = 0; job->bias && r < p->n_rows; r++)
+        memcpy(job->y + (p->row0 + r) * w->n_out + at, job->bias + at,
+               n * sizeof *job->y);
     for (size_t l = 0; l < w->n_in; l += PIECE_DEPTH) {
         size_t k = w->n_in - l < PIECE_DEPTH ? w->n_in - l : PIECE_DEPTH;
         for (size_t i = 0; i < n_tiles; i++)
@@ -246,7 +255,7 @@ static void tiles_of_numbers(const struct pass *p, const struct weight_job *job,
                                 .b_col = 1,
                                 .c = job->y + p->row0 * w->n_out + at,
                                 .c_row = w->n_out,
-                                .mode = l ? GEMM_ADD : job->mode});
+                                .mode = l || job->bias ? GEMM_ADD : job->mode});
     }
 }
 
@@ -327,7 +336,7 @@ enum tacit_err weight_product(struct weight_room *room, const struct weight *w,
                               const float *x, float *y, size_t n_rows,
                               enum gemm_mode mode)
 {
-    return weight_products(room, &(struct weight_job){w, y, mode}, 1, x,
+    return weight_products(room, &(struct weight_job){w, y, mode, NULL}, 1, x,
                            n_rows);
 }
 

@@ -303,20 +303,25 @@ static void products_of_one_x_equal_products_alone(void **state)
     struct pool *pool = NULL;
     struct matrix m[N_TYPES];
     struct weight_job jobs[N_TYPES];
-    float *x, *want[N_TYPES];
+    float *x, *want[N_TYPES], *bias;
     struct rng r;
     rng_init(&r, 7, 0, 0);
+    bias = numbers(&r, 192);
     check_ok(pool_new(&pool, 2));
     check_ok(weight_room_new(&room, pool));
     x = numbers(&r, ROWS * N_IN);
     for (size_t t = 0; t < N_TYPES; t++) {
         m[t] = draw(&r, types[t], n_out[t], N_IN);
-        jobs[t].w = &m[t].w;
-        jobs[t].mode = t % 2 ? GEMM_ADD : GEMM_SET;
-        jobs[t].y = numbers(&r, ROWS * n_out[t]);
+        jobs[t] = (struct weight_job){.w = &m[t].w,
+                                      .y = numbers(&r, ROWS * n_out[t]),
+                                      .mode = t % 2 ? GEMM_ADD : GEMM_SET,
+                                      .bias = t > 1 ? bias : NULL};
         want[t] = memory(ROWS * n_out[t] * sizeof(float));
         memcpy(want[t], jobs[t].y, ROWS * n_out[t] * sizeof(float));
-        check_ok(weight_product(room, &m[t].w, x, want[t], ROWS, jobs[t].mode));
+        for (size_t i = 0; t > 1 && i < ROWS * n_out[t]; i++)
+            want[t][i] = bias[i % n_out[t]];
+        check_ok(weight_product(room, &m[t].w, x, want[t], ROWS,
+                                t > 1 ? GEMM_ADD : jobs[t].mode));
     }
     check_ok(weight_products(room, jobs, N_TYPES, x, ROWS));
     for (size_t t = 0; t < N_TYPES; t++) {
@@ -326,6 +331,7 @@ static void products_of_one_x_equal_products_alone(void **state)
         drop(&m[t]);
     }
     check_ok(weight_products(room, jobs, 0, x, ROWS));
+    free(bias);
     free(x);
     weight_room_free(room);
     pool_free(pool);
