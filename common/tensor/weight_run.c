@@ -163,16 +163,12 @@ static void fill_item(void *ctx, size_t i, unsigned worker)
                i);
 }
 
-/* A whole tile's outputs of one row, over what is to be added to them: of a
- * width the compiler knows. */
-static inline void put_row(float *y, const float *out, const float *over)
+/* A whole tile's outputs of one row, and what they are added to: of a width the
+ * compiler knows. */
+static inline void add_row(float *y, const float *out, const float *to)
 {
     float sum[WEIGHT_TILE];
-    if (!over) {
-        memcpy(y, out, sizeof sum);
-        return;
-    }
-    memcpy(sum, over, sizeof sum);
+    memcpy(sum, to, sizeof sum);
     for (size_t i = 0; i < WEIGHT_TILE; i++) sum[i] += out[i];
     memcpy(y, sum, sizeof sum);
 }
@@ -186,9 +182,11 @@ static void put(const struct weight_job *job, size_t tile, size_t row,
     if (n == WEIGHT_TILE) {
         for (size_t r = 0; r < rows; r++) {
             float *y = job->y + (row + r) * n_out + at;
-            const float *over = job->mode == GEMM_ADD ? y : NULL;
-            put_row(y, out + r * WEIGHT_TILE,
-                    job->bias ? job->bias + at : over);
+            const float *from = out + r * WEIGHT_TILE;
+            if (job->bias || job->mode == GEMM_ADD)
+                add_row(y, from, job->bias ? job->bias + at : y);
+            else
+                memcpy(y, from, WEIGHT_TILE * sizeof *y);
         }
         return;
     }
