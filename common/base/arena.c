@@ -86,6 +86,12 @@ static enum tacit_err add_block(struct arena *a, size_t need)
     return TACIT_OK;
 }
 
+enum tacit_err arena_reserve(struct arena *a, size_t n)
+{
+    if (a->head && a->head->size - a->head->used >= n) return TACIT_OK;
+    return add_block(a, n);
+}
+
 enum tacit_err arena_alloc_raw(struct arena *a, size_t n, size_t size,
                                void *out_ptr)
 {

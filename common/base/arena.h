@@ -29,6 +29,10 @@ void arena_release(struct arena *a);
 /* Forget all allocations but keep the newest block for reuse. */
 void arena_reset(struct arena *a);
 
+/* One block for the next n bytes, where it is known that they will be wanted:
+ * no memory is taken before they are written. NOMEM. */
+TACIT_CHECKED enum tacit_err arena_reserve(struct arena *a, size_t n);
+
 /* n*size zeroed bytes aligned to 64; NOMEM (also on overflow) or LIMIT. */
 TACIT_CHECKED enum tacit_err arena_alloc(struct arena *a, size_t n, size_t size,
                                          void *out_ptr);

@@ -365,7 +365,11 @@
  X(PROMPT_ROOM, 723, LIMIT, FAILED, "the prompt has no room for the question", \
    "The model reads a bounded number of tokens, which the message names. "     \
    "Ask more briefly, lower --max-tokens, or use a model with a longer "       \
-   "context.")
+   "context.")                                                                 \
+ X(TRAIN_MEMORY, 728, LIMIT, FAILED, "training would not fit into its memory", \
+   "Counted before anything starts, from the network's shape and the batch. "  \
+   "The message names both figures and what would fit: shorter batches, "      \
+   "pairs of low rank over a quantised model, or a larger budget.")
 
 enum tacit_code {
 #define X(name, id, cls, exit, title, help) E_##name = (id),

@@ -447,6 +447,11 @@ void gguf_close(struct gguf *g)
     free(g);
 }
 
+void gguf_forget(const struct gguf *g, const struct gguf_tensor *t)
+{
+    if (g->mapped) mapped_forget(t->data, (size_t)t->bytes);
+}
+
 /* ---- looking up --------------------------------------------------------- */
 
 size_t gguf_n_tensors(const struct gguf *g)

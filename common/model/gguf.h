@@ -88,6 +88,9 @@ size_t gguf_n_tensors(const struct gguf *g);
 const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, size_t i);
 /* NULL when there is none of that name. */
 const struct gguf_tensor *gguf_find(const struct gguf *g, const char *name);
+/* The numbers of this tensor have been used (mapped.h); nothing where the file
+ * is in memory. */
+void gguf_forget(const struct gguf *g, const struct gguf_tensor *t);
 /* The whole file. */
 const uint8_t *gguf_bytes(const struct gguf *g);
 uint64_t gguf_file_bytes(const struct gguf *g);

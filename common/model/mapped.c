@@ -34,6 +34,14 @@ enum tacit_err mapped_open(const char *path, const uint8_t **out, size_t *out_n)
     return TACIT_OK;
 }
 
+void mapped_forget(const uint8_t *bytes, size_t n)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)bytes + page - 1) & ~(page - 1);
+    uintptr_t end = ((uintptr_t)bytes + n) & ~(page - 1);
+    if (from < end) (void)madvise((void *)from, end - from, MADV_DONTNEED);
+}
+
 void mapped_close(const uint8_t *bytes, size_t n)
 {
     if (bytes) munmap((void *)(uintptr_t)bytes, n);

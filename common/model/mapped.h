@@ -15,6 +15,9 @@
 /* NOTFOUND, IO; FORMAT when it is empty or no file. */
 TACIT_CHECKED enum tacit_err mapped_open(const char *path, const uint8_t **out,
                                          size_t *out_n);
+/* These bytes of it have been used: their memory is given back. When they are
+ * touched again, they are read from the disk's cache. */
+void mapped_forget(const uint8_t *bytes, size_t n);
 void mapped_close(const uint8_t *bytes, size_t n);
 
 #endif

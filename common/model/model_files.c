@@ -72,6 +72,13 @@ const struct gguf_tensor *model_files_find(const struct model_files *c,
     return NULL;
 }
 
+void model_files_forget(const struct model_files *c,
+                        const struct gguf_tensor *t)
+{
+    if (!c->tensors) gguf_forget(c->meta, t);
+    for (size_t i = 0; i < c->n_files; i++) safetensors_forget(c->files[i], t);
+}
+
 const struct gguf *model_files_metadata(const struct model_files *c)
 {
     return c->meta;

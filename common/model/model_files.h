@@ -37,6 +37,9 @@ const struct gguf_tensor *model_files_tensor_at(const struct model_files *c,
 /* NULL when there is none. Its data is borrowed. */
 const struct gguf_tensor *model_files_find(const struct model_files *c,
                                            const char *name);
+/* As gguf_forget(). */
+void model_files_forget(const struct model_files *c,
+                        const struct gguf_tensor *t);
 /* A key without the family's prefix is looked up with it: "block_count" is
  * "llama.block_count". Errors as gguf_int() and gguf_real(). */
 TACIT_CHECKED enum tacit_err model_files_int(const struct model_files *c,

@@ -187,22 +187,38 @@ struct again {
     struct net_batch batch;
     struct pass pass;
     size_t index;
+    struct var *x, *y; /* of the last such block, which is still there */
 };
+
+/* The block on the second tape; with `grad`, so that there is a way back. */
+static struct var *block_there(const struct pass *p, size_t index, float *grad,
+                               struct var *x)
+{
+    struct tape *t = p->run->tape, *u = p->run->again;
+    const struct net_run run = {.net = p->run->net, .tape = u, .grad = grad};
+    struct pass there = *p;
+    there.run = &run;
+    u->numbers = t->numbers;
+    return block(&there, index, x);
+}
 
 static void again_backward(const struct tape_node *n)
 {
     const struct again *a = n->extra;
     struct tape *t = a->run.tape, *u = a->run.again;
-    const struct net_run run = {a->run.net, u, a->run.grad, NULL};
+    const struct var *in = n->in[0];
     struct pass p = a->pass;
-    p.run = &run;
-    u->numbers = t->numbers;
-    tape_reset(u);
-    struct var *x = tape_parameter(u, n->in[0]->v, n->in[0]->grad,
-                                   n->in[0]->rows, n->in[0]->cols);
-    struct var *y = block(&p, a->index, x);
+    struct var *x = a->x, *y = a->y;
+    p.run = &a->run;
+    if (!y) {
+        tape_reset(u);
+        x = tape_parameter(u, in->v, in->grad, in->rows, in->cols);
+        y = block_there(&p, a->index, a->run.grad, x);
+    }
     if (y) {
-        memcpy(y->grad, n->out->grad, y->rows * y->cols * sizeof *y->grad);
+        x->grad = in->grad;
+        y->grad = n->out->grad;
+        y->lent = 0;
         t->err = tape_backward_from(u);
     } else {
         t->err = u->err;
@@ -222,19 +238,25 @@ static void pass_by(const struct pass *p, size_t index, const struct var *h,
 }
 
 static struct var *block_again(const struct pass *p, size_t index,
-                               struct var *h)
+                               struct var *h, int last)
 {
-    struct tape *t = p->run->tape;
+    struct tape *t = p->run->tape, *u = p->run->again;
     if (!h) return NULL;
     struct var *out = tape_value(t, h->rows, h->cols, 1);
     struct again *a = tape_raw(t, 1, sizeof *a);
     if (!out || !a) return NULL;
-    *a = (struct again){*p->run, *p->batch, *p, index};
+    *a = (struct again){*p->run, *p->batch, *p, index, NULL, NULL};
     a->pass.batch = &a->batch;
-    const struct net_run run = {p->run->net, t, NULL, NULL};
-    struct pass passing = *p;
-    passing.run = &run;
-    pass_by(&passing, index, h, out);
+    tape_reset(u);
+    struct var *x =
+        tape_parameter(u, h->v, last ? h->grad : NULL, h->rows, h->cols);
+    struct var *y = block_there(p, index, last ? p->run->grad : NULL, x);
+    if (y) memcpy(out->v, y->v, h->rows * h->cols * sizeof *h->v);
+    if (last) {
+        a->x = x;
+        a->y = y;
+    }
+    t->err = u->err;
     tape_record(t, &(struct tape_node){.out = out,
                                        .in = {h},
                                        .extra = a,
@@ -300,8 +322,10 @@ static struct var *blocks(const struct pass *p, struct var *h)
     const struct net_run *r = p->run;
     size_t n = r->net->shape.layers;
     if (r->grad && r->net->trains_blocks) {
+        size_t first_kept = r->again && r->keep < n ? n - r->keep : 0;
         for (size_t i = 0; i < n; i++)
-            h = r->again ? block_again(p, i, h) : block(p, i, h);
+            h = i < first_kept ? block_again(p, i, h, i + 1 == first_kept)
+                               : block(p, i, h);
         return h;
     }
     for (size_t i = 0; !r->tape->err && i < n; i++) pass_by(p, i, h, h);

@@ -97,15 +97,17 @@ int net_is_decoder(const struct net *n);
 /* A network at work on a tape. grad [n_flat of its parameters] gets gradients;
  * NULL: inference, in the memory of one layer. With a second tape, training
  * keeps the blocks' inputs alone and works each block out again on the way back
- * (Chen et al. 2016): one more forward pass, in the memory of one layer. The
- * gradients have the same bits. A tape whose `numbers` are GEMM_BF16 trains
- * with products in bf16 where the processor has them. Both tapes are borrowed
- * until the way back is done. */
+ * (Chen et al. 2016), but for the last `keep`: up to one more forward pass, in
+ * the memory of one layer. The gradients have the same bits. A tape whose
+ * `numbers` are GEMM_BF16 trains with products in bf16 where the processor has
+ * them. Both tapes are borrowed until the way back is done. net_train.h sets
+ * all of this within a budget of memory. */
 struct net_run {
     const struct net *net;
     struct tape *tape;
     float *grad;
     struct tape *again; /* NULL: keep everything */
+    size_t keep;        /* blocks that are kept whole all the same */
 };
 
 /* Borrowed until the tape is reset. */

@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,7 +105,9 @@ static enum tacit_err find_family(struct loader *l)
     char name[FAMILY_MAX];
     gguf_text_or_empty(l->file, "general.architecture", name, sizeof name);
     l->net->family = family_named(name);
-    return net_knows(name);
+    TRY(net_knows(name));
+    assert(l->net->family);
+    return TACIT_OK;
 }
 
 static enum tacit_err read_rope(struct loader *l, struct net_shape *s)
@@ -190,6 +193,15 @@ static const struct gguf_tensor *find(const struct loader *l, const char *name)
 {
     return l->files ? model_files_find(l->files, name)
                     : gguf_find(l->file, name);
+}
+
+/* Its numbers are here now; the file's pages need not be. */
+static void forget(const struct loader *l, const struct gguf_tensor *g)
+{
+    if (l->files)
+        model_files_forget(l->files, g);
+    else
+        gguf_forget(l->file, g);
 }
 
 /* Our own files have matrices in the tiles of weights.h. */
@@ -284,10 +296,12 @@ static enum tacit_err pack(struct loader *l, const struct gguf_tensor *g,
 {
     if (packed_type(g)) {
         out->packed = packed_of(g, out->rows, out->cols);
+        l->net->frozen_bytes += (size_t)g->bytes;
         return TACIT_OK;
     }
     enum quant_type type = type_to_pack(g);
     size_t bytes = weight_bytes(type, out->rows, out->cols);
+    l->net->frozen_bytes += bytes;
     const uint8_t *rows = g->data;
     uint8_t *own = NULL, *data;
     if (!bytes)
@@ -306,6 +320,7 @@ static enum tacit_err pack(struct loader *l, const struct gguf_tensor *g,
     }
     weight_pack(type, out->rows, out->cols, rows, data);
     free(own);
+    forget(l, g);
     out->packed = (struct weight){type, out->rows, out->cols, data};
     return TACIT_OK;
 }
@@ -325,6 +340,8 @@ static enum tacit_err take(struct loader *l, const char *name, size_t rows,
     if (rows > 1 && g->type != QUANT_F32) return pack(l, g, out);
     TRY(arena_alloc_raw(&l->net->arena, rows * cols, sizeof *out->v, &out->v));
     decode(g, out->v);
+    l->net->frozen_bytes += rows * cols * sizeof *out->v;
+    forget(l, g);
     return TACIT_OK;
 }
 
@@ -452,8 +469,11 @@ static enum tacit_err take_output(struct loader *l)
     struct net *n = l->net;
     const struct gguf_tensor *out = find(l, "output.weight");
     const struct gguf_tensor *in = find(l, "token_embd.weight");
+    int tied = !out || same_numbers(in, out);
     n->output = n->tokens;
-    if (!out || same_numbers(in, out)) return TACIT_OK;
+    if (out && in->type < GGUF_PACKED) forget(l, in);
+    if (out && tied) forget(l, out);
+    if (tied) return TACIT_OK;
     return take_matrix(l, "output", n->shape.vocab, n->shape.width, &n->output);
 }
 
@@ -523,7 +543,9 @@ static void fill(struct loader *l)
     struct params *p = &l->net->params;
     for (size_t i = 0; i < p->n_params; i++) {
         const struct gguf_tensor *g = find(l, p->list[i].name);
-        if (g) decode(g, p->flat + p->list[i].offset);
+        if (!g) continue;
+        decode(g, p->flat + p->list[i].offset);
+        forget(l, g);
     }
     for (size_t i = 0;
          l->options->train == NET_PAIRS && i < l->net->shape.layers; i++)

@@ -53,7 +53,8 @@ struct net {
     struct net_matrix tokens, places, types, output, head;
     struct net_norm before, last; /* of the embedding; of the hidden rows */
     float pair_scale;
-    int trains_blocks; /* not only a head */
+    int trains_blocks;   /* not only a head */
+    size_t frozen_bytes; /* of numbers that are not trained */
 };
 
 #endif

@@ -177,6 +177,13 @@ void safetensors_close(struct safetensors_file *f)
     free(f);
 }
 
+void safetensors_forget(const struct safetensors_file *f,
+                        const struct gguf_tensor *t)
+{
+    if (f->mapped && t->data >= f->bytes && t->data < f->bytes + f->n)
+        mapped_forget(t->data, (size_t)t->bytes);
+}
+
 const uint8_t *safetensors_bytes_of(const struct safetensors_file *f,
                                     size_t *out_n)
 {

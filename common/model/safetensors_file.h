@@ -28,6 +28,9 @@ void safetensors_close(struct safetensors_file *f);
 /* The whole file. */
 const uint8_t *safetensors_bytes_of(const struct safetensors_file *f,
                                     size_t *out_n);
+/* As gguf_forget(); nothing where the data is not of this file. */
+void safetensors_forget(const struct safetensors_file *f,
+                        const struct gguf_tensor *t);
 size_t safetensors_n_tensors(const struct safetensors_file *f);
 /* In the order of their bytes. */
 const struct gguf_tensor *safetensors_tensor_at(

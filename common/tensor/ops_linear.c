@@ -237,8 +237,10 @@ static struct var *project_new(struct tape *t, const struct var *x,
 {
     struct side s;
     if (!side_of(t, m, &s)) return NULL;
-    if (x->cols != s.in || !pair_fits(m, &s) || !bias_fits(m, &s))
-        return refuse(t, "project", x, &s);
+    if (x->cols != s.in || !pair_fits(m, &s) || !bias_fits(m, &s)) {
+        (void)refuse(t, "project", x, &s);
+        return NULL;
+    }
     size_t rows = x->rows, r = m->down ? m->down->rows : 0;
     struct var *y =
         tape_value(t, rows, s.out,
@@ -248,7 +250,7 @@ static struct var *project_new(struct tape *t, const struct var *x,
     float *z = r ? tape_raw(t, 2 * rows * r, sizeof *z) : NULL;
     if (t->err) return NULL;
     *p = (struct project){t, s, m->scale, z, r ? z + rows * r : NULL};
-    for (size_t i = 0; m->bias && i < rows; i++)
+    for (size_t i = 0; !s.frozen && m->bias && i < rows; i++)
         memcpy(y->v + i * s.out, m->bias->v, s.out * sizeof *y->v);
     *out = p;
     return y;
@@ -265,7 +267,9 @@ static void project_forward(struct tape *t, struct var *x,
         const struct side *s = &p[i]->side;
         enum gemm_mode mode = m[i].bias ? GEMM_ADD : GEMM_SET;
         if (s->frozen)
-            jobs[n_jobs++] = (struct weight_job){s->frozen, y[i]->v, mode};
+            jobs[n_jobs++] =
+                (struct weight_job){s->frozen, y[i]->v, GEMM_SET,
+                                    m[i].bias ? m[i].bias->v : NULL};
         else
             side_forward(t, s, y[i]->v, x->v, x->rows, mode);
     }
@@ -342,7 +346,11 @@ struct var *op_lookup(struct tape *t, const struct op_matrix *m,
 
 /* ---- head and cross-entropy ---- */
 
-enum { CHUNK = 128, PIECE = 512 }; /* rows whose logits are in memory */
+enum {
+    CHUNK = 128, /* rows whose logits are in memory */
+    PIECE = 512,
+    ALIGN = 64 /* of what a tape hands out */
+};
 
 struct head {
     struct tape *tape;
@@ -412,6 +420,13 @@ static struct head *head_new(struct tape *t, const struct var *h,
     if (t->err) return NULL;
     *e = (struct head){t, *s, *labels, dh, x, p, norm};
     return e;
+}
+
+size_t op_head_bytes(size_t n_labels, size_t in, size_t out)
+{
+    size_t rows = n_labels < CHUNK ? n_labels : CHUNK;
+    size_t numbers = n_labels * (in + 1) + rows * (in + out);
+    return numbers * sizeof(float) + sizeof(struct head) + 8 * ALIGN;
 }
 
 static enum tacit_err check_labels(const struct op_labels *l, size_t rows,

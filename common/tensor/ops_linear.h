@@ -50,4 +50,7 @@ struct op_labels {
 struct var *op_head_ce(struct tape *t, struct var *h, const struct op_matrix *m,
                        const struct op_labels *labels);
 
+/* Bytes that it takes for so many labels over a matrix [out, in]. */
+size_t op_head_bytes(size_t n_labels, size_t in, size_t out);
+
 #endif

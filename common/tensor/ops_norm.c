@@ -82,20 +82,26 @@ static void project(float *gx, const float *d, const float *x, float mean_d,
 
 /* ---- layer ---- */
 
+struct layer {
+    float *x, *d;          /* [cols] scratch: a row normalised, its gradient */
+    float *mean, *inverse; /* [rows] */
+};
+
 static void layer_norm_backward(const struct tape_node *node)
 {
     const struct var *x = node->in[0], *gain = node->in[1];
     const struct var *bias = node->in[2], *out = node->out;
-    const struct norm *n = node->extra;
+    const struct layer *n = node->extra;
     size_t cols = x->cols;
     for (size_t r = 0; r < x->rows; r++) {
-        const float *g = out->grad + r * cols, *kept = n->x + r * cols;
-        if (gain->grad) multiply_add(gain->grad, g, kept, cols);
+        const float *g = out->grad + r * cols;
+        shift_scale(n->x, x->v + r * cols, n->mean[r], n->inverse[r], cols);
+        if (gain->grad) multiply_add(gain->grad, g, n->x, cols);
         if (!x->grad) continue;
         multiply(n->d, g, gain->v, cols);
         float mean = (float)(map_sum(n->d, cols) / (double)cols);
-        float along = kernel_dot(n->d, kept, cols) / (float)cols;
-        project(x->grad + r * cols, n->d, kept, mean, along, n->inverse[r],
+        float along = kernel_dot(n->d, n->x, cols) / (float)cols;
+        project(x->grad + r * cols, n->d, n->x, mean, along, n->inverse[r],
                 cols);
     }
     if (bias->grad) map_add_rows(bias->grad, out->grad, x->rows, cols);
@@ -117,15 +123,19 @@ struct var *op_layer_norm_eps(struct tape *t, struct var *x, struct var *gain,
         return tape_refuse(t, "layer_norm", x, gain);
     struct var *out =
         tape_value(t, x->rows, cols, x->grad || gain->grad || bias->grad);
-    struct norm *n = norm_new(t, x, cols, x->rows);
-    if (!out || !n) return NULL;
+    struct layer *n = tape_raw(t, 1, sizeof *n);
+    float *row = tape_raw(t, 2 * cols, sizeof *row);
+    float *mean = tape_raw(t, 2 * x->rows, sizeof *mean);
+    if (!out || !n || !row || !mean) return NULL;
+    *n = (struct layer){row, row + cols, mean, mean + x->rows};
     for (size_t r = 0; r < x->rows; r++) {
         const float *from = x->v + r * cols;
-        double mean = map_sum(from, cols) / (double)cols;
-        n->inverse[r] =
-            inverse_of(map_squares(from, mean, cols), cols, epsilon);
-        shift_scale(n->x + r * cols, from, (float)mean, n->inverse[r], cols);
-        gain_bias(out->v + r * cols, n->x + r * cols, gain->v, bias->v, cols);
+        float *y = out->v + r * cols;
+        double m = map_sum(from, cols) / (double)cols;
+        n->mean[r] = (float)m;
+        n->inverse[r] = inverse_of(map_squares(from, m, cols), cols, epsilon);
+        shift_scale(y, from, n->mean[r], n->inverse[r], cols);
+        gain_bias(y, y, gain->v, bias->v, cols);
     }
     tape_record(t, &(struct tape_node){.out = out,
                                        .in = {x, gain, bias},

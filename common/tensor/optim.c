@@ -68,6 +68,12 @@ static const struct {
     void (*step)(struct optim *, float *, const float *);
 } kinds[] = {{"sgd", sgd}, {"adam", adam}, {"adamw", adamw}};
 
+size_t optim_moments(const struct optim_config *c)
+{
+    if (strcmp(c->kind, "sgd") != 0) return 2;
+    return c->momentum > 0 ? 1 : 0;
+}
+
 enum tacit_err optim_new(const struct optim_config *c, size_t n,
                          struct optim **out)
 {

@@ -23,6 +23,8 @@ struct optim_config {
     double learning_rate, momentum, weight_decay;
 };
 
+/* Numbers that it keeps of each weight: 0, 1 or 2. */
+size_t optim_moments(const struct optim_config *c);
 /* For n weights. UNSUPPORTED for an unknown kind. */
 TACIT_CHECKED enum tacit_err optim_new(const struct optim_config *c, size_t n,
                                        struct optim **out);

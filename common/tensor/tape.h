@@ -8,7 +8,9 @@
  *
  * Values are matrices [rows, cols], f32, in an arena that is reset per step:
  * nothing is allocated from the heap inside a training step once the arena has
- * grown. Ops stand in ops.h. One thread per tape; an op may use the workers of
+ * grown. Gradients of values have memory from the first node that adds to them
+ * to the one that made the value: few are there at a time, in buffers that go
+ * round. Ops stand in ops.h. One thread per tape; an op may use the workers of
  * its pool, and gives the same bits for any number of them.
  */
 #ifndef TACIT_TENSOR_TAPE_H
@@ -26,11 +28,13 @@ struct weight_room;
 enum { TAPE_NODES_MAX = 1 << 16, TAPE_INPUTS_MAX = 5 };
 
 /* A value; grad is NULL where none is needed. Both [rows, cols], arena or
- * borrowed. */
+ * borrowed. A gradient that is `lent` by the tape has numbers in it on the way
+ * back alone: ops that make values ask whether there is one, no more. */
 struct var {
     size_t rows, cols;
     float *v;
     float *grad;
+    int lent;
 };
 
 struct tape;
@@ -43,13 +47,18 @@ struct tape_node {
     void (*backward)(const struct tape_node *node);
 };
 
+struct tape_buffer;
 struct tape {
     struct arena arena;
     struct arena passing; /* between tape_pass_begin() and tape_pass_end() */
     int in_passing;
     struct tape_node *nodes; /* [n_room], owned; grows and is kept */
     size_t n_nodes, n_room;
-    struct pool *pool; /* borrowed: for ops that run in parallel; or NULL. Set
+    struct tape_buffer *buffers; /* [n_buffers] of gradients, owned */
+    size_t n_buffers, buffer_room;
+    size_t buffer_bytes;
+    size_t limit_bytes; /* of all of it; 0: none */
+    struct pool *pool;  /* borrowed: for ops that run in parallel; or NULL. Set
                           before the first op. */
     /* Of the products with matrices, forward where they are trained, and back:
      * GEMM_BF16 makes training faster where the processor has it. Set before
@@ -62,8 +71,14 @@ struct tape {
     const float *ahead;
 };
 
+/* LIMIT sticks in the tape when values and gradients want more than this; 0: no
+ * limit. */
 void tape_init(struct tape *t, size_t limit_bytes);
 void tape_release(struct tape *t);
+/* Room at once for a step whose values take so many bytes. NOMEM. */
+TACIT_CHECKED enum tacit_err tape_reserve(struct tape *t, size_t bytes);
+/* Bytes of values and gradients now; memory that was larger before is kept. */
+size_t tape_bytes(const struct tape *t);
 /* Forget all values and nodes; keeps the memory. */
 void tape_reset(struct tape *t);
 /* What ops make from here on is forgotten at the end of the pass, one layer of
@@ -76,8 +91,9 @@ struct var *tape_constant(struct tape *t, float *v, size_t rows, size_t cols);
 /* A parameter: value and gradient are borrowed; backward adds into grad. */
 struct var *tape_parameter(struct tape *t, float *v, float *grad, size_t rows,
                            size_t cols);
-/* For ops: a fresh value to be written whole, with a zeroed gradient when
- * needs_grad. */
+/* For ops: a fresh value to be written whole; with needs_grad, one whose
+ * gradient is zeroed and lent on the way back. Of a value that no node has made
+ * it stays until the tape is reset. */
 struct var *tape_value(struct tape *t, size_t rows, size_t cols,
                        int needs_grad);
 /* For ops: n items of `size` bytes, zeroed; tape_raw: with anything in them. */

@@ -163,16 +163,39 @@ static void fill_item(void *ctx, size_t i, unsigned worker)
                i);
 }
 
+/* A whole tile's outputs of one row, and what they are added to: of a width the
+ * compiler knows. */
+static inline void add_row(float *y, const float *out, const float *to)
+{
+    float sum[WEIGHT_TILE];
+    memcpy(sum, to, sizeof sum);
+    for (size_t i = 0; i < WEIGHT_TILE; i++) sum[i] += out[i];
+    memcpy(y, sum, sizeof sum);
+}
+
 /* y of a tile from out [rows][16]. */
 static void put(const struct weight_job *job, size_t tile, size_t row,
                 size_t rows, const float *out)
 {
     size_t n_out = job->w->n_out, at = tile * WEIGHT_TILE;
     size_t n = n_out - at < WEIGHT_TILE ? n_out - at : WEIGHT_TILE;
+    if (n == WEIGHT_TILE) {
+        for (size_t r = 0; r < rows; r++) {
+            float *y = job->y + (row + r) * n_out + at;
+            const float *from = out + r * WEIGHT_TILE;
+            if (job->bias || job->mode == GEMM_ADD)
+                add_row(y, from, job->bias ? job->bias + at : y);
+            else
+                memcpy(y, from, WEIGHT_TILE * sizeof *y);
+        }
+        return;
+    }
     for (size_t r = 0; r < rows; r++) {
         float *y = job->y + (row + r) * n_out + at;
         const float *from = out + r * WEIGHT_TILE;
-        if (job->mode == GEMM_SET)
+        if (job->bias)
+            for (size_t i = 0; i < n; i++) y[i] = job->bias[at + i] + from[i];
+        else if (job->mode == GEMM_SET)
             memcpy(y, from, n * sizeof *y);
         else
             for (size_t i = 0; i < n; i++) y[i] += from[i];
@@ -211,6 +234,9 @@ static void tiles_of_numbers(const struct pass *p, const struct weight_job *job,
     const struct weight *w = job->w;
     size_t at = tile * WEIGHT_TILE, n = n_tiles * WEIGHT_TILE;
     n = n < w->n_out - at ? n : w->n_out - at;
+    for (size_t r = 0; job->bias && r < p->n_rows; r++)
+        memcpy(job->y + (p->row0 + r) * w->n_out + at, job->bias + at,
+               n * sizeof *job->y);
     for (size_t l = 0; l < w->n_in; l += PIECE_DEPTH) {
         size_t k = w->n_in - l < PIECE_DEPTH ? w->n_in - l : PIECE_DEPTH;
         for (size_t i = 0; i < n_tiles; i++)
@@ -227,7 +253,7 @@ static void tiles_of_numbers(const struct pass *p, const struct weight_job *job,
                                 .b_col = 1,
                                 .c = job->y + p->row0 * w->n_out + at,
                                 .c_row = w->n_out,
-                                .mode = l ? GEMM_ADD : job->mode});
+                                .mode = l || job->bias ? GEMM_ADD : job->mode});
     }
 }
 
@@ -308,7 +334,7 @@ enum tacit_err weight_product(struct weight_room *room, const struct weight *w,
                               const float *x, float *y, size_t n_rows,
                               enum gemm_mode mode)
 {
-    return weight_products(room, &(struct weight_job){w, y, mode}, 1, x,
+    return weight_products(room, &(struct weight_job){w, y, mode, NULL}, 1, x,
                            n_rows);
 }
 

@@ -89,6 +89,8 @@ struct weight_job {
     const struct weight *w;
     float *y; /* [n_rows, w->n_out] */
     enum gemm_mode mode;
+    const float *bias; /* [w->n_out] added to each row of y, which is set, not
+                          added to; NULL: none */
 };
 enum { WEIGHT_JOBS_MAX = 8 };
 TACIT_CHECKED enum tacit_err weight_products(struct weight_room *room,

@@ -81,6 +81,22 @@ static void reset_keeps_the_newest_block(void **state)
     arena_release(&a);
 }
 
+static void reserved_memory_is_one_block(void **state)
+{
+    (void)state;
+    struct arena a;
+    void *p;
+    arena_init(&a, 1 << 20);
+    check_ok(arena_reserve(&a, 200000));
+    const struct arena_block *block = a.head;
+    check(a.used_bytes == 0);
+    check_ok(arena_reserve(&a, 100000));
+    for (int i = 0; i < 3125; i++) check_ok(arena_alloc_raw(&a, 1, 64, &p));
+    check(a.head == block);
+    check_err(arena_reserve(&a, SIZE_MAX - 8), TACIT_NOMEM);
+    arena_release(&a);
+}
+
 static void reused_memory_is_zeroed_again(void **state)
 {
     (void)state;
@@ -131,6 +147,7 @@ int main(void)
         cmocka_unit_test(the_limit_holds_to_the_byte),
         cmocka_unit_test(sizes_that_wrap_around_are_refused),
         cmocka_unit_test(reset_keeps_the_newest_block),
+        cmocka_unit_test(reserved_memory_is_one_block),
         cmocka_unit_test(reused_memory_is_zeroed_again),
         cmocka_unit_test(strdup_ends_the_copy),
         cmocka_unit_test(a_damaged_mark_is_found),

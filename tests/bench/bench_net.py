@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Whole networks of real shapes: prefill_vs_llamacpp, decode_vs_llamacpp,
-embed_vs_llamacpp, first_token_ms, contention, lora_vs_torch, lora_mem_vs_torch,
-encoder_ft_vs_torch, encoder_ft_mem_vs_torch, engine_code_kib.
+embed_vs_llamacpp, embed_vs_torch, first_token_ms, first_token_mib, contention,
+lora_vs_torch, lora_mem_vs_torch, encoder_ft_vs_torch, encoder_ft_mem_vs_torch,
+engine_code_kib; engine: all of them.
 
     bench_net.py [ID]
 
@@ -9,7 +10,9 @@ Weights are random, of the shapes of SmolLM2-135M, TinyLlama-1.1B and MiniLM-L6.
 The peers run in the same call: llama.cpp's llama-bench on the same GGUF, where
 TACIT_PEER_LLAMACPP names its folder with a `build`; PyTorch, where
 TACIT_PEER_PYTHON (or this Python) has it. Files are kept in build/netbench.
-TACIT_NET_SMALL=1 leaves out the shape of 1.1 billion.
+TACIT_PEER_LLAMACPP_AVX2 names a folder with llama.cpp's libraries built without
+AVX-512, for the cases that restrict both to AVX2. TACIT_NET_SMALL=1 leaves out
+the shape of 1.1 billion.
 """
 import json
 import os
@@ -39,7 +42,7 @@ def line(bench, case, value, unit, peer=None, peer_value=None, limit=None,
     print(json.dumps({
         "bench": bench, "case": case, "value": round(value, 3), "unit": unit,
         "peer": peer if peer_value else None, "peer_value": peer_value,
-        "ratio": ratio, "limit": limit,
+        "ratio": ratio, "limit": limit, "group": "engine",
         "load": round(os.getloadavg()[0], 1)}), flush=True)
 
 
@@ -51,11 +54,13 @@ def model(shape, kind, form="rows"):
     return path
 
 
-def ours(work, path, count, threads, seconds=SECONDS):
+def ours(work, path, count, threads, seconds=SECONDS, avx2=False):
     """By CPU time, by wall time, peak MiB."""
     done = subprocess.run([OURS, work, path, str(count), str(threads),
                            str(seconds)], stdout=subprocess.PIPE, text=True,
-                          timeout=600, check=True)
+                          timeout=600, check=True,
+                          env=dict(os.environ, TACIT_KERNELS="avx2")
+                          if avx2 else None)
     return [float(v) for v in done.stdout.split()]
 
 
@@ -75,20 +80,21 @@ def children_s():
     return used.ru_utime + used.ru_stime
 
 
-def llama(path, threads, turns, *options):
+def llama(path, threads, turns, *options, libraries=None):
     """One run of llama-bench: its tests, and the CPU time of all of it."""
     before = children_s()
     done = subprocess.run(
         [llama_bench(), "-m", path, "-t", str(threads), "-r", str(turns), "-o",
          "json", *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        text=True, timeout=900, check=False)
+        text=True, timeout=900, check=False,
+        env=dict(os.environ, LD_LIBRARY_PATH=libraries) if libraries else None)
     if done.returncode:
         say(f"llama-bench cannot run {path}")
         return None, 0
     return json.loads(done.stdout), children_s() - before
 
 
-def theirs(path, threads, work, count):
+def theirs(path, threads, work, count, libraries=None):
     """Tokens per second of llama-bench and its name. One thread: by CPU time,
     which others do not add to: what four more turns take. Two: the best turn by
     the wall clock."""
@@ -98,13 +104,14 @@ def theirs(path, threads, work, count):
         ("-p", str(count), "-n", "0")
     if work == "embed":
         options += ("-embd", "1")
-    tests, long = llama(path, threads, 6 if threads == 1 else 5, *options)
+    tests, long = llama(path, threads, 6 if threads == 1 else 5, *options,
+                        libraries=libraries)
     if not tests:
         return None, None
     name = "llama.cpp " + tests[0]["build_commit"]
     if threads > 1:
         return max(tests[0]["samples_ts"]), name
-    _, short = llama(path, threads, 2, *options)
+    _, short = llama(path, threads, 2, *options, libraries=libraries)
     return round(4 * count / (long - short), 3), name
 
 
@@ -126,6 +133,18 @@ def decoders(bench, work, count):
                      "tokens per " + clock(threads), name, value, limit)
 
 
+def prefill():
+    decoders("prefill_vs_llamacpp", "prefill", TOKENS)
+    libraries = os.environ.get("TACIT_PEER_LLAMACPP_AVX2")
+    for kind in ("Q8_0", "Q4_0"):
+        path = model("135m", kind)
+        value, name = theirs(path, 1, "prefill", TOKENS, libraries) \
+            if libraries else (None, None)
+        line("prefill_vs_llamacpp", f"135m {kind}, threads 1, AVX2",
+             ours("prefill", path, TOKENS, 1, avx2=True)[0],
+             "tokens per " + clock(1), name and name + " AVX2", value, 1.3)
+
+
 def embed():
     """The peer gets sentences of 128 tokens, or four of them in one sequence
     where that is faster."""
@@ -138,16 +157,32 @@ def embed():
                  ours("embed", path, SENTENCES, threads)[threads - 1],
                  "sentences per " + clock(threads), name,
                  value and round(value / 128, 3), 2.5)
+    for threads in (1, 2):
+        for lengths in ("even", "mixed"):
+            work = "embed" if lengths == "even" else "embed_mixed"
+            peers = [torch(work, kind, SENTENCES, threads)
+                     for kind in ("f32", "bf16")]
+            best = max((p[threads - 1] for p in peers if p), default=None)
+            for kind in ("F16", "Q8_0"):
+                line("embed_vs_torch",
+                     f"minilm {kind}, {lengths} lengths, threads {threads}",
+                     ours(work, model("minilm", kind), SENTENCES,
+                          threads)[threads - 1],
+                     "sentences per " + clock(threads),
+                     "transformers, mean pooled", best, 2.5)
 
 
 def first_token():
     for form in ("tiles", "rows"):
         path = model("135m", "Q8_0", form)
-        _, wall, peak = ours("first", path, 1, 1, 0.2)
+        cpu, wall, peak = ours("first", path, 1, 1, 0.2)
         what = "as imported" if form == "tiles" else "plain GGUF"
         line("first_token_ms", f"135m Q8_0, {what}", wall * 1e3, "ms",
              limit=300)
-        line("first_token_ms", f"135m Q8_0, {what}, peak memory", peak, "MiB")
+        line("first_token_ms", f"135m Q8_0, {what}, CPU time", cpu * 1e3, "ms",
+             limit=300)
+        line("first_token_mib", f"135m Q8_0, {what}: peak less its weights",
+             peak - os.path.getsize(path) / 2**20, "MiB", limit=64)
 
 
 def contention():
@@ -218,12 +253,13 @@ def code():
 
 
 WORK = {
-    "prefill_vs_llamacpp":
-        lambda: decoders("prefill_vs_llamacpp", "prefill", TOKENS),
+    "prefill_vs_llamacpp": prefill,
     "decode_vs_llamacpp":
         lambda: decoders("decode_vs_llamacpp", "decode", ANSWER),
     "embed_vs_llamacpp": embed,
+    "embed_vs_torch": embed,
     "first_token_ms": first_token,
+    "first_token_mib": first_token,
     "contention": contention,
     "lora_vs_torch":
         lambda: training("lora", "lora", "135m", "Q8_0", 2, "tokens", (1, 5)),
@@ -235,11 +271,15 @@ WORK = {
 
 
 def main():
-    wanted = sys.argv[1:] or list(WORK)
+    wanted = sys.argv[1:]
+    if not wanted or wanted == ["engine"]:
+        wanted = list(WORK)
+    done = []
     for name in wanted:
-        name = name.replace("_mem_vs_", "_vs_")
-        if name in WORK:
-            WORK[name]()
+        work = WORK.get(name.replace("_mem_vs_", "_vs_"))
+        if work and work not in done:
+            work()
+        done.append(work)
 
 
 if __name__ == "__main__":

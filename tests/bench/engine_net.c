@@ -9,6 +9,7 @@
  *   prefill   COUNT tokens at once, tokens per second
  *   decode    COUNT tokens, each the likeliest, after 16; tokens per second
  *   embed     COUNT sentences of 128 tokens; sentences per second
+ *   embed_mixed  COUNT of 16 to 128 tokens
  *   first     a file's first token after 16, its opening included; COUNT is
  *             ignored, and the figure is the seconds of one
  *   lora, lora_f32
@@ -18,9 +19,9 @@
  *             COUNT pairs of sentences of 128 tokens, all weights, in-batch
  *             negatives, AdamW; sentences per second
  *
- * Prints the figure by CPU time and by wall time, best of several turns, and
- * the process's peak in MiB. Decoding first checks that its logits are those of
- * all tokens at once.
+ * Training keeps to a budget of memory. Prints the figure by CPU time and by
+ * wall time, best of several turns, and the process's peak in MiB. Decoding
+ * first checks that its logits are those of all tokens at once.
  */
 #include <math.h>
 #include <string.h>
@@ -30,10 +31,10 @@
 #include "common/base/rng.h"
 #include "common/base/tick.h"
 #include "common/model/net.h"
+#include "common/model/net_train.h"
 #include "common/tensor/maps.h"
 #include "common/tensor/ops.h"
 #include "common/tensor/ops_linear.h"
-#include "common/tensor/optim.h"
 #include "common/tensor/weights.h"
 #include "tests/bench/bench.h"
 
@@ -231,12 +232,12 @@ struct bench {
     struct gguf *file;
     struct net *net;
     struct pool *pool;
-    struct tape tape, again;
-    enum gemm_numbers numbers;
+    struct tape tape;
+    enum net_train_numbers numbers;
     uint32_t *token, *label, *row, *start;
     struct kv *kv;
-    struct optim *optim;
-    float *grad;
+    struct net_train *train;
+    size_t budget;
 };
 
 static void open_net(struct bench *b, enum net_training train)
@@ -245,9 +246,7 @@ static void open_net(struct bench *b, enum net_training train)
     must(gguf_open(b->path, &b->file));
     must(net_open_gguf(b->file, &o, &b->net));
     tape_init(&b->tape, 0);
-    tape_init(&b->again, 0);
-    b->tape.pool = b->again.pool = b->pool;
-    b->tape.numbers = b->numbers;
+    b->tape.pool = b->pool;
 }
 
 static void close_net(struct bench *b)
@@ -255,7 +254,6 @@ static void close_net(struct bench *b)
     kv_free(b->kv);
     b->kv = NULL;
     tape_release(&b->tape);
-    tape_release(&b->again);
     net_close(b->net);
     gguf_close(b->file);
 }
@@ -346,12 +344,22 @@ static void embed(struct bench *b)
 {
     const struct net_run run = {.net = b->net, .tape = &b->tape};
     const struct net_batch batch = {.token = b->token,
-                                    .n = b->count * SENTENCE,
+                                    .n = b->start[b->count],
                                     .segments = {b->start, b->count}};
     tape_reset(&b->tape);
     struct var *h = net_hidden(&run, &batch);
     net_embedding(&run, h, &batch.segments);
     must(b->tape.err);
+}
+
+/* Lengths from 16 to a whole sentence, as peer_torch_net.py has them. */
+static void embed_mixed(struct bench *b)
+{
+    size_t last = b->count > 1 ? b->count - 1 : 1;
+    for (size_t i = 0; i < b->count; i++)
+        b->start[i + 1] =
+            b->start[i] + (uint32_t)(PROMPT + (SENTENCE - PROMPT) * i / last);
+    embed(b);
 }
 
 static void first(struct bench *b)
@@ -366,53 +374,58 @@ static void first(struct bench *b)
     free(b->start);
 }
 
-static void begin_step(struct bench *b, struct net_run *run)
+/* The first step plans: its batch is the largest. */
+static const struct net_run *begin_step(struct bench *b,
+                                        const struct net_batch *batch,
+                                        size_t labels)
 {
-    struct params *p = net_params(b->net);
-    if (!b->grad) {
-        const struct optim_config c = {.kind = "adamw", .learning_rate = 1e-4};
-        b->grad = memory(p->n_flat * sizeof *b->grad);
-        must(optim_new(&c, p->n_flat, &b->optim));
+    const struct net_run *run;
+    if (!b->train) {
+        const struct net_train_options o = {.load = {batch->n,
+                                                     batch->segments.n, labels},
+                                            .optim = {.kind = "adamw",
+                                                      .learning_rate = 1e-4},
+                                            .numbers = b->numbers,
+                                            .budget_bytes = b->budget,
+                                            .pool = b->pool};
+        must(net_train_new(b->net, &o, &b->train));
+        const struct net_memory *m = net_train_memory(b->train);
+        fprintf(stderr, "# %.1f MiB planned, %zu blocks kept\n",
+                (double)m->total / (1 << 20), m->n_kept);
     }
-    tape_reset(&b->tape);
-    memset(b->grad, 0, p->n_flat * sizeof *b->grad);
-    *run = (struct net_run){b->net, &b->tape, b->grad, &b->again};
+    must(net_train_begin(b->train, batch, &run));
+    return run;
 }
 
 static void lora(struct bench *b)
 {
-    struct net_run run;
     size_t n = b->count * SEQUENCE;
-    begin_step(b, &run);
     const struct net_batch batch = {.token = b->token,
                                     .n = n,
                                     .segments = {b->start, b->count}};
     const struct op_labels labels = {b->row, b->label, n};
-    struct var *loss = net_lm_loss(&run, net_hidden(&run, &batch), &labels);
-    must(tape_backward(&b->tape, loss));
-    optim_step(b->optim, net_params(b->net)->flat, b->grad);
+    const struct net_run *run = begin_step(b, &batch, n);
+    struct var *loss = net_lm_loss(run, net_hidden(run, &batch), &labels);
+    must(net_train_end(b->train, loss));
 }
 
 static void tune(struct bench *b)
 {
-    struct net_run run;
     size_t n = 2 * b->count;
-    begin_step(b, &run);
-    run.again = NULL;
     const struct net_batch batch = {.token = b->token,
                                     .n = n * SENTENCE,
                                     .segments = {b->start, n}};
-    struct var *h = net_hidden(&run, &batch);
-    struct var *e = net_embedding(&run, h, &batch.segments);
+    const struct net_run *run = begin_step(b, &batch, 0);
+    struct tape *t = run->tape;
+    struct var *h = net_hidden(run, &batch);
+    struct var *e = net_embedding(run, h, &batch.segments);
     uint32_t *half = memory(n * sizeof *half);
     for (size_t i = 0; i < n; i++) half[i] = (uint32_t)i;
     const struct op_matrix m = {.w = e};
     struct var *loss =
-        op_contrastive(&b->tape, op_lookup(&b->tape, &m, half, b->count),
-                       op_lookup(&b->tape, &m, half + b->count, b->count),
-                       0.05f);
-    must(tape_backward(&b->tape, loss));
-    optim_step(b->optim, net_params(b->net)->flat, b->grad);
+        op_contrastive(t, op_lookup(t, &m, half, b->count),
+                       op_lookup(t, &m, half + b->count, b->count), 0.05f);
+    must(net_train_end(b->train, loss));
     free(half);
 }
 
@@ -422,22 +435,25 @@ static const struct work {
     enum net_training train;
     size_t sequences, len; /* of one of COUNT; 0: COUNT long, with a cache */
     size_t units;          /* of one of COUNT */
-    enum gemm_numbers numbers;
+    enum net_train_numbers numbers;
+    size_t budget_mib;
 } works[] = {
-    {"prefill", prefill, NET_FROZEN, 0, 0, 1, GEMM_F32},
-    {"decode", decode, NET_FROZEN, 0, 0, 1, GEMM_F32},
-    {"embed", embed, NET_FROZEN, 1, SENTENCE, 1, GEMM_F32},
-    {"first", first, NET_FROZEN, 0, 0, 0, GEMM_F32},
-    {"lora", lora, NET_PAIRS, 1, SEQUENCE, SEQUENCE, GEMM_BF16},
-    {"lora_f32", lora, NET_PAIRS, 1, SEQUENCE, SEQUENCE, GEMM_F32},
-    {"tune", tune, NET_FULL, 2, SENTENCE, 2, GEMM_BF16},
-    {"tune_f32", tune, NET_FULL, 2, SENTENCE, 2, GEMM_F32},
+    {"prefill", prefill, NET_FROZEN, 0, 0, 1, 0, 0},
+    {"decode", decode, NET_FROZEN, 0, 0, 1, 0, 0},
+    {"embed", embed, NET_FROZEN, 1, SENTENCE, 1, 0, 0},
+    {"embed_mixed", embed_mixed, NET_FROZEN, 1, SENTENCE, 1, 0, 0},
+    {"first", first, NET_FROZEN, 0, 0, 0, 0, 0},
+    {"lora", lora, NET_PAIRS, 1, SEQUENCE, SEQUENCE, NET_TRAIN_FAST, 300},
+    {"lora_f32", lora, NET_PAIRS, 1, SEQUENCE, SEQUENCE, NET_TRAIN_F32, 300},
+    {"tune", tune, NET_FULL, 2, SENTENCE, 2, NET_TRAIN_FAST, 500},
+    {"tune_f32", tune, NET_FULL, 2, SENTENCE, 2, NET_TRAIN_F32, 500},
 };
 
 static void prepare(struct bench *b, const struct work *w)
 {
     if (!w->units) return;
     b->numbers = w->numbers;
+    b->budget = w->budget_mib << 20;
     open_net(b, w->train);
     if (w->len) {
         draw(b, w->sequences * b->count, w->len);

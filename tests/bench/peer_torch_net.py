@@ -1,10 +1,13 @@
 """The peer of bench_net.py: PyTorch trains the same shapes.
 
-    peer_torch_net.py lora|tune f32|bf16 COUNT THREADS SECONDS
+    peer_torch_net.py lora|tune|embed|embed_mixed f32|bf16 COUNT THREADS SECONDS
 
 lora: SmolLM2-135M, COUNT sequences of 256 tokens, pairs of rank 8 beside every
 matrix, AdamW; tokens per second. tune: MiniLM-L6, COUNT pairs of sentences of
-128 tokens, all weights, in-batch negatives, AdamW; sentences per second. bf16
+128 tokens, all weights, in-batch negatives, AdamW; sentences per second. embed:
+COUNT sentences of 128 tokens (embed_mixed: of 16 to 128, in one padded batch)
+through transformers' BertModel and the mean over each, which is what
+sentence-transformers runs; or, without transformers, this encoder. bf16
 keeps the frozen weights in it and casts the rest as it goes. Prints the figure
 by CPU time and by wall time, best of several steps, and the peak in MiB.
 """
@@ -108,21 +111,60 @@ class Encoder(nn.Module):
                                        batch_first=True)
             for _ in range(layers))
 
-    def forward(self, token):
+    def hidden(self, token):
         at = torch.arange(token.shape[1])
         h = self.norm(self.token(token) + self.place(at) +
                       self.kind(torch.zeros_like(token)))
         for block in self.blocks:
             h = block(h)
+        return h
+
+    def forward(self, token):
+        h = self.hidden(token)
         e = F.normalize(h.float().mean(1), dim=-1)
         half = len(e) // 2
         return F.cross_entropy(e[:half] @ e[half:].T / 0.05,
                                torch.arange(half))
 
 
+def embedder():
+    """A function that embeds one batch, and its sentences."""
+    lengths = [128] * COUNT
+    if WORK == "embed_mixed":
+        lengths = [16 + 112 * i // max(1, COUNT - 1) for i in range(COUNT)]
+    token = torch.randint(30522, (COUNT, max(lengths)))
+    there = torch.tensor([[int(k < n) for k in range(max(lengths))]
+                          for n in lengths])
+    try:
+        from transformers import BertConfig, BertModel
+        net = BertModel(BertConfig(
+            hidden_size=384, num_hidden_layers=6, num_attention_heads=12,
+            intermediate_size=1536), add_pooling_layer=False)
+
+        def hidden():
+            return net(token, attention_mask=there).last_hidden_state
+    except ImportError:
+        net = Encoder()
+
+        def hidden():
+            return net.hidden(token)
+    net = net.eval()
+    if BF16:
+        net = net.bfloat16()
+
+    def step():
+        with torch.inference_mode():
+            h, m = hidden().float(), there[:, :, None]
+            F.normalize((h * m).sum(1) / m.sum(1), dim=-1)
+
+    return step, COUNT
+
+
 def main():
     torch.set_num_threads(THREADS)
     torch.manual_seed(1)
+    if WORK.startswith("embed"):
+        return measure(*embedder())
     model = Lora() if WORK == "lora" else Encoder()
     if WORK == "lora":
         token, units = torch.randint(49152, (COUNT, 257)), COUNT * 256
@@ -138,6 +180,10 @@ def main():
         loss.backward()
         learn.step()
 
+    return measure(step, units)
+
+
+def measure(step, units):
     step()
     best, end, turns = [1e9, 1e9], time.process_time() + SECONDS, 0
     while turns < 3 or time.process_time() < end:

@@ -31,7 +31,10 @@ static float gradient(struct net *net, enum gemm_numbers numbers,
         row[i] = i;
         label[i] = tiny.token[i + 1];
     }
-    const struct net_run run = {net, &t, grad, &again};
+    const struct net_run run = {.net = net,
+                                .tape = &t,
+                                .grad = grad,
+                                .again = &again};
     struct net_batch b = tiny_packed(&tiny);
     const struct op_labels labels = {row, label, TINY_ROWS - 1};
     struct var *loss = net_lm_loss(&run, net_hidden(&run, &b), &labels);

@@ -36,7 +36,7 @@ static double worst_cosine(const struct net *n)
     double worst = 2;
     struct tape t;
     tape_init(&t, 0);
-    const struct net_run run = {n, &t, NULL, NULL};
+    const struct net_run run = {.net = n, .tape = &t};
     const struct net_batch b = {.token = minilm_token,
                                 .n = MINILM_TOKENS,
                                 .segments = {minilm_start, MINILM_N}};

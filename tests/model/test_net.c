@@ -58,7 +58,7 @@ static void logits_equal_the_golden_ones(void **state)
                            (TOKENS - 1) * VOCAB * sizeof *want);
     struct tape t;
     tape_init(&t, 0);
-    const struct net_run run = {n, &t, NULL, NULL};
+    const struct net_run run = {.net = n, .tape = &t};
     const struct net_batch b = {.token = token,
                                 .n = TOKENS - 1,
                                 .segments = {whole, 1}};
@@ -125,7 +125,7 @@ static void all_gradients_equal_the_golden_ones(void **state)
     }
     struct tape t;
     tape_init(&t, 0);
-    const struct net_run run = {n, &t, grad, NULL};
+    const struct net_run run = {.net = n, .tape = &t, .grad = grad};
     const struct net_batch b = {.token = token,
                                 .n = TOKENS - 1,
                                 .segments = {whole, 1}};
@@ -176,7 +176,7 @@ static void tell(const struct net *n, enum quant_type type, size_t lead,
     for (size_t at = 0, next = lead; next < TOKENS; at = next++) {
         const uint32_t start[] = {0, (uint32_t)(next - at)};
         const uint32_t last = (uint32_t)(next - at) - 1;
-        const struct net_run run = {n, &t, NULL, NULL};
+        const struct net_run run = {.net = n, .tape = &t};
         const struct net_batch b = {.token = token + at,
                                     .n = next - at,
                                     .segments = {start, 1},

@@ -198,6 +198,43 @@ static void plain_rows_need_not_be_whole_blocks(void **state)
     weight_room_free(room);
 }
 
+/* Any finite f16, the smallest too: their own order of sums, to the bit. */
+static void few_rows_by_plain_types_have_the_bits_of_their_definition(
+    void **state)
+{
+    (void)state;
+    enum { OUT = 21, MOST = 131 };
+    struct weight_room *room = NULL;
+    struct rng r;
+    rng_init(&r, 9, 0, 0);
+    check_ok(weight_room_new(&room, NULL));
+    for (size_t t = 0; t < 3; t++)
+        for (size_t n_in = 1; n_in <= MOST; n_in += 13) {
+            struct matrix m = draw(&r, types[t], OUT, n_in);
+            float *x = numbers(&r, n_in), y[OUT];
+            for (size_t i = 0; types[t] == QUANT_F16 && i < OUT * n_in; i++) {
+                uint16_t h = (uint16_t)rng_below(&r, 1 << 16);
+                if ((h & 0x7c00) == 0x7c00) h &= 0x83ff;
+                memcpy(m.rows + 2 * i, &h, sizeof h);
+            }
+            quant_decode(types[t], m.rows, m.decoded, OUT * n_in);
+            weight_pack(types[t], OUT, n_in, m.rows, m.packed);
+            check_ok(weight_product(room, &m.w, x, y, 1, GEMM_SET));
+            for (size_t i = 0; i < OUT; i++) {
+                float sum[4] = {0};
+                for (size_t l = 0; l < n_in; l++) {
+                    float p = m.decoded[i * n_in + l] * x[l];
+                    sum[l % 4] += p;
+                }
+                float want = (sum[0] + sum[2]) + (sum[1] + sum[3]);
+                check(memcmp(&want, &y[i], sizeof want) == 0);
+            }
+            drop(&m);
+            free(x);
+        }
+    weight_room_free(room);
+}
+
 static void products_have_the_same_bits_for_any_number_of_threads(void **state)
 {
     (void)state;
@@ -266,20 +303,25 @@ static void products_of_one_x_equal_products_alone(void **state)
     struct pool *pool = NULL;
     struct matrix m[N_TYPES];
     struct weight_job jobs[N_TYPES];
-    float *x, *want[N_TYPES];
+    float *x, *want[N_TYPES], *bias;
     struct rng r;
     rng_init(&r, 7, 0, 0);
+    bias = numbers(&r, 192);
     check_ok(pool_new(&pool, 2));
     check_ok(weight_room_new(&room, pool));
     x = numbers(&r, ROWS * N_IN);
     for (size_t t = 0; t < N_TYPES; t++) {
         m[t] = draw(&r, types[t], n_out[t], N_IN);
-        jobs[t].w = &m[t].w;
-        jobs[t].mode = t % 2 ? GEMM_ADD : GEMM_SET;
-        jobs[t].y = numbers(&r, ROWS * n_out[t]);
+        jobs[t] = (struct weight_job){.w = &m[t].w,
+                                      .y = numbers(&r, ROWS * n_out[t]),
+                                      .mode = t % 2 ? GEMM_ADD : GEMM_SET,
+                                      .bias = t > 1 ? bias : NULL};
         want[t] = memory(ROWS * n_out[t] * sizeof(float));
         memcpy(want[t], jobs[t].y, ROWS * n_out[t] * sizeof(float));
-        check_ok(weight_product(room, &m[t].w, x, want[t], ROWS, jobs[t].mode));
+        for (size_t i = 0; t > 1 && i < ROWS * n_out[t]; i++)
+            want[t][i] = bias[i % n_out[t]];
+        check_ok(weight_product(room, &m[t].w, x, want[t], ROWS,
+                                t > 1 ? GEMM_ADD : jobs[t].mode));
     }
     check_ok(weight_products(room, jobs, N_TYPES, x, ROWS));
     for (size_t t = 0; t < N_TYPES; t++) {
@@ -289,6 +331,7 @@ static void products_of_one_x_equal_products_alone(void **state)
         drop(&m[t]);
     }
     check_ok(weight_products(room, jobs, 0, x, ROWS));
+    free(bias);
     free(x);
     weight_room_free(room);
     pool_free(pool);
@@ -457,6 +500,8 @@ int main(void)
         cmocka_unit_test(sizes_that_cannot_be_packed_are_zero_bytes),
         cmocka_unit_test(products_equal_their_definition),
         cmocka_unit_test(plain_rows_need_not_be_whole_blocks),
+        cmocka_unit_test(
+            few_rows_by_plain_types_have_the_bits_of_their_definition),
         cmocka_unit_test(products_have_the_same_bits_for_any_number_of_threads),
         cmocka_unit_test(a_row_has_the_same_bits_in_any_company),
         cmocka_unit_test(products_of_one_x_equal_products_alone),
