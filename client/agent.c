@@ -436,7 +436,8 @@ static enum tacit_err begin(struct agent *a, enum agent_until until,
                                          .coordinator_sign =
                                              a->d->federation.coordinator_sign,
                                          .policy = &a->policy,
-                                         .hold_ms = (int)hold_ms};
+                                         .hold_ms = (int)hold_ms,
+                                         .bases = a->d->blobs};
     participate_free(a->part);
     a->part = NULL;
     return participate_new(&c, &a->part);

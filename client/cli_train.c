@@ -29,6 +29,7 @@ static const char *metric_name(const struct plan *p)
     switch (p->task) {
     case PLAN_REGRESS: return "rmse";
     case PLAN_RETRIEVER: return "recall_at_5";
+    case PLAN_READER: return "exact_spans";
     default: return "accuracy";
     }
 }
@@ -49,6 +50,7 @@ static enum tacit_err load(struct job *j)
 {
     struct model_spec spec;
     TRY(plan_load(options_value(j->o, "plan"), &j->plan));
+    j->plan->base.where = j->d.blobs;
     TRY(find_data(j));
     TRY(local_new(&j->d, &j->local));
     TRY(local_dataset(j->local, j->plan, &j->policy, &j->data));

@@ -346,7 +346,13 @@
    "a model file holds what is not read",                                      \
    "The message names the tensor, type or family. F32, F16, BF16, Q8_0, "      \
    "Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K are read, of the families "    \
-   "that `tacit model import --help` lists. Fetch the model in one of these.")
+   "that `tacit model import --help` lists. Fetch the model in one of these.") \
+ X(BASE_MISSING, 730, NOTFOUND, FAILED, "the plan's base model is not here",   \
+   "The plan trains an adapter for one network, which it names by the hash "   \
+   "of its file, and this device has no such file. `tacit model import` the "  \
+   "file that the plan's author names, with the same --type; `tacit model "    \
+   "show NAME` prints the hash. The coordinator takes it with `plan submit "   \
+   "--base FILE`, the simulator with --base FILE.")
 
 enum tacit_code {
 #define X(name, id, cls, exit, title, help) E_##name = (id),
