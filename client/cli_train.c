@@ -8,6 +8,7 @@
 #include "client/trainer.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
+#include "common/base/pool.h"
 #include "common/model/safetensors.h"
 
 struct job {
@@ -18,6 +19,7 @@ struct job {
     struct local *local;
     const struct dataset *data;
     struct model *model;
+    struct pool *pool;           /* of a network's products */
     const struct examples *rows; /* what is measured on: held out, else train */
     struct model_metrics initial, alone, federated;
     int trained, has_federated;
@@ -57,6 +59,8 @@ static enum tacit_err load(struct job *j)
     task_spec(j->plan, &spec);
     TRY(model_new(&spec, &j->model));
     model_init(j->model, j->plan->seed);
+    if (plan_has_base(j->plan)) TRY(pool_new(&j->pool, 0));
+    model_use_pool(j->model, j->pool);
     j->rows = j->data->test.n_rows ? &j->data->test : &j->data->train;
     return model_evaluate(j->model, j->rows, &j->initial);
 }
@@ -185,6 +189,7 @@ enum tacit_err cli_train(const struct options *o)
     TRY(cli_open(o, &j.d));
     enum tacit_err err = run(&j);
     model_free(j.model);
+    pool_free(j.pool);
     local_free(j.local);
     plan_free(j.plan);
     device_close(&j.d);
