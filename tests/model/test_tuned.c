@@ -362,6 +362,62 @@ static void rows_that_the_network_cannot_read_are_named(void **state)
     end(&w);
 }
 
+/* ---- what a merge writes ---- */
+
+static void hidden_of(const struct net *n, float *out, size_t *cols)
+{
+    struct tape t;
+    struct tiny_batch tokens;
+    tape_init(&t, 0);
+    tiny_tokens(&tokens);
+    const struct net_run run = {.net = n, .tape = &t};
+    const struct net_batch b = tiny_packed(&tokens);
+    const struct var *h = net_hidden(&run, &b);
+    check(h && h->rows == TINY_ROWS && h->cols <= WIDTH);
+    *cols = h->cols;
+    memcpy(out, h->v, h->rows * h->cols * sizeof *out);
+    tape_release(&t);
+}
+
+static void pairs_added_to_their_matrices_are_the_same_network(void **state)
+{
+    (void)state;
+    for (size_t f = 0; f < TINY_FAMILIES; f++) {
+        static float with[TINY_ROWS * WIDTH], whole[TINY_ROWS * WIDTH];
+        const struct net_options pairs = {.train = NET_PAIRS_UP,
+                                          .rank = 3,
+                                          .alpha = 6,
+                                          .seed = 2};
+        const struct net_options full = {.train = NET_FULL};
+        struct tiny_net a, b;
+        struct rng r;
+        size_t cols;
+        tiny_open(&a, &tiny_families[f], QUANT_F32, &pairs);
+        tiny_open(&b, &tiny_families[f], QUANT_F32, &full);
+        rng_init(&r, 1, 0, 0);
+        struct params *p = net_params(a.net);
+        for (size_t i = 0; i < p->n_flat; i++) p->flat[i] = rng_normal(&r) / 9;
+        size_t n = net_n_pairs(a.net);
+        check(n == p->n_params && n > 0);
+        for (size_t i = 0; i < n; i++) {
+            struct net_pair x;
+            net_pair_at(a.net, i, &x);
+            const struct param *w = params_find(net_params(b.net), x.name);
+            check(w && w->len == x.rows * x.cols && x.rank == 3);
+            float *v = params_data(net_params(b.net), w);
+            for (size_t k = 0; k < w->len; k++)
+                for (size_t j = 0; j < x.rank; j++)
+                    v[k] += x.scale * x.up[k / x.cols * x.rank + j] *
+                            x.down[j * x.cols + k % x.cols];
+        }
+        hidden_of(a.net, with, &cols);
+        hidden_of(b.net, whole, &cols);
+        check_tensor(with, whole, TINY_ROWS * cols, 1e-4);
+        tiny_close(&a);
+        tiny_close(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -374,6 +430,7 @@ int main(void)
         cmocka_unit_test(hard_negatives_make_the_task_harder),
         cmocka_unit_test(a_base_that_is_missing_or_another_is_refused),
         cmocka_unit_test(rows_that_the_network_cannot_read_are_named),
+        cmocka_unit_test(pairs_added_to_their_matrices_are_the_same_network),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
