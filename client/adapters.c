@@ -144,10 +144,11 @@ static void decode(const struct gguf_tensor *g, size_t rows, size_t cols,
 
 /* W + scale up down. */
 static enum tacit_err write_sum(const struct gguf_tensor *g,
-                                const struct net_pair *p, struct repack *r,
-                                struct gguf_writer *w)
+                                const struct net_pair *p,
+                                const struct repack *r, struct gguf_writer *w)
 {
     struct gguf_tensor sum = *g;
+    struct repack own = *r;
     float *v = malloc(p->rows * p->cols * sizeof *v);
     float *up = malloc(p->rows * p->rank * sizeof *up);
     enum tacit_err err = TACIT_OK;
@@ -160,8 +161,8 @@ static enum tacit_err write_sum(const struct gguf_tensor *g,
         sum.type = QUANT_F32;
         sum.data = (const uint8_t *)v;
         sum.bytes = p->rows * p->cols * sizeof *v;
-        r->from = &sum;
-        err = repack_write(r, w, no_step, NULL);
+        own.from = &sum;
+        err = repack_write(&own, w, no_step, NULL);
     }
     free(v);
     free(up);

@@ -135,7 +135,11 @@ void model_init(struct model *m, uint64_t seed)
 
 void model_use_pool(struct model *m, struct pool *pool)
 {
+    /* Rooms of a tape are made for the workers that it began with. */
+    tape_release(&m->tape);
+    tape_init(&m->tape, TAPE_BYTES_MAX);
     m->tape.pool = pool;
+    if (m->tuned) tuned_use_pool(m->tuned, pool);
 }
 
 static enum tacit_err check_examples(const struct model *m,

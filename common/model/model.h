@@ -149,7 +149,8 @@ struct model_training {
 TACIT_CHECKED enum tacit_err model_new(const struct model_spec *spec,
                                        struct model **out);
 void model_free(struct model *m);
-/* Workers for a network's products, borrowed; the bits stay the same. */
+/* Workers for a network's products, borrowed until another call; the bits stay
+ * the same. */
 struct pool;
 void model_use_pool(struct model *m, struct pool *pool);
 /* Owned by the model. Its flat vector is the model; write it to load one. */

@@ -37,6 +37,7 @@
 enum { TUNED_ROW_TOKENS_MAX = 8192, TUNED_KEPT_BYTES = 256 << 20 };
 
 struct tuned; /* owned */
+struct pool;
 struct model_files;
 
 /* The base's files; the caller closes them. E_BASE_MISSING, FORMAT. */
@@ -51,6 +52,8 @@ struct net_options tuned_options(const struct model_base *b);
 TACIT_CHECKED enum tacit_err tuned_new(struct model_spec *spec,
                                        struct params *p, struct tuned **out);
 void tuned_free(struct tuned *t);
+/* Workers of the tape that blocks are worked out again on. */
+void tuned_use_pool(struct tuned *t, struct pool *pool);
 /* Pairs as they are drawn, and a head of zeros. With MODEL_FULL p is left as
  * it is. */
 void tuned_init(const struct tuned *t, struct params *p);

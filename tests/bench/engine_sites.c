@@ -5,8 +5,8 @@
  *   engine_sites PLAN BASE FOLDER      (sites_table.py calls it)
  *
  * A line of JSON for each site, and one for every third of the rounds.
- * Centralised training makes as many steps as all sites together, in batches of
- * the plan's size, drawn from all rows.
+ * Centralised training makes half the steps of all sites together, in batches
+ * of the plan's size, drawn from all rows.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -45,8 +45,9 @@ clip: 5
 seed: 1
 sim: {{clients: {n}, protocol: sum, evaluate_every: 1000}}
 """
-NUMBERS = {"kind": "ffa", "rank": 8, "rounds": 12, "steps": 16, "batch": 32,
-           "rate": 0.001, "hard": 4}
+NUMBERS = {"kind": "ffa", "rank": 8, "rounds": 12, "steps": 12, "batch": 32,
+           "rate": 0.002, "hard": 4}
+FULL = 0.97  # a base over this has no three points left
 
 
 def tacit(*words):
@@ -168,7 +169,9 @@ def table(name, sites, choose, numbers):
         if "round" in x:
             print(f"round {x['round']}: mean {100 * x['mean']:.1f}, "
                   f"loss {x['loss']:.4f}")
-    return mean
+    low = [x for x in rows if x["base"] <= FULL]
+    least = min((100 * (x["federated"] - x["base"]) for x in low), default=3)
+    return mean, least
 
 
 def main():
@@ -183,10 +186,10 @@ def main():
     known = {"medquad": medquad, "pubmedqa": pubmedqa}
     failed = False
     for name in wanted or known:
-        mean = table(name, known[name](), choose, numbers)
+        mean, least = table(name, known[name](), choose, numbers)
         for what, holds in (
-                ("federated is 3 points over the base, in the mean",
-                 mean["federated"] >= mean["base"] + 3),
+                ("federated is 3 points over the base at every site that has "
+                 "them left", least >= 3),
                 ("federated is within 1 point of centralised, in the mean",
                  mean["federated"] >= mean["centralised"] - 1)):
             print(f"  {'holds' if holds else 'FAILS'}: {what}", flush=True)

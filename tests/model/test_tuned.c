@@ -7,6 +7,7 @@
 #include "common/base/codes.h"
 #include "common/base/digest.h"
 #include "common/base/file.h"
+#include "common/base/pool.h"
 #include "common/base/rng.h"
 #include "common/model/model.h"
 #include "common/tensor/gradcheck.h"
@@ -236,6 +237,35 @@ static void training_twice_gives_the_same_bits(void **state)
     end(&w);
 }
 
+static void workers_come_and_go_without_a_changed_bit(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, MODEL_RETRIEVER, GGUF_PACKED + QUANT_Q8_0);
+    struct model *a = open_model(&w, MODEL_RETRIEVER, MODEL_LORA);
+    struct model *b = open_model(&w, MODEL_RETRIEVER, MODEL_LORA);
+    const struct params *p = model_params(a), *q = model_params(b);
+    for (unsigned round = 0; round < 6; round++) {
+        const struct model_training how = {.optimizer = "adamw",
+                                           .steps = 3,
+                                           .batch = 16,
+                                           .round = round,
+                                           .learning_rate = 0.01};
+        struct pool *pool = NULL;
+        check_ok(model_train(a, &how, &w.ex));
+        /* None, then one worker, then four, each time another pool. */
+        if (round % 3) check_ok(pool_new(&pool, round % 3 == 1 ? 1 : 4));
+        model_use_pool(b, pool);
+        check_ok(model_train(b, &how, &w.ex));
+        model_use_pool(b, NULL);
+        pool_free(pool);
+        assert_memory_equal(p->flat, q->flat, p->n_flat * sizeof *p->flat);
+    }
+    model_free(a);
+    model_free(b);
+    end(&w);
+}
+
 static void of_ffa_only_the_outer_matrices_travel(void **state)
 {
     struct world w;
@@ -424,6 +454,7 @@ int main(void)
         cmocka_unit_test(the_gradient_of_every_task_and_adapter_is_one),
         cmocka_unit_test(every_task_learns_over_a_packed_base_of_q8),
         cmocka_unit_test(training_twice_gives_the_same_bits),
+        cmocka_unit_test(workers_come_and_go_without_a_changed_bit),
         cmocka_unit_test(of_ffa_only_the_outer_matrices_travel),
         cmocka_unit_test(targets_name_the_matrices_that_have_pairs),
         cmocka_unit_test(language_is_learnt_at_the_second_part_alone),
