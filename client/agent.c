@@ -13,6 +13,7 @@
 #include "client/local.h"
 #include "common/base/codes.h"
 #include "common/base/log.h"
+#include "common/base/pool.h"
 #include "common/base/tick.h"
 #include "common/wire/blob.h"
 #include "common/wire/session.h"
@@ -281,7 +282,13 @@ static enum tacit_err train(struct agent *a, const struct participate_action *t)
                                       .round = t->round,
                                       .client = le64_load(a->d->keys.id),
                                       .work = 1};
-    enum tacit_err err = trainer_run(&task, t->model, d, &a->trained);
+    /* A network's products are worth all cores; the bits are the same. */
+    struct pool *pool = NULL;
+    enum tacit_err err = plan_has_base(t->plan) ? pool_new(&pool, 0) : TACIT_OK;
+    model_use_pool(t->model, pool);
+    if (!err) err = trainer_run(&task, t->model, d, &a->trained);
+    model_use_pool(t->model, NULL);
+    pool_free(pool);
     free(state);
     if (err) return err;
     log_event(LOG_INFO, "trained", "plan=%s round=%u examples=%zu loss=%.6g",
@@ -436,7 +443,8 @@ static enum tacit_err begin(struct agent *a, enum agent_until until,
                                          .coordinator_sign =
                                              a->d->federation.coordinator_sign,
                                          .policy = &a->policy,
-                                         .hold_ms = (int)hold_ms};
+                                         .hold_ms = (int)hold_ms,
+                                         .bases = a->d->blobs};
     participate_free(a->part);
     a->part = NULL;
     return participate_new(&c, &a->part);

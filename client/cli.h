@@ -71,6 +71,7 @@ enum tacit_err cli_model_ls(const struct options *o);
 enum tacit_err cli_model_show(const struct options *o);
 enum tacit_err cli_model_rm(const struct options *o);
 enum tacit_err cli_model_export(const struct options *o);
+enum tacit_err cli_model_merge(const struct options *o);
 enum tacit_err cli_model_quantize(const struct options *o);
 enum tacit_err cli_model_use(const struct options *o);
 /* cli_key.c */

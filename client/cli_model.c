@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/adapters.h"
 #include "client/cli.h"
 #include "client/embedding.h"
 #include "client/generator.h"
@@ -151,11 +152,58 @@ enum tacit_err cli_model_quantize(const struct options *o)
     return err;
 }
 
+static enum tacit_err tell_file(const struct options *o, const char *verb,
+                                const struct adapter_found *a, const char *path)
+{
+    if (cli_json(o))
+        return json_print_ok(stdout,
+                             json_pack("{s:s, s:I, s:s, s:s}", "plan",
+                                       a->plan->name, "version",
+                                       (json_int_t)a->version, "base",
+                                       a->plan->base.name, "file", path));
+    printf("%s plan %s, version %u, over %s: %s\n", verb, a->plan->name,
+           a->version, a->plan->base.name, path);
+    return TACIT_OK;
+}
+
+static enum tacit_err export_adapter(const struct options *o)
+{
+    struct device d;
+    struct adapter_found a = {0};
+    char path[DEVICE_PATH_MAX];
+    TRY(cli_full_path(o->args[1], path, sizeof path));
+    TRY(cli_open(o, &d));
+    enum tacit_err err = adapters_find(&d, o->args[0], &a);
+    if (!err) err = adapters_export(&a, path);
+    if (!err) err = tell_file(o, "exported the adapter of", &a, path);
+    adapters_release(&a);
+    device_close(&d);
+    return err;
+}
+
+enum tacit_err cli_model_merge(const struct options *o)
+{
+    struct device d;
+    struct adapter_found a = {0};
+    char path[DEVICE_PATH_MAX];
+    int type;
+    TRY(take_type(options_value(o, "type"), &type));
+    TRY(cli_full_path(o->args[1], path, sizeof path));
+    TRY(cli_open(o, &d));
+    enum tacit_err err = adapters_find(&d, o->args[0], &a);
+    if (!err) err = adapters_merge(&a, path, type);
+    if (!err) err = tell_file(o, "merged", &a, path);
+    adapters_release(&a);
+    device_close(&d);
+    return err;
+}
+
 enum tacit_err cli_model_export(const struct options *o)
 {
     struct device d;
     struct network_row m;
     char path[DEVICE_PATH_MAX];
+    if (options_flag(o, "adapter")) return export_adapter(o);
     struct working w = {.mode = cli_progress(o), .label = "exporting"};
     struct networks_job job = {.path = path, .step = show_step, .ctx = &w};
     TRY(cli_full_path(o->args[1], path, sizeof path));

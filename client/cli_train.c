@@ -8,6 +8,7 @@
 #include "client/trainer.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
+#include "common/base/pool.h"
 #include "common/model/safetensors.h"
 
 struct job {
@@ -18,6 +19,7 @@ struct job {
     struct local *local;
     const struct dataset *data;
     struct model *model;
+    struct pool *pool;           /* of a network's products */
     const struct examples *rows; /* what is measured on: held out, else train */
     struct model_metrics initial, alone, federated;
     int trained, has_federated;
@@ -29,6 +31,7 @@ static const char *metric_name(const struct plan *p)
     switch (p->task) {
     case PLAN_REGRESS: return "rmse";
     case PLAN_RETRIEVER: return "recall_at_5";
+    case PLAN_READER: return "exact_spans";
     default: return "accuracy";
     }
 }
@@ -49,12 +52,15 @@ static enum tacit_err load(struct job *j)
 {
     struct model_spec spec;
     TRY(plan_load(options_value(j->o, "plan"), &j->plan));
+    j->plan->base.where = j->d.blobs;
     TRY(find_data(j));
     TRY(local_new(&j->d, &j->local));
     TRY(local_dataset(j->local, j->plan, &j->policy, &j->data));
     task_spec(j->plan, &spec);
     TRY(model_new(&spec, &j->model));
     model_init(j->model, j->plan->seed);
+    if (plan_has_base(j->plan)) TRY(pool_new(&j->pool, 0));
+    model_use_pool(j->model, j->pool);
     j->rows = j->data->test.n_rows ? &j->data->test : &j->data->train;
     return model_evaluate(j->model, j->rows, &j->initial);
 }
@@ -183,6 +189,7 @@ enum tacit_err cli_train(const struct options *o)
     TRY(cli_open(o, &j.d));
     enum tacit_err err = run(&j);
     model_free(j.model);
+    pool_free(j.pool);
     local_free(j.local);
     plan_free(j.plan);
     device_close(&j.d);

@@ -463,7 +463,8 @@ struct newest {
 static enum tacit_err note_retriever(const struct device_model *m, void *ctx)
 {
     struct newest *n = ctx;
-    if (m->task == PLAN_RETRIEVER) *n = (struct newest){1, *m};
+    if (m->task == PLAN_RETRIEVER && strcmp(m->kind, "static") == 0)
+        *n = (struct newest){1, *m};
     return TACIT_OK;
 }
 

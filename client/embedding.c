@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "client/adapters.h"
 #include "common/base/codes.h"
 #include "common/model/gguf.h"
 #include "retrieval/corpus.h"
@@ -176,11 +177,35 @@ enum tacit_err embedding_make(struct device *d,
     return encoder_open(&model, out);
 }
 
+/* Questions go through the adapter that was adopted for this network. */
+static enum tacit_err adapt(struct device *d, const struct embedding_choice *c,
+                            struct encoder *e)
+{
+    struct adapter_found a;
+    struct digest base;
+    int has = 0;
+    if (is_built_in(c)) return TACIT_OK;
+    TRY(adapters_base(d, &has, &base));
+    if (!has || !digest_equal(&base, &c->hash)) return TACIT_OK;
+    TRY(adapters_find(d, NULL, &a));
+    const struct params *p = model_params(a.model);
+    enum tacit_err err = encoder_adapt(e, &a.spec.base, p->flat, p->n_flat);
+    adapters_release(&a);
+    return err;
+}
+
 enum tacit_err embedding_open(struct device *d, struct encoder **out)
 {
     struct embedding_choice c;
+    struct encoder *e = NULL;
     TRY(embedding_chosen(d, &c));
-    return embedding_make(d, &c, out);
+    TRY(embedding_make(d, &c, &e));
+    enum tacit_err err = adapt(d, &c, e);
+    if (err)
+        encoder_free(e);
+    else
+        *out = e;
+    return err;
 }
 
 /* ---- choosing ------------------------------------------------------------
@@ -263,7 +288,7 @@ enum tacit_err embedding_adapter(struct device *d, const struct encoder *e,
 static enum tacit_err note_retriever(const struct device_model *m, void *ctx)
 {
     int *has = ctx;
-    *has |= m->task == PLAN_RETRIEVER;
+    *has |= m->task == PLAN_RETRIEVER && strcmp(m->kind, "static") == 0;
     return TACIT_OK;
 }
 

@@ -11,8 +11,9 @@
  * says, else what its files say, else what models of that name want (E5, BGE).
  *
  * A retriever plan trains an adapter for the vectors of the built-in encoder,
- * which are the same everywhere. With another encoder what was adopted is set
- * aside, and no such plan is trained.
+ * which are the same everywhere, or, with a base, pairs of low rank inside an
+ * imported one; then the questions go through them (adapters.h). With another
+ * encoder what was adopted is set aside, and no such plan is trained.
  *
  * Thread rule: as the device.
  */

@@ -8,6 +8,7 @@
 #include "client/data_npy.h"
 #include "client/embedding.h"
 #include "client/pairs.h"
+#include "client/token_sets.h"
 #include "common/base/codes.h"
 
 enum { PATH_BYTES = 4096 };
@@ -109,19 +110,36 @@ static int same_origin(const struct origin *a, const struct origin *b)
            a->store_version == b->store_version;
 }
 
+/* Search has to read with the encoder that the plan trains. */
+static enum tacit_err check_encoder(const struct plan *plan,
+                                    const struct embedding_choice *c)
+{
+    const char *wanted = plan_has_base(plan) ? plan->base.name : c->name;
+    int is_built_in = strcmp(c->name, EMBEDDING_BUILT_IN) == 0;
+    if (plan_has_base(plan) ? digest_equal(&c->hash, &plan->base.hash)
+                            : is_built_in)
+        return TACIT_OK;
+    if (!plan_has_base(plan)) wanted = EMBEDDING_BUILT_IN;
+    return fail(TACIT_STATE,
+                "plan %s trains search with the encoder %s, and here %s "
+                "searches; `tacit model use %s` takes part",
+                plan->name, wanted, c->name, wanted);
+}
+
 static enum tacit_err load(struct local *l, const struct plan *plan,
                            const char *path)
 {
+    if (plan->task != PLAN_RETRIEVER && plan_has_base(plan))
+        return token_sets_load(plan, path, &l->data);
     if (plan->task != PLAN_RETRIEVER)
         return examples_load(plan, path, &l->data);
     struct embedding_choice c;
     TRY(embedding_chosen(l->d, &c));
-    if (strcmp(c.name, EMBEDDING_BUILT_IN) != 0)
-        return fail(TACIT_STATE,
-                    "plan %s trains search with the built-in encoder, and here "
-                    "%s searches; `tacit model use built-in` takes part",
-                    plan->name, c.name);
-    if (!l->encoder) TRY(encoder_new(&l->encoder));
+    TRY(check_encoder(plan, &c));
+    /* Without what was adopted: rows are of the untrained encoder. */
+    encoder_free(l->encoder);
+    l->encoder = NULL;
+    TRY(embedding_make(l->d, &c, &l->encoder));
     struct corpus *corpus = NULL;
     TRY(corpus_open(&l->d->db, l->encoder, &corpus));
     enum tacit_err err =

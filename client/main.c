@@ -142,6 +142,13 @@ static const struct option_row import_options[] = {
     {"licence", 0, "TEXT", NULL, "its licence, where the file does not say"},
     {"source", 0, "URL", NULL, "where it came from"},
 };
+static const struct option_row model_export_options[] = {
+    {"adapter", 0, NULL, NULL, "the adapter of plan NAME, into folder FILE"},
+};
+static const struct option_row merge_options[] = {
+    {"type", 't', "TYPE", NULL,
+     "write matrices as q8_0, q4_0, f16, bf16 or f32 (as the base has them)"},
+};
 static const struct option_row quantize_options[] = {
     {"name", 0, "NAME", NULL, "what to call the new one (NAME-TYPE)"},
 };
@@ -365,8 +372,22 @@ static const struct option_command commands[] = {
      .args_max = 2,
      .summary = "write a network as a plain GGUF file",
      .help = "Other programs can read the file. It keeps licence and source. A "
-             "file that is there already is left alone.",
+             "file that is there already is left alone. With --adapter, NAME "
+             "is a plan's and FILE a folder: it gets the adapter that was "
+             "adopted, named as PEFT names it (adapter_model.safetensors, "
+             "adapter_config.json).",
+     OPTIONS(model_export_options),
      .run = cli_model_export},
+    {.name = "model merge",
+     .args = "PLAN FILE",
+     .args_min = 2,
+     .args_max = 2,
+     .summary = "write a network with a plan's adapter in it",
+     .help = "The adapter that was adopted of PLAN is added to its base: W + "
+             "alpha/rank B A. FILE is plain GGUF, which `model import` and "
+             "other programs read. A file that is there already is left alone.",
+     OPTIONS(merge_options),
+     .run = cli_model_merge},
     {.name = "model quantize",
      .args = "NAME TYPE",
      .args_min = 2,

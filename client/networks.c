@@ -287,6 +287,7 @@ static void describe(const struct moving *m, struct network_row *out)
 static int is_ours(const char *key)
 {
     return strcmp(key, "general.alignment") == 0 ||
+           strcmp(key, "general.name") == 0 ||
            strcmp(key, "tacit.source_hash") == 0 ||
            strcmp(key, "general.license") == 0 ||
            strcmp(key, "general.source.url") == 0;
@@ -304,9 +305,15 @@ static void put_pairs(const struct gguf *g, const struct network_row *m,
     hex_encode(hex, m->source_hash.b, DIGEST_BYTES);
     for (size_t i = 0; i < gguf_n_pairs(g); i++)
         if (!is_ours(gguf_key_at(g, i))) gguf_put_pair(w, g, i);
+    put_text(w, "tacit.source_hash", hex);
+}
+
+/* What only this device says of it. */
+static void put_origin(const struct network_row *m, struct gguf_writer *w)
+{
+    put_text(w, "general.name", m->name);
     put_text(w, "general.license", m->licence);
     put_text(w, "general.source.url", m->source);
-    put_text(w, "tacit.source_hash", hex);
 }
 
 static void said(const struct gguf *g, const char *const *keys, char *out,
@@ -483,6 +490,7 @@ static enum tacit_err export_to(const struct gguf *g,
     struct tensors t = {gguf_n_tensors(g), of_gguf, g};
     enum tacit_err err = plan_all(&t, REPACK_KEEP, REPACK_ROWS, &moving);
     if (!err) put_pairs(g, from, w);
+    if (!err) put_origin(from, w);
     if (!err) err = write_all(&moving, w);
     if (!err) err = gguf_writer_end(w, NULL);
     free(moving.plan);

@@ -7,7 +7,9 @@
  *
  * A model lies in blobs/ as one GGUF file under the BLAKE2b-256 of its content,
  * its matrices packed as products want them (weights.h), so it is mapped and
- * used at once. It appears there whole: until then it is a hidden file that its
+ * used at once. Its bytes follow from the source and the type alone, so that
+ * plans can name it by its hash; name, licence and source stand in the row. It
+ * appears there whole: until then it is a hidden file that its
  * process holds locked; what a killed process left is removed by the next
  * import. A model file is not sealed: it holds no text of this device.
  *

@@ -6,6 +6,7 @@
 
 #include "client/feedback.h"
 #include "common/base/codes.h"
+#include "common/model/vocab.h"
 #include "common/tensor/kernels.h"
 
 #define NO_GROUP UINT32_MAX
@@ -27,9 +28,11 @@ struct loading {
     const struct plan *plan;
     const char *csv_path; /* for messages */
     const struct encoder *encoder;
+    size_t dim; /* of the encoder's vectors */
     struct dataset *d;
     struct arena scratch;
-    struct pair *pairs; /* owned */
+    struct vocab_ids ids; /* of the questions of one side, with a base */
+    struct pair *pairs;   /* owned */
     size_t n_pairs, cap_pairs;
     int by_document;      /* some pair names no heading: groups are documents */
     struct group *groups; /* owned */
@@ -67,9 +70,9 @@ static enum tacit_err copy_text(struct loading *l, const char *s,
 static enum tacit_err add_to_pool(struct loading *l, const float *v,
                                   uint32_t group)
 {
-    TRY(grow(&l->pool, &l->cap_pool, l->n_pool, ENCODER_DIM * sizeof *l->pool));
+    TRY(grow(&l->pool, &l->cap_pool, l->n_pool, l->dim * sizeof *l->pool));
     TRY(grow(&l->group, &l->cap_group, l->n_pool, sizeof *l->group));
-    memcpy(l->pool + l->n_pool * ENCODER_DIM, v, ENCODER_DIM * sizeof *v);
+    memcpy(l->pool + l->n_pool * l->dim, v, l->dim * sizeof *v);
     l->group[l->n_pool++] = group;
     return TACIT_OK;
 }
@@ -236,9 +239,9 @@ static const float *nearest(const struct loading *l, uint32_t group,
     const float *best = NULL;
     float most = 0;
     for (size_t i = 0; i < l->n_pool; i++) {
-        const float *v = l->pool + i * ENCODER_DIM;
+        const float *v = l->pool + i * l->dim;
         if (l->group[i] != group) continue;
-        float s = kernel_dot(q, v, ENCODER_DIM);
+        float s = kernel_dot(q, v, l->dim);
         if (best && s <= most) continue;
         best = v;
         most = s;
@@ -268,7 +271,33 @@ static enum tacit_err fill_row(struct loading *l, const struct pair *p,
     if (*group == NO_GROUP) return TACIT_OK;
     const float *v = nearest(l, *group, x);
     assert(v); /* a group begins with a passage */
-    memcpy(y, v, ENCODER_DIM * sizeof *y);
+    memcpy(y, v, l->dim * sizeof *y);
+    return TACIT_OK;
+}
+
+/* The tokens of row n's question; a question without words is left out. */
+static enum tacit_err take_tokens(struct loading *l, const char *question,
+                                  uint32_t *start, size_t n, uint32_t *group)
+{
+    size_t was = l->ids.n;
+    if (!start || *group == NO_GROUP) return TACIT_OK;
+    TRY(encoder_tokens(l->encoder, question, strlen(question), &l->ids));
+    if (l->ids.n - was > l->plan->length) l->ids.n = was + l->plan->length;
+    if (l->ids.n == was) *group = NO_GROUP;
+    start[n + 1] = (uint32_t)l->ids.n;
+    return TACIT_OK;
+}
+
+static enum tacit_err keep_tokens(struct loading *l, const uint32_t *start,
+                                  const struct token_rows **out)
+{
+    struct token_rows *rows = NULL;
+    uint32_t *token = NULL;
+    TRY(arena_alloc(&l->d->arena, 1, sizeof *rows, &rows));
+    TRY(arena_alloc(&l->d->arena, l->ids.n + 1, sizeof *token, &token));
+    for (size_t i = 0; i < l->ids.n; i++) token[i] = (uint32_t)l->ids.id[i];
+    *rows = (struct token_rows){.token = token, .start = start};
+    *out = rows;
     return TACIT_OK;
 }
 
@@ -277,23 +306,80 @@ static enum tacit_err fill_side(struct loading *l, int held,
                                 struct examples *out)
 {
     float *x = NULL, *y = NULL;
-    uint32_t *group = NULL;
+    uint32_t *group = NULL, *start = NULL;
+    const struct token_rows *text = NULL;
     size_t n = 0, most = 0;
+    l->ids.n = 0;
     for (size_t i = 0; i < l->n_pairs; i++) most += l->pairs[i].held == held;
-    TRY(arena_alloc(&l->d->arena, most * ENCODER_DIM + 1, sizeof *x, &x));
-    TRY(arena_alloc(&l->d->arena, most * ENCODER_DIM + 1, sizeof *y, &y));
+    TRY(arena_alloc(&l->d->arena, most * l->dim + 1, sizeof *x, &x));
+    TRY(arena_alloc(&l->d->arena, most * l->dim + 1, sizeof *y, &y));
     TRY(arena_alloc(&l->d->arena, most + 1, sizeof *group, &group));
+    if (plan_has_base(l->plan))
+        TRY(arena_alloc(&l->d->arena, most + 1, sizeof *start, &start));
     for (size_t i = 0; i < l->n_pairs; i++) {
         if (l->pairs[i].held != held) continue;
-        TRY(fill_row(l, &l->pairs[i], x + n * ENCODER_DIM, y + n * ENCODER_DIM,
+        TRY(fill_row(l, &l->pairs[i], x + n * l->dim, y + n * l->dim,
                      &group[n]));
+        TRY(take_tokens(l, l->pairs[i].question, start, n, &group[n]));
         if (group[n] == NO_GROUP)
             l->d->n_dropped++;
         else
             n++;
     }
-    *out = (struct examples){
-        .n_rows = n, .x_dim = ENCODER_DIM, .x = x, .p = y, .row_group = group};
+    if (start) TRY(keep_tokens(l, start, &text));
+    *out = (struct examples){.n_rows = n,
+                             .x_dim = l->dim,
+                             .x = x,
+                             .p = y,
+                             .row_group = group,
+                             .text = text};
+    return TACIT_OK;
+}
+
+/* ---- hard negatives ---- */
+
+/* Passages as near to the answer as this say the same: they are no mistake. */
+#define SAME 0.95f
+
+/* The n nearest passages that do not answer row i. */
+static void nearest_others(const struct examples *ex, size_t i, size_t n,
+                           uint32_t *out)
+{
+    const float *q = ex->x + i * ex->x_dim, *p = ex->p + i * ex->x_dim;
+    float score[32];
+    size_t have = 0;
+    for (size_t k = 0; k < ex->n_pool; k++) {
+        const float *v = ex->pool + k * ex->x_dim;
+        if (ex->pool_group[k] == ex->row_group[i]) continue;
+        float s = kernel_dot(q, v, ex->x_dim);
+        if (have == n && s <= score[n - 1]) continue;
+        if (kernel_dot(p, v, ex->x_dim) > SAME) continue;
+        size_t at = have < n ? have++ : n - 1;
+        for (; at > 0 && score[at - 1] < s; at--) {
+            score[at] = score[at - 1];
+            out[at] = out[at - 1];
+        }
+        score[at] = s;
+        out[at] = (uint32_t)k;
+    }
+    /* A small pool: the same ones again. */
+    for (size_t k = have; k < n; k++) out[k] = have ? out[k % have] : 0;
+}
+
+static enum tacit_err find_hard(struct loading *l, struct examples *ex)
+{
+    size_t n = l->plan->hard_negatives;
+    uint32_t *hard = NULL;
+    struct token_rows *text = NULL;
+    if (!ex->text || !n || ex->n_pool < 2) return TACIT_OK;
+    TRY(arena_alloc(&l->d->arena, ex->n_rows * n + 1, sizeof *hard, &hard));
+    TRY(arena_alloc(&l->d->arena, 1, sizeof *text, &text));
+    for (size_t i = 0; i < ex->n_rows; i++)
+        nearest_others(ex, i, n, hard + i * n);
+    *text = *ex->text;
+    text->hard = hard;
+    text->n_hard = n;
+    ex->text = text;
     return TACIT_OK;
 }
 
@@ -305,11 +391,10 @@ static enum tacit_err fill(struct loading *l)
     uint32_t *group = NULL;
     TRY(fill_side(l, 0, &d->train));
     TRY(fill_side(l, 1, &d->test));
-    TRY(arena_alloc(&d->arena, l->n_pool * ENCODER_DIM + 1, sizeof *pool,
-                    &pool));
+    TRY(arena_alloc(&d->arena, l->n_pool * l->dim + 1, sizeof *pool, &pool));
     TRY(arena_alloc(&d->arena, l->n_pool + 1, sizeof *group, &group));
     if (l->n_pool) {
-        memcpy(pool, l->pool, l->n_pool * ENCODER_DIM * sizeof *pool);
+        memcpy(pool, l->pool, l->n_pool * l->dim * sizeof *pool);
         memcpy(group, l->group, l->n_pool * sizeof *group);
     }
     struct examples *sides[] = {&d->train, &d->test};
@@ -318,6 +403,7 @@ static enum tacit_err fill(struct loading *l)
         sides[i]->n_pool = l->n_pool;
         sides[i]->pool_group = group;
     }
+    TRY(find_hard(l, &d->train));
     if (d->train.n_rows) return TACIT_OK;
     return fail_as(E_NO_EXAMPLES,
                    "plan %s: no question-passage pair to train on (%zu held "
@@ -335,12 +421,13 @@ enum tacit_err pairs_load(const struct plan *plan, const char *csv_path,
     struct loading l = {.plan = plan,
                         .csv_path = csv_path,
                         .encoder = encoder,
+                        .dim = encoder_dim(encoder),
                         .d = &d};
-    if (plan->dim != ENCODER_DIM)
+    if (!plan_has_base(plan) && plan->dim != l.dim)
         return fail(TACIT_UNSUPPORTED,
                     "plan %s trains vectors of %u numbers; this device's "
-                    "encoder makes %d",
-                    plan->name, plan->dim, ENCODER_DIM);
+                    "encoder makes %zu",
+                    plan->name, plan->dim, l.dim);
     arena_init(&d.arena, 0);
     arena_init(&l.scratch, 0);
     arena_init(&text, 0);
@@ -348,6 +435,7 @@ enum tacit_err pairs_load(const struct plan *plan, const char *csv_path,
     if (!err) err = feedback_pairs(db, take_feedback, &l);
     if (!err) err = corpus_passages(corpus, take_passage, &l);
     if (!err) err = fill(&l);
+    vocab_ids_release(&l.ids);
     free(l.pairs);
     free(l.groups);
     free(l.pool);

@@ -3,6 +3,8 @@
  * and from good feedback, as frozen vectors over the site's own passages.
  *
  *   question ─encoder─> x [n, dim]       passage that answers ─> p [n, dim]
+ *            └─ with a base: its tokens, and the passages of the pool that are
+ *               nearest to it and answer something else (hard negatives)
  *   all passages of the site ─> pool [n_pool, dim], grouped by section
  *
  * CSV columns: question, and either document (the end of an indexed path) with

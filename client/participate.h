@@ -49,6 +49,7 @@ struct participate_config {
     const uint8_t *coordinator_sign; /* [KEYS_PUBLIC], borrowed */
     const struct policy *policy;     /* borrowed; may change between steps */
     int64_t hold_ms;                 /* how long a poll may be held */
+    const char *bases; /* where networks lie (plan_base.where), borrowed */
 };
 
 /* The newest model of a plan that this device has adopted. */

@@ -15,7 +15,8 @@ const char policy_default[] =
     "# What this device allows, whatever a coordinator asks. Tacit reads this\n"
     "# file before every round; `tacit policy` shows it.\n"
     "\n"
-    "# What may be learnt here: classify, regress, retriever.\n"
+    "# What may be learnt here: classify, regress, cox, lm, retriever, "
+    "reader.\n"
     "tasks: [classify, regress, retriever]\n"
     "\n"
     "# Files that plans may learn from, by the plan's data.source. Without a\n"
@@ -104,14 +105,17 @@ static enum tacit_err wrong(const struct checking *c, const char *key,
 static enum tacit_err take_tasks(const struct checking *c,
                                  const struct raw_policy *raw)
 {
-    static const enum plan_task all[] = {PLAN_CLASSIFY, PLAN_REGRESS,
-                                         PLAN_RETRIEVER};
+    static const enum plan_task all[] = {PLAN_CLASSIFY,  PLAN_REGRESS,
+                                         PLAN_RETRIEVER, PLAN_COX,
+                                         PLAN_LM,        PLAN_READER};
+    const size_t n = sizeof all / sizeof *all;
     for (unsigned i = 0; i < raw->n_tasks; i++) {
         size_t k = 0;
-        while (k < 3 && strcmp(raw->tasks[i], plan_task_name(all[k])) != 0) k++;
-        if (k == 3)
+        while (k < n && strcmp(raw->tasks[i], plan_task_name(all[k])) != 0) k++;
+        if (k == n)
             return wrong(c, "tasks",
-                         "there are classify, regress and retriever");
+                         "there are classify, regress, cox, lm, retriever and "
+                         "reader");
         c->p->tasks |= 1U << all[k];
     }
     if (!raw->tasks) c->p->tasks = ~0U;

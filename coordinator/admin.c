@@ -435,6 +435,40 @@ static enum tacit_err plan_build(const struct plan *plan,
     return err ? err_context(err, "plan %s", plan->name) : TACIT_OK;
 }
 
+static enum tacit_err blob_folder(const struct options *o, char out[512])
+{
+    char home[512];
+    TRY(admin_home(o, home));
+    return file_join(out, 512, home, "blobs");
+}
+
+/* Where a plan's base is: the file that --base names, or among the blobs. */
+static enum tacit_err find_base(const struct options *o, struct plan *plan,
+                                char blobs[512])
+{
+    TRY(blob_folder(o, blobs));
+    plan->base.where = options_value(o, "base");
+    if (!plan->base.where) plan->base.where = blobs;
+    return TACIT_OK;
+}
+
+/* The coordinator builds the plan's model at every start, so it keeps the base.
+ */
+static enum tacit_err keep_base(const struct options *o,
+                                const struct plan *plan, const char *blobs)
+{
+    const char *path = options_value(o, "base");
+    struct buf bytes;
+    struct digest hash;
+    if (!path || !plan_has_base(plan) || blob_has(blobs, &plan->base.hash))
+        return TACIT_OK;
+    buf_init(&bytes, WIRE_BLOB_MAX);
+    enum tacit_err err = file_read(path, WIRE_BLOB_MAX, &bytes);
+    if (!err) err = blob_put(blobs, bytes.data, bytes.len, &hash);
+    buf_release(&bytes);
+    return err;
+}
+
 /* What a plan means for devices. */
 static enum tacit_err plan_print(const struct options *o,
                                  const struct plan *plan, const char *status)
@@ -480,8 +514,10 @@ static enum tacit_err plan_print(const struct options *o,
 enum tacit_err admin_plan_check(const struct options *o)
 {
     struct plan *plan = NULL;
+    char blobs[512];
     TRY(plan_load(o->args[0], &plan));
-    enum tacit_err err = plan_print(o, plan, "valid");
+    enum tacit_err err = find_base(o, plan, blobs);
+    if (!err) err = plan_print(o, plan, "valid");
     plan_free(plan);
     return err;
 }
@@ -505,6 +541,7 @@ static enum tacit_err submit(const struct options *o, const struct plan *plan,
     TRY(admin_home(o, home));
     TRY(admin_open(o, &s));
     enum tacit_err err = file_join(blobs, sizeof blobs, home, "blobs");
+    if (err == TACIT_OK) err = keep_base(o, plan, blobs);
     if (err == TACIT_OK) err = blob_put(blobs, text->data, text->len, &hash);
     if (err == TACIT_OK) err = store_plan_add(&s, plan, tick_wall_s(), again);
     if (err == TACIT_OK) err = store_members(&s, count_approved, n_approved);
@@ -522,6 +559,8 @@ enum tacit_err admin_plan_submit(const struct options *o)
     enum tacit_err err = file_read(o->args[0], PLAN_BYTES_MAX, &text);
     if (err == TACIT_OK)
         err = plan_parse(o->args[0], (const char *)text.data, text.len, &plan);
+    char base[512];
+    if (err == TACIT_OK) err = find_base(o, plan, base);
     if (err == TACIT_OK) err = submit(o, plan, &text, &again, &n_approved);
     if (err == TACIT_OK)
         err = plan_print(o, plan, again ? "already submitted" : "submitted");

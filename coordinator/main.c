@@ -33,6 +33,9 @@ static const struct option_row invite_options[] = {
 static const struct option_row plan_options[] = {
     {"plan", 'p', "PLAN", NULL, "a plan's name or the start of its hash"},
 };
+static const struct option_row base_options[] = {
+    {"base", 'b', "FILE", NULL, "the network that the plan's base names"},
+};
 static const struct option_row watch_options[] = {
     {"timeout", 0, "TIME", NULL, "give up after this long (default: never)"},
 };
@@ -85,12 +88,20 @@ static const struct option_command commands[] = {
      .args_min = 1,
      .args_max = 1,
      .summary = "explain what a plan would do, or what is wrong with it",
+     .options = base_options,
+     .n_options = 1,
      .run = admin_plan_check},
     {.name = "plan submit",
      .args = "FILE",
      .args_min = 1,
      .args_max = 1,
      .summary = "check a plan and queue it",
+     .options = base_options,
+     .n_options = 1,
+     .help = "A plan with a base trains an adapter for a network that devices "
+             "have. --base names the same file here, once: blobs/HASH of a "
+             "device that has imported it (`tacit model show` prints the "
+             "path).",
      .run = admin_plan_submit},
     {.name = "rounds",
      .summary = "show what has run, and how it went",

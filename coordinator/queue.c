@@ -60,6 +60,7 @@ static enum tacit_err job_load(struct queue *q, const struct store_plan *row,
                          &job->plan);
     buf_release(&text);
     TRY(err);
+    job->plan->base.where = q->config->blob_dir;
     TRY(task_production(job->plan));
     TRY(aggregate_new(job->plan, &job->learned));
     if (!row->has_model) return job_first_version(q, job);

@@ -275,7 +275,8 @@ static enum tacit_err seat_new(struct sum *s, struct seat *x)
                                          .coordinator_sign =
                                              f->coordinator.sign_public,
                                          .policy = &f->policy,
-                                         .hold_ms = WIRE_POLL_HOLD_MS};
+                                         .hold_ms = WIRE_POLL_HOLD_MS,
+                                         .bases = f->c.plan->base.where};
     buf_init(&x->full->bytes, 0);
     x->full->event.kind = PARTICIPATE_BEGIN;
     x->full->has_event = 1;

@@ -465,6 +465,9 @@ static void add_examples(const struct fleet *f, struct digest_state *d,
     add_floats(d, e->y, n * (e->y_dim ? e->y_dim : 1));
     add_floats(d, e->p, n * e->x_dim);
     add_floats(d, e->pool, e->n_pool * e->x_dim);
+    if (e->text)
+        digest_add(d, e->text->token,
+                   e->text->start[n] * sizeof *e->text->token);
 }
 
 void fleet_data_hash(struct fleet *f, struct digest *out)

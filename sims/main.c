@@ -18,6 +18,7 @@ static const struct option_row global[] = {
 static const struct option_row run_options[] = {
     {"out", 'o', "DIR", NULL, "folder for the results (sim-out)"},
     {"data", 'd', "PATH", NULL, "your own data, instead of invented ones"},
+    {"base", 'b', "FILE", NULL, "the network that the plan's base names"},
     {"set", 0, "KEY=VALUE", NULL, "change a key of the plan; may be repeated"},
     {"clients", 'c', "N", NULL, "the same as --set sim.clients=N"},
     {"rounds", 'r', "N", NULL, "the same as --set rounds=N"},

@@ -137,6 +137,7 @@ const char *runlog_metric_name(const struct plan *p)
     switch (p->task) {
     case PLAN_REGRESS: return "RMSE";
     case PLAN_RETRIEVER: return "recall@5";
+    case PLAN_READER: return "exact spans";
     case PLAN_COX: return "c-index";
     default: return "accuracy";
     }

@@ -56,6 +56,7 @@ static enum tacit_err take_plan(struct running *r)
     TRY(take_number(r, "seed", 0, INT64_MAX, "seed"));
     TRY(plan_parse(r->o->args[0], (const char *)r->text.data, r->text.len,
                    &r->plan));
+    r->plan->base.where = options_value(r->o, "base");
     TRY(options_int(r->o, "threads", 0, SIM_THREADS_MAX, r->plan->sim.threads,
                     &threads));
     r->n_threads = (unsigned)threads;

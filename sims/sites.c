@@ -211,6 +211,10 @@ static enum tacit_err finish(enum tacit_err err, struct sites *s,
 
 static enum tacit_err invent(const struct plan *plan, struct sites *s)
 {
+    if (plan_has_base(plan) && plan->task != PLAN_RETRIEVER)
+        return fail(TACIT_UNSUPPORTED,
+                    "a plan with a base needs --data FOLDER with one .csv file "
+                    "per client");
     if (plan->task == PLAN_RETRIEVER)
         return fail(TACIT_UNSUPPORTED,
                     "a retriever plan needs --data FOLDER with one folder per "
@@ -238,6 +242,11 @@ static enum tacit_err load(const struct plan *plan, const char *path,
         return fail(TACIT_UNSUPPORTED,
                     "%s: a retriever plan needs a folder with one folder per "
                     "client (documents/ and questions.csv)",
+                    path);
+    if (is_file && plan_has_base(plan))
+        return fail(TACIT_UNSUPPORTED,
+                    "%s: a plan with a base needs a folder with one .csv file "
+                    "per client",
                     path);
     if (!is_file) return sites_load_folder(plan, path, s);
     if (plan->format == PLAN_TABLE) return sites_load_table(plan, path, s);

@@ -8,8 +8,12 @@
 
 #include "client/feedback.h"
 #include "client/pairs.h"
+#include "client/token_sets.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
+#include "common/model/model_files.h"
+#include "common/model/tuned.h"
+#include "common/task/task.h"
 #include "retrieval/schema.h"
 #include "sims/sites_parts.h"
 
@@ -27,14 +31,40 @@ static enum tacit_err index_one(const char *path, void *ctx)
     return corpus_add(x->corpus, path, &outcome, &n);
 }
 
-/* One client's documents in a store of its own, in memory. */
+/* A network takes minutes for what the built-in encoder does in a second: its
+ * index stays beside the documents, for the next run. */
+static enum tacit_err index_path(const struct plan *plan, const char *folder,
+                                 const struct encoder *encoder,
+                                 char out[PATH_BYTES])
+{
+    char name[ENCODER_VERSION_MAX + 16], version[ENCODER_VERSION_MAX];
+    if (!plan_has_base(plan)) {
+        snprintf(out, PATH_BYTES, ":memory:");
+        return TACIT_OK;
+    }
+    encoder_version(encoder, version);
+    snprintf(name, sizeof name, ".index-%s.db", version);
+    return file_join(out, PATH_BYTES, folder, name);
+}
+
+/* The store's vectors become as long as the encoder's. */
+static enum tacit_err fit(struct db *db, struct corpus *corpus)
+{
+    TRY(db_begin(db));
+    enum tacit_err err = corpus_fit(corpus);
+    if (!err) err = db_commit(db);
+    if (err) db_rollback(db);
+    return err;
+}
+
+/* One client's documents in a store of its own. */
 static enum tacit_err load_pairs(const struct plan *plan, const char *folder,
                                  const struct encoder *encoder,
                                  struct dataset *out)
 {
     const char *migrations[CORPUS_N_MIGRATIONS + FEEDBACK_N_MIGRATIONS];
     size_t n = 0;
-    char documents[PATH_BYTES], questions[PATH_BYTES];
+    char documents[PATH_BYTES], questions[PATH_BYTES], index[PATH_BYTES];
     struct db db = {0};
     struct indexing x = {0};
     for (size_t i = 0; i < CORPUS_N_MIGRATIONS; i++)
@@ -46,8 +76,10 @@ static enum tacit_err load_pairs(const struct plan *plan, const char *folder,
     const struct db_opening how = {.mode = DB_CREATE,
                                    .migrations = migrations,
                                    .n = n};
-    TRY(schema_open_with(&db, ":memory:", &how));
+    TRY(index_path(plan, folder, encoder, index));
+    TRY(schema_open_with(&db, index, &how));
     enum tacit_err err = corpus_open(&db, encoder, &x.corpus);
+    if (!err && plan_has_base(plan)) err = fit(&db, x.corpus);
     if (!err) err = file_walk(documents, index_one, &x);
     if (!err) err = pairs_load(plan, questions, &db, x.corpus, encoder, out);
     corpus_close(x.corpus);
@@ -95,9 +127,11 @@ static enum tacit_err load_one(const struct plan *plan, const char *folder,
     char path[PATH_BYTES];
     struct dataset *d = &s->data[s->n];
     TRY(file_join(path, sizeof path, folder, name));
-    TRY(empty_client(plan->task == PLAN_RETRIEVER
-                         ? load_pairs(plan, path, encoder, d)
-                         : examples_load(plan, path, d)));
+    enum tacit_err err = plan->task == PLAN_RETRIEVER
+                             ? load_pairs(plan, path, encoder, d)
+                         : plan_has_base(plan) ? token_sets_load(plan, path, d)
+                                               : examples_load(plan, path, d);
+    TRY(empty_client(err));
     sites_name(s, s->n++, "%s", name);
     return TACIT_OK;
 }
@@ -112,6 +146,30 @@ static enum tacit_err check_plan(const struct plan *plan, const char *folder)
     return TACIT_OK;
 }
 
+/* The built-in one, or the plan's base. */
+static enum tacit_err open_encoder(const struct plan *plan,
+                                   struct encoder **out)
+{
+    const struct plan_base *b = &plan->base;
+    struct model_spec spec;
+    struct model_files *files = NULL;
+    int64_t dim = 0;
+    if (!plan_has_base(plan)) return encoder_new(out);
+    task_spec(plan, &spec);
+    TRY(tuned_base(&spec.base, &files));
+    enum tacit_err err =
+        model_files_int(files, "embedding_length", 1, ENCODER_DIM_MAX, &dim);
+    model_files_close(files);
+    TRY(err);
+    const struct encoder_model m = {.name = b->name,
+                                    .path = b->where,
+                                    .hash = b->hash,
+                                    .dim = (size_t)dim,
+                                    .question = "",
+                                    .passage = ""};
+    return encoder_open(&m, out);
+}
+
 enum tacit_err sites_load_folder(const struct plan *plan, const char *folder,
                                  struct sites *s)
 {
@@ -121,7 +179,8 @@ enum tacit_err sites_load_folder(const struct plan *plan, const char *folder,
     if (n < 0) return fail(TACIT_IO, "%s: %s", folder, strerror(errno));
     enum tacit_err err = check_plan(plan, folder);
     if (!err) err = sites_room(s, (size_t)n);
-    if (!err && plan->task == PLAN_RETRIEVER) err = encoder_new(&encoder);
+    if (!err && plan->task == PLAN_RETRIEVER)
+        err = open_encoder(plan, &encoder);
     for (int i = 0; i < n; i++) {
         if (!err && is_client(plan, folder, list[i]->d_name))
             err = load_one(plan, folder, list[i]->d_name, encoder, s);

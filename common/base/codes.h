@@ -369,7 +369,13 @@
  X(TRAIN_MEMORY, 728, LIMIT, FAILED, "training would not fit into its memory", \
    "Counted before anything starts, from the network's shape and the batch. "  \
    "The message names both figures and what would fit: shorter batches, "      \
-   "pairs of low rank over a quantised model, or a larger budget.")
+   "pairs of low rank over a quantised model, or a larger budget.")            \
+ X(BASE_MISSING, 730, NOTFOUND, FAILED, "the plan's base model is not here",   \
+   "The plan trains an adapter for one network, which it names by the hash "   \
+   "of its file, and this device has no such file. `tacit model import` the "  \
+   "file that the plan's author names, with the same --type; `tacit model "    \
+   "show NAME` prints the hash. The coordinator takes it with `plan submit "   \
+   "--base FILE`, the simulator with --base FILE.")
 
 enum tacit_code {
 #define X(name, id, cls, exit, title, help) E_##name = (id),

@@ -100,7 +100,8 @@ enum {
     REGRESS = 1 << MODEL_REGRESS,
     RETRIEVE = 1 << MODEL_RETRIEVER,
     COX = 1 << MODEL_COX,
-    LM = 1 << MODEL_LM
+    LM = 1 << MODEL_LM,
+    READ = 1 << MODEL_READER
 };
 
 #define DENSE arch_dense_init, arch_dense_forward, NULL
@@ -123,6 +124,9 @@ static const struct arch archs[] = {
      arch_transformer_init, arch_transformer_forward, NULL},
     {"static", RETRIEVE, BATCH_BY_ROW, adapter_layout, adapter_init,
      adapter_forward, NULL},
+    /* tuned.c does the rest. */
+    {"net", CLASSIFY | RETRIEVE | LM | READ, BATCH_BY_ROW, NULL, NULL, NULL,
+     NULL},
 };
 enum { N_ARCHS = sizeof archs / sizeof *archs };
 
@@ -164,6 +168,7 @@ struct var *arch_loss(const struct model_spec *s, struct tape *t,
         return op_contrastive(t, output,
                               tape_constant(t, b->p, b->n, s->n_inputs),
                               (float)temperature);
+    case MODEL_READER: break;
     }
     return NULL;
 }

@@ -236,3 +236,24 @@ enum tacit_err encoder_gradient(struct encoder *e, const struct text *question,
     free(p);
     return err;
 }
+
+/* ---- adapters ---- */
+
+enum tacit_err encoder_tokens(const struct encoder *e, const char *text,
+                              size_t n, struct vocab_ids *out)
+{
+    if (e->net) return encoder_net_tokens(e->net, text, n, out);
+    return fail(TACIT_UNSUPPORTED, "the built-in encoder has no tokens");
+}
+
+enum tacit_err encoder_adapt(struct encoder *e, const struct model_base *base,
+                             const float *w, size_t n)
+{
+    if (e->net) return encoder_net_adapt(e->net, base, w, n);
+    return fail(TACIT_UNSUPPORTED, "an adapter for the built-in encoder");
+}
+
+int encoder_is_adapted(const struct encoder *e)
+{
+    return e->net && encoder_net_is_adapted(e->net);
+}

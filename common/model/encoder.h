@@ -91,6 +91,21 @@ TACIT_CHECKED enum tacit_err encoder_embed_all(const struct encoder *e,
                                                const struct text *texts,
                                                size_t n, float *out);
 
+/* The tokens of a question as the network reads it; none of a text without
+ * words. UNSUPPORTED for the built-in one. */
+struct vocab_ids;
+TACIT_CHECKED enum tacit_err encoder_tokens(const struct encoder *e,
+                                            const char *text, size_t n,
+                                            struct vocab_ids *out);
+/* From here on questions go through the network with the adapter of `base`,
+ * weights w [n] of its parameters (tuned.h); passages as before. SHAPE when the
+ * weights are of another adapter. */
+struct model_base;
+TACIT_CHECKED enum tacit_err encoder_adapt(struct encoder *e,
+                                           const struct model_base *base,
+                                           const float *w, size_t n);
+int encoder_is_adapted(const struct encoder *e);
+
 /* Contrastive loss of n question and passage texts (in-batch negatives), its
  * gradient over encoder_params (overwritten; [n_flat]) and the loss. */
 TACIT_CHECKED enum tacit_err encoder_gradient(struct encoder *e,

@@ -9,6 +9,7 @@
 #include "common/base/buf.h"
 #include "common/base/pool.h"
 #include "common/model/net.h"
+#include "common/model/tuned.h"
 
 #define WAY_OUT                                                                \
  "`tacit model use built-in` does without it; then it can be removed and "     \
@@ -33,7 +34,8 @@ struct encoder_net {
     pthread_mutex_t lock; /* of what follows */
     struct model_files *files;
     struct vocab *vocab;
-    struct net *net; /* NULL: not opened yet */
+    struct net *net;   /* NULL: not opened yet */
+    struct net *asked; /* with an adapter, for questions; NULL: there is none */
     size_t context;
     struct pool *pool;  /* NULL: only questions so far */
     struct lane *lanes; /* [n_lanes] */
@@ -82,7 +84,9 @@ enum tacit_err encoder_net_new(const struct encoder_model *m,
 
 static void close_files(struct encoder_net *e)
 {
+    net_close(e->asked);
     net_close(e->net);
+    e->asked = NULL;
     vocab_free(e->vocab);
     model_files_close(e->files);
     e->net = NULL;
@@ -284,6 +288,7 @@ static void packed_release(struct packed *p)
 struct work {
     struct encoder_net *e;
     const struct packed *p;
+    const struct net *net;
     size_t *first; /* [n_batches + 1], owned: of its sequences */
     size_t n_batches;
     float *out; /* [texts, dim] */
@@ -328,7 +333,7 @@ static enum tacit_err take(struct work *w, const struct var *v, size_t first,
 static enum tacit_err run_batch(struct work *w, size_t at, struct tape *t)
 {
     const struct packed *p = w->p;
-    const struct net_run run = {.net = w->e->net, .tape = t};
+    const struct net_run run = {.net = w->net, .tape = t};
     size_t first = w->first[at], n = w->first[at + 1] - first;
     tape_reset(t);
     uint32_t *start = tape_raw(t, n + 1, sizeof *start);
@@ -379,6 +384,7 @@ static enum tacit_err embed(struct encoder_net *e, enum encoder_side side,
     struct packed p = {0};
     struct work w = {.e = e, .p = &p, .out = out};
     enum tacit_err err = ready(e);
+    w.net = side == ENCODER_QUESTIONS && e->asked ? e->asked : e->net;
     if (!err && n > 1 && !e->pool) err = pool_new(&e->pool, 0);
     if (!err && e->pool) err = add_lanes(e, pool_threads(e->pool));
     if (!err) err = tokenise(e, side, texts, n, &p);
@@ -400,4 +406,58 @@ enum tacit_err encoder_net_embed(struct encoder_net *e, enum encoder_side side,
     enum tacit_err err = embed(e, side, texts, n, out);
     pthread_mutex_unlock(&e->lock);
     return err;
+}
+
+/* ---- adapters ----------------------------------------------------------- */
+
+enum tacit_err encoder_net_tokens(struct encoder_net *e, const char *text,
+                                  size_t n, struct vocab_ids *out)
+{
+    const struct text one = {text, n};
+    struct packed p = {0};
+    pthread_mutex_lock(&e->lock);
+    enum tacit_err err = ready(e);
+    if (!err) err = tokenise(e, ENCODER_QUESTIONS, &one, 1, &p);
+    pthread_mutex_unlock(&e->lock);
+    for (size_t i = 0; !err && i < p.n; i++)
+        err = vocab_ids_put(out, (int32_t)p.token[i]);
+    packed_release(&p);
+    return err;
+}
+
+/* Whether an adapter is for this network is known by the hash of its file. */
+static enum tacit_err adapt(struct encoder_net *e,
+                            const struct model_base *base, const float *w,
+                            size_t n)
+{
+    const struct net_options o = tuned_options(base);
+    struct net *asked = NULL;
+    TRY(ready(e));
+    TRY(net_open(e->files, &o, &asked));
+    struct params *p = net_params(asked);
+    if (p->n_flat != n) {
+        size_t has = p->n_flat;
+        net_close(asked);
+        return fail(TACIT_SHAPE, "an adapter of %zu numbers; %s has %zu", n,
+                    e->name, has);
+    }
+    memcpy(p->flat, w, n * sizeof *w);
+    net_close(e->asked);
+    e->asked = asked;
+    return TACIT_OK;
+}
+
+enum tacit_err encoder_net_adapt(struct encoder_net *e,
+                                 const struct model_base *base, const float *w,
+                                 size_t n)
+{
+    pthread_mutex_lock(&e->lock);
+    enum tacit_err err = adapt(e, base, w, n);
+    pthread_mutex_unlock(&e->lock);
+    return err;
+}
+
+int encoder_net_is_adapted(const struct encoder_net *e)
+{
+    return e->asked != NULL;
 }

@@ -37,4 +37,15 @@ TACIT_CHECKED enum tacit_err encoder_net_embed(struct encoder_net *e,
                                                const struct text *texts,
                                                size_t n, float *out);
 
+/* As in encoder.h. */
+struct vocab_ids;
+struct model_base;
+TACIT_CHECKED enum tacit_err encoder_net_tokens(struct encoder_net *e,
+                                                const char *text, size_t n,
+                                                struct vocab_ids *out);
+TACIT_CHECKED enum tacit_err encoder_net_adapt(struct encoder_net *e,
+                                               const struct model_base *base,
+                                               const float *w, size_t n);
+int encoder_net_is_adapted(const struct encoder_net *e);
+
 #endif

@@ -7,6 +7,7 @@
 #include "common/base/codes.h"
 #include "common/model/arch.h"
 #include "common/model/metrics.h"
+#include "common/model/tuned.h"
 #include "common/tensor/maps.h"
 #include "common/tensor/optim.h"
 
@@ -37,6 +38,7 @@ struct workspace {
 struct model {
     struct model_spec spec;
     const struct arch *arch;
+    struct tuned *tuned; /* owned: a network; NULL for all else */
     struct params p;
     struct tape tape;
     struct var *vars[PARAMS_MAX];
@@ -81,6 +83,7 @@ static enum tacit_err setup(struct model *m, const struct model_spec *spec)
         spec->task != MODEL_LM)
         return fail(TACIT_UNSUPPORTED, "classes are for classification, not "
                                        "for this task");
+    if (!m->arch->layout) return tuned_new(&m->spec, &m->p, &m->tuned);
     TRY(set_inputs(&m->spec));
     TRY(m->arch->layout(&m->spec, &m->p));
     return params_alloc(&m->p);
@@ -104,6 +107,7 @@ enum tacit_err model_new(const struct model_spec *spec, struct model **out)
 void model_free(struct model *m)
 {
     if (!m) return;
+    tuned_free(m->tuned);
     tape_release(&m->tape);
     params_release(&m->p);
     free(m->work.order);
@@ -121,13 +125,27 @@ struct params *model_params(struct model *m)
 void model_init(struct model *m, uint64_t seed)
 {
     struct rng rng;
+    if (m->tuned) {
+        tuned_init(m->tuned, &m->p);
+        return;
+    }
     rng_init(&rng, seed, 0, 0);
     m->arch->init(&m->spec, &m->p, &rng);
+}
+
+void model_use_pool(struct model *m, struct pool *pool)
+{
+    /* Rooms of a tape are made for the workers that it began with. */
+    tape_release(&m->tape);
+    tape_init(&m->tape, TAPE_BYTES_MAX);
+    m->tape.pool = pool;
+    if (m->tuned) tuned_use_pool(m->tuned, pool);
 }
 
 static enum tacit_err check_examples(const struct model *m,
                                      const struct examples *ex)
 {
+    if (m->tuned) return tuned_check(m->tuned, ex);
     if (ex->x_dim != m->spec.n_inputs)
         return fail(TACIT_SHAPE, "examples have %zu inputs, the model %zu",
                     ex->x_dim, m->spec.n_inputs);
@@ -172,6 +190,9 @@ enum tacit_err model_gradient(struct model *m, const struct examples *ex,
     struct batch b;
     TRY(check_examples(m, ex));
     if (n == 0) return fail(TACIT_SHAPE, "an empty batch");
+    if (m->tuned)
+        return tuned_gradient(m->tuned, &m->tape, m->p.flat, ex, idx, n, grad,
+                              out_loss);
     tape_reset(&m->tape);
     m->tape.ahead = m->work.ahead;
     memset(grad, 0, m->p.n_flat * sizeof *grad);
@@ -187,7 +208,7 @@ static size_t evaluate_rows(const struct model *m)
 {
     size_t n = EVALUATE_ROWS;
     if (m->spec.task == MODEL_RETRIEVER) n = LOSS_ROWS;
-    if (m->spec.task == MODEL_LM)
+    if (m->spec.task == MODEL_LM && m->spec.seq)
         n = m->spec.seq < EVALUATE_TOKENS ? EVALUATE_TOKENS / m->spec.seq : 1;
     return n;
 }
@@ -258,6 +279,7 @@ enum tacit_err model_evaluate(struct model *m, const struct examples *ex,
     size_t step = evaluate_rows(m);
     TRY(check_examples(m, ex));
     if (ex->n_rows == 0) return fail(TACIT_SHAPE, "no examples to evaluate");
+    if (m->tuned) return tuned_evaluate(m->tuned, &m->tape, m->p.flat, ex, out);
     if (m->spec.task == MODEL_COX) return evaluate_cox(m, ex, out);
     for (size_t first = 0; first < ex->n_rows; first += step) {
         struct batch b;
@@ -298,8 +320,9 @@ enum tacit_err model_predict(struct model *m, const struct examples *ex,
 {
     size_t step = evaluate_rows(m);
     TRY(check_examples(m, ex));
-    if (m->spec.task == MODEL_RETRIEVER)
-        return fail(TACIT_UNSUPPORTED, "a retriever predicts no numbers");
+    if (m->spec.task == MODEL_RETRIEVER || m->tuned)
+        return fail(TACIT_UNSUPPORTED, "a retriever or a network predicts no "
+                                       "numbers");
     for (size_t first = 0; first < ex->n_rows; first += step) {
         struct batch b;
         struct var *y;
@@ -374,10 +397,11 @@ static void read_ahead(struct training *t, struct model *m,
                        const struct examples *ex, const struct examples *next)
 {
     size_t n = ex->n_rows * ex->x_dim;
+    if (!ex->x) return;
     if (fits_cache(ex) && ex->x + n != m->work.fetched)
         (void)map_finite(ex->x, n);
     m->work.fetched = NULL;
-    if (!next || !fits_cache(ex) || !fits_cache(next)) return;
+    if (!next || !next->x || !fits_cache(ex) || !fits_cache(next)) return;
     t->ahead = next->x;
     t->ahead_end = next->x + next->n_rows * next->x_dim;
 }

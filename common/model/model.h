@@ -9,6 +9,7 @@
  *   cnn                                 images    x [n, channels h w]
  *   gru lstm transformer                text      x [n, T] token numbers
  *   static                              retriever, the query-side adapter
+ *   net                                 texts, an imported network (tuned.h)
  *
  * A new model is a new row.
  *
@@ -20,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/digest.h"
 #include "common/base/err.h"
 #include "common/tensor/params.h"
 
@@ -32,7 +34,21 @@
  *   positive passage vectors [n_rows, dim]. Evaluation ranks all n_pool
  *   passages of the site; pool_group[i] == row_group[r] makes passage i an
  *   answer to row r. Without a pool, the rows' own passages are ranked.
+ * - a network reads `text`, not x: lm predicts the second parts, a reader finds
+ *   `span`, a retriever's rows are questions.
  * Images are channel first, row by row, 0 to 1. Borrowed by every call. */
+struct token_rows {
+    const uint32_t *token;  /* of all rows, one behind another */
+    const uint32_t *start;  /* [n_rows + 1] */
+    const uint32_t *second; /* [n_rows] where in a row its second part begins:
+                               an answer, a passage; NULL: 0 */
+    const uint32_t *span;   /* [n_rows, 2] first and last token of the answer,
+                               within the row; 0, 0: there is none */
+    const uint32_t *hard;   /* [n_rows, n_hard] retriever: passages of the pool
+                               that are near and wrong */
+    size_t n_hard;
+};
+
 struct examples {
     size_t n_rows, x_dim;
     const float *x;
@@ -43,12 +59,13 @@ struct examples {
     const uint32_t *pool_group; /* [n_pool] */
     const uint32_t *row_group;  /* [n_rows] */
     size_t y_dim;               /* 0 = 1 */
+    const struct token_rows *text;
 };
 
 struct model_metrics {
     double loss;   /* mean over the rows; cox: over the events */
     double metric; /* accuracy (classify, lm), RMSE (regress), c-index (cox),
-                      recall@5 (retriever) */
+                      recall@5 (retriever), exact spans (reader) */
     size_t n_rows;
     /* What was averaged, to merge sets without measuring again: sum of losses
      * over the rows; of hits, squared errors, or metric times rows. */
@@ -62,9 +79,28 @@ enum model_task {
     MODEL_REGRESS,
     MODEL_RETRIEVER,
     MODEL_COX,
-    MODEL_LM
+    MODEL_LM,
+    MODEL_READER
 };
 enum { MODEL_HIDDEN_MAX = 8, MODEL_LAYERS_MAX = 4, MODEL_CLASSES_MAX = 65536 };
+
+/* A network that others have trained, and what of it is trained on. */
+enum model_adapter {
+    MODEL_FFA,  /* pairs of low rank, of which only the outer one is trained */
+    MODEL_LORA, /* pairs of low rank, whole */
+    MODEL_FULL  /* every number */
+};
+struct model_base {
+    /* Its GGUF file, or a folder of files that are named by their hash. */
+    const char *where;
+    const char *name;   /* for messages */
+    struct digest hash; /* BLAKE2b-256 of the file */
+    enum model_adapter adapter;
+    uint32_t rank;
+    double alpha;
+    unsigned targets; /* enum net_target, or'ed [all] */
+    uint64_t seed;    /* of what is drawn: the inner matrices */
+};
 
 /* Zero in a number means what stands in brackets. */
 struct model_spec {
@@ -82,7 +118,8 @@ struct model_spec {
     uint32_t seq;                     /* lm: T, tokens of a row */
     uint32_t layers;                  /* gru, lstm, transformer [1] */
     uint32_t heads;                   /* transformer [1]; divides the width */
-    const char *norm; /* cnn: "none" | "batch" | "group" [NULL: none] */
+    const char *norm;       /* cnn: "none" | "batch" | "group" [NULL: none] */
+    struct model_base base; /* net; where NULL: none is here */
 };
 
 /* How to train locally; optimizer is "sgd" | "adam" | "adamw". */
@@ -112,13 +149,17 @@ struct model_training {
 TACIT_CHECKED enum tacit_err model_new(const struct model_spec *spec,
                                        struct model **out);
 void model_free(struct model *m);
+/* Workers for a network's products, borrowed until another call; the bits stay
+ * the same. */
+struct pool;
+void model_use_pool(struct model *m, struct pool *pool);
 /* Owned by the model. Its flat vector is the model; write it to load one. */
 struct params *model_params(struct model *m);
 /* Draw initial weights from (seed), as PyTorch does by default:
  * U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for weights and biases of dense layers and
  * convolutions; U(-1/sqrt(H), 1/sqrt(H)) for recurrent cells; N(0, 1) for
  * embeddings, N(0, 0.02^2) in a transformer (Radford et al. 2019); 1 and 0 for
- * norms. Cox: zero. The identity for the adapter. */
+ * norms. Cox: zero. The identity for the adapter, and a network as it came. */
 void model_init(struct model *m, uint64_t seed);
 /* Mean loss over rows idx[n] and its gradient into grad [n_flat]
  * (overwritten). At running statistics (PARAM_STATISTIC) it is their distance

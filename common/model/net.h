@@ -55,10 +55,23 @@ enum net_training {
                     Sun et al. 2024), so that a mean of pairs is exact */
 };
 
+/* Matrices of a block, as bits: which of them have pairs. */
+enum net_target {
+    NET_Q = 1,
+    NET_K = 2,
+    NET_V = 4,
+    NET_OUTPUT = 8,
+    NET_GATE = 16,
+    NET_UP = 32,
+    NET_DOWN = 64,
+    NET_TARGETS = 127
+};
+
 struct net_options {
     enum net_training train;
-    size_t rank;  /* of the pairs */
-    double alpha; /* a pair counts alpha / rank times [rank] */
+    unsigned targets; /* enum net_target, or'ed; 0: all */
+    size_t rank;      /* of the pairs */
+    double alpha;     /* a pair counts alpha / rank times [rank] */
     uint64_t seed;
     size_t outputs; /* a trained head "head.weight" of so many; 0: none */
 };
@@ -91,6 +104,17 @@ void net_close(struct net *n);
 const struct net_shape *net_shape(const struct net *n);
 /* What is trained; empty when frozen. */
 struct params *net_params(struct net *n);
+/* The pairs one by one: what they are added to, and their numbers (borrowed).
+ *   W + scale up down */
+struct net_pair {
+    char name[PARAMS_NAME_MAX]; /* of W in the file */
+    size_t rows, cols, rank;
+    const float *down; /* [rank, cols] */
+    const float *up;   /* [rows, rank] */
+    float scale;
+};
+size_t net_n_pairs(const struct net *n);
+void net_pair_at(const struct net *n, size_t i, struct net_pair *out);
 /* 1 when it predicts next tokens, 0 for an encoder. */
 int net_is_decoder(const struct net *n);
 

@@ -408,6 +408,13 @@ static int has_pairs(const struct loader *l)
     return l->options->train == NET_PAIRS || l->options->train == NET_PAIRS_UP;
 }
 
+/* The bits of enum net_target stand in the order of parts[]. */
+static int is_target(const struct loader *l, size_t part)
+{
+    unsigned targets = l->options->targets;
+    return !targets || targets >> part & 1;
+}
+
 /* ---- layers ---- */
 
 static size_t size_of(const struct net_shape *s, enum part_size which)
@@ -444,7 +451,8 @@ static enum tacit_err take_layer(struct loader *l, size_t i)
         snprintf(name, sizeof name, "blk.%zu.%s", i, p->name);
         struct net_matrix *m = part_of(layer, p);
         TRY(take_matrix(l, name, size_of(s, p->rows), size_of(s, p->cols), m));
-        if (has_pairs(l)) TRY(add_pair(l, name, i * N_PARTS + k, m));
+        if (has_pairs(l) && is_target(l, k))
+            TRY(add_pair(l, name, i * N_PARTS + k, m));
     }
     snprintf(name, sizeof name, "blk.%zu.%s", i,
              before ? "attn_norm" : "attn_output_norm");
@@ -550,7 +558,7 @@ static void fill(struct loader *l)
     for (size_t i = 0;
          l->options->train == NET_PAIRS && i < l->net->shape.layers; i++)
         for (size_t k = 0; k < N_PARTS; k++) {
-            if (!is_there(l, &parts[k])) continue;
+            if (!is_there(l, &parts[k]) || !is_target(l, k)) continue;
             const struct net_tensor *down =
                 &part_of(&l->net->layers[i], &parts[k])->down;
             draw_down(l, i * N_PARTS + k, down->cols, down->rows,
@@ -620,4 +628,41 @@ void net_close(struct net *n)
     params_release(&n->params);
     arena_release(&n->arena);
     free(n);
+}
+
+/* ---- the pairs, for whoever merges or exports them ---- */
+
+static const float *numbers(const struct net *n, const struct net_tensor *t)
+{
+    return t->trained ? n->params.flat + t->offset : t->v;
+}
+
+/* Pair number i, or how many there are in all when i is past them. */
+static size_t walk_pairs(const struct net *n, size_t i, struct net_pair *out)
+{
+    size_t count = 0;
+    for (size_t l = 0; l < n->shape.layers; l++)
+        for (size_t k = 0; k < N_PARTS; k++) {
+            const struct net_matrix *m = part_of(&n->layers[l], &parts[k]);
+            if (!m->up.rows || count++ != i) continue;
+            *out = (struct net_pair){.rows = m->w.rows,
+                                     .cols = m->w.cols,
+                                     .rank = m->down.rows,
+                                     .down = numbers(n, &m->down),
+                                     .up = numbers(n, &m->up),
+                                     .scale = n->pair_scale};
+            snprintf(out->name, sizeof out->name, "blk.%zu.%s.weight", l,
+                     parts[k].name);
+        }
+    return count;
+}
+
+size_t net_n_pairs(const struct net *n)
+{
+    return walk_pairs(n, SIZE_MAX, NULL);
+}
+
+void net_pair_at(const struct net *n, size_t i, struct net_pair *out)
+{
+    (void)walk_pairs(n, i, out);
 }

@@ -98,9 +98,9 @@ static enum tacit_err take_model_keys(const struct check *c,
 static enum tacit_err take_task(const struct check *c, const char *task)
 {
     static const char *const tasks[] = {"classify", "regress", "retriever",
-                                        "cox", "lm"};
+                                        "cox",      "lm",      "reader"};
     size_t which = 0;
-    TRY(plan_choice(c, "task", task, tasks, 5, &which));
+    TRY(plan_choice(c, "task", task, tasks, 6, &which));
     c->plan->task = (enum plan_task)which;
     return TACIT_OK;
 }
@@ -114,6 +114,10 @@ static enum tacit_err take_model(const struct check *c,
     const struct kind *fit[N_KINDS];
     size_t kind = 0, norm = 0, n = 0;
     unsigned before = c->faults->n;
+    if (p->task == PLAN_READER)
+        return plan_wrong(c, "model",
+                          "model is for other tasks; a reader needs a base: "
+                          "{name: …, hash: …}");
     for (size_t i = 0; i < N_KINDS; i++) {
         if (!(model_kinds[i].tasks >> p->task & 1)) continue;
         fit[n] = &model_kinds[i];
@@ -260,6 +264,7 @@ static enum tacit_err take_data(const struct check *c,
         TRY(plan_wrong(
             c, "data.positive_above",
             "data.positive_above is for classify: what counts as 1"));
+    if (plan_has_base(p)) return plan_take_texts(c, raw);
     if (p->task == PLAN_RETRIEVER) {
         if (raw->n_columns || raw->label || raw->standardise)
             return plan_wrong(
@@ -352,6 +357,12 @@ static enum tacit_err take_local(const struct check *c,
         TRY(plan_wrong(c, "local.momentum",
                        "local.momentum is for sgd; %s has its own",
                        p->optimizer));
+    int negatives = p->task == PLAN_RETRIEVER && plan_has_base(p);
+    if (r->hard_negatives && !negatives)
+        TRY(plan_wrong(c, "local.hard_negatives",
+                       "local.hard_negatives is for a retriever with a base"));
+    TRY(plan_integer(c, "local.hard_negatives", r->hard_negatives, 0, 32,
+                     negatives ? 4 : 0, &p->hard_negatives));
     if (r->temperature && p->task != PLAN_RETRIEVER)
         TRY(plan_wrong(c, "local.temperature",
                        "local.temperature is for the retriever"));
@@ -401,13 +412,24 @@ static enum tacit_err take_protocol(const struct check *c,
                          &p->train_deadline_ms);
 }
 
+/* A model of its own, or an adapter of one that devices have. */
+static enum tacit_err take_what(const struct check *c,
+                                const struct raw_plan *raw)
+{
+    if (raw->base) return plan_take_base(c, raw);
+    if (raw->adapter)
+        TRY(plan_wrong(c, "adapter", "adapter is for a plan with a base"));
+    if (raw->model) return take_model(c, raw->model);
+    return plan_wrong(c, "model", "model is missing, or a base");
+}
+
 static enum tacit_err take(const struct check *c, const struct raw_plan *raw)
 {
     TRY(take_name(c, raw->name));
     unsigned before = c->faults->n;
     TRY(take_task(c, raw->task));
     /* What may stand in these two depends on the task and the model. */
-    if (c->faults->n == before) TRY(take_model(c, raw->model));
+    if (c->faults->n == before) TRY(take_what(c, raw));
     if (c->faults->n == before || c->plan->formats)
         TRY(take_data(c, raw->data));
     TRY(take_protocol(c, raw));
@@ -464,6 +486,6 @@ void plan_free(struct plan *p)
 const char *plan_task_name(enum plan_task t)
 {
     static const char *const names[] = {"classify", "regress", "retriever",
-                                        "cox", "lm"};
+                                        "cox",      "lm",      "reader"};
     return names[t];
 }

@@ -3,9 +3,12 @@
  * production; checked completely before anything starts.
  *
  *   name: heart-risk
- *   task: classify            # classify | regress | cox | lm | retriever
+ *   task: classify            # classify | regress | cox | lm | retriever |
+ *                             # reader
  *   model: {kind: logistic}   # logistic | softmax | linear | cox | mlp | cnn |
  *                             # gru | lstm | transformer | static
+ *   base: {name: minilm, hash: 1f…}   # in place of model: a network that
+ *   adapter: {kind: ffa, rank: 8}     # devices have; only adapters travel
  *   data:
  *     source: patients        # the device's policy maps it to a file
  *     label: disease          # classify, regress: the column
@@ -57,7 +60,8 @@ enum plan_task {
     PLAN_REGRESS,
     PLAN_RETRIEVER,
     PLAN_COX,
-    PLAN_LM
+    PLAN_LM,
+    PLAN_READER
 };
 enum plan_format { PLAN_TABLE, PLAN_VECTORS, PLAN_IMAGES, PLAN_TEXT };
 enum plan_weighting { PLAN_BY_EXAMPLES, PLAN_UNIFORM };
@@ -118,6 +122,20 @@ struct plan_strategy {
     int personalises;
 };
 
+/* What is trained of a network that devices have (common/model/tuned.h). */
+enum plan_adapter { PLAN_FFA, PLAN_LORA };
+struct plan_base {
+    char name[PLAN_NAME_MAX]; /* "": the plan has no base */
+    struct digest hash;       /* of its file on devices */
+    enum plan_adapter adapter;
+    uint32_t rank;
+    double alpha;
+    unsigned targets; /* matrices of a block, as bits of net.h's net_target */
+    /* Where the host has bases: a folder of files named by their hash, or the
+     * one file; set by the host after plan_parse(), borrowed. NULL: nowhere. */
+    const char *where;
+};
+
 /* Simulation only. */
 struct plan_sim {
     uint32_t clients, rows, threads;
@@ -159,8 +177,8 @@ struct plan {
     unsigned formats; /* bits of what the model can read */
     enum plan_format format;
     uint32_t channels, height, width; /* images; vectors: width */
-    uint32_t length;                  /* text: characters of a window */
-    char event[PLAN_NAME_MAX];        /* cox: column, 1 = it happened */
+    uint32_t length; /* text: characters of a window; base: tokens of a row */
+    char event[PLAN_NAME_MAX]; /* cox: column, 1 = it happened */
 
     char source[PLAN_NAME_MAX];
     char label[PLAN_NAME_MAX];
@@ -176,6 +194,7 @@ struct plan {
     uint32_t local_steps, local_epochs, batch; /* one of the first two is 0 */
     char optimizer[PLAN_NAME_MAX];             /* "sgd", "adam", "adamw" */
     double learning_rate, momentum, weight_decay, temperature;
+    uint32_t hard_negatives; /* retriever with a base: of each question */
     enum plan_weighting weighting;
     uint32_t weight_cap;
     double clip;
@@ -185,6 +204,7 @@ struct plan {
 
     int secagg_off; /* only a simulation may */
     struct plan_strategy strategy;
+    struct plan_base base;
     struct plan_sim sim;
 
     struct digest hash; /* of the file's bytes */
@@ -202,5 +222,7 @@ void plan_free(struct plan *p);
 /* Strategy number i as plans may name it, or NULL past the end. */
 const char *plan_strategy_name(size_t i);
 const char *plan_task_name(enum plan_task t);
+/* 1 when it trains an adapter of a network that devices have. */
+int plan_has_base(const struct plan *p);
 
 #endif

@@ -42,6 +42,11 @@ TACIT_CHECKED enum tacit_err plan_duration(const struct check *c,
                                            int64_t fallback_ms, int64_t *out);
 
 /* The blocks that stand in files of their own. */
+TACIT_CHECKED enum tacit_err plan_take_base(const struct check *c,
+                                            const struct raw_plan *raw);
+/* What such a plan learns from: `source` is taken already. */
+TACIT_CHECKED enum tacit_err plan_take_texts(const struct check *c,
+                                             const struct raw_data *raw);
 TACIT_CHECKED enum tacit_err plan_take_strategy(const struct check *c,
                                                 const struct raw_plan *raw);
 TACIT_CHECKED enum tacit_err plan_take_sim(const struct check *c,

@@ -28,6 +28,22 @@ static const cyaml_schema_field_t model_fields[] = {
     TEXT(norm, struct raw_model, OPTIONAL),
     CYAML_FIELD_END};
 
+static const cyaml_schema_field_t base_fields[] = {
+    TEXT(name, struct raw_base, CYAML_FLAG_POINTER),
+    CYAML_FIELD_STRING_PTR("hash", CYAML_FLAG_POINTER, struct raw_base, hash, 0,
+                           2 * DIGEST_BYTES),
+    CYAML_FIELD_END};
+
+static const cyaml_schema_value_t target = {
+    CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, PLAN_NAME_MAX - 1)};
+
+static const cyaml_schema_field_t adapter_fields[] = {
+    TEXT(kind, struct raw_adapter, OPTIONAL), INTEGER(rank, struct raw_adapter),
+    REAL(alpha, struct raw_adapter),
+    CYAML_FIELD_SEQUENCE_COUNT("targets", OPTIONAL, struct raw_adapter, targets,
+                               n_targets, &target, 1, 7),
+    CYAML_FIELD_END};
+
 static const cyaml_schema_field_t column_fields[] = {
     TEXT(name, struct raw_column, CYAML_FLAG_POINTER),
     CYAML_FIELD_SEQUENCE_COUNT("values", OPTIONAL, struct raw_column, values,
@@ -61,6 +77,7 @@ static const cyaml_schema_field_t local_fields[] = {
     INTEGER(steps, struct raw_local),
     INTEGER(epochs, struct raw_local),
     INTEGER(batch, struct raw_local),
+    INTEGER(hard_negatives, struct raw_local),
     TEXT(optimizer, struct raw_local, OPTIONAL),
     REAL(learning_rate, struct raw_local),
     REAL(momentum, struct raw_local),
@@ -152,7 +169,9 @@ static const cyaml_schema_field_t sim_fields[] = {
 static const cyaml_schema_field_t plan_fields[] = {
     TEXT(name, struct raw_plan, CYAML_FLAG_POINTER),
     TEXT(task, struct raw_plan, CYAML_FLAG_POINTER),
-    GROUP(model, struct raw_plan, CYAML_FLAG_POINTER, model_fields),
+    GROUP(model, struct raw_plan, OPTIONAL, model_fields),
+    GROUP(base, struct raw_plan, OPTIONAL, base_fields),
+    GROUP(adapter, struct raw_plan, OPTIONAL, adapter_fields),
     GROUP(data, struct raw_plan, CYAML_FLAG_POINTER, data_fields),
     INTEGER(rounds, struct raw_plan),
     GROUP(cohort, struct raw_plan, OPTIONAL, cohort_fields),

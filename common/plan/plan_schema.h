@@ -16,6 +16,16 @@ struct raw_model {
     int64_t *dim, *classes, *layers, *heads;
     char *norm;
 };
+struct raw_base {
+    char *name, *hash;
+};
+struct raw_adapter {
+    char *kind;
+    int64_t *rank;
+    double *alpha;
+    char **targets;
+    unsigned n_targets;
+};
 struct raw_column {
     char *name;
     double *values;
@@ -37,6 +47,7 @@ struct raw_cohort {
 };
 struct raw_local {
     int64_t *steps, *epochs, *batch;
+    int64_t *hard_negatives;
     char *optimizer;
     double *learning_rate, *momentum, *weight_decay, *temperature;
 };
@@ -78,6 +89,8 @@ struct raw_sim {
 struct raw_plan {
     char *name, *task;
     struct raw_model *model;
+    struct raw_base *base;
+    struct raw_adapter *adapter;
     struct raw_data *data;
     int64_t *rounds;
     struct raw_cohort *cohort;

@@ -17,6 +17,7 @@ static enum model_task task_of(enum plan_task t)
     case PLAN_RETRIEVER: return MODEL_RETRIEVER;
     case PLAN_COX: return MODEL_COX;
     case PLAN_LM: return MODEL_LM;
+    case PLAN_READER: return MODEL_READER;
     default: return MODEL_CLASSIFY;
     }
 }
@@ -39,6 +40,18 @@ void task_spec(const struct plan *plan, struct model_spec *out)
     }
     if (plan->format == PLAN_TEXT) out->seq = plan->length;
     memcpy(out->hidden, plan->hidden, sizeof out->hidden);
+    if (!plan_has_base(plan)) return;
+    const struct plan_base *b = &plan->base;
+    out->base =
+        (struct model_base){.where = b->where,
+                            .name = b->name,
+                            .hash = b->hash,
+                            .adapter = b->adapter == PLAN_LORA ? MODEL_LORA
+                                                               : MODEL_FFA,
+                            .rank = b->rank,
+                            .alpha = b->alpha,
+                            .targets = b->targets,
+                            .seed = plan->seed};
 }
 
 /* FedPer: the personal end begins with the weight matrix of the n-th layer from

@@ -59,10 +59,18 @@ struct var *op_mse(struct tape *t, struct var *z, const float *y);
  * set; one without an event costs 0. SHAPE when a time is not a number. */
 struct var *op_cox(struct tape *t, struct var *z, const float *time,
                    const float *event);
-/* q [B, d], p [B, d] unit rows: softmax cross-entropy of q p^T / temperature
- * against the diagonal; the other rows are the negatives (van den Oord et al.
- * 2018, "InfoNCE", with in-batch negatives). */
+/* q [B, d], p [P, d] unit rows, P >= B: softmax cross-entropy of q p^T /
+ * temperature against the diagonal; the other rows are the negatives (van den
+ * Oord et al. 2018, "InfoNCE", with in-batch negatives), those after B hard
+ * ones that belong to no question of the batch. */
 struct var *op_contrastive(struct tape *t, struct var *q, struct var *p,
                            float temperature);
+/* z [T, 2]: scores of each token as the first and as the last of a span.
+ * Mean over sequences and sides of the cross-entropy of the softmax over a
+ * sequence's tokens (Devlin et al. 2019). span [n, 2]: within the sequence;
+ * segments and span are borrowed. SHAPE for a span outside of it. */
+struct op_segments;
+struct var *op_span(struct tape *t, struct var *z, const struct op_segments *s,
+                    const uint32_t *span);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "common/tensor/kernels.h"
 #include "common/tensor/maps.h"
+#include "common/tensor/ops_block.h"
 
 struct loss_extra {
     const float *y;
@@ -287,33 +288,99 @@ static void contrastive_backward(const struct tape_node *n)
 {
     struct var *q = n->in[0], *p = n->in[1];
     float *s = (float *)(uintptr_t)n->extra;
-    size_t b = q->rows;
+    size_t b = q->rows, m = p->rows;
     float scale = n->out->grad[0] * n->scalar / (float)b;
     for (size_t i = 0; i < b; i++) {
-        s[i * b + i] -= 1;
-        for (size_t j = 0; j < b; j++) s[i * b + j] *= scale;
+        s[i * m + i] -= 1;
+        for (size_t j = 0; j < m; j++) s[i * m + j] *= scale;
     }
-    if (q->grad) gemm_nn(q->grad, s, p->v, b, q->cols, b, GEMM_ADD);
-    if (p->grad) gemm_tn(p->grad, s, q->v, b, q->cols, b, GEMM_ADD);
+    if (q->grad) gemm_nn(q->grad, s, p->v, b, q->cols, m, GEMM_ADD);
+    if (p->grad) gemm_tn(p->grad, s, q->v, m, q->cols, b, GEMM_ADD);
 }
 
 struct var *op_contrastive(struct tape *t, struct var *q, struct var *p,
                            float temperature)
 {
     if (!q || !p) return NULL;
-    if (q->rows != p->rows || q->cols != p->cols || !q->rows)
+    if (q->rows > p->rows || q->cols != p->cols || !q->rows)
         return tape_refuse(t, "contrastive", q, p);
-    size_t b = q->rows;
+    size_t b = q->rows, m = p->rows;
     struct var *out = tape_value(t, 1, 1, q->grad || p->grad);
-    float *s = tape_scratch(t, b * b, sizeof *s);
+    float *s = tape_scratch(t, b * m, sizeof *s);
     if (!out || !s) return NULL;
-    gemm_nt(s, q->v, p->v, b, b, q->cols, GEMM_SET);
-    for (size_t i = 0; i < b * b; i++) s[i] /= temperature;
-    out->v[0] = (float)(softmax_rows(s, s, b, b, NULL) / (double)b);
+    gemm_nt(s, q->v, p->v, b, m, q->cols, GEMM_SET);
+    for (size_t i = 0; i < b * m; i++) s[i] /= temperature;
+    out->v[0] = (float)(softmax_rows(s, s, b, m, NULL) / (double)b);
     tape_record(t, &(struct tape_node){.out = out,
                                        .in = {q, p},
                                        .extra = s,
                                        .scalar = 1 / temperature,
                                        .backward = contrastive_backward});
+    return out;
+}
+
+/* ---- spans ---- */
+
+struct span_extra {
+    const struct op_segments *segments;
+    const uint32_t *span; /* [n, 2] */
+    float *p;             /* [T, 2] softmax over the rows of a sequence */
+};
+
+/* dz = (p - [row is the wanted one]) / (2 n) */
+static void span_backward(const struct tape_node *n)
+{
+    const struct span_extra *e = n->extra;
+    struct var *z = n->in[0];
+    const struct op_segments *s = e->segments;
+    float scale = n->out->grad[0] / (float)(2 * s->n);
+    for (size_t i = 0; i < s->n; i++)
+        for (size_t side = 0; side < 2; side++) {
+            size_t from = s->start[i], wanted = from + e->span[2 * i + side];
+            for (size_t r = from; r < s->start[i + 1]; r++)
+                z->grad[2 * r + side] +=
+                    scale * (e->p[2 * r + side] - (r == wanted ? 1.0f : 0.0f));
+        }
+}
+
+/* -log softmax of one side of one sequence at `wanted`; p gets the softmax. */
+static double span_side(const float *z, float *p, size_t n, size_t wanted)
+{
+    float top = z[0];
+    double sum = 0;
+    for (size_t r = 1; r < n; r++) top = z[2 * r] > top ? z[2 * r] : top;
+    for (size_t r = 0; r < n; r++) {
+        p[2 * r] = expf(z[2 * r] - top);
+        sum += (double)p[2 * r];
+    }
+    for (size_t r = 0; r < n; r++) p[2 * r] = (float)((double)p[2 * r] / sum);
+    return log(sum) + (double)top - (double)z[2 * wanted];
+}
+
+struct var *op_span(struct tape *t, struct var *z, const struct op_segments *s,
+                    const uint32_t *span)
+{
+    if (!z) return NULL;
+    if (z->cols != 2 || !op_segments_fit(s, z->rows))
+        return tape_refuse(t, "span", z, z);
+    for (size_t i = 0; i < 2 * s->n; i++)
+        if (span[i] >= s->start[i / 2 + 1] - s->start[i / 2])
+            return tape_refuse(t, "span", z, z);
+    struct var *out = tape_value(t, 1, 1, z->grad != NULL);
+    struct span_extra *e = tape_raw(t, 1, sizeof *e);
+    float *p = tape_raw(t, z->rows * 2, sizeof *p);
+    double loss = 0;
+    if (!out || !e || !p) return NULL;
+    *e = (struct span_extra){s, span, p};
+    for (size_t i = 0; i < 2 * s->n; i++) {
+        size_t at = 2 * s->start[i / 2] + i % 2;
+        loss += span_side(z->v + at, p + at,
+                          s->start[i / 2 + 1] - s->start[i / 2], span[i]);
+    }
+    out->v[0] = (float)(loss / (double)(2 * s->n));
+    tape_record(t, &(struct tape_node){.out = out,
+                                       .in = {z},
+                                       .extra = e,
+                                       .backward = span_backward});
     return out;
 }

@@ -131,7 +131,8 @@ static void a_value_that_cannot_hold_names_its_line_and_key(void **state)
         const char *text, *message;
     } cases[] = {
         {"tasks: [classify, cluster]\n",
-         "p.yaml:1: tasks: there are classify, regress and retriever"},
+         "p.yaml:1: tasks: there are classify, regress, cox, lm, retriever "
+         "and reader"},
         {"tasks: classify\n", "p.yaml:1: tasks: a list in [ ] belongs here"},
         {"min_cohort: 1\n",
          "p.yaml:1: min_cohort: 2 to 128; an update is never alone"},

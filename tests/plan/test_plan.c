@@ -243,8 +243,8 @@ static const struct change changes[] = {
     {classify, "name: heart-risk", "name: .x", "begins with"},
     {classify, "name: heart-risk", "name: ''", "name is empty"},
     {classify, "task: classify", "task: clasify",
-     ":2: task is \"clasify\"; it may be classify, regress, retriever, cox or "
-     "lm (did you mean \"classify\"?)"},
+     ":2: task is \"clasify\"; it may be classify, regress, retriever, cox, "
+     "lm or reader (did you mean \"classify\"?)"},
     {classify, "kind: mlp", "kind: logit",
      ":3: model.kind is \"logit\"; it may be logistic, softmax, mlp or cnn"},
     {regress, "kind: linear", "kind: logistic", "linear or mlp"},
@@ -333,11 +333,9 @@ static void a_missing_group_is_named(void **state)
 {
     (void)state;
     static const char *const lines[] = {"name: guide\n", "task: retriever\n",
-                                        "model: {kind: static, dim: 64}\n",
                                         "data: {source: pairs}\n"};
-    static const char *const keys[] = {"\"name\"", "\"task\"", "\"model\"",
-                                       "\"data\""};
-    for (size_t i = 0; i < 4; i++) {
+    static const char *const keys[] = {"\"name\"", "\"task\"", "\"data\""};
+    for (size_t i = 0; i < 3; i++) {
         struct plan *p = NULL;
         char *text = replaced(retriever, lines[i], "");
         enum tacit_err e = parse(text, &p);
@@ -501,6 +499,86 @@ static void a_damaged_plan_never_upsets_the_parser(void **state)
     }
 }
 
+/* ---- a base in place of a model ---- */
+
+static const char based[] =
+    "name: guide\n"
+    "task: retriever\n"
+    "base: {name: minilm, hash: "
+    "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff}\n"
+    "adapter: {kind: lora, rank: 4, alpha: 16, targets: [q, v]}\n"
+    "data: {source: pairs}\n"
+    "local: {hard_negatives: 2}\n";
+
+static void a_base_stands_in_for_a_model(void **state)
+{
+    (void)state;
+    struct plan *p = NULL;
+    check_ok(parse(based, &p));
+    check(plan_has_base(p));
+    assert_string_equal(p->base.name, "minilm");
+    check(p->base.hash.b[1] == 0x11 && p->base.hash.b[31] == 0xff);
+    check(p->base.adapter == PLAN_LORA && p->base.rank == 4);
+    check_near(p->base.alpha, 16, 0);
+    check(p->base.targets == (1 | 4));
+    check(p->hard_negatives == 2 && p->length == 256);
+    assert_string_equal(p->model, "net");
+    plan_free(p);
+    char *text = replaced(based,
+                          "adapter: {kind: lora, rank: 4, alpha: 16, "
+                          "targets: [q, v]}\n",
+                          "");
+    check_ok(parse(text, &p));
+    check(p->base.adapter == PLAN_FFA && p->base.rank == 8);
+    check_near(p->base.alpha, 16, 0);
+    check(p->base.targets == 127);
+    plan_free(p);
+    free(text);
+    check_ok(parse(regress, &p));
+    check(!plan_has_base(p));
+    plan_free(p);
+}
+
+static void a_base_that_cannot_work_is_explained(void **state)
+{
+    static const struct {
+        const char *from, *to, *says;
+    } cases[] = {
+        {"00112233", "0011223", ":3: base.hash is"},
+        {"00112233", "z0112233", ":3: base.hash is"},
+        {"kind: lora", "kind: lara", ":4: adapter.kind is \"lara\""},
+        {"rank: 4", "rank: 0", ":4: adapter.rank is 0"},
+        {"[q, v]", "[q, w]", ":4: adapter.targets is \"w\""},
+        {"task: retriever", "task: classify", ":2: task is classify"},
+        {"data: {source: pairs}", "data: {source: pairs, label: x}",
+         ":5: data.label is for a model"},
+        {"data:", "model: {kind: static}\ndata:",
+         ":5: model and base exclude each other"},
+        {"task: retriever", "task: lm",
+         ":6: local.hard_negatives is for a retriever"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct plan *p = NULL;
+        char *text = replaced(based, cases[i].from, cases[i].to);
+        enum tacit_err e = parse(text, &p);
+        if (!strstr(err_message(), cases[i].says))
+            print_error("%s: \"%s\"\n", cases[i].to, err_message());
+        check(strstr(err_message(), cases[i].says) != NULL);
+        check_err(e, TACIT_FORMAT);
+        free(text);
+    }
+    struct plan *p = NULL;
+    enum tacit_err e = parse("name: a\ntask: reader\nmodel: {kind: static}\n"
+                             "data: {source: s}\n",
+                             &p);
+    check(strstr(err_message(), "a reader needs a base") != NULL);
+    check_err(e, TACIT_FORMAT);
+    e = parse("name: a\ntask: lm\ndata: {source: s}\n", &p);
+    check(strstr(err_message(), "model is missing, or a base") != NULL);
+    check_err(e, TACIT_FORMAT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -519,6 +597,8 @@ int main(void)
         cmocka_unit_test(too_many_columns_are_refused),
         cmocka_unit_test(a_plan_over_the_limit_is_not_read),
         cmocka_unit_test(a_file_is_loaded_by_name),
+        cmocka_unit_test(a_base_stands_in_for_a_model),
+        cmocka_unit_test(a_base_that_cannot_work_is_explained),
         cmocka_unit_test(a_damaged_plan_never_upsets_the_parser),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include "common/base/rng.h"
 #include "common/tensor/gradcheck.h"
 #include "common/tensor/ops.h"
+#include "common/tensor/ops_block.h"
 #include "common/tensor/tape.h"
 #include "tests/golden/ops_golden.h"
 
@@ -176,6 +177,16 @@ static struct var *same_matmul(struct tape *t, struct var *a, struct var *b)
     (void)b;
     return op_matmul(t, a, a);
 }
+/* Two sequences of two rows and the rest. */
+static struct var *one_span(struct tape *t, struct var *a, struct var *b)
+{
+    static const uint32_t start[] = {0, 2, B};
+    static const struct op_segments s = {start, 2};
+    static const uint32_t span[] = {0, 1, 1, 1};
+    (void)b;
+    return op_span(t, a, &s, span);
+}
+
 static struct var *same_contrastive(struct tape *t, struct var *a,
                                     struct var *b)
 {
@@ -209,6 +220,8 @@ static const struct op_case cases[] = {
     {"mse", B, 1, 0, 0, one_mse},
     {"softmax_ce", B, N, 0, 0, one_softmax_ce},
     {"contrastive", B, K, B, K, two_contrastive},
+    {"contrastive with hard negatives", B, K, B + 3, K, two_contrastive},
+    {"span", B, 2, 0, 0, one_span},
     {"contrastive with itself", B, K, 0, 0, same_contrastive},
     {"a value used twice", B, K, K, N, forked},
 };
@@ -436,7 +449,7 @@ static void shapes_that_do_not_fit_are_refused(void **state)
         case 5: out = op_bce(&t, a, y); break;
         case 6: out = op_mse(&t, b, y); break;
         case 7: out = op_contrastive(&t, a, b, 1); break;
-        case 8: out = op_contrastive(&t, b, c, 1); break;
+        case 8: out = op_contrastive(&t, c, b, 1); break;
         case 9: out = op_embedding_bag(&t, c, &bad); break;
         case 10: out = op_softmax_ce(&t, b, classes); break;
         case 11: out = op_bce(&t, none, y); break;

@@ -1,0 +1,371 @@
+#include "client/adapters.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/codes.h"
+#include "common/base/file.h"
+#include "common/model/model_files.h"
+#include "common/model/repack.h"
+#include "common/model/tuned.h"
+#include "common/task/task.h"
+#include "common/tensor/kernels.h"
+#include "common/tensor/weights.h"
+#include "common/wire/blob.h"
+
+/* ---- finding ------------------------------------------------------------ */
+
+struct looking {
+    const char *name;
+    struct device_model m;
+    int found;
+};
+
+static enum tacit_err note(const struct device_model *m, void *ctx)
+{
+    struct looking *l = ctx;
+    if (strcmp(m->kind, "net") != 0) return TACIT_OK;
+    if (l->name ? strcmp(m->plan, l->name) != 0 : m->task != PLAN_RETRIEVER)
+        return TACIT_OK;
+    l->m = *m;
+    l->found = 1;
+    return TACIT_OK;
+}
+
+static enum tacit_err load_plan(struct device *d, const struct digest *hash,
+                                struct plan **out)
+{
+    struct buf text;
+    buf_init(&text, PLAN_BYTES_MAX);
+    enum tacit_err err = blob_get(d->blobs, hash, PLAN_BYTES_MAX, &text);
+    if (!err) err = plan_parse("plan", (const char *)text.data, text.len, out);
+    buf_release(&text);
+    if (!err) (*out)->base.where = d->blobs;
+    return err;
+}
+
+static enum tacit_err load(struct device *d, const struct device_model *m,
+                           struct adapter_found *a)
+{
+    TRY(load_plan(d, &m->plan_hash, &a->plan));
+    task_spec(a->plan, &a->spec);
+    TRY(model_new(&a->spec, &a->model));
+    a->version = m->version;
+    return device_weights(d, &m->plan_hash, model_params(a->model));
+}
+
+enum tacit_err adapters_find(struct device *d, const char *name,
+                             struct adapter_found *out)
+{
+    struct looking l = {.name = name};
+    struct adapter_found a = {0};
+    TRY(device_models(d, note, &l));
+    if (!l.found)
+        return fail(TACIT_NOTFOUND,
+                    "no adapter of %s%s was adopted here; `tacit status` lists "
+                    "the federation's models",
+                    name ? "plan " : "search", name ? name : "");
+    enum tacit_err err = load(d, &l.m, &a);
+    if (err)
+        adapters_release(&a);
+    else
+        *out = a;
+    return err;
+}
+
+void adapters_release(struct adapter_found *a)
+{
+    model_free(a->model);
+    plan_free(a->plan);
+    *a = (struct adapter_found){0};
+}
+
+enum tacit_err adapters_base(struct device *d, int *has, struct digest *base)
+{
+    struct looking l = {0};
+    struct plan *plan = NULL;
+    TRY(device_models(d, note, &l));
+    *has = l.found;
+    if (!l.found) return TACIT_OK;
+    TRY(load_plan(d, &l.m.plan_hash, &plan));
+    *base = plan->base.hash;
+    plan_free(plan);
+    return TACIT_OK;
+}
+
+/* Its network with the adopted pairs; a head stands behind them and stays. */
+static enum tacit_err open_net(const struct adapter_found *a,
+                               struct model_files **files, struct net **net)
+{
+    const struct net_options o = tuned_options(&a->spec.base);
+    TRY(tuned_base(&a->spec.base, files));
+    enum tacit_err err = net_open(*files, &o, net);
+    if (err) {
+        model_files_close(*files);
+        return err;
+    }
+    struct params *p = net_params(*net);
+    memcpy(p->flat, model_params(a->model)->flat, p->n_flat * sizeof *p->flat);
+    return TACIT_OK;
+}
+
+/* ---- merging ------------------------------------------------------------ */
+
+static int find_pair(const struct net *net, const char *name,
+                     struct net_pair *out)
+{
+    size_t n = net_n_pairs(net);
+    for (size_t i = 0; i < n; i++) {
+        net_pair_at(net, i, out);
+        if (strcmp(out->name, name) == 0) return 1;
+    }
+    return 0;
+}
+
+static enum tacit_err no_step(void *ctx, uint64_t bytes)
+{
+    (void)ctx;
+    (void)bytes;
+    return TACIT_OK;
+}
+
+/* Rows of a tensor of any type, or packed, in f32. */
+static void decode(const struct gguf_tensor *g, size_t rows, size_t cols,
+                   float *to)
+{
+    if (g->type >= GGUF_PACKED) {
+        const struct weight w = {(enum quant_type)(g->type - GGUF_PACKED), rows,
+                                 cols, g->data};
+        weight_rows(&w, 0, rows, to);
+    } else {
+        quant_decode((enum quant_type)g->type, g->data, to, rows * cols);
+    }
+}
+
+/* W + scale up down. */
+static enum tacit_err write_sum(const struct gguf_tensor *g,
+                                const struct net_pair *p,
+                                const struct repack *r, struct gguf_writer *w)
+{
+    struct gguf_tensor sum = *g;
+    struct repack own = *r;
+    float *v = malloc(p->rows * p->cols * sizeof *v);
+    float *up = malloc(p->rows * p->rank * sizeof *up);
+    enum tacit_err err = TACIT_OK;
+    if (!v || !up) err = fail(TACIT_NOMEM, "no memory for tensor %s", g->name);
+    if (!err) {
+        decode(g, p->rows, p->cols, v);
+        for (size_t i = 0; i < p->rows * p->rank; i++)
+            up[i] = p->scale * p->up[i];
+        gemm_nn(v, up, p->down, p->rows, p->cols, p->rank, GEMM_ADD);
+        sum.type = QUANT_F32;
+        sum.data = (const uint8_t *)v;
+        sum.bytes = p->rows * p->cols * sizeof *v;
+        own.from = &sum;
+        err = repack_write(&own, w, no_step, NULL);
+    }
+    free(v);
+    free(up);
+    return err;
+}
+
+static enum tacit_err write_tensors(const struct model_files *f,
+                                    const struct net *net, int type,
+                                    struct gguf_writer *w)
+{
+    size_t n = model_files_n_tensors(f);
+    struct repack *plan = calloc(n + 1, sizeof *plan);
+    enum tacit_err err =
+        plan ? TACIT_OK : fail(TACIT_NOMEM, "no memory for %zu tensors", n);
+    for (size_t i = 0; !err && i < n; i++) {
+        err = repack_plan(model_files_tensor_at(f, i), type, REPACK_ROWS,
+                          &plan[i]);
+        if (!err) repack_announce(&plan[i], w);
+    }
+    for (size_t i = 0; !err && i < n; i++) {
+        const struct gguf_tensor *g = plan[i].from;
+        struct net_pair pair;
+        err = find_pair(net, g->name, &pair)
+                  ? write_sum(g, &pair, &plan[i], w)
+                  : repack_write(&plan[i], w, no_step, NULL);
+    }
+    free(plan);
+    return err;
+}
+
+static enum tacit_err write_merged(const struct adapter_found *a,
+                                   const struct model_files *f,
+                                   const struct net *net, int type,
+                                   struct gguf_writer *w)
+{
+    const struct gguf *g = model_files_metadata(f);
+    for (size_t i = 0; i < gguf_n_pairs(g); i++)
+        if (strcmp(gguf_key_at(g, i), "general.alignment") != 0 &&
+            strcmp(gguf_key_at(g, i), "general.name") != 0)
+            gguf_put_pair(w, g, i);
+    gguf_put_text(w, "general.name", a->plan->name, strlen(a->plan->name));
+    gguf_put_text(w, "tacit.merged_plan", a->plan->name, strlen(a->plan->name));
+    gguf_put_u32(w, "tacit.merged_version", a->version);
+    TRY(write_tensors(f, net, type, w));
+    return gguf_writer_end(w, NULL);
+}
+
+enum tacit_err adapters_merge(const struct adapter_found *a, const char *path,
+                              int type)
+{
+    char folder[DEVICE_PATH_MAX];
+    struct model_files *files = NULL;
+    struct net *net = NULL;
+    struct gguf_writer w;
+    const char *slash = strrchr(path, '/');
+    int n = slash ? snprintf(folder, sizeof folder, "%.*s",
+                             (int)(slash - path + 1), path)
+                  : snprintf(folder, sizeof folder, ".");
+    if (n < 0 || (size_t)n >= sizeof folder)
+        return fail(TACIT_LIMIT, "%s: the path is too long", path);
+    if (file_exists(path))
+        return fail(TACIT_STATE, "%s is there already; name another file",
+                    path);
+    TRY(open_net(a, &files, &net));
+    enum tacit_err err = gguf_writer_init(&w, folder, GGUF_ALIGNMENT);
+    if (!err) err = write_merged(a, files, net, type, &w);
+    if (!err) err = gguf_writer_commit(&w, path);
+    gguf_writer_release(&w);
+    net_close(net);
+    model_files_close(files);
+    return err;
+}
+
+/* ---- PEFT --------------------------------------------------------------- */
+
+static const struct {
+    const char *part, *bert, *llama;
+} modules[] = {
+    {"attn_q", "attention.self.query", "self_attn.q_proj"},
+    {"attn_k", "attention.self.key", "self_attn.k_proj"},
+    {"attn_v", "attention.self.value", "self_attn.v_proj"},
+    {"attn_output", "attention.output.dense", "self_attn.o_proj"},
+    {"ffn_gate", NULL, "mlp.gate_proj"},
+    {"ffn_up", "intermediate.dense", "mlp.up_proj"},
+    {"ffn_down", "output.dense", "mlp.down_proj"},
+};
+enum { N_MODULES = sizeof modules / sizeof *modules, MODULE_MAX = 128 };
+
+/* "blk.3.attn_q.weight" -> "encoder.layer.3.attention.self.query". */
+static void module_of(const struct net *net, const char *name,
+                      char out[MODULE_MAX])
+{
+    int is_bert = !net_is_decoder(net);
+    unsigned long layer = strtoul(name + strlen("blk."), NULL, 10);
+    out[0] = '\0';
+    for (size_t i = 0; i < N_MODULES; i++) {
+        const char *theirs = is_bert ? modules[i].bert : modules[i].llama;
+        char part[32];
+        snprintf(part, sizeof part, ".%s.", modules[i].part);
+        if (theirs && strstr(name, part))
+            snprintf(out, MODULE_MAX, "%s.%lu.%s",
+                     is_bert ? "encoder.layer" : "model.layers", layer, theirs);
+    }
+}
+
+/* Rows of q and k: files have llama's in pairs, folders in halves. */
+static size_t row_in_file(const struct net *net, const char *name, size_t row)
+{
+    const struct net_shape *s = net_shape(net);
+    size_t width = s->head_width, at = row % width;
+    int turned = strstr(name, ".attn_q.") || strstr(name, ".attn_k.");
+    if (!turned || !s->rope.dims || s->rope.layout != ROPE_PAIRS) return row;
+    return row - at + (at < width / 2 ? 2 * at : 2 * (at - width / 2) + 1);
+}
+
+static void put_entry(struct buf *header, const char *name, const char *which,
+                      size_t rows, size_t cols, size_t *at)
+{
+    size_t bytes = rows * cols * sizeof(float);
+    buf_printf(header,
+               "%s\"base_model.model.%s.lora_%s.weight\":{\"dtype\":\"F32\","
+               "\"shape\":[%zu,%zu],\"data_offsets\":[%zu,%zu]}",
+               header->len > 1 ? "," : "", name, which, rows, cols, *at,
+               *at + bytes);
+    *at += bytes;
+}
+
+static enum tacit_err write_safetensors(const struct net *net, const char *path)
+{
+    struct buf header, file;
+    struct net_pair p;
+    char name[MODULE_MAX];
+    uint8_t length[8];
+    size_t n = net_n_pairs(net), at = 0;
+    buf_init(&header, 0);
+    buf_init(&file, 0);
+    buf_put(&header, "{", 1);
+    for (size_t i = 0; i < n; i++) {
+        net_pair_at(net, i, &p);
+        module_of(net, p.name, name);
+        put_entry(&header, name, "A", p.rank, p.cols, &at);
+        put_entry(&header, name, "B", p.rows, p.rank, &at);
+    }
+    buf_put(&header, "}", 1);
+    while (header.len % 8) buf_put(&header, " ", 1);
+    le64_store(length, header.len);
+    buf_put(&file, length, sizeof length);
+    buf_put(&file, header.data, header.len);
+    for (size_t i = 0; i < n; i++) {
+        net_pair_at(net, i, &p);
+        buf_put(&file, p.down, p.rank * p.cols * sizeof *p.down);
+        for (size_t r = 0; r < p.rows; r++)
+            buf_put(&file, p.up + row_in_file(net, p.name, r) * p.rank,
+                    p.rank * sizeof *p.up);
+    }
+    enum tacit_err err = buf_end(&header);
+    if (!err) err = buf_end(&file);
+    if (!err) err = file_write(path, file.data, file.len, 0644);
+    buf_release(&header);
+    buf_release(&file);
+    return err;
+}
+
+static enum tacit_err write_config(const struct adapter_found *a,
+                                   const struct net *net, const char *path)
+{
+    struct buf b;
+    int is_bert = !net_is_decoder(net);
+    buf_init(&b, 0);
+    buf_printf(&b,
+               "{\"peft_type\": \"LORA\", \"r\": %u, \"lora_alpha\": %g, "
+               "\"bias\": \"none\", \"lora_dropout\": 0.0, \"task_type\": "
+               "\"%s\", \"base_model_name_or_path\": \"%s\", "
+               "\"target_modules\": [",
+               a->plan->base.rank, a->plan->base.alpha,
+               is_bert ? "FEATURE_EXTRACTION" : "CAUSAL_LM",
+               a->plan->base.name);
+    for (size_t i = 0, n = 0; i < N_MODULES; i++) {
+        const char *theirs = is_bert ? modules[i].bert : modules[i].llama;
+        if (theirs && a->plan->base.targets >> i & 1)
+            buf_printf(&b, "%s\"%s\"", n++ ? ", " : "", theirs);
+    }
+    buf_printf(&b, "]}\n");
+    enum tacit_err err = buf_end(&b);
+    if (!err) err = file_write(path, b.data, b.len, 0644);
+    buf_release(&b);
+    return err;
+}
+
+enum tacit_err adapters_export(const struct adapter_found *a,
+                               const char *folder)
+{
+    char path[DEVICE_PATH_MAX];
+    struct model_files *files = NULL;
+    struct net *net = NULL;
+    TRY(file_mkdirs(folder, 0755));
+    TRY(open_net(a, &files, &net));
+    enum tacit_err err =
+        file_join(path, sizeof path, folder, "adapter_model.safetensors");
+    if (!err) err = write_safetensors(net, path);
+    if (!err) err = file_join(path, sizeof path, folder, "adapter_config.json");
+    if (!err) err = write_config(a, net, path);
+    net_close(net);
+    model_files_close(files);
+    return err;
+}

@@ -1,0 +1,286 @@
+#!/usr/bin/env python3
+# variants: asan
+"""Adapters of a network that devices have, learnt together on loopback: a
+retriever, a reader and a language model under secure aggregation; what was
+adopted is searched with, merged and exported. And the same plan in the
+simulator, where the sum by arithmetic alone has the protocol's bits.
+
+The networks are a BERT of random numbers and a llama of random numbers, made
+here, and, where it is at hand, stories260K.
+"""
+import hashlib
+import json
+import os
+import shutil
+import struct
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))
+import cases  # noqa: E402
+from cases import folder, sim, tacit, until, write  # noqa: E402
+from federation import Federation  # noqa: E402
+from test_encoder import NOTES, checkpoint  # noqa: E402
+
+SITES = ("north", "south", "west")
+PAIRS = ("question,document,split\n"
+         "how much warfarin at night,dose.md,train\n"
+         "what dose do the elderly get,dose.md,train\n"
+         "when is the inr measured,dose.md,train\n"
+         "clean the wound with what,wound.md,train\n"
+         "how often is the dressing changed,wound.md,train\n"
+         "what is a wet dressing,wound.md,train\n"
+         "what to measure after one week,dose.md,test\n"
+         "saline for the wound,wound.md,test\n")
+ANSWERS = ("question,passage,answer\n" + "".join(
+    f"{q},{p},{a}\n" for q, p, a in (
+        ("how much warfarin", "start warfarin with 5 mg at night", "5 mg"),
+        ("what for the elderly", "give 2 mg to the elderly", "2 mg"),
+        ("what cleans a wound", "clean the wound with saline", "saline"),
+        ("when is the inr measured", "measure the inr after one week",
+         "after one week"),
+        ("who paints the chapel", "clean the wound with saline", ""),
+        ("what day", "change the dressing every second day",
+         "every second day"))))
+PLAN = """name: {name}
+task: {task}
+base: {{name: tiny, hash: {hash}}}
+adapter: {{kind: {kind}, rank: 4}}
+data: {{source: texts, holdout: 0.3, length: 48}}
+rounds: 2
+cohort: {{size: 3, min_reports: 3, over_select: 1}}
+local: {{steps: 4, batch: 4, optimizer: adamw, learning_rate: 0.01}}
+clip: 50
+deadline: {{stage: 60s, train: 5m}}
+seed: 5
+"""
+
+
+def imported(home, path, name="tiny", kind="q8_0"):
+    tacit("model", "import", path, "--name", name, "--type", kind, "--home",
+          home).exits(0)
+    return tacit("model", "show", name, "--json", "--home", home).exits(0).data
+
+
+def tensors(path):
+    """{name: shape} of a safetensors file."""
+    with open(path, "rb") as f:
+        size = struct.unpack("<Q", f.read(8))[0]
+        header = json.loads(f.read(size))
+    header.pop("__metadata__", None)
+    return {k: v["shape"] for k, v in header.items()}
+
+
+def three_sites(f, at, data, without=()):
+    """Three devices that have the base; its path and hash."""
+    base = None
+    for site in SITES:
+        path = os.path.join(at, site, "texts.csv")
+        write(path, data)
+        device = f.add_device(site, policy=(
+            "tasks: [retriever, reader, lm]\nmin_cohort: 2\nclip_max: 100\n"
+            f"data:\n  - {{source: texts, file: {path}}}\n"))
+        if site not in without:
+            # Where the folder lies does not matter.
+            model = checkpoint(os.path.join(at, site, f"model-{site}"))
+            base = imported(device.home, model)
+            assert base["source"].endswith(f"model-{site}"), base
+    return base
+
+
+def go(f, plan, base, rounds=2):
+    path = f.write("plan.yaml", plan)
+    f.coordinator.run("plan", "submit", path, "--base", base["path"])
+    for device in f.devices.values():
+        device.start()
+    f.wait_committed(rounds, 240)
+    for device in f.devices.values():
+        device.process.stop()
+
+
+# ---- cases ------------------------------------------------------------------
+
+def case_a_retriever_is_learnt_together_and_then_searches():
+    with Federation() as f, folder() as at:
+        f.start_coordinator()
+        base = three_sites(f, at, PAIRS)
+        for site in SITES:
+            device = f.devices[site]
+            for name, note in NOTES.items():
+                write(os.path.join(at, site, "notes", name), note)
+            device.run("model", "use", "tiny")
+            device.run("add", os.path.join(at, site, "notes"))
+        north = f.devices["north"]
+        before = [h["cosine"] for h in north.json(
+            "search", "--mode", "vectors", "dose of warfarin")["hits"]]
+        assert before, before
+        go(f, PLAN.format(name="guide", task="retriever", kind="ffa",
+                          hash=base["hash"]), base)
+        status = north.json("status")
+        assert status["encoder"]["adapter_set_aside"] is False, status
+        after = [h["cosine"] for h in north.json(
+            "search", "--mode", "vectors", "dose of warfarin")["hits"]]
+        assert len(after) == len(before) and after != before, (before, after)
+        learnt = north.json("train", "--eval", "--plan", f.path("plan.yaml"))
+        assert learnt["federated"]["version"] == 2, learnt
+        loss = {r["round"]: r["loss"] for r in f.committed()}
+        assert loss[2] < loss[1], loss
+
+        # Only the outer matrices travelled.
+        f.coordinator.run("export", "--output", f.path("sent.safetensors"))
+        sent = tensors(f.path("sent.safetensors"))
+        assert sent and all(k.endswith(".lora_b") for k in sent), sent
+        peft = os.path.join(at, "peft")
+        north.run("model", "export", "guide", peft, "--adapter")
+        names = tensors(os.path.join(peft, "adapter_model.safetensors"))
+        at_q = "base_model.model.encoder.layer.1.attention.self.query."
+        assert names[at_q + "lora_A.weight"] == [4, 96], names
+        assert names[at_q + "lora_B.weight"] == [96, 4], names
+        assert len(names) == 2 * len(sent)
+        with open(os.path.join(peft, "adapter_config.json"),
+                  encoding="utf-8") as g:
+            config = json.load(g)
+        assert config["r"] == 4 and config["lora_alpha"] == 8, config
+
+        # Merged, it is a network like any other, and answers questions alike.
+        merged = os.path.join(at, "merged.gguf")
+        north.run("model", "merge", "guide", merged, "--type", "f32")
+        again = north.run("model", "merge", "guide", merged, check=False)
+        assert again.returncode == 1 and "is there already" in again.stderr
+        north.run("model", "import", merged, "--name", "whole")
+        north.run("model", "use", "whole")
+        north.run("reindex")
+        assert north.json("status")["encoder"]["name"] == "whole"
+        assert north.json("search", "--mode", "vectors",
+                          "dose of warfarin")["hits"]
+
+
+def case_a_reader_is_learnt_together():
+    with Federation() as f, folder() as at:
+        f.start_coordinator()
+        base = three_sites(f, at, ANSWERS)
+        go(f, PLAN.format(name="reader", task="reader", kind="lora",
+                          hash=base["hash"]), base)
+        learnt = f.devices["south"].json("train", "--eval", "--plan",
+                                         f.path("plan.yaml"))
+        assert learnt["metric"] == "exact_spans", learnt
+        assert learnt["federated"]["loss"] < learnt["initial"]["loss"], learnt
+        f.coordinator.run("export", "--output", f.path("sent.safetensors"))
+        sent = tensors(f.path("sent.safetensors"))
+        assert sent["head.weight"] == [2, 96], sent
+        assert sum(k.endswith(".lora_a") for k in sent) == 12, sent
+
+
+def case_a_device_without_the_base_says_how_to_get_it():
+    with Federation() as f, folder() as at:
+        f.start_coordinator()
+        base = three_sites(f, at, ANSWERS, without=("west",))
+        plan = PLAN.format(name="reader", task="reader", kind="ffa",
+                           hash=base["hash"]).replace(
+                               "min_reports: 3", "min_reports: 2")
+        path = f.write("plan.yaml", plan)
+        # Neither does a coordinator run it without.
+        refused = f.coordinator.run("plan", "submit", path, check=False)
+        assert refused.returncode == 1 and "--base" in (
+            refused.stderr + f.coordinator.run("explain", "E0730").stdout)
+        f.coordinator.run("plan", "submit", path, "--base", base["path"])
+        west = f.devices["west"]
+        done = west.run("train", "--plan", path, check=False)
+        assert done.returncode == 1, done
+        assert "tacit model import" in done.stderr, done.stderr
+        # It declines, and the others go on without it.
+        for device in f.devices.values():
+            device.start()
+        until(lambda: "tacit model import" in west.tail(), 60,
+              "west does not decline")
+        f.wait_committed(1, 240)
+        for device in f.devices.values():
+            device.process.stop()
+        imported(west.home, checkpoint(os.path.join(at, "west", "late")))
+        west.run("train", "--plan", path)
+
+
+def case_another_file_than_the_named_one_is_refused():
+    with folder() as at:
+        home = os.path.join(at, "home")
+        tacit("init", "--home", home).exits(0)
+        base = imported(home, checkpoint(os.path.join(at, "model")))
+        other = imported(home, checkpoint(os.path.join(at, "model")), "f",
+                         "f32")
+        assert base["hash"] != other["hash"]
+        data = os.path.join(at, "data")
+        for site in SITES:
+            write(os.path.join(data, site + ".csv"), ANSWERS)
+        plan = os.path.join(at, "plan.yaml")
+        write(plan, PLAN.format(name="reader", task="reader", kind="ffa",
+                                hash=base["hash"]))
+        words = ["run", plan, "--data", data, "-q", "-o"]
+        sim(*words, os.path.join(at, "a"), "--base",
+                  other["path"]).exits(1).says("another")
+        sim(*words, os.path.join(at, "b")).exits(1).says("not here")
+        sim(*words, os.path.join(at, "c"), "--base",
+                  base["path"]).exits(0)
+
+
+def model_bytes(at):
+    with open(os.path.join(at, "model.safetensors"), "rb") as f:
+        raw = f.read()
+    size = struct.unpack("<Q", raw[:8])[0]
+    return hashlib.sha256(raw[8 + size:]).hexdigest()
+
+
+def case_the_simulators_sum_has_the_protocols_bits():
+    with folder() as at:
+        home = os.path.join(at, "home")
+        tacit("init", "--home", home).exits(0)
+        base = imported(home, checkpoint(os.path.join(at, "model")))
+        readers = os.path.join(at, "readers")
+        guides = os.path.join(at, "guides")
+        for site in SITES:
+            write(os.path.join(readers, site + ".csv"), ANSWERS)
+            write(os.path.join(guides, site, "questions.csv"), PAIRS)
+            for name, note in NOTES.items():
+                write(os.path.join(guides, site, "documents", name), note)
+        for task, data in (("reader", readers), ("retriever", guides)):
+            plan = os.path.join(at, task + ".yaml")
+            write(plan, PLAN.format(name=task, task=task, kind="ffa",
+                                    hash=base["hash"]))
+            got = []
+            for protocol in ("sum", "full"):
+                for threads in "12":
+                    out = os.path.join(at, f"{task}-{protocol}-{threads}")
+                    sim("run", plan, "--base", base["path"], "--data",
+                              data, "-q", "-o", out, "-t", threads, "--set",
+                              f"sim.protocol={protocol}").exits(0)
+                    got.append(model_bytes(out))
+            assert len(set(got)) == 1, (task, got)
+
+
+def case_a_language_model_is_learnt_together():
+    data = os.environ.get("TACIT_TEST_DATA", "../shared/data")
+    stories = os.path.join(data, "models/stories260K/stories260K-f32.gguf")
+    if not os.path.exists(stories):
+        print("  stories260K is not here: skipped")
+        return
+    rows = "text\n" + "".join(
+        f"Once upon a time there was a {x} who liked to {y}.\n"
+        for x in ("dog", "cat", "girl", "boy") for y in ("play", "run", "sing"))
+    with folder() as at:
+        home = os.path.join(at, "home")
+        tacit("init", "--home", home).exits(0)
+        base = imported(home, stories)
+        for site in SITES:
+            write(os.path.join(at, "data", site + ".csv"), rows)
+        plan = os.path.join(at, "plan.yaml")
+        write(plan, PLAN.format(name="stories", task="lm", kind="lora",
+                                hash=base["hash"]))
+        out = os.path.join(at, "out")
+        sim("run", plan, "--base", base["path"], "--data",
+                  os.path.join(at, "data"), "-q", "-o", out).exits(0)
+        with open(os.path.join(out, "metrics.jsonl"), encoding="utf-8") as f:
+            told = [json.loads(line) for line in f]
+        assert told[-1]["loss_before"] < told[0]["loss_before"], told
+        shutil.rmtree(out)
+
+
+if __name__ == "__main__":
+    cases.run(globals())
