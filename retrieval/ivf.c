@@ -230,8 +230,8 @@ static float centroids_d2(const struct ivf *ix, const struct ivf_tree *t,
 {
     size_t width = ix->shape.width;
     int32_t dot = bytes_dot(t->codes + a * width, t->codes + b * width, width);
-    return t->norm2[a] + t->norm2[b] -
-           2 * t->scale[a] * t->scale[b] * (float)dot;
+    return ivf_gap2(t->norm2[a], t->norm2[b],
+                    t->scale[a] * t->scale[b] * (float)dot);
 }
 
 enum tacit_err ivf_place(struct ivf *ix, int64_t part, const float *x,

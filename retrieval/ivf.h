@@ -49,7 +49,9 @@
  * 2410.14452; differs in: 1. all maintenance is inside the caller's write, with
  * a bound on its work; 2. reassignment is judged by estimates first, so few
  * rows are read; 3. probing stops by a measured rule (ivf_search.c); 4. a list
- * of equal vectors is cut in two halves, so that every list stays bounded.
+ * of equal vectors is cut in two halves, and between lists that are equally
+ * near within rounding an entry stays where it is, so that every list stays
+ * bounded.
  *
  * Errors of the store go through unchanged. What the store returns is checked:
  * a malformed blob is E_INDEX_DAMAGED (FORMAT), never undefined behaviour.

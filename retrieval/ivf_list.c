@@ -502,6 +502,21 @@ enum tacit_err ivf_list_find(struct ivf *ix, uint32_t list, enum ivf_kind kind,
     return TACIT_OK;
 }
 
+enum tacit_err ivf_list_slots(struct ivf *ix, uint32_t list, size_t *slots)
+{
+    const struct ivf_store *s = ix->store;
+    uint32_t seg = 0;
+    const void *data = NULL;
+    size_t n = 0;
+    *slots = 0;
+    TRY(s->seg_last(s->ctx, ivf_entries_of(list), &seg, &data, &n));
+    if (data == NULL || seg < IVF_SEG_FIRST) return TACIT_OK;
+    TRY(ivf_segment_check(ix, list, seg, data, n));
+    *slots = (seg - IVF_SEG_FIRST) * ix->shape.slots_max +
+             ivf_blocks(data) * IVF_BLOCK;
+    return TACIT_OK;
+}
+
 enum tacit_err ivf_list_count(struct ivf *ix, uint32_t list, size_t *live,
                               size_t *room)
 {

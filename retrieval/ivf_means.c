@@ -9,7 +9,8 @@
 enum {
     POWER_ROUNDS = 3,
     MEANS_ROUNDS = 6,
-    SHARE_MIN = 8 /* a half is at least 1 / so much of the list */
+    SHARE_MIN = 8, /* a half is at least 1 / so much of the list */
+    NEAR_MIN = 32  /* and its mean the nearer one for so many of them */
 };
 
 MANY_TARGETS void ivf_row_add(float *restrict y, float a,
@@ -110,25 +111,13 @@ static bool all_equal(const struct ivf_halves *h)
     return true;
 }
 
-/* Cut n >= 2 rows in two, neither smaller than a share of them: equal rows too,
- * so that no list grows without bound. */
-enum tacit_err ivf_halves_cut(struct ivf *ix, struct ivf_halves *h)
+/* 2-means from an even cut along the main direction. */
+static void means_settle(struct ivf_halves *h, struct ranked *ranked)
 {
-    struct ranked *ranked;
-    TRY(arena_alloc_raw(&ix->arena, h->n, sizeof *ranked, &ranked));
-    main_direction(h);
-    for (size_t i = 0; i < h->n; i++)
-        h->margin[i] = kernel_dot(h->x + i * h->width, h->along, h->width);
-    cut_at(h, ranked, h->n / 2);
-    (void)means_take(h);
     size_t least = (h->n + SHARE_MIN - 1) / SHARE_MIN, n0 = h->n / 2;
     for (int round = 0; round < MEANS_ROUNDS; round++) {
         margins_take(h);
-        if (all_equal(h)) {
-            cut_at(h, ranked, h->n / 2);
-            (void)means_take(h);
-            return TACIT_OK;
-        }
+        if (all_equal(h)) return;
         for (size_t i = 0; i < h->n; i++) h->side[i] = h->margin[i] >= 0;
         n0 = means_take(h);
         if (n0 == 0 || n0 == h->n) break;
@@ -138,5 +127,36 @@ enum tacit_err ivf_halves_cut(struct ivf *ix, struct ivf_halves *h)
         cut_at(h, ranked, n0 < least ? least : h->n - least);
         (void)means_take(h);
     }
+}
+
+/* Whether each mean is the nearer one for some of the rows. */
+static bool both_are_near(struct ivf_halves *h)
+{
+    size_t n0 = 0, least = (h->n + NEAR_MIN - 1) / NEAR_MIN;
+    margins_take(h);
+    for (size_t i = 0; i < h->n; i++) n0 += h->margin[i] < 0;
+    return n0 >= least && h->n - n0 >= least;
+}
+
+/* A few rows far from many that are nearly equal would be cut off again and
+ * again; then, and where all are equal, the cut is in the middle. */
+enum tacit_err ivf_halves_cut(struct ivf *ix, struct ivf_halves *h)
+{
+    struct ranked *ranked;
+    float *middle;
+    TRY(arena_alloc_raw(&ix->arena, h->n, sizeof *ranked, &ranked));
+    TRY(arena_alloc_raw(&ix->arena, h->n, sizeof *middle, &middle));
+    main_direction(h);
+    for (size_t i = 0; i < h->n; i++)
+        middle[i] = kernel_dot(h->x + i * h->width, h->along, h->width);
+    memcpy(h->margin, middle, h->n * sizeof *middle);
+    cut_at(h, ranked, h->n / 2);
+    (void)means_take(h);
+    means_settle(h, ranked);
+    h->even = !both_are_near(h);
+    if (!h->even) return TACIT_OK;
+    memcpy(h->margin, middle, h->n * sizeof *middle);
+    cut_at(h, ranked, h->n / 2);
+    (void)means_take(h);
     return TACIT_OK;
 }

@@ -237,6 +237,13 @@ void ivf_level_add(float *levels, float share)
     for (size_t l = 0; l < IVF_LEVELS; l++) levels[l] /= 2;
 }
 
+void ivf_level_rest(float *levels)
+{
+    float sum = 0;
+    for (size_t l = 0; l < IVF_LEVELS; l++) sum += levels[l];
+    if (sum < LEARNT_MIN || 4 * levels[0] < sum) ivf_level_add(levels, 0);
+}
+
 /* Whether lists whose plane is at h and farther are unlikely to hold one of the
  * k best. Where a filter lets one in f entries pass, its k best are about the
  * f k best of all. */

@@ -10,6 +10,7 @@ enum {
     LEARN_EACH = 10,   /* neighbours per rank that are learnt from */
     LEARN_KEPT = 1001, /* the row and the most distant rank */
     LEARN_LISTS = 512, /* lists read for them */
+    LEARN_SAME = 10,   /* roundings by which equal rows seem to differ */
     IDS_FEW = 16       /* so many ids are always looked up one by one */
 };
 /* Deviations allowed for where a search reads one list, to be exact. */
@@ -147,7 +148,8 @@ static enum tacit_err estimates_take(struct ivf_searcher *s)
 }
 
 /* Estimates serve: they err alike in all lists. Each rank's histogram gets the
- * same weight from a row. */
+ * same weight from a row. Rows that are equal lie together, whatever the lists;
+ * that all do is not to be learnt from them. */
 enum tacit_err ivf_learn(struct ivf *ix, struct ivf_tree *t, const float *x)
 {
     struct ivf_query query = {.k = 1};
@@ -157,10 +159,15 @@ enum tacit_err ivf_learn(struct ivf *ix, struct ivf_tree *t, const float *x)
     TRY(ivf_probes_start(&s, t->part));
     TRY(estimates_take(&s));
     const struct ivf_candidate *pool = s.s->pool;
+    float same = LEARN_SAME * ivf_rounding(ix->query->norm2, ix->query->norm2);
     for (size_t r = 0, rank = LEARN_EACH; r < IVF_RANKS; r++, rank *= 10) {
         if (s.s->n_pool <= rank) break;
-        float size =
-            ivf_ball(ix, pool[rank].estimate > 0 ? pool[rank].estimate : 0);
+        float d2 = pool[rank].estimate;
+        if (!(d2 - pool[0].estimate > same) && !(pool[rank].lower > 0)) {
+            ivf_level_rest(ix->count.levels[r]);
+            continue;
+        }
+        float size = ivf_ball(ix, d2 > 0 ? d2 : 0);
         /* the row itself comes first */
         for (size_t i = rank / LEARN_EACH; i <= rank; i += rank / LEARN_EACH)
             ivf_level_add(ix->count.levels[r],

@@ -92,5 +92,8 @@ bool ivf_enough(struct ivf_searcher *s, float h, size_t i);
 float ivf_ball(const struct ivf *ix, float d2);
 /* Count a neighbour in the list whose h is so many balls. */
 void ivf_level_add(float *levels, float share);
+/* Count one in the first list, as long as such are no more than half: of a set
+ * in which most rows are equal, what is learnt is about the others. */
+void ivf_level_rest(float *levels);
 
 #endif

@@ -16,23 +16,43 @@
  *
  * Work is bounded: the rows of one list, the codes of NEIGHBOURS lists,
  * PULL_MAX more rows, PUSH_MAX entries added elsewhere.
+ *
+ * Where distances are equal within rounding, as with many equal vectors, "the
+ * nearest" is chance, the same chance for all: there an entry stays on its side
+ * of the cut, a neighbour gets it for being nearer by more than that, and of
+ * the lists that take in what is left of another the emptiest does.
  */
 enum {
     NEIGHBOURS = 16,
     PULL_MAX = 128,
     PUSH_MAX = 128,
     SEEK_MAX = 512,
-    LEARN_ALL = 64,  /* up to twice so many lists, every split is learnt from */
+    FULL = 2,       /* so many times its limit, a list gets no more of others */
+    LEARN_ALL = 64, /* up to twice so many lists, every split is learnt from */
     LEARN_EVERY = 64 /* above, at least one of so many */
 };
 
 /* Nor is a list worth a copy whose centroid is nearer to that of the first, in
  * squares, than this times the vector is to it (SPANN's rule). */
 static const float apart = 0.5F;
+/* Of the squared lengths: what the bytes of rows and centroids leave open of a
+ * squared distance, a fifth of which a list of equal vectors shows. */
+static const float rounding_share = 1e-5F;
 /* An estimate has to be so much below an entry's own distance. */
 static const float pull_share = 0.9F;
 /* So much farther than the mean, an entry may have lost its list. */
 static const float far_share = 1.05F;
+
+float ivf_rounding(float a2, float b2)
+{
+    return rounding_share * (a2 + b2);
+}
+
+float ivf_gap2(float a2, float b2, float product)
+{
+    float gap2 = a2 + b2 - 2 * product;
+    return gap2 > ivf_rounding(a2, b2) ? gap2 : 0;
+}
 
 bool ivf_second(float best2, float d2, float between2)
 {
@@ -47,6 +67,7 @@ struct choice {
     uint32_t list[NEIGHBOURS + 2];
     float *c; /* [n, width] */
     float norm2[NEIGHBOURS + 2];
+    size_t slots[NEIGHBOURS + 2]; /* how far it reaches, once known; or 0 */
 };
 
 enum { NOWHERE = 0xff };
@@ -62,6 +83,8 @@ struct mover {
     uint32_t (*place)[2]; /* [n_old] */
     uint8_t *half;        /* [room]: own list that it goes to, or NOWHERE */
     uint8_t *copy;        /* [room]: own list that gets a copy, or NOWHERE */
+    uint8_t *side;        /* [n_old]: of the cut; NULL: there was none */
+    bool cut;             /* the sides stand, whatever the distances */
     struct ivf_gather copies; /* of the list */
     float *x_copies;          /* [copies.n, width] */
     size_t pushed, sought;
@@ -90,8 +113,8 @@ static float between(const struct mover *m, size_t a, size_t b)
 {
     size_t width = m->ix->shape.width;
     const float *c = m->to.c;
-    return m->to.norm2[a] + m->to.norm2[b] -
-           2 * kernel_dot(c + a * width, c + b * width, width);
+    return ivf_gap2(m->to.norm2[a], m->to.norm2[b],
+                    kernel_dot(c + a * width, c + b * width, width));
 }
 
 /* The neighbours of a point, other than the lists that are there already. */
@@ -187,13 +210,13 @@ static enum tacit_err entry_push(struct mover *m, size_t i, size_t k)
         return TACIT_OK;
     }
     uint8_t bits[RABITQ_DIM_MAX / 8];
-    size_t width = ix->shape.width, slots;
+    size_t width = ix->shape.width;
     struct ivf_entry e =
         ivf_entry_make(ix, m->x + i * width, m->to.c + k * width, m->g.id[i],
                        words_at(m, i), bits);
     m->pushed++;
     return ivf_list_add(ix, m->to.list[k], &e, m->g.rows + i * ix->shape.row,
-                        &slots);
+                        &m->to.slots[k]);
 }
 
 /* Put a copy into a list; *added as of ivf_list_copy(). */
@@ -251,20 +274,25 @@ static enum tacit_err second_take(struct mover *m, size_t i, size_t first,
  * are not among each other's neighbours. *list: that list, 0 when there is
  * none; ix->c gets its centroid.
  */
-static void home_find(struct mover *m, size_t i, float best2, uint32_t *list)
+static enum tacit_err home_find(struct mover *m, size_t i, float best2,
+                                uint32_t *list)
 {
     struct ivf_near near;
     struct ivf *ix = m->ix;
+    size_t slots;
     *list = 0;
     m->sought++;
     rabitq_query_set(ix->pivot, m->x + i * ix->shape.width);
     if (ivf_tree_nearest(ix, m->tree, ix->pivot, 1, 1, &near) == 0 ||
         near.d2 >= best2)
-        return;
+        return TACIT_OK;
     uint32_t found = m->tree->list[near.at];
-    if (found == m->list || chosen(&m->to, found)) return;
+    if (found == m->list || chosen(&m->to, found)) return TACIT_OK;
+    TRY(ivf_list_slots(ix, found, &slots));
+    if (slots > FULL * ix->shape.list_max) return TACIT_OK;
     ivf_tree_centroid(ix, m->tree, near.at, ix->c);
     *list = found;
+    return TACIT_OK;
 }
 
 /* Entry i leaves for a list beyond the choice, whose centroid is in ix->c. */
@@ -285,20 +313,51 @@ static enum tacit_err entry_leave(struct mover *m, size_t i, uint32_t list)
     return ivf_list_remove(ix, old, IVF_COPIES, m->g.id[i], &spot);
 }
 
+/* How far list k of the choice reaches. */
+static enum tacit_err slots_get(struct mover *m, size_t k)
+{
+    if (m->to.slots[k] > 0) return TACIT_OK;
+    return ivf_list_slots(m->ix, m->to.list[k], &m->to.slots[k]);
+}
+
+/* The best and second list for an entry at d2 [n] from them all, of which those
+ * within `rounding` of each other are equally near. */
+static enum tacit_err best_choose(struct mover *m, const float *d2,
+                                  float rounding, size_t *first, size_t *second)
+{
+    size_t own = m->to.own;
+    best_two(d2, m->to.n, first, second);
+    if (own == 0) {
+        float limit = d2[*first] + rounding;
+        for (size_t k = 0; k < m->to.n; k++) {
+            if (d2[k] > limit) continue;
+            TRY(slots_get(m, k));
+            if (m->to.slots[k] < m->to.slots[*first]) *first = k;
+        }
+        if (*second == *first) *second = SIZE_MAX;
+        return TACIT_OK;
+    }
+    if (*first < own) return TACIT_OK;
+    TRY(slots_get(m, *first));
+    if (m->pushed >= PUSH_MAX ||
+        m->to.slots[*first] > FULL * m->ix->shape.list_max)
+        best_two(d2, own, first, second);
+    return TACIT_OK;
+}
+
 /* Entry i of the list goes to the nearest list, and perhaps gets a copy. The
  * copy it had stays where there is no better one. */
 static enum tacit_err entry_move(struct mover *m, size_t i, const float *d2,
-                                 float old2)
+                                 float old2, float rounding)
 {
     size_t first, second;
     uint32_t *place = m->place[i], old = place[1], home = 0;
     best_two(d2, m->to.n, &first, &second);
     if (d2[first] > old2 && d2[first] > m->far && m->sought < SEEK_MAX &&
         m->pushed < PUSH_MAX)
-        home_find(m, i, d2[first], &home);
+        TRY(home_find(m, i, d2[first], &home));
     if (home != 0) return entry_leave(m, i, home);
-    if (first >= m->to.own && m->to.own > 0 && m->pushed >= PUSH_MAX)
-        best_two(d2, m->to.own, &first, &second);
+    TRY(best_choose(m, d2, rounding, &first, &second));
     place[0] = m->to.list[first];
     place[1] = 0;
     TRY(entry_push(m, i, first));
@@ -312,13 +371,29 @@ static enum tacit_err entry_move(struct mover *m, size_t i, const float *d2,
     return ivf_list_remove(m->ix, old, IVF_COPIES, m->g.id[i], &spot);
 }
 
+/* An entry at d2 [n] from the lists and at old2 from where it was: the side of
+ * the cut gets what rounding may take, or wins outright. */
+static void side_favour(const struct mover *m, size_t i, float *d2, float old2,
+                        float rounding)
+{
+    size_t side = m->side == NULL ? 0 : m->side[i];
+    if (m->to.own == 0) return;
+    if (m->cut) {
+        for (size_t k = 0; k < m->to.own; k++)
+            if (d2[k] < d2[side]) d2[side] = d2[k];
+        if (old2 < d2[side]) d2[side] = old2;
+    }
+    d2[side] -= rounding;
+}
+
 static enum tacit_err entries_move(struct mover *m)
 {
     struct ivf *ix = m->ix;
     size_t width = ix->shape.width, n = m->to.n;
-    float *d, *old2, sum = 0;
+    float *d, *old2, *rounding, sum = 0;
     TRY(arena_alloc_raw(&ix->arena, m->n_old * n + 1, sizeof *d, &d));
     TRY(arena_alloc_raw(&ix->arena, m->n_old + 1, sizeof *old2, &old2));
+    TRY(arena_alloc_raw(&ix->arena, m->n_old + 1, sizeof *rounding, &rounding));
     gemm_nt(d, m->x, m->to.c, m->n_old, n, width, GEMM_SET);
     for (size_t i = 0; i < m->n_old; i++) {
         const float *x = m->x + i * width;
@@ -328,12 +403,14 @@ static enum tacit_err entries_move(struct mover *m)
             best = d2[k] < best ? d2[k] : best;
         }
         old2[i] = norm2 + m->before2 - 2 * kernel_dot(x, m->before, width);
+        rounding[i] = ivf_rounding(norm2, m->before2);
         sum += best;
+        side_favour(m, i, d2, old2[i], rounding[i]);
     }
     m->far = far_share * sum / (float)m->n_old;
     for (size_t i = 0; i < m->n_old; i++) {
         uint32_t old[2] = {m->place[i][0], m->place[i][1]};
-        TRY(entry_move(m, i, d + i * n, old2[i]));
+        TRY(entry_move(m, i, d + i * n, old2[i], rounding[i]));
         if (m->place[i][0] != old[0] || m->place[i][1] != old[1])
             TRY(ix->store->place_write(ix->store->ctx, m->g.id[i],
                                        m->place[i]));
@@ -476,9 +553,9 @@ static enum tacit_err pulled_move(struct mover *m, const struct pull *p)
     TRY(ivf_row_find(ix, p->list, p->id, &row));
     memcpy(m->g.rows + i * ix->shape.row, row, ix->shape.row);
     TRY(ivf_row_rotated(ix, row, x));
-    float own = list_d2(m, p->list, x);
+    float own = list_d2(m, p->list, x), norm2 = kernel_dot(x, x, width);
     size_t k = own_nearest(m, x, &d2);
-    if (!(d2 < own)) return TACIT_OK;
+    if (!(d2 + ivf_rounding(norm2, m->to.norm2[k]) < own)) return TACIT_OK;
     TRY(ivf_list_remove(ix, p->list, IVF_FIRST, p->id, &spot));
     memcpy(m->g.words + i * ix->shape.columns, p->words,
            ix->shape.columns * sizeof *p->words);
@@ -587,6 +664,9 @@ static enum tacit_err halves_start(struct mover *m, uint32_t fresh)
     size_t ones = 0;
     for (size_t i = 0; i < h.n; i++) ones += h.side[i];
     size_t larger = 2 * ones > h.n, other = 1 - larger;
+    for (size_t i = 0; i < h.n; i++) h.side[i] = h.side[i] != larger;
+    m->side = h.side;
+    m->cut = h.even;
     TRY(ivf_tree_put(ix, m->tree, m->list, h.c[larger]));
     TRY(ivf_tree_put(ix, m->tree, fresh, h.c[other]));
     choice_add(m, m->list, h.c[larger]);
@@ -656,7 +736,13 @@ enum tacit_err ivf_merge(struct ivf *ix, struct ivf_tree *t, uint32_t list)
     TRY(copies_write(&m));
     TRY(ivf_list_drop(ix, list, m.g.n_segs, m.g.n_rows_segs));
     TRY(ivf_tree_drop(ix, t, list));
-    return ivf_meta_write(ix);
+    TRY(ivf_meta_write(ix));
+    size_t most = 0;
+    for (size_t k = 1; k < m.to.n; k++)
+        if (m.to.slots[k] > m.to.slots[most]) most = k;
+    return m.to.slots[most] > ivf_list_limit(ix, t)
+               ? ivf_split(ix, t, m.to.list[most])
+               : TACIT_OK;
 }
 
 enum tacit_err ivf_refine(struct ivf *ix, struct ivf_tree *t, uint32_t list)

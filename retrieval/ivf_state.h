@@ -344,6 +344,9 @@ struct ivf_spot {
 /* Entries of a list, copies aside, and the slots they have. */
 TACIT_CHECKED enum tacit_err ivf_list_count(struct ivf *ix, uint32_t list,
                                             size_t *live, size_t *room);
+/* How far a list reaches, copies aside: the slots up to its last. */
+TACIT_CHECKED enum tacit_err ivf_list_slots(struct ivf *ix, uint32_t list,
+                                            size_t *slots);
 TACIT_CHECKED enum tacit_err ivf_list_find(struct ivf *ix, uint32_t list,
                                            enum ivf_kind kind, int64_t id,
                                            struct ivf_spot *spot);
@@ -385,9 +388,10 @@ struct ivf_halves {
     float *along;   /* [width] */
     float *margin;  /* [n]: below 0 = half 0 */
     uint8_t *side;  /* [n] */
+    bool even;      /* the nearest mean would put nearly all on one side */
 };
 /* Cut n >= 2 rows in two by 2-means, neither part smaller than a share of them:
- * equal rows too, so that no list grows without bound. Fills c, side. */
+ * equal rows too, so that no list grows without bound. Fills c, side, even. */
 TACIT_CHECKED enum tacit_err ivf_halves_cut(struct ivf *ix,
                                             struct ivf_halves *h);
 /* y += a x. */
@@ -410,6 +414,10 @@ TACIT_CHECKED enum tacit_err ivf_refine(struct ivf *ix, struct ivf_tree *t,
 /* Whether the second nearest list, at d2 from a vector that is at best2 from
  * its nearest, gets a copy; between2 is the squared distance of the two. */
 bool ivf_second(float best2, float d2, float between2);
+/* Squared distances are known to so much, between vectors of squared lengths a2
+ * and b2; and their squared distance, 0 where it is no more than that. */
+float ivf_rounding(float a2, float b2);
+float ivf_gap2(float a2, float b2, float product);
 /* ---- ivf.c ---- */
 /* Counters as the store has them now. */
 TACIT_CHECKED enum tacit_err ivf_fresh(struct ivf *ix);

@@ -2,7 +2,8 @@
 # Run the benchmarks: JSON lines on stdout, everything else on stderr.
 #
 #   tests/bench/run.sh            all of them
-#   tests/bench/run.sh ID         only the lines of one id (and its program)
+#   tests/bench/run.sh ID         only the lines of one id (and its program), or
+#                                 of all that begin with it (ann)
 set -u
 build=${TACIT_BUILD:-build/release}
 id=${1:-}
@@ -20,7 +21,11 @@ for b in "$build"/bench/bench_* tests/bench/bench_*.py; do
     run=("$b")
     [ "${b##*.}" = py ] && run=(python3 "$b" ${id:+"$id"})
     timeout -k 10 7200 "${run[@]}" |
-        if [ -n "$id" ]; then grep -- "\"$id\""; else cat; fi
+        if [ -n "$id" ]; then
+            grep --line-buffered -E -- "\"$id(_|\")"
+        else
+            cat
+        fi
     [ "${PIPESTATUS[0]}" -eq 0 ] || status=1
 done
 if [ $known -eq 0 ]; then

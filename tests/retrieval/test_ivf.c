@@ -593,7 +593,7 @@ static void optimising_keeps_all_and_ends(void **state)
         check(calls++ < 100);
     }
     sound(&s);
-    check(recall(&s, 200, &plain, NULL) >= 0.93);
+    check(recall(&s, 1000, &plain, NULL) >= 0.92);
     shelf_close(&s);
 }
 

@@ -547,6 +547,37 @@ static void commands_and_functions_say_ok(void **state)
     sqlite3_close(db);
 }
 
+static void thousands_of_equal_vectors_are_rows_like_others(void **state)
+{
+    (void)state;
+    sqlite3 *db = vectable_open(":memory:");
+    vectable_run(db, "CREATE VIRTUAL TABLE v USING tacit_vec("
+                     "e float[4], kind int filter)");
+    vectable_run(db, "WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+                     "WHERE i < 6000) INSERT INTO v(rowid, e, kind) "
+                     "SELECT i, '[1, 2, 3, ' || iif(i % 10, 4, -i) || ']', "
+                     "i % 100 FROM n");
+    vectable_sound(db, "main");
+    vectable_is(db,
+                "SELECT count(*), sum(rowid % 10 > 0) FROM v "
+                "WHERE e MATCH '[1, 2, 3, 4]' AND k = 50",
+                "50|50");
+    vectable_is(db,
+                "SELECT count(*), sum(rowid % 100 = 7) FROM v "
+                "WHERE e MATCH '[1, 2, 3, 4]' AND k = 100 AND kind = 7",
+                "60|60");
+    vectable_run(db, "DELETE FROM v WHERE rowid % 20 > 0");
+    vectable_sound(db, "main");
+    vectable_is(db, "SELECT count(*) FROM v", "300");
+    vectable_run(db, "UPDATE v SET e = '[4, 3, 2, 1]'");
+    vectable_sound(db, "main");
+    vectable_is(db,
+                "SELECT count(*) FROM v "
+                "WHERE e MATCH '[4, 3, 2, 1]' AND k = 400",
+                "300");
+    sqlite3_close(db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -565,6 +596,7 @@ int main(void)
         cmocka_unit_test(rowids_are_sqlites),
         cmocka_unit_test(a_deleted_vector_leaves_no_bytes),
         cmocka_unit_test(commands_and_functions_say_ok),
+        cmocka_unit_test(thousands_of_equal_vectors_are_rows_like_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
