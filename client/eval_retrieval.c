@@ -22,7 +22,7 @@ static const struct {
 } ways[N_WAYS] = {
     [WORDS] = {"words", SEARCH_WORDS},
     [VECTORS] = {"vectors", SEARCH_VECTORS},
-    [RANKS] = {"ranks", SEARCH_HYBRID},
+    [RANKS] = {"ranks", SEARCH_RANKS},
     [SCORES] = {"scores", SEARCH_HYBRID},
 };
 
@@ -170,7 +170,7 @@ static struct search_query query_of(const struct evaluation *e, enum way way,
     return (struct search_query){
         .text = text,
         .adapter = e->store.adapter,
-        .weight = way == SCORES ? &e->weight.weight : NULL,
+        .weight = way == SCORES && e->has_weight ? &e->weight.weight : NULL,
         .limit = SEARCH_LIMIT_MAX,
         .mode = ways[way].mode,
     };
@@ -383,7 +383,7 @@ static enum tacit_err evaluate(struct evaluation *e)
         if (way == SCORES && !e->has_weight) {
             cli_hint(e->o, "no weight is learnt: `--train-qrels FILE` learns "
                            "one for --mode scores, `--weight X` gives one");
-            continue;
+            if (e->store.adapter) continue;
         }
         TRY(evaluate_way(e, (enum way)way));
     }

@@ -262,8 +262,8 @@ static const struct option_command commands[] = {
      .summary = "learn how much words and vectors count in search",
      .help = "Learns one number from questions whose source was right: good "
              "feedback and, with --data, rows of question, document and "
-             "heading. Until then both are fused by their ranks. Nothing "
-             "leaves.",
+             "heading. Until then words lead, or, with a search model of a "
+             "federation, both are fused by their ranks. Nothing leaves.",
      OPTIONS(tune_options),
      .run = cli_tune},
     {.name = "eval retrieval",

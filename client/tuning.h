@@ -1,7 +1,7 @@
 /*
  * tuning: how much the vectors count beside the words in this device's search,
  * learnt here (weight.h) and kept with the model that it was learnt for: a
- * newer search model begins without one, and is fused by ranks until then.
+ * newer search model begins without one (search.h).
  *
  *   good feedback, pairs of a CSV file ─> weight_fit ─> table search_weight
  */

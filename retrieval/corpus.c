@@ -190,11 +190,17 @@ static void drop_gathered(struct corpus *c)
     c->n_gathered = c->gathered_bytes = c->gathered_passages = 0;
 }
 
+static void roll_back(struct corpus *c)
+{
+    db_rollback(c->db);
+    corpus_forget(c);
+}
+
 static enum tacit_err write_all(struct corpus *c)
 {
     for (struct prepared *p = c->first; p; p = p->next)
         TRY(write_document(c, p));
-    return corpus_next_epoch(c);
+    return corpus_end(c);
 }
 
 static int is_enough(const struct corpus *c)
@@ -284,7 +290,7 @@ static enum tacit_err write_gathered(struct corpus *c)
     if (!err) {
         err = write_all(c);
         if (!err) err = db_commit(c->db);
-        if (err) db_rollback(c->db);
+        if (err) roll_back(c);
     }
     c->is_broken = err != TACIT_OK;
     return err;
@@ -499,7 +505,7 @@ static enum tacit_err delete_found(struct corpus *c, const char *path,
         memcpy(&id, ids->data + i * sizeof id, sizeof id);
         TRY(corpus_erase(c, id));
     }
-    return corpus_next_epoch(c);
+    return corpus_end(c);
 }
 
 static enum tacit_err remove_below(struct corpus *c, const char *path,
@@ -514,7 +520,7 @@ static enum tacit_err remove_below(struct corpus *c, const char *path,
     if (!err) {
         err = delete_found(c, known_as, which, &ids);
         if (!err) err = db_commit(c->db);
-        if (err) db_rollback(c->db);
+        if (err) roll_back(c);
     }
     if (!err) *n_removed = ids.len / sizeof(int64_t);
     buf_release(&ids);

@@ -112,7 +112,7 @@ enum tacit_err corpus_fit(struct corpus *c)
         TRY(make_table(c));
         TRY(db_exec(c->db, "UPDATE document SET enc_version = ''"));
     }
-    return corpus_next_epoch(c);
+    return corpus_end(c);
 }
 
 static enum tacit_err make_empty(struct corpus *c)

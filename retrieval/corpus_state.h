@@ -37,6 +37,7 @@ struct corpus {
     size_t n_gathered, gathered_bytes, gathered_passages;
     int64_t gathered_since_ns;
     int is_gathering, is_broken;
+    int64_t words_from; /* passages from here on lack their words; 0 = none */
 };
 
 /* Statement `which`, reset: bind, then step, then corpus_done(). */
@@ -61,14 +62,17 @@ struct corpus_row {
     const uint8_t *print;      /* [TWIN_PRINT] or NULL */
     const float *v;            /* [dim]; zeros: there are no words */
 };
-/* Write it everywhere, within a write. */
+/* Write it, within a write; its words stand in the index from corpus_end() on.
+ */
 TACIT_CHECKED enum tacit_err corpus_write(struct corpus *c,
                                           const struct corpus_row *row);
 /* Delete a document's rows everywhere, within a write. */
 TACIT_CHECKED enum tacit_err corpus_erase(struct corpus *c,
                                           int64_t document_id);
-/* Within a write: count it. */
-TACIT_CHECKED enum tacit_err corpus_next_epoch(struct corpus *c);
+/* The end of each write: the words of what it added, and count it. */
+TACIT_CHECKED enum tacit_err corpus_end(struct corpus *c);
+/* A write was rolled back. */
+void corpus_forget(struct corpus *c);
 
 /* ---- vectors (corpus_vectors.c) -------------------------------------------
  */

@@ -87,18 +87,55 @@ static enum tacit_err write_chunk(struct corpus *c,
 
 enum tacit_err corpus_write(struct corpus *c, const struct corpus_row *row)
 {
-    sqlite3_stmt *st;
     TRY(write_chunk(c, row));
     int64_t id = sqlite3_last_insert_rowid(c->db->sql);
-    if (!c->stmt[CORPUS_WORDS_ADD]) TRY(words_make_room(c->db));
-    TRY(corpus_statement(c, CORPUS_WORDS_ADD, &st));
-    sqlite3_bind_int64(st, 1, id);
-    sqlite3_bind_text(st, 2, row->title, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, 3, row->chunk->heading, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, 4, row->text, (int)row->text_len, SQLITE_STATIC);
-    TRY(corpus_run(c, CORPUS_WORDS_ADD));
+    if (!c->words_from) c->words_from = id;
     return corpus_vector_add(c, id, row->v);
 }
+
+/* ---- words ----------------------------------------------------------------
+ */
+
+static enum tacit_err add_words(struct corpus *c, sqlite3_stmt *passage)
+{
+    sqlite3_stmt *st;
+    TRY(corpus_statement(c, CORPUS_WORDS_ADD, &st));
+    for (int i = 0; i < 4; i++)
+        sqlite3_bind_value(st, i + 1, sqlite3_column_value(passage, i));
+    return corpus_run(c, CORPUS_WORDS_ADD);
+}
+
+/* The words of a write's passages, when all their vectors are written: a list
+ * of vectors that splits is a statement with a savepoint, at which FTS5 writes
+ * out what it has gathered; and each finds its own data in the processor's
+ * caches. */
+static enum tacit_err write_words(struct corpus *c)
+{
+    sqlite3_stmt *st;
+    int has_row = 0;
+    if (!c->words_from) return TACIT_OK;
+    if (!c->stmt[CORPUS_WORDS_ADD]) TRY(words_make_room(c->db));
+    TRY(db_query(c->db, &st,
+                 "SELECT id, title, heading, text FROM chunk_content"
+                 " WHERE id >= ? ORDER BY id",
+                 "i", c->words_from));
+    enum tacit_err err = db_step(c->db, st, &has_row);
+    while (!err && has_row) {
+        err = add_words(c, st);
+        if (!err) err = db_step(c->db, st, &has_row);
+    }
+    db_finish(st);
+    if (!err) c->words_from = 0;
+    return err;
+}
+
+void corpus_forget(struct corpus *c)
+{
+    c->words_from = 0;
+}
+
+/* ---- documents ------------------------------------------------------------
+ */
 
 static enum tacit_err erase_vectors(struct corpus *c, int64_t document_id)
 {
@@ -124,13 +161,15 @@ enum tacit_err corpus_erase(struct corpus *c, int64_t document_id)
         "DELETE FROM chunk WHERE document_id = ?",
         "DELETE FROM document WHERE id = ?",
     };
+    TRY(write_words(c)); /* what is not in the index cannot leave it */
     TRY(erase_vectors(c, document_id));
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         TRY(db_run(c->db, all[i], "i", document_id));
     return TACIT_OK;
 }
 
-enum tacit_err corpus_next_epoch(struct corpus *c)
+enum tacit_err corpus_end(struct corpus *c)
 {
+    TRY(write_words(c));
     return db_run(c->db, "UPDATE corpus_state SET epoch = epoch + 1", "");
 }

@@ -7,12 +7,12 @@
  *               s: BM25, c: cosine; both of every candidate
  *
  * By scores, with a weight learnt from questions whose answers are known
- * (weight.h): the convex combination of Bruch, Gai and Ingber 2022 (arXiv
- * 2210.11934), each score divided from the least value that it can have to the
- * largest of this question. Until there is such a weight, by ranks: reciprocal
- * rank fusion (Cormack, Clarke and Buettcher 2009), k = 60: it needs
- * no scale of scores, so BM25 and cosines go together without training. Differs
- * in the weights w_r (there all 1): a ranking that is known to be worse than
+ * (weight.h), or before that a small one: the convex combination of Bruch, Gai
+ * and Ingber 2022 (arXiv 2210.11934), each score divided from the least value
+ * that it can have to the largest of this question. For an adapter's vectors,
+ * until there is such a weight, by ranks: reciprocal rank fusion (Cormack,
+ * Clarke and Buettcher 2009), k = 60: it needs no scale of scores. Differs in
+ * the weights w_r (there all 1): a ranking that is known to be worse than
  * another would only disturb it.
  */
 #ifndef TACIT_RETRIEVAL_FUSION_H

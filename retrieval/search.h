@@ -1,9 +1,9 @@
 /*
  * search: hybrid search, walk A's second half.
  *
- *   question ─┬─> words.h: BM25, the best n ─────────┐ fusion.h: by scores with
- *             └─> encoder ─> adapter ─> nearest n ───┤ a learnt weight, else by
- *   filter.h ──> ids, for both                       │ ranks
+ *   question ─┬─> words.h: BM25, the best n ─────────┐ fusion.h: by scores,
+ *             └─> encoder ─> adapter ─> nearest n ───┤ with an adapter and no
+ *   filter.h ──> ids, for both                       │ learnt weight by ranks
  *                                                    v
  *   hits <── neighbours joined <── diversity <── candidates, each with both
  *            (search_read.c)       (MMR)         scores
@@ -31,7 +31,12 @@ enum {
     SEARCH_ALSO_MAX = 32   /* documents named that hold the same passage */
 };
 
-enum search_mode { SEARCH_HYBRID, SEARCH_WORDS, SEARCH_VECTORS };
+enum search_mode {
+    SEARCH_HYBRID,
+    SEARCH_WORDS,
+    SEARCH_VECTORS,
+    SEARCH_RANKS /* both, by ranks whatever is learnt */
+};
 enum search_neighbours { SEARCH_APART, SEARCH_JOINED };
 
 struct search_report;
@@ -39,7 +44,7 @@ struct search_report;
 struct search_query {
     const char *text;
     const float *adapter;        /* [dim, dim] of the encoder, or NULL */
-    const double *weight;        /* of the vectors, learnt; NULL: by ranks */
+    const double *weight;        /* of the vectors, learnt, or NULL */
     const struct filter *filter; /* NULL = everything */
     size_t limit;                /* 1 … SEARCH_LIMIT_MAX */
     enum search_mode mode;

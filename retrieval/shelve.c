@@ -104,5 +104,5 @@ enum tacit_err shelve_texts(struct corpus *c, const struct shelve_row *rows,
 
 enum tacit_err shelve_end(struct corpus *c)
 {
-    return corpus_next_epoch(c);
+    return corpus_end(c);
 }

@@ -12,7 +12,8 @@
 #include "retrieval/corpus.h"
 
 /* `path` stands where a document's path does. Within a write of the caller, who
- * ends with shelve_end(). STATE when there is one of this name. */
+ * ends with shelve_end(), or rolls back and closes the corpus. STATE when there
+ * is one of this name. */
 TACIT_CHECKED enum tacit_err shelve_text(struct corpus *c, const char *path,
                                          const char *title, const char *text);
 /* The same of n texts, which are embedded together. */
@@ -26,7 +27,7 @@ TACIT_CHECKED enum tacit_err shelve_texts(struct corpus *c,
 TACIT_CHECKED enum tacit_err shelve_vector(struct corpus *c, const char *path,
                                            const char *title, const char *text,
                                            const float *v);
-/* Count the change; within the same write. */
+/* Within the same write: the words of what was added, and count the change. */
 TACIT_CHECKED enum tacit_err shelve_end(struct corpus *c);
 
 #endif

@@ -96,12 +96,12 @@ def case_an_answer_says_why_and_how_long():
                    best["evidence"]["answers"]) < 1e-9, best
         assert data["search"]["terms"] == ["infusion", "pump", "cleaned"], data
         assert data["search"]["languages"] == ["en", "de"], data
-        assert data["search"]["fused_by"] == "ranks", data
+        assert data["search"]["fused_by"] == "scores", data
         for name in ("embed_ms", "words_ms", "vectors_ms", "search_ms",
                      "rerank_ms", "write_ms"):
             assert data["timings"][name] >= 0, data
         run("ask", "how is the infusion pump cleaned", "--explain").exits(0) \
-            .prints("words #1 (BM25", "cosine", "confidence", "fused by ranks",
+            .prints("words #1 (BM25", "cosine", "confidence", "fused by scores",
                     "stemmed as en de")
         run("search", "pump", "--explain").exits(0).prints("BM25", "candidates")
 
