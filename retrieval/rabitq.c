@@ -237,7 +237,8 @@ struct rabitq_entry rabitq_encode_part(const float *x, const float *c,
     residual_sums(x, c, part, signs, s);
     bits_gather(signs, part, bits);
     float mul = s[1] > tiny ? 2 * share * s[0] / s[1] : 0;
-    struct rabitq_entry e = {bf16_encode(all[0] + mul * s[2]), bf16_encode(mul)};
+    struct rabitq_entry e = {bf16_encode(all[0] + mul * s[2]),
+                             bf16_encode(mul)};
     if (e.mul == 0) e.mul = 1;
     return e;
 }

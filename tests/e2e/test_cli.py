@@ -31,6 +31,7 @@ COMMANDS = {
         "run": [], "model import": ["x.gguf"], "model ls": [],
         "model show": ["x"], "model rm": ["x"], "model use": ["x"],
         "model export": ["x", "x.gguf"], "model quantize": ["x", "q8_0"],
+        "model distill": ["--teacher", "x", "--texts", ".", "-o", "y"],
         "audit": [], "policy": [], "status": [], "doctor": [],
         "explain": ["E0203"]},
     "tacit-coordinator": {

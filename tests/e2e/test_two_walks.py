@@ -127,7 +127,7 @@ def case_every_command_that_the_readme_names_exists():
             if not verb:
                 me.type(*words).exits(0)
                 continue
-            if verb[0] not in ("plan", "eval"):
+            if verb[0] not in ("plan", "eval", "model"):
                 verb = verb[:1]
             done = me.type(words[0], *verb, "--help").exits(0)
             for flag in flags:
