@@ -1,5 +1,6 @@
 #include "common/model/distill.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,6 +179,7 @@ static enum tacit_err choose_items(struct course *k)
 static const float *target(const struct course *k, uint32_t item)
 {
     size_t n = k->job->n;
+    assert(n_words(k) > 0);
     return k->y + (item < n ? item : n + (item - n) % n_words(k)) * k->dim;
 }
 

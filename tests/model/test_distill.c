@@ -1,6 +1,7 @@
 #include "tests/check.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,14 +41,17 @@ static void teach(struct school *s)
             s->meaning[i][k] = length * rng_normal(&rng);
     }
     for (int i = 0; i < TEXTS; i++) {
+        size_t n = 0;
         for (int j = 0; j < PER_TEXT; j++) {
             uint64_t w = rng_below(&rng, WORDS);
-            strcat(s->line[i], j ? " " : "");
-            strcat(s->line[i], s->word[w]);
+            size_t len = strlen(s->word[w]);
+            if (j) s->line[i][n++] = ' ';
+            memcpy(s->line[i] + n, s->word[w], len);
+            n += len;
             kernel_axpy(s->text_vector[i], 1, s->meaning[w], WIDE);
         }
         kernel_normalise(s->text_vector[i], WIDE);
-        s->texts[i] = (struct text){s->line[i], strlen(s->line[i])};
+        s->texts[i] = (struct text){s->line[i], n};
     }
     check_ok(distill_count(&s->arena, s->texts, TEXTS, 2 * WORDS, &s->words));
     s->word_vector = calloc(s->words.n * WIDE, sizeof *s->word_vector);
