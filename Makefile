@@ -91,6 +91,9 @@ $(B)/%.o: %.c Makefile
 	@echo "  CC    $<"
 	@$(CC) $(CFLAGS_all) -MMD -MP -c -o $@ $<
 
+# The built-in encoder is copied into its object.
+$(B)/common/model/built_in.o: models/encoder.gguf
+
 $(B)/extension/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC    $< (extension)"

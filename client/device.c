@@ -17,6 +17,7 @@
 #include "common/base/file.h"
 #include "common/base/tick.h"
 #include "common/model/adapter.h"
+#include "common/model/encoder.h"
 #include "common/model/model.h"
 #include "common/model/safetensors.h"
 #include "common/wire/blob.h"
@@ -323,6 +324,30 @@ enum tacit_err device_known(struct device *d, const struct digest *plan_hash,
     return err;
 }
 
+/* An adapter is for the vectors of this program's encoder, no other's. */
+static enum tacit_err write_encoder(struct device *d,
+                                    const struct digest *model_hash)
+{
+    char version[ENCODER_VERSION_MAX];
+    TRY(encoder_built_in_version(version));
+    return db_run(&d->db, "INSERT OR REPLACE INTO adapter_encoder VALUES(?, ?)",
+                  "bs", (const void *)model_hash->b, (size_t)DIGEST_BYTES,
+                  version);
+}
+
+static enum tacit_err fits_encoder(struct device *d,
+                                   const struct digest *model_hash,
+                                   int64_t *out)
+{
+    char version[ENCODER_VERSION_MAX];
+    TRY(encoder_built_in_version(version));
+    return db_int(&d->db, out,
+                  "SELECT count(*) FROM adapter_encoder"
+                  " WHERE model_hash = ? AND version = ?",
+                  "bs", (const void *)model_hash->b, (size_t)DIGEST_BYTES,
+                  version);
+}
+
 static enum tacit_err write_adopted(struct device *d, const struct plan *plan,
                                     const struct msg_over *over,
                                     const float *state, size_t n_state)
@@ -332,6 +357,7 @@ static enum tacit_err write_adopted(struct device *d, const struct plan *plan,
                    (const void *)over->plan_hash.b, (size_t)DIGEST_BYTES,
                    (int64_t)over->model_version, (const void *)state,
                    n_state * sizeof *state));
+    if (plan->task == PLAN_RETRIEVER) TRY(write_encoder(d, &over->model_hash));
     return db_run(
         &d->db,
         "INSERT OR REPLACE INTO adopted VALUES(?, ?, ?, ?, ?, ?, ?, ?, "
@@ -475,8 +501,10 @@ enum tacit_err device_adapter(struct device *d, size_t dim, float **out)
                                     .task = MODEL_RETRIEVER,
                                     .n_inputs = dim};
     struct model *m = NULL;
+    int64_t fits = 0;
     TRY(device_models(d, note_retriever, &n));
-    if (!n.found) {
+    if (n.found) TRY(fits_encoder(d, &n.m.model_hash, &fits));
+    if (!fits) {
         *out = NULL;
         return TACIT_OK;
     }

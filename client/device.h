@@ -116,7 +116,8 @@ TACIT_CHECKED enum tacit_err device_weights(struct device *d,
                                             const struct digest *plan_hash,
                                             struct params *p);
 /* Query-side adapter of the newest adopted retriever model: [dim, dim], owned
- * by the caller (free), NULL when there is none. */
+ * by the caller (free), NULL when there is none, or it was adopted with another
+ * built-in encoder than this program's. */
 TACIT_CHECKED enum tacit_err device_adapter(struct device *d, size_t dim,
                                             float **out);
 

@@ -7,13 +7,17 @@
 #include "client/adapters.h"
 #include "common/base/codes.h"
 #include "common/model/gguf.h"
+#include "common/model/word_table.h"
 #include "retrieval/corpus.h"
 
 const char *const embedding_migrations[EMBEDDING_N_MIGRATIONS] = {
     "CREATE TABLE search_encoder("
     " one INTEGER PRIMARY KEY CHECK(one = 1), name TEXT NOT NULL,"
     " hash BLOB NOT NULL, dim INTEGER NOT NULL, question TEXT NOT NULL,"
-    " passage TEXT NOT NULL) STRICT;"};
+    " passage TEXT NOT NULL) STRICT;",
+    /* Which built-in encoder an adopted search model is for. */
+    "CREATE TABLE adapter_encoder("
+    " model_hash BLOB PRIMARY KEY, version TEXT NOT NULL) STRICT;"};
 
 /* ---- prefixes ------------------------------------------------------------
  */
@@ -132,7 +136,7 @@ enum tacit_err embedding_read(struct device *d, const char *name,
     struct network_row m;
     struct gguf *g = NULL;
     struct embedding_choice c = built_in();
-    char path[DEVICE_PATH_MAX];
+    char path[DEVICE_PATH_MAX], key[64];
     int64_t dim = 0;
     if (strcmp(name, EMBEDDING_BUILT_IN) == 0) {
         if (question || passage)
@@ -141,17 +145,19 @@ enum tacit_err embedding_read(struct device *d, const char *name,
         return TACIT_OK;
     }
     TRY(networks_find(d, name, &m));
-    if (strcmp(m.family, "bert") != 0)
+    if (strcmp(m.family, "bert") != 0 &&
+        strcmp(m.family, WORD_TABLE_FAMILY) != 0)
         return fail_as(E_MODEL_UNSUPPORTED,
                        "%s is of the family %s, which predicts text; search "
-                       "wants an encoder (bert: MiniLM, BGE, E5)",
+                       "wants an encoder (bert: MiniLM, BGE, E5; words: from "
+                       "`tacit model distill`)",
                        m.name, m.family);
     snprintf(c.name, sizeof c.name, "%s", m.name);
     c.hash = m.hash;
+    snprintf(key, sizeof key, "%s.embedding_length", m.family);
     TRY(networks_path(d, &m, path));
     enum tacit_err err = gguf_open(path, &g);
-    if (!err)
-        err = gguf_int(g, "bert.embedding_length", 1, ENCODER_DIM_MAX, &dim);
+    if (!err) err = gguf_int(g, key, 1, ENCODER_DIM_MAX, &dim);
     if (!err) err = take_prefixes(&m, g, question, passage, &c);
     gguf_close(g);
     if (err) return err_context(err, "model %s", m.name);

@@ -13,7 +13,8 @@
  * A retriever plan trains an adapter for the vectors of the built-in encoder,
  * which are the same everywhere, or, with a base, pairs of low rank inside an
  * imported one; then the questions go through them (adapters.h). With another
- * encoder what was adopted is set aside, and no such plan is trained.
+ * encoder what was adopted is set aside, and no such plan is trained; so is what
+ * was adopted for the built-in encoder of an earlier program.
  *
  * Thread rule: as the device.
  */
@@ -23,7 +24,7 @@
 #include "client/networks.h"
 #include "common/model/encoder.h"
 
-enum { EMBEDDING_N_MIGRATIONS = 1, EMBEDDING_PREFIX_MAX = 256 };
+enum { EMBEDDING_N_MIGRATIONS = 2, EMBEDDING_PREFIX_MAX = 256 };
 #define EMBEDDING_BUILT_IN "built-in"
 extern const char *const embedding_migrations[EMBEDDING_N_MIGRATIONS];
 

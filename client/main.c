@@ -152,6 +152,22 @@ static const struct option_row merge_options[] = {
 static const struct option_row quantize_options[] = {
     {"name", 0, "NAME", NULL, "what to call the new one (NAME-TYPE)"},
 };
+static const struct option_row distill_options[] = {
+    {"teacher", 0, "NAME", NULL, "the imported encoder that is learnt from"},
+    {"texts", 0, "FOLDER", NULL,
+     "learn from its .txt files, a text on each line"},
+    {"output", 'o', "NAME", NULL, "what to call the new one"},
+    {"dim", 0, "N", NULL, "numbers of a vector (256)"},
+    {"words", 0, "N", NULL, "rows for the most frequent words (36864)"},
+    {"ngrams", 0, "N", NULL, "rows for parts of all other words (12288)"},
+    {"epochs", 0, "N", NULL, "times that each text is seen (6)"},
+    {"rate", 0, "X", NULL, "the first step's size (0.001)"},
+    {"seed", 0, "N", NULL, "of the order of texts (1)"},
+    {"type", 't', "TYPE", NULL, "rows as q4_0, q5_0, q8_0, f16, f32 (q4_0)"},
+    {"licence", 0, "TEXT", NULL, "its licence (the teacher's)"},
+    {"cache", 0, "FILE", NULL,
+     "keep the teacher's vectors here (in the device's home)"},
+};
 static const struct option_row doctor_options[] = {
     {"index", 0, NULL, NULL,
      "check the whole vector index and measure its recall; a damaged one is "
@@ -354,16 +370,17 @@ static const struct option_command commands[] = {
      .args_min = 1,
      .args_max = 1,
      .summary = "choose the network that searches, or the one that writes",
-     .help = "An encoder (family bert: MiniLM, BGE, E5) searches, until "
-             "built-in is chosen; a decoder (llama, qwen2) writes answers, "
-             "until none is chosen. The two are chosen apart. An encoder's "
-             "vectors are others than those that are there: documents are "
-             "found by their words alone until `tacit reindex` has read them "
-             "again. Some encoders were trained with a text before questions "
-             "or passages (E5, BGE): those that are known get it by "
-             "themselves. A federation's search adapter is for the built-in "
-             "encoder and is set aside meanwhile. What is used cannot be "
-             "removed.",
+     .help =
+         "An encoder (family bert: MiniLM, BGE, E5; or words, which "
+         "`tacit model distill` makes) searches, until built-in is chosen; a decoder (llama, qwen2) writes answers, "
+         "until none is chosen. The two are chosen apart. An encoder's "
+         "vectors are others than those that are there: documents are "
+         "found by their words alone until `tacit reindex` has read them "
+         "again. Some encoders were trained with a text before questions "
+         "or passages (E5, BGE): those that are known get it by "
+         "themselves. A federation's search adapter is for the built-in "
+         "encoder and is set aside meanwhile. What is used cannot be "
+         "removed.",
      OPTIONS(use_options),
      .run = cli_model_use},
     {.name = "model export",
@@ -397,6 +414,17 @@ static const struct option_command commands[] = {
              "bits), f16, bf16 or f32. The first stays.",
      OPTIONS(quantize_options),
      .run = cli_model_quantize},
+    {.name = "model distill",
+     .summary = "make a small, fast encoder that imitates a large one",
+     .help = "The teacher embeds every text and every frequent word of them "
+             "once; a table of words then learns to give texts the same "
+             "vectors. The new encoder needs no network: a text's vector is "
+             "the sum of its words' rows. It is as good as the texts are many "
+             "and like those that will be searched. What the teacher said is "
+             "kept: after Ctrl-C the same command goes on from there. The same "
+             "seed, texts and teacher give the same file.",
+     OPTIONS(distill_options),
+     .run = cli_model_distill},
     {.name = "audit",
      .summary = "list everything that ever left this device",
      .run = cli_audit},

@@ -16,6 +16,7 @@
 #include "common/model/model_files.h"
 #include "common/model/net.h"
 #include "common/model/repack.h"
+#include "common/model/word_table.h"
 #include "common/wire/blob.h"
 
 enum { ALIGNMENT = 64 };
@@ -342,9 +343,21 @@ static void take_origin(const struct gguf *g, const struct networks_job *job,
 
 /* ---- importing ---------------------------------------------------------- */
 
+/* Its rows are looked up, not multiplied: they stay rows. */
+static int is_word_table(const char *family)
+{
+    return strcmp(family, WORD_TABLE_FAMILY) == 0;
+}
+
 static enum tacit_err check_readable(const struct model_files *c)
 {
     struct vocab *v = NULL;
+    if (is_word_table(model_files_family(c))) {
+        struct word_table *t = NULL;
+        TRY(word_table_open(model_files_metadata(c), &t));
+        word_table_free(t);
+        return TACIT_OK;
+    }
     TRY(net_knows(model_files_family(c)));
     TRY(model_files_vocab(c, &v));
     vocab_free(v);
@@ -398,7 +411,10 @@ static enum tacit_err store(struct device *d, const struct tensors *t,
     if (err) return err;
     sweep(d->blobs);
     err = gguf_writer_init(&w, d->blobs, ALIGNMENT);
-    if (!err) err = plan_all(t, job->type, REPACK_TILES, &moving);
+    if (!err)
+        err = plan_all(t, job->type,
+                       is_word_table(m->family) ? REPACK_ROWS : REPACK_TILES,
+                       &moving);
     if (!err) put_pairs(meta, m, &w);
     if (!err) err = write_all(&moving, &w);
     if (!err) describe(&moving, m);

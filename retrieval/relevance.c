@@ -21,12 +21,12 @@
 #include "retrieval/embedder.h"
 #include "retrieval/places.h"
 
-#define SENTENCE_SLOPE 10.29
-#define PASSAGE_SLOPE  6.16
-#define COSINE_SLOPE   7.03
-#define GAIN_SLOPE     5.60
-#define OFFSET         (-4.68)
-#define ADAPTED_OFFSET (-1.02)
+#define SENTENCE_SLOPE 7.09
+#define PASSAGE_SLOPE  2.93
+#define COSINE_SLOPE   12.67
+#define GAIN_SLOPE     2.29
+#define OFFSET         (-5.61)
+#define ADAPTED_OFFSET (-1.06)
 
 /* Keeps one common word of a question of two from being half an answer. */
 #define PRIOR_TERMS 2.0

@@ -54,7 +54,7 @@ struct passage {
 };
 
 /* What an answer needs. */
-#define RELEVANCE_THRESHOLD 0.24
+#define RELEVANCE_THRESHOLD 0.27
 
 /* Errors as search_hybrid. */
 TACIT_CHECKED enum tacit_err relevance_inquire(struct corpus *c,

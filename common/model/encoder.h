@@ -3,19 +3,11 @@
  * embedded when they are added, questions when they are asked. It is the
  * built-in one, or a network that was imported (net.h: MiniLM, BGE, E5).
  *
- * The built-in one:
- *
- *   features --embedding bag--> sum_i weight_i table[id_i]   [dim]
- *            --projection-->    h P                          [dim]
- *            --normalise-->     v, |v| = 1
- *
- * The built-in weights are drawn from a fixed seed: table entries
- * +-1/sqrt(dim), P the identity. Then v.w estimates the cosine of the two
- * weighted feature sets (random indexing: Kanerva et al. 2000; the bound is
- * Johnson and Lindenstrauss 1984), with no file to ship. Training moves table
- * and projection by contrastive loss (encoder_gradient); a federated retriever
- * round trains only the query-side adapter (adapter.h), so that passage
- * vectors stay valid.
+ * The built-in one is a table of words (word_table.h) that was distilled from
+ * all-MiniLM-L6-v2 and is part of the program (built_in.h; models/README.md
+ * says how it was made and what it is worth): a text's vector is the sum of its
+ * words' rows, normalised. A federated retriever round trains only the
+ * query-side adapter (adapter.h), so that passage vectors stay valid.
  *
  * A network (encoder_net.h) is mapped when the first text is embedded. Texts
  * that are given together are packed into batches, which run on all cores; but
@@ -34,8 +26,6 @@
 #include "common/base/arena.h"
 #include "common/base/digest.h"
 #include "common/base/err.h"
-#include "common/model/tokenizer.h"
-#include "common/tensor/params.h"
 
 enum {
     ENCODER_DIM = 256, /* of the built-in one */
@@ -43,7 +33,7 @@ enum {
     ENCODER_VERSION_MAX = 24
 };
 
-struct encoder; /* owned; the built-in one about 32 MiB */
+struct encoder; /* owned */
 
 /* The built-in encoder. NOMEM. */
 TACIT_CHECKED enum tacit_err encoder_new(struct encoder **out);
@@ -69,11 +59,12 @@ size_t encoder_dim(const struct encoder *e);
 size_t encoder_context(const struct encoder *e);
 /* Tokens of text[n] as this encoder counts them, marks aside. */
 size_t encoder_count(const struct encoder *e, const char *text, size_t n);
-/* The built-in one's: table [TOKENIZER_BUCKETS, dim], projection [dim, dim]. */
-struct params *encoder_params(struct encoder *e);
 /* Names all that a vector depends on; rows of another version must be embedded
- * again. Hashes the built-in weights: not for an inner loop. */
+ * again. */
 void encoder_version(const struct encoder *e, char out[ENCODER_VERSION_MAX]);
+/* That of the built-in one. */
+TACIT_CHECKED enum tacit_err encoder_built_in_version(
+    char out[ENCODER_VERSION_MAX]);
 
 struct text {
     const char *s;
@@ -105,13 +96,5 @@ TACIT_CHECKED enum tacit_err encoder_adapt(struct encoder *e,
                                            const struct model_base *base,
                                            const float *w, size_t n);
 int encoder_is_adapted(const struct encoder *e);
-
-/* Contrastive loss of n question and passage texts (in-batch negatives), its
- * gradient over encoder_params (overwritten; [n_flat]) and the loss. */
-TACIT_CHECKED enum tacit_err encoder_gradient(struct encoder *e,
-                                              const struct text *question,
-                                              const struct text *passage,
-                                              size_t n, double temperature,
-                                              float *grad, float *out_loss);
 
 #endif

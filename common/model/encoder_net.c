@@ -9,7 +9,9 @@
 #include "common/base/buf.h"
 #include "common/base/pool.h"
 #include "common/model/net.h"
+#include "common/model/tokenizer.h"
 #include "common/model/tuned.h"
+#include "common/model/word_table.h"
 
 #define WAY_OUT                                                                \
  "`tacit model use built-in` does without it; then it can be removed and "     \
@@ -18,6 +20,7 @@
 enum {
     VERSION = 1, /* of how texts become vectors here */
     LANE_BYTES_MAX = 512 << 20,
+    TABLE_BYTES_MAX = 64 << 20,
     CONTEXT_MAX = 8192,  /* attention takes its square */
     COUNTED_AS_BYTES = 4 /* of a token, where counting fails */
 };
@@ -34,8 +37,9 @@ struct encoder_net {
     pthread_mutex_t lock; /* of what follows */
     struct model_files *files;
     struct vocab *vocab;
-    struct net *net;   /* NULL: not opened yet */
+    struct net *net;   /* this or the table; both NULL: not opened yet */
     struct net *asked; /* with an adapter, for questions; NULL: there is none */
+    struct word_table *table;
     size_t context;
     struct pool *pool;  /* NULL: only questions so far */
     struct lane *lanes; /* [n_lanes] */
@@ -87,9 +91,11 @@ static void close_files(struct encoder_net *e)
     net_close(e->asked);
     net_close(e->net);
     e->asked = NULL;
+    word_table_free(e->table);
     vocab_free(e->vocab);
     model_files_close(e->files);
     e->net = NULL;
+    e->table = NULL;
     e->vocab = NULL;
     e->files = NULL;
 }
@@ -154,9 +160,21 @@ static enum tacit_err check_net(struct encoder_net *e)
     return TACIT_OK;
 }
 
+static enum tacit_err open_table(struct encoder_net *e)
+{
+    TRY(word_table_open(model_files_metadata(e->files), &e->table));
+    if (word_table_dim(e->table) != e->dim)
+        return fail(TACIT_SHAPE, "its vectors have %zu numbers, not %zu",
+                    word_table_dim(e->table), e->dim);
+    e->context = CONTEXT_MAX;
+    return TACIT_OK;
+}
+
 static enum tacit_err open_files(struct encoder_net *e)
 {
     TRY(model_files_open(e->path, &e->files));
+    if (strcmp(model_files_family(e->files), WORD_TABLE_FAMILY) == 0)
+        return open_table(e);
     TRY(model_files_vocab(e->files, &e->vocab));
     TRY(net_open(e->files, NULL, &e->net));
     return check_net(e);
@@ -164,7 +182,7 @@ static enum tacit_err open_files(struct encoder_net *e)
 
 static enum tacit_err ready(struct encoder_net *e)
 {
-    if (e->net) return TACIT_OK;
+    if (e->net || e->table) return TACIT_OK;
     enum tacit_err err = open_files(e);
     if (!err) return add_lanes(e, 1);
     close_files(e);
@@ -203,6 +221,7 @@ size_t encoder_net_count(struct encoder_net *e, const char *text, size_t n)
 {
     struct vocab_ids ids = {0};
     size_t count = n / COUNTED_AS_BYTES;
+    if (e->table) return tokenizer_count(text, n);
     if (e->vocab && vocab_encode(e->vocab, text, n, VOCAB_PLAIN, &ids))
         err_clear();
     else if (e->vocab)
@@ -378,12 +397,36 @@ static size_t batch_tokens(const struct encoder_net *e, size_t n_tokens)
     return share < ENCODER_BATCH_TOKENS ? share : ENCODER_BATCH_TOKENS;
 }
 
+static enum tacit_err look_up(struct encoder_net *e, enum encoder_side side,
+                              const struct text *texts, size_t n, float *out)
+{
+    struct arena scratch;
+    struct buf b;
+    enum tacit_err err = TACIT_OK;
+    arena_init(&scratch, TABLE_BYTES_MAX);
+    buf_init(&b, 0);
+    for (size_t i = 0; !err && i < n; i++) {
+        b.len = 0;
+        arena_reset(&scratch);
+        buf_put(&b, e->prefix[side], strlen(e->prefix[side]));
+        buf_put(&b, texts[i].s, texts[i].n);
+        err = buf_end(&b);
+        if (!err)
+            err = word_table_embed(e->table, &scratch, (const char *)b.data,
+                                   b.len, out + i * e->dim);
+    }
+    buf_release(&b);
+    arena_release(&scratch);
+    return err;
+}
+
 static enum tacit_err embed(struct encoder_net *e, enum encoder_side side,
                             const struct text *texts, size_t n, float *out)
 {
     struct packed p = {0};
     struct work w = {.e = e, .p = &p, .out = out};
     enum tacit_err err = ready(e);
+    if (!err && e->table) return look_up(e, side, texts, n, out);
     w.net = side == ENCODER_QUESTIONS && e->asked ? e->asked : e->net;
     if (!err && n > 1 && !e->pool) err = pool_new(&e->pool, 0);
     if (!err && e->pool) err = add_lanes(e, pool_threads(e->pool));

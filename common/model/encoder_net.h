@@ -1,5 +1,6 @@
 /*
- * encoder_net: the network behind encoder.h, for encoder.c alone.
+ * encoder_net: the model file behind encoder.h, for encoder.c alone: a network,
+ * or a table of words (word_table.h), which needs no batches.
  *
  *   texts ─vocab─> tokens ─cut to batches─> lanes ─net.h─> vectors
  *

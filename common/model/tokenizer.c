@@ -1,17 +1,12 @@
 #include "common/model/tokenizer.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
 #include "common/base/utf8.h"
 
-enum { GRAM_MIN = 3, GRAM_MAX = 5, SUFFIX_MAX = 2 };
-
-/* Length of the n-gram part of a word's vector beside the word itself. */
-#define GRAM_SHARE  0.7f
-#define WEAK_WEIGHT 0.1f
+enum { SUFFIX_MAX = 2 };
 
 /* English words that say how, not what. Sorted. */
 static const char *const weak_words[] = {
@@ -53,6 +48,7 @@ static enum tacit_err fold(struct arena *a, const char *text, size_t n,
                            char **out, size_t *out_n)
 {
     char *clean = NULL;
+    int is_ascii = 1;
     if (n > TOKENIZER_TEXT_MAX) n = TOKENIZER_TEXT_MAX;
     TRY(arena_alloc(a, n + 1, 1, &clean));
     for (size_t i = 0; i < n;) {
@@ -61,7 +57,15 @@ static enum tacit_err fold(struct arena *a, const char *text, size_t n,
             memcpy(clean + i, text + i, k);
         else
             clean[i] = ' ', k = 1;
+        is_ascii &= (unsigned char)clean[i] < 0x80;
         i += k;
+    }
+    if (is_ascii) {
+        for (size_t i = 0; i < n; i++)
+            if (clean[i] >= 'A' && clean[i] <= 'Z') clean[i] |= 0x20;
+        *out = clean;
+        *out_n = n;
+        return TACIT_OK;
     }
     utf8proc_uint8_t *folded = NULL;
     utf8proc_ssize_t len =
@@ -89,6 +93,10 @@ static int is_ideograph(uint32_t c)
 
 static enum class classify(uint32_t c) {
     if (c == '\'' || c == 0x2019) return APOSTROPHE;
+    if (c < 0x80) return (c >= '0' && c <= '9') ||
+            ((c | 0x20) >= 'a' && (c | 0x20) <= 'z')
+        ? LETTER
+        : SPACE;
     if (is_ideograph(c)) return IDEOGRAPH;
     switch (utf8proc_category((utf8proc_int32_t)c)){
         case UTF8PROC_CATEGORY_LU : case UTF8PROC_CATEGORY_LL : case
@@ -183,107 +191,4 @@ size_t tokenizer_count(const char *text, size_t n)
     size_t n_words = 0, len = 0;
     while (next_word(&p, text + n, &len)) n_words++;
     return n_words;
-}
-
-struct feature {
-    uint32_t id;
-    float weight;
-};
-
-/* Counts when `list` is NULL, stores otherwise. */
-struct collector {
-    struct feature *list;
-    size_t n;
-};
-
-/* FNV-1a over a kind byte and the characters, its high half folded in. */
-static uint32_t bucket(char kind, const char *s, size_t n)
-{
-    uint64_t h = 14695981039346656037u;
-    h = (h ^ (uint8_t)kind) * 1099511628211u;
-    for (size_t i = 0; i < n; i++) h = (h ^ (uint8_t)s[i]) * 1099511628211u;
-    return (uint32_t)((h ^ h >> 32) % TOKENIZER_BUCKETS);
-}
-
-static void collect(struct collector *c, uint32_t id, float weight)
-{
-    if (c->list) c->list[c->n] = (struct feature){id, weight};
-    c->n++;
-}
-
-/* Character n-grams of <word>, GRAM_SHARE in all: each GRAM_SHARE / sqrt(n). */
-static void collect_grams(struct collector *c, const char *word, size_t len,
-                          float weight)
-{
-    char text[TOKENIZER_WORD_MAX + 3];
-    size_t at[TOKENIZER_WORD_MAX + 4], n_chars = 0, n_grams = 0;
-    text[0] = '<';
-    memcpy(text + 1, word, len);
-    text[len + 1] = '>';
-    for (size_t i = 0; i < len + 2;) {
-        size_t k = utf8_next(text + i, len + 2 - i, NULL);
-        at[n_chars++] = i;
-        i += k ? k : 1;
-    }
-    at[n_chars] = len + 2;
-    for (size_t n = GRAM_MIN; n <= GRAM_MAX && n <= n_chars; n++)
-        n_grams += n_chars - n + 1;
-    float each = weight * GRAM_SHARE / sqrtf((float)(n_grams ? n_grams : 1));
-    for (size_t n = GRAM_MIN; n <= GRAM_MAX && n <= n_chars; n++)
-        for (size_t i = 0; i + n <= n_chars; i++)
-            collect(c, bucket('<', text + at[i], at[i + n] - at[i]), each);
-}
-
-static void collect_words(struct collector *c, const struct word *words,
-                          size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        float weight = words[i].weak ? WEAK_WEIGHT : 1;
-        size_t len = strlen(words[i].text);
-        collect(c, bucket('#', words[i].text, len), weight);
-        collect_grams(c, words[i].text, len, weight);
-    }
-}
-
-/* By id; equal ids by weight, so that sums do not depend on the sort. */
-static int compare_feature(const void *a, const void *b)
-{
-    const struct feature *x = a, *y = b;
-    if (x->id != y->id) return x->id < y->id ? -1 : 1;
-    return (x->weight > y->weight) - (x->weight < y->weight);
-}
-
-/* t occurrences of one weight w: sqrt(t w^2) = sqrt(t) w. */
-static void merge(const struct feature *list, size_t n, struct features *out)
-{
-    size_t k = 0;
-    for (size_t i = 0; i < n; k++) {
-        float squares = 0;
-        out->id[k] = list[i].id;
-        for (; i < n && list[i].id == out->id[k]; i++)
-            squares += list[i].weight * list[i].weight;
-        out->weight[k] = sqrtf(squares);
-    }
-    out->n = k;
-}
-
-enum tacit_err tokenizer_features(struct arena *a, const char *text, size_t n,
-                                  struct features *out)
-{
-    struct word *words = NULL;
-    size_t n_words = 0;
-    struct collector c = {0};
-    struct features f = {0};
-    TRY(tokenizer_words(a, text, n, &words, &n_words));
-    collect_words(&c, words, n_words);
-    size_t n_features = c.n;
-    TRY(arena_alloc(a, n_features + 1, sizeof *c.list, &c.list));
-    TRY(arena_alloc(a, n_features + 1, sizeof *f.id, &f.id));
-    TRY(arena_alloc(a, n_features + 1, sizeof *f.weight, &f.weight));
-    c.n = 0;
-    collect_words(&c, words, n_words);
-    qsort(c.list, c.n, sizeof *c.list, compare_feature);
-    merge(c.list, c.n, &f);
-    *out = f;
-    return TACIT_OK;
 }

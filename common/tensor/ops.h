@@ -72,5 +72,10 @@ struct var *op_contrastive(struct tape *t, struct var *q, struct var *p,
 struct op_segments;
 struct var *op_span(struct tape *t, struct var *z, const struct op_segments *s,
                     const uint32_t *span);
+/* Rows s [B, n] of length one against a teacher's y [B, n]:
+ *   mean_i (1 - s_i . y_i) + share mean_ij (s_i . s_j - y_i . y_j)^2
+ * the directions, and what is near what. */
+struct var *op_imitate(struct tape *t, struct var *s, const float *y,
+                       float share);
 
 #endif

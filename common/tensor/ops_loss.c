@@ -384,3 +384,53 @@ struct var *op_span(struct tape *t, struct var *z, const struct op_segments *s,
                                        .backward = span_backward});
     return out;
 }
+
+/* ---- imitation ---------------------------------------------------------- */
+
+struct imitation {
+    const float *y; /* [B, n], borrowed */
+    float *apart;   /* [B, B]: s_i . s_j - y_i . y_j, symmetric */
+    float share;
+};
+
+/* ds = -y / B + 4 share / B^2 apart s */
+static void imitate_backward(const struct tape_node *node)
+{
+    struct var *s = node->in[0];
+    const struct imitation *im = node->extra;
+    size_t b = s->rows;
+    float g = node->out->grad[0], scale = 4 * g * im->share / (float)(b * b);
+    kernel_axpy(s->grad, -g / (float)b, im->y, b * s->cols);
+    for (size_t i = 0; i < b * b; i++) im->apart[i] *= scale;
+    gemm_nn(s->grad, im->apart, s->v, b, s->cols, b, GEMM_ADD);
+}
+
+struct var *op_imitate(struct tape *t, struct var *s, const float *y,
+                       float share)
+{
+    if (!s) return NULL;
+    if (!s->rows) return tape_refuse(t, "imitate", s, s);
+    size_t b = s->rows;
+    struct var *out = tape_value(t, 1, 1, s->grad != NULL);
+    struct imitation *im = tape_scratch(t, 1, sizeof *im);
+    float *apart = tape_raw(t, b * b, sizeof *apart);
+    float *wanted = tape_raw(t, b * b, sizeof *wanted);
+    if (!out || !im || !apart || !wanted) return NULL;
+    gemm_nt(apart, s->v, s->v, b, b, s->cols, GEMM_SET);
+    gemm_nt(wanted, y, y, b, b, s->cols, GEMM_SET);
+    double cosines = 0, squares = 0;
+    for (size_t i = 0; i < b; i++)
+        cosines += kernel_dot(s->v + i * s->cols, y + i * s->cols, s->cols);
+    for (size_t i = 0; i < b * b; i++) {
+        apart[i] -= wanted[i];
+        squares += (double)apart[i] * apart[i];
+    }
+    *im = (struct imitation){y, apart, share};
+    out->v[0] = (float)(1 - cosines / (double)b +
+                        (double)share * squares / (double)(b * b));
+    tape_record(t, &(struct tape_node){.out = out,
+                                       .in = {s},
+                                       .extra = im,
+                                       .backward = imitate_backward});
+    return out;
+}

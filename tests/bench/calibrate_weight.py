@@ -16,7 +16,7 @@ import tempfile
 
 import bench_retrieval as quality
 
-WEIGHTS = (0.02, 0.06, 0.1, 0.15, 0.2, 0.3)
+WEIGHTS = (0.06, 0.15, 0.3, 0.4, 0.5, 0.6)
 
 
 def ndcg(folder, mode, *more):

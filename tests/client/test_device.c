@@ -287,6 +287,7 @@ static void a_store_of_an_older_version_is_brought_up_to_date(void **state)
         "INSERT INTO document(path, title, kind, hash, size_bytes, n_chunks,"
         " added_s) VALUES('/a.md', 'A', 'markdown', x'00', 1, 0, 0);"
         "DROP TABLE generator;"
+        "DROP TABLE adapter_encoder;"
         "DROP TABLE search_encoder;"
         "DROP TABLE model;"
         "DROP TABLE folder;"
@@ -741,6 +742,15 @@ static void the_adapter_is_that_of_the_newest_retriever(void **state)
     enum tacit_err err = device_adapter(&d, 16, &w);
     check(strstr(err_message(), "the retriever model of plan later") != NULL);
     check_err(err, TACIT_SHAPE);
+    check(w == NULL);
+    /* A program with another built-in encoder has no use for it, nor for what
+     * was adopted before this was written down. */
+    check_ok(db_exec(&d.db, "UPDATE adapter_encoder"
+                            " SET version = 'static-1-4379beb478'"));
+    check_ok(device_adapter(&d, 8, &w));
+    check(w == NULL);
+    check_ok(db_exec(&d.db, "DELETE FROM adapter_encoder"));
+    check_ok(device_adapter(&d, 8, &w));
     check(w == NULL);
     device_close(&d);
 }

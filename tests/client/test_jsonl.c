@@ -193,7 +193,7 @@ static void a_file_becomes_examples(void **state)
     buf_printf(&b, "text\nabc\n");
     data_put(folder, "t.csv", &b, path);
     check(examples_load(p, path, &d) == TACIT_FORMAT);
-    check(strstr(err_message(), "not .jsonl for format: text") != NULL);
+    check(strstr(err_message(), "wanted is .jsonl for format: text") != NULL);
     check_code(TACIT_FORMAT, E_DATA_KIND);
     buf_release(&b);
     check_tmpdir_remove(folder);

@@ -32,6 +32,7 @@ COMMANDS = {
         "model show": ["x"], "model rm": ["x"], "model use": ["x"],
         "model export": ["x", "x.gguf"], "model quantize": ["x", "q8_0"],
         "model merge": ["x", "x.gguf"],
+        "model distill": ["--teacher", "x", "--texts", ".", "-o", "y"],
         "audit": [], "policy": [], "status": [], "doctor": [],
         "explain": ["E0203"]},
     "tacit-coordinator": {

@@ -795,7 +795,7 @@ def case_questions_are_answered_while_documents_are_added():
             seen = len(s.listed())
             done = s.run("search", "name0", "--json").exits(0)
             assert done.data["hits"][0]["path"].endswith("/000.md"), done
-            s.run("ask", "Which note holds the word name0?",
+            s.run("ask", "What is the word of note name0?",
                   "--json").exits(0)
             n_during += seen < 400
         done = finish(p).exits(0)

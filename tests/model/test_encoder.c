@@ -6,8 +6,8 @@
 #include "common/base/rng.h"
 #include "common/model/adapter.h"
 #include "common/model/encoder.h"
+#include "common/model/tokenizer.h"
 #include "common/tensor/kernels.h"
-#include "common/tensor/optim.h"
 
 static struct encoder *encoder;
 static struct arena arena;
@@ -87,23 +87,6 @@ static void a_long_word_is_split_between_characters(void **state)
     assert_int_equal(total, sizeof text);
 }
 
-static void features_rise_and_are_unique(void **state)
-{
-    (void)state;
-    struct features f, g;
-    const char *text = "wound wound care of the wound";
-    check_ok(tokenizer_features(&arena, text, strlen(text), &f));
-    check(f.n > 5);
-    for (size_t i = 1; i < f.n; i++) check(f.id[i - 1] < f.id[i]);
-    for (size_t i = 0; i < f.n; i++) check(f.id[i] < TOKENIZER_BUCKETS);
-    /* Three times the same word weighs sqrt(3) times once. */
-    check_ok(tokenizer_features(&arena, "wound", 5, &f));
-    check_ok(tokenizer_features(&arena, "wound wound wound", 17, &g));
-    assert_int_equal(f.n, g.n);
-    for (size_t i = 0; i < f.n; i++)
-        check_near(g.weight[i], 1.7320508 * (double)f.weight[i], 1e-5);
-}
-
 static void vectors_are_unit_and_the_same_each_time(void **state)
 {
     (void)state;
@@ -123,56 +106,25 @@ static void the_built_in_weights_never_change(void **state)
      * or the tokenizer must change the name (printed by this test). */
     char version[ENCODER_VERSION_MAX];
     encoder_version(encoder, version);
-    assert_string_equal(version, "static-1-4379beb478");
+    assert_string_equal(version, "static-2-e516eb957d");
 }
 
 static void related_texts_lie_closer(void **state)
 {
     (void)state;
-    check(cosine("dressings", "dressing") > 0.15f);
-    check(cosine("anticoagulant", "anticoagulation") > 0.15f);
-    check(cosine("dressing", "transfusion") < 0.1f);
+    check(cosine("dressings", "dressing") > 0.5f);
+    check(cosine("heart attack", "myocardial infarction") > 0.3f);
+    check(cosine("hypertension", "high blood pressure") > 0.5f);
+    check(cosine("a drug against high blood pressure", "antihypertensive") >
+          0.3f);
+    check(cosine("dressing", "transfusion") < 0.4f);
     check(cosine("change the wound dressing", "wound dressings are changed") >
           cosine("change the wound dressing", "red cell transfusion rate") +
               0.2f);
+    /* A word that it never saw is near its misspelling. */
+    check(cosine("zolgumerinib", "zolgumerinibs") > 0.5f);
     /* Function words hardly count. */
-    check(cosine("what is the sepsis", "sepsis") > 0.9f);
-}
-
-static void training_the_whole_encoder_pulls_pairs_together(void **state)
-{
-    (void)state;
-    const char *q[] = {"blood thinner", "sugar too low", "water tablet",
-                       "heart attack"};
-    const char *p[] = {"anticoagulant therapy", "hypoglycaemia",
-                       "loop diuretic", "myocardial infarction"};
-    struct encoder *e = NULL;
-    struct text qs[4], ps[4];
-    struct optim *o = NULL;
-    float first = 0, last = 0;
-    check_ok(encoder_new(&e));
-    for (int i = 0; i < 4; i++) {
-        qs[i] = (struct text){q[i], strlen(q[i])};
-        ps[i] = (struct text){p[i], strlen(p[i])};
-    }
-    struct params *w = encoder_params(e);
-    float *grad = malloc(w->n_flat * sizeof *grad);
-    const struct optim_config c = {"sgd", 0.1, 0.9, 0};
-    check_ok(optim_new(&c, w->n_flat, &o));
-    for (int i = 0; i < 10; i++) {
-        check_ok(encoder_gradient(e, qs, ps, 4, 0.1, grad, &last));
-        if (i == 0) first = last;
-        optim_step(o, w->flat, grad);
-    }
-    check(last < 0.2f * first);
-    char before[ENCODER_VERSION_MAX], after[ENCODER_VERSION_MAX];
-    encoder_version(encoder, before);
-    encoder_version(e, after);
-    assert_string_not_equal(before, after);
-    check_err(encoder_gradient(e, qs, ps, 0, 0.1, grad, &last), TACIT_LIMIT);
-    free(grad);
-    optim_free(o);
-    encoder_free(e);
+    check(cosine("what is the sepsis", "sepsis") > 0.8f);
 }
 
 static void an_untrained_adapter_is_the_identity(void **state)
@@ -194,11 +146,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_are_folded_and_split),
         cmocka_unit_test(a_long_word_is_split_between_characters),
-        cmocka_unit_test(features_rise_and_are_unique),
         cmocka_unit_test(vectors_are_unit_and_the_same_each_time),
         cmocka_unit_test(the_built_in_weights_never_change),
         cmocka_unit_test(related_texts_lie_closer),
-        cmocka_unit_test(training_the_whole_encoder_pulls_pairs_together),
         cmocka_unit_test(an_untrained_adapter_is_the_identity),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -84,6 +84,24 @@ static void every_loss_gives_what_numpy_gives(void **state)
     tape_release(&t);
 }
 
+static void imitation_is_directions_and_similarities(void **state)
+{
+    (void)state;
+    /* Rows against themselves: nothing is left. Swapped: both directions are
+     * wrong, and what is near what is as it should be. */
+    float s[4] = {1, 0, 0, 1}, swapped[4] = {0, 1, 1, 0}, one[4] = {1, 0, 1, 0};
+    struct tape t;
+    tape_init(&t, 0);
+    struct var *v = tape_constant(&t, s, 2, 2);
+    check_near(op_imitate(&t, v, s, 2)->v[0], 0, 1e-7);
+    check_near(op_imitate(&t, v, swapped, 2)->v[0], 1, 1e-7);
+    /* 1 - 1/2, and 2 of 4 similarities are 1 off: 2 x 2/4. */
+    check_near(op_imitate(&t, v, one, 2)->v[0], 1.5, 1e-7);
+    assert_null(op_imitate(&t, tape_constant(&t, s, 0, 2), s, 2));
+    check_err(t.err, TACIT_SHAPE);
+    tape_release(&t);
+}
+
 static void losses_of_extreme_logits_stay_finite(void **state)
 {
     (void)state;
@@ -193,6 +211,11 @@ static struct var *same_contrastive(struct tape *t, struct var *a,
     (void)b;
     return op_contrastive(t, a, op_tanh(t, a), 0.5F);
 }
+static struct var *one_imitate(struct tape *t, struct var *a, struct var *b)
+{
+    (void)b;
+    return op_imitate(t, a, g_q, 3);
+}
 /* A value used twice gets both contributions. */
 static struct var *forked(struct tape *t, struct var *a, struct var *b)
 {
@@ -223,6 +246,7 @@ static const struct op_case cases[] = {
     {"contrastive with hard negatives", B, K, B + 3, K, two_contrastive},
     {"span", B, 2, 0, 0, one_span},
     {"contrastive with itself", B, K, 0, 0, same_contrastive},
+    {"imitate", B, K, 0, 0, one_imitate},
     {"a value used twice", B, K, K, N, forked},
 };
 
@@ -578,6 +602,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_op_gives_what_numpy_gives),
         cmocka_unit_test(every_loss_gives_what_numpy_gives),
+        cmocka_unit_test(imitation_is_directions_and_similarities),
         cmocka_unit_test(losses_of_extreme_logits_stay_finite),
         cmocka_unit_test(every_gradient_matches_finite_differences),
         cmocka_unit_test(a_constant_input_gets_no_gradient),
