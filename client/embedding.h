@@ -13,8 +13,8 @@
  * A retriever plan trains an adapter for the vectors of the built-in encoder,
  * which are the same everywhere, or, with a base, pairs of low rank inside an
  * imported one; then the questions go through them (adapters.h). With another
- * encoder what was adopted is set aside, and no such plan is trained; so is what
- * was adopted for the built-in encoder of an earlier program.
+ * encoder what was adopted is set aside, and no such plan is trained; so is
+ * what was adopted for the built-in encoder of an earlier program.
  *
  * Thread rule: as the device.
  */

@@ -372,8 +372,9 @@ static const struct option_command commands[] = {
      .summary = "choose the network that searches, or the one that writes",
      .help =
          "An encoder (family bert: MiniLM, BGE, E5; or words, which "
-         "`tacit model distill` makes) searches, until built-in is chosen; a decoder (llama, qwen2) writes answers, "
-         "until none is chosen. The two are chosen apart. An encoder's "
+         "`tacit model distill` makes) searches, until built-in is chosen; a "
+         "decoder (llama, qwen2) writes answers, until none is chosen. The "
+         "two are chosen apart. An encoder's "
          "vectors are others than those that are there: documents are "
          "found by their words alone until `tacit reindex` has read them "
          "again. Some encoders were trained with a text before questions "

@@ -349,15 +349,19 @@ static int is_word_table(const char *family)
     return strcmp(family, WORD_TABLE_FAMILY) == 0;
 }
 
+static enum tacit_err check_words(const struct gguf *g)
+{
+    struct word_table *t = NULL;
+    TRY(word_table_open(g, &t));
+    word_table_free(t);
+    return TACIT_OK;
+}
+
 static enum tacit_err check_readable(const struct model_files *c)
 {
     struct vocab *v = NULL;
-    if (is_word_table(model_files_family(c))) {
-        struct word_table *t = NULL;
-        TRY(word_table_open(model_files_metadata(c), &t));
-        word_table_free(t);
-        return TACIT_OK;
-    }
+    if (is_word_table(model_files_family(c)))
+        return check_words(model_files_metadata(c));
     TRY(net_knows(model_files_family(c)));
     TRY(model_files_vocab(c, &v));
     vocab_free(v);
@@ -365,12 +369,13 @@ static enum tacit_err check_readable(const struct model_files *c)
 }
 
 /* What was written is a network: every tensor is there in its shape. */
-static enum tacit_err check_network(const char *path)
+static enum tacit_err check_network(const char *path, const char *family)
 {
     struct gguf *g = NULL;
     struct net *net = NULL;
     TRY(gguf_open(path, &g));
-    enum tacit_err err = net_open_gguf(g, NULL, &net);
+    enum tacit_err err =
+        is_word_table(family) ? check_words(g) : net_open_gguf(g, NULL, &net);
     net_close(net);
     gguf_close(g);
     return err;
@@ -386,7 +391,7 @@ static enum tacit_err commit(struct device *d, struct gguf_writer *w,
     m->bytes = w->file_bytes;
     m->added_s = tick_wall_s();
     TRY(gguf_writer_commit(w, path));
-    enum tacit_err err = check_network(path);
+    enum tacit_err err = check_network(path, m->family);
     if (!err) err = put_row(d, m);
     int64_t users = 0;
     if (err &&

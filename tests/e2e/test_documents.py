@@ -299,14 +299,17 @@ def case_a_file_that_vanishes_between_listing_and_reading():
     with site() as s:
         for i in range(2, 40):
             s.write(f"a{i}.md", prose(i, 1000))
-        s.write("b.md", prose(1, 60000))  # takes a while; the others are in
+        # It takes a while, and those before it are not kept waiting.
+        s.write("b.md", prose(1, 400000))
         gone = s.write("c.md", prose(99))
         for words in ([s.docs], [s.docs, gone, s.path("a2.md")]):
             write(gone, prose(99))
             p = s.begin("add", "--json", *words)
             cases.until(lambda: s.indexed() >= 3 or p.poll() is not None, 30,
                         "the first documents")
+            p.send_signal(signal.SIGSTOP)
             os.unlink(gone)
+            p.send_signal(signal.SIGCONT)
             done = finish(p, timeout=60)
             if len(words) == 1:  # nothing is lost: it is not there
                 assert done.status in (0, 1), done
