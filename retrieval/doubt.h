@@ -15,18 +15,11 @@
  *   number       … a number
  *   negated      the question says not, never, without …, the sentence does not
  *   terms, words of the question
- *   opposite     the passage says the opposite of a term that the sentence
- *                lacks (opposite.h)
- *   kind         who, when, where, how many or why is asked, and the sentence
- *                has no new name, number or reason
- *   denies       the question says not, never, without …
- *   margin       how much more of the question's weight the sentence has than
- *                any other of the passage
  *
  * A logistic regression on SQuAD 2.0, half of whose questions have no answer
  * and were written to look as if they had one (Rajpurkar et al. 2018, arXiv
- * 1806.03822). Words of negation, opposites and the kinds of questions are
- * English; the other signs know no language.
+ * 1806.03822). Only the words of negation are English; the other signs know no
+ * language.
  */
 #ifndef TACIT_RETRIEVAL_DOUBT_H
 #define TACIT_RETRIEVAL_DOUBT_H
@@ -42,10 +35,6 @@ enum doubt_sign {
     DOUBT_NEGATED,
     DOUBT_TERMS,
     DOUBT_WORDS,
-    DOUBT_OPPOSITE,
-    DOUBT_KIND,
-    DOUBT_DENIES,
-    DOUBT_MARGIN,
     N_DOUBTS
 };
 

@@ -21,12 +21,12 @@
 #include "retrieval/embedder.h"
 #include "retrieval/places.h"
 
-#define SENTENCE_SLOPE 7.09
-#define PASSAGE_SLOPE  2.93
-#define COSINE_SLOPE   12.67
-#define GAIN_SLOPE     2.29
-#define OFFSET         (-5.61)
-#define ADAPTED_OFFSET (-1.06)
+#define SENTENCE_SLOPE 7.32
+#define PASSAGE_SLOPE  2.40
+#define COSINE_SLOPE   12.98
+#define GAIN_SLOPE     2.27
+#define OFFSET         (-5.65)
+#define ADAPTED_OFFSET (-1.05)
 
 /* Keeps one common word of a question of two from being half an answer. */
 #define PRIOR_TERMS 2.0

@@ -6,13 +6,16 @@
 #include "common/model/tokenizer.h"
 #include "retrieval/span_weights.h"
 
+/* What a question asks for. */
+enum asks { WHO, WHEN, WHERE, COUNT, WHY, WHAT, N_ASKS };
+
 /* What a candidate looks like. */
 enum looks { NAME, NUMBER, DATE, PLAIN, N_LOOKS };
 
 /* Features, in order of their weights. */
 enum {
-    F_LOOKS = 0,                                    /* [asks, N_LOOKS] */
-    F_WORDS = F_LOOKS + (int)N_SPAN_ASKS * N_LOOKS, /* one of 1, 2, 3, 4, 5+ */
+    F_LOOKS = 0,                               /* [N_ASKS, N_LOOKS] */
+    F_WORDS = F_LOOKS + (int)N_ASKS * N_LOOKS, /* one of 1, 2, 3, 4, 5+ */
     F_BEFORE = F_WORDS + 5, /* [WHO … COUNT] of in, by, of, is before it */
     F_OPEN_LEFT = F_BEFORE + 4 * 4, /* a content word stands before */
     F_OPEN_RIGHT,
@@ -47,7 +50,7 @@ struct reading {
     struct token t[SPAN_TOKENS_MAX];
     size_t n;
     size_t end; /* of the sentence */
-    enum span_asks asks;
+    enum asks asks;
 };
 
 /* ---- the question --------------------------------------------------------
@@ -72,7 +75,7 @@ static int has_one(const char *text, const char *const *words)
     return 0;
 }
 
-enum span_asks span_asks(const char *text)
+static enum asks classify(const char *text)
 {
     static const char *const count[] = {"how many",   "how much", "how long",
                                         "how old",    "how far",  "how often",
@@ -90,11 +93,11 @@ enum span_asks span_asks(const char *text)
                                         "what region",   NULL};
     static const char *const why[] = {"why", "what caused", "for what reason",
                                       NULL};
-    if (has_one(text, count)) return SPAN_COUNT;
-    if (has_one(text, when)) return SPAN_WHEN;
-    if (has_one(text, who)) return SPAN_WHO;
-    if (has_one(text, where)) return SPAN_WHERE;
-    return has_one(text, why) ? SPAN_WHY : SPAN_WHAT;
+    if (has_one(text, count)) return COUNT;
+    if (has_one(text, when)) return WHEN;
+    if (has_one(text, who)) return WHO;
+    if (has_one(text, where)) return WHERE;
+    return has_one(text, why) ? WHY : WHAT;
 }
 
 /* ---- the sentence --------------------------------------------------------
@@ -288,8 +291,8 @@ static void measure(const struct reading *r, size_t i, size_t j, double *x)
                     (right && is_continued(&r->t[j], right));
     x[F_FIRST] = i == 0;
     x[F_END] = !right;
-    x[F_COUNTED] = r->asks == SPAN_COUNT && r->t[i].has_digit;
-    x[F_REASON] = r->asks == SPAN_WHY && b == B_OF;
+    x[F_COUNTED] = r->asks == COUNT && r->t[i].has_digit;
+    x[F_REASON] = r->asks == WHY && b == B_OF;
     measure_inside(r, i, j, x);
     measure_nearness(r, i, j, x);
 }
@@ -326,7 +329,7 @@ enum tacit_err span_list(const struct inquiry *q, const struct passage *p,
     TRY(arena_alloc(a, 1, sizeof *r, &r));
     r->q = q;
     r->p = p;
-    r->asks = span_asks(q->question.text);
+    r->asks = classify(q->question.text);
     TRY(tokenize(r, a, &p->sentences[sentence]));
     TRY(arena_alloc(a, r->n * SPAN_WORDS_MAX + 1, sizeof *list, &list));
     for (size_t i = 0; i < r->n; i++)

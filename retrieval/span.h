@@ -19,18 +19,6 @@
 
 enum { SPAN_WORDS_MAX = 8, SPAN_TOKENS_MAX = 256, SPAN_FEATURES = 60 };
 
-/* What a question asks for (English). */
-enum span_asks {
-    SPAN_WHO,
-    SPAN_WHEN,
-    SPAN_WHERE,
-    SPAN_COUNT,
-    SPAN_WHY,
-    SPAN_WHAT,
-    N_SPAN_ASKS
-};
-enum span_asks span_asks(const char *text);
-
 struct span {
     size_t first, end; /* bytes of the passage's text */
     double x[SPAN_FEATURES];

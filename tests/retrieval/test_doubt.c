@@ -111,35 +111,6 @@ static void a_denial_counts_unless_the_sentence_denies_too(void **state)
     shelf_free(&d.s);
 }
 
-static void opposites_and_missing_kinds_are_doubts(void **state)
-{
-    (void)state;
-    struct desk d;
-    desk_open(&d);
-    ask(&d, "When was it printed before the winter?");
-    check_near(d.x[DOUBT_OPPOSITE], 0, 0);
-    double sure = d.answers;
-    ask(&d, "When was it printed after the winter?");
-    /* A function word is no term of the question. */
-    check_near(d.x[DOUBT_OPPOSITE], 0, 0);
-    ask(&d, "When was it printed in summer?");
-    check_near(d.x[DOUBT_OPPOSITE], 1, 0);
-    assert_true(d.answers < sure);
-    /* The sentence about print has no name and no number. */
-    ask(&d, "Who printed it?");
-    assert_int_equal(d.best, 1);
-    check_near(d.x[DOUBT_KIND], 1, 0);
-    ask(&d, "Which ships waited?");
-    assert_int_equal(d.best, 2);
-    check_near(d.x[DOUBT_KIND], 0, 0);
-    check_near(d.x[DOUBT_MARGIN], 1, 1e-9);
-    ask(&d, "Who signed the treaty in 1648?");
-    check_near(d.x[DOUBT_KIND], 0, 0);
-    ask(&d, "When was the treaty of 1648 signed?");
-    check_near(d.x[DOUBT_KIND], 1, 0);
-    shelf_free(&d.s);
-}
-
 static void a_question_of_any_bytes_has_finite_signs(void **state)
 {
     (void)state;
@@ -165,7 +136,6 @@ int main(void)
         cmocka_unit_test(a_question_whose_words_are_all_there_is_not_doubted),
         cmocka_unit_test(names_and_numbers_that_are_missing_are_doubts),
         cmocka_unit_test(a_denial_counts_unless_the_sentence_denies_too),
-        cmocka_unit_test(opposites_and_missing_kinds_are_doubts),
         cmocka_unit_test(a_question_of_any_bytes_has_finite_signs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
