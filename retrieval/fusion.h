@@ -7,7 +7,7 @@
  *               s: BM25, c: cosine; both of every candidate
  *
  * By scores, with a weight learnt from questions whose answers are known
- * (weight.h), or before that a small one: the convex combination of Bruch, Gai
+ * (weight.h), or before that a half: the convex combination of Bruch, Gai
  * and Ingber 2022 (arXiv 2210.11934), each score divided from the least value
  * that it can have to the largest of this question. For an adapter's vectors,
  * until there is such a weight, by ranks: reciprocal rank fusion (Cormack,
