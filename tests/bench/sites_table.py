@@ -12,8 +12,8 @@ all-MiniLM-L6-v2 in Q8_0 (TACIT_MINILM=FOLDER) reads the passages once. Trained
 is the side of the questions, by FFA-LoRA pairs (common/model/tuned.h): by all
 sites together under the protocol's arithmetic, and by one that had all rows. A
 fifth of each site's questions is held out, and recall@5 over its own passages
-told. --choose holds out a fifth of the training questions instead: numbers of
-the plan were chosen there.
+told. --choose holds out a fifth of the training questions instead: there the
+numbers of a plan are to be chosen.
 
 Tables go to stdout. Exits 1 when an expectation does not hold.
 """
