@@ -576,12 +576,12 @@ static void slots_written_alone_give_equal_bytes(void **state)
     shelf_close(&b);
 }
 
-static void optimising_keeps_all_and_ends(void **state)
+/* Recall of a set of which half was deleted, then optimised. */
+static double optimised(uint64_t seed)
 {
-    (void)state;
     struct shelf s;
     bool done = false;
-    shelf_open(&s, IVF_COSINE, IVF_ROWS_INT8, 4050, 60);
+    shelf_open(&s, IVF_COSINE, IVF_ROWS_INT8, 4050, seed);
     fill(&s, 6000);
     for (size_t i = 0; i < s.n; i += 2) {
         check_ok(ivf_delete(s.ix, (int64_t)i));
@@ -593,8 +593,19 @@ static void optimising_keeps_all_and_ends(void **state)
         check(calls++ < 100);
     }
     sound(&s);
-    check(recall(&s, 1000, &plain, NULL) >= 0.92);
+    double found = recall(&s, 300, &plain, NULL);
     shelf_close(&s);
+    return found;
+}
+
+static void optimising_keeps_all_and_ends(void **state)
+{
+    (void)state;
+    enum { SETS = 6 };
+    double sum = 0;
+    for (uint64_t seed = 0; seed < SETS; seed++) sum += optimised(60 + seed);
+    print_message("recall of optimised sets %.4f\n", sum / SETS);
+    check(sum / SETS >= 0.93);
 }
 
 /* ---- filters and partitions --------------------------------------------- */
