@@ -9,27 +9,27 @@
 #include "client/cli_generate.h"
 #include "common/base/codes.h"
 
+struct said {
+    char *question, *answer; /* owned */
+};
+
 struct chat {
     const struct options *o;
     struct reading r;
     struct writer writer;
     enum writer_kind kind;
-    struct prompt_turn turns[PROMPT_TURNS_MAX]; /* owned texts, oldest first */
+    struct said said[PROMPT_TURNS_MAX]; /* [n_turns], oldest first */
     size_t n_turns;
     char *line; /* of getline */
     size_t room;
     int is_asked; /* a person sits there */
 };
 
-static void forget_turn(struct prompt_turn *t)
+static void forget_turn(struct said *t)
 {
-    union {
-        const char *in;
-        char *out;
-    } q = {t->question}, a = {t->answer};
-    free(q.out);
-    free(a.out);
-    *t = (struct prompt_turn){0};
+    free(t->question);
+    free(t->answer);
+    *t = (struct said){0};
 }
 
 /* The supported sentences, without numbers that mean other passages later. */
@@ -43,7 +43,7 @@ static enum tacit_err remember_turn(struct chat *c, const char *question,
             buf_printf(&b, "%s%s", b.len ? " " : "", g->claims[i].text);
     const char *text = buf_cstr(&b);
     enum tacit_err err = buf_end(&b);
-    struct prompt_turn turn = {strdup(question), strdup(text ? text : "")};
+    struct said turn = {strdup(question), strdup(text ? text : "")};
     buf_release(&b);
     if (!err && (!turn.question || !turn.answer))
         err = fail(TACIT_NOMEM, "no memory for the conversation");
@@ -52,12 +52,11 @@ static enum tacit_err remember_turn(struct chat *c, const char *question,
         return err;
     }
     if (c->n_turns == PROMPT_TURNS_MAX) {
-        forget_turn(&c->turns[0]);
-        memmove(c->turns, c->turns + 1,
-                (PROMPT_TURNS_MAX - 1) * sizeof *c->turns);
+        forget_turn(&c->said[0]);
+        memmove(c->said, c->said + 1, (PROMPT_TURNS_MAX - 1) * sizeof *c->said);
         c->n_turns--;
     }
-    c->turns[c->n_turns++] = turn;
+    c->said[c->n_turns++] = turn;
     return TACIT_OK;
 }
 
@@ -66,7 +65,10 @@ static enum tacit_err answer_by(struct chat *c, const char *search,
 {
     arena_reset(&c->r.arena);
     c->r.query.text = search;
-    return writer_answer(&c->writer, &c->r, question, c->turns, c->n_turns, g);
+    struct prompt_turn turns[PROMPT_TURNS_MAX];
+    for (size_t i = 0; i < c->n_turns; i++)
+        turns[i] = (struct prompt_turn){c->said[i].question, c->said[i].answer};
+    return writer_answer(&c->writer, &c->r, question, turns, c->n_turns, g);
 }
 
 /* "And for children?": of a single word that means something. */
@@ -89,7 +91,7 @@ static enum tacit_err answer(struct chat *c, const char *question,
         !leans_on_another(c, question))
         return err;
     buf_init(&b, SEARCH_QUERY_MAX);
-    buf_printf(&b, "%s %s", c->turns[c->n_turns - 1].question, question);
+    buf_printf(&b, "%s %s", c->said[c->n_turns - 1].question, question);
     const char *both = buf_cstr(&b);
     if (both && buf_end(&b) == TACIT_OK) {
         err_clear();
@@ -189,7 +191,7 @@ enum tacit_err cli_chat(const struct options *o)
                     "the documents, each question for itself.");
     if (!err) err = talk(c);
     if (is_open) writer_close(&c->writer);
-    for (size_t i = 0; i < c->n_turns; i++) forget_turn(&c->turns[i]);
+    for (size_t i = 0; i < c->n_turns; i++) forget_turn(&c->said[i]);
     free(c->line);
     reading_end(&c->r);
     free(c);

@@ -23,5 +23,6 @@ const uint8_t *built_in_encoder(void)
 
 size_t built_in_encoder_bytes(void)
 {
-    return (size_t)(tacit_encoder_file_end - tacit_encoder_file);
+    return (size_t)((uintptr_t)tacit_encoder_file_end -
+                    (uintptr_t)tacit_encoder_file);
 }

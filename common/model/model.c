@@ -1,5 +1,6 @@
 #include "common/model/model.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -222,7 +223,9 @@ static enum tacit_err look(struct model *m, const struct examples *ex,
     TRY(gather(m, ex, NULL, first, n, b));
     if (b->x) m->tape.ahead = b->x + AHEAD_ROWS * ex->x_dim;
     *out = forward(m, b, NULL);
-    return *out ? TACIT_OK : m->tape.err;
+    if (*out) return TACIT_OK;
+    assert(m->tape.err);
+    return m->tape.err;
 }
 
 static enum tacit_err predict_values(struct model *m, const struct examples *ex,

@@ -644,7 +644,7 @@ static size_t walk_pairs(const struct net *n, size_t i, struct net_pair *out)
     for (size_t l = 0; l < n->shape.layers; l++)
         for (size_t k = 0; k < N_PARTS; k++) {
             const struct net_matrix *m = part_of(&n->layers[l], &parts[k]);
-            if (!m->up.rows || count++ != i) continue;
+            if (!m->up.rows || count++ != i || !out) continue;
             *out = (struct net_pair){.rows = m->w.rows,
                                      .cols = m->w.cols,
                                      .rank = m->down.rows,

@@ -176,12 +176,13 @@ static size_t list(DIR *dir, struct entry *out, uint64_t *bytes)
     struct stat st;
     size_t n = 0;
     for (struct dirent *e; n < PROMPT_CACHE_FILES_MAX && (e = readdir(dir));) {
-        if (!is_entry(e->d_name) ||
+        size_t len = strlen(e->d_name);
+        if (!is_entry(e->d_name) || len >= sizeof out->name ||
             fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
             continue;
         out[n].bytes = st.st_size > 0 ? (uint64_t)st.st_size : 0;
         out[n].used = st.st_mtim;
-        snprintf(out[n].name, sizeof out[n].name, "%s", e->d_name);
+        memcpy(out[n].name, e->d_name, len + 1);
         *bytes += out[n++].bytes;
     }
     return n;

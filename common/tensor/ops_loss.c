@@ -346,12 +346,13 @@ static void span_backward(const struct tape_node *n)
 /* -log softmax of one side of one sequence at `wanted`; p gets the softmax. */
 static double span_side(const float *z, float *p, size_t n, size_t wanted)
 {
-    float top = z[0];
-    double sum = 0;
-    for (size_t r = 1; r < n; r++) top = z[2 * r] > top ? z[2 * r] : top;
+    size_t best = 0;
+    double sum = 1; /* of the best itself */
+    for (size_t r = 1; r < n; r++) best = z[2 * r] > z[2 * best] ? r : best;
+    float top = z[2 * best];
     for (size_t r = 0; r < n; r++) {
         p[2 * r] = expf(z[2 * r] - top);
-        sum += (double)p[2 * r];
+        if (r != best) sum += (double)p[2 * r];
     }
     for (size_t r = 0; r < n; r++) p[2 * r] = (float)((double)p[2 * r] / sum);
     return log(sum) + (double)top - (double)z[2 * wanted];
