@@ -223,9 +223,7 @@ static enum tacit_err look(struct model *m, const struct examples *ex,
     TRY(gather(m, ex, NULL, first, n, b));
     if (b->x) m->tape.ahead = b->x + AHEAD_ROWS * ex->x_dim;
     *out = forward(m, b, NULL);
-    if (*out) return TACIT_OK;
-    assert(m->tape.err);
-    return m->tape.err;
+    return *out ? TACIT_OK : m->tape.err;
 }
 
 static enum tacit_err predict_values(struct model *m, const struct examples *ex,
@@ -237,6 +235,7 @@ static enum tacit_err predict_values(struct model *m, const struct examples *ex,
         struct var *y;
         size_t n = ex->n_rows - first < step ? ex->n_rows - first : step;
         TRY(look(m, ex, first, n, &b, &y));
+        assert(y);
         for (size_t i = 0; i < n; i++) out[first + i] = y->v[i];
     }
     return TACIT_OK;
@@ -310,6 +309,7 @@ static float prediction(const struct model *m, const struct var *y, size_t i,
                         size_t n)
 {
     size_t row = i;
+    assert(y);
     if (m->spec.task == MODEL_LM) /* of the last step */
         row = m->arch->order == BATCH_BY_STEP ? (m->spec.seq - 1) * n + i
                                               : (i + 1) * m->spec.seq - 1;
