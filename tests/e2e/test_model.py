@@ -15,31 +15,12 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))
 import cases  # noqa: E402
 from cases import begin, finish, folder, tacit, until, write  # noqa: E402
+from scripted import LIST, TEXT, pair, text  # noqa: E402
 
 F32, F16, Q8_0, Q2_K = 0, 1, 8, 10
-U32, REAL, TEXT, LIST, INT = 4, 6, 8, 9, 5
 
 
 # ---- files ------------------------------------------------------------------
-
-def text(s):
-    raw = s.encode()
-    return struct.pack("<Q", len(raw)) + raw
-
-
-def pair(key, value):
-    if isinstance(value, str):
-        return text(key) + struct.pack("<I", TEXT) + text(value)
-    if isinstance(value, float):
-        return text(key) + struct.pack("<If", REAL, value)
-    if isinstance(value, int):
-        return text(key) + struct.pack("<II", U32, value)
-    if isinstance(value[0], str):
-        return (text(key) + struct.pack("<IIQ", LIST, TEXT, len(value)) +
-                b"".join(map(text, value)))
-    return (text(key) + struct.pack("<IIQ", LIST, INT, len(value)) +
-            struct.pack(f"<{len(value)}i", *value))
-
 
 def tokens():
     words = ["<unk>", "<s>", "</s>"] + [f"<0x{i:02X}>" for i in range(256)]
