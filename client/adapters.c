@@ -6,7 +6,7 @@
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/model/model_files.h"
-#include "common/model/repack.h"
+#include "common/model/net_write.h"
 #include "common/model/tuned.h"
 #include "common/task/task.h"
 #include "common/tensor/kernels.h"
@@ -111,92 +111,9 @@ static enum tacit_err open_net(const struct adapter_found *a,
 
 /* ---- merging ------------------------------------------------------------ */
 
-static int find_pair(const struct net *net, const char *name,
-                     struct net_pair *out)
-{
-    size_t n = net_n_pairs(net);
-    for (size_t i = 0; i < n; i++) {
-        net_pair_at(net, i, out);
-        if (strcmp(out->name, name) == 0) return 1;
-    }
-    return 0;
-}
-
-static enum tacit_err no_step(void *ctx, uint64_t bytes)
-{
-    (void)ctx;
-    (void)bytes;
-    return TACIT_OK;
-}
-
-/* Rows of a tensor of any type, or packed, in f32. */
-static void decode(const struct gguf_tensor *g, size_t rows, size_t cols,
-                   float *to)
-{
-    if (g->type >= GGUF_PACKED) {
-        const struct weight w = {(enum quant_type)(g->type - GGUF_PACKED), rows,
-                                 cols, g->data};
-        weight_rows(&w, 0, rows, to);
-    } else {
-        quant_decode((enum quant_type)g->type, g->data, to, rows * cols);
-    }
-}
-
-/* W + scale up down. */
-static enum tacit_err write_sum(const struct gguf_tensor *g,
-                                const struct net_pair *p,
-                                const struct repack *r, struct gguf_writer *w)
-{
-    struct gguf_tensor sum = *g;
-    struct repack own = *r;
-    float *v = malloc(p->rows * p->cols * sizeof *v);
-    float *up = malloc(p->rows * p->rank * sizeof *up);
-    enum tacit_err err = TACIT_OK;
-    if (!v || !up) err = fail(TACIT_NOMEM, "no memory for tensor %s", g->name);
-    if (!err) {
-        decode(g, p->rows, p->cols, v);
-        for (size_t i = 0; i < p->rows * p->rank; i++)
-            up[i] = p->scale * p->up[i];
-        gemm_nn(v, up, p->down, p->rows, p->cols, p->rank, GEMM_ADD);
-        sum.type = QUANT_F32;
-        sum.data = (const uint8_t *)v;
-        sum.bytes = p->rows * p->cols * sizeof *v;
-        own.from = &sum;
-        err = repack_write(&own, w, no_step, NULL);
-    }
-    free(v);
-    free(up);
-    return err;
-}
-
-static enum tacit_err write_tensors(const struct model_files *f,
-                                    const struct net *net, int type,
-                                    struct gguf_writer *w)
-{
-    size_t n = model_files_n_tensors(f);
-    struct repack *plan = calloc(n + 1, sizeof *plan);
-    enum tacit_err err =
-        plan ? TACIT_OK : fail(TACIT_NOMEM, "no memory for %zu tensors", n);
-    for (size_t i = 0; !err && i < n; i++) {
-        err = repack_plan(model_files_tensor_at(f, i), type, REPACK_ROWS,
-                          &plan[i]);
-        if (!err) repack_announce(&plan[i], w);
-    }
-    for (size_t i = 0; !err && i < n; i++) {
-        const struct gguf_tensor *g = plan[i].from;
-        struct net_pair pair;
-        err = find_pair(net, g->name, &pair)
-                  ? write_sum(g, &pair, &plan[i], w)
-                  : repack_write(&plan[i], w, no_step, NULL);
-    }
-    free(plan);
-    return err;
-}
-
 static enum tacit_err write_merged(const struct adapter_found *a,
-                                   const struct model_files *f,
-                                   const struct net *net, int type,
-                                   struct gguf_writer *w)
+                                   const struct model_files *f, struct net *net,
+                                   int type, struct gguf_writer *w)
 {
     const struct gguf *g = model_files_metadata(f);
     for (size_t i = 0; i < gguf_n_pairs(g); i++)
@@ -206,7 +123,7 @@ static enum tacit_err write_merged(const struct adapter_found *a,
     gguf_put_text(w, "general.name", a->plan->name, strlen(a->plan->name));
     gguf_put_text(w, "tacit.merged_plan", a->plan->name, strlen(a->plan->name));
     gguf_put_u32(w, "tacit.merged_version", a->version);
-    TRY(write_tensors(f, net, type, w));
+    TRY(net_write(f, net, &(struct net_write){.type = type}, w));
     return gguf_writer_end(w, NULL);
 }
 

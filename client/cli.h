@@ -74,8 +74,9 @@ enum tacit_err cli_model_export(const struct options *o);
 enum tacit_err cli_model_merge(const struct options *o);
 enum tacit_err cli_model_quantize(const struct options *o);
 enum tacit_err cli_model_use(const struct options *o);
-/* cli_distill.c */
+/* cli_distill.c, cli_distill_lm.c */
 enum tacit_err cli_model_distill(const struct options *o);
+enum tacit_err cli_model_distill_lm(const struct options *o);
 /* cli_key.c */
 enum tacit_err cli_key(const struct options *o);
 /* What --key says, its path made full; the default without it. */

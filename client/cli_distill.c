@@ -5,6 +5,7 @@
 
 #include "client/cli.h"
 #include "client/embedding.h"
+#include "client/lines.h"
 #include "client/networks.h"
 #include "client/teacher.h"
 #include "common/base/codes.h"
@@ -12,60 +13,7 @@
 #include "common/model/distill.h"
 #include "common/model/repack.h"
 
-enum {
-    TEXT_BYTES_MAX = 1 << 30, /* of all files together */
-    TEXT_ARENA_MAX = 1 << 30
-};
-
-/* ---- the texts ----------------------------------------------------------- */
-
-struct reading {
-    struct buf bytes;   /* all files one behind another */
-    struct text *texts; /* [n], lines of bytes; owned */
-    size_t n;
-    struct digest hash;
-};
-
-static enum tacit_err read_file(const char *path, void *ctx)
-{
-    struct reading *r = ctx;
-    size_t n = strlen(path);
-    if (n < 4 || strcmp(path + n - 4, ".txt") != 0) return TACIT_OK;
-    TRY(file_read(path, TEXT_BYTES_MAX - r->bytes.len, &r->bytes));
-    buf_put(&r->bytes, "\n", 1);
-    return buf_end(&r->bytes);
-}
-
-/* Each line that has anything on it. */
-static void find_lines(struct reading *r, struct text *out)
-{
-    const char *p = (const char *)r->bytes.data, *end = p + r->bytes.len;
-    for (r->n = 0; p < end;) {
-        const char *stop = memchr(p, '\n', (size_t)(end - p));
-        const char *last = stop;
-        while (last > p && (unsigned char)last[-1] <= ' ') last--;
-        while (p < last && (unsigned char)*p <= ' ') p++;
-        if (p < last && out) out[r->n] = (struct text){p, (size_t)(last - p)};
-        r->n += p < last;
-        p = stop + 1;
-    }
-}
-
-static enum tacit_err read_texts(const char *path, struct reading *r)
-{
-    TRY(file_walk(path, read_file, r));
-    find_lines(r, NULL);
-    if (r->n == 0)
-        return fail_as(E_USAGE,
-                       "%s: there is no text; --texts wants .txt files with a "
-                       "text on each line",
-                       path);
-    r->texts = calloc(r->n, sizeof *r->texts);
-    if (!r->texts) return fail(TACIT_NOMEM, "no memory for %zu texts", r->n);
-    find_lines(r, r->texts);
-    digest_of(&r->hash, r->bytes.data, r->bytes.len);
-    return TACIT_OK;
-}
+enum { TEXT_ARENA_MAX = 1 << 30 };
 
 /* ---- progress ------------------------------------------------------------ */
 
@@ -76,7 +24,7 @@ struct distilling {
     struct network_row teacher_row;
     struct encoder *encoder;
     struct teacher *teacher;
-    struct reading texts;
+    struct lines texts;
     struct arena arena;
     struct distill_words words;
     float *text_vector, *word_vector;
@@ -158,11 +106,11 @@ static enum tacit_err open_teacher(struct distilling *w)
 
 static enum tacit_err learn(struct distilling *w)
 {
-    struct reading *r = &w->texts;
-    TRY(distill_count(&w->arena, r->texts, r->n, w->config.words, &w->words));
-    TRY(embed(w, r->texts, r->n, &w->text_vector));
+    struct lines *r = &w->texts;
+    TRY(distill_count(&w->arena, r->line, r->n, w->config.words, &w->words));
+    TRY(embed(w, r->line, r->n, &w->text_vector));
     TRY(embed(w, w->words.word, w->words.n, &w->word_vector));
-    const struct distill_job job = {.texts = r->texts,
+    const struct distill_job job = {.texts = r->line,
                                     .n = r->n,
                                     .words = &w->words,
                                     .teacher_dim = teacher_dim(w->teacher),
@@ -264,7 +212,7 @@ static enum tacit_err take_options(const struct options *o,
 static enum tacit_err work(struct distilling *w, struct network_row *out)
 {
     TRY(open_teacher(w));
-    TRY(read_texts(options_value(w->o, "texts"), &w->texts));
+    TRY(lines_read(options_value(w->o, "texts"), &w->texts));
     TRY(learn(w));
     return keep(w, out);
 }
@@ -274,11 +222,11 @@ enum tacit_err cli_model_distill(const struct options *o)
     struct device d;
     struct distilling w = {.o = o, .d = &d};
     struct network_row m;
+    if (options_value(o, "student")) return cli_model_distill_lm(o);
     TRY(take_options(o, &w.config));
     TRY(cli_open(o, &d));
     cli_catch_interrupt();
     arena_init(&w.arena, TEXT_ARENA_MAX);
-    buf_init(&w.texts.bytes, 0);
     enum tacit_err err = work(&w, &m);
     if (!err) err = say(&w, &m);
     distilled_free(w.made);
@@ -286,8 +234,7 @@ enum tacit_err cli_model_distill(const struct options *o)
     encoder_free(w.encoder);
     free(w.text_vector);
     free(w.word_vector);
-    free(w.texts.texts);
-    buf_release(&w.texts.bytes);
+    lines_release(&w.texts);
     arena_release(&w.arena);
     device_close(&d);
     return err;

@@ -153,18 +153,28 @@ static const struct option_row quantize_options[] = {
     {"name", 0, "NAME", NULL, "what to call the new one (NAME-TYPE)"},
 };
 static const struct option_row distill_options[] = {
-    {"teacher", 0, "NAME", NULL, "the imported encoder that is learnt from"},
+    {"teacher", 0, "NAME", NULL, "the imported network that is learnt from"},
+    {"student", 0, "NAME", NULL,
+     "the imported decoder that learns, of a teacher that is a decoder"},
     {"texts", 0, "FOLDER", NULL,
      "learn from its .txt files, a text on each line"},
     {"output", 'o', "NAME", NULL, "what to call the new one"},
     {"dim", 0, "N", NULL, "numbers of a vector (256)"},
     {"words", 0, "N", NULL, "rows for the most frequent words (36864)"},
     {"ngrams", 0, "N", NULL, "rows for parts of all other words (12288)"},
-    {"epochs", 0, "N", NULL, "times that each text is seen (6)"},
-    {"rate", 0, "X", NULL, "the first step's size (0.001)"},
+    {"epochs", 0, "N", NULL, "times that each text is seen (6; a student's 1)"},
+    {"rate", 0, "X", NULL,
+     "a step's size (0.001 and less; a student's 0.0001)"},
     {"seed", 0, "N", NULL, "of the order of texts (1)"},
-    {"type", 't', "TYPE", NULL, "rows as q4_0, q5_0, q8_0, f16, f32 (q4_0)"},
+    {"type", 't', "TYPE", NULL,
+     "rows as q4_0, q5_0, q8_0, f16, f32 (q4_0; the student's)"},
     {"licence", 0, "TEXT", NULL, "its licence (the teacher's)"},
+    {"row", 0, "N", NULL, "a student's tokens at once (256)"},
+    {"batch", 0, "N", NULL, "such rows in a step (4)"},
+    {"share", 0, "X", NULL,
+     "what the teacher counts beside the text, 0 to 1 (0.9)"},
+    {"memory", 0, "MIB", NULL,
+     "for the student's training (three quarters of what is free)"},
     {"cache", 0, "FILE", NULL,
      "keep the teacher's vectors here (in the device's home)"},
 };
@@ -416,14 +426,18 @@ static const struct option_command commands[] = {
      OPTIONS(quantize_options),
      .run = cli_model_quantize},
     {.name = "model distill",
-     .summary = "make a small, fast encoder that imitates a large one",
+     .summary = "make a small network that imitates a large one",
      .help = "The teacher embeds every text and every frequent word of them "
              "once; a table of words then learns to give texts the same "
              "vectors. The new encoder needs no network: a text's vector is "
              "the sum of its words' rows. It is as good as the texts are many "
              "and like those that will be searched. What the teacher said is "
              "kept: after Ctrl-C the same command goes on from there. The same "
-             "seed, texts and teacher give the same file.",
+             "seed, texts and teacher give the same file. With --student a "
+             "decoder learns from another one with the same vocabulary: of "
+             "each token of the texts, the teacher's 32 likeliest. After "
+             "Ctrl-C what was learnt is kept under the new name and can be "
+             "the next --student.",
      OPTIONS(distill_options),
      .run = cli_model_distill},
     {.name = "audit",

@@ -375,9 +375,16 @@ struct var *net_logits(const struct net_run *r, struct var *hidden,
 struct var *net_lm_loss(const struct net_run *r, struct var *hidden,
                         const struct op_labels *labels)
 {
+    return net_taught_loss(r, hidden, labels, NULL);
+}
+
+struct var *net_taught_loss(const struct net_run *r, struct var *hidden,
+                            const struct op_labels *labels,
+                            const struct op_teacher *teacher)
+{
     if (!predicts(r)) return NULL;
     struct op_matrix m = matrix_of(r, &r->net->output);
-    return op_head_ce(r->tape, hidden, &m, labels);
+    return op_head_taught(r->tape, hidden, &m, labels, teacher);
 }
 
 struct var *net_embedding(const struct net_run *r, struct var *hidden,

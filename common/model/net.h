@@ -158,6 +158,11 @@ struct var *net_logits(const struct net_run *r, struct var *hidden,
 struct op_labels;
 struct var *net_lm_loss(const struct net_run *r, struct var *hidden,
                         const struct op_labels *labels);
+/* The same, learnt from a teacher's next tokens, too. */
+struct op_teacher;
+struct var *net_taught_loss(const struct net_run *r, struct var *hidden,
+                            const struct op_labels *labels,
+                            const struct op_teacher *teacher);
 /* One unit vector of each sequence: pooled as the file says, then scaled. */
 struct var *net_embedding(const struct net_run *r, struct var *hidden,
                           const struct op_segments *s);

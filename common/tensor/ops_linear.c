@@ -356,6 +356,7 @@ struct head {
     struct tape *tape;
     struct side side;
     struct op_labels labels;
+    const struct op_teacher *teacher;
     float *dh;   /* [n, in] gradient of the labelled rows; NULL: not wanted */
     float *x;    /* [CHUNK, in] those rows, together */
     float *p;    /* [CHUNK, out] logits, then their gradient */
@@ -378,11 +379,16 @@ static void head_logits(const struct head *e, const struct var *h,
 /* From logits to their gradient, softmax - 1 at the label, times `by`. */
 static void head_slope(const struct head *e, size_t from, size_t n, float by)
 {
+    const struct op_teacher *t = e->teacher;
     size_t out = e->side.out;
     for (size_t i = 0; i < n; i++) {
         float *p = e->p + i * out;
         map_exp(p, p, e->norm[from + i], out);
-        p[e->labels.label[from + i]] -= 1;
+        p[e->labels.label[from + i]] -= t ? 1 - t->share : 1;
+        for (size_t j = 0; t && j < t->k; j++) {
+            size_t at = (from + i) * t->k + j;
+            p[t->id[at]] -= t->share * t->p[at];
+        }
         map_scale(p, p, by, out);
     }
 }
@@ -418,7 +424,7 @@ static struct head *head_new(struct tape *t, const struct var *h,
     float *p = tape_raw(t, rows * s->out, sizeof *p);
     float *norm = tape_raw(t, labels->n, sizeof *norm);
     if (t->err) return NULL;
-    *e = (struct head){t, *s, *labels, dh, x, p, norm};
+    *e = (struct head){t, *s, *labels, NULL, dh, x, p, norm};
     return e;
 }
 
@@ -440,6 +446,16 @@ static enum tacit_err check_labels(const struct op_labels *l, size_t rows,
     return TACIT_OK;
 }
 
+static enum tacit_err check_teacher(const struct op_teacher *t, size_t n,
+                                    size_t out)
+{
+    for (size_t i = 0; t && i < n * t->k; i++)
+        if (t->id[i] >= out)
+            return fail(TACIT_SHAPE, "a teacher's label %u of %zu", t->id[i],
+                        out);
+    return TACIT_OK;
+}
+
 /* log of the sum of exp z, n >= 1. */
 static double level_of(const float *z, size_t n)
 {
@@ -455,6 +471,17 @@ static double level_of(const float *z, size_t n)
     return (double)top + log(sum);
 }
 
+/* What label i wants of the logits z to be large. */
+static double wanted(const struct head *e, size_t i, const float *z)
+{
+    const struct op_teacher *t = e->teacher;
+    double said = 0, label = (double)z[e->labels.label[i]];
+    if (!t) return label;
+    for (size_t j = i * t->k; j < (i + 1) * t->k; j++)
+        said += (double)t->p[j] * (double)z[t->id[j]];
+    return (1 - (double)t->share) * label + (double)t->share * said;
+}
+
 /* Sum of the losses of labels [from, from + n), whose logits are there. */
 static double head_losses(const struct head *e, size_t from, size_t n)
 {
@@ -464,7 +491,7 @@ static double head_losses(const struct head *e, size_t from, size_t n)
         const float *z = e->p + i * out;
         double level = level_of(z, out);
         e->norm[from + i] = (float)level;
-        sum += level - (double)z[e->labels.label[from + i]];
+        sum += level - wanted(e, from + i, z);
     }
     return sum;
 }
@@ -472,15 +499,25 @@ static double head_losses(const struct head *e, size_t from, size_t n)
 struct var *op_head_ce(struct tape *t, struct var *h, const struct op_matrix *m,
                        const struct op_labels *labels)
 {
+    return op_head_taught(t, h, m, labels, NULL);
+}
+
+struct var *op_head_taught(struct tape *t, struct var *h,
+                           const struct op_matrix *m,
+                           const struct op_labels *labels,
+                           const struct op_teacher *teacher)
+{
     struct side s;
     if (!h || !side_of(t, m, &s)) return NULL;
     if (h->cols != s.in || m->down || !bias_fits(m, &s))
         return refuse(t, "head", h, &s);
     t->err = check_labels(labels, h->rows, s.out);
+    if (!t->err) t->err = check_teacher(teacher, labels->n, s.out);
     struct var *loss =
         tape_value(t, 1, 1, has_grad(h) || has_grad(m->w) || has_grad(m->bias));
     struct head *e = loss ? head_new(t, h, &s, labels) : NULL;
     if (!e) return NULL;
+    e->teacher = teacher;
     double sum = 0;
     for (size_t from = 0; from < labels->n; from += CHUNK) {
         size_t n = labels->n - from < CHUNK ? labels->n - from : CHUNK;

@@ -49,6 +49,21 @@ struct op_labels {
  * gradient of h while they are there. Matrix without a pair. SHAPE. */
 struct var *op_head_ce(struct tape *t, struct var *h, const struct op_matrix *m,
                        const struct op_labels *labels);
+/* What a teacher holds likely at each label: `k` outputs and their shares,
+ * which sum to one. Borrowed. */
+struct op_teacher {
+    const uint32_t *id; /* [n, k] below the matrix's outputs */
+    const float *p;     /* [n, k] */
+    size_t k;
+    float share; /* of the loss, 0 to 1; the rest is the label's */
+};
+/* The same, learnt from a teacher, too (Hinton, Vinyals and Dean 2015, at
+ * temperature 1, of the k likeliest); NULL: none.
+ *   (1 - share) ce(label) + share sum_k p_k ce(id_k) */
+struct var *op_head_taught(struct tape *t, struct var *h,
+                           const struct op_matrix *m,
+                           const struct op_labels *labels,
+                           const struct op_teacher *teacher);
 
 /* Bytes that it takes for so many labels over a matrix [out, in]. */
 size_t op_head_bytes(size_t n_labels, size_t in, size_t out);

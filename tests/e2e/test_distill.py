@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # variants: asan
 """tacit model distill: a small encoder is made from an imported one, searches,
-goes out and comes in again; work that was interrupted goes on.
+goes out and comes in again; a decoder learns from another one; work that was
+interrupted goes on.
 
 The teacher is test_encoder's BERT of random numbers: what is learnt from it
-means nothing, but it is learnt.
+means nothing, but it is learnt. The decoders are those of scripted.py.
 """
 import os
 import random
@@ -14,6 +15,7 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))
 import cases  # noqa: E402
 from cases import begin, finish, folder, until, write  # noqa: E402
+from scripted import script  # noqa: E402
 from test_encoder import Home, NOTES, WORDS  # noqa: E402
 
 SMALL = ("--dim", "32", "--words", "64", "--ngrams", "64", "--epochs", "4",
@@ -128,6 +130,73 @@ def case_what_cannot_be_learnt_is_said():
         run("--teacher", "tiny", "--texts", lines, "-o", "No name", "--dim",
             "32", "--epochs", "0").exits(4).says("name")
         assert len(home.data("model", "ls")["models"]) == 1
+
+
+def read(path):
+    with open(path, encoding="utf-8") as f:
+        return f.read()
+
+
+def decoders(home, at):
+    """Two with one vocabulary: behind "c" the one goes on, the other ends."""
+    steps = ["a", "b", "c"]
+    for name, loops in (("writer", True), ("pupil", False)):
+        path = write(os.path.join(at, name + ".gguf"),
+                     script(steps, loops=loops))
+        home.run("model", "import", path, "--name", name).exits(0)
+    path = write(os.path.join(at, "other.gguf"), script(steps + ["d"]))
+    home.run("model", "import", path, "--name", "other").exits(0)
+    return write(os.path.join(at, "texts", "a.txt"), "abc\n" * 400)
+
+
+def student(lines, *more, teacher="writer", name="made"):
+    return ("model", "distill", "--teacher", teacher, "--student", "pupil",
+            "--texts", lines, "-o", name, "--row", "16", "--batch", "2",
+            *more)
+
+
+def case_a_decoder_learns_what_another_one_would_say():
+    with folder() as at:
+        home = Home(at)
+        lines = decoders(home, at)
+        made = home.data(*student(lines, "--share", "1", "--rate", "0.01",
+                                  "--epochs", "3", "--licence", "MIT"))
+        assert made["family"] == "llama" and made["licence"] == "MIT", made
+        assert made["agreement"] > made["agreement_before"] + .1, made
+        assert home.data("model", "show", "made")["type"] == "F32"
+        home.run("model", "use", "made").exits(0).prints("writes")
+        small = home.data(*student(lines, "--type", "f16", name="small"))
+        assert small["bytes"] < made["bytes"], (small, made)
+
+
+def case_an_interrupted_student_keeps_what_it_learnt():
+    with folder() as at:
+        home = Home(at)
+        lines = decoders(home, at)
+        # So many epochs that no machine ends before it is asked to.
+        said = os.path.join(at, "said")
+        with open(said, "w", encoding="utf-8") as log:
+            p = begin("tacit", *student(lines, "--epochs", "1000",
+                                        name="half"),
+                      "--home", home.home, log=log)
+            until(lambda: "tokens" in read(said), 60, "it learns")
+            assert finish(p, signal.SIGINT, timeout=60).status == 130
+        assert "kept as half" in read(said), read(said)
+        assert home.data("model", "show", "half")["family"] == "llama"
+
+
+def case_a_student_and_a_teacher_that_do_not_fit_are_refused():
+    with folder() as at:
+        home = Home(at)
+        home.take_in()
+        lines = decoders(home, at)
+        home.run(*student(lines, teacher="tiny")).exits(4).says("bert")
+        home.run(*student(lines, teacher="other")).exits(4).says(
+            "different vocabularies")
+        home.run(*student(lines, "--dim", "32")).exits(4).says("--dim")
+        home.run(*student(lines, "--row", "8000")).exits(1).says("--row")
+        home.run(*student(lines, "--share", "2")).exits(4).says("0 to 1")
+        home.run(*student(lines, "--memory", "1")).exits(1).says("1 MiB")
 
 
 if __name__ == "__main__":

@@ -235,6 +235,46 @@ static void a_head_costs_what_its_logits_cost(void **state)
     tape_release(&t);
 }
 
+/* All of the loss the teacher's: the cross-entropy of its shares, and its own
+ * entropy for a student that is the teacher. */
+static void a_teacher_is_matched_at_its_own_logits(void **state)
+{
+    (void)state;
+    enum { T = 140, D = 3, V = 4 };
+    static float h[T * D], w[V * D], p[T * V], grad[T * D];
+    static uint32_t row[T], label[T], id[T * V];
+    double entropy = 0;
+    struct tape t;
+    tape_init(&t, 0);
+    draw(h, T * D, 5);
+    draw(w, V * D, 6);
+    for (uint32_t i = 0; i < T; i++) {
+        double e[V], sum = 0;
+        row[i] = i;
+        for (uint32_t v = 0; v < V; v++) {
+            double z = 0;
+            for (size_t d = 0; d < D; d++)
+                z += (double)h[i * D + d] * (double)w[v * D + d];
+            sum += e[v] = exp(z);
+            id[i * V + v] = v;
+        }
+        for (size_t v = 0; v < V; v++) {
+            p[i * V + v] = (float)(e[v] / sum);
+            entropy -= e[v] / sum * log(e[v] / sum) / T;
+        }
+    }
+    const struct op_teacher teacher = {id, p, V, 1};
+    const struct op_labels labels = {row, label, T};
+    const struct op_matrix m = {.w = tape_constant(&t, w, V, D)};
+    struct var *loss = op_head_taught(&t, tape_parameter(&t, h, grad, T, D), &m,
+                                      &labels, &teacher);
+    check_ok(t.err);
+    check_near(loss->v[0], entropy, 1e-5);
+    check_ok(tape_backward(&t, loss));
+    for (size_t i = 0; i < T * D; i++) check_near(grad[i], 0, 1e-7);
+    tape_release(&t);
+}
+
 static void norms_keep_to_the_epsilon_they_get(void **state)
 {
     (void)state;
@@ -458,6 +498,17 @@ static struct var *head(struct tape *t, struct var *const *in)
     return op_head_ce(t, in[0], &(struct op_matrix){.w = in[1], .bias = in[2]},
                       &labels);
 }
+static struct var *taught(struct tape *t, struct var *const *in)
+{
+    static const uint32_t row[] = {4, 0, 4, 2}, label[] = {1, 2, 0, 1};
+    static const uint32_t id[] = {0, 1, 2, 0, 1, 2, 2, 1};
+    static const float p[] = {0.9f, 0.1f, 0.5f, 0.5f, 0.75f, 0.25f, 1, 0};
+    static const struct op_teacher teacher = {id, p, 2, 0.75f};
+    static const struct op_labels labels = {row, label, 4};
+    return op_head_taught(t, in[0],
+                          &(struct op_matrix){.w = in[1], .bias = in[2]},
+                          &labels, &teacher);
+}
 
 static const struct layer_case cases[] = {
     {"attention, causal", {{5, 12}, {5, 6}, {5, 6}}, attend_causal},
@@ -478,6 +529,7 @@ static const struct layer_case cases[] = {
      project_pair},
     {"lookup", {{5, 3}}, lookup},
     {"head", {{5, 4}, {3, 4}, {1, 3}}, head},
+    {"head with a teacher", {{5, 4}, {3, 4}, {1, 3}}, taught},
 };
 enum { N_CASES = sizeof cases / sizeof *cases };
 
@@ -556,6 +608,7 @@ int main(void)
         cmocka_unit_test(a_sequence_goes_on_from_its_past),
         cmocka_unit_test(turns_are_those_of_complex_numbers),
         cmocka_unit_test(a_head_costs_what_its_logits_cost),
+        cmocka_unit_test(a_teacher_is_matched_at_its_own_logits),
         cmocka_unit_test(norms_keep_to_the_epsilon_they_get),
         cmocka_unit_test(
             projects_are_sums_of_products_with_any_number_of_workers),
