@@ -198,6 +198,20 @@ enum tacit_err cli_model_merge(const struct options *o)
     return err;
 }
 
+/* What a folder can hold: plain numbers. */
+static enum tacit_err take_export(const struct options *o, int *type)
+{
+    const char *name = options_value(o, "type");
+    TRY(take_type(name, type));
+    if (name && !options_flag(o, "folder"))
+        return fail_as(E_USAGE, "--type is of a --folder; a GGUF file keeps "
+                                "its type, `model quantize` makes another");
+    if (*type == QUANT_Q8_0 || *type == QUANT_Q4_0)
+        return fail_as(E_USAGE, "safetensors hold f32, f16 or bf16, not %s",
+                       name);
+    return TACIT_OK;
+}
+
 enum tacit_err cli_model_export(const struct options *o)
 {
     struct device d;
@@ -206,11 +220,15 @@ enum tacit_err cli_model_export(const struct options *o)
     if (options_flag(o, "adapter")) return export_adapter(o);
     struct working w = {.mode = cli_progress(o), .label = "exporting"};
     struct networks_job job = {.path = path, .step = show_step, .ctx = &w};
+    int is_folder = options_flag(o, "folder");
+    TRY(take_export(o, &job.type));
     TRY(cli_full_path(o->args[1], path, sizeof path));
     TRY(cli_open(o, &d));
     cli_catch_interrupt();
     enum tacit_err err = networks_find(&d, o->args[0], &m);
-    if (!err) err = networks_export(&d, &m, &job);
+    if (!err)
+        err = is_folder ? networks_export_folder(&d, &m, &job)
+                        : networks_export(&d, &m, &job);
     working_end(&w);
     if (!err && cli_json(o))
         err = json_print_ok(stdout, json_pack("{s:s, s:s}", "name", m.name,

@@ -144,6 +144,9 @@ static const struct option_row import_options[] = {
 };
 static const struct option_row model_export_options[] = {
     {"adapter", 0, NULL, NULL, "the adapter of plan NAME, into folder FILE"},
+    {"folder", 0, NULL, NULL, "a folder FILE of safetensors instead"},
+    {"type", 't', "TYPE", NULL,
+     "of a folder: f32, f16 or bf16 (as it is stored; f32 of packed ones)"},
 };
 static const struct option_row merge_options[] = {
     {"type", 't', "TYPE", NULL,
@@ -398,9 +401,12 @@ static const struct option_command commands[] = {
      .args = "NAME FILE",
      .args_min = 2,
      .args_max = 2,
-     .summary = "write a network as a plain GGUF file",
+     .summary = "write a network as a plain GGUF file, or a folder",
      .help = "Other programs can read the file. It keeps licence and source. A "
-             "file that is there already is left alone. With --adapter, NAME "
+             "file that is there already is left alone. With --folder it "
+             "becomes what Hugging Face's libraries read: config.json, "
+             "model.safetensors, the tokenizer, and of an encoder what "
+             "sentence-transformers wants. With --adapter, NAME "
              "is a plan's and FILE a folder: it gets the adapter that was "
              "adopted, named as PEFT names it (adapter_model.safetensors, "
              "adapter_config.json).",

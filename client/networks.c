@@ -14,6 +14,7 @@
 #include "common/base/file.h"
 #include "common/base/tick.h"
 #include "common/model/model_files.h"
+#include "common/model/model_folder.h"
 #include "common/model/net.h"
 #include "common/model/repack.h"
 #include "common/model/word_table.h"
@@ -540,5 +541,25 @@ enum tacit_err networks_export(struct device *d, const struct network_row *from,
     if (!err) err = gguf_writer_commit(&w, job->path);
     gguf_writer_release(&w);
     gguf_close(g);
+    return err;
+}
+
+enum tacit_err networks_export_folder(struct device *d,
+                                      const struct network_row *from,
+                                      const struct networks_job *job)
+{
+    char path[DEVICE_PATH_MAX];
+    struct model_files *f = NULL;
+    const int rows = from->type[0] == 'F' || from->type[0] == 'B';
+    const struct quant_info *own = rows ? quant_find(from->type) : NULL;
+    struct model_folder how = {.type = own ? own->type : QUANT_F32,
+                               .licence = from->licence,
+                               .step = job->step,
+                               .ctx = job->ctx};
+    if (job->type != REPACK_KEEP) how.type = (enum quant_type)job->type;
+    TRY(networks_path(d, from, path));
+    TRY(model_files_open(path, &f));
+    enum tacit_err err = model_folder_write(f, job->path, &how);
+    model_files_close(f);
     return err;
 }

@@ -66,6 +66,11 @@ TACIT_CHECKED enum tacit_err networks_quantise(struct device *d,
 TACIT_CHECKED enum tacit_err networks_export(struct device *d,
                                              const struct network_row *from,
                                              const struct networks_job *job);
+/* To a folder of that name as Hugging Face's libraries read it (safetensors);
+ * job->type: QUANT_F32, F16, BF16, or REPACK_KEEP. As model_folder_write(). */
+TACIT_CHECKED enum tacit_err networks_export_folder(
+    struct device *d, const struct network_row *from,
+    const struct networks_job *job);
 /* By name. */
 TACIT_CHECKED enum tacit_err networks_walk(
     struct device *d,

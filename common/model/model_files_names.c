@@ -3,7 +3,7 @@
  *
  *   model.layers.7.self_attn.q_proj.weight  ->  blk.7.attn_q.weight
  *
- * One table for all families; '#' is the number of a block. What does not count
+ * One table for all families, in both directions; '#' is the number of a block. What does not count
  * for us (pooler, heads of pre-training, positions that are only 0, 1, 2 …) is
  * listed, too: any other name is refused, as a network without it would be
  * another one.
@@ -109,6 +109,29 @@ static enum tacit_err rename_one(const char *name, char out[GGUF_KEY_MAX + 1],
     }
     return fail_as(E_MODEL_UNSUPPORTED,
                    "tensor %s belongs to no network that is known here", name);
+}
+
+enum tacit_err model_files_their_name(const char *name, int is_decoder,
+                                      char out[GGUF_KEY_MAX + 1])
+{
+    char number[8];
+    const char *rest = "";
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *from = rows[i].from;
+        int of_decoder = strncmp(from, "model.", 6) == 0 || from[0] == 'l';
+        if (!rows[i].to || of_decoder != is_decoder ||
+            !matches(rows[i].to, name, number, &rest))
+            continue;
+        const char *hash = strchr(from, '#');
+        int before = hash ? (int)(hash - from) : (int)strlen(from);
+        int n = snprintf(out, GGUF_KEY_MAX + 1, "%.*s%s%s%s", before, from,
+                         number, hash ? hash + 1 : "", rest);
+        if (n < 0 || n > GGUF_KEY_MAX)
+            return fail(TACIT_LIMIT, "the tensor's name %s is too long", name);
+        return TACIT_OK;
+    }
+    return fail_as(E_MODEL_UNSUPPORTED,
+                   "tensor %s has no name in a Hugging Face folder", name);
 }
 
 /* Rows of a head stand as halves; put the two of a pair beside each other:

@@ -33,5 +33,9 @@ struct model_files_shape {
 TACIT_CHECKED enum tacit_err model_files_rename(
     struct model_files *c, const struct model_files_shape *s,
     const float *factors, size_t n_factors);
+/* The other way: what a folder calls a tensor of GGUF's name. UNSUPPORTED. */
+TACIT_CHECKED enum tacit_err model_files_their_name(const char *name,
+                                                    int is_decoder,
+                                                    char out[GGUF_KEY_MAX + 1]);
 
 #endif

@@ -544,6 +544,11 @@ size_t vocab_size(const struct vocab *v)
     return (size_t)v->n;
 }
 
+int vocab_folds(const struct vocab *v)
+{
+    return v->fold;
+}
+
 enum vocab_kind vocab_kind_of(const struct vocab *v)
 {
     return v->kind;

@@ -83,6 +83,13 @@ void vocab_free(struct vocab *v);
  * have no name in GGUF. */
 TACIT_CHECKED enum tacit_err vocab_to_gguf(const struct vocab *v,
                                            struct gguf_writer *w);
+/* The same as other programs' files, appended to out: a tokenizer.json of
+ * WordPiece and byte-level ones, a SentencePiece .model of the others.
+ * UNSUPPORTED for the other kind, and where the format has no place for it. */
+TACIT_CHECKED enum tacit_err vocab_to_json(const struct vocab *v,
+                                           struct buf *out);
+TACIT_CHECKED enum tacit_err vocab_to_spm(const struct vocab *v,
+                                          struct buf *out);
 /* What a model's configuration says about its marks; -1 leaves one as it is. */
 TACIT_CHECKED enum tacit_err vocab_set_marks(struct vocab *v, int64_t bos,
                                              int64_t eos, int64_t pad);
@@ -102,6 +109,8 @@ TACIT_CHECKED enum tacit_err vocab_decode(const struct vocab *v,
 
 size_t vocab_size(const struct vocab *v);
 enum vocab_kind vocab_kind_of(const struct vocab *v);
+/* 1 when WordPiece reads capitals as small letters. */
+int vocab_folds(const struct vocab *v);
 /* Borrowed spelling of a token, n bytes: of a byte-level one its bytes, of the
  * others as GGUF has it (U+2581 for a blank). NULL for a number that is no
  * token. */

@@ -102,13 +102,22 @@ static size_t count(const char *const *patterns)
     return n;
 }
 
+size_t vocab_splitter_patterns(const char *name, const char *const **out)
+{
+    for (size_t i = 0; i < sizeof pres / sizeof *pres; i++)
+        if (strcmp(pres[i].name, name) == 0) {
+            *out = pres[i].patterns;
+            return count(pres[i].patterns);
+        }
+    return 0;
+}
+
 enum tacit_err vocab_splitter_named(const char *name,
                                     struct vocab_splitter **out)
 {
-    for (size_t i = 0; i < sizeof pres / sizeof *pres; i++)
-        if (strcmp(pres[i].name, name) == 0)
-            return vocab_splitter_new(pres[i].patterns, count(pres[i].patterns),
-                                      out);
+    const char *const *patterns = NULL;
+    size_t n = vocab_splitter_patterns(name, &patterns);
+    if (n > 0) return vocab_splitter_new(patterns, n, out);
     return fail_as(E_MODEL_UNSUPPORTED,
                    "the byte-level tokenizer cuts words like \"%s\", which is "
                    "not known here: its tokens would be wrong",

@@ -168,6 +168,8 @@ TACIT_CHECKED enum tacit_err vocab_splitter_new(const char *const *patterns,
                                                 struct vocab_splitter **out);
 /* GGUF's name for this list of patterns, or NULL. */
 const char *vocab_splitter_name(const char *const *patterns, size_t n);
+/* The patterns of one that GGUF names; their number, 0 for an unknown name. */
+size_t vocab_splitter_patterns(const char *name, const char *const **out);
 void vocab_splitter_free(struct vocab_splitter *s);
 
 /* vocab.c */

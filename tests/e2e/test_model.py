@@ -262,6 +262,28 @@ def case_a_folder_of_safetensors_comes_in():
                 for i in range(64)]
         first = [round(struct.unpack_from("<f", r)[0] * 8) // 64 for r in rows]
         assert first[:6] == [0, 16, 1, 17, 2, 18], first[:6]
+        # And back: the same numbers, so the same file.
+        again = os.path.join(at, "again")
+        home.run("model", "export", "m", again, "--folder").exits(0)
+        with open(os.path.join(again, "model.safetensors"), "rb") as f:
+            size = struct.unpack("<Q", f.read(8))[0]
+            listed = json.loads(f.read(size))
+            start, end = listed[block + "self_attn.k_proj.weight"][
+                "data_offsets"]
+            f.seek(8 + size + start)
+            assert f.read(end - start) == struct.pack(
+                f"<{64 * 64}f", *(i / 8 for i in range(64 * 64)))
+        home.run("model", "export", "m", again, "--folder").exits(1).says(
+            "already")
+        home.run("model", "export", "m", again + "2", "--folder", "--type",
+                 "q8_0").exits(4).says("bf16")
+        home.run("model", "export", "m", again + "2", "--type",
+                 "f16").exits(4).says("--folder")
+        assert not os.path.exists(again + "2")
+        came = home.run("model", "import", again, "--name", "came",
+                        "--json").exits(0).data
+        mine = home.run("model", "show", "m", "--json").exits(0).data
+        assert came["parameters"] == mine["parameters"], (came, mine)
         os.remove(os.path.join(at, "m/config.json"))
         home.run("model", "import", os.path.join(at, "m"), "--name",
                  "n").exits(1).says("config.json")

@@ -9,6 +9,7 @@
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/model/model_files.h"
+#include "common/model/model_folder.h"
 #include "common/model/safetensors_file.h"
 
 static const char vocab_txt[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n##b\n";
@@ -195,6 +196,8 @@ static void the_licence_of_a_model_card_is_kept(void **state)
     }
 }
 
+static void written_again(const char *folder);
+
 static void a_bert_folder_keeps_its_pooling(void **state)
 {
     (void)state;
@@ -234,7 +237,117 @@ static void a_bert_folder_keeps_its_pooling(void **state)
     check_ok(gguf_int(model_files_metadata(c), "tacit.tokens_max", 1, 99, &n));
     assert_int_equal(n, 7);
     model_files_close(c);
+    written_again(folder);
     buf_release(&b);
+    check_tmpdir_remove(folder);
+}
+
+/* ---- and written again -------------------------------------------------- */
+
+static void check_key(const struct model_files *a, const struct model_files *b,
+                      const char *key)
+{
+    double x = 0, y = 0;
+    assert_int_equal(model_files_has(a, key), model_files_has(b, key));
+    if (!model_files_has(a, key)) return;
+    check_ok(model_files_real(a, key, &x));
+    check_ok(model_files_real(b, key, &y));
+    check_near(y, x, 1e-6 * fabs(x));
+}
+
+static void check_same(const struct model_files *a, const struct model_files *b)
+{
+    static const char *const keys[] = {"block_count",
+                                       "context_length",
+                                       "embedding_length",
+                                       "feed_forward_length",
+                                       "attention.head_count",
+                                       "attention.head_count_kv",
+                                       "attention.sliding_window",
+                                       "attention.layer_norm_rms_epsilon",
+                                       "attention.layer_norm_epsilon",
+                                       "rope.freq_base",
+                                       "rope.scaling.factor",
+                                       "pooling_type"};
+    struct vocab *v = NULL, *w = NULL;
+    assert_string_equal(model_files_family(a), model_files_family(b));
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        check_key(a, b, keys[i]);
+    assert_int_equal(model_files_n_tensors(a), model_files_n_tensors(b));
+    for (size_t i = 0; i < model_files_n_tensors(a); i++) {
+        const struct gguf_tensor *x = model_files_tensor_at(a, i);
+        const struct gguf_tensor *y = model_files_find(b, x->name);
+        assert_non_null(y);
+        assert_int_equal(x->n_dims, y->n_dims);
+        assert_memory_equal(x->dims, y->dims, sizeof x->dims);
+        if (strcmp(x->name, "rope_freqs.weight") != 0)
+            assert_memory_equal(x->data, y->data, x->bytes);
+        else
+            for (size_t k = 0; k < x->dims[0]; k++)
+                check_near(value(y, k), (double)value(x, k), 1e-5);
+    }
+    check_ok(model_files_vocab(a, &v));
+    check_ok(model_files_vocab(b, &w));
+    assert_int_equal(vocab_size(v), vocab_size(w));
+    assert_int_equal(vocab_find(v, "ab", 2), vocab_find(w, "ab", 2));
+    vocab_free(v);
+    vocab_free(w);
+}
+
+static const struct model_folder plain = {.type = QUANT_F32, .licence = "mit"};
+
+static void written_again(const char *folder)
+{
+    char out[300], licence[32];
+    struct model_files *a = NULL, *b = NULL;
+    snprintf(out, sizeof out, "%s/out", folder);
+    check_ok(model_files_open(folder, &a));
+    check_ok(model_folder_write(a, out, &plain));
+    check_ok(model_files_open(out, &b));
+    check_same(a, b);
+    gguf_text_or_empty(model_files_metadata(b), "general.license", licence,
+                       sizeof licence);
+    assert_string_equal(licence, "mit");
+    model_files_close(b);
+    check_err(model_folder_write(a, out, &plain), TACIT_STATE);
+    model_files_close(a);
+}
+
+static void a_folder_that_is_written_is_the_one_that_was_read(void **state)
+{
+    (void)state;
+    static const char *const configs[] = {
+        "{\"model_type\":\"mistral\"," LLAMA_SIZES
+        "\"sliding_window\":16,\"rope_theta\":5000.0,\"bos_token_id\":0}",
+        "{\"model_type\":\"qwen2\"," LLAMA_SIZES
+        "\"sliding_window\":16,\"use_sliding_window\":true}",
+        "{\"model_type\":\"llama\"," LLAMA_SIZES
+        "\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":4.0}}",
+        "{\"model_type\":\"llama\"," LLAMA_SIZES
+        "\"rope_theta\":5e7,\"rope_scaling\":{\"rope_type\":\"llama3\","
+        "\"factor\":32.0,\"original_max_position_embeddings\":8192}}",
+    };
+    for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
+        char folder[256];
+        make_llama(folder, configs[i]);
+        written_again(folder);
+        check_tmpdir_remove(folder);
+    }
+}
+
+static void what_a_folder_has_no_place_for_is_named(void **state)
+{
+    (void)state;
+    char folder[256], out[300];
+    struct model_files *c = NULL;
+    make_llama(folder, "{\"model_type\":\"llama\"," LLAMA_SIZES
+                       "\"rope_scaling\":{\"rope_type\":\"llama3\","
+                       "\"original_max_position_embeddings\":16}}");
+    snprintf(out, sizeof out, "%s/out", folder);
+    check_ok(model_files_open(folder, &c));
+    check_code(model_folder_write(c, out, &plain), E_MODEL_UNSUPPORTED);
+    check(!file_exists(out));
+    model_files_close(c);
     check_tmpdir_remove(folder);
 }
 
@@ -310,6 +423,8 @@ int main(void)
         cmocka_unit_test(qwen_rows_stay_and_llama_3_has_factors),
         cmocka_unit_test(the_licence_of_a_model_card_is_kept),
         cmocka_unit_test(a_bert_folder_keeps_its_pooling),
+        cmocka_unit_test(a_folder_that_is_written_is_the_one_that_was_read),
+        cmocka_unit_test(what_a_folder_has_no_place_for_is_named),
         cmocka_unit_test(what_is_not_read_is_named),
         cmocka_unit_test(every_cut_and_flip_of_a_safetensors_file_is_survived),
     };

@@ -380,6 +380,73 @@ static void a_vocabulary_written_to_gguf_is_the_same(void **state)
     }
 }
 
+static struct vocab *through_its_file(const struct vocab *v)
+{
+    struct vocab *again = NULL;
+    struct buf b;
+    enum vocab_kind kind = vocab_kind_of(v);
+    int is_json = kind == VOCAB_WORDPIECE || kind == VOCAB_BYTES;
+    buf_init(&b, 0);
+    if (is_json) {
+        check_ok(vocab_to_json(v, &b));
+        check_ok(vocab_from_json((const char *)b.data, b.len, &again));
+    } else {
+        check_ok(vocab_to_spm(v, &b));
+        check_ok(vocab_from_spm(b.data, b.len, &again));
+    }
+    buf_release(&b);
+    return again;
+}
+
+static void a_vocabulary_written_for_other_programs_is_the_same(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "Hello, World!  It's 3.14 \xe4\xb8\xad\xe6\x96\x87 caf\xc3\xa9\n\n ok";
+    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
+        char *bytes = NULL;
+        struct gguf *g = NULL;
+        struct vocab_ids a = {0}, b = {0};
+        struct vocab *v = open_gguf(published[i], &g, &bytes);
+        if (!v) skip_missing("tokenizers");
+        struct vocab *again = through_its_file(v);
+        encode(v, text, sizeof text - 1, VOCAB_PLAIN, &a);
+        encode(again, text, sizeof text - 1, VOCAB_PLAIN, &b);
+        assert_int_equal(a.n, b.n);
+        assert_memory_equal(a.id, b.id, a.n * sizeof *a.id);
+        vocab_ids_release(&a);
+        vocab_ids_release(&b);
+        vocab_free(v);
+        vocab_free(again);
+        gguf_close(g);
+        free(bytes);
+    }
+}
+
+static void a_sentencepiece_model_is_written_as_it_was_read(void **state)
+{
+    (void)state;
+    for (int kind = 1; kind <= 2; kind++) {
+        struct buf model;
+        struct vocab *v = NULL;
+        struct vocab_ids a = {0}, b = {0};
+        static const char text[] = "ab abc  b\xc3\xa9";
+        make_model(&model, kind, 1);
+        check_ok(vocab_from_spm(model.data, model.len, &v));
+        struct vocab *again = through_its_file(v);
+        assert_int_equal(vocab_kind_of(v), vocab_kind_of(again));
+        encode(v, text, sizeof text - 1, VOCAB_ADD_SPECIAL, &a);
+        encode(again, text, sizeof text - 1, VOCAB_ADD_SPECIAL, &b);
+        assert_int_equal(a.n, b.n);
+        assert_memory_equal(a.id, b.id, a.n * sizeof *a.id);
+        vocab_ids_release(&a);
+        vocab_ids_release(&b);
+        vocab_free(v);
+        vocab_free(again);
+        buf_release(&model);
+    }
+}
+
 static double seconds_for(const struct vocab *v, char *text, size_t n)
 {
     struct vocab_ids ids = {0};
@@ -478,6 +545,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_not_known_is_refused_by_name),
         cmocka_unit_test(published_vectors_come_out_the_same),
         cmocka_unit_test(a_vocabulary_written_to_gguf_is_the_same),
+        cmocka_unit_test(a_vocabulary_written_for_other_programs_is_the_same),
+        cmocka_unit_test(a_sentencepiece_model_is_written_as_it_was_read),
         cmocka_unit_test(long_words_take_n_log_n),
     };
     if (argc == 4) return print_tokens(argv);

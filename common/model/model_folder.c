@@ -1,0 +1,561 @@
+#include "common/model/model_folder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/codes.h"
+#include "common/base/file.h"
+#include "common/base/json.h"
+#include "common/model/model_files_parts.h"
+#include "common/tensor/weights.h"
+
+enum {
+    PATH_BYTES = 4096,
+    FLUSH_BYTES = 1 << 20,
+    CONTEXT_MAX = 1 << 30,
+    FACTORS_MAX = 512
+};
+
+struct writing {
+    const struct model_files *f;
+    const struct model_folder *how;
+    const char *path, *family;
+    int is_decoder, pairs; /* pairs: q and k stand in pairs of rows */
+    int64_t heads, kv_heads, width, head_width;
+    uint64_t done, total;
+};
+
+/* ---- what the network is ------------------------------------------------- */
+
+static enum tacit_err look(struct writing *w)
+{
+    static const struct {
+        const char *family;
+        int is_decoder, pairs;
+    } known[] = {{"bert", 0, 0}, {"llama", 1, 1}, {"qwen2", 1, 0}};
+    const struct model_files *f = w->f;
+    w->family = NULL;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(known[i].family, model_files_family(f)) == 0) {
+            w->family = known[i].family;
+            w->is_decoder = known[i].is_decoder;
+            w->pairs = known[i].pairs;
+        }
+    if (!w->family)
+        return fail_as(E_MODEL_UNSUPPORTED,
+                       "a model of the family \"%s\" is no Hugging Face "
+                       "folder; bert, llama and qwen2 are",
+                       model_files_family(f));
+    TRY(model_files_int(f, "attention.head_count", 1, 1024, &w->heads));
+    TRY(model_files_int(f, "embedding_length", 1, 1 << 16, &w->width));
+    w->kv_heads = w->heads;
+    w->head_width = w->width / w->heads;
+    if (model_files_has(f, "attention.head_count_kv"))
+        TRY(model_files_int(f, "attention.head_count_kv", 1, 1024,
+                            &w->kv_heads));
+    if (model_files_has(f, "attention.key_length"))
+        TRY(model_files_int(f, "attention.key_length", 1, 1 << 12,
+                            &w->head_width));
+    return TACIT_OK;
+}
+
+static void put(json_t *o, const char *key, int64_t v)
+{
+    json_object_set_new(o, key, json_integer(v));
+}
+
+/* A whole number of the model, where it has one. */
+static enum tacit_err copy(const struct writing *w, const char *from, json_t *o,
+                           const char *to)
+{
+    int64_t v = 0;
+    if (!model_files_has(w->f, from)) return TACIT_OK;
+    TRY(model_files_int(w->f, from, 0, CONTEXT_MAX, &v));
+    put(o, to, v);
+    return TACIT_OK;
+}
+
+static enum tacit_err copy_real(const struct writing *w, const char *from,
+                                double fallback, json_t *o, const char *to)
+{
+    double v = fallback;
+    if (model_files_has(w->f, from)) TRY(model_files_real(w->f, from, &v));
+    json_object_set_new(o, to, json_real(v));
+    return TACIT_OK;
+}
+
+/* The factors of Llama 3.1 follow from four numbers; three of them are the
+ * same in every model that has them. */
+static enum tacit_err put_factors(const struct writing *w, double base,
+                                  json_t *o)
+{
+    const double low = 1, high = 4, old = 8192;
+    const struct gguf_tensor *t = model_files_find(w->f, "rope_freqs.weight");
+    float v[FACTORS_MAX];
+    double factor = 1;
+    if (!t) return TACIT_OK;
+    size_t n = (size_t)t->dims[0];
+    if (t->type != QUANT_F32 || n > FACTORS_MAX)
+        return fail(TACIT_FORMAT, "the rotary factors are damaged");
+    memcpy(v, t->data, n * sizeof *v);
+    for (size_t i = 0; i < n; i++)
+        if ((double)v[i] > factor) factor = (double)v[i];
+    for (size_t i = 0; i < n; i++) {
+        double wave =
+            2 * 3.14159265358979323846 * pow(base, (double)i / (double)n);
+        double smooth = (old / wave - low) / (high - low), want = 1;
+        if (wave > old / low)
+            want = factor;
+        else if (wave >= old / high)
+            want = 1 / ((1 - smooth) / factor + smooth);
+        if (fabs(want - (double)v[i]) > 1e-4 * want)
+            return fail_as(E_MODEL_UNSUPPORTED,
+                           "its rotary factors are not those of Llama 3, so "
+                           "config.json has no place for them");
+    }
+    json_object_set_new(o, "rope_scaling",
+                        json_pack("{s:s, s:f, s:f, s:f, s:i}", "rope_type",
+                                  "llama3", "factor", factor, "low_freq_factor",
+                                  low, "high_freq_factor", high,
+                                  "original_max_position_embeddings",
+                                  (int)old));
+    return TACIT_OK;
+}
+
+static enum tacit_err put_rope(const struct writing *w, json_t *o)
+{
+    char kind[32];
+    char key[96];
+    double base = 10000, factor = 1;
+    if (model_files_has(w->f, "rope.freq_base"))
+        TRY(model_files_real(w->f, "rope.freq_base", &base));
+    json_object_set_new(o, "rope_theta", json_real(base));
+    snprintf(key, sizeof key, "%s.rope.scaling.type", w->family);
+    gguf_text_or_empty(model_files_metadata(w->f), key, kind, sizeof kind);
+    if (strcmp(kind, "linear") != 0) return put_factors(w, base, o);
+    TRY(model_files_real(w->f, "rope.scaling.factor", &factor));
+    json_object_set_new(o, "rope_scaling",
+                        json_pack("{s:s, s:f}", "rope_type", "linear", "factor",
+                                  factor));
+    return TACIT_OK;
+}
+
+static enum tacit_err decoder_config(const struct writing *w, json_t *o)
+{
+    int is_llama = strcmp(w->family, "llama") == 0;
+    int window = model_files_has(w->f, "attention.sliding_window");
+    const char *type = !is_llama ? "qwen2" : window ? "mistral" : "llama";
+    const char *class = !is_llama ? "Qwen2ForCausalLM"
+                        : window  ? "MistralForCausalLM"
+                                  : "LlamaForCausalLM";
+    json_object_set_new(o, "model_type", json_string(type));
+    json_object_set_new(o, "architectures", json_pack("[s]", class));
+    json_object_set_new(o, "hidden_act", json_string("silu"));
+    put(o, "num_key_value_heads", w->kv_heads);
+    put(o, "head_dim", w->head_width);
+    if (window && !is_llama)
+        json_object_set_new(o, "use_sliding_window", json_true());
+    json_object_set_new(o, "tie_word_embeddings",
+                        json_boolean(!model_files_find(w->f, "output.weight")));
+    TRY(copy(w, "attention.sliding_window", o, "sliding_window"));
+    TRY(copy_real(w, "attention.layer_norm_rms_epsilon", 1e-6, o,
+                  "rms_norm_eps"));
+    return put_rope(w, o);
+}
+
+static enum tacit_err encoder_config(const struct writing *w, json_t *o)
+{
+    const struct gguf_tensor *types =
+        model_files_find(w->f, "token_types.weight");
+    json_object_set_new(o, "model_type", json_string("bert"));
+    json_object_set_new(o, "architectures", json_pack("[s]", "BertModel"));
+    json_object_set_new(o, "hidden_act", json_string("gelu"));
+    json_object_set_new(o, "position_embedding_type", json_string("absolute"));
+    put(o, "type_vocab_size", types ? (int64_t)types->dims[1] : 2);
+    return copy_real(w, "attention.layer_norm_epsilon", 1e-12, o,
+                     "layer_norm_eps");
+}
+
+/* ---- small files --------------------------------------------------------- */
+
+static enum tacit_err write_bytes(const struct writing *w, const char *name,
+                                  const void *bytes, size_t n)
+{
+    char path[PATH_BYTES];
+    TRY(file_join(path, sizeof path, w->path, name));
+    return file_write(path, bytes, n, 0644);
+}
+
+/* The object is stolen. */
+static enum tacit_err write_json(const struct writing *w, const char *name,
+                                 json_t *o)
+{
+    char *text =
+        o ? json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
+    enum tacit_err err = text ? write_bytes(w, name, text, strlen(text))
+                              : fail(TACIT_NOMEM, "no memory for %s", name);
+    free(text);
+    json_decref(o);
+    return err;
+}
+
+static enum tacit_err write_config(const struct writing *w,
+                                   const struct vocab *v)
+{
+    struct vocab_marks m = vocab_marks_of(v);
+    json_t *o = json_object();
+    enum tacit_err err = copy(w, "block_count", o, "num_hidden_layers");
+    if (!err) err = copy(w, "context_length", o, "max_position_embeddings");
+    if (!err) err = copy(w, "feed_forward_length", o, "intermediate_size");
+    const struct gguf_tensor *words =
+        model_files_find(w->f, "token_embd.weight");
+    put(o, "hidden_size", w->width);
+    put(o, "num_attention_heads", w->heads);
+    put(o, "vocab_size", words ? (int64_t)words->dims[1] : 0);
+    if (m.bos >= 0) put(o, "bos_token_id", m.bos);
+    if (m.eos >= 0) put(o, "eos_token_id", m.eos);
+    if (m.pad >= 0) put(o, "pad_token_id", m.pad);
+    if (!err) err = w->is_decoder ? decoder_config(w, o) : encoder_config(w, o);
+    if (!err) return write_json(w, "config.json", o);
+    json_decref(o);
+    return err;
+}
+
+static void name_mark(json_t *o, const struct vocab *v, const char *key,
+                      int32_t id)
+{
+    size_t n;
+    if (id < 0) return;
+    const char *s = vocab_token(v, id, &n);
+    json_object_set_new(o, key, json_stringn(s, n));
+}
+
+/* Which class of transformers reads the tokenizer, and how it is set. */
+static enum tacit_err settings_of(const struct writing *w,
+                                  const struct vocab *v, json_t *o)
+{
+    static const char *const classes[] = {[VOCAB_WORDPIECE] = "BertTokenizer",
+                                          [VOCAB_BYTES] =
+                                              "PreTrainedTokenizerFast",
+                                          [VOCAB_SPM] = "LlamaTokenizer",
+                                          [VOCAB_UNIGRAM] = "T5Tokenizer"};
+    const struct gguf *g = model_files_metadata(w->f);
+    struct vocab_marks m = vocab_marks_of(v);
+    const char *chat;
+    size_t n;
+    int64_t begins = 1;
+    json_object_set_new(o, "tokenizer_class",
+                        json_string(classes[vocab_kind_of(v)]));
+    name_mark(o, v, "bos_token", m.bos);
+    name_mark(o, v, "eos_token", m.eos);
+    name_mark(o, v, "unk_token", m.unk);
+    name_mark(o, v, "sep_token", m.sep);
+    name_mark(o, v, "pad_token", m.pad);
+    name_mark(o, v, "cls_token", m.cls);
+    name_mark(o, v, "mask_token", m.mask);
+    if (vocab_kind_of(v) == VOCAB_WORDPIECE)
+        json_object_set_new(o, "do_lower_case", json_boolean(vocab_folds(v)));
+    if (gguf_has(g, "tokenizer.ggml.add_bos_token"))
+        TRY(gguf_int(g, "tokenizer.ggml.add_bos_token", 0, 1, &begins));
+    if (vocab_kind_of(v) == VOCAB_SPM)
+        json_object_set_new(o, "add_bos_token", json_boolean(begins));
+    if (!gguf_has(g, "tokenizer.chat_template")) return TACIT_OK;
+    TRY(gguf_text(g, "tokenizer.chat_template", &chat, &n));
+    json_object_set_new(o, "chat_template", json_stringn(chat, n));
+    return TACIT_OK;
+}
+
+static enum tacit_err write_vocab(const struct writing *w,
+                                  const struct vocab *v)
+{
+    struct buf b;
+    int is_spm =
+        vocab_kind_of(v) == VOCAB_SPM || vocab_kind_of(v) == VOCAB_UNIGRAM;
+    json_t *settings = json_object();
+    enum tacit_err err = settings_of(w, v, settings);
+    if (err) {
+        json_decref(settings);
+        return err;
+    }
+    buf_init(&b, 0);
+    err = write_json(w, "tokenizer_config.json", settings);
+    if (!err) err = is_spm ? vocab_to_spm(v, &b) : vocab_to_json(v, &b);
+    if (!err)
+        err = write_bytes(w, is_spm ? "tokenizer.model" : "tokenizer.json",
+                          b.data, b.len);
+    buf_release(&b);
+    return err;
+}
+
+/* What sentence-transformers wants beside an encoder. */
+static enum tacit_err write_modules(const struct writing *w)
+{
+    char text[2][4096], dir[PATH_BYTES];
+    int64_t pooling = 1, most = 0;
+    const struct gguf *g = model_files_metadata(w->f);
+    if (model_files_has(w->f, "pooling_type"))
+        TRY(model_files_int(w->f, "pooling_type", 0, 8, &pooling));
+    TRY(file_join(dir, sizeof dir, w->path, "1_Pooling"));
+    TRY(file_mkdirs(dir, 0755));
+    TRY(write_json(w, "1_Pooling/config.json",
+                   json_pack("{s:I, s:b, s:b}", "word_embedding_dimension",
+                             (json_int_t)w->width, "pooling_mode_cls_token",
+                             pooling == 2, "pooling_mode_mean_tokens",
+                             pooling != 2)));
+    TRY(write_json(
+        w, "modules.json",
+        json_pack("[{s:i, s:s, s:s, s:s}, {s:i, s:s, s:s, s:s}, {s:i, s:s, "
+                  "s:s, s:s}]",
+                  "idx", 0, "name", "0", "path", "", "type",
+                  "sentence_transformers.models.Transformer", "idx", 1, "name",
+                  "1", "path", "1_Pooling", "type",
+                  "sentence_transformers.models.Pooling", "idx", 2, "name", "2",
+                  "path", "2_Normalize", "type",
+                  "sentence_transformers.models.Normalize")));
+    if (gguf_has(g, "tacit.tokens_max")) {
+        TRY(gguf_int(g, "tacit.tokens_max", 1, CONTEXT_MAX, &most));
+        TRY(write_json(w, "sentence_bert_config.json",
+                       json_pack("{s:I}", "max_seq_length", (json_int_t)most)));
+    }
+    gguf_text_or_empty(g, "tacit.prefix.question", text[0], sizeof *text);
+    gguf_text_or_empty(g, "tacit.prefix.passage", text[1], sizeof *text);
+    if (!text[0][0] && !text[1][0]) return TACIT_OK;
+    return write_json(w, "config_sentence_transformers.json",
+                      json_pack("{s:{s:s, s:s}}", "prompts", "query", text[0],
+                                "passage", text[1]));
+}
+
+static enum tacit_err write_card(const struct writing *w)
+{
+    char text[1024];
+    if (!w->how->licence[0]) return TACIT_OK;
+    int n = snprintf(text, sizeof text, "---\nlicense: \"%s\"\n---\n",
+                     w->how->licence);
+    return write_bytes(w, "README.md", text,
+                       n > 0 && (size_t)n < sizeof text ? (size_t)n : 0);
+}
+
+/* ---- tensors ------------------------------------------------------------- */
+
+static int ends(const char *name, const char *with)
+{
+    size_t n = strlen(name), k = strlen(with);
+    return n >= k && strcmp(name + n - k, with) == 0;
+}
+
+/* Not a tensor of a folder: it follows from config.json. */
+static int is_left_out(const struct gguf_tensor *t)
+{
+    return strcmp(t->name, "rope_freqs.weight") == 0;
+}
+
+static size_t rows_of(const struct gguf_tensor *t)
+{
+    return t->n_dims > 1 ? (size_t)t->dims[1] : 1;
+}
+
+/* Heads of this tensor whose rows (or numbers) stand in pairs; 0: none do. */
+static size_t paired_heads(const struct writing *w, const struct gguf_tensor *t)
+{
+    if (!w->pairs) return 0;
+    if (ends(t->name, "attn_q.weight") || ends(t->name, "attn_q.bias"))
+        return (size_t)w->heads;
+    if (ends(t->name, "attn_k.weight") || ends(t->name, "attn_k.bias"))
+        return (size_t)w->kv_heads;
+    return 0;
+}
+
+/* Which of ours stands at place `at` of theirs. */
+static size_t ours_at(const struct writing *w, size_t at)
+{
+    size_t width = (size_t)w->head_width, half = width / 2;
+    size_t in = at % width;
+    return at - in + (in < half ? 2 * in : 2 * (in - half) + 1);
+}
+
+static void row_into(const struct gguf_tensor *t, size_t row, float *to)
+{
+    size_t cols = (size_t)t->dims[0];
+    if (t->type >= GGUF_PACKED) {
+        const struct weight p = {(enum quant_type)(t->type - GGUF_PACKED),
+                                 rows_of(t), cols, t->data};
+        weight_rows(&p, row, row + 1, to);
+    } else {
+        enum quant_type type = (enum quant_type)t->type;
+        quant_decode(type, t->data + row * quant_bytes(type, cols), to, cols);
+    }
+}
+
+struct stream {
+    int fd;
+    char path[PATH_BYTES];
+    struct buf b;
+};
+
+static enum tacit_err flush(struct stream *s)
+{
+    size_t at = 0;
+    TRY(buf_end(&s->b));
+    while (at < s->b.len) {
+        ssize_t n = write(s->fd, s->b.data + at, s->b.len - at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
+            return fail_as(E_DISK_FULL, "%s: %s", s->path, strerror(errno));
+        if (n < 0) return fail(TACIT_IO, "%s: %s", s->path, strerror(errno));
+        at += (size_t)n;
+    }
+    buf_clear(&s->b);
+    return TACIT_OK;
+}
+
+static enum tacit_err write_tensor(struct writing *w,
+                                   const struct gguf_tensor *t,
+                                   struct stream *s)
+{
+    size_t cols = (size_t)t->dims[0], rows = rows_of(t);
+    size_t n = quant_bytes(w->how->type, cols), heads = paired_heads(w, t);
+    int by_row = t->n_dims > 1;
+    float *v = malloc(cols * sizeof *v), *own = malloc(cols * sizeof *own);
+    uint8_t *bytes = malloc(n);
+    enum tacit_err err = v && own && bytes
+                             ? TACIT_OK
+                             : fail(TACIT_NOMEM, "no memory for %s", t->name);
+    if (!err && heads &&
+        heads * (size_t)w->head_width != (by_row ? rows : cols))
+        err = fail(TACIT_SHAPE, "tensor %s does not fit %zu heads of %zu",
+                   t->name, heads, (size_t)w->head_width);
+    for (size_t r = 0; !err && r < rows; r++) {
+        row_into(t, heads && by_row ? ours_at(w, r) : r, v);
+        for (size_t i = 0; heads && !by_row && i < cols; i++)
+            own[i] = v[ours_at(w, i)];
+        err =
+            quant_encode(w->how->type, heads && !by_row ? own : v, bytes, cols);
+        if (err) err = err_context(err, "tensor %s", t->name);
+        if (!err) buf_put(&s->b, bytes, n);
+        if (!err && s->b.len >= FLUSH_BYTES) {
+            w->done += s->b.len;
+            err = flush(s);
+            if (!err && w->how->step)
+                err = w->how->step(w->how->ctx, w->done, w->total);
+        }
+    }
+    free(v);
+    free(own);
+    free(bytes);
+    model_files_forget(w->f, t);
+    return err;
+}
+
+static enum tacit_err put_header(struct writing *w, struct buf *out)
+{
+    const char *type = w->how->type == QUANT_F32   ? "F32"
+                       : w->how->type == QUANT_F16 ? "F16"
+                                                   : "BF16";
+    char name[GGUF_KEY_MAX + 1];
+    struct buf h;
+    enum tacit_err err = TACIT_OK;
+    buf_init(&h, 0);
+    buf_printf(&h, "{\"__metadata__\":{\"format\":\"pt\"}");
+    w->total = 0;
+    for (size_t i = 0; !err && i < model_files_n_tensors(w->f); i++) {
+        const struct gguf_tensor *t = model_files_tensor_at(w->f, i);
+        if (is_left_out(t)) continue;
+        if (t->n_dims > 2)
+            err = fail(TACIT_SHAPE, "tensor %s has %u dimensions", t->name,
+                       t->n_dims);
+        if (!err) err = model_files_their_name(t->name, w->is_decoder, name);
+        uint64_t from = w->total;
+        w->total += rows_of(t) * quant_bytes(w->how->type, (size_t)t->dims[0]);
+        buf_printf(&h, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", name, type);
+        if (t->n_dims > 1) buf_printf(&h, "%zu,", rows_of(t));
+        buf_printf(&h, "%zu],\"data_offsets\":[%llu,%llu]}", (size_t)t->dims[0],
+                   (unsigned long long)from, (unsigned long long)w->total);
+    }
+    buf_printf(&h, "}");
+    while (h.len % 8) buf_printf(&h, " ");
+    buf_put_u64(out, h.len);
+    buf_put(out, h.data, h.len);
+    if (!err) err = buf_end(&h);
+    buf_release(&h);
+    return err;
+}
+
+static enum tacit_err write_tensors(struct writing *w)
+{
+    struct stream s = {.fd = -1};
+    buf_init(&s.b, 0);
+    TRY(file_join(s.path, sizeof s.path, w->path, "model.safetensors"));
+    enum tacit_err err = put_header(w, &s.b);
+    if (!err) {
+        s.fd = open(s.path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        if (s.fd < 0) err = fail(TACIT_IO, "%s: %s", s.path, strerror(errno));
+    }
+    for (size_t i = 0; !err && i < model_files_n_tensors(w->f); i++) {
+        const struct gguf_tensor *t = model_files_tensor_at(w->f, i);
+        if (!is_left_out(t)) err = write_tensor(w, t, &s);
+    }
+    if (!err) err = flush(&s);
+    if (!err && fsync(s.fd))
+        err = fail(TACIT_IO, "%s: %s", s.path, strerror(errno));
+    if (s.fd >= 0 && close(s.fd) && !err)
+        err = fail(TACIT_IO, "%s: %s", s.path, strerror(errno));
+    buf_release(&s.b);
+    return err;
+}
+
+/* ---- the whole ----------------------------------------------------------- */
+
+static void take_away(const char *path)
+{
+    static const char *const names[] = {"config.json",
+                                        "model.safetensors",
+                                        "tokenizer.json",
+                                        "tokenizer.model",
+                                        "tokenizer_config.json",
+                                        "1_Pooling/config.json",
+                                        "modules.json",
+                                        "sentence_bert_config.json",
+                                        "config_sentence_transformers.json",
+                                        "README.md",
+                                        "1_Pooling"};
+    char full[PATH_BYTES];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (snprintf(full, sizeof full, "%s/%s", path, names[i]) <
+            (int)sizeof full)
+            (void)remove(full);
+    (void)rmdir(path);
+}
+
+static enum tacit_err write_all(struct writing *w)
+{
+    struct vocab *v = NULL;
+    TRY(model_files_vocab(w->f, &v));
+    enum tacit_err err = write_config(w, v);
+    if (!err) err = write_vocab(w, v);
+    vocab_free(v);
+    TRY(err);
+    if (!w->is_decoder) TRY(write_modules(w));
+    TRY(write_card(w));
+    return write_tensors(w);
+}
+
+enum tacit_err model_folder_write(const struct model_files *f, const char *path,
+                                  const struct model_folder *how)
+{
+    struct writing w = {.f = f, .how = how, .path = path};
+    TRY(look(&w));
+    if (mkdir(path, 0755))
+        return errno == EEXIST
+                   ? fail(TACIT_STATE,
+                          "%s is there already; name another folder", path)
+                   : fail(TACIT_IO, "%s: %s", path, strerror(errno));
+    enum tacit_err err = write_all(&w);
+    if (err) take_away(path);
+    return err;
+}
