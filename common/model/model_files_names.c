@@ -3,10 +3,10 @@
  *
  *   model.layers.7.self_attn.q_proj.weight  ->  blk.7.attn_q.weight
  *
- * One table for all families, in both directions; '#' is the number of a block. What does not count
- * for us (pooler, heads of pre-training, positions that are only 0, 1, 2 …) is
- * listed, too: any other name is refused, as a network without it would be
- * another one.
+ * One table for all families, in both directions; '#' is the number of a block.
+ * What does not count for us (pooler, heads of pre-training, positions that are
+ * only 0, 1, 2 …) is listed, too: any other name is refused, as a network
+ * without it would be another one.
  */
 #include <stdio.h>
 #include <stdlib.h>
