@@ -133,7 +133,7 @@ void net_train_estimate(const struct net *n, const struct net_train_options *o,
     if (n_kept) m.kept += block_grads(&s);
     if (n_kept < layers || !layers) m.block = block_values(&s);
     if (n_kept < layers) m.block += block_grads(&s);
-    m.scratch = 2 * ROOM_BYTES + threads * THREAD_BYTES;
+    m.scratch = 2 * ROOM_BYTES + threads * THREAD_BYTES + o->beside_bytes;
     m.total = m.weights + m.learned + m.kept + m.block + m.scratch;
     *out = m;
 }
@@ -155,10 +155,9 @@ static double mib(size_t bytes)
     return (double)bytes / (1 << 20);
 }
 
-/* As many blocks kept as the budget has room for. */
-static enum tacit_err plan(const struct net *n,
-                           const struct net_train_options *o,
-                           struct net_memory *out)
+enum tacit_err net_train_plan(const struct net *n,
+                              const struct net_train_options *o,
+                              struct net_memory *out)
 {
     size_t kept = n->shape.layers;
     net_train_estimate(n, o, kept, out);
@@ -181,6 +180,12 @@ static enum tacit_err plan(const struct net *n,
                             (double)(out->kept + out->block)));
 }
 
+enum gemm_numbers net_train_multiplies(enum net_train_numbers numbers)
+{
+    int brief = numbers == NET_TRAIN_FAST && kernel_may(KERNEL_AVX512BF16);
+    return brief ? GEMM_BF16 : GEMM_F32;
+}
+
 enum gemm_numbers net_train_in(const struct net_train *t)
 {
     return t->tape.numbers;
@@ -191,12 +196,11 @@ static enum tacit_err set_tapes(struct net_train *t,
 {
     const struct net_memory *m = &t->memory;
     int limited = o->budget_bytes != 0;
-    int brief = o->numbers == NET_TRAIN_FAST && kernel_may(KERNEL_AVX512BF16);
     /* What the plan leaves over is for the batch's own tape. */
     tape_init(&t->tape, limited ? m->kept + (o->budget_bytes - m->total) : 0);
     tape_init(&t->again, limited ? m->block : 0);
     t->tape.pool = t->again.pool = o->pool;
-    t->tape.numbers = t->again.numbers = brief ? GEMM_BF16 : GEMM_F32;
+    t->tape.numbers = t->again.numbers = net_train_multiplies(o->numbers);
     t->run = (struct net_run){.net = t->net,
                               .tape = &t->tape,
                               .grad = t->grad,
@@ -215,7 +219,7 @@ enum tacit_err net_train_new(struct net *n, const struct net_train_options *o,
     if (!o->load.rows || o->load.rows > NET_TOKENS_MAX)
         return fail(TACIT_LIMIT, "batches of %zu tokens; 1 to %d", o->load.rows,
                     NET_TOKENS_MAX);
-    TRY(plan(n, o, &memory));
+    TRY(net_train_plan(n, o, &memory));
     struct net_train *t = calloc(1, sizeof *t);
     if (!t) return fail(TACIT_NOMEM, "out of memory");
     t->net = n;
