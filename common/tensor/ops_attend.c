@@ -16,6 +16,7 @@ struct attend {
     const struct var *q, *k, *v, *out;
     size_t width;
     float *level; /* [T, heads] max + log sum of a row's scores */
+    enum gemm_numbers numbers;
 };
 
 /* Up to TILE rows of q that walk the keys together: tokens of one head, or, of
@@ -57,8 +58,9 @@ static int seen_in(const struct op_attend *how, size_t p, size_t total,
 static void scores(const struct attend *a, const struct rows *r,
                    const struct keys *keys, float *s)
 {
-    gemm_run(&(struct gemm){r->n, keys->n, a->width, r->q, r->row, 1, keys->k,
-                            1, keys->row, s, TILE, GEMM_SET});
+    gemm_run_in(a->numbers,
+                &(struct gemm){r->n, keys->n, a->width, r->q, r->row, 1,
+                               keys->k, 1, keys->row, s, TILE, GEMM_SET});
 }
 
 /* ---- forward ---- */
@@ -104,8 +106,9 @@ static void take_tile(const struct attend *a, const struct rows *r,
         memset(row, 0, lo * sizeof *row);
         memset(row + hi, 0, (keys->n - hi) * sizeof *row);
     }
-    gemm_run(&(struct gemm){r->n, a->width, keys->n, s, TILE, 1, keys->v,
-                            keys->row, 1, r->out, r->row, GEMM_ADD});
+    gemm_run_in(a->numbers,
+                &(struct gemm){r->n, a->width, keys->n, s, TILE, 1, keys->v,
+                               keys->row, 1, r->out, r->row, GEMM_ADD});
 }
 
 /* The next tile of a sequence: of its past, fetched into buffer, or its own. */
@@ -215,8 +218,8 @@ static void back_tile(const struct attend *a, const struct rows *r,
     size_t w = a->width, m = r->n, n = keys->n, row = r->row, kr = keys->row;
     const float *g = a->out->grad + (r->out - a->out->v);
     scores(a, r, keys, p);
-    gemm_run(
-        &(struct gemm){m, n, w, g, row, 1, keys->v, 1, kr, s, TILE, GEMM_SET});
+    gemm_run_in(a->numbers, &(struct gemm){m, n, w, g, row, 1, keys->v, 1, kr,
+                                           s, TILE, GEMM_SET});
     for (size_t i = 0; i < m; i++) {
         size_t lo = 0, hi = 0;
         float *pi = p + i * TILE, *si = s + i * TILE;
@@ -231,14 +234,15 @@ static void back_tile(const struct attend *a, const struct rows *r,
     ptrdiff_t at = keys->k - a->k->v;
     float *gq = a->q->grad, *gk = a->k->grad, *gv = a->v->grad;
     if (gv)
-        gemm_run(&(struct gemm){n, w, m, p, 1, TILE, g, row, 1, gv + at, kr,
-                                GEMM_ADD});
+        gemm_run_in(a->numbers, &(struct gemm){n, w, m, p, 1, TILE, g, row, 1,
+                                               gv + at, kr, GEMM_ADD});
     if (gq)
-        gemm_run(&(struct gemm){m, w, n, s, TILE, 1, keys->k, kr, 1,
-                                gq + (r->q - a->q->v), row, GEMM_ADD});
+        gemm_run_in(a->numbers,
+                    &(struct gemm){m, w, n, s, TILE, 1, keys->k, kr, 1,
+                                   gq + (r->q - a->q->v), row, GEMM_ADD});
     if (gk)
-        gemm_run(&(struct gemm){n, w, m, s, 1, TILE, r->q, row, 1, gk + at, kr,
-                                GEMM_ADD});
+        gemm_run_in(a->numbers, &(struct gemm){n, w, m, s, 1, TILE, r->q, row,
+                                               1, gk + at, kr, GEMM_ADD});
 }
 
 static void back_rows(const struct attend *a, const struct rows *r,
@@ -315,7 +319,8 @@ struct var *op_attend(struct tape *t, struct var *q, struct var *k,
     struct attend_node *e = tape_raw(t, 1, sizeof *e);
     float *level = tape_raw(t, q->rows * how->heads, sizeof *level);
     if (t->err) return NULL;
-    *e = (struct attend_node){{*how, q, k, v, out, q->cols / how->heads, level},
+    *e = (struct attend_node){{*how, q, k, v, out, q->cols / how->heads, level,
+                               slopes ? t->numbers : GEMM_F32},
                               t->pool};
     pool_run(t->pool, how->segments.n * how->kv_heads, forward_part, &e->a);
     tape_record(t, &(struct tape_node){.out = out,

@@ -10,9 +10,10 @@
 #include "common/tensor/kernels.h"
 #include "common/tensor/maps.h"
 
-/* Outputs, or columns of a gradient, that one worker takes at a time; rows up
- * to which reading the matrix is the work, not the products. */
-enum { SLAB = 192, FEW = 16 };
+/* Outputs, or columns of a gradient, that one worker takes at a time: few where
+ * many wait for work, and else many, since each slab reads all rows anew; rows
+ * up to which reading the matrix is the work, not the products. */
+enum { SLAB_LEAST = 192, SLAB_MOST = 512, SLAB_STEP = 64, FEW = 16 };
 
 /* ---- products, cut into slabs for the workers ---- */
 
@@ -24,11 +25,26 @@ struct product {
     enum gemm_mode mode;
     const ptrdiff_t *row; /* [w->rows] where each begins, for few rows */
     enum gemm_numbers numbers;
+    size_t slab;
 };
 
-static size_t slab_end(size_t i, size_t n)
+static size_t slab_of(const struct tape *t, size_t n)
 {
-    return (i + 1) * SLAB < n ? (i + 1) * SLAB : n;
+    size_t parts = pool_threads(t->pool) > 1 ? 2 * pool_threads(t->pool) : 1;
+    size_t slab = (n / parts + SLAB_STEP - 1) / SLAB_STEP * SLAB_STEP;
+    if (slab < SLAB_LEAST) return SLAB_LEAST;
+    return slab < SLAB_MOST ? slab : SLAB_MOST;
+}
+
+static size_t n_slabs(size_t n, size_t slab)
+{
+    return (n + slab - 1) / slab;
+}
+
+/* Numbers from place `from` on that are in its slab. */
+static size_t slab_from(size_t from, size_t n, size_t slab)
+{
+    return n - from < slab ? n - from : slab;
 }
 
 /* c [rows, out] (+)= a [rows, in] w^T, some of the outputs. */
@@ -36,7 +52,8 @@ static void forward_slab(void *ctx, size_t i, unsigned worker)
 {
     const struct product *p = ctx;
     const struct var *w = p->w;
-    size_t from = i * SLAB, n = slab_end(i, w->rows) - from, k = w->cols;
+    size_t from = i * p->slab, k = w->cols;
+    size_t n = slab_from(from, w->rows, p->slab);
     (void)worker;
     if (p->rows > FEW) {
         gemm_run_in(p->numbers,
@@ -62,7 +79,8 @@ static void forward_slab(void *ctx, size_t i, unsigned worker)
 static void back_slab(void *ctx, size_t i, unsigned worker)
 {
     const struct product *p = ctx;
-    size_t from = i * SLAB, k = p->w->cols, n = slab_end(i, k) - from;
+    size_t from = i * p->slab, k = p->w->cols;
+    size_t n = slab_from(from, k, p->slab);
     (void)worker;
     gemm_run_in(p->numbers,
                 &(struct gemm){p->rows, n, p->w->rows, p->a, p->w->rows, 1,
@@ -74,44 +92,45 @@ struct outer {
     const struct var *w;
     size_t rows;
     enum gemm_numbers numbers;
+    size_t slab;
 };
 
 /* dw [out, in] += dy^T x, some of the outputs. */
 static void outer_slab(void *ctx, size_t i, unsigned worker)
 {
     const struct outer *o = ctx;
-    size_t from = i * SLAB, k = o->w->cols;
-    size_t m = slab_end(i, o->w->rows) - from;
+    size_t from = i * o->slab, k = o->w->cols;
+    size_t m = slab_from(from, o->w->rows, o->slab);
     (void)worker;
     gemm_run_in(o->numbers,
                 &(struct gemm){m, k, o->rows, o->dy + from, 1, o->w->rows, o->x,
                                k, 1, o->w->grad + from * k, k, GEMM_ADD});
 }
 
-static size_t n_slabs(size_t n)
-{
-    return (n + SLAB - 1) / SLAB;
-}
-
 static void product(struct tape *t, const struct product *p)
 {
     struct product copy = *p;
-    pool_run(t->pool, n_slabs(p->w->rows), forward_slab, &copy);
+    copy.slab = slab_of(t, p->w->rows);
+    pool_run(t->pool, n_slabs(p->w->rows, copy.slab), forward_slab, &copy);
 }
 
 static void product_back(struct tape *t, float *dx, const float *dy,
                          const struct var *w, size_t rows)
 {
-    struct product p = {
-        .c = dx, .a = dy, .w = w, .rows = rows, .numbers = t->numbers};
-    pool_run(t->pool, n_slabs(w->cols), back_slab, &p);
+    struct product p = {.c = dx,
+                        .a = dy,
+                        .w = w,
+                        .rows = rows,
+                        .numbers = t->numbers,
+                        .slab = slab_of(t, w->cols)};
+    pool_run(t->pool, n_slabs(w->cols, p.slab), back_slab, &p);
 }
 
 static void product_outer(struct tape *t, const struct var *w, const float *dy,
                           const float *x, size_t rows)
 {
-    struct outer o = {dy, x, w, rows, t->numbers};
-    pool_run(t->pool, n_slabs(w->rows), outer_slab, &o);
+    struct outer o = {dy, x, w, rows, t->numbers, slab_of(t, w->rows)};
+    pool_run(t->pool, n_slabs(w->rows, o.slab), outer_slab, &o);
 }
 
 static ptrdiff_t *row_places(struct tape *t, const struct var *w)
@@ -147,8 +166,13 @@ static void side_forward(struct tape *t, const struct side *s, float *y,
 {
     struct weight_room *room = s->frozen ? tape_room(t) : NULL;
     if (s->w)
-        product(t,
-                &(struct product){y, x, s->w, rows, mode, s->row, t->numbers});
+        product(t, &(struct product){.c = y,
+                                     .a = x,
+                                     .w = s->w,
+                                     .rows = rows,
+                                     .mode = mode,
+                                     .row = s->row,
+                                     .numbers = t->numbers});
     else if (room)
         t->err = weight_product(room, s->frozen, x, y, rows, mode);
 }
