@@ -93,6 +93,16 @@ void map_gelu(float *y, const float *x, size_t n)
 }
 
 MANY_TARGETS
+void map_gelu_slope(float *y, float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float v = x[i], e = exp_of(-0.5f * v * v), cdf = cdf_of(v, e);
+        y[i] = v * cdf;
+        x[i] = cdf + v * 0.39894228f * e;
+    }
+}
+
+MANY_TARGETS
 void map_exp(float *y, const float *x, float shift, size_t n)
 {
     for (size_t i = 0; i < n; i++) y[i] = exp_of(x[i] - shift);

@@ -17,6 +17,8 @@ void map_relu(float *y, const float *x, size_t n);
 void map_tanh(float *y, const float *x, size_t n);
 void map_sigmoid(float *y, const float *x, size_t n);
 void map_gelu(float *y, const float *x, size_t n);
+/* The same; x becomes the slope there. */
+void map_gelu_slope(float *y, float *x, size_t n);
 /* y = exp(x - shift); under about -87 the result is 1e-38. */
 void map_exp(float *y, const float *x, float shift, size_t n);
 /* y = a + b; y may be either. */
