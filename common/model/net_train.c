@@ -21,7 +21,7 @@ enum gemm_numbers net_train_multiplies(enum net_train_numbers numbers)
 enum {
     ALIGN = 64,
     ROOM_BYTES = 1 << 20,   /* products with packed matrices, of one tape */
-    THREAD_BYTES = 1 << 19, /* stacks and packed pieces */
+    THREAD_BYTES = 1 << 20, /* stacks and packed pieces */
     AROUND_BYTES = 1 << 20, /* the tapes' own lists, and what rounds up */
     WIDE_GRADS = 3,         /* [T, feed] that are there at a time */
     NARROW_GRADS = 4,       /* [T, width] beside them */
