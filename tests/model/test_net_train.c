@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/base/codes.h"
+#include "common/base/pool.h"
 #include "common/base/rng.h"
 #include "common/model/net_train.h"
 #include "common/tensor/ops.h"
@@ -457,6 +458,55 @@ static void losses_of_bf16_are_within_a_hundredth_of_f32(void **state)
         }
 }
 
+/* ---- threads ---- */
+
+/* Weights after three steps with so many threads. */
+static void steps_with(const struct tiny_family *f, enum net_training train,
+                       enum net_train_numbers numbers, unsigned threads,
+                       float *out)
+{
+    const struct net_options how = {.train = train, .rank = 4};
+    struct net_train_options o = tiny_options(0);
+    struct tiny_net n;
+    struct tiny_batch tiny;
+    struct net_train *t;
+    const struct net_run *run;
+    tiny_tokens(&tiny);
+    const struct net_batch b = tiny_packed(&tiny);
+    tiny_open(&n, f, QUANT_Q8_0, &how);
+    const struct params *p = net_params(n.net);
+    o.numbers = numbers;
+    check_ok(pool_new(&o.pool, threads));
+    check_ok(net_train_new(n.net, &o, &t));
+    for (int i = 0; i < 3; i++) {
+        check_ok(net_train_begin(t, &b, &run));
+        check_ok(net_train_end(t, tiny_loss(run, &tiny)));
+    }
+    memcpy(out, p->flat, p->n_flat * sizeof *out);
+    net_train_free(t);
+    pool_free(o.pool);
+    tiny_close(&n);
+}
+
+static void threads_change_no_bit_of_a_training(void **state)
+{
+    static float one[1 << 16], many[1 << 16];
+    (void)state;
+    for (size_t i = 0; i < TINY_FAMILIES; i++)
+        for (int way = 0; way < 4; way++) {
+            enum net_training train = way & 1 ? NET_PAIRS : NET_FULL;
+            enum net_train_numbers numbers =
+                way & 2 ? NET_TRAIN_FAST : NET_TRAIN_F32;
+            memset(one, 0, sizeof one);
+            memset(many, 0, sizeof many);
+            steps_with(&tiny_families[i], train, numbers, 1, one);
+            for (unsigned threads = 2; threads < 5; threads++) {
+                steps_with(&tiny_families[i], train, numbers, threads, many);
+                assert_memory_equal(one, many, sizeof one);
+            }
+        }
+}
+
 /* ---- what no token reaches ---- */
 
 /* Steps on some tokens, then on others, beside an optimiser that takes every
@@ -556,6 +606,7 @@ int main(void)
         cmocka_unit_test(what_was_not_planned_is_refused),
         cmocka_unit_test(memory_is_known_before_it_is_taken),
         cmocka_unit_test(losses_of_bf16_are_within_a_hundredth_of_f32),
+        cmocka_unit_test(threads_change_no_bit_of_a_training),
         cmocka_unit_test(
             rows_that_no_token_reached_cost_nothing_and_change_no_bit),
         cmocka_unit_test(blocks_are_kept_while_rows_are_not_reached),

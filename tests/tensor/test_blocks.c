@@ -545,6 +545,77 @@ static void a_feed_is_its_parts_one_by_one(void **state)
     }
 }
 
+/* Matrices wider than the slabs of any workers, trained and packed. */
+enum { SLAB_ROWS = 40, SLAB_OUT = 704, SLAB_IN = 640 };
+
+struct slabs {
+    float y[2][SLAB_ROWS * SLAB_OUT], dx[2][SLAB_ROWS * SLAB_IN];
+    float dw[SLAB_OUT * SLAB_IN];
+};
+
+static void run_slabs(const float *x, const float *w, const struct weight *q,
+                      enum gemm_numbers numbers, unsigned threads,
+                      struct slabs *out)
+{
+    struct tape t;
+    memset(out, 0, sizeof *out);
+    tape_init(&t, 0);
+    t.numbers = numbers;
+    if (threads) check_ok(pool_new(&t.pool, threads));
+    for (int packed = 0; packed < 2; packed++) {
+        static float in[SLAB_ROWS * SLAB_IN], m[SLAB_OUT * SLAB_IN];
+        memcpy(in, x, sizeof in);
+        memcpy(m, w, sizeof m);
+        struct var *v =
+            tape_parameter(&t, in, out->dx[packed], SLAB_ROWS, SLAB_IN);
+        const struct op_matrix matrix = {
+            .w = packed ? NULL
+                        : tape_parameter(&t, m, out->dw, SLAB_OUT, SLAB_IN),
+            .frozen = packed ? q : NULL};
+        static float goal[SLAB_ROWS], ones[SLAB_OUT];
+        for (size_t i = 0; i < SLAB_OUT; i++) ones[i] = (float)(i % 5) - 2;
+        struct var *y = op_project(&t, v, &matrix);
+        struct var *l =
+            op_mse(&t, op_matmul(&t, y, tape_constant(&t, ones, SLAB_OUT, 1)),
+                   goal);
+        check_ok(tape_backward(&t, l));
+        memcpy(out->y[packed], y->v, sizeof out->y[packed]);
+        tape_reset(&t);
+    }
+    struct pool *pool = t.pool;
+    tape_release(&t);
+    pool_free(pool);
+}
+
+static void the_slabs_of_workers_change_no_bit(void **state)
+{
+    static float x[SLAB_ROWS * SLAB_IN], w[SLAB_OUT * SLAB_IN];
+    static struct slabs alone, shared;
+    (void)state;
+    draw(x, SLAB_ROWS * SLAB_IN, 1);
+    draw(w, SLAB_OUT * SLAB_IN, 2);
+    size_t row = quant_bytes(QUANT_Q8_0, SLAB_IN);
+    uint8_t *rows = malloc(row * SLAB_OUT);
+    size_t n = weight_bytes(QUANT_Q8_0, SLAB_OUT, SLAB_IN);
+    uint8_t *data = aligned_alloc(64, (n + 63) / 64 * 64);
+    for (size_t i = 0; i < SLAB_OUT; i++)
+        check_ok(
+            quant_encode(QUANT_Q8_0, w + i * SLAB_IN, rows + i * row, SLAB_IN));
+    weight_pack(QUANT_Q8_0, SLAB_OUT, SLAB_IN, rows, data);
+    const struct weight q = {QUANT_Q8_0, SLAB_OUT, SLAB_IN, data};
+    for (int brief = 0; brief < 2; brief++) {
+        enum gemm_numbers numbers = brief ? GEMM_BF16 : GEMM_F32;
+        run_slabs(x, w, &q, numbers, 0, &alone);
+        check(alone.dx[1][7] != 0 && alone.dw[9] != 0);
+        for (unsigned threads = 2; threads < 6; threads++) {
+            run_slabs(x, w, &q, numbers, threads, &shared);
+            check(memcmp(&alone, &shared, sizeof alone) == 0);
+        }
+    }
+    free(rows);
+    free(data);
+}
+
 static void every_gradient_matches_finite_differences(void **state)
 {
     (void)state;
@@ -625,6 +696,7 @@ int main(void)
             projects_are_sums_of_products_with_any_number_of_workers),
         cmocka_unit_test(a_packed_matrix_gives_what_its_numbers_give),
         cmocka_unit_test(a_feed_is_its_parts_one_by_one),
+        cmocka_unit_test(the_slabs_of_workers_change_no_bit),
         cmocka_unit_test(every_gradient_matches_finite_differences),
         cmocka_unit_test(a_constant_input_gets_no_gradient),
         cmocka_unit_test(shapes_that_do_not_fit_are_refused),
