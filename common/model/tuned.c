@@ -369,17 +369,14 @@ static struct var *loss_of(struct tuned *t, const struct net_run *run,
     }
 }
 
-/* What is there beside the network's own numbers: the model's copies of what is
- * trained (flat, before, as drawn); of a batch, passages and their scores. */
-static size_t beside_bytes(const struct tuned *t, const struct rows *r)
+/* Of a batch's passages and their scores, on its tape. */
+static size_t passages_bytes(const struct tuned *t, const struct rows *r)
 {
     const struct token_rows *text = r->ex->text;
-    size_t n_flat = net_params(t->net)->n_flat, n = r->n;
     size_t n_hard =
         t->spec.task == MODEL_RETRIEVER && text->hard ? text->n_hard : 0;
-    size_t passages = n * (1 + n_hard);
-    return sizeof(float) *
-           (3 * n_flat + passages * (2 * t->spec.n_inputs + 4 * n));
+    return r->n * (1 + n_hard) * (2 * t->spec.n_inputs + 4 * r->n) *
+           sizeof(float);
 }
 
 /* How the batch keeps to the memory that it may take. */
@@ -390,7 +387,10 @@ static enum tacit_err plan_batch(struct tuned *t, struct tape *tape,
     struct net_train_options o = {
         .load = {r->batch.n, r->n, t->spec.task == MODEL_LM ? r->batch.n : 0},
         .optim = {.kind = "adamw"}, /* the most that one keeps */
-        .beside_bytes = beside_bytes(t, r),
+        .numbers = b->fast ? NET_TRAIN_FAST : NET_TRAIN_F32,
+        /* The model's copies of what is trained: flat, before, as drawn. */
+        .beside_bytes = passages_bytes(t, r) +
+                        3 * net_params(t->net)->n_flat * sizeof(float),
         .pool = tape->pool};
     struct net_memory m;
     net_train_estimate(t->net, &o, net_shape(t->net)->layers, &m);
@@ -399,7 +399,7 @@ static enum tacit_err plan_batch(struct tuned *t, struct tape *tape,
         TRY(net_train_plan(t->net, &o, &m));
         /* What is not planned for is the batch's own. */
         tape->limit_bytes =
-            m.kept + o.beside_bytes + (o.budget_bytes - m.total);
+            m.kept + passages_bytes(t, r) + (o.budget_bytes - m.total);
         t->again.limit_bytes = m.block ? m.block : 1;
     }
     while (!b->memory_bytes && m.n_kept && m.kept > TUNED_KEPT_BYTES)

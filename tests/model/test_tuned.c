@@ -269,12 +269,13 @@ static void workers_come_and_go_without_a_changed_bit(void **state)
 
 /* Gradient of five rows under a bound of memory and in given numbers. */
 static enum tacit_err gradient_in(struct world *w, enum model_task task,
+                                  enum model_adapter adapter,
                                   uint64_t memory_bytes, int fast, float **out,
                                   size_t *n)
 {
     static const uint32_t idx[] = {3, 0, 17, 9, 6};
-    struct model_spec s = spec_of(w, task, MODEL_LORA);
-    struct model *m = open_model(w, task, MODEL_LORA);
+    struct model_spec s = spec_of(w, task, adapter);
+    struct model *m = open_model(w, task, adapter);
     struct rng r;
     float loss;
     model_free(m);
@@ -291,32 +292,38 @@ static enum tacit_err gradient_in(struct world *w, enum model_task task,
     return err;
 }
 
+static void keep_to_bounds(enum model_task task, enum model_adapter adapter)
+{
+    struct world w;
+    float *want, *got = NULL;
+    size_t n, fits = 0;
+    begin(&w, task, GGUF_PACKED + QUANT_Q8_0);
+    check_ok(gradient_in(&w, task, adapter, 0, 0, &want, &n));
+    for (uint64_t kib = 64; kib < 8192; kib += 16) {
+        enum tacit_err err =
+            gradient_in(&w, task, adapter, kib << 10, 0, &got, &n);
+        if (err) {
+            check(!fits); /* what fits into less fits into more */
+            check_code(err, E_TRAIN_MEMORY);
+            err_clear();
+        } else {
+            assert_memory_equal(want, got, n * sizeof *want);
+            fits++;
+        }
+        free(got);
+        if (fits > 24) break;
+    }
+    check(fits > 24);
+    free(want);
+    end(&w);
+}
+
 static void a_bound_of_memory_is_kept_without_a_changed_bit(void **state)
 {
     (void)state;
     for (size_t i = 0; i < 4; i++) {
-        struct world w;
-        float *want, *got = NULL;
-        size_t n, fits = 0;
-        begin(&w, tasks[i], GGUF_PACKED + QUANT_Q8_0);
-        check_ok(gradient_in(&w, tasks[i], 0, 0, &want, &n));
-        for (uint64_t kib = 64; kib < 8192; kib += 16) {
-            enum tacit_err err =
-                gradient_in(&w, tasks[i], kib << 10, 0, &got, &n);
-            if (err) {
-                check(!fits); /* what fits into less fits into more */
-                check_code(err, E_TRAIN_MEMORY);
-                err_clear();
-            } else {
-                assert_memory_equal(want, got, n * sizeof *want);
-                fits++;
-            }
-            free(got);
-            if (fits > 24) break;
-        }
-        check(fits > 24);
-        free(want);
-        end(&w);
+        keep_to_bounds(tasks[i], MODEL_LORA);
+        keep_to_bounds(tasks[i], MODEL_FULL);
     }
 }
 
@@ -329,8 +336,8 @@ static void fast_numbers_are_asked_for_and_stay_near(void **state)
         double dot = 0, a = 0, b = 0;
         size_t n;
         begin(&w, tasks[i], GGUF_PACKED + QUANT_Q8_0);
-        check_ok(gradient_in(&w, tasks[i], 0, 0, &exact, &n));
-        check_ok(gradient_in(&w, tasks[i], 0, 1, &fast, &n));
+        check_ok(gradient_in(&w, tasks[i], MODEL_LORA, 0, 0, &exact, &n));
+        check_ok(gradient_in(&w, tasks[i], MODEL_LORA, 0, 1, &fast, &n));
         for (size_t k = 0; k < n; k++) {
             dot += (double)exact[k] * (double)fast[k];
             a += (double)exact[k] * (double)exact[k];
