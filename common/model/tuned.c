@@ -261,7 +261,8 @@ static enum tacit_err gather(const struct tuned *m, struct tape *t,
     uint32_t *token = tape_raw(t, total, sizeof *token);
     uint32_t *type = tape_scratch(t, total, sizeof *type);
     r->start = tape_scratch(t, r->n + 1, sizeof *r->start);
-    if (!token || !type || !r->start) return t->err;
+    if (!token || !type || !r->start)
+        return t->err ? t->err : fail(TACIT_NOMEM, "no memory for a batch");
     for (size_t i = 0, at = 0; i < r->n; i++) {
         size_t row = row_at(r, i), n = from->start[row + 1] - from->start[row];
         size_t second = from->second ? from->second[row] : 0;
