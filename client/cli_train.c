@@ -56,6 +56,7 @@ static enum tacit_err load(struct job *j)
     TRY(find_data(j));
     TRY(local_new(&j->d, &j->local));
     TRY(local_dataset(j->local, j->plan, &j->policy, &j->data));
+    policy_bound(&j->policy, j->plan);
     task_spec(j->plan, &spec);
     TRY(model_new(&spec, &j->model));
     model_init(j->model, j->plan->seed);

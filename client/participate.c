@@ -238,6 +238,7 @@ static enum tacit_err load_plan(struct participate *p,
     TRY(plan_parse("plan", (const char *)ev->bytes, ev->n_bytes, &p->plan));
     p->plan_hash = p->plan->hash;
     p->plan->base.where = p->c.bases;
+    policy_bound(p->c.policy, p->plan);
     TRY(task_production(p->plan));
     task_spec(p->plan, &spec);
     TRY(model_new(&spec, &p->model));

@@ -9,7 +9,12 @@
 #include "common/base/file.h"
 #include "common/base/yaml.h"
 
-enum { FILE_MAX = 64 << 10, MINUTES = 24 * 60, COHORT_DEFAULT = 3 };
+enum {
+    FILE_MAX = 64 << 10,
+    MINUTES = 24 * 60,
+    COHORT_DEFAULT = 3,
+    MEMORY_MIB_MAX = 1 << 20
+};
 
 const char policy_default[] =
     "# What this device allows, whatever a coordinator asks. Tacit reads this\n"
@@ -32,6 +37,9 @@ const char policy_default[] =
     "clip_max: 10\n"
     "# How many updates may leave, ever and within 24 hours.\n"
     "budget: {updates: 1000, updates_per_day: 500}\n"
+    "# Most memory, in MiB, that training an adapter may take, the base\n"
+    "# included. No bound when left out.\n"
+    "# memory_mib: 2048\n"
     "# Local hours in which rounds may run. Always when left out.\n"
     "# hours: \"20:00-06:00\"\n";
 
@@ -48,7 +56,7 @@ struct raw_policy {
     unsigned n_tasks;
     struct raw_source *data;
     unsigned n_data;
-    int64_t *min_cohort;
+    int64_t *min_cohort, *memory_mib;
     double *clip_max;
     struct raw_budget *budget;
     char *hours;
@@ -79,6 +87,7 @@ static const cyaml_schema_field_t policy_fields[] = {
     CYAML_FIELD_SEQUENCE_COUNT("data", OPTIONAL, struct raw_policy, data,
                                n_data, &source, 0, POLICY_SOURCES_MAX),
     CYAML_FIELD_INT_PTR("min_cohort", NUMBER, struct raw_policy, min_cohort),
+    CYAML_FIELD_INT_PTR("memory_mib", NUMBER, struct raw_policy, memory_mib),
     CYAML_FIELD_FLOAT_PTR("clip_max", NUMBER, struct raw_policy, clip_max),
     CYAML_FIELD_MAPPING_PTR("budget", OPTIONAL, struct raw_policy, budget,
                             budget_fields),
@@ -186,6 +195,11 @@ static enum tacit_err check(const struct checking *c,
             return wrong(c, "min_cohort", "2 to 128; an update is never alone");
         p->min_cohort = (uint32_t)*raw->min_cohort;
     }
+    if (raw->memory_mib) {
+        if (*raw->memory_mib < 1 || *raw->memory_mib > MEMORY_MIB_MAX)
+            return wrong(c, "memory_mib", "1 to 1048576");
+        p->memory_mib = (uint32_t)*raw->memory_mib;
+    }
     if (raw->clip_max) {
         if (!isfinite(*raw->clip_max) || *raw->clip_max <= 0)
             return wrong(c, "clip_max", "a number above 0");
@@ -269,4 +283,11 @@ enum tacit_err policy_allow(const struct policy *p, const struct plan *plan,
                        (unsigned long long)spent->updates_today,
                        (unsigned long long)p->updates_per_day);
     return TACIT_OK;
+}
+
+void policy_bound(const struct policy *p, struct plan *plan)
+{
+    if (!plan_has_base(plan) || !p->memory_mib) return;
+    if (!plan->memory_mib || plan->memory_mib > p->memory_mib)
+        plan->memory_mib = p->memory_mib;
 }

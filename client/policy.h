@@ -9,6 +9,7 @@
  *   clip_max: 10         # largest L2 norm of an update
  *   budget: {updates: 1000, updates_per_day: 500}
  *   hours: "20:00-06:00" # local time; always when left out
+ *   memory_mib: 2048     # most that training an adapter may take
  *
  * A key that is left out has its default: every task, no data, the numbers
  * above. `budget: {updates: 0}` lets nothing out.
@@ -38,6 +39,7 @@ struct policy {
     double clip_max;
     uint64_t updates, updates_per_day;
     int from_minute, to_minute; /* of the local day; equal = always */
+    uint32_t memory_mib;        /* 0: no bound */
 };
 
 /* What has left already. */
@@ -54,6 +56,8 @@ TACIT_CHECKED enum tacit_err policy_parse(const char *name, const char *text,
                                           size_t n, struct policy *out);
 /* The file of a plan's source; NULL when the policy names none. */
 const char *policy_path(const struct policy *p, const char *source);
+/* The policy's bounds of how a plan is carried out, where they are tighter. */
+void policy_bound(const struct policy *p, struct plan *plan);
 /* May this device take part in a round of the plan with at least u_min
  * devices, now? E_POLICY_REFUSED names the rule, E_BUDGET_SPENT. local_minute:
  * minute of the local day. */

@@ -100,6 +100,9 @@ struct model_base {
     double alpha;
     unsigned targets; /* enum net_target, or'ed [all] */
     uint64_t seed;    /* of what is drawn: the inner matrices */
+    int fast;         /* train in bf16 where the processor has it [f32: the same
+                         bits everywhere] */
+    uint64_t memory_bytes; /* that a training may take [no bound] */
 };
 
 /* Zero in a number means what stands in brackets. */

@@ -6,6 +6,7 @@
 #include "common/model/net_parts.h"
 #include "common/tensor/ops.h"
 #include "common/tensor/ops_attend.h"
+#include "common/tensor/ops_feed.h"
 #include "common/tensor/ops_linear.h"
 #include "common/tensor/ops_norm.h"
 
@@ -155,12 +156,25 @@ static struct var *attend(const struct pass *p, size_t index, struct var *x)
     return project(r, op_attend(t, q, k, v, &how), &l->mix);
 }
 
+int net_feeds_whole(const struct net *n, const struct net_layer *l)
+{
+    return n->family->gate == GATE_GELU && l->widen.w.trained &&
+           l->narrow.w.trained && l->widen.bias.rows && l->narrow.bias.rows;
+}
+
 static struct var *feed(const struct net_run *r, const struct net_layer *l,
                         struct var *x)
 {
     const struct net_matrix *const matrices[] = {&l->widen, &l->gate};
     int gated = r->net->family->gate == GATE_SWIGLU;
     struct var *y[2];
+    if (net_feeds_whole(r->net, l)) {
+        const struct op_feed m = {var_of(r, &l->widen.w),
+                                  var_of(r, &l->widen.bias),
+                                  var_of(r, &l->narrow.w),
+                                  var_of(r, &l->narrow.bias)};
+        return op_feed(r->tape, x, &m);
+    }
     project_all(r, x, matrices, gated ? 2 : 1, y);
     struct var *z =
         gated ? op_swiglu(r->tape, y[1], y[0]) : op_gelu(r->tape, y[0]);
@@ -173,11 +187,11 @@ static struct var *block(const struct pass *p, size_t index, struct var *h)
     const struct net_layer *l = &r->net->layers[index];
     struct tape *t = r->tape;
     if (r->net->family->place == NORM_BEFORE) {
-        h = op_add(t, h, attend(p, index, norm(r, h, &l->first)));
-        return op_add(t, h, feed(r, l, norm(r, h, &l->second)));
+        h = op_add_over(t, h, attend(p, index, norm(r, h, &l->first)));
+        return op_add_over(t, h, feed(r, l, norm(r, h, &l->second)));
     }
-    h = norm(r, op_add(t, h, attend(p, index, h)), &l->first);
-    return norm(r, op_add(t, h, feed(r, l, h)), &l->second);
+    h = norm(r, op_add_over(t, h, attend(p, index, h)), &l->first);
+    return norm(r, op_add_over(t, h, feed(r, l, h)), &l->second);
 }
 
 /* ---- a block that is worked out again ---- */
@@ -307,12 +321,12 @@ static struct var *embed(const struct pass *p)
     const struct net_batch *b = p->batch;
     struct var *h = lookup(r, &n->tokens, b->token, b->n);
     if (n->places.w.rows)
-        h = op_add(r->tape, h, lookup(r, &n->places, p->position, b->n));
+        h = op_add_over(r->tape, h, lookup(r, &n->places, p->position, b->n));
     if (n->types.w.rows) {
         const uint32_t *type = b->type;
         if (!type) type = tape_scratch(r->tape, b->n, sizeof *type);
         if (!type) return NULL;
-        h = op_add(r->tape, h, lookup(r, &n->types, type, b->n));
+        h = op_add_over(r->tape, h, lookup(r, &n->types, type, b->n));
     }
     return n->before.gain.rows ? norm(r, h, &n->before) : h;
 }

@@ -57,4 +57,8 @@ struct net {
     size_t frozen_bytes; /* of numbers that are not trained */
 };
 
+/* Both matrices of a layer's feed are trained, with biases and a GELU between:
+ * op_feed() has them as one. */
+int net_feeds_whole(const struct net *n, const struct net_layer *l);
+
 #endif

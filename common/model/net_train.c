@@ -7,14 +7,21 @@
 #include "common/base/pool.h"
 #include "common/model/net_parts.h"
 #include "common/tensor/kernel_choice.h"
+#include "common/tensor/ops_feed.h"
 #include "common/tensor/ops_linear.h"
+
+enum gemm_numbers net_train_multiplies(enum net_train_numbers numbers)
+{
+    int brief = numbers == NET_TRAIN_FAST && kernel_may(KERNEL_AVX512BF16);
+    return brief ? GEMM_BF16 : GEMM_F32;
+}
 
 /* ---- counting ---- */
 
 enum {
     ALIGN = 64,
     ROOM_BYTES = 1 << 20,   /* products with packed matrices, of one tape */
-    THREAD_BYTES = 1 << 19, /* stacks and packed pieces */
+    THREAD_BYTES = 1 << 20, /* stacks and packed pieces */
     AROUND_BYTES = 1 << 20, /* the tapes' own lists, and what rounds up */
     WIDE_GRADS = 3,         /* [T, feed] that are there at a time */
     NARROW_GRADS = 4,       /* [T, width] beside them */
@@ -30,11 +37,15 @@ static size_t value(size_t rows, size_t cols)
 struct sizes {
     size_t rows, width, query, key, feed, heads, rank;
     int trained; /* matrices, which then know where their rows begin */
+    int whole;   /* op_feed() has a layer's feed */
+    enum gemm_numbers numbers;
     const struct net_family *family;
 };
 
-static struct sizes sizes_of(const struct net *n, const struct net_load *load)
+static struct sizes sizes_of(const struct net *n,
+                             const struct net_train_options *o)
 {
+    const struct net_load *load = &o->load;
     const struct net_shape *s = &n->shape;
     const struct net_layer *l = &n->layers[0];
     const struct net_matrix *const m[] = {&l->q,     &l->k,    &l->v,
@@ -51,6 +62,8 @@ static struct sizes sizes_of(const struct net *n, const struct net_load *load)
                           .heads = s->heads,
                           .rank = rank,
                           .trained = l->q.w.trained,
+                          .whole = net_feeds_whole(n, l),
+                          .numbers = net_train_multiplies(o->numbers),
                           .family = n->family};
 }
 
@@ -77,8 +90,11 @@ static size_t block_values(const struct sizes *s)
     size_t bytes = projected(s, s->query) + 2 * projected(s, s->key);
     if (turned) bytes += value(s->rows, s->query) + value(s->rows, s->key);
     bytes += value(s->rows, s->query) + value(s->rows, s->heads);
-    bytes += projected(s, s->width) + 2 * value(s->rows, s->width);
+    bytes += projected(s, s->width);
     bytes += 2 * normed(s);
+    if (s->whole)
+        return bytes + projected(s, s->width) + value(2, s->feed) +
+               op_feed_kept(s->rows, s->feed, s->numbers) + 20 * ALIGN;
     bytes += (gated ? 2 : 1) * projected(s, s->feed);
     bytes += value(s->rows, s->feed) + projected(s, s->width);
     return bytes + 16 * ALIGN;
@@ -89,18 +105,22 @@ static size_t block_grads(const struct sizes *s)
     size_t wide = s->feed > s->query ? s->feed : s->query;
     size_t n_wide =
         s->family->gate == GATE_SWIGLU ? WIDE_GRADS : WIDE_GRADS - 1;
+    if (s->whole)
+        return op_feed_shared(s->rows, s->feed) +
+               (NARROW_GRADS + 1) * value(s->rows, s->query);
     return n_wide * value(s->rows, wide) +
            NARROW_GRADS * value(s->rows, s->width);
 }
 
 /* The embedding, the last norm, the loss. */
-static size_t ends(const struct net *n, const struct net_load *load)
+static size_t ends(const struct net *n, const struct net_train_options *o)
 {
-    struct sizes s = sizes_of(n, load);
+    const struct net_load *load = &o->load;
+    struct sizes s = sizes_of(n, o);
     size_t sequences = load->sequences ? load->sequences : 1, labels;
     size_t bytes = value(s.rows, s.width);
-    if (n->places.w.rows) bytes += 2 * value(s.rows, s.width);
-    if (n->types.w.rows) bytes += 2 * value(s.rows, s.width) + value(s.rows, 1);
+    if (n->places.w.rows) bytes += value(s.rows, s.width);
+    if (n->types.w.rows) bytes += value(s.rows, s.width) + value(s.rows, 1);
     if (n->before.gain.rows) bytes += normed(&s);
     if (n->last.gain.rows) bytes += normed(&s);
     bytes += 2 * value(s.rows, n->shape.rope.dims) + value(s.rows, 1);
@@ -121,19 +141,19 @@ static size_t learned(const struct net *n, const struct optim_config *o)
 void net_train_estimate(const struct net *n, const struct net_train_options *o,
                         size_t n_kept, struct net_memory *out)
 {
-    struct sizes s = sizes_of(n, &o->load);
+    struct sizes s = sizes_of(n, o);
     size_t layers = n->trains_blocks ? n->shape.layers : 0;
     size_t threads = o->pool ? pool_threads(o->pool) : 1;
     if (n_kept > layers) n_kept = layers;
     struct net_memory m = {.weights = n->frozen_bytes,
                            .learned = learned(n, &o->optim),
                            .n_kept = n_kept};
-    m.kept = ends(n, &o->load) + n_kept * block_values(&s) +
+    m.kept = ends(n, o) + n_kept * block_values(&s) +
              (layers - n_kept) * value(s.rows, s.width) + AROUND_BYTES;
     if (n_kept) m.kept += block_grads(&s);
     if (n_kept < layers || !layers) m.block = block_values(&s);
     if (n_kept < layers) m.block += block_grads(&s);
-    m.scratch = 2 * ROOM_BYTES + threads * THREAD_BYTES;
+    m.scratch = 2 * ROOM_BYTES + threads * THREAD_BYTES + o->beside_bytes;
     m.total = m.weights + m.learned + m.kept + m.block + m.scratch;
     *out = m;
 }
@@ -142,12 +162,19 @@ void net_train_estimate(const struct net *n, const struct net_train_options *o,
 
 struct net_train {
     struct net *net;
-    struct net_load load;
+    struct net_train_options o; /* optim.kind is not kept */
     struct net_memory memory;
     struct tape tape, again;
     struct net_run run;
     struct optim *optim;
-    float *grad; /* [n_flat], owned */
+    float *grad; /* [n_flat], in grad_room */
+    float *grad_room;
+    /* Which chunks of OPTIM_CHUNK parameters ever had a gradient, owned: the
+     * others' gradient and moments are zeros that nobody has written. */
+    uint8_t *reached;
+    size_t n_chunks, n_reached;
+    size_t moments; /* numbers of the optimiser for each parameter */
+    int begun;      /* the tapes are set */
 };
 
 static double mib(size_t bytes)
@@ -155,10 +182,9 @@ static double mib(size_t bytes)
     return (double)bytes / (1 << 20);
 }
 
-/* As many blocks kept as the budget has room for. */
-static enum tacit_err plan(const struct net *n,
-                           const struct net_train_options *o,
-                           struct net_memory *out)
+enum tacit_err net_train_plan(const struct net *n,
+                              const struct net_train_options *o,
+                              struct net_memory *out)
 {
     size_t kept = n->shape.layers;
     net_train_estimate(n, o, kept, out);
@@ -186,17 +212,17 @@ enum gemm_numbers net_train_in(const struct net_train *t)
     return t->tape.numbers;
 }
 
-static enum tacit_err set_tapes(struct net_train *t,
-                                const struct net_train_options *o)
+static enum tacit_err set_tapes(struct net_train *t)
 {
     const struct net_memory *m = &t->memory;
-    int limited = o->budget_bytes != 0;
-    int brief = o->numbers == NET_TRAIN_FAST && kernel_may(KERNEL_AVX512BF16);
+    size_t budget = t->o.budget_bytes;
+    tape_release(&t->tape);
+    tape_release(&t->again);
     /* What the plan leaves over is for the batch's own tape. */
-    tape_init(&t->tape, limited ? m->kept + (o->budget_bytes - m->total) : 0);
-    tape_init(&t->again, limited ? m->block : 0);
-    t->tape.pool = t->again.pool = o->pool;
-    t->tape.numbers = t->again.numbers = brief ? GEMM_BF16 : GEMM_F32;
+    tape_init(&t->tape, budget ? m->kept + (budget - m->total) : 0);
+    tape_init(&t->again, budget ? m->block : 0);
+    t->tape.pool = t->again.pool = t->o.pool;
+    t->tape.numbers = t->again.numbers = net_train_multiplies(t->o.numbers);
     t->run = (struct net_run){.net = t->net,
                               .tape = &t->tape,
                               .grad = t->grad,
@@ -204,6 +230,110 @@ static enum tacit_err set_tapes(struct net_train *t,
                               .keep = m->n_kept};
     TRY(tape_reserve(&t->tape, m->kept));
     return m->block ? tape_reserve(&t->again, m->block) : TACIT_OK;
+}
+
+/* ---- what is reached ---- */
+
+/* Chunks that parameters [from, from + n) lie in. */
+static void reach(struct net_train *t, size_t from, size_t n)
+{
+    for (size_t i = from / OPTIM_CHUNK; i * OPTIM_CHUNK < from + n; i++) {
+        t->n_reached += !t->reached[i];
+        t->reached[i] = 1;
+    }
+}
+
+/* Of an encoder's tables, only rows that were looked up have a gradient. */
+static int is_sparse(const struct net *n, const struct net_matrix *table)
+{
+    return table->w.trained && !net_is_decoder(n);
+}
+
+static void reach_rows(struct net_train *t, const struct net_matrix *table,
+                       const uint32_t *id, size_t n)
+{
+    size_t cols = table->w.cols;
+    for (size_t i = 0; is_sparse(t->net, table) && i < n; i++)
+        if (id[i] < table->w.rows)
+            reach(t, table->w.offset + id[i] * cols, cols);
+}
+
+/* All but the tables of tokens and places. */
+static enum tacit_err reach_most(struct net_train *t)
+{
+    const struct net_tensor *tokens = &t->net->tokens.w;
+    const struct net_tensor *places = &t->net->places.w;
+    size_t n_flat = t->net->params.n_flat;
+    t->n_chunks = (n_flat + OPTIM_CHUNK - 1) / OPTIM_CHUNK;
+    t->reached = calloc(t->n_chunks, sizeof *t->reached);
+    if (!t->reached) return fail(TACIT_NOMEM, "out of memory");
+    for (size_t i = 0; i < t->net->params.n_params; i++) {
+        const struct param *p = &t->net->params.list[i];
+        int spared =
+            (is_sparse(t->net, &t->net->tokens) &&
+             p->offset == tokens->offset) ||
+            (is_sparse(t->net, &t->net->places) && p->offset == places->offset);
+        if (!spared) reach(t, p->offset, p->len);
+    }
+    return TACIT_OK;
+}
+
+/* The longest sequence's places, and its tokens. */
+static void reach_batch(struct net_train *t, const struct net_batch *b)
+{
+    reach_rows(t, &t->net->tokens, b->token, b->n);
+    if (b->position) {
+        reach_rows(t, &t->net->places, b->position, b->n);
+        return;
+    }
+    size_t longest = 0;
+    for (size_t i = 0; i < b->segments.n; i++) {
+        size_t n = b->segments.start[i + 1] - b->segments.start[i];
+        longest = n > longest ? n : longest;
+    }
+    const struct net_tensor *places = &t->net->places.w;
+    if (longest > places->rows) longest = places->rows;
+    if (is_sparse(t->net, &t->net->places))
+        reach(t, places->offset, longest * places->cols);
+}
+
+/* As many blocks kept as there is room for beside what is reached by now: fewer
+ * as training goes on, down to what net_train_new() has found to fit. */
+static enum tacit_err adapt(struct net_train *t)
+{
+    size_t n_flat = t->net->params.n_flat * sizeof(float);
+    size_t some = t->n_reached * OPTIM_CHUNK * sizeof(float);
+    size_t now = n_flat + (some < n_flat ? some : n_flat) * (1 + t->moments);
+    size_t budget = t->o.budget_bytes, kept = t->net->shape.layers;
+    struct net_memory m;
+    do {
+        net_train_estimate(t->net, &t->o, kept, &m);
+        m.total -= m.learned - now;
+        m.learned = now;
+    } while (budget && m.total > budget && kept-- > 0);
+    int same = t->begun && m.n_kept == t->memory.n_kept;
+    t->memory = m;
+    t->begun = 1;
+    return same ? TACIT_OK : set_tapes(t);
+}
+
+static enum tacit_err set_up(struct net_train *t,
+                             const struct net_train_options *o)
+{
+    size_t n = t->net->params.n_flat;
+    t->o = *o;
+    t->moments = optim_moments(&o->optim);
+    /* As many moments, in words that last. */
+    t->o.optim = (struct optim_config){.kind = t->moments > 1 ? "adamw" : "sgd",
+                                       .momentum = t->moments == 1};
+    t->tape.numbers = net_train_multiplies(o->numbers);
+    t->grad = optim_zeros(n, &t->grad_room);
+    if (!t->grad) return fail(TACIT_NOMEM, "out of memory for a gradient");
+    TRY(reach_most(t));
+    /* A decay that is part of the gradient reaches everything. */
+    if (o->optim.weight_decay > 0 && strcmp(o->optim.kind, "adamw") != 0)
+        reach(t, 0, n);
+    return optim_new(&o->optim, n, &t->optim);
 }
 
 enum tacit_err net_train_new(struct net *n, const struct net_train_options *o,
@@ -215,17 +345,12 @@ enum tacit_err net_train_new(struct net *n, const struct net_train_options *o,
     if (!o->load.rows || o->load.rows > NET_TOKENS_MAX)
         return fail(TACIT_LIMIT, "batches of %zu tokens; 1 to %d", o->load.rows,
                     NET_TOKENS_MAX);
-    TRY(plan(n, o, &memory));
+    TRY(net_train_plan(n, o, &memory));
     struct net_train *t = calloc(1, sizeof *t);
     if (!t) return fail(TACIT_NOMEM, "out of memory");
     t->net = n;
-    t->load = o->load;
     t->memory = memory;
-    t->grad = calloc(n->params.n_flat, sizeof *t->grad);
-    enum tacit_err err =
-        t->grad ? optim_new(&o->optim, n->params.n_flat, &t->optim)
-                : fail(TACIT_NOMEM, "out of memory for a gradient");
-    if (!err) err = set_tapes(t, o);
+    enum tacit_err err = set_up(t, o);
     if (err)
         net_train_free(t);
     else
@@ -239,7 +364,8 @@ void net_train_free(struct net_train *t)
     tape_release(&t->tape);
     tape_release(&t->again);
     optim_free(t->optim);
-    free(t->grad);
+    free(t->grad_room);
+    free(t->reached);
     free(t);
 }
 
@@ -258,18 +384,32 @@ const float *net_train_gradient(const struct net_train *t)
     return t->grad;
 }
 
+/* Of what was reached; the rest is zero as it came. */
+static void clear_gradient(struct net_train *t)
+{
+    size_t n = t->net->params.n_flat;
+    for (size_t i = 0; i < t->n_chunks; i++) {
+        size_t from = i * OPTIM_CHUNK, end = from + OPTIM_CHUNK;
+        if (t->reached[i])
+            memset(t->grad + from, 0,
+                   ((end < n ? end : n) - from) * sizeof *t->grad);
+    }
+}
+
 enum tacit_err net_train_begin(struct net_train *t, const struct net_batch *b,
                                const struct net_run **out)
 {
-    size_t sequences = t->load.sequences ? t->load.sequences : 1;
-    if (b->n > t->load.rows || b->segments.n > sequences)
+    size_t sequences = t->o.load.sequences ? t->o.load.sequences : 1;
+    if (b->n > t->o.load.rows || b->segments.n > sequences)
         return fail(TACIT_LIMIT,
                     "a batch of %zu tokens in %zu sequences; memory was "
                     "planned for %zu in %zu",
-                    b->n, b->segments.n, t->load.rows, sequences);
+                    b->n, b->segments.n, t->o.load.rows, sequences);
+    clear_gradient(t);
+    reach_batch(t, b);
+    TRY(adapt(t));
     tape_reset(&t->tape);
     tape_reset(&t->again);
-    memset(t->grad, 0, t->net->params.n_flat * sizeof *t->grad);
     *out = &t->run;
     return TACIT_OK;
 }
@@ -279,6 +419,6 @@ enum tacit_err net_train_end(struct net_train *t, struct var *loss)
     if (t->tape.err) return t->tape.err;
     if (!loss) return fail(TACIT_STATE, "a step without a loss");
     TRY(tape_backward(&t->tape, loss));
-    optim_step(t->optim, t->net->params.flat, t->grad);
+    optim_step_where(t->optim, t->net->params.flat, t->grad, t->reached);
     return TACIT_OK;
 }

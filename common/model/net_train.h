@@ -46,6 +46,7 @@ struct net_train_options {
     struct optim_config optim;
     enum net_train_numbers numbers;
     size_t budget_bytes; /* 0: keep everything, whatever it takes */
+    size_t beside_bytes; /* that the caller holds for it: counted, no more */
     struct pool *pool;   /* borrowed; NULL: the caller's thread alone */
 };
 
@@ -55,7 +56,7 @@ struct net_memory {
     size_t learned; /* parameters, their gradient, the optimiser's moments */
     size_t kept;    /* what the way back needs of all blocks and around them */
     size_t block;   /* one block that is worked out again; 0: all are kept */
-    size_t scratch; /* of the products, by threads */
+    size_t scratch; /* of the products, by threads; and what is beside */
     size_t total;
     size_t n_kept; /* blocks that are kept whole */
 };
@@ -64,6 +65,14 @@ struct net_memory {
  * than what the process grows by, and up to a quarter more. */
 void net_train_estimate(const struct net *n, const struct net_train_options *o,
                         size_t n_kept, struct net_memory *out);
+
+/* As many blocks kept whole as the budget has room for. LIMIT (E_TRAIN_MEMORY)
+ * when it is too small, with what would fit. */
+TACIT_CHECKED enum tacit_err net_train_plan(const struct net *n,
+                                            const struct net_train_options *o,
+                                            struct net_memory *out);
+/* What products are in on this processor: GEMM_BF16 or GEMM_F32. */
+enum gemm_numbers net_train_multiplies(enum net_train_numbers numbers);
 
 struct net_train; /* owned */
 

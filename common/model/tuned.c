@@ -10,6 +10,7 @@
 #include "common/model/metrics.h"
 #include "common/model/model_files.h"
 #include "common/model/net.h"
+#include "common/model/net_train.h"
 #include "common/tensor/ops.h"
 #include "common/tensor/ops_linear.h"
 
@@ -18,8 +19,9 @@
 enum {
     PATH_BYTES = 4096,
     EVALUATE_ROWS = 32, /* per forward pass */
+    EVALUATE_FEW = 4,   /* the same where memory is bounded */
     LOGIT_ROWS = 64,    /* lm: rows of logits in memory */
-    AGAIN_BYTES = 1 << 30
+    TAPE_BYTES = 1 << 30
 };
 
 struct tuned {
@@ -137,7 +139,7 @@ enum tacit_err tuned_new(struct model_spec *spec, struct params *p,
     struct tuned *t = calloc(1, sizeof *t);
     if (!t) return fail(TACIT_NOMEM, "no memory for a model");
     t->spec = *spec;
-    tape_init(&t->again, AGAIN_BYTES);
+    tape_init(&t->again, TAPE_BYTES);
     enum tacit_err err = tuned_base(&spec->base, &t->files);
     if (!err) err = open_net(t);
     if (!err) err = lay_out(t, p);
@@ -163,7 +165,7 @@ void tuned_free(struct tuned *t)
 void tuned_use_pool(struct tuned *t, struct pool *pool)
 {
     tape_release(&t->again);
-    tape_init(&t->again, AGAIN_BYTES);
+    tape_init(&t->again, TAPE_BYTES);
     t->again.pool = pool;
 }
 
@@ -259,7 +261,8 @@ static enum tacit_err gather(const struct tuned *m, struct tape *t,
     uint32_t *token = tape_raw(t, total, sizeof *token);
     uint32_t *type = tape_scratch(t, total, sizeof *type);
     r->start = tape_scratch(t, r->n + 1, sizeof *r->start);
-    if (!token || !type || !r->start) return t->err;
+    if (!token || !type || !r->start)
+        return t->err ? t->err : fail(TACIT_NOMEM, "no memory for a batch");
     for (size_t i = 0, at = 0; i < r->n; i++) {
         size_t row = row_at(r, i), n = from->start[row + 1] - from->start[row];
         size_t second = from->second ? from->second[row] : 0;
@@ -367,12 +370,44 @@ static struct var *loss_of(struct tuned *t, const struct net_run *run,
     }
 }
 
-/* What a batch keeps for the way back, about: values and gradients. */
-static uint64_t kept_bytes(const struct tuned *t, size_t n_tokens)
+/* Of a batch's passages and their scores, on its tape. */
+static size_t passages_bytes(const struct tuned *t, const struct rows *r)
 {
-    const struct net_shape *s = net_shape(t->net);
-    uint64_t per_token = 14 * s->width + 4 * s->feed;
-    return (uint64_t)n_tokens * s->layers * per_token * 2 * sizeof(float);
+    const struct token_rows *text = r->ex->text;
+    size_t n_hard =
+        t->spec.task == MODEL_RETRIEVER && text->hard ? text->n_hard : 0;
+    return r->n * (1 + n_hard) * (2 * t->spec.n_inputs + 4 * r->n) *
+           sizeof(float);
+}
+
+/* How the batch keeps to the memory that it may take. */
+static enum tacit_err plan_batch(struct tuned *t, struct tape *tape,
+                                 const struct rows *r, struct net_run *run)
+{
+    const struct model_base *b = &t->spec.base;
+    struct net_train_options o = {
+        .load = {r->batch.n, r->n, t->spec.task == MODEL_LM ? r->batch.n : 0},
+        .optim = {.kind = "adamw"}, /* the most that one keeps */
+        .numbers = b->fast ? NET_TRAIN_FAST : NET_TRAIN_F32,
+        /* The model's copies of what is trained: flat, before, as drawn. */
+        .beside_bytes = passages_bytes(t, r) +
+                        3 * net_params(t->net)->n_flat * sizeof(float),
+        .pool = tape->pool};
+    struct net_memory m;
+    net_train_estimate(t->net, &o, net_shape(t->net)->layers, &m);
+    if (b->memory_bytes) {
+        o.budget_bytes = b->memory_bytes;
+        TRY(net_train_plan(t->net, &o, &m));
+        /* What is not planned for is the batch's own. */
+        tape->limit_bytes =
+            m.kept + passages_bytes(t, r) + (o.budget_bytes - m.total);
+        t->again.limit_bytes = m.block ? m.block : 1;
+    }
+    while (!b->memory_bytes && m.n_kept && m.kept > TUNED_KEPT_BYTES)
+        net_train_estimate(t->net, &o, m.n_kept - 1, &m);
+    run->again = m.block ? &t->again : NULL;
+    run->keep = m.n_kept;
+    return TACIT_OK;
 }
 
 static void load(struct tuned *t, const float *w)
@@ -388,17 +423,14 @@ enum tacit_err tuned_gradient(struct tuned *t, struct tape *tape,
 {
     struct rows r = {.ex = ex, .idx = idx, .n = n};
     struct var *out;
+    struct net_run run = {.net = t->net, .tape = tape, .grad = grad};
     load(t, w);
     tape_reset(tape);
     memset(grad, 0, net_params(t->net)->n_flat * sizeof *grad);
     TRY(gather(t, tape, &r));
-    const struct net_run run = {.net = t->net,
-                                .tape = tape,
-                                .grad = grad,
-                                .again =
-                                    kept_bytes(t, r.batch.n) > TUNED_KEPT_BYTES
-                                        ? &t->again
-                                        : NULL};
+    TRY(plan_batch(t, tape, &r, &run));
+    tape->numbers = net_train_multiplies(t->spec.base.fast ? NET_TRAIN_FAST
+                                                           : NET_TRAIN_F32);
     struct var *loss = loss_of(t, &run, &r, net_hidden(&run, &r.batch), &out);
     if (!loss) return tape->err;
     TRY(tape_backward(tape, loss));
@@ -490,6 +522,8 @@ static enum tacit_err measure(struct tuned *t, struct tape *tape,
     const struct batch b = {.n = n};
     struct var *out;
     tape_reset(tape);
+    tape->numbers = GEMM_F32;
+    tape->limit_bytes = TAPE_BYTES;
     TRY(gather(t, tape, &r));
     struct var *hidden = net_hidden(&run, &r.batch);
     if (!hidden) return tape->err;
@@ -515,11 +549,13 @@ enum tacit_err tuned_evaluate(struct tuned *t, struct tape *tape,
                               struct model_metrics *out)
 {
     struct sums s = {0};
+    /* A retriever's rows are short, and measured against each other. */
+    int few = t->spec.base.memory_bytes && t->spec.task != MODEL_RETRIEVER;
+    size_t step = few ? EVALUATE_FEW : EVALUATE_ROWS;
     load(t, w);
-    for (size_t first = 0; first < ex->n_rows; first += EVALUATE_ROWS) {
+    for (size_t first = 0; first < ex->n_rows; first += step) {
         size_t left = ex->n_rows - first;
-        TRY(measure(t, tape, ex, first,
-                    left < EVALUATE_ROWS ? left : EVALUATE_ROWS, &s));
+        TRY(measure(t, tape, ex, first, left < step ? left : step, &s));
     }
     double n = (double)ex->n_rows;
     *out = (struct model_metrics){.loss = s.loss / n,

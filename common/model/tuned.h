@@ -22,8 +22,11 @@
  * retriever trains the side of the questions; passages keep the vectors of the
  * untrained network.
  *
- * A batch that would take more than TUNED_KEPT_BYTES keeps its blocks' inputs
- * alone (net_run.again).
+ * A training keeps as many blocks of a batch whole as TUNED_KEPT_BYTES hold and
+ * works the others out again on the way back; under spec.base.memory_bytes all
+ * of it, base and optimiser included, keeps to that bound, counted for each
+ * batch before it runs (net_train.h). The bits are the same either way. They
+ * are those of f32 unless spec.base.fast asks for bf16.
  *
  * Thread rule: as the model.
  */

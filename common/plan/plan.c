@@ -363,6 +363,7 @@ static enum tacit_err take_local(const struct check *c,
                        "local.hard_negatives is for a retriever with a base"));
     TRY(plan_integer(c, "local.hard_negatives", r->hard_negatives, 0, 32,
                      negatives ? 4 : 0, &p->hard_negatives));
+    TRY(plan_take_effort(c, r));
     if (r->temperature && p->task != PLAN_RETRIEVER)
         TRY(plan_wrong(c, "local.temperature",
                        "local.temperature is for the retriever"));

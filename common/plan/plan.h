@@ -195,6 +195,8 @@ struct plan {
     char optimizer[PLAN_NAME_MAX];             /* "sgd", "adam", "adamw" */
     double learning_rate, momentum, weight_decay, temperature;
     uint32_t hard_negatives; /* retriever with a base: of each question */
+    int fast;                /* with a base: bf16 where a processor has it */
+    uint32_t memory_mib;     /* with a base: bound of a training; 0: none */
     enum plan_weighting weighting;
     uint32_t weight_cap;
     double clip;

@@ -4,7 +4,7 @@
 
 #include "common/plan/plan_check.h"
 
-enum { ROW_TOKENS_MAX = 4096 };
+enum { ROW_TOKENS_MAX = 4096, MEMORY_MIB_MAX = 1 << 20 };
 
 int plan_has_base(const struct plan *p)
 {
@@ -71,6 +71,29 @@ enum tacit_err plan_take_base(const struct check *c, const struct raw_plan *raw)
     snprintf(c->plan->model, sizeof c->plan->model, "net");
     c->plan->formats = 1 << PLAN_TABLE;
     return take_targets(c, a);
+}
+
+enum tacit_err plan_take_effort(const struct check *c,
+                                const struct raw_local *raw)
+{
+    static const char *const numbers[] = {"f32", "fast"};
+    struct plan *p = c->plan;
+    size_t which = 0;
+    if (!plan_has_base(p)) {
+        if (raw->numbers)
+            TRY(plan_wrong(c, "local.numbers",
+                           "local.numbers is for a plan with a base"));
+        if (raw->memory_mib)
+            TRY(plan_wrong(c, "local.memory_mib",
+                           "local.memory_mib is for a plan with a base"));
+        return TACIT_OK;
+    }
+    if (raw->numbers)
+        TRY(plan_choice(c, "local.numbers", raw->numbers, numbers, 2, &which));
+    p->fast = which == 1;
+    if (!raw->memory_mib) return TACIT_OK;
+    return plan_integer(c, "local.memory_mib", raw->memory_mib, 1,
+                        MEMORY_MIB_MAX, 1, &p->memory_mib);
 }
 
 enum tacit_err plan_take_texts(const struct check *c,

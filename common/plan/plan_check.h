@@ -44,6 +44,9 @@ TACIT_CHECKED enum tacit_err plan_duration(const struct check *c,
 /* The blocks that stand in files of their own. */
 TACIT_CHECKED enum tacit_err plan_take_base(const struct check *c,
                                             const struct raw_plan *raw);
+/* How such a plan multiplies, and in which memory. */
+TACIT_CHECKED enum tacit_err plan_take_effort(const struct check *c,
+                                              const struct raw_local *raw);
 /* What such a plan learns from: `source` is taken already. */
 TACIT_CHECKED enum tacit_err plan_take_texts(const struct check *c,
                                              const struct raw_data *raw);

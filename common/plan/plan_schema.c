@@ -78,6 +78,8 @@ static const cyaml_schema_field_t local_fields[] = {
     INTEGER(epochs, struct raw_local),
     INTEGER(batch, struct raw_local),
     INTEGER(hard_negatives, struct raw_local),
+    INTEGER(memory_mib, struct raw_local),
+    TEXT(numbers, struct raw_local, OPTIONAL),
     TEXT(optimizer, struct raw_local, OPTIONAL),
     REAL(learning_rate, struct raw_local),
     REAL(momentum, struct raw_local),

@@ -47,8 +47,8 @@ struct raw_cohort {
 };
 struct raw_local {
     int64_t *steps, *epochs, *batch;
-    int64_t *hard_negatives;
-    char *optimizer;
+    int64_t *hard_negatives, *memory_mib;
+    char *optimizer, *numbers;
     double *learning_rate, *momentum, *weight_decay, *temperature;
 };
 struct raw_weighting {

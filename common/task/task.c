@@ -51,6 +51,8 @@ void task_spec(const struct plan *plan, struct model_spec *out)
                             .rank = b->rank,
                             .alpha = b->alpha,
                             .targets = b->targets,
+                            .fast = plan->fast,
+                            .memory_bytes = (uint64_t)plan->memory_mib << 20,
                             .seed = plan->seed};
 }
 

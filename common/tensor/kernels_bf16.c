@@ -26,10 +26,10 @@ enum {
     ROWS = 6,
     COLUMNS = 4,
     PANEL = COLUMNS * LANES,
-    DEPTH = 256,
+    DEPTH = 384,
     PAIRS = DEPTH / 2,
     TALL = 48, /* rows of A packed at a time */
-    WIDE = 256 /* columns of B */
+    WIDE = 512 /* columns of B: with its DEPTH a quarter of the second cache */
 };
 
 ALWAYS __mmask16 first(size_t n)

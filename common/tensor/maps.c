@@ -93,9 +93,67 @@ void map_gelu(float *y, const float *x, size_t n)
 }
 
 MANY_TARGETS
+void map_gelu_slope(float *y, float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float v = x[i], e = exp_of(-0.5f * v * v), cdf = cdf_of(v, e);
+        y[i] = v * cdf;
+        x[i] = cdf + v * 0.39894228f * e;
+    }
+}
+
+MANY_TARGETS
 void map_exp(float *y, const float *x, float shift, size_t n)
 {
     for (size_t i = 0; i < n; i++) y[i] = exp_of(x[i] - shift);
+}
+
+MANY_TARGETS
+float map_exp_sum(float *x, float shift, size_t n)
+{
+    float part[STRANDS] = {0}, sum = 0;
+    size_t i = 0;
+    for (; i + STRANDS <= n; i += STRANDS)
+        for (size_t k = 0; k < STRANDS; k++) {
+            x[i + k] = exp_of(x[i + k] - shift);
+            part[k] += x[i + k];
+        }
+    for (; i < n; i++) {
+        x[i] = exp_of(x[i] - shift);
+        sum += x[i];
+    }
+    for (size_t k = 0; k < STRANDS; k++) sum += part[k];
+    return sum;
+}
+
+MANY_TARGETS
+float map_scale_max(float *x, float by, size_t n)
+{
+    float top[STRANDS], most = x[0] * by;
+    size_t i = 0;
+    for (size_t k = 0; k < STRANDS; k++) top[k] = most;
+    for (; i + STRANDS <= n; i += STRANDS)
+        for (size_t k = 0; k < STRANDS; k++) {
+            x[i + k] *= by;
+            top[k] = x[i + k] > top[k] ? x[i + k] : top[k];
+        }
+    for (; i < n; i++) {
+        x[i] *= by;
+        most = x[i] > most ? x[i] : most;
+    }
+    for (size_t k = 0; k < STRANDS; k++) most = top[k] > most ? top[k] : most;
+    return most;
+}
+
+MANY_TARGETS
+void map_softmax_slope(float *s, float *g, float scale, float level, float d,
+                       size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float p = exp_of(s[i] * scale - level);
+        s[i] = p;
+        g[i] = p * (g[i] - d) * scale;
+    }
 }
 
 MANY_TARGETS

@@ -17,8 +17,18 @@ void map_relu(float *y, const float *x, size_t n);
 void map_tanh(float *y, const float *x, size_t n);
 void map_sigmoid(float *y, const float *x, size_t n);
 void map_gelu(float *y, const float *x, size_t n);
+/* The same; x becomes the slope there. */
+void map_gelu_slope(float *y, float *x, size_t n);
 /* y = exp(x - shift); under about -87 the result is 1e-38. */
 void map_exp(float *y, const float *x, float shift, size_t n);
+/* Of softmax. x times `by`, and the largest of it; n > 0. */
+float map_scale_max(float *x, float by, size_t n);
+/* x to exp(x - shift), and their sum. */
+float map_exp_sum(float *x, float shift, size_t n);
+/* Scores s to p = exp(scale s - level), slopes g of what they weigh to
+ * p (g - d) scale. */
+void map_softmax_slope(float *s, float *g, float scale, float level, float d,
+                       size_t n);
 /* y = a + b; y may be either. */
 void map_add(float *y, const float *a, const float *b, size_t n);
 void map_scale(float *y, const float *x, float by, size_t n);

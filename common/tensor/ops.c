@@ -146,6 +146,20 @@ struct var *op_add(struct tape *t, struct var *x, struct var *y)
     return out;
 }
 
+struct var *op_add_over(struct tape *t, struct var *x, struct var *y)
+{
+    if (!x || !y) return NULL;
+    if (x->rows != y->rows || x->cols != y->cols)
+        return tape_refuse(t, "add", x, y);
+    struct var *out = tape_value_over(t, y, x->grad || y->grad);
+    if (!out) return NULL;
+    map_add(out->v, x->v, y->v, size(x));
+    tape_record(t, &(struct tape_node){.out = out,
+                                       .in = {x, y},
+                                       .backward = add_backward});
+    return out;
+}
+
 static struct var *elementwise(struct tape *t, struct var *x,
                                void (*map)(float *, const float *, size_t),
                                void (*backward)(const struct tape_node *))

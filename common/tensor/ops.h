@@ -25,6 +25,9 @@ struct var *op_linear_rows(struct tape *t, struct var *x, struct var *w,
 /* x [B, n] plus b [1, n] on every row. */
 struct var *op_add_bias(struct tape *t, struct var *x, struct var *b);
 struct var *op_add(struct tape *t, struct var *x, struct var *y);
+/* The same in y's memory, for a y whose numbers nothing reads any more: what
+ * op_project(), op_feed() or op_lookup() has made just now. */
+struct var *op_add_over(struct tape *t, struct var *x, struct var *y);
 struct var *op_relu(struct tape *t, struct var *x);
 struct var *op_tanh(struct tape *t, struct var *x);
 struct var *op_sigmoid(struct tape *t, struct var *x);

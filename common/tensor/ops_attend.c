@@ -16,6 +16,7 @@ struct attend {
     const struct var *q, *k, *v, *out;
     size_t width;
     float *level; /* [T, heads] max + log sum of a row's scores */
+    enum gemm_numbers numbers;
 };
 
 /* Up to TILE rows of q that walk the keys together: tokens of one head, or, of
@@ -34,6 +35,13 @@ struct keys {
     const float *k, *v;
     size_t row;
 };
+
+/* Rows and keys of a tile. Half of one on the diagonal is not seen by a causal
+ * mask, so its tiles are smaller. */
+static size_t tile_of(const struct op_attend *how)
+{
+    return how->mask == ATTEND_CAUSAL ? TILE / 2 : TILE;
+}
 
 /* Keys [lo, hi) that the row at place p sees. */
 static void seen(const struct op_attend *how, size_t p, size_t total,
@@ -57,8 +65,9 @@ static int seen_in(const struct op_attend *how, size_t p, size_t total,
 static void scores(const struct attend *a, const struct rows *r,
                    const struct keys *keys, float *s)
 {
-    gemm_run(&(struct gemm){r->n, keys->n, a->width, r->q, r->row, 1, keys->k,
-                            1, keys->row, s, TILE, GEMM_SET});
+    gemm_run_in(a->numbers,
+                &(struct gemm){r->n, keys->n, a->width, r->q, r->row, 1,
+                               keys->k, 1, keys->row, s, TILE, GEMM_SET});
 }
 
 /* ---- forward ---- */
@@ -75,16 +84,14 @@ static void weigh(const struct attend *a, const struct rows *r, size_t i,
 {
     float *row = s + lo, *out = r->out + i * r->row;
     size_t n = hi - lo;
-    map_scale(row, row, a->how.scale, n);
-    float top = map_max(row, n);
+    float top = map_scale_max(row, a->how.scale, n);
     if (top > run->top[i]) {
         float less = expf(run->top[i] - top);
         run->top[i] = top;
         run->sum[i] *= less;
         map_scale(out, out, less, a->width);
     }
-    map_exp(row, row, run->top[i], n);
-    run->sum[i] += (float)map_sum(row, n);
+    run->sum[i] += map_exp_sum(row, run->top[i], n);
 }
 
 static void take_tile(const struct attend *a, const struct rows *r,
@@ -104,8 +111,9 @@ static void take_tile(const struct attend *a, const struct rows *r,
         memset(row, 0, lo * sizeof *row);
         memset(row + hi, 0, (keys->n - hi) * sizeof *row);
     }
-    gemm_run(&(struct gemm){r->n, a->width, keys->n, s, TILE, 1, keys->v,
-                            keys->row, 1, r->out, r->row, GEMM_ADD});
+    gemm_run_in(a->numbers,
+                &(struct gemm){r->n, a->width, keys->n, s, TILE, 1, keys->v,
+                               keys->row, 1, r->out, r->row, GEMM_ADD});
 }
 
 /* The next tile of a sequence: of its past, fetched into buffer, or its own. */
@@ -118,7 +126,7 @@ static struct keys next_keys(const struct attend *a, size_t segment,
         a->how.past ? &a->how.past[segment] : &none;
     size_t n_past = past->n, w = a->width;
     struct keys keys = {.from = from, .n = end - from};
-    if (keys.n > TILE) keys.n = TILE;
+    if (keys.n > tile_of(&a->how)) keys.n = tile_of(&a->how);
     if (from < n_past) {
         if (keys.n > n_past - from) keys.n = n_past - from;
         past->fetch(past->ctx, head, from, keys.n, buffer, buffer + TILE * w);
@@ -184,6 +192,7 @@ static void forward_part(void *ctx, size_t index, unsigned worker)
     size_t first = how->segments.start[segment];
     size_t n = how->segments.start[segment + 1] - first;
     size_t past = how->past ? how->past[segment].n : 0;
+    size_t tile = tile_of(how);
     (void)worker;
     if (n == 1 && group <= TILE) {
         struct rows r = rows_of(a, first, head * group, group);
@@ -195,9 +204,9 @@ static void forward_part(void *ctx, size_t index, unsigned worker)
         return;
     }
     for (size_t h = head * group; h < (head + 1) * group; h++)
-        for (size_t i = 0; i < n; i += TILE) {
+        for (size_t i = 0; i < n; i += tile) {
             struct rows r =
-                rows_of(a, first + i, h, n - i < TILE ? n - i : TILE);
+                rows_of(a, first + i, h, n - i < tile ? n - i : tile);
             r.at = past + i;
             walk(a, &r, segment, head, past + n);
         }
@@ -215,30 +224,31 @@ static void back_tile(const struct attend *a, const struct rows *r,
     size_t w = a->width, m = r->n, n = keys->n, row = r->row, kr = keys->row;
     const float *g = a->out->grad + (r->out - a->out->v);
     scores(a, r, keys, p);
-    gemm_run(
-        &(struct gemm){m, n, w, g, row, 1, keys->v, 1, kr, s, TILE, GEMM_SET});
+    gemm_run_in(a->numbers, &(struct gemm){m, n, w, g, row, 1, keys->v, 1, kr,
+                                           s, TILE, GEMM_SET});
     for (size_t i = 0; i < m; i++) {
         size_t lo = 0, hi = 0;
         float *pi = p + i * TILE, *si = s + i * TILE;
         if (!seen_in(&a->how, r->at + i, total, keys, &lo, &hi)) lo = hi = 0;
-        map_scale(pi + lo, pi + lo, a->how.scale, hi - lo);
-        map_exp(pi + lo, pi + lo, r->level[i * r->level_row], hi - lo);
+        map_softmax_slope(pi + lo, si + lo, a->how.scale,
+                          r->level[i * r->level_row], d[i], hi - lo);
         memset(pi, 0, lo * sizeof *pi);
+        memset(si, 0, lo * sizeof *si);
         memset(pi + hi, 0, (n - hi) * sizeof *pi);
-        for (size_t j = 0; j < n; j++)
-            si[j] = pi[j] * (si[j] - d[i]) * a->how.scale;
+        memset(si + hi, 0, (n - hi) * sizeof *si);
     }
     ptrdiff_t at = keys->k - a->k->v;
     float *gq = a->q->grad, *gk = a->k->grad, *gv = a->v->grad;
     if (gv)
-        gemm_run(&(struct gemm){n, w, m, p, 1, TILE, g, row, 1, gv + at, kr,
-                                GEMM_ADD});
+        gemm_run_in(a->numbers, &(struct gemm){n, w, m, p, 1, TILE, g, row, 1,
+                                               gv + at, kr, GEMM_ADD});
     if (gq)
-        gemm_run(&(struct gemm){m, w, n, s, TILE, 1, keys->k, kr, 1,
-                                gq + (r->q - a->q->v), row, GEMM_ADD});
+        gemm_run_in(a->numbers,
+                    &(struct gemm){m, w, n, s, TILE, 1, keys->k, kr, 1,
+                                   gq + (r->q - a->q->v), row, GEMM_ADD});
     if (gk)
-        gemm_run(&(struct gemm){n, w, m, s, 1, TILE, r->q, row, 1, gk + at, kr,
-                                GEMM_ADD});
+        gemm_run_in(a->numbers, &(struct gemm){n, w, m, s, 1, TILE, r->q, row,
+                                               1, gk + at, kr, GEMM_ADD});
 }
 
 static void back_rows(const struct attend *a, const struct rows *r,
@@ -266,11 +276,12 @@ static void backward_part(void *ctx, size_t index, unsigned worker)
     size_t group = how->heads / how->kv_heads;
     size_t first = how->segments.start[segment];
     size_t n = how->segments.start[segment + 1] - first;
+    size_t tile = tile_of(how);
     (void)worker;
     for (size_t h = head * group; h < (head + 1) * group; h++)
-        for (size_t i = 0; i < n; i += TILE) {
+        for (size_t i = 0; i < n; i += tile) {
             struct rows r =
-                rows_of(a, first + i, h, n - i < TILE ? n - i : TILE);
+                rows_of(a, first + i, h, n - i < tile ? n - i : tile);
             r.at = i;
             back_rows(a, &r, segment, head, n);
         }
@@ -315,7 +326,8 @@ struct var *op_attend(struct tape *t, struct var *q, struct var *k,
     struct attend_node *e = tape_raw(t, 1, sizeof *e);
     float *level = tape_raw(t, q->rows * how->heads, sizeof *level);
     if (t->err) return NULL;
-    *e = (struct attend_node){{*how, q, k, v, out, q->cols / how->heads, level},
+    *e = (struct attend_node){{*how, q, k, v, out, q->cols / how->heads, level,
+                               slopes ? t->numbers : GEMM_F32},
                               t->pool};
     pool_run(t->pool, how->segments.n * how->kv_heads, forward_part, &e->a);
     tape_record(t, &(struct tape_node){.out = out,

@@ -28,7 +28,7 @@
 
 #include "common/tensor/ops_block.h"
 
-enum { ATTEND_WIDTH_MAX = 256, ATTEND_TILE = 64 };
+enum { ATTEND_WIDTH_MAX = 256, ATTEND_TILE = 128 };
 
 enum attend_mask { ATTEND_ALL, ATTEND_CAUSAL };
 

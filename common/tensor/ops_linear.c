@@ -6,121 +6,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "common/base/pool.h"
 #include "common/tensor/kernels.h"
 #include "common/tensor/maps.h"
-
-/* Outputs, or columns of a gradient, that one worker takes at a time; rows up
- * to which reading the matrix is the work, not the products. */
-enum { SLAB = 192, FEW = 16 };
-
-/* ---- products, cut into slabs for the workers ---- */
-
-struct product {
-    float *c;       /* what is written */
-    const float *a; /* [rows, …] */
-    const struct var *w;
-    size_t rows;
-    enum gemm_mode mode;
-    const ptrdiff_t *row; /* [w->rows] where each begins, for few rows */
-    enum gemm_numbers numbers;
-};
-
-static size_t slab_end(size_t i, size_t n)
-{
-    return (i + 1) * SLAB < n ? (i + 1) * SLAB : n;
-}
-
-/* c [rows, out] (+)= a [rows, in] w^T, some of the outputs. */
-static void forward_slab(void *ctx, size_t i, unsigned worker)
-{
-    const struct product *p = ctx;
-    const struct var *w = p->w;
-    size_t from = i * SLAB, n = slab_end(i, w->rows) - from, k = w->cols;
-    (void)worker;
-    if (p->rows > FEW) {
-        gemm_run_in(p->numbers,
-                    &(struct gemm){p->rows, n, k, p->a, k, 1, w->v + from * k,
-                                   1, k, p->c + from, w->rows, p->mode});
-        return;
-    }
-    for (size_t r = 0; p->mode == GEMM_SET && r < p->rows; r++)
-        memset(p->c + r * w->rows + from, 0, n * sizeof *p->c);
-    kernel_reduce(&(struct kernel_window){.rows = p->rows,
-                                          .n_offsets = n,
-                                          .n_points = k,
-                                          .a = p->a,
-                                          .a_row = k,
-                                          .b = w->v,
-                                          .offset = p->row + from,
-                                          .c = p->c + from,
-                                          .c_row = w->rows,
-                                          .n_images = 1});
-}
-
-/* c [rows, in] += a [rows, out] w, some of the columns. */
-static void back_slab(void *ctx, size_t i, unsigned worker)
-{
-    const struct product *p = ctx;
-    size_t from = i * SLAB, k = p->w->cols, n = slab_end(i, k) - from;
-    (void)worker;
-    gemm_run_in(p->numbers,
-                &(struct gemm){p->rows, n, p->w->rows, p->a, p->w->rows, 1,
-                               p->w->v + from, k, 1, p->c + from, k, GEMM_ADD});
-}
-
-struct outer {
-    const float *dy, *x;
-    const struct var *w;
-    size_t rows;
-    enum gemm_numbers numbers;
-};
-
-/* dw [out, in] += dy^T x, some of the outputs. */
-static void outer_slab(void *ctx, size_t i, unsigned worker)
-{
-    const struct outer *o = ctx;
-    size_t from = i * SLAB, k = o->w->cols;
-    size_t m = slab_end(i, o->w->rows) - from;
-    (void)worker;
-    gemm_run_in(o->numbers,
-                &(struct gemm){m, k, o->rows, o->dy + from, 1, o->w->rows, o->x,
-                               k, 1, o->w->grad + from * k, k, GEMM_ADD});
-}
-
-static size_t n_slabs(size_t n)
-{
-    return (n + SLAB - 1) / SLAB;
-}
-
-static void product(struct tape *t, const struct product *p)
-{
-    struct product copy = *p;
-    pool_run(t->pool, n_slabs(p->w->rows), forward_slab, &copy);
-}
-
-static void product_back(struct tape *t, float *dx, const float *dy,
-                         const struct var *w, size_t rows)
-{
-    struct product p = {
-        .c = dx, .a = dy, .w = w, .rows = rows, .numbers = t->numbers};
-    pool_run(t->pool, n_slabs(w->cols), back_slab, &p);
-}
-
-static void product_outer(struct tape *t, const struct var *w, const float *dy,
-                          const float *x, size_t rows)
-{
-    struct outer o = {dy, x, w, rows, t->numbers};
-    pool_run(t->pool, n_slabs(w->rows), outer_slab, &o);
-}
-
-static ptrdiff_t *row_places(struct tape *t, const struct var *w)
-{
-    ptrdiff_t *row = tape_raw(t, w->rows, sizeof *row);
-    for (size_t i = 0; row && i < w->rows; i++)
-        row[i] = (ptrdiff_t)(i * w->cols);
-    return row;
-}
+#include "common/tensor/ops_product.h"
 
 /* ---- a matrix of either kind ---- */
 
@@ -138,7 +26,7 @@ static int side_of(struct tape *t, const struct op_matrix *m, struct side *s)
     *s = (struct side){.w = m->w, .frozen = m->w ? NULL : m->frozen};
     s->out = m->w ? m->w->rows : m->frozen->n_out;
     s->in = m->w ? m->w->cols : m->frozen->n_in;
-    if (m->w) s->row = row_places(t, m->w);
+    if (m->w) s->row = product_places(t, m->w);
     return !t->err;
 }
 
@@ -147,8 +35,7 @@ static void side_forward(struct tape *t, const struct side *s, float *y,
 {
     struct weight_room *room = s->frozen ? tape_room(t) : NULL;
     if (s->w)
-        product(t,
-                &(struct product){y, x, s->w, rows, mode, s->row, t->numbers});
+        product_rows(t, s->w, s->row, x, y, rows, mode);
     else if (room)
         t->err = weight_product(room, s->frozen, x, y, rows, mode);
 }
@@ -158,7 +45,7 @@ static void side_back(struct tape *t, const struct side *s, float *dx,
 {
     struct weight_room *room = s->frozen ? tape_room(t) : NULL;
     if (s->w)
-        product_back(t, dx, dy, s->w, rows);
+        product_back(t, s->w, dy, dx, rows, GEMM_ADD);
     else if (room)
         t->err = weight_product_back(room, s->frozen, dy, dx, rows, GEMM_ADD);
 }
@@ -203,7 +90,7 @@ static void project_backward(const struct tape_node *n)
     map_scale(p->dz, p->dz, p->scale, rows * up->cols);
     if (up->grad) product_outer(t, up, y->grad, p->z, rows);
     if (down->grad) product_outer(t, down, p->dz, x->v, rows);
-    if (x->grad) product_back(t, x->grad, p->dz, down, rows);
+    if (x->grad) product_back(t, down, p->dz, x->grad, rows, GEMM_ADD);
 }
 
 static int pair_fits(const struct op_matrix *m, const struct side *s)
@@ -223,7 +110,7 @@ static void add_pair(struct tape *t, const struct var *x,
                      struct var *y)
 {
     size_t rows = x->rows, r = m->down->rows;
-    const struct side up = {.w = m->up, .row = row_places(t, m->up)};
+    const struct side up = {.w = m->up, .row = product_places(t, m->up)};
     if (t->err) return;
     gemm_nt(p->z, x->v, m->down->v, rows, r, x->cols, GEMM_SET);
     map_scale(p->z, p->z, m->scale, rows * r);

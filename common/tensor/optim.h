@@ -31,5 +31,17 @@ TACIT_CHECKED enum tacit_err optim_new(const struct optim_config *c, size_t n,
 void optim_free(struct optim *o);
 /* One step: w [n] from gradient g [n]. */
 void optim_step(struct optim *o, float *w, const float *g);
+/* The same where only some numbers ever had a gradient: chunk i of OPTIM_CHUNK
+ * is one of them when reached[i]; of the others the gradient is zero and has
+ * been in every step. Their moments are neither read nor written, and take no
+ * memory (but for what a decay that is part of the gradient reaches). The bits
+ * are those of optim_step(). */
+enum { OPTIM_CHUNK = 1024 }; /* numbers: a page */
+void optim_step_where(struct optim *o, float *w, const float *g,
+                      const uint8_t *reached);
+
+/* n zeros that begin with a page, and take memory when they are first written
+ * to. The caller frees *all, not them. NULL when there is no memory. */
+float *optim_zeros(size_t n, float **all);
 
 #endif

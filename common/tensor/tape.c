@@ -37,6 +37,9 @@ void tape_release(struct tape *t)
     free(t->buffers);
     t->buffers = NULL;
     t->n_buffers = t->buffer_room = t->buffer_bytes = 0;
+    free(t->shared);
+    t->shared = NULL;
+    t->shared_bytes = 0;
     free(t->nodes);
     t->nodes = NULL;
     t->n_nodes = t->n_room = 0;
@@ -129,6 +132,16 @@ struct var *tape_value(struct tape *t, size_t rows, size_t cols, int needs_grad)
     return x;
 }
 
+struct var *tape_value_over(struct tape *t, const struct var *y, int needs_grad)
+{
+    if (needs_grad && t->in_passing && !t->err)
+        t->err = fail(TACIT_STATE, "a gradient of what passes");
+    if (t->err) return NULL;
+    struct var *x = view(t, y->v, needs_grad ? wanted : NULL, y->rows, y->cols);
+    if (x) x->lent = needs_grad;
+    return x;
+}
+
 /* ---- gradients that go round ---- */
 
 /* The free buffer that fits best, else the largest free one of a fitting order;
@@ -180,6 +193,17 @@ static enum tacit_err new_data(struct tape *t, struct tape_buffer *b,
     b->bytes = bytes;
     t->buffer_bytes += bytes;
     return TACIT_OK;
+}
+
+void *tape_shared(struct tape *t, size_t bytes)
+{
+    struct tape_buffer b = {.data = t->shared, .bytes = t->shared_bytes};
+    bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    if (t->err || b.bytes >= bytes) return t->err ? NULL : b.data;
+    t->err = new_data(t, &b, bytes);
+    t->shared = b.data;
+    t->shared_bytes = b.bytes;
+    return t->err ? NULL : t->shared;
 }
 
 static enum tacit_err lend(struct tape *t, struct var *x)

@@ -57,6 +57,8 @@ struct tape {
     struct tape_buffer *buffers; /* [n_buffers] of gradients, owned */
     size_t n_buffers, buffer_room;
     size_t buffer_bytes;
+    void *shared; /* [shared_bytes], owned; counted with the buffers */
+    size_t shared_bytes;
     size_t limit_bytes; /* of all of it; 0: none */
     struct pool *pool;  /* borrowed: for ops that run in parallel; or NULL. Set
                           before the first op. */
@@ -96,9 +98,15 @@ struct var *tape_parameter(struct tape *t, float *v, float *grad, size_t rows,
  * it stays until the tape is reset. */
 struct var *tape_value(struct tape *t, size_t rows, size_t cols,
                        int needs_grad);
+/* For ops: the same in the memory of y, whose numbers are lost. */
+struct var *tape_value_over(struct tape *t, const struct var *y,
+                            int needs_grad);
 /* For ops: n items of `size` bytes, zeroed; tape_raw: with anything in them. */
 void *tape_scratch(struct tape *t, size_t n, size_t size);
 void *tape_raw(struct tape *t, size_t n, size_t size);
+/* For ops: bytes, aligned, that every op of the tape may write to in one call,
+ * forward or back, and whose content the next loses. NULL after an error. */
+void *tape_shared(struct tape *t, size_t bytes);
 /* For ops: where products with frozen matrices run (weights.h), made when it is
  * first asked for. NULL after an error. */
 struct weight_room *tape_room(struct tape *t);

@@ -18,8 +18,10 @@ enum {
     PIECE_DEPTH = 256,  /* inputs decoded at a time, as deep as gemm_run goes */
     PIECE_TILES = 4,    /* side by side */
     BACK_ROWS = 512,    /* of dx, for one piece */
-    BACK_COLUMNS = 64,  /* inputs for one piece */
-    BACK_DEPTH = 256,   /* outputs decoded at a time */
+    BACK_COLUMNS_LEAST = 64, /* inputs for one piece: each reads dy anew, so */
+    BACK_COLUMNS_MOST = 576, /* as many as leave a piece for every thread */
+    BACK_COLUMNS_STEP = 32,
+    BACK_DEPTH = 256, /* outputs decoded at a time */
     ALIGN = 64
 };
 
@@ -345,7 +347,7 @@ struct back {
     const struct weight *w;
     const float *dy;
     float *dx;
-    size_t n_rows, n_columns; /* pieces beside each other */
+    size_t n_rows, columns, n_columns; /* of a piece; pieces side by side */
     enum gemm_mode mode;
 };
 
@@ -354,9 +356,9 @@ static void back_item(void *ctx, size_t i, unsigned worker)
 {
     const struct back *b = ctx;
     const struct weight *w = b->w;
-    size_t j0 = i % b->n_columns * BACK_COLUMNS;
+    size_t j0 = i % b->n_columns * b->columns;
     size_t row = i / b->n_columns * BACK_ROWS;
-    size_t n = w->n_in - j0 < BACK_COLUMNS ? w->n_in - j0 : BACK_COLUMNS;
+    size_t n = w->n_in - j0 < b->columns ? w->n_in - j0 : b->columns;
     size_t m = b->n_rows - row < BACK_ROWS ? b->n_rows - row : BACK_ROWS;
     float *piece = b->room->pieces + worker * b->room->piece;
     for (size_t i0 = 0; i0 < w->n_out; i0 += BACK_DEPTH) {
@@ -364,7 +366,7 @@ static void back_item(void *ctx, size_t i, unsigned worker)
         for (size_t r = 0; r < k; r += WEIGHT_TILE)
             weight_tile_decode(w, (i0 + r) / WEIGHT_TILE, 0,
                                k - r < WEIGHT_TILE ? k - r : WEIGHT_TILE, j0,
-                               j0 + n, piece + r * BACK_COLUMNS, BACK_COLUMNS);
+                               j0 + n, piece + r * b->columns, b->columns);
         gemm_run_in(b->room->back,
                     &(struct gemm){.m = m,
                                    .n = n,
@@ -373,7 +375,7 @@ static void back_item(void *ctx, size_t i, unsigned worker)
                                    .a_row = w->n_out,
                                    .a_col = 1,
                                    .b = piece,
-                                   .b_row = BACK_COLUMNS,
+                                   .b_row = b->columns,
                                    .b_col = 1,
                                    .c = b->dx + row * w->n_in + j0,
                                    .c_row = w->n_in,
@@ -381,14 +383,24 @@ static void back_item(void *ctx, size_t i, unsigned worker)
     }
 }
 
+static size_t back_columns(const struct weight_room *room, size_t n_in)
+{
+    size_t threads = pool_threads(room->pool);
+    size_t n = n_in / (threads > 1 ? 2 * threads : 1);
+    n = up_to(n, BACK_COLUMNS_STEP);
+    n = n < BACK_COLUMNS_LEAST ? BACK_COLUMNS_LEAST : n;
+    return n < BACK_COLUMNS_MOST ? n : BACK_COLUMNS_MOST;
+}
+
 enum tacit_err weight_product_back(struct weight_room *room,
                                    const struct weight *w, const float *dy,
                                    float *dx, size_t n_rows,
                                    enum gemm_mode mode)
 {
-    struct back b = {room, w, dy, dx, n_rows, 0, mode};
-    b.n_columns = (w->n_in + BACK_COLUMNS - 1) / BACK_COLUMNS;
-    TRY(need_pieces(room, (size_t)BACK_DEPTH * BACK_COLUMNS));
+    struct back b = {room, w, dy, dx, n_rows, 0, 0, mode};
+    b.columns = back_columns(room, w->n_in);
+    b.n_columns = (w->n_in + b.columns - 1) / b.columns;
+    TRY(need_pieces(room, (size_t)BACK_DEPTH * BACK_COLUMNS_MOST));
     pool_run(room->pool, b.n_columns * ((n_rows + BACK_ROWS - 1) / BACK_ROWS),
              back_item, &b);
     return TACIT_OK;

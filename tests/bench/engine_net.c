@@ -389,6 +389,7 @@ static const struct net_run *begin_step(struct bench *b,
                                             .budget_bytes = b->budget,
                                             .pool = b->pool};
         must(net_train_new(b->net, &o, &b->train));
+        must(net_train_begin(b->train, batch, &run));
         const struct net_memory *m = net_train_memory(b->train);
         fprintf(stderr, "# %.1f MiB planned, %zu blocks kept\n",
                 (double)m->total / (1 << 20), m->n_kept);

@@ -72,6 +72,7 @@ static void every_key_is_read(void **state)
                                   "    file: /c d.csv\n"
                                   "min_cohort: 128\n"
                                   "clip_max: 0.25\n"
+                                  "memory_mib: 300\n"
                                   "budget: {updates: 0, updates_per_day: 9}\n"
                                   "hours: \"20:30-06:05\"\n");
     assert_int_equal(p.tasks, 1U << PLAN_REGRESS);
@@ -82,6 +83,7 @@ static void every_key_is_read(void **state)
     check(policy_path(&p, "") == NULL);
     assert_int_equal(p.min_cohort, 128);
     check_near(p.clip_max, 0.25, 0);
+    assert_int_equal(p.memory_mib, 300);
     assert_int_equal(p.updates, 0);
     assert_int_equal(p.updates_per_day, 9);
     assert_int_equal(p.from_minute, 20 * 60 + 30);
@@ -144,6 +146,8 @@ static void a_value_that_cannot_hold_names_its_line_and_key(void **state)
          "p.yaml:1: min_cohort: 2 to 128; an update is never alone"},
         {"min_cohort: three\n", "p.yaml:1: min_cohort: not a whole number"},
         {"min_cohort: 3.5\n", "p.yaml:1: min_cohort: not a whole number"},
+        {"memory_mib: 0\n", "p.yaml:1: memory_mib: 1 to 1048576"},
+        {"memory_mib: 1048577\n", "p.yaml:1: memory_mib: 1 to 1048576"},
         {"# all\nclip_max: 0\n", "p.yaml:2: clip_max: a number above 0"},
         {"clip_max: -1\n", "p.yaml:1: clip_max: a number above 0"},
         {"clip_max: .nan\n", "p.yaml:1: clip_max: not a number"},
@@ -291,6 +295,29 @@ static const char site[] = "tasks: [classify, retriever]\n"
                            "budget: {updates: 10, updates_per_day: 3}\n"
                            "hours: \"20:00-06:00\"\n";
 
+static void the_tighter_bound_of_memory_holds(void **state)
+{
+    static const struct {
+        uint32_t policy, plan, both;
+    } cases[] = {{0, 0, 0},
+                 {0, 300, 300},
+                 {200, 0, 200},
+                 {200, 300, 200},
+                 {300, 200, 200}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct policy p = {.memory_mib = cases[i].policy};
+        struct plan plan = {.base = {.name = "minilm"},
+                            .memory_mib = cases[i].plan};
+        policy_bound(&p, &plan);
+        assert_int_equal(plan.memory_mib, cases[i].both);
+        plan.base.name[0] = '\0'; /* nothing of it is for other plans */
+        plan.memory_mib = 0;
+        policy_bound(&p, &plan);
+        assert_int_equal(plan.memory_mib, 0);
+    }
+}
+
 /* A round that the site's policy allows; a test spoils one thing of it. */
 struct asked {
     struct policy policy;
@@ -431,6 +458,7 @@ int main(void)
         cmocka_unit_test(the_default_file_is_a_policy),
         cmocka_unit_test(what_is_left_out_has_the_default),
         cmocka_unit_test(every_key_is_read),
+        cmocka_unit_test(the_tighter_bound_of_memory_holds),
         cmocka_unit_test(an_empty_list_of_tasks_never_means_every_task),
         cmocka_unit_test(an_unknown_key_names_its_line_and_the_nearest),
         cmocka_unit_test(a_value_that_cannot_hold_names_its_line_and_key),

@@ -11,6 +11,7 @@
 #include "common/base/rng.h"
 #include "common/model/model.h"
 #include "common/tensor/gradcheck.h"
+#include "common/tensor/kernel_choice.h"
 #include "tests/model/tiny_net.h"
 
 enum { N = 24, MOST = 9, WIDTH = 64, HARD = 2 };
@@ -266,6 +267,91 @@ static void workers_come_and_go_without_a_changed_bit(void **state)
     end(&w);
 }
 
+/* Gradient of five rows under a bound of memory and in given numbers. */
+static enum tacit_err gradient_in(struct world *w, enum model_task task,
+                                  enum model_adapter adapter,
+                                  uint64_t memory_bytes, int fast, float **out,
+                                  size_t *n)
+{
+    static const uint32_t idx[] = {3, 0, 17, 9, 6};
+    struct model_spec s = spec_of(w, task, adapter);
+    struct model *m = open_model(w, task, adapter);
+    struct rng r;
+    float loss;
+    model_free(m);
+    s.base.memory_bytes = memory_bytes;
+    s.base.fast = fast;
+    check_ok(model_new(&s, &m));
+    struct params *p = model_params(m);
+    rng_init(&r, 3, 0, 0);
+    for (size_t k = 0; k < p->n_flat; k++) p->flat[k] += 0.1f * rng_normal(&r);
+    *n = p->n_flat;
+    *out = calloc(p->n_flat, sizeof **out);
+    enum tacit_err err = model_gradient(m, &w->ex, idx, 5, *out, &loss);
+    model_free(m);
+    return err;
+}
+
+static void keep_to_bounds(enum model_task task, enum model_adapter adapter)
+{
+    struct world w;
+    float *want, *got = NULL;
+    size_t n, fits = 0;
+    begin(&w, task, GGUF_PACKED + QUANT_Q8_0);
+    check_ok(gradient_in(&w, task, adapter, 0, 0, &want, &n));
+    for (uint64_t kib = 64; kib < 8192; kib += 16) {
+        enum tacit_err err =
+            gradient_in(&w, task, adapter, kib << 10, 0, &got, &n);
+        if (err) {
+            check(!fits); /* what fits into less fits into more */
+            check_code(err, E_TRAIN_MEMORY);
+            err_clear();
+        } else {
+            assert_memory_equal(want, got, n * sizeof *want);
+            fits++;
+        }
+        free(got);
+        if (fits > 24) break;
+    }
+    check(fits > 24);
+    free(want);
+    end(&w);
+}
+
+static void a_bound_of_memory_is_kept_without_a_changed_bit(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        keep_to_bounds(tasks[i], MODEL_LORA);
+        keep_to_bounds(tasks[i], MODEL_FULL);
+    }
+}
+
+static void fast_numbers_are_asked_for_and_stay_near(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        struct world w;
+        float *exact, *fast;
+        double dot = 0, a = 0, b = 0;
+        size_t n;
+        begin(&w, tasks[i], GGUF_PACKED + QUANT_Q8_0);
+        check_ok(gradient_in(&w, tasks[i], MODEL_LORA, 0, 0, &exact, &n));
+        check_ok(gradient_in(&w, tasks[i], MODEL_LORA, 0, 1, &fast, &n));
+        for (size_t k = 0; k < n; k++) {
+            dot += (double)exact[k] * (double)fast[k];
+            a += (double)exact[k] * (double)exact[k];
+            b += (double)fast[k] * (double)fast[k];
+        }
+        check(dot > 0.999 * sqrt(a * b));
+        check(kernel_may(KERNEL_AVX512BF16) ==
+              (memcmp(exact, fast, n * sizeof *exact) != 0));
+        free(exact);
+        free(fast);
+        end(&w);
+    }
+}
+
 static void of_ffa_only_the_outer_matrices_travel(void **state)
 {
     struct world w;
@@ -455,6 +541,8 @@ int main(void)
         cmocka_unit_test(every_task_learns_over_a_packed_base_of_q8),
         cmocka_unit_test(training_twice_gives_the_same_bits),
         cmocka_unit_test(workers_come_and_go_without_a_changed_bit),
+        cmocka_unit_test(a_bound_of_memory_is_kept_without_a_changed_bit),
+        cmocka_unit_test(fast_numbers_are_asked_for_and_stay_near),
         cmocka_unit_test(of_ffa_only_the_outer_matrices_travel),
         cmocka_unit_test(targets_name_the_matrices_that_have_pairs),
         cmocka_unit_test(language_is_learnt_at_the_second_part_alone),

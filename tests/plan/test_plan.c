@@ -301,6 +301,10 @@ static const struct change changes[] = {
      ":16: local.momentum is for sgd"},
     {classify, "weight_decay: 0.1", "temperature: 0.1",
      "local.temperature is for the retriever"},
+    {classify, "weight_decay: 0.1", "numbers: fast",
+     ":16: local.numbers is for a plan with a base"},
+    {classify, "weight_decay: 0.1", "memory_mib: 300",
+     ":16: local.memory_mib is for a plan with a base"},
     {classify, "by: examples", "by: uniform", "weighting.cap is for"},
     {classify, "rounds: 15", "runds: 15",
      ":13: unknown key \"runds\"; did you mean \"rounds\"?"},
@@ -532,6 +536,13 @@ static void a_base_stands_in_for_a_model(void **state)
     check(p->base.adapter == PLAN_FFA && p->base.rank == 8);
     check_near(p->base.alpha, 16, 0);
     check(p->base.targets == 127);
+    check(!p->fast && p->memory_mib == 0);
+    plan_free(p);
+    free(text);
+    text =
+        replaced(based, "hard_negatives: 2", "numbers: fast, memory_mib: 300");
+    check_ok(parse(text, &p));
+    check(p->fast && p->memory_mib == 300);
     plan_free(p);
     free(text);
     check_ok(parse(regress, &p));
@@ -554,6 +565,8 @@ static void a_base_that_cannot_work_is_explained(void **state)
          ":5: data.label is for a model"},
         {"data:", "model: {kind: static}\ndata:",
          ":5: model and base exclude each other"},
+        {"hard_negatives: 2", "numbers: f16", ":6: local.numbers is \"f16\""},
+        {"hard_negatives: 2", "memory_mib: 0", ":6: local.memory_mib is 0"},
         {"task: retriever", "task: lm",
          ":6: local.hard_negatives is for a retriever"},
     };

@@ -12,6 +12,7 @@
 #include "common/tensor/ops.h"
 #include "common/tensor/ops_attend.h"
 #include "common/tensor/ops_block.h"
+#include "common/tensor/ops_feed.h"
 #include "common/tensor/ops_linear.h"
 #include "common/tensor/ops_norm.h"
 #include "tests/tensor/layer_case.h"
@@ -510,6 +511,18 @@ static struct var *taught(struct tape *t, struct var *const *in)
                           &labels, &teacher);
 }
 
+static struct var *feed(struct tape *t, struct var *const *in)
+{
+    const struct op_feed m = {in[1], in[2], in[3], in[4]};
+    return op_feed(t, in[0], &m);
+}
+
+static struct var *add_over(struct tape *t, struct var *const *in)
+{
+    const struct op_matrix m = {.w = in[2]};
+    return op_add_over(t, in[0], op_project(t, in[1], &m));
+}
+
 static const struct layer_case cases[] = {
     {"attention, causal", {{5, 12}, {5, 6}, {5, 6}}, attend_causal},
     {"attention to both sides", {{5, 12}, {5, 6}, {5, 6}}, attend_all},
@@ -527,11 +540,133 @@ static const struct layer_case cases[] = {
     {"project with a pair",
      {{3, 4}, {5, 4}, {1, 5}, {2, 4}, {5, 2}},
      project_pair},
+    {"feed", {{3, 4}, {6, 4}, {1, 6}, {4, 6}, {1, 4}}, feed},
+    {"feed of many rows", {{20, 4}, {6, 4}, {1, 6}, {4, 6}, {1, 4}}, feed},
+    {"add over", {{3, 5}, {3, 4}, {5, 4}}, add_over},
     {"lookup", {{5, 3}}, lookup},
     {"head", {{5, 4}, {3, 4}, {1, 3}}, head},
     {"head with a teacher", {{5, 4}, {3, 4}, {1, 3}}, taught},
 };
 enum { N_CASES = sizeof cases / sizeof *cases };
+
+/* Over more rows than are there at a time: its parts one by one, in f32 and,
+ * where z is kept in two bytes, near to it. */
+static void a_feed_is_its_parts_one_by_one(void **state)
+{
+    enum { D = 8, F = 16, ROWS = FEED_ROWS + 37 };
+    static float w[ROWS * D + F * D + F + D * F + D];
+    static float g[3][sizeof w / sizeof *w];
+    const size_t at[] = {0, ROWS * D, ROWS * D + F * D, ROWS * D + F * D + F,
+                         ROWS * D + F * D + F + D * F};
+    const size_t shape[][2] = {{ROWS, D}, {F, D}, {1, F}, {D, F}, {1, D}};
+    float loss[3];
+    (void)state;
+    draw(w, sizeof w / sizeof *w, 5);
+    memset(g, 0, sizeof g);
+    for (int way = 0; way < 3; way++) {
+        struct tape t;
+        struct var *in[5], *y;
+        tape_init(&t, 0);
+        t.numbers = way == 2 ? GEMM_BF16 : GEMM_F32;
+        for (size_t i = 0; i < 5; i++)
+            in[i] = tape_parameter(&t, w + at[i], g[way] + at[i], shape[i][0],
+                                   shape[i][1]);
+        const struct op_matrix wide = {.w = in[1], .bias = in[2]};
+        const struct op_matrix narrow = {.w = in[3], .bias = in[4]};
+        y = way ? feed(&t, in)
+                : op_project(&t, op_gelu(&t, op_project(&t, in[0], &wide)),
+                             &narrow);
+        struct op_segments all = {(const uint32_t[]){0, ROWS}, 1};
+        static float ones[D] = {1, 2, -1, 3, 1, 1, -2, 1}, goal[1];
+        y = op_pool(&t, y, &all, POOL_MEAN);
+        struct var *l =
+            op_mse(&t, op_matmul(&t, y, tape_constant(&t, ones, D, 1)), goal);
+        check_ok(tape_backward(&t, l));
+        loss[way] = l->v[0];
+        tape_release(&t);
+    }
+    check_near(loss[1], loss[0], 1e-5 * (double)loss[0]);
+    check_near(loss[2], loss[0], 1e-2 * (double)loss[0]);
+    for (int way = 1; way < 3; way++) {
+        double off = 0, size = 0;
+        for (size_t i = 0; i < sizeof w / sizeof *w; i++) {
+            off += pow((double)g[way][i] - (double)g[0][i], 2);
+            size += pow((double)g[0][i], 2);
+        }
+        check(sqrt(off / size) < (way == 1 ? 1e-5 : 2e-2));
+    }
+}
+
+/* Matrices wider than the slabs of any workers, trained and packed. */
+enum { SLAB_ROWS = 40, SLAB_OUT = 704, SLAB_IN = 640 };
+
+struct slabs {
+    float y[2][SLAB_ROWS * SLAB_OUT], dx[2][SLAB_ROWS * SLAB_IN];
+    float dw[SLAB_OUT * SLAB_IN];
+};
+
+static void run_slabs(const float *x, const float *w, const struct weight *q,
+                      enum gemm_numbers numbers, unsigned threads,
+                      struct slabs *out)
+{
+    struct tape t;
+    memset(out, 0, sizeof *out);
+    tape_init(&t, 0);
+    t.numbers = numbers;
+    if (threads) check_ok(pool_new(&t.pool, threads));
+    for (int packed = 0; packed < 2; packed++) {
+        static float in[SLAB_ROWS * SLAB_IN], m[SLAB_OUT * SLAB_IN];
+        memcpy(in, x, sizeof in);
+        memcpy(m, w, sizeof m);
+        struct var *v =
+            tape_parameter(&t, in, out->dx[packed], SLAB_ROWS, SLAB_IN);
+        const struct op_matrix matrix = {
+            .w = packed ? NULL
+                        : tape_parameter(&t, m, out->dw, SLAB_OUT, SLAB_IN),
+            .frozen = packed ? q : NULL};
+        static float goal[SLAB_ROWS], ones[SLAB_OUT];
+        for (size_t i = 0; i < SLAB_OUT; i++) ones[i] = (float)(i % 5) - 2;
+        struct var *y = op_project(&t, v, &matrix);
+        struct var *l =
+            op_mse(&t, op_matmul(&t, y, tape_constant(&t, ones, SLAB_OUT, 1)),
+                   goal);
+        check_ok(tape_backward(&t, l));
+        memcpy(out->y[packed], y->v, sizeof out->y[packed]);
+        tape_reset(&t);
+    }
+    struct pool *pool = t.pool;
+    tape_release(&t);
+    pool_free(pool);
+}
+
+static void the_slabs_of_workers_change_no_bit(void **state)
+{
+    static float x[SLAB_ROWS * SLAB_IN], w[SLAB_OUT * SLAB_IN];
+    static struct slabs alone, shared;
+    (void)state;
+    draw(x, SLAB_ROWS * SLAB_IN, 1);
+    draw(w, SLAB_OUT * SLAB_IN, 2);
+    size_t row = quant_bytes(QUANT_Q8_0, SLAB_IN);
+    uint8_t *rows = malloc(row * SLAB_OUT);
+    size_t n = weight_bytes(QUANT_Q8_0, SLAB_OUT, SLAB_IN);
+    uint8_t *data = aligned_alloc(64, (n + 63) / 64 * 64);
+    for (size_t i = 0; i < SLAB_OUT; i++)
+        check_ok(
+            quant_encode(QUANT_Q8_0, w + i * SLAB_IN, rows + i * row, SLAB_IN));
+    weight_pack(QUANT_Q8_0, SLAB_OUT, SLAB_IN, rows, data);
+    const struct weight q = {QUANT_Q8_0, SLAB_OUT, SLAB_IN, data};
+    for (int brief = 0; brief < 2; brief++) {
+        enum gemm_numbers numbers = brief ? GEMM_BF16 : GEMM_F32;
+        run_slabs(x, w, &q, numbers, 0, &alone);
+        check(alone.dx[1][7] != 0 && alone.dw[9] != 0);
+        for (unsigned threads = 2; threads < 6; threads++) {
+            run_slabs(x, w, &q, numbers, threads, &shared);
+            check(memcmp(&alone, &shared, sizeof alone) == 0);
+        }
+    }
+    free(rows);
+    free(data);
+}
 
 static void every_gradient_matches_finite_differences(void **state)
 {
@@ -613,6 +748,8 @@ int main(void)
         cmocka_unit_test(
             projects_are_sums_of_products_with_any_number_of_workers),
         cmocka_unit_test(a_packed_matrix_gives_what_its_numbers_give),
+        cmocka_unit_test(a_feed_is_its_parts_one_by_one),
+        cmocka_unit_test(the_slabs_of_workers_change_no_bit),
         cmocka_unit_test(every_gradient_matches_finite_differences),
         cmocka_unit_test(a_constant_input_gets_no_gradient),
         cmocka_unit_test(shapes_that_do_not_fit_are_refused),
