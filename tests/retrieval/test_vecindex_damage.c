@@ -105,6 +105,24 @@ static void what_is_made_from_rows_is_made_again(void **state)
     sqlite3_close(from);
 }
 
+/* One bad value of the other columns does not stand in the way of all rows. */
+static void a_value_of_another_type_is_null_to_the_index_made_anew(void **state)
+{
+    sqlite3 *db = original();
+    (void)state;
+    vectable_run(db, "UPDATE v_aux SET f0 = 'text' WHERE id = 1");
+    vectable_run(db, "DELETE FROM v_info");
+    vectable_run(db, "INSERT INTO v(v) VALUES ('rebuild')");
+    vectable_is(db, "SELECT count(*) FROM v", "800");
+    vectable_is(db,
+                "SELECT tacit_vec_check('v') LIKE"
+                " 'row 1: %: text, an integer is wanted'",
+                "1");
+    vectable_run(db, "UPDATE v SET dept = 3 WHERE rowid = 1");
+    vectable_sound(db, "main");
+    sqlite3_close(db);
+}
+
 /* A change that breaks off midway is not committed, however one tries. */
 static void a_change_that_breaks_off_cannot_be_committed(void **state)
 {
@@ -174,6 +192,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(drawn_damage_never_does_worse_than_an_error),
         cmocka_unit_test(what_is_made_from_rows_is_made_again),
+        cmocka_unit_test(
+            a_value_of_another_type_is_null_to_the_index_made_anew),
         cmocka_unit_test(a_change_that_breaks_off_cannot_be_committed),
         cmocka_unit_test(damaged_pages_never_do_worse_than_an_error),
     };
