@@ -170,8 +170,8 @@ static const struct option_row distill_options[] = {
 };
 static const struct option_row doctor_options[] = {
     {"index", 0, NULL, NULL,
-     "check the whole vector index and measure its recall; a damaged one is "
-     "made anew"},
+     "check the indexes of words and vectors and measure recall; a damaged "
+     "one is made anew"},
 };
 
 #define OPTIONS(list)                                                          \
