@@ -91,6 +91,7 @@ struct document {
      * handle (owned, -1 = none), and what it is known by. */
     struct buf file;
     int handle;
+    char *path; /* owned: as it was given, for messages */
     uint64_t file_bytes;
     struct digest hash;
     int64_t opened_s, opened_ns; /* when the handle's file was last written */
