@@ -350,6 +350,9 @@ def case_a_closed_pipe_is_an_error_not_a_crash():
         small_site(home)
         with open("/dev/full", "wb") as full:
             for program, *words in (["tacit", "ls", "--home", home],
+                                    # a hint flushes what it is about
+                                    ["tacit", "ask", "--home", home,
+                                     "When does the pharmacy open?"],
                                     ["tacit-sim", "patients", "harbour"]):
                 argv = [os.path.join(os.path.abspath(cases.BIN), program),
                         *words]
