@@ -125,6 +125,19 @@ def case_sources_of_the_last_answer_open():
         assert done.code == "TACIT-E0201", done
 
 
+def case_a_passage_is_shown_where_the_words_stand():
+    with site() as (_, docs, run):
+        rest = "The corridor is quiet and the lamps are lit at night. " * 9
+        path = write(os.path.join(docs, "long.md"),
+                     f"{rest}The ocelot sleeps in drawer nine.\n")
+        run("add", path, "-q").exits(0)
+        run("search", "ocelots").exits(0).prints(
+            "    …", "ocelot sleeps in drawer nine.\n")
+        done = run("search", "corridor", "lamps").exits(0)
+        done.prints("    The corridor is quiet", "…\n")
+        run("search", "ocelot", "--type", "pdf").exits(6).says("conditions")
+
+
 def case_a_name_is_never_a_command():
     with site() as (at, docs, run):
         mark = os.path.join(at, "was-here")

@@ -200,6 +200,14 @@ def case_hostile_names_are_shown_harmless_and_do_not_stop_the_others():
         assert sorted(f["code"] for f in done.data["failed"]) == [
             "TACIT-E0206", "TACIT-E0210"], done
         assert s.listed() == {"good.md"}
+        blue = s.write("blue\x1b[34m\n.md", prose(3))
+        s.run("add", blue).exits(0)
+        for words in (("ls",), ("search", "name3"),
+                      ("ask", "word of this note name3",
+                       "--threshold", "0"),
+                      ("open", "1")):
+            done = s.run(*words).exits(0).prints("blue?[34m?.md")
+            assert "\x1b" not in done.out + done.err, done
 
 
 def drop_to_nobody():
