@@ -181,6 +181,11 @@ const char *document_kind(const struct document *d)
     return d->reader->kind;
 }
 
+const char *document_kind_at(size_t i)
+{
+    return i < N_READERS ? readers[i]->kind : NULL;
+}
+
 int document_in_file(const struct document *d)
 {
     return d->source.data == d->file.data;

@@ -141,6 +141,8 @@ void document_release(struct document *d);
 /* "text", "markdown", "html", "pdf", "docx", "odt", "epub", "csv", "jsonl",
  * "email" or "mbox". */
 const char *document_kind(const struct document *d);
+/* The i-th kind that there is; NULL behind the last. */
+const char *document_kind_at(size_t i);
 /* Whether places count in the file's own bytes. */
 int document_in_file(const struct document *d);
 /* The place of text [first, end), first < end. */

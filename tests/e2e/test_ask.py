@@ -68,7 +68,8 @@ def case_conditions_narrow_what_is_found():
         assert found("--where", "ward=4b") == {"wards.csv"}
         assert found("--where", "ward=9") == 6
         for words in (["--where", "autor=x"], ["--where", "x"],
-                      ["--since", "yesterday"], ["--until", "2026-02-30"]):
+                      ["--since", "yesterday"], ["--until", "2026-02-30"],
+                      ["--type", "words"], ["--where", "kind=words"]):
             done = run("search", "x", "--json", *words).exits(4)
             assert done.code == "TACIT-E0222", done
         for words in (["--mode", "x"], ["--diversity", "2"],
@@ -285,7 +286,8 @@ def case_an_evaluation_that_cannot_be_says_why():
         tacit("eval", "retrieval", at, "-k", "0").exits(4)
         tacit("eval", "retrieval", at, "--split", "none").exits(1)
         for name, text in (("corpus.jsonl", "{\n"), ("queries.jsonl", "[]\n"),
-                           ("qrels/test.tsv", "1 2\n")):
+                           ("qrels/test.tsv", "1 2\n"),
+                           ("corpus.jsonl", '{"_id":"1","text":"a"}\n' * 2)):
             beir(at)
             write(os.path.join(at, name), text)
             done = tacit("eval", "retrieval", at, "--json", env=env).exits(1)
