@@ -117,7 +117,7 @@ def case_a_misspelt_word_is_answered_with_the_nearest():
         done = checked(tacit(*words)).exits(4).says(near, "E0013")
         assert done.out == "", done
     checked(lead("plan", "chekc", "x")).exits(4).says("plan check")
-    checked(lead("plan")).exits(4).says("one more word")
+    checked(lead("plan")).exits(4).says("one more word: check, submit")
     checked(lead("invite", "a", "--tll", "1h")).exits(4).says("--ttl")
     checked(sim("reprot", ".")).exits(4).says("report")
     checked(sim("run", "x", "--thread", "1")).exits(4).says("--threads")
