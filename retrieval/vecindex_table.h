@@ -83,7 +83,7 @@ struct vecindex_table {
     struct ivf *ivf; /* NULL until it is needed */
     sqlite3_stmt *stmt[SQL_N];
     uint32_t active;  /* bit per statement: stepped and not reset */
-    bool is_stepping; /* inside one of them */
+    bool is_inside;   /* SQLite runs one of them, or blob */
     bool is_outdated; /* rolled back then: to be forgotten at the end */
     int rc;           /* SQLite's own code of a failure beneath, or 0 */
     bool walks_part;  /* heads_begin() was given a partition */
