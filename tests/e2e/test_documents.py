@@ -184,6 +184,14 @@ def case_what_is_not_there_or_not_a_file():
         assert done.data["failed"] == [] and done.data["added"] == 0, done
         assert done.data["unchanged"] == 2 and s.listed() == {"good.md"}, done
         s.run("rm", s.path("missing.md")).exits(1).says("tacit ls", "E0010")
+        for command in ("add", "rm"):
+            s.run(command, "", cwd=s.docs).exits(4).says("empty")
+        assert s.listed() == {"good.md"}
+        # A program without an ending is no broken document of this folder.
+        program = s.write("program", b"\x7fELF\0\0")
+        done = s.add().exits(0)
+        assert done.data["failed"] == [] and done.data["skipped"] >= 1, done
+        s.run("add", program).exits(1).says("E0206")
         s.check()
 
 
