@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/codes.h"
 #include "common/base/file.h"
 
 enum tacit_err cli_open(const struct options *o, struct device *d)
@@ -82,6 +83,8 @@ enum tacit_err cli_full_path(const char *name, char *out, size_t cap)
 {
     char cwd[DEVICE_PATH_MAX * 4];
     size_t n = strlen(name);
+    /* Of a script's variable that is not set: not the current folder. */
+    if (n == 0) return fail_as(E_USAGE, "a path is empty; `.` is this folder");
     while (n > 1 && name[n - 1] == '/') n--;
     char *clean = strndup(name, n);
     if (!clean) return fail(TACIT_NOMEM, "no memory for a path");

@@ -12,20 +12,7 @@
 #include "common/base/codes.h"
 #include "common/base/tick.h"
 
-enum { SNIPPET_BYTES = 240 };
-
 /* ---- search ------------------------------------------------------------- */
-
-/* The beginning of a passage on one line, cut between two characters. */
-static void print_snippet(const struct search_hit *h)
-{
-    size_t n = h->text_len < SNIPPET_BYTES ? h->text_len : SNIPPET_BYTES;
-    while (n < h->text_len && n > 0 && (h->text[n] & 0xc0) == 0x80) n--;
-    printf("    ");
-    for (size_t i = 0; i < n; i++)
-        putchar(h->text[i] == '\n' ? ' ' : h->text[i]);
-    puts(n < h->text_len ? "…" : "");
-}
 
 static enum tacit_err print_hits(const struct options *o,
                                  const struct search_report *r,
@@ -46,13 +33,16 @@ static enum tacit_err print_hits(const struct options *o,
         const struct search_hit *h = &hits[i];
         printf("%2zu. %s%s%s\n    ", i + 1, h->title, *h->heading ? " > " : "",
                h->heading);
-        shown_place(h->path, h->page_first, h->line_first, h->line_last);
+        shown_place(h->path, (struct shown_range){h->page_first, h->page_last},
+                    (struct shown_range){h->line_first, h->line_last});
         if (explain) shown_hit(h, r->is_by_scores);
-        if (h->n_also)
-            printf("    also in %zu other document%s: %s%s\n", h->n_also,
-                   h->n_also > 1 ? "s" : "", h->also[0],
-                   h->n_also > 1 ? " …" : "");
-        print_snippet(h);
+        if (h->n_also) {
+            printf("    also in %zu other document%s: ", h->n_also,
+                   h->n_also > 1 ? "s" : "");
+            shown_path(h->also[0]);
+            puts(h->n_also > 1 ? " …" : "");
+        }
+        shown_snippet(h, &r->question);
     }
     shown_cut(o, r);
     return TACIT_OK;
@@ -82,7 +72,9 @@ enum tacit_err cli_search(const struct options *o)
     size_t n = 0;
     TRY(reading_begin(o, &r));
     enum tacit_err err = search_hybrid(r.corpus, &r.query, &r.arena, &hits, &n);
-    if (!err && n == 0) err = fail_as(E_NOTHING_RELEVANT, "no passage matches");
+    if (!err && n == 0)
+        err = fail_as(E_NOTHING_RELEVANT, "no passage matches%s",
+                      r.filter.n ? " and meets the conditions" : "");
     if (!err && options_flag(o, "rerank")) err = rerank_hits(&r, hits, n);
     if (!err) err = print_hits(o, &r.report, hits, n);
     reading_end(&r);

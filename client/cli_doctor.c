@@ -97,8 +97,8 @@ static enum tacit_err check_corpus(struct device *d, struct corpus *c)
     TRY(corpus_count(c, &n));
     if (n.n_chunks != n.n_fts)
         return fail(TACIT_FORMAT,
-                    "%lld passages, %lld in the word index: add the documents "
-                    "again",
+                    "%lld passages, %lld in the word index: `tacit doctor "
+                    "--index` makes it anew",
                     (long long)n.n_chunks, (long long)n.n_fts);
     if (n.n_stale)
         return fail(TACIT_STATE,
@@ -127,6 +127,15 @@ static void note_vectors(struct examination *x, struct corpus *c)
     note(x, "index", err, text);
 }
 
+static void note_words(struct examination *x)
+{
+    int was_damaged = 0;
+    enum tacit_err err = words_mend(&x->d->db, &was_damaged);
+    note(x, "words", err,
+         was_damaged ? "the word index was damaged and made anew"
+                     : "the word index fits the passages");
+}
+
 /* Words, vectors and passages; what --index mends is mended first. */
 static void note_corpus(struct examination *x)
 {
@@ -134,7 +143,10 @@ static void note_corpus(struct examination *x)
     struct corpus *c = NULL;
     enum tacit_err err = embedding_open(x->d, &e);
     if (!err) err = corpus_open(&x->d->db, e, &c);
-    if (!err && options_flag(x->o, "index")) note_vectors(x, c);
+    if (!err && options_flag(x->o, "index")) {
+        note_words(x);
+        note_vectors(x, c);
+    }
     if (!err) err = check_corpus(x->d, c);
     note(x, "indexes", err, "words and vectors agree");
     corpus_close(c);

@@ -9,6 +9,7 @@
 #include "client/folders.h"
 #include "client/generator.h"
 #include "client/intake.h"
+#include "client/shown.h"
 #include "client/watch.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
@@ -363,8 +364,10 @@ static enum tacit_err list_one(const struct corpus_document *doc, void *ctx)
     }
     if (!l->header++)
         printf("%8s %10s %-10s %s\n", "PASSAGES", "SIZE", "KIND", "DOCUMENT");
-    printf("%8" PRId64 " %10s %-10s %s\n", doc->n_chunks,
-           cli_size((uint64_t)doc->size_bytes, size), doc->kind, doc->path);
+    printf("%8" PRId64 " %10s %-10s ", doc->n_chunks,
+           cli_size((uint64_t)doc->size_bytes, size), doc->kind);
+    shown_path(doc->path);
+    putchar('\n');
     return TACIT_OK;
 }
 

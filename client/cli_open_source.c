@@ -10,6 +10,7 @@
 
 #include "client/cli.h"
 #include "client/feedback.h"
+#include "client/shown.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "retrieval/corpus.h"
@@ -68,7 +69,8 @@ static enum tacit_err show(const struct options *o, int number, char *path,
                                                (json_int_t)s->page, "line",
                                                (json_int_t)s->line));
     if (by_display(path) || by_pager(path, s->line)) return TACIT_OK;
-    printf("%s:%" PRIu32, path, s->line);
+    shown_path(path);
+    printf(":%" PRIu32, s->line);
     if (s->page) printf(" (page %" PRIu32 ")", s->page);
     putchar('\n');
     return TACIT_OK;

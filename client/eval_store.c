@@ -18,6 +18,7 @@ static const char store_name[] = "tacit.db";
 struct filling {
     struct eval_store *s;
     struct progress progress;
+    const char *path;
     struct shelve_row rows[TEXTS_TOGETHER]; /* of the store's arena */
     size_t n, n_waiting;
 };
@@ -75,7 +76,8 @@ static enum tacit_err add_waiting(struct filling *f)
     struct db *db = &f->s->db;
     if (cli_interrupted()) return fail_as(E_INTERRUPTED, "interrupted");
     if (sqlite3_get_autocommit(db->sql)) TRY(db_begin(db));
-    TRY(shelve_texts(f->s->corpus, f->rows, f->n_waiting));
+    enum tacit_err err = shelve_texts(f->s->corpus, f->rows, f->n_waiting);
+    if (err) return err_context(err, "%s", f->path);
     f->n_waiting = 0;
     arena_reset(&f->s->a);
     return TACIT_OK;
@@ -107,7 +109,7 @@ static enum tacit_err add_text(const struct judged_document *d, void *ctx)
 enum tacit_err eval_store_fill(struct eval_store *s, const struct options *o,
                                const char *path)
 {
-    struct filling f = {.s = s};
+    struct filling f = {.s = s, .path = path};
     struct stat st;
     uint64_t total = stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
     cli_catch_interrupt();

@@ -1,6 +1,7 @@
 #include "client/intake.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -36,6 +37,16 @@ static enum tacit_err add_patiently(struct intake *k, const char *path,
     }
 }
 
+/* What a folder holds besides documents: files of kinds that are not read, and
+ * programs and data whose names have no ending to tell by. */
+static int is_other_kind(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return err_id() == E_DOCUMENT_KIND ||
+           (err_id() == E_DOCUMENT_BINARY &&
+            !strchr(slash ? slash + 1 : path, '.'));
+}
+
 static enum tacit_err add_one(const char *path, void *ctx)
 {
     struct intake *k = ctx;
@@ -46,7 +57,7 @@ static enum tacit_err add_one(const char *path, void *ctx)
                        k->n_added + k->n_replaced + k->n_unchanged);
     if (k->before) k->before(path, k->ctx);
     enum tacit_err err = add_patiently(k, path, &outcome, &n_passages);
-    if (err && k->is_walking && err_id() == E_DOCUMENT_KIND) {
+    if (err && k->is_walking && is_other_kind(path)) {
         k->n_skipped++;
         err_clear();
         return TACIT_OK;

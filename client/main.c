@@ -183,8 +183,8 @@ static const struct option_row distill_options[] = {
 };
 static const struct option_row doctor_options[] = {
     {"index", 0, NULL, NULL,
-     "check the whole vector index and measure its recall; a damaged one is "
-     "made anew"},
+     "check the indexes of words and vectors and measure recall; a damaged "
+     "one is made anew"},
 };
 
 #define OPTIONS(list)                                                          \
@@ -216,10 +216,11 @@ static const struct option_command commands[] = {
      .args_max = -1,
      .summary = "index files and folders",
      .help = "Text, Markdown, HTML, PDF, Word, OpenDocument, e-books, CSV, "
-             "lines of JSON and mail are read. Adding again does nothing for "
-             "an unchanged file, replaces a changed one, and drops those that "
-             "are gone from the folder. A folder is remembered: `tacit run` "
-             "keeps its documents up to date, and so does --watch.",
+             "lines of JSON and mail are read; hidden files of a folder are "
+             "not. Adding again does nothing for an unchanged file, replaces "
+             "a changed one, and drops those that are gone from the folder. A "
+             "folder is remembered: `tacit run` keeps its documents up to "
+             "date, and so does --watch.",
      OPTIONS(add_options),
      .run = cli_add},
     {.name = "reindex",

@@ -1,30 +1,116 @@
 #include "client/shown.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "client/cli.h"
+#include "common/base/utf8.h"
+#include "retrieval/corpus.h"
 #include "retrieval/language.h"
 
-/* A path that a terminal can open with a click. */
-static void print_path(const char *path)
+enum { SNIPPET_BYTES = 240, SNIPPET_BEFORE = 60, STARTS_MAX = 64 };
+
+/* Bytes of a path as they stand in a file:// link. */
+static void print_encoded(const char *path)
 {
-    if (isatty(STDOUT_FILENO) && progress_colour(STDOUT_FILENO))
-        printf("\033]8;;file://%s\033\\%s\033]8;;\033\\", path, path);
-    else
-        printf("%s", path);
+    for (; *path; path++)
+        if (isalnum((unsigned char)*path) || strchr("/-._~", *path))
+            putchar(*path);
+        else
+            printf("%%%02X", (unsigned char)*path);
 }
 
-/* "path:12-14", "path:page 3" where there are pages. */
-void shown_place(const char *path, uint32_t page, uint32_t line_first,
-                 uint32_t line_last)
+/* A path that a terminal can open with a click. */
+void shown_path(const char *path)
 {
-    print_path(path);
-    if (page)
-        printf(":page %" PRIu32 "\n", page);
+    char shown[CORPUS_PATH_MAX];
+    int is_link = isatty(STDOUT_FILENO) && progress_colour(STDOUT_FILENO);
+    utf8_printable(shown, sizeof shown, path);
+    if (is_link) {
+        printf("\033]8;;file://");
+        print_encoded(path);
+        printf("\033\\");
+    }
+    printf("%s%s", shown, is_link ? "\033]8;;\033\\" : "");
+}
+
+void shown_place(const char *path, struct shown_range pages,
+                 struct shown_range lines)
+{
+    shown_path(path);
+    if (pages.first && pages.last > pages.first)
+        printf(":page %" PRIu32 "-%" PRIu32 "\n", pages.first, pages.last);
+    else if (pages.first)
+        printf(":page %" PRIu32 "\n", pages.first);
     else
-        printf(":%" PRIu32 "-%" PRIu32 "\n", line_first, line_last);
+        printf(":%" PRIu32 "-%" PRIu32 "\n", lines.first, lines.last);
+}
+
+/* Where a word begins in [from, to) as a term does, or to. Endings may differ:
+ * a term of five letters and more has two of them to spare. */
+static size_t find_term(const char *s, size_t from, size_t to, const char *term)
+{
+    size_t n = strlen(term);
+    if (n > 4) n = n - 2 > 4 ? n - 2 : 4;
+    for (size_t i = from; i + n <= to; i++) {
+        unsigned char before = i ? (unsigned char)s[i - 1] : ' ';
+        if (!isalnum(before) && before < 0x80 &&
+            strncasecmp(s + i, term, n) == 0)
+            return i;
+    }
+    return to;
+}
+
+static size_t count_terms(const struct search_hit *h, size_t from,
+                          const struct question *q)
+{
+    size_t n = 0, to = from + SNIPPET_BYTES;
+    if (to > h->text_len) to = h->text_len;
+    for (size_t i = 0; i < q->n_terms; i++)
+        n += find_term(h->text, from, to, q->term[i]) < to;
+    return n;
+}
+
+/* A little before a word, between two others. */
+static size_t begin_before(const char *s, size_t at)
+{
+    size_t from = at > SNIPPET_BEFORE ? at - SNIPPET_BEFORE : 0;
+    if (from == 0) return 0;
+    while (from < at && s[from - 1] != ' ' && s[from - 1] != '\n') from++;
+    return from;
+}
+
+static size_t best_begin(const struct search_hit *h, const struct question *q)
+{
+    size_t best = 0, n_best = count_terms(h, 0, q);
+    for (size_t i = 0; i < q->n_terms; i++) {
+        size_t at = find_term(h->text, 0, h->text_len, q->term[i]);
+        for (int k = 0; at < h->text_len && k < STARTS_MAX; k++) {
+            size_t from = begin_before(h->text, at);
+            size_t n = count_terms(h, from, q);
+            if (n > n_best) {
+                n_best = n;
+                best = from;
+            }
+            at = find_term(h->text, at + 1, h->text_len, q->term[i]);
+        }
+    }
+    return best;
+}
+
+void shown_snippet(const struct search_hit *h, const struct question *q)
+{
+    size_t from = best_begin(h, q), to = from + SNIPPET_BYTES;
+    if (to > h->text_len) to = h->text_len;
+    while (to < h->text_len && to > from && (h->text[to] & 0xc0) == 0x80) to--;
+    printf("    %s", from ? "…" : "");
+    for (size_t i = from; i < to; i++)
+        putchar(h->text[i] == '\n' ? ' ' : h->text[i]);
+    puts(to < h->text_len ? "…" : "");
 }
 
 double shown_ms(int64_t ns)
@@ -185,5 +271,6 @@ void shown_source(const struct answer_citation *c)
 {
     printf("[%d] %s%s%s\n    ", c->number, c->title, *c->heading ? " > " : "",
            c->heading);
-    shown_place(c->path, c->page_first, c->line_first, c->line_last);
+    shown_place(c->path, (struct shown_range){c->page_first, c->page_last},
+                (struct shown_range){c->line_first, c->line_last});
 }

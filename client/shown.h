@@ -9,9 +9,16 @@
 #include "common/base/options.h"
 #include "retrieval/answerer.h"
 
-/* "path:12-14", "path:page 3" where there are pages. */
-void shown_place(const char *path, uint32_t page, uint32_t line_first,
-                 uint32_t line_last);
+/* "path:12-14", "path:page 3" or "path:page 3-4" where there are pages. A name
+ * cannot command the terminal: what it could not show is a '?'. */
+struct shown_range {
+    uint32_t first, last;
+};
+void shown_path(const char *path);
+void shown_place(const char *path, struct shown_range pages,
+                 struct shown_range lines);
+/* Where most words of the question stand together, on one line. */
+void shown_snippet(const struct search_hit *h, const struct question *q);
 double shown_ms(int64_t ns);
 
 /* For people. */

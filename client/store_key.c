@@ -226,6 +226,8 @@ static enum tacit_err unlock(struct state *t, const char *passphrase)
     if (!err) err = secret_alloc(SEAL_KEY, &t->data_key);
     if (!err) err = slot_unlock(&t->slot, key, t->data_key);
     secret_free(key);
+    if (err_id() == E_STORE_KEY && t->slot.source == SLOT_FILE)
+        return err_context(err, "key file %s", t->slot.place);
     return err;
 }
 

@@ -72,7 +72,8 @@ static enum tacit_err begin(struct document *d, const char *path)
     /* Separators and a few entities are longer than what they stand for. */
     buf_init(&d->text, 2 * (size_t)DOCUMENT_SOURCE_MAX);
     document_set_title(d, file_name(path), strlen(file_name(path)));
-    return TACIT_OK;
+    d->path = strdup(path);
+    return d->path ? TACIT_OK : fail(TACIT_NOMEM, "out of memory");
 }
 
 /* What walks folders hands over those that it cannot go into. */
@@ -149,23 +150,22 @@ enum tacit_err document_settle(struct document *d)
 enum tacit_err document_parse(struct document *d)
 {
     struct builder b = {.d = d};
-    char name[DOCUMENT_TITLE_MAX];
-    memcpy(name, d->title, sizeof name);
     size_t end = d->source.data ? d->source.len : d->file.len;
     enum tacit_err err = d->reader->read(&b, document_mark_length(d), end);
     if (!err) err = builder_end(&b);
-    if (!err) err = document_input_recheck(d, name);
     if (!err) err = document_settle(d);
-    if (err) return err_context(err, "%s", name);
+    if (err) return err_context(err, "%s", d->path);
+    TRY(document_input_recheck(d, d->path));
     if (d->n_blocks == 0)
         return fail_as(E_DOCUMENT_EMPTY, "%s: holds no text, only markup",
-                       name);
+                       d->path);
     return TACIT_OK;
 }
 
 void document_release(struct document *d)
 {
     if (d->handle >= 0) close(d->handle);
+    free(d->path);
     buf_release(&d->file);
     buf_release(&d->made);
     buf_release(&d->text);
@@ -179,6 +179,11 @@ void document_release(struct document *d)
 const char *document_kind(const struct document *d)
 {
     return d->reader->kind;
+}
+
+const char *document_kind_at(size_t i)
+{
+    return i < N_READERS ? readers[i]->kind : NULL;
 }
 
 int document_in_file(const struct document *d)

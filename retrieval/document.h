@@ -91,6 +91,7 @@ struct document {
      * handle (owned, -1 = none), and what it is known by. */
     struct buf file;
     int handle;
+    char *path; /* owned: as it was given, for messages */
     uint64_t file_bytes;
     struct digest hash;
     int64_t opened_s, opened_ns; /* when the handle's file was last written */
@@ -140,6 +141,8 @@ void document_release(struct document *d);
 /* "text", "markdown", "html", "pdf", "docx", "odt", "epub", "csv", "jsonl",
  * "email" or "mbox". */
 const char *document_kind(const struct document *d);
+/* The i-th kind that there is; NULL behind the last. */
+const char *document_kind_at(size_t i);
 /* Whether places count in the file's own bytes. */
 int document_in_file(const struct document *d);
 /* The place of text [first, end), first < end. */

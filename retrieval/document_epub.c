@@ -4,8 +4,9 @@
  *   META-INF/container.xml ─> the package ─┬─ manifest: id -> page
  *                                          └─ spine: ids in reading order
  *
- * Pages are read in the order of the spine, those outside of it (linear="no")
- * and the table of contents not at all. A page that is no well-formed XML goes
+ * Pages are read in the order of the spine, each once, however often it is
+ * listed; those outside of it (linear="no") and the table of contents not at
+ * all. A page that is no well-formed XML goes
  * to the reader of HTML. A page that is missing or damaged is left out, and
  * said.
  */
@@ -21,7 +22,7 @@ enum { ITEMS_MAX = 4096, ID_MAX = 128, HREF_MAX = 384, NAME_MAX_BYTES = 1024 };
 
 struct item {
     char id[ID_MAX], href[HREF_MAX];
-    int is_contents;
+    int is_contents, is_listed; /* in the spine */
 };
 
 struct epub {
@@ -82,7 +83,8 @@ static void add_to_spine(struct epub *x, const char **atts)
     if (!id || (linear && strcmp(linear, "no") == 0)) return;
     for (size_t i = 0; i < x->n_items && x->n_spine < ITEMS_MAX; i++)
         if (strcmp(x->items[i].id, id) == 0 && !x->items[i].is_contents) {
-            x->spine[x->n_spine++] = (uint16_t)i;
+            if (!x->items[i].is_listed) x->spine[x->n_spine++] = (uint16_t)i;
+            x->items[i].is_listed = 1;
             return;
         }
 }
@@ -320,7 +322,8 @@ static enum tacit_err read_pages(struct epub *x, struct archive *a)
                        "an e-book with copy protection, which cannot be read");
     if (is_empty && x->n_bad)
         return fail_as(E_DOCUMENT_DAMAGED,
-                       "an e-book whose %zu pages are missing or damaged",
+                       "an e-book of which no page can be read; missing or "
+                       "damaged are %zu",
                        x->n_spine);
     if (x->n_bad)
         builder_note(x->b, "%zu of %zu pages are missing or damaged", x->n_bad,

@@ -2,21 +2,23 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/base/buf.h"
 #include "common/base/codes.h"
+#include "retrieval/document.h"
 #include "retrieval/stem.h"
 
 enum { DAY_S = 86400 };
 
-enum column_kind { PATH, TEXT, DATE, LANGUAGE, FIELD };
+enum column_kind { PATH, TEXT, KIND, DATE, LANGUAGE, FIELD };
 
 static const struct {
     const char *key, *column;
     enum column_kind kind;
 } keys[] = {
     {"path", "document.path", PATH},
-    {"kind", "document.kind", TEXT},
+    {"kind", "document.kind", KIND},
     {"title", "document.title", TEXT},
     {"heading", "chunk.heading", TEXT},
     {"date", "document.added_s", DATE},
@@ -72,6 +74,26 @@ static enum tacit_err read_day(const char *text, int64_t *out_s)
     return TACIT_OK;
 }
 
+static enum tacit_err check_kind(const char *value)
+{
+    struct buf b;
+    buf_init(&b, 0);
+    for (size_t i = 0; document_kind_at(i); i++) {
+        const char *kind = document_kind_at(i);
+        if (strcasecmp(kind, value) == 0 || strpbrk(value, "*?[")) {
+            buf_release(&b);
+            return TACIT_OK;
+        }
+        buf_printf(&b, "%s%s", i ? ", " : "", kind);
+    }
+    const char *known = buf_cstr(&b);
+    enum tacit_err err =
+        fail_as(E_FILTER, "\"%.40s\" is no kind of document; there are %s",
+                value, known ? known : "");
+    buf_release(&b);
+    return err;
+}
+
 static enum tacit_err check_value(int key, const char *value,
                                   enum filter_test test)
 {
@@ -81,6 +103,7 @@ static enum tacit_err check_value(int key, const char *value,
                        FILTER_BYTES_MAX);
     if (keys[key].kind == DATE) return read_day(value, &s);
     if (test != FILTER_LIKE) return fail_as(E_FILTER, "only date is a date");
+    if (keys[key].kind == KIND) return check_kind(value);
     if (keys[key].kind == LANGUAGE && language_find(value) < 0)
         return fail_as(E_FILTER,
                        "\"%.40s\" is no language that is told apart; write "

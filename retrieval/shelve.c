@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/codes.h"
 #include "common/base/digest.h"
 #include "common/base/tick.h"
 #include "retrieval/chunker.h"
@@ -61,7 +62,13 @@ enum tacit_err shelve_vector(struct corpus *c, const char *path,
 {
     struct chunk chunk;
     size_t n = strlen(text);
-    TRY(add_document(c, path, title, text, n));
+    enum tacit_err err = add_document(c, path, title, text, n);
+    if (err == TACIT_STATE) {
+        err_clear();
+        return fail_as(E_JUDGED_SYNTAX, "\"%.80s\" is the id of two texts",
+                       path);
+    }
+    if (err) return err;
     cut(text, n, &chunk);
     chunk.place =
         (struct place){.byte_end = n, .line_first = 1, .line_last = 1};

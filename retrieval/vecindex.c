@@ -23,6 +23,8 @@ static int code_of(enum tacit_err err)
 int vecindex_end(struct vecindex_table *t, enum tacit_err err)
 {
     vecindex_sql_reset_all(t);
+    if (t->is_outdated && t->ivf) ivf_forget(t->ivf);
+    t->is_outdated = false;
     int rc = t->rc;
     t->rc = 0;
     if (!err) return SQLITE_OK;
@@ -290,10 +292,16 @@ static int is_shadow_name(const char *suffix)
 /* ---- transactions ---------------------------------------------------------
  */
 
+/* SQLite also rolls back inside a statement or blob of ours: to prepare it anew
+ * behind a change of the schema, when the disk is full, when it is interrupted.
+ * What is running then must neither be reset nor closed, nor lose the lists
+ * that it works on. */
 static void forget(struct vecindex_table *t)
 {
     t->is_fresh = false;
     t->scan.made++;
+    t->is_outdated = t->is_inside;
+    if (t->is_inside) return;
     vecindex_sql_reset_all(t);
     if (t->ivf) ivf_forget(t->ivf);
 }

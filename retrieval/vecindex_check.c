@@ -15,18 +15,36 @@
 /* ---- the other columns as ivf wants them ----------------------------------
  */
 
+static enum tacit_err read_word(const struct vecindex_table *t,
+                                sqlite3_stmt *st, int i, int64_t *word)
+{
+    const struct vecindex_column *c =
+        vecindex_args_column(&t->args, VECINDEX_FILTER, i);
+    sqlite3_value *v =
+        sqlite3_value_dup(sqlite3_column_value(st, 1 + t->args.n_keys + i));
+    if (!v) return fail(TACIT_NOMEM, "out of memory");
+    enum tacit_err err = vecindex_value_word(c, v, word);
+    sqlite3_value_free(v);
+    return err;
+}
+
 static enum tacit_err read_words(const struct vecindex_table *t,
                                  sqlite3_stmt *st, int64_t *words)
 {
+    for (int i = 0; i < t->args.n_filters; i++)
+        TRY(read_word(t, st, i, &words[i]));
+    return TACIT_OK;
+}
+
+/* As read_words(); NULL stands for what no such column holds. */
+static enum tacit_err save_words(const struct vecindex_table *t,
+                                 sqlite3_stmt *st, int64_t *words)
+{
     for (int i = 0; i < t->args.n_filters; i++) {
-        const struct vecindex_column *c =
-            vecindex_args_column(&t->args, VECINDEX_FILTER, i);
-        sqlite3_value *v =
-            sqlite3_value_dup(sqlite3_column_value(st, 1 + t->args.n_keys + i));
-        if (!v) return fail(TACIT_NOMEM, "out of memory");
-        enum tacit_err err = vecindex_value_word(c, v, &words[i]);
-        sqlite3_value_free(v);
-        TRY(err);
+        enum tacit_err err = read_word(t, st, i, &words[i]);
+        if (err && err != TACIT_FORMAT) return err;
+        if (err) words[i] = VECINDEX_WORD_NULL;
+        err_clear();
     }
     return TACIT_OK;
 }
@@ -48,7 +66,7 @@ static enum tacit_err describe(void *arg, int64_t id, int64_t *part,
     TRY(vecindex_sql_step(t, SQL_AUX_READ, &has));
     for (int i = 0; i < t->args.n_keys; i++)
         keys[i] = sqlite3_value_dup(sqlite3_column_value(st, 1 + i));
-    enum tacit_err err = has ? read_words(t, st, words) : TACIT_OK;
+    enum tacit_err err = has ? save_words(t, st, words) : TACIT_OK;
     vecindex_sql_reset(t, SQL_AUX_READ);
     if (!err) err = vecindex_partition(t, keys, VECINDEX_MAKE, part);
     for (int i = 0; i < t->args.n_keys; i++) sqlite3_value_free(keys[i]);
@@ -123,7 +141,7 @@ static enum tacit_err examine_aux(struct vecindex_table *t,
     while (!err && (rc = sqlite3_step(st)) == SQLITE_ROW) {
         n++;
         if (sqlite3_column_type(st, place) == SQLITE_NULL) {
-            problem(r, "has columns but no vector",
+            problem(r, "has columns but no vector; insert it again",
                     sqlite3_column_int64(st, 0));
             continue;
         }
@@ -132,9 +150,11 @@ static enum tacit_err examine_aux(struct vecindex_table *t,
     }
     if (!err && rc != SQLITE_DONE) err = vecindex_sql_fail(t, rc);
     sqlite3_finalize(st);
-    if (!err && n < r->rows)
-        problem(r, "rows have vectors but no other columns",
-                (int64_t)(r->rows - n));
+    if (!err && n < r->rows && !r->problems++)
+        sqlite3_snprintf(sizeof r->first, r->first,
+                         "%llu rows have vectors but no other columns; update "
+                         "or delete them",
+                         (unsigned long long)(r->rows - n));
     return err;
 }
 

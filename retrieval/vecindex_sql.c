@@ -243,7 +243,9 @@ enum tacit_err vecindex_sql_step(struct vecindex_table *t,
                                  enum vecindex_stmt which, bool *has_row)
 {
     t->active |= UINT32_C(1) << which;
+    t->is_inside = true;
     int rc = sqlite3_step(t->stmt[which]);
+    t->is_inside = false;
     if (rc != SQLITE_ROW && rc != SQLITE_DONE) return vecindex_sql_fail(t, rc);
     *has_row = rc == SQLITE_ROW;
     return TACIT_OK;

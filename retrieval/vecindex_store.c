@@ -177,12 +177,15 @@ static enum tacit_err blob_seek(struct vecindex_table *t, int64_t key,
         char *table = sqlite3_mprintf("%s_seg", t->name);
         if (!table) return fail(TACIT_NOMEM, "out of memory");
         /* a change reads what it writes */
+        t->is_inside = true;
         rc = sqlite3_blob_open(t->db, t->schema, table, "data", key,
                                t->torn != 0, &t->blob);
         sqlite3_free(table);
     } else if (t->blob_key != key) {
+        t->is_inside = true;
         rc = sqlite3_blob_reopen(t->blob, key);
     }
+    t->is_inside = false;
     t->blob_key = key;
     *there = rc == SQLITE_OK;
     if (*there) return TACIT_OK;
@@ -200,7 +203,9 @@ static enum tacit_err blob_bytes(struct vecindex_table *t, size_t from,
         t->bytes = grown;
         t->room = n;
     }
+    t->is_inside = true;
     int rc = sqlite3_blob_read(t->blob, t->bytes, (int)n, (int)from);
+    t->is_inside = false;
     if (rc) return vecindex_sql_fail(t, rc);
     *data = t->bytes;
     return TACIT_OK;
@@ -376,7 +381,9 @@ static enum tacit_err seg_patch(void *ctx, uint32_t list, uint32_t seg,
     if (!there || (size_t)sqlite3_blob_bytes(t->blob) < from + n)
         return fail_as(E_INDEX_DAMAGED, "%s: segment %u of list %u is short",
                        t->name, seg, list / 2);
+    t->is_inside = true;
     int rc = sqlite3_blob_write(t->blob, data, (int)n, (int)from);
+    t->is_inside = false;
     return rc ? vecindex_sql_fail(t, rc) : TACIT_OK;
 }
 

@@ -82,9 +82,11 @@ struct vecindex_table {
     struct ivf_store store;
     struct ivf *ivf; /* NULL until it is needed */
     sqlite3_stmt *stmt[SQL_N];
-    uint32_t active; /* bit per statement: stepped and not reset */
-    int rc;          /* SQLite's own code of a failure beneath, or 0 */
-    bool walks_part; /* heads_begin() was given a partition */
+    uint32_t active;  /* bit per statement: stepped and not reset */
+    bool is_inside;   /* SQLite runs one of them, or blob */
+    bool is_outdated; /* rolled back then: to be forgotten at the end */
+    int rc;           /* SQLite's own code of a failure beneath, or 0 */
+    bool walks_part;  /* heads_begin() was given a partition */
     struct vecindex_scan scan;
     /* Segments as a search reads them: open until the operation ends. */
     sqlite3_blob *blob;

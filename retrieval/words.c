@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/base/codes.h"
 #include "retrieval/question.h"
 #include "retrieval/stem.h"
 
@@ -207,7 +208,9 @@ enum tacit_err words_search(struct db *db, struct words_query *q)
     while (!err && has_row) err = db_step(db, st, &has_row);
     db_finish(st);
     sort_best(q);
-    return err;
+    return err_id() == E_STORE_DAMAGED
+               ? err_context(err, "the word index (`tacit doctor --index`)")
+               : err;
 }
 
 /* ---- the index -----------------------------------------------------------
@@ -263,15 +266,20 @@ enum tacit_err words_make_room(struct db *db)
 
 static enum tacit_err make(struct db *db)
 {
-    int64_t current = 0;
-    TRY(is_current(db, &current)); /* another process may have been first */
-    if (current) return TACIT_OK;
-    TRY(db_exec(db, "DROP TABLE IF EXISTS chunk_fts;"
-                    "CREATE VIRTUAL TABLE chunk_fts USING fts5("
+    TRY(db_exec(db, "CREATE VIRTUAL TABLE chunk_fts USING fts5("
                     " title, heading, text, content='chunk_content',"
                     " content_rowid='id', tokenize='" STEM_TOKENIZER "');"));
     TRY(words_make_room(db));
     return db_exec(db, "INSERT INTO chunk_fts(chunk_fts) VALUES('rebuild')");
+}
+
+static enum tacit_err replace(struct db *db)
+{
+    int64_t current = 0;
+    TRY(is_current(db, &current)); /* another process may have been first */
+    if (current) return TACIT_OK;
+    TRY(db_exec(db, "DROP TABLE IF EXISTS chunk_fts"));
+    return make(db);
 }
 
 enum tacit_err words_open(struct db *db)
@@ -287,15 +295,76 @@ enum tacit_err words_open(struct db *db)
     TRY(is_current(db, &current));
     if (current) return TACIT_OK;
     TRY(db_begin(db));
-    enum tacit_err err = make(db);
+    enum tacit_err err = replace(db);
     if (!err) err = db_commit(db);
     if (err) db_rollback(db);
     return err;
 }
 
+static enum tacit_err integrity(struct db *db)
+{
+    int64_t n_missing = 0;
+    TRY(db_exec(db, "INSERT INTO chunk_fts(chunk_fts, rank)"
+                    " VALUES('integrity-check', 1)"));
+    TRY(db_int(db, &n_missing,
+               "SELECT (SELECT count(*) FROM chunk_content) -"
+               " (SELECT count(*) FROM chunk_fts_docsize)",
+               ""));
+    if (!n_missing) return TACIT_OK;
+    return fail_as(E_STORE_DAMAGED, "%lld passages are missing",
+                   (long long)n_missing);
+}
+
+/* Whether it may be the index: not when the disk or the memory is full. */
+static int may_be_damage(enum tacit_err err)
+{
+    return err_id() == E_STORE_DAMAGED || err == TACIT_INTERNAL;
+}
+
 enum tacit_err words_check(struct db *db)
 {
-    enum tacit_err err = db_exec(db, "INSERT INTO chunk_fts(chunk_fts, rank)"
-                                     " VALUES('integrity-check', 1)");
-    return err ? err_context(err, "the word index") : TACIT_OK;
+    enum tacit_err err = integrity(db);
+    if (!may_be_damage(err)) return err;
+    err_clear();
+    return fail_as(E_STORE_DAMAGED,
+                   "the word index is damaged: `tacit doctor --index` makes it "
+                   "anew");
+}
+
+/* Where even DROP TABLE fails, as FTS5 reads some of its rows first. */
+static enum tacit_err tear_out(struct db *db)
+{
+    enum tacit_err err =
+        db_exec(db, "PRAGMA writable_schema = on;"
+                    "DELETE FROM sqlite_schema WHERE name = 'chunk_fts'");
+    TRY(db_exec(db, "PRAGMA writable_schema = reset"));
+    if (err) return err;
+    return db_exec(db, "DROP TABLE IF EXISTS chunk_fts_data;"
+                       "DROP TABLE IF EXISTS chunk_fts_idx;"
+                       "DROP TABLE IF EXISTS chunk_fts_docsize;"
+                       "DROP TABLE IF EXISTS chunk_fts_config");
+}
+
+static enum tacit_err make_anew(struct db *db)
+{
+    TRY(db_begin(db));
+    enum tacit_err err = db_exec(db, "DROP TABLE chunk_fts");
+    if (may_be_damage(err)) {
+        err_clear();
+        err = tear_out(db);
+    }
+    if (!err) err = make(db);
+    if (!err) err = db_commit(db);
+    if (err) db_rollback(db);
+    return err;
+}
+
+enum tacit_err words_mend(struct db *db, int *was_damaged)
+{
+    enum tacit_err err = integrity(db);
+    *was_damaged = may_be_damage(err);
+    if (!*was_damaged) return err;
+    err_clear();
+    TRY(make_anew(db));
+    return words_check(db);
 }

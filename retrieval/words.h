@@ -52,6 +52,8 @@ TACIT_CHECKED enum tacit_err words_make_room(struct db *db);
 TACIT_CHECKED enum tacit_err words_languages(struct db *db, uint32_t *out);
 /* Whether the index fits the passages. E_STORE_DAMAGED. */
 TACIT_CHECKED enum tacit_err words_check(struct db *db);
+/* Make an index that does not fit them anew; *was_damaged says so. */
+TACIT_CHECKED enum tacit_err words_mend(struct db *db, int *was_damaged);
 TACIT_CHECKED enum tacit_err words_search(struct db *db, struct words_query *q);
 
 #endif

@@ -153,12 +153,30 @@ static enum tacit_err unknown_command(const struct options *o,
                    p->name);
 }
 
+/* "`eval` wants one more word: retrieval, answers" */
+static enum tacit_err name_group(const struct options_program *p,
+                                 const char *first)
+{
+    char names[256] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < p->n_commands && used < sizeof names; i++)
+        if (is_group(&p->commands[i], first))
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s",
+                                     used ? ", " : "",
+                                     p->commands[i].name + strlen(first) + 1);
+    return fail_as(E_USAGE,
+                   "`%.64s` wants one more word: %s; `%s %s %.*s --help` tells "
+                   "of one",
+                   first, names, p->name, first, (int)strcspn(names, ","),
+                   names);
+}
+
 /* The command named by words[0..n); *used gets 1 or 2. */
 static enum tacit_err command_find(struct options *o, const char *first,
                                    const char *second, int *used)
 {
     const struct options_program *p = o->program;
-    const struct option_command *group = NULL;
+    int is_known = 0;
     for (size_t i = 0; i < p->n_commands; i++) {
         const struct option_command *c = &p->commands[i];
         if (strcmp(c->name, first) == 0) {
@@ -167,17 +185,15 @@ static enum tacit_err command_find(struct options *o, const char *first,
             return TACIT_OK;
         }
         if (!is_group(c, first)) continue;
-        if (!group) group = c;
+        is_known = 1;
         if (second && strcmp(c->name + strlen(first) + 1, second) == 0) {
             o->command = c;
             *used = 2;
             return TACIT_OK;
         }
     }
-    if (group && !second)
-        return fail_as(E_USAGE, "`%.64s` wants one more word, e.g. `%s %s`",
-                       first, p->name, group->name);
-    return unknown_command(o, first, group ? second : NULL);
+    if (is_known && !second) return name_group(p, first);
+    return unknown_command(o, first, is_known ? second : NULL);
 }
 
 static enum tacit_err check_count(const struct options *o)

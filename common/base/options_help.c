@@ -386,7 +386,8 @@ int options_main(const struct options_program *p, int argc, char **argv)
         return o.want_help ? TACIT_EXIT_OK : TACIT_EXIT_USAGE;
     }
     if (err == TACIT_OK) err = o.command->run(&o);
-    if (fflush(stdout) != 0 && err == TACIT_OK)
+    /* ferror: a part that was lost when it was flushed before. */
+    if ((fflush(stdout) != 0 || ferror(stdout)) && err == TACIT_OK)
         err = fail(TACIT_IO, "cannot write the output");
     if (err == TACIT_OK) return TACIT_EXIT_OK;
     int exit_code = (int)err_exit(err);

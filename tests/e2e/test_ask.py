@@ -68,7 +68,8 @@ def case_conditions_narrow_what_is_found():
         assert found("--where", "ward=4b") == {"wards.csv"}
         assert found("--where", "ward=9") == 6
         for words in (["--where", "autor=x"], ["--where", "x"],
-                      ["--since", "yesterday"], ["--until", "2026-02-30"]):
+                      ["--since", "yesterday"], ["--until", "2026-02-30"],
+                      ["--type", "words"], ["--where", "kind=words"]):
             done = run("search", "x", "--json", *words).exits(4)
             assert done.code == "TACIT-E0222", done
         for words in (["--mode", "x"], ["--diversity", "2"],
@@ -123,6 +124,19 @@ def case_sources_of_the_last_answer_open():
         os.unlink(path)
         done = run("open", "1", "--json").exits(1)
         assert done.code == "TACIT-E0201", done
+
+
+def case_a_passage_is_shown_where_the_words_stand():
+    with site() as (_, docs, run):
+        rest = "The corridor is quiet and the lamps are lit at night. " * 9
+        path = write(os.path.join(docs, "long.md"),
+                     f"{rest}The ocelot sleeps in drawer nine.\n")
+        run("add", path, "-q").exits(0)
+        run("search", "ocelots").exits(0).prints(
+            "    …", "ocelot sleeps in drawer nine.\n")
+        done = run("search", "corridor", "lamps").exits(0)
+        done.prints("    The corridor is quiet", "…\n")
+        run("search", "ocelot", "--type", "pdf").exits(6).says("conditions")
 
 
 def case_a_name_is_never_a_command():
@@ -272,7 +286,8 @@ def case_an_evaluation_that_cannot_be_says_why():
         tacit("eval", "retrieval", at, "-k", "0").exits(4)
         tacit("eval", "retrieval", at, "--split", "none").exits(1)
         for name, text in (("corpus.jsonl", "{\n"), ("queries.jsonl", "[]\n"),
-                           ("qrels/test.tsv", "1 2\n")):
+                           ("qrels/test.tsv", "1 2\n"),
+                           ("corpus.jsonl", '{"_id":"1","text":"a"}\n' * 2)):
             beir(at)
             write(os.path.join(at, name), text)
             done = tacit("eval", "retrieval", at, "--json", env=env).exits(1)

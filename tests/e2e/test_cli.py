@@ -117,7 +117,7 @@ def case_a_misspelt_word_is_answered_with_the_nearest():
         done = checked(tacit(*words)).exits(4).says(near, "E0013")
         assert done.out == "", done
     checked(lead("plan", "chekc", "x")).exits(4).says("plan check")
-    checked(lead("plan")).exits(4).says("one more word")
+    checked(lead("plan")).exits(4).says("one more word: check, submit")
     checked(lead("invite", "a", "--tll", "1h")).exits(4).says("--ttl")
     checked(sim("reprot", ".")).exits(4).says("report")
     checked(sim("run", "x", "--thread", "1")).exits(4).says("--threads")
@@ -350,6 +350,9 @@ def case_a_closed_pipe_is_an_error_not_a_crash():
         small_site(home)
         with open("/dev/full", "wb") as full:
             for program, *words in (["tacit", "ls", "--home", home],
+                                    # a hint flushes what it is about
+                                    ["tacit", "ask", "--home", home,
+                                     "When does the pharmacy open?"],
                                     ["tacit-sim", "patients", "harbour"]):
                 argv = [os.path.join(os.path.abspath(cases.BIN), program),
                         *words]

@@ -136,11 +136,10 @@ def case_each_bad_file_has_its_error_and_the_others_are_added():
         assert failures(done) == {n: b[1] for n, b in BAD.items()}, done
         assert s.listed() == {"a-good.md", "z-good.md"}
         for fault in done.data["failed"]:
-            assert fault["path"] in fault["message"] or \
-                os.path.basename(fault["path"]) in fault["message"], fault
+            assert fault["path"] in fault["message"], fault
         for name, (_, code, word) in BAD.items():
             one = s.run("add", s.path(name)).exits(1)
-            one.says(code, name, word, "nothing could be added")
+            one.says(code, s.path(name), word, "nothing could be added")
             assert one.out == "", one
         assert s.add(s.path("empty.txt")).exits(1).code == "TACIT-E0205"
         done = s.run("add", s.path("empty.txt"), s.path("a-good.md")).exits(1)
@@ -185,6 +184,14 @@ def case_what_is_not_there_or_not_a_file():
         assert done.data["failed"] == [] and done.data["added"] == 0, done
         assert done.data["unchanged"] == 2 and s.listed() == {"good.md"}, done
         s.run("rm", s.path("missing.md")).exits(1).says("tacit ls", "E0010")
+        for command in ("add", "rm"):
+            s.run(command, "", cwd=s.docs).exits(4).says("empty")
+        assert s.listed() == {"good.md"}
+        # A program without an ending is no broken document of this folder.
+        program = s.write("program", b"\x7fELF\0\0")
+        done = s.add().exits(0)
+        assert done.data["failed"] == [] and done.data["skipped"] >= 1, done
+        s.run("add", program).exits(1).says("E0206")
         s.check()
 
 
@@ -201,6 +208,14 @@ def case_hostile_names_are_shown_harmless_and_do_not_stop_the_others():
         assert sorted(f["code"] for f in done.data["failed"]) == [
             "TACIT-E0206", "TACIT-E0210"], done
         assert s.listed() == {"good.md"}
+        blue = s.write("blue\x1b[34m\n.md", prose(3))
+        s.run("add", blue).exits(0)
+        for words in (("ls",), ("search", "name3"),
+                      ("ask", "word of this note name3",
+                       "--threshold", "0"),
+                      ("open", "1")):
+            done = s.run(*words).exits(0).prints("blue?[34m?.md")
+            assert "\x1b" not in done.out + done.err, done
 
 
 def drop_to_nobody():

@@ -139,7 +139,7 @@ def case_a_key_on_another_medium_is_needed_to_read():
         # Another store's key is not this one's.
         other = Home(os.path.join(at, "2"))
         os.replace(other.file("store.key"), at + "/stick/key")
-        h.run("ls").exits(1).says("E0109")
+        h.run("ls").exits(1).says("E0109", at + "/stick/key")
         write(at + "/stick/key", "x" * 72)
         os.chmod(at + "/stick/key", 0o600)
         h.run("ls").exits(1).says("E0109", "not the key file")

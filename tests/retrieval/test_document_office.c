@@ -198,7 +198,8 @@ static void put_book(struct made_zip *z, const char *second)
         "<item id=\"a\" href=\"../OPS/./one.xhtml\" "
         "media-type=\"application/xhtml+xml\"/></manifest>"
         "<spine><itemref idref=\"n\"/><itemref idref=\"a\"/>"
-        "<itemref idref=\"b\"/></spine></package>");
+        "<itemref idref=\"b\"/><itemref idref=\"a\"/><itemref idref=\"b\"/>"
+        "</spine></package>"); /* what is listed again is read once */
     made_zip_text(z, "OPS/nav.xhtml", "<html><body>Contents</body></html>");
     made_zip_text(z, "OPS/two b.xhtml", second);
     made_zip_text(

@@ -105,6 +105,24 @@ static void what_is_made_from_rows_is_made_again(void **state)
     sqlite3_close(from);
 }
 
+/* One bad value of the other columns does not stand in the way of all rows. */
+static void a_value_of_another_type_is_null_to_the_index_made_anew(void **state)
+{
+    sqlite3 *db = original();
+    (void)state;
+    vectable_run(db, "UPDATE v_aux SET f0 = 'text' WHERE id = 1");
+    vectable_run(db, "DELETE FROM v_info");
+    vectable_run(db, "INSERT INTO v(v) VALUES ('rebuild')");
+    vectable_is(db, "SELECT count(*) FROM v", "800");
+    vectable_is(db,
+                "SELECT tacit_vec_check('v') LIKE"
+                " 'row 1: %: text, an integer is wanted'",
+                "1");
+    vectable_run(db, "UPDATE v SET dept = 3 WHERE rowid = 1");
+    vectable_sound(db, "main");
+    sqlite3_close(db);
+}
+
 /* A change that breaks off midway is not committed, however one tries. */
 static void a_change_that_breaks_off_cannot_be_committed(void **state)
 {
@@ -127,6 +145,65 @@ static void a_change_that_breaks_off_cannot_be_committed(void **state)
                      " 'new')");
     vectable_sound(db, "main");
     sqlite3_close(db);
+}
+
+struct countdown {
+    uint64_t n, at;
+};
+
+static int is_due(void *arg)
+{
+    struct countdown *c = arg;
+    return ++c->n == c->at;
+}
+
+/* SQLite's steps until sql ends; *rc is how. It is interrupted at step `at`. */
+static uint64_t run_until(sqlite3 *db, const char *sql, uint64_t at, int *rc)
+{
+    struct countdown c = {.at = at};
+    sqlite3_progress_handler(db, 1, is_due, &c);
+    *rc = vecdamage_run(db, sql);
+    sqlite3_progress_handler(db, 0, NULL, NULL);
+    return c.n;
+}
+
+/* An interrupt, as a full disk, makes SQLite roll back where it is: also inside
+ * of what a change reads and writes beneath. */
+static void an_interrupt_anywhere_takes_the_change_back(void **state)
+{
+    static const char *const changes[] = {
+        "INSERT INTO v(e, dept, tenant) SELECT e, dept, tenant FROM v",
+        "UPDATE v SET e = '[1,2,3,4,5,6,7,9]' WHERE rowid % 3 = 0",
+        "DELETE FROM v WHERE rowid % 3 = 0",
+        "INSERT INTO v(v) VALUES ('optimize')",
+        "INSERT INTO v(v) VALUES ('rebuild')"};
+    enum { TIMES = 16 };
+    sqlite3 *from = original();
+    struct rng rng;
+    (void)state;
+    rng_init(&rng, 3, 1, 0);
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        sqlite3 *db = copy_of(from);
+        int rc;
+        uint64_t all = run_until(db, changes[i], UINT64_MAX, &rc);
+        assert_int_equal(rc, SQLITE_OK);
+        sqlite3_close(db);
+        db = copy_of(from);
+        for (int k = 0; k < TIMES; k++) {
+            run_until(db, changes[i], 1 + rng_below(&rng, all), &rc);
+            if (rc == SQLITE_OK) { /* by now it takes fewer steps */
+                sqlite3_close(db);
+                db = copy_of(from);
+                continue;
+            }
+            assert_int_equal(rc, SQLITE_INTERRUPT);
+            assert_true(sqlite3_get_autocommit(db));
+            vectable_is(db, "SELECT count(*) FROM v", "800");
+            vectable_sound(db, "main");
+        }
+        sqlite3_close(db);
+    }
+    sqlite3_close(from);
 }
 
 /* Bytes of the file itself. */
@@ -174,7 +251,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(drawn_damage_never_does_worse_than_an_error),
         cmocka_unit_test(what_is_made_from_rows_is_made_again),
+        cmocka_unit_test(
+            a_value_of_another_type_is_null_to_the_index_made_anew),
         cmocka_unit_test(a_change_that_breaks_off_cannot_be_committed),
+        cmocka_unit_test(an_interrupt_anywhere_takes_the_change_back),
         cmocka_unit_test(damaged_pages_never_do_worse_than_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

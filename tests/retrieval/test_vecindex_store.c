@@ -336,6 +336,32 @@ static void the_schema_may_change_beneath_a_connection(void **state)
     check_tmpdir_remove(f.folder);
 }
 
+/* SQLite prepares our statements anew inside a change, and takes back what the
+ * old ones began: caches and the others must outlive that. */
+static void the_schema_may_change_between_changes(void **state)
+{
+    static const char *const changes[] = {
+        "INSERT INTO v(v) VALUES ('optimize')",
+        "INSERT INTO v(v) VALUES ('rebuild')",
+        "DELETE FROM v WHERE rowid BETWEEN 1 AND 400",
+        "INSERT INTO v(rowid, e, dept) SELECT 9000 + rowid, e, 1 FROM v",
+        "UPDATE v SET e = (SELECT e FROM v WHERE rowid = 500) WHERE dept = 7",
+    };
+    struct files f = files_new();
+    sqlite3 *db = filled(f.a);
+    char sql[64];
+    (void)state;
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        snprintf(sql, sizeof sql, "CREATE TABLE beside%zu(x)", i);
+        vectable_run(db, sql);
+        vectable_run(db, changes[i]);
+        vectable_is(db, "SELECT tacit_vec_check('v')", "ok");
+    }
+    vectable_is(db, "SELECT count(*) FROM v", "2200");
+    sqlite3_close(db);
+    check_tmpdir_remove(f.folder);
+}
+
 /* SQLite forgets the module while one of its tables is in use. */
 static void a_table_outlives_its_module(void **state)
 {
@@ -541,6 +567,7 @@ int main(void)
         cmocka_unit_test(a_read_only_database_is_searched_and_not_changed),
         cmocka_unit_test(a_locked_database_says_so_and_nothing_is_torn),
         cmocka_unit_test(the_schema_may_change_beneath_a_connection),
+        cmocka_unit_test(the_schema_may_change_between_changes),
         cmocka_unit_test(a_table_outlives_its_module),
         cmocka_unit_test(every_page_size_holds_whole_segments),
         cmocka_unit_test(deleted_rows_give_their_room_back),

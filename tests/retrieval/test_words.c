@@ -114,6 +114,42 @@ static void an_older_index_is_made_anew(void **state)
     shelf_free(&s);
 }
 
+static void a_damaged_index_is_made_anew(void **state)
+{
+    static const char *const damages[] = {
+        "DELETE FROM chunk_fts_data WHERE rowid > 10",
+        "UPDATE chunk_fts_data SET block = zeroblob(9)",
+        "DELETE FROM chunk_fts_docsize WHERE rowid = 1",
+        "DROP TABLE chunk_fts_data",
+        "DROP TABLE chunk_fts_idx",
+        "DROP TABLE chunk_fts_docsize",
+        "DROP TABLE chunk_fts_config"};
+    (void)state;
+    for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
+        struct shelf s;
+        const char *path;
+        int was_damaged = 2;
+        shelf_new(&s);
+        shelf_add(&s, "a.txt", "The universities were founded in the city.\n");
+        shelf_add(&s, "b.txt", "The garden lies behind the kitchen.\n");
+        check_ok(words_mend(&s.db, &was_damaged));
+        assert_int_equal(was_damaged, 0);
+        check_ok(db_exec(&s.db, damages[i]));
+        shelf_close(&s);
+        shelf_open(&s);
+        assert_int_equal(words_check(&s.db), TACIT_FORMAT);
+        assert_int_equal(err_id(), E_STORE_DAMAGED);
+        assert_non_null(strstr(err_message(), "tacit doctor --index"));
+        err_clear();
+        check_ok(words_mend(&s.db, &was_damaged));
+        assert_int_equal(was_damaged, 1);
+        shelf_check(&s);
+        find(&s, "university", &path);
+        assert_non_null(strstr(path, "a.txt"));
+        shelf_free(&s);
+    }
+}
+
 /* ---- the ranking ---- */
 
 static const char *const some[] = {"ward",     "nurse",   "gloves", "dose",
@@ -297,6 +333,7 @@ int main(void)
         cmocka_unit_test(words_are_stemmed_in_the_language_of_their_text),
         cmocka_unit_test(a_language_goes_with_its_last_text),
         cmocka_unit_test(an_older_index_is_made_anew),
+        cmocka_unit_test(a_damaged_index_is_made_anew),
         cmocka_unit_test(scores_are_those_of_bm25),
         cmocka_unit_test(stems_that_are_kept_are_those_made_anew),
         cmocka_unit_test(an_older_store_gathers_words_from_its_next_text_on),
