@@ -105,7 +105,7 @@ static enum tacit_err open_net(const struct adapter_found *a,
         return err;
     }
     struct params *p = net_params(*net);
-    memcpy(p->flat, model_params(a->model)->flat, p->n_flat * sizeof *p->flat);
+    memcpy(p->flat, model_weights(a->model)->flat, p->n_flat * sizeof *p->flat);
     return TACIT_OK;
 }
 
@@ -169,8 +169,25 @@ static enum tacit_err write_sum(const struct gguf_tensor *g,
     return err;
 }
 
+/* A tensor that was trained as it is, with every other one of the network. */
+static enum tacit_err write_trained(const struct gguf_tensor *g,
+                                    struct net *net, const struct repack *r,
+                                    struct gguf_writer *w)
+{
+    struct params *p = net_params(net);
+    struct gguf_tensor now = *g;
+    struct repack own = *r;
+    const struct param *t = params_find(p, g->name);
+    if (!t) return repack_write(r, w, no_step, NULL);
+    now.type = QUANT_F32;
+    now.data = (const uint8_t *)params_data(p, t);
+    now.bytes = t->len * sizeof(float);
+    own.from = &now;
+    return repack_write(&own, w, no_step, NULL);
+}
+
 static enum tacit_err write_tensors(const struct model_files *f,
-                                    const struct net *net, int type,
+                                    struct net *net, int type,
                                     struct gguf_writer *w)
 {
     size_t n = model_files_n_tensors(f);
@@ -187,16 +204,15 @@ static enum tacit_err write_tensors(const struct model_files *f,
         struct net_pair pair;
         err = find_pair(net, g->name, &pair)
                   ? write_sum(g, &pair, &plan[i], w)
-                  : repack_write(&plan[i], w, no_step, NULL);
+                  : write_trained(g, net, &plan[i], w);
     }
     free(plan);
     return err;
 }
 
 static enum tacit_err write_merged(const struct adapter_found *a,
-                                   const struct model_files *f,
-                                   const struct net *net, int type,
-                                   struct gguf_writer *w)
+                                   const struct model_files *f, struct net *net,
+                                   int type, struct gguf_writer *w)
 {
     const struct gguf *g = model_files_metadata(f);
     for (size_t i = 0; i < gguf_n_pairs(g); i++)
@@ -358,6 +374,11 @@ enum tacit_err adapters_export(const struct adapter_found *a,
     char path[DEVICE_PATH_MAX];
     struct model_files *files = NULL;
     struct net *net = NULL;
+    if (a->plan->base.adapter == PLAN_FULL)
+        return fail(TACIT_UNSUPPORTED,
+                    "plan %s trains the whole network, not an adapter; `tacit "
+                    "model merge %s FILE` writes it",
+                    a->plan->name, a->plan->name);
     TRY(file_mkdirs(folder, 0755));
     TRY(open_net(a, &files, &net));
     enum tacit_err err =

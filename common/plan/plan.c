@@ -333,7 +333,7 @@ static enum tacit_err take_cohort(const struct check *c,
 static enum tacit_err take_local(const struct check *c,
                                  const struct raw_plan *raw)
 {
-    static const char *const optimizers[] = {"sgd", "adam", "adamw"};
+    static const char *const optimizers[] = {"sgd", "adam", "adamw", "mezo"};
     static const struct raw_local none;
     const struct raw_local *r = raw->local ? raw->local : &none;
     struct plan *p = c->plan;
@@ -350,13 +350,13 @@ static enum tacit_err take_local(const struct check *c,
     TRY(plan_integer(c, "local.batch", r->batch,
                      p->task == PLAN_RETRIEVER ? 2 : 1, 4096, 16, &p->batch));
     if (r->optimizer)
-        TRY(plan_choice(c, "local.optimizer", r->optimizer, optimizers, 3,
+        TRY(plan_choice(c, "local.optimizer", r->optimizer, optimizers, 4,
                         &which));
     copy(p->optimizer, optimizers[which]);
     if (r->momentum && which > 0)
         TRY(plan_wrong(c, "local.momentum",
-                       "local.momentum is for sgd; %s has its own",
-                       p->optimizer));
+                       "local.momentum is for sgd; %s has %s", p->optimizer,
+                       which < 3 ? "its own" : "none"));
     int negatives = p->task == PLAN_RETRIEVER && plan_has_base(p);
     if (r->hard_negatives && !negatives)
         TRY(plan_wrong(c, "local.hard_negatives",
@@ -435,6 +435,7 @@ static enum tacit_err take(const struct check *c, const struct raw_plan *raw)
     TRY(take_protocol(c, raw));
     TRY(take_cohort(c, raw));
     TRY(take_local(c, raw));
+    TRY(plan_take_mezo(c, raw));
     TRY(plan_take_strategy(c, raw));
     return plan_take_sim(c, raw);
 }

@@ -83,6 +83,8 @@ static const cyaml_schema_field_t local_fields[] = {
     REAL(momentum, struct raw_local),
     REAL(weight_decay, struct raw_local),
     REAL(temperature, struct raw_local),
+    REAL(epsilon, struct raw_local),
+    INTEGER(seeds, struct raw_local),
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t weighting_fields[] = {

@@ -50,6 +50,8 @@ struct raw_local {
     int64_t *hard_negatives;
     char *optimizer;
     double *learning_rate, *momentum, *weight_decay, *temperature;
+    double *epsilon;
+    int64_t *seeds;
 };
 struct raw_weighting {
     char *by;

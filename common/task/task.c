@@ -24,6 +24,9 @@ static enum model_task task_of(enum plan_task t)
 
 void task_spec(const struct plan *plan, struct model_spec *out)
 {
+    static const enum model_adapter adapters[] = {[PLAN_FFA] = MODEL_FFA,
+                                                  [PLAN_LORA] = MODEL_LORA,
+                                                  [PLAN_FULL] = MODEL_FULL};
     *out = (struct model_spec){.kind = plan->model,
                                .task = task_of(plan->task),
                                .n_inputs = plan->n_features,
@@ -32,7 +35,8 @@ void task_spec(const struct plan *plan, struct model_spec *out)
                                .layers = plan->layers,
                                .heads = plan->heads,
                                .norm = plan->norm,
-                               .temperature = plan->temperature};
+                               .temperature = plan->temperature,
+                               .along = {plan->seeds, plan->seed}};
     if (plan->format == PLAN_IMAGES) {
         out->channels = plan->channels;
         out->height = plan->height;
@@ -42,16 +46,14 @@ void task_spec(const struct plan *plan, struct model_spec *out)
     memcpy(out->hidden, plan->hidden, sizeof out->hidden);
     if (!plan_has_base(plan)) return;
     const struct plan_base *b = &plan->base;
-    out->base =
-        (struct model_base){.where = b->where,
-                            .name = b->name,
-                            .hash = b->hash,
-                            .adapter = b->adapter == PLAN_LORA ? MODEL_LORA
-                                                               : MODEL_FFA,
-                            .rank = b->rank,
-                            .alpha = b->alpha,
-                            .targets = b->targets,
-                            .seed = plan->seed};
+    out->base = (struct model_base){.where = b->where,
+                                    .name = b->name,
+                                    .hash = b->hash,
+                                    .adapter = adapters[b->adapter],
+                                    .rank = b->rank,
+                                    .alpha = b->alpha,
+                                    .targets = b->targets,
+                                    .seed = plan->seed};
 }
 
 /* FedPer: the personal end begins with the weight matrix of the n-th layer from
@@ -122,6 +124,12 @@ enum tacit_err task_strategy(const struct plan *plan, const struct params *p,
                        "strategy %s is defined for local.optimizer: sgd, not "
                        "%s",
                        s->kind, plan->optimizer);
+    if (strcmp(plan->optimizer, "mezo") == 0 &&
+        ((*out)->gradient || (*out)->personal))
+        return fail_as(E_PLAN_VALUE,
+                       "strategy %s adds to gradients, and local.optimizer: "
+                       "mezo has none",
+                       s->kind);
     return TACIT_OK;
 }
 
