@@ -176,6 +176,9 @@ struct plan {
     uint32_t classes;         /* 1: one probability; else one logit per class */
     uint32_t layers, heads;   /* transformer */
     char norm[PLAN_NAME_MAX]; /* cnn: "none", "batch", "group" */
+    /* static: version of the built-in encoder whose vectors are trained; "":
+     * not said, which only a simulation may. */
+    char encoder[PLAN_NAME_MAX];
 
     unsigned formats; /* bits of what the model can read */
     enum plan_format format;

@@ -26,6 +26,7 @@ static const cyaml_schema_field_t model_fields[] = {
     INTEGER(layers, struct raw_model),
     INTEGER(heads, struct raw_model),
     TEXT(norm, struct raw_model, OPTIONAL),
+    TEXT(encoder, struct raw_model, OPTIONAL),
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t base_fields[] = {

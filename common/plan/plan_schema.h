@@ -14,7 +14,7 @@ struct raw_model {
     int64_t *hidden;
     unsigned n_hidden;
     int64_t *dim, *classes, *layers, *heads;
-    char *norm;
+    char *norm, *encoder;
 };
 struct raw_base {
     char *name, *hash;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/codes.h"
+#include "common/model/encoder.h"
 
 #define METRIC_MAX 64.0
 
@@ -188,9 +189,22 @@ uint32_t task_weight(const struct plan *plan, size_t n_rows)
     return w < 1 ? 1 : (uint32_t)w;
 }
 
+/* Adapters of different encoders must not be added up. */
+static enum tacit_err check_encoder(const struct plan *plan)
+{
+    char version[ENCODER_VERSION_MAX];
+    if (strcmp(plan->model, "static") != 0 || plan->encoder[0]) return TACIT_OK;
+    TRY(encoder_built_in_version(version));
+    return fail_as(E_PLAN_ENCODER,
+                   "model.encoder is missing: the version of the built-in "
+                   "encoder that devices have; this program's is %s",
+                   version);
+}
+
 enum tacit_err task_production(const struct plan *plan)
 {
     uint32_t most = per_sum(plan, plan->cohort_size);
+    TRY(check_encoder(plan));
     if (plan->secagg_off)
         return fail_as(E_PLAN_VALUE,
                        "secagg.mode: off is for simulations; a device sends "

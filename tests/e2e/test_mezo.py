@@ -12,8 +12,8 @@ import cases  # noqa: E402
 from cases import folder, sim, tacit, write  # noqa: E402
 from federation import Federation  # noqa: E402
 from test_adapters import (ANSWERS, NOTES, PAIRS, SITES,  # noqa: E402
-                           checkpoint, go, imported, model_bytes, tensors,
-                           three_sites)
+                           checkpoint, go, has_adopted, imported,
+                           model_bytes, tensors, three_sites)
 from test_kill import table  # noqa: E402
 
 SEEDS = 96
@@ -26,7 +26,7 @@ data:
   columns: [{{name: a}}, {{name: b}}]
   standardise: none
   holdout: 0.3
-rounds: 6
+rounds: 200
 cohort: {{size: 3, min_reports: 2, over_select: 1}}
 local: {{steps: 200, batch: 8, optimizer: mezo, learning_rate: 0.003,
   seeds: {SEEDS}}}
@@ -50,10 +50,6 @@ seed: 5
 """
 
 
-def evaluated(device, plan):
-    return device.json("train", "--eval", "--plan", plan)
-
-
 # ---- cases ------------------------------------------------------------------
 
 def case_only_numbers_along_directions_travel():
@@ -67,30 +63,29 @@ def case_only_numbers_along_directions_travel():
         first.start()
         second.start()
         f.wait_committed(2, 120)
-        # What was committed is kept by whoever is killed.
+        # One alone is too few: nothing is committed until another comes, and
+        # what was committed is kept by a coordinator that is killed.
+        second.kill()
         f.coordinator.kill()
         f.start_coordinator()
-        second.kill()
-        second.start()
-        f.wait_committed(4, 120)
-        # Whoever was away needs the newest numbers alone.
+        target = len(f.committed()) + 2
+        assert target > 3, target
         absent.start()
-        f.wait_committed(6, 120)
-        for device in f.devices.values():
+        f.wait_committed(target, 120)
+        for device in (first, absent):
+            has_adopted(device, target)
             device.process.stop()
         sent = f.path("sent.safetensors")
         f.coordinator.run("export", "--output", sent)
         assert tensors(sent) == {"mezo.scalars": [SEEDS]}, tensors(sent)
-        for device in (first, second, absent):
+        for device in f.devices.values():
             for r in device.json("audit")["releases"]:
                 # The update, and what rides with it.
                 assert 4 * SEEDS < r["bytes"] < 4 * SEEDS + 100, r
-        got = [evaluated(d, plan) for d in (first, second)]
-        for one in got:
-            assert one["federated"]["version"] == 6, one
+        for device in (first, absent):
+            one = device.json("train", "--eval", "--plan", plan)
+            assert one["federated"]["version"] >= target, one
             assert one["federated"]["loss"] < one["initial"]["loss"], one
-        # 2,305 weights, rebuilt on every device alike.
-        assert first.json("audit")["chain_ok"] is True
 
 
 def case_a_whole_encoder_is_learnt_and_then_searches():
