@@ -48,6 +48,18 @@ clip: 1
 deadline: {{stage: 60s, train: 5m}}
 seed: 5
 """
+SEARCH = """name: search
+task: retriever
+model: {{kind: static, encoder: {version}}}
+data: {{source: pairs, holdout: 0.3}}
+rounds: 2
+cohort: {{size: 3, min_reports: 3, over_select: 1}}
+local: {{steps: 40, batch: 4, optimizer: mezo, learning_rate: 0.001,
+  seeds: 64, temperature: 1}}
+clip: 1
+deadline: {{stage: 60s, train: 5m}}
+seed: 5
+"""
 
 
 # ---- cases ------------------------------------------------------------------
@@ -86,6 +98,30 @@ def case_only_numbers_along_directions_travel():
             one = device.json("train", "--eval", "--plan", plan)
             assert one["federated"]["version"] >= target, one
             assert one["federated"]["loss"] < one["initial"]["loss"], one
+
+
+def case_the_built_in_encoders_adapter_is_learnt_and_then_searches():
+    with Federation() as f, folder() as at:
+        f.start_coordinator()
+        for site in SITES:
+            pairs = write(os.path.join(at, site, "pairs.csv"), PAIRS)
+            for name, note in NOTES.items():
+                write(os.path.join(at, site, "notes", name), note)
+            device = f.add_device(site, data={"pairs": pairs})
+            device.run("add", os.path.join(at, site, "notes"))
+        north = f.devices["north"]
+        words = ("search", "--mode", "vectors", "dose of warfarin")
+        before = [h["cosine"] for h in north.json(*words)["hits"]]
+        version = north.json("status")["encoder"]["built_in_version"]
+        f.submit(SEARCH.format(version=version))
+        for device in f.devices.values():
+            device.start()
+        f.wait_committed(2, 120)
+        has_adopted(north, 2)
+        for device in f.devices.values():
+            device.process.stop()
+        after = [h["cosine"] for h in north.json(*words)["hits"]]
+        assert len(after) == len(before) and after != before, (before, after)
 
 
 def case_a_whole_encoder_is_learnt_and_then_searches():
