@@ -9,14 +9,13 @@
 #include "common/model/net_write.h"
 #include "common/model/tuned.h"
 #include "common/task/task.h"
-#include "common/tensor/kernels.h"
-#include "common/tensor/weights.h"
 #include "common/wire/blob.h"
 
 /* ---- finding ------------------------------------------------------------ */
 
 struct looking {
-    const char *name;
+    const char *name; /* of a plan; NULL: any of the task */
+    enum plan_task task;
     struct device_model m;
     int found;
 };
@@ -25,7 +24,7 @@ static enum tacit_err note(const struct device_model *m, void *ctx)
 {
     struct looking *l = ctx;
     if (strcmp(m->kind, "net") != 0) return TACIT_OK;
-    if (l->name ? strcmp(m->plan, l->name) != 0 : m->task != PLAN_RETRIEVER)
+    if (l->name ? strcmp(m->plan, l->name) != 0 : m->task != l->task)
         return TACIT_OK;
     l->m = *m;
     l->found = 1;
@@ -57,7 +56,7 @@ static enum tacit_err load(struct device *d, const struct device_model *m,
 enum tacit_err adapters_find(struct device *d, const char *name,
                              struct adapter_found *out)
 {
-    struct looking l = {.name = name};
+    struct looking l = {.name = name, .task = PLAN_RETRIEVER};
     struct adapter_found a = {0};
     TRY(device_models(d, note, &l));
     if (!l.found)
@@ -65,6 +64,28 @@ enum tacit_err adapters_find(struct device *d, const char *name,
                     "no adapter of %s%s was adopted here; `tacit status` lists "
                     "the federation's models",
                     name ? "plan " : "search", name ? name : "");
+    enum tacit_err err = load(d, &l.m, &a);
+    if (err)
+        adapters_release(&a);
+    else
+        *out = a;
+    return err;
+}
+
+enum tacit_err adapters_of(struct device *d, enum plan_task task,
+                           const struct digest *base, struct adapter_found *out,
+                           int *has)
+{
+    struct looking l = {.task = task};
+    struct plan *plan = NULL;
+    struct adapter_found a = {0};
+    *has = 0;
+    TRY(device_models(d, note, &l));
+    if (!l.found) return TACIT_OK;
+    TRY(load_plan(d, &l.m.plan_hash, &plan));
+    *has = digest_equal(&plan->base.hash, base);
+    plan_free(plan);
+    if (!*has) return TACIT_OK;
     enum tacit_err err = load(d, &l.m, &a);
     if (err)
         adapters_release(&a);
@@ -82,7 +103,7 @@ void adapters_release(struct adapter_found *a)
 
 enum tacit_err adapters_base(struct device *d, int *has, struct digest *base)
 {
-    struct looking l = {0};
+    struct looking l = {.task = PLAN_RETRIEVER};
     struct plan *plan = NULL;
     TRY(device_models(d, note, &l));
     *has = l.found;
@@ -105,7 +126,7 @@ static enum tacit_err open_net(const struct adapter_found *a,
         return err;
     }
     struct params *p = net_params(*net);
-    memcpy(p->flat, model_params(a->model)->flat, p->n_flat * sizeof *p->flat);
+    memcpy(p->flat, model_weights(a->model)->flat, p->n_flat * sizeof *p->flat);
     return TACIT_OK;
 }
 
@@ -275,6 +296,11 @@ enum tacit_err adapters_export(const struct adapter_found *a,
     char path[DEVICE_PATH_MAX];
     struct model_files *files = NULL;
     struct net *net = NULL;
+    if (a->plan->base.adapter == PLAN_FULL)
+        return fail(TACIT_UNSUPPORTED,
+                    "plan %s trains the whole network, not an adapter; `tacit "
+                    "model merge %s FILE` writes it",
+                    a->plan->name, a->plan->name);
     TRY(file_mkdirs(folder, 0755));
     TRY(open_net(a, &files, &net));
     enum tacit_err err =

@@ -4,6 +4,7 @@
  *
  *   newest adopted model of a plan with a base
  *      ├─ embedding.c: questions are read with it
+ *      ├─ generator.c: answers are written with it
  *      ├─ adapters_merge    W + scale B A, a GGUF file of its own
  *      └─ adapters_export   a folder as PEFT writes it
  *
@@ -30,6 +31,11 @@ struct adapter_found {
  * plan with a base. NOTFOUND; E_BASE_MISSING when its base is gone. */
 TACIT_CHECKED enum tacit_err adapters_find(struct device *d, const char *name,
                                            struct adapter_found *out);
+/* The newest adopted model of any plan of this task with a base, where its base
+ * is this one: *has 0, 1. Released by the caller when *has. */
+TACIT_CHECKED enum tacit_err adapters_of(struct device *d, enum plan_task task,
+                                         const struct digest *base,
+                                         struct adapter_found *out, int *has);
 void adapters_release(struct adapter_found *a);
 /* Whether a retriever's adapter was adopted, and for which base: *has 0, 1. */
 TACIT_CHECKED enum tacit_err adapters_base(struct device *d, int *has,

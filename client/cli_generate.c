@@ -177,6 +177,13 @@ static json_t *generation_json(const struct writer *w,
                   g->is_cut, "turns_read", (json_int_t)g->n_turns);
     if (o && more) json_object_update(o, more);
     json_decref(more);
+    if (w->generator.plan[0])
+        json_object_set_new(o, "adapter",
+                            json_pack("{s:s, s:I}", "plan", w->generator.plan,
+                                      "version",
+                                      (json_int_t)w->generator.version));
+    else
+        json_object_set_new(o, "adapter", json_null());
     return o;
 }
 

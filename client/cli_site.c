@@ -205,13 +205,16 @@ static enum tacit_err add_encoder(struct device *d, json_t *out)
 {
     struct embedding_choice c;
     struct generator_choice writes;
+    char version[ENCODER_VERSION_MAX];
     int is_aside = 0;
     TRY(embedding_chosen(d, &c));
     TRY(embedding_sets_aside(d, &is_aside));
+    TRY(encoder_built_in_version(version));
     json_object_set_new(out, "encoder",
-                        json_pack("{s:s, s:I, s:b}", "name", c.name, "numbers",
-                                  (json_int_t)c.dim, "adapter_set_aside",
-                                  is_aside));
+                        json_pack("{s:s, s:I, s:b, s:s}", "name", c.name,
+                                  "numbers", (json_int_t)c.dim,
+                                  "adapter_set_aside", is_aside,
+                                  "built_in_version", version));
     TRY(generator_chosen(d, &writes));
     json_object_set_new(out, "generator", json_string(writes.name));
     return TACIT_OK;
@@ -265,9 +268,10 @@ static void print_status(const json_t *s)
     printf("documents    %lld (%lld passages)\n",
            json_integer_value(json_object_get(s, "documents")),
            json_integer_value(json_object_get(s, "passages")));
-    printf("encoder      %s (%lld numbers)%s\n",
+    printf("encoder      %s (%lld numbers; built in: %s)%s\n",
            json_string_value(json_object_get(e, "name")),
            json_integer_value(json_object_get(e, "numbers")),
+           json_string_value(json_object_get(e, "built_in_version")),
            json_is_true(json_object_get(e, "adapter_set_aside"))
                ? "; the federation's search adapter is set aside"
                : "");

@@ -82,6 +82,7 @@ static enum tacit_err train_alone(struct job *j)
                                            .learning_rate = p->learning_rate,
                                            .momentum = p->momentum,
                                            .weight_decay = p->weight_decay,
+                                           .epsilon = p->epsilon,
                                            .seed = p->seed,
                                            .round = r,
                                            .client = le64_load(j->d.keys.id)};
@@ -104,7 +105,7 @@ static enum tacit_err save(struct job *j, const char *path)
     struct buf b;
     buf_init(&b, 0);
     enum tacit_err err =
-        safetensors_encode(model_params(j->model), metadata, &b);
+        safetensors_encode(model_weights(j->model), metadata, &b);
     if (!err) err = file_write(path, b.data, b.len, 0600);
     buf_release(&b);
     return err;

@@ -494,12 +494,33 @@ static enum tacit_err note_retriever(const struct device_model *m, void *ctx)
     return TACIT_OK;
 }
 
+/* Along which directions the plan's model lies, where the plan is at hand. */
+static enum tacit_err read_along(struct device *d, const struct digest *plan,
+                                 struct model_along *out)
+{
+    struct buf text;
+    struct plan *p = NULL;
+    buf_init(&text, PLAN_BYTES_MAX);
+    if (blob_get(d->blobs, plan, PLAN_BYTES_MAX, &text)) {
+        buf_release(&text);
+        err_clear();
+        return TACIT_OK;
+    }
+    enum tacit_err err =
+        plan_parse("plan", (const char *)text.data, text.len, &p);
+    buf_release(&text);
+    TRY(err);
+    *out = (struct model_along){p->seeds, p->seed};
+    plan_free(p);
+    return TACIT_OK;
+}
+
 enum tacit_err device_adapter(struct device *d, size_t dim, float **out)
 {
     struct newest n = {0};
-    const struct model_spec spec = {.kind = "static",
-                                    .task = MODEL_RETRIEVER,
-                                    .n_inputs = dim};
+    struct model_spec spec = {.kind = "static",
+                              .task = MODEL_RETRIEVER,
+                              .n_inputs = dim};
     struct model *m = NULL;
     int64_t fits = 0;
     TRY(device_models(d, note_retriever, &n));
@@ -508,9 +529,10 @@ enum tacit_err device_adapter(struct device *d, size_t dim, float **out)
         *out = NULL;
         return TACIT_OK;
     }
+    TRY(read_along(d, &n.m.plan_hash, &spec.along));
     TRY(model_new(&spec, &m));
-    struct params *p = model_params(m);
-    enum tacit_err err = load_weights(d, &n.m.model_hash, p);
+    enum tacit_err err = load_weights(d, &n.m.model_hash, model_params(m));
+    const struct params *p = model_weights(m);
     float *w = err ? NULL : malloc(p->n_flat * sizeof *w);
     if (!err && !w) err = fail(TACIT_NOMEM, "no memory for the adapter");
     if (!err) {

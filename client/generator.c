@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/adapters.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/crypto/secret.h"
@@ -44,17 +45,22 @@ enum tacit_err generator_chosen(struct device *d, struct generator_choice *out)
 static enum tacit_err open_decoder(struct device *d,
                                    const struct generator_choice *c,
                                    const struct generator_how *how,
+                                   const struct adapter_found *learnt,
                                    struct decoder **out)
 {
     char path[DEVICE_PATH_MAX];
     const struct network_row row = {.hash = c->hash};
     TRY(networks_path(d, &row, path));
+    const struct params *w = learnt ? model_weights(learnt->model) : NULL;
     const struct decoder_model m = {.name = c->name,
                                     .path = path,
                                     .hash = c->hash,
                                     .context = how->context,
                                     .memory = how->memory,
-                                    .cache = QUANT_F16};
+                                    .cache = QUANT_F16,
+                                    .base = learnt ? &learnt->spec.base : NULL,
+                                    .learnt = w ? w->flat : NULL,
+                                    .n_learnt = w ? w->n_flat : 0};
     return decoder_open(&m, out);
 }
 
@@ -69,7 +75,7 @@ static enum tacit_err try_out(struct device *d,
     const struct decoder_job job = {.prompt = &token,
                                     .n_prompt = 1,
                                     .n_max = 1};
-    TRY(open_decoder(d, c, &how, &decoder));
+    TRY(open_decoder(d, c, &how, NULL, &decoder));
     enum tacit_err err = decoder_generate(decoder, &job, &unused);
     decoder_close(decoder);
     return err;
@@ -128,6 +134,24 @@ static enum tacit_err open_prompts(struct device *d, struct generator *g)
     return TACIT_OK;
 }
 
+/* With what this device adopted of a plan that trains it. */
+static enum tacit_err open_learnt(struct device *d,
+                                  const struct generator_how *how,
+                                  struct generator *g)
+{
+    struct adapter_found a = {0};
+    int has = 0;
+    TRY(adapters_of(d, PLAN_LM, &g->choice.hash, &a, &has));
+    enum tacit_err err =
+        open_decoder(d, &g->choice, how, has ? &a : NULL, &g->decoder);
+    if (!err && has) {
+        snprintf(g->plan, sizeof g->plan, "%s", a.plan->name);
+        g->version = a.version;
+    }
+    adapters_release(&a);
+    return err;
+}
+
 enum tacit_err generator_open(struct device *d, const struct generator_how *how,
                               struct generator *out)
 {
@@ -139,7 +163,7 @@ enum tacit_err generator_open(struct device *d, const struct generator_how *how,
             "no network is chosen that could write an answer; `tacit "
             "model import FILE` brings one in, `tacit model use "
             "NAME` chooses it");
-    enum tacit_err err = open_decoder(d, &out->choice, how, &out->decoder);
+    enum tacit_err err = open_learnt(d, how, out);
     if (!err) err = cite_guard_new(decoder_vocab(out->decoder), &out->guard);
     if (!err && !how->keeps_no_prompts) err = open_prompts(d, out);
     if (err) generator_close(out);

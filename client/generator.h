@@ -3,7 +3,8 @@
  * chosen.
  *
  *   tacit model use NAME ──> row in tacit.db ──generator_open──> decoder.h
- *                            name, hash                 └─> <home>/prompts/
+ *                            name, hash          ^      └─> <home>/prompts/
+ *                  newest adopted lm of a plan with this base (adapters.h)
  *
  * What it remembers of prompts on disk (prompt_cache.h) holds what documents
  * say: it is sealed, by a key of its own, when the store is, and removed when
@@ -49,6 +50,8 @@ struct generator_how {
 
 struct generator {
     struct generator_choice choice;
+    char plan[PLAN_NAME_MAX]; /* what it has adopted; "": nothing */
+    uint32_t version;         /* of that */
     struct decoder *decoder;
     struct cite_guard *guard;
     struct prompt_cache prompts; /* bytes_max 0: nothing is kept */

@@ -110,6 +110,19 @@ static int same_origin(const struct origin *a, const struct origin *b)
            a->store_version == b->store_version;
 }
 
+/* Adapters of another built-in encoder are for other vectors. */
+static enum tacit_err check_version(const struct plan *plan)
+{
+    char version[ENCODER_VERSION_MAX];
+    TRY(encoder_built_in_version(version));
+    if (!plan->encoder[0] || strcmp(plan->encoder, version) == 0)
+        return TACIT_OK;
+    return fail_as(E_ENCODER_OTHER,
+                   "plan %s trains search with the built-in encoder %s, and "
+                   "this program has %s: it stays out",
+                   plan->name, plan->encoder, version);
+}
+
 /* Search has to read with the encoder that the plan trains. */
 static enum tacit_err check_encoder(const struct plan *plan,
                                     const struct embedding_choice *c)
@@ -118,7 +131,7 @@ static enum tacit_err check_encoder(const struct plan *plan,
     int is_built_in = strcmp(c->name, EMBEDDING_BUILT_IN) == 0;
     if (plan_has_base(plan) ? digest_equal(&c->hash, &plan->base.hash)
                             : is_built_in)
-        return TACIT_OK;
+        return plan_has_base(plan) ? TACIT_OK : check_version(plan);
     if (!plan_has_base(plan)) wanted = EMBEDDING_BUILT_IN;
     return fail(TACIT_STATE,
                 "plan %s trains search with the encoder %s, and here %s "

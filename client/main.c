@@ -394,8 +394,9 @@ static const struct option_command commands[] = {
          "again. Some encoders were trained with a text before questions "
          "or passages (E5, BGE): those that are known get it by "
          "themselves. A federation's search adapter is for the built-in "
-         "encoder and is set aside meanwhile. What is used cannot be "
-         "removed.",
+         "encoder and is set aside meanwhile. A decoder writes with what was "
+         "adopted of a plan (task: lm) that has it for a base. What is used "
+         "cannot be removed.",
      OPTIONS(use_options),
      .run = cli_model_use},
     {.name = "model export",

@@ -318,6 +318,12 @@
  X(PEER_LOST, 613, TIMEOUT, TIMEOUT, "another process of the run is lost",     \
    "It was killed, its machine or network failed, or it is stuck. What was "   \
    "finished is in the checkpoint: run the same command with --resume.")       \
+ X(PLAN_ENCODER, 670, FORMAT, FAILED,                                          \
+   "the plan does not say which encoder it trains",                            \
+   "A retriever without a base trains vectors of the encoder that is part of " \
+   "the program, and those of another version must not be added to them. Put " \
+   "the version that the message shows, or that `tacit status` shows on a "    \
+   "device, into the plan: model: {kind: static, encoder: ...}.")              \
  X(LOSS_NAN, 701, LIMIT, FAILED, "training diverged",                          \
    "The loss or a weight stopped being a number. The model is as it was "      \
    "before. Lower the learning rate in the plan, or look for outliers in "     \
@@ -376,7 +382,12 @@
    "of its file, and this device has no such file. `tacit model import` the "  \
    "file that the plan's author names, with the same --type; `tacit model "    \
    "show NAME` prints the hash. The coordinator takes it with `plan submit "   \
-   "--base FILE`, the simulator with --base FILE.")
+   "--base FILE`, the simulator with --base FILE.")                            \
+ X(ENCODER_OTHER, 745, UNSUPPORTED, FAILED,                                    \
+   "the plan is for another built-in encoder",                                 \
+   "The plan names the version of the encoder whose vectors it trains, and "   \
+   "this program has another one. Run the version of Tacit that the others "   \
+   "of the federation run; until then this device stays out of the plan.")
 
 enum tacit_code {
 #define X(name, id, cls, exit, title, help) E_##name = (id),

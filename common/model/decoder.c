@@ -11,6 +11,7 @@
 #include "common/base/tick.h"
 #include "common/model/draft.h"
 #include "common/model/net.h"
+#include "common/model/tuned.h"
 
 enum {
     ROOM_STEP = 256,   /* tokens that a cache grows by */
@@ -128,6 +129,27 @@ static enum tacit_err find_chat(struct decoder *d)
     return TACIT_OK;
 }
 
+/* Its network with what was learnt of it. Prompts that were read without, or
+ * with something else, are another model's. */
+static enum tacit_err open_net(struct decoder *d, const struct decoder_model *m)
+{
+    struct digest_state s;
+    if (!m->learnt) return net_open(d->files, NULL, &d->net);
+    const struct net_options o = tuned_options(m->base);
+    TRY(net_open(d->files, &o, &d->net));
+    const struct params *p = net_params(d->net);
+    if (p->n_flat != m->n_learnt)
+        return fail(TACIT_SHAPE, "an adapter of %zu numbers; it has %zu",
+                    m->n_learnt, p->n_flat);
+    memcpy(p->flat, m->learnt, p->n_flat * sizeof *p->flat);
+    d->need.weights += p->n_flat * sizeof *p->flat;
+    digest_begin(&s);
+    digest_add(&s, m->hash.b, sizeof m->hash.b);
+    digest_add(&s, m->learnt, m->n_learnt * sizeof *m->learnt);
+    digest_end(&s, &d->hash);
+    return TACIT_OK;
+}
+
 static enum tacit_err open_files(struct decoder *d,
                                  const struct decoder_model *m)
 {
@@ -135,7 +157,7 @@ static enum tacit_err open_files(struct decoder *d,
     TRY(model_files_open(m->path, &d->files));
     TRY(model_files_vocab(d->files, &d->vocab));
     model_files_hash(d->files, &unused, &d->need.weights);
-    TRY(net_open(d->files, NULL, &d->net));
+    TRY(open_net(d, m));
     if (!net_is_decoder(d->net))
         return fail_as(E_MODEL_UNSUPPORTED,
                        "it turns text into vectors; writing wants a decoder "

@@ -45,9 +45,15 @@ struct decoder_model {
     uint64_t memory;         /* bytes that may be taken; 0: what is free */
     enum quant_type cache;   /* of keys and values: F32, F16 or Q8_0 */
     unsigned threads;        /* 0: one for each core */
+    /* What was learnt of it, as tuned.h lays it out; NULL: it is as its file
+     * has it. All borrowed until decoder_open() returns. */
+    const struct model_base *base;
+    const float *learnt; /* [n_learnt] */
+    size_t n_learnt;
 };
 
 struct decoder; /* owned */
+struct model_base;
 
 /* What it takes, all at its largest. */
 struct decoder_need {
@@ -62,6 +68,7 @@ void decoder_close(struct decoder *d);
 const struct vocab *decoder_vocab(const struct decoder *d);
 enum chat_family decoder_chat(const struct decoder *d);
 size_t decoder_context(const struct decoder *d);
+/* Of its file, and of what was learnt beside it. */
 const struct digest *decoder_hash(const struct decoder *d);
 const struct decoder_need *decoder_need(const struct decoder *d);
 

@@ -7,6 +7,7 @@
 
 #include "common/base/codes.h"
 #include "common/model/arch.h"
+#include "common/model/directions.h"
 #include "common/model/metrics.h"
 #include "common/model/tuned.h"
 #include "common/tensor/maps.h"
@@ -39,7 +40,9 @@ struct workspace {
 struct model {
     struct model_spec spec;
     const struct arch *arch;
-    struct tuned *tuned; /* owned: a network; NULL for all else */
+    struct tuned *tuned;      /* owned: a network; NULL for all else */
+    struct directions *along; /* owned: p is a place along them, and the rest
+                                 of this is empty; NULL for all else */
     struct params p;
     struct tape tape;
     struct var *vars[PARAMS_MAX];
@@ -69,6 +72,7 @@ static enum tacit_err set_inputs(struct model_spec *s)
 static enum tacit_err setup(struct model *m, const struct model_spec *spec)
 {
     m->spec = *spec;
+    if (spec->along.n) return directions_new(spec, &m->p, &m->along);
     if (spec->n_hidden > MODEL_HIDDEN_MAX)
         return fail(TACIT_LIMIT, "%zu hidden layers; at most %d",
                     spec->n_hidden, MODEL_HIDDEN_MAX);
@@ -109,6 +113,7 @@ void model_free(struct model *m)
 {
     if (!m) return;
     tuned_free(m->tuned);
+    directions_free(m->along);
     tape_release(&m->tape);
     params_release(&m->p);
     free(m->work.order);
@@ -123,9 +128,24 @@ struct params *model_params(struct model *m)
     return &m->p;
 }
 
+/* What works: m, or the model that its place along directions comes to. */
+static struct model *at_work(struct model *m)
+{
+    return m->along ? directions_at(m->along, m->p.flat) : m;
+}
+
+const struct params *model_weights(struct model *m)
+{
+    return &at_work(m)->p;
+}
+
 void model_init(struct model *m, uint64_t seed)
 {
     struct rng rng;
+    if (m->along) {
+        memset(m->p.flat, 0, m->p.n_flat * sizeof *m->p.flat);
+        return;
+    }
     if (m->tuned) {
         tuned_init(m->tuned, &m->p);
         return;
@@ -141,6 +161,7 @@ void model_use_pool(struct model *m, struct pool *pool)
     tape_init(&m->tape, TAPE_BYTES_MAX);
     m->tape.pool = pool;
     if (m->tuned) tuned_use_pool(m->tuned, pool);
+    if (m->along) model_use_pool(directions_inner(m->along), pool);
 }
 
 static enum tacit_err check_examples(const struct model *m,
@@ -189,6 +210,9 @@ enum tacit_err model_gradient(struct model *m, const struct examples *ex,
                               float *out_loss)
 {
     struct batch b;
+    if (m->along)
+        return fail(TACIT_UNSUPPORTED, "along directions a model learns by "
+                                       "forward passes, without a gradient");
     TRY(check_examples(m, ex));
     if (n == 0) return fail(TACIT_SHAPE, "an empty batch");
     if (m->tuned)
@@ -200,6 +224,24 @@ enum tacit_err model_gradient(struct model *m, const struct examples *ex,
     TRY(gather(m, ex, idx, 0, n, &b));
     struct var *loss = arch_loss(&m->spec, &m->tape, forward(m, &b, grad), &b);
     TRY(tape_backward(&m->tape, loss));
+    *out_loss = loss->v[0];
+    return TACIT_OK;
+}
+
+enum tacit_err model_loss(struct model *m, const struct examples *ex,
+                          const uint32_t *idx, size_t n, float *out_loss)
+{
+    struct batch b;
+    m = at_work(m);
+    TRY(check_examples(m, ex));
+    if (n == 0) return fail(TACIT_SHAPE, "an empty batch");
+    if (m->tuned)
+        return tuned_loss(m->tuned, &m->tape, m->p.flat, ex, idx, n, out_loss);
+    tape_reset(&m->tape);
+    TRY(gather(m, ex, idx, 0, n, &b));
+    const struct var *loss =
+        arch_loss(&m->spec, &m->tape, forward(m, &b, NULL), &b);
+    if (!loss) return m->tape.err;
     *out_loss = loss->v[0];
     return TACIT_OK;
 }
@@ -278,6 +320,7 @@ enum tacit_err model_evaluate(struct model *m, const struct examples *ex,
                               struct model_metrics *out)
 {
     double loss = 0, sum = 0;
+    m = at_work(m);
     size_t step = evaluate_rows(m);
     TRY(check_examples(m, ex));
     if (ex->n_rows == 0) return fail(TACIT_SHAPE, "no examples to evaluate");
@@ -321,6 +364,7 @@ static float prediction(const struct model *m, const struct var *y, size_t i,
 enum tacit_err model_predict(struct model *m, const struct examples *ex,
                              float *out)
 {
+    m = at_work(m);
     size_t step = evaluate_rows(m);
     TRY(check_examples(m, ex));
     if (m->spec.task == MODEL_RETRIEVER || m->tuned)
@@ -527,9 +571,15 @@ enum tacit_err model_train(struct model *m, const struct model_training *how,
                            const struct examples *ex)
 {
     struct training t = {0};
-    TRY(check_examples(m, ex));
+    struct model *works = at_work(m);
+    TRY(check_examples(works, ex));
     if (ex->n_rows == 0) return fail(TACIT_SHAPE, "no examples to train on");
     if (how->batch == 0) return fail(TACIT_LIMIT, "a batch of 0 rows");
+    if (m->along)
+        return directions_train(directions_inner(m->along), how, ex, m->along,
+                                m->p.flat);
+    if (strcmp(how->optimizer, "mezo") == 0)
+        return directions_train(m, how, ex, NULL, NULL);
     TRY(training_begin(&t, m, how, ex->n_rows));
     read_ahead(&t, m, ex, how->next);
     enum tacit_err err = TACIT_OK;

@@ -11,6 +11,9 @@
  *   static                              retriever, the query-side adapter
  *   net                                 texts, an imported network (tuned.h)
  *
+ * Of any of them the weights may lie along directions that a seed names, and
+ * the model be its place there (directions.h).
+ *
  * A new model is a new row.
  *
  * Thread rule: one thread at a time per model; models share nothing mutable.
@@ -105,6 +108,12 @@ struct model_base {
     uint64_t memory_bytes; /* that a training may take [no bound] */
 };
 
+/* Directions of directions.h; n 0: the weights themselves are the model. */
+struct model_along {
+    uint32_t n;
+    uint64_t seed; /* of the directions, and of the weights they start from */
+};
+
 /* Zero in a number means what stands in brackets. */
 struct model_spec {
     const char *kind; /* a row of arch.c */
@@ -123,13 +132,16 @@ struct model_spec {
     uint32_t heads;                   /* transformer [1]; divides the width */
     const char *norm;       /* cnn: "none" | "batch" | "group" [NULL: none] */
     struct model_base base; /* net; where NULL: none is here */
+    struct model_along along;
 };
 
-/* How to train locally; optimizer is "sgd" | "adam" | "adamw". */
+/* How to train locally; optimizer is "sgd" | "adam" | "adamw", or "mezo", which
+ * needs no gradient and no memory for one (mezo.h). */
 struct model_training {
     const char *optimizer;
     uint32_t steps, batch;
     double learning_rate, momentum, weight_decay;
+    double epsilon; /* mezo: how far it looks along a direction [0.001] */
     uint64_t seed, round, client; /* name the batch order */
     /* Whole passes instead of steps: ceil(n / batch) * epochs [use steps]. */
     uint32_t epochs;
@@ -158,6 +170,9 @@ struct pool;
 void model_use_pool(struct model *m, struct pool *pool);
 /* Owned by the model. Its flat vector is the model; write it to load one. */
 struct params *model_params(struct model *m);
+/* The weights that it works with: the same, or what its place along directions
+ * comes to; those are borrowed until it changes, and read only. */
+const struct params *model_weights(struct model *m);
 /* Draw initial weights from (seed), as PyTorch does by default:
  * U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for weights and biases of dense layers and
  * convolutions; U(-1/sqrt(H), 1/sqrt(H)) for recurrent cells; N(0, 1) for
@@ -165,13 +180,19 @@ struct params *model_params(struct model *m);
  * norms. Cox: zero. The identity for the adapter, and a network as it came. */
 void model_init(struct model *m, uint64_t seed);
 /* Mean loss over rows idx[n] and its gradient into grad [n_flat]
- * (overwritten). At running statistics (PARAM_STATISTIC) it is their distance
- * from the batch's; training moves them a tenth of it per step, whatever the
- * optimiser. SHAPE names a label that is none. */
+ * (overwritten); UNSUPPORTED along directions. At running statistics
+ * (PARAM_STATISTIC) it is their distance from the batch's; training moves them
+ * a tenth of it per step, whatever the optimiser. SHAPE names a label that is
+ * none. */
 TACIT_CHECKED enum tacit_err model_gradient(struct model *m,
                                             const struct examples *ex,
                                             const uint32_t *idx, size_t n,
                                             float *grad, float *out_loss);
+/* That loss alone, in the memory of inference. */
+TACIT_CHECKED enum tacit_err model_loss(struct model *m,
+                                        const struct examples *ex,
+                                        const uint32_t *idx, size_t n,
+                                        float *out_loss);
 TACIT_CHECKED enum tacit_err model_evaluate(struct model *m,
                                             const struct examples *ex,
                                             struct model_metrics *out);

@@ -438,6 +438,23 @@ enum tacit_err tuned_gradient(struct tuned *t, struct tape *tape,
     return TACIT_OK;
 }
 
+enum tacit_err tuned_loss(struct tuned *t, struct tape *tape, const float *w,
+                          const struct examples *ex, const uint32_t *idx,
+                          size_t n, float *out_loss)
+{
+    struct rows r = {.ex = ex, .idx = idx, .n = n};
+    const struct net_run run = {.net = t->net, .tape = tape};
+    struct var *out;
+    load(t, w);
+    tape_reset(tape);
+    TRY(gather(t, tape, &r));
+    const struct var *loss =
+        loss_of(t, &run, &r, net_hidden(&run, &r.batch), &out);
+    if (!loss) return tape->err;
+    *out_loss = loss->v[0];
+    return TACIT_OK;
+}
+
 /* ---- measuring ---------------------------------------------------------- */
 
 struct sums {

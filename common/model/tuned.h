@@ -64,12 +64,17 @@ void tuned_init(const struct tuned *t, struct params *p);
  * network cannot read is named (SHAPE) by the batch that it is in. */
 TACIT_CHECKED enum tacit_err tuned_check(const struct tuned *t,
                                          const struct examples *ex);
-/* As model_gradient() and model_evaluate(), at weights w. */
+/* As model_gradient(), model_loss() and model_evaluate(), at weights w. */
 TACIT_CHECKED enum tacit_err tuned_gradient(struct tuned *t, struct tape *tape,
                                             const float *w,
                                             const struct examples *ex,
                                             const uint32_t *idx, size_t n,
                                             float *grad, float *out_loss);
+TACIT_CHECKED enum tacit_err tuned_loss(struct tuned *t, struct tape *tape,
+                                        const float *w,
+                                        const struct examples *ex,
+                                        const uint32_t *idx, size_t n,
+                                        float *out_loss);
 TACIT_CHECKED enum tacit_err tuned_evaluate(struct tuned *t, struct tape *tape,
                                             const float *w,
                                             const struct examples *ex,

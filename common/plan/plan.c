@@ -39,7 +39,8 @@ enum model_key {
     KEY_NORM = 4,
     KEY_LAYERS = 8,
     KEY_HEADS = 16,
-    KEY_DIM = 32
+    KEY_DIM = 32,
+    KEY_ENCODER = 64
 };
 enum { NUMBERS = 1 << PLAN_TABLE | 1 << PLAN_VECTORS | 1 << PLAN_IMAGES };
 static const struct kind {
@@ -60,7 +61,7 @@ static const struct kind {
     {"lstm", 1 << PLAN_LM, KEY_HIDDEN, 1 << PLAN_TEXT},
     {"transformer", 1 << PLAN_LM, KEY_HIDDEN | KEY_LAYERS | KEY_HEADS,
      1 << PLAN_TEXT},
-    {"static", 1 << PLAN_RETRIEVER, KEY_DIM, 1 << PLAN_TABLE},
+    {"static", 1 << PLAN_RETRIEVER, KEY_DIM | KEY_ENCODER, 1 << PLAN_TABLE},
 };
 enum { N_KINDS = sizeof model_kinds / sizeof *model_kinds };
 
@@ -79,7 +80,8 @@ static enum tacit_err take_model_keys(const struct check *c,
                 {"model.norm", m->norm != NULL, KEY_NORM},
                 {"model.layers", m->layers != NULL, KEY_LAYERS},
                 {"model.heads", m->heads != NULL, KEY_HEADS},
-                {"model.dim", m->dim != NULL, KEY_DIM}};
+                {"model.dim", m->dim != NULL, KEY_DIM},
+                {"model.encoder", m->encoder != NULL, KEY_ENCODER}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].given && !(k->keys & rows[i].bit))
             TRY(plan_wrong(c, rows[i].key, "%s has no effect on %s",
@@ -134,6 +136,7 @@ static enum tacit_err take_model(const struct check *c,
     p->n_hidden = m->n_hidden;
     if (m->norm) TRY(plan_choice(c, "model.norm", m->norm, norms, 3, &norm));
     copy(p->norm, norms[norm]);
+    copy(p->encoder, m->encoder ? m->encoder : "");
     int many = m->classes || strcmp(m->kind, "cnn") == 0;
     TRY(plan_integer(c, "model.classes", m->classes, 2, 65536, many ? 10 : 2,
                      &p->classes));
@@ -333,7 +336,7 @@ static enum tacit_err take_cohort(const struct check *c,
 static enum tacit_err take_local(const struct check *c,
                                  const struct raw_plan *raw)
 {
-    static const char *const optimizers[] = {"sgd", "adam", "adamw"};
+    static const char *const optimizers[] = {"sgd", "adam", "adamw", "mezo"};
     static const struct raw_local none;
     const struct raw_local *r = raw->local ? raw->local : &none;
     struct plan *p = c->plan;
@@ -350,13 +353,13 @@ static enum tacit_err take_local(const struct check *c,
     TRY(plan_integer(c, "local.batch", r->batch,
                      p->task == PLAN_RETRIEVER ? 2 : 1, 4096, 16, &p->batch));
     if (r->optimizer)
-        TRY(plan_choice(c, "local.optimizer", r->optimizer, optimizers, 3,
+        TRY(plan_choice(c, "local.optimizer", r->optimizer, optimizers, 4,
                         &which));
     copy(p->optimizer, optimizers[which]);
     if (r->momentum && which > 0)
         TRY(plan_wrong(c, "local.momentum",
-                       "local.momentum is for sgd; %s has its own",
-                       p->optimizer));
+                       "local.momentum is for sgd; %s has %s", p->optimizer,
+                       which < 3 ? "its own" : "none"));
     int negatives = p->task == PLAN_RETRIEVER && plan_has_base(p);
     if (r->hard_negatives && !negatives)
         TRY(plan_wrong(c, "local.hard_negatives",
@@ -436,6 +439,7 @@ static enum tacit_err take(const struct check *c, const struct raw_plan *raw)
     TRY(take_protocol(c, raw));
     TRY(take_cohort(c, raw));
     TRY(take_local(c, raw));
+    TRY(plan_take_mezo(c, raw));
     TRY(plan_take_strategy(c, raw));
     return plan_take_sim(c, raw);
 }

@@ -22,6 +22,8 @@
  *   cohort: {size: 4, min_reports: 3, over_select: 1.3}
  *   strategy: {kind: fedavg}  # a row of common/strategy, with its numbers
  *   local: {steps: 100, batch: 4, optimizer: sgd, learning_rate: 0.001}
+ *                             # optimizer: mezo learns by forward passes, and
+ *                             # only local.seeds numbers travel
  *   weighting: {by: examples, cap: 1000}        # examples | uniform
  *   clip: 4.0                 # L2 bound of a device's update
  *   secagg: {ring_bits: 32}   # 24 | 32
@@ -51,6 +53,7 @@ enum {
     PLAN_CLIENTS_MAX = 128,      /* complete graph; see crypto/secagg.h */
     PLAN_COHORT_MAX = 4096,      /* in all groups, or without masks */
     PLAN_GROUPS_MAX = 256,
+    PLAN_SEEDS_MAX = 1 << 16,
     PLAN_PAIRS_MAX = 512, /* updates of which every pair is compared */
     PLAN_VOCABULARY = 96  /* printable ASCII, and one for all else */
 };
@@ -123,7 +126,7 @@ struct plan_strategy {
 };
 
 /* What is trained of a network that devices have (common/model/tuned.h). */
-enum plan_adapter { PLAN_FFA, PLAN_LORA };
+enum plan_adapter { PLAN_FFA, PLAN_LORA, PLAN_FULL };
 struct plan_base {
     char name[PLAN_NAME_MAX]; /* "": the plan has no base */
     struct digest hash;       /* of its file on devices */
@@ -173,6 +176,9 @@ struct plan {
     uint32_t classes;         /* 1: one probability; else one logit per class */
     uint32_t layers, heads;   /* transformer */
     char norm[PLAN_NAME_MAX]; /* cnn: "none", "batch", "group" */
+    /* static: version of the built-in encoder whose vectors are trained; "":
+     * not said, which only a simulation may. */
+    char encoder[PLAN_NAME_MAX];
 
     unsigned formats; /* bits of what the model can read */
     enum plan_format format;
@@ -192,7 +198,9 @@ struct plan {
     uint32_t cohort_size, min_reports;
     double over_select;
     uint32_t local_steps, local_epochs, batch; /* one of the first two is 0 */
-    char optimizer[PLAN_NAME_MAX];             /* "sgd", "adam", "adamw" */
+    char optimizer[PLAN_NAME_MAX]; /* "sgd", "adam", "adamw", "mezo" */
+    double epsilon;                /* mezo: how far it looks */
+    uint32_t seeds;                /* mezo: directions; 0: all weights travel */
     double learning_rate, momentum, weight_decay, temperature;
     uint32_t hard_negatives; /* retriever with a base: of each question */
     int fast;                /* with a base: bf16 where a processor has it */

@@ -50,7 +50,7 @@ static enum tacit_err check_task(const struct check *c)
 
 enum tacit_err plan_take_base(const struct check *c, const struct raw_plan *raw)
 {
-    static const char *const kinds[] = {"ffa", "lora"};
+    static const char *const kinds[] = {"ffa", "lora", "full"};
     static const struct raw_adapter none;
     const struct raw_adapter *a = raw->adapter ? raw->adapter : &none;
     struct plan_base *b = &c->plan->base;
@@ -63,11 +63,15 @@ enum tacit_err plan_take_base(const struct check *c, const struct raw_plan *raw)
     snprintf(b->name, sizeof b->name, "%s",
              raw->base->name[0] ? raw->base->name : "?");
     TRY(take_hash(c, raw->base->hash));
-    if (a->kind) TRY(plan_choice(c, "adapter.kind", a->kind, kinds, 2, &kind));
+    if (a->kind) TRY(plan_choice(c, "adapter.kind", a->kind, kinds, 3, &kind));
     b->adapter = (enum plan_adapter)kind;
     TRY(plan_integer(c, "adapter.rank", a->rank, 1, 512, 8, &b->rank));
     TRY(plan_real(c, "adapter.alpha", a->alpha, 1e-3, 1e4, 2.0 * b->rank,
                   &b->alpha));
+    if (b->adapter == PLAN_FULL && (a->rank || a->alpha || a->n_targets))
+        TRY(plan_wrong(c, "adapter.kind",
+                       "adapter.kind: full has no rank, alpha or targets: "
+                       "everything is trained"));
     snprintf(c->plan->model, sizeof c->plan->model, "net");
     c->plan->formats = 1 << PLAN_TABLE;
     return take_targets(c, a);

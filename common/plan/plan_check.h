@@ -50,6 +50,9 @@ TACIT_CHECKED enum tacit_err plan_take_effort(const struct check *c,
 /* What such a plan learns from: `source` is taken already. */
 TACIT_CHECKED enum tacit_err plan_take_texts(const struct check *c,
                                              const struct raw_data *raw);
+/* Learning by forward passes, after the rest of `local` was taken. */
+TACIT_CHECKED enum tacit_err plan_take_mezo(const struct check *c,
+                                            const struct raw_plan *raw);
 TACIT_CHECKED enum tacit_err plan_take_strategy(const struct check *c,
                                                 const struct raw_plan *raw);
 TACIT_CHECKED enum tacit_err plan_take_sim(const struct check *c,

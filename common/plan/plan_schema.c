@@ -26,6 +26,7 @@ static const cyaml_schema_field_t model_fields[] = {
     INTEGER(layers, struct raw_model),
     INTEGER(heads, struct raw_model),
     TEXT(norm, struct raw_model, OPTIONAL),
+    TEXT(encoder, struct raw_model, OPTIONAL),
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t base_fields[] = {
@@ -85,6 +86,8 @@ static const cyaml_schema_field_t local_fields[] = {
     REAL(momentum, struct raw_local),
     REAL(weight_decay, struct raw_local),
     REAL(temperature, struct raw_local),
+    REAL(epsilon, struct raw_local),
+    INTEGER(seeds, struct raw_local),
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t weighting_fields[] = {

@@ -14,7 +14,7 @@ struct raw_model {
     int64_t *hidden;
     unsigned n_hidden;
     int64_t *dim, *classes, *layers, *heads;
-    char *norm;
+    char *norm, *encoder;
 };
 struct raw_base {
     char *name, *hash;
@@ -50,6 +50,8 @@ struct raw_local {
     int64_t *hard_negatives, *memory_mib;
     char *optimizer, *numbers;
     double *learning_rate, *momentum, *weight_decay, *temperature;
+    double *epsilon;
+    int64_t *seeds;
 };
 struct raw_weighting {
     char *by;

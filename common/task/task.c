@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/codes.h"
+#include "common/model/encoder.h"
 
 #define METRIC_MAX 64.0
 
@@ -24,6 +25,9 @@ static enum model_task task_of(enum plan_task t)
 
 void task_spec(const struct plan *plan, struct model_spec *out)
 {
+    static const enum model_adapter adapters[] = {[PLAN_FFA] = MODEL_FFA,
+                                                  [PLAN_LORA] = MODEL_LORA,
+                                                  [PLAN_FULL] = MODEL_FULL};
     *out = (struct model_spec){.kind = plan->model,
                                .task = task_of(plan->task),
                                .n_inputs = plan->n_features,
@@ -32,7 +36,8 @@ void task_spec(const struct plan *plan, struct model_spec *out)
                                .layers = plan->layers,
                                .heads = plan->heads,
                                .norm = plan->norm,
-                               .temperature = plan->temperature};
+                               .temperature = plan->temperature,
+                               .along = {plan->seeds, plan->seed}};
     if (plan->format == PLAN_IMAGES) {
         out->channels = plan->channels;
         out->height = plan->height;
@@ -46,8 +51,7 @@ void task_spec(const struct plan *plan, struct model_spec *out)
         (struct model_base){.where = b->where,
                             .name = b->name,
                             .hash = b->hash,
-                            .adapter = b->adapter == PLAN_LORA ? MODEL_LORA
-                                                               : MODEL_FFA,
+                            .adapter = adapters[b->adapter],
                             .rank = b->rank,
                             .alpha = b->alpha,
                             .targets = b->targets,
@@ -124,6 +128,12 @@ enum tacit_err task_strategy(const struct plan *plan, const struct params *p,
                        "strategy %s is defined for local.optimizer: sgd, not "
                        "%s",
                        s->kind, plan->optimizer);
+    if (strcmp(plan->optimizer, "mezo") == 0 &&
+        ((*out)->gradient || (*out)->personal))
+        return fail_as(E_PLAN_VALUE,
+                       "strategy %s adds to gradients, and local.optimizer: "
+                       "mezo has none",
+                       s->kind);
     return TACIT_OK;
 }
 
@@ -182,9 +192,22 @@ uint32_t task_weight(const struct plan *plan, size_t n_rows)
     return w < 1 ? 1 : (uint32_t)w;
 }
 
+/* Adapters of different encoders must not be added up. */
+static enum tacit_err check_encoder(const struct plan *plan)
+{
+    char version[ENCODER_VERSION_MAX];
+    if (strcmp(plan->model, "static") != 0 || plan->encoder[0]) return TACIT_OK;
+    TRY(encoder_built_in_version(version));
+    return fail_as(E_PLAN_ENCODER,
+                   "model.encoder is missing: the version of the built-in "
+                   "encoder that devices have; this program's is %s",
+                   version);
+}
+
 enum tacit_err task_production(const struct plan *plan)
 {
     uint32_t most = per_sum(plan, plan->cohort_size);
+    TRY(check_encoder(plan));
     if (plan->secagg_off)
         return fail_as(E_PLAN_VALUE,
                        "secagg.mode: off is for simulations; a device sends "

@@ -59,7 +59,8 @@ TACIT_CHECKED enum tacit_err task_file(const struct params *p, unsigned n_down,
 /* Rows as a round counts them: inside the sum, 1 to RING_WEIGHT_MAX. */
 uint32_t task_weight(const struct plan *plan, size_t n_rows);
 /* E_PLAN_VALUE when only a simulation may run it: secure aggregation off, or
- * more devices in one sum than its graph has room for. */
+ * more devices in one sum than its graph has room for. E_PLAN_ENCODER when it
+ * trains search with the built-in encoder and does not say which. */
 TACIT_CHECKED enum tacit_err task_production(const struct plan *plan);
 
 #endif

@@ -40,12 +40,30 @@ def flat(steps):
         yield from step if isinstance(step, tuple) else (step,)
 
 
-def script(steps, context=8192, loops=False, end="<|im_end|>"):
+def noisy(rows, cols, at, r, sd=0.1):
+    """A matrix of small random numbers, with those of `at` added."""
+    numbers = [r.gauss(0, sd) for _ in range(rows * cols)]
+    for (i, k), value in at.items():
+        numbers[i * cols + k] += value
+    return struct.pack(f"<{rows * cols}f", *numbers)
+
+
+def script(steps, context=8192, loops=False, end="<|im_end|>", noise=None):
+    """noise: a random.Random; then no matrix is of zeros, choices are near each
+    other and text is cut into these tokens, so that another one can be
+    learnt."""
     words = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"]
     classes = [2, 3, 3, 3, 3] + [6] * 256
     words += [f"<0x{i:02X}>" for i in range(256)]
     own = list(flat(steps))
     assert len(set(own)) == len(own), "a token stands twice"
+    if noise:
+        # Characters and beginnings, so that text comes to these tokens.
+        parts = {w[:k] for w in own for k in range(1, len(w))}
+        parts |= {c for w in own for c in w}
+        parts = sorted(parts - set(own))
+        words += parts
+        classes += [1] * len(parts)
     words += own
     classes += [1] * len(own)
     width = (len(words) + 7) // 8 * 8
@@ -57,7 +75,8 @@ def script(steps, context=8192, loops=False, end="<|im_end|>"):
         choices = step if isinstance(step, tuple) else (step,)
         for before in last:
             for k, word in enumerate(choices):
-                table[number[word], number[before]] = 10.0 - k
+                table[number[word], number[before]] = (
+                    10.0 - k * (0.2 if noise else 1))
         last = choices
     for before in last:
         after = own[0] if loops else end
@@ -74,7 +93,9 @@ def script(steps, context=8192, loops=False, end="<|im_end|>"):
         ("token_embd.weight", (width, n),
          matrix(n, width, {(i, i): 1.0 for i in range(n)})),
         ("output_norm.weight", (width,), one * width),
-        ("output.weight", (width, n), matrix(n, width, table)),
+        ("output.weight", (width, n),
+         noisy(n, width, table, noise, 0.03) if noise else
+         matrix(n, width, table)),
         ("blk.0.attn_norm.weight", (width,), one * width),
         ("blk.0.ffn_norm.weight", (width,), one * width)]
     head = width // HEADS
@@ -85,6 +106,8 @@ def script(steps, context=8192, loops=False, end="<|im_end|>"):
                              ("ffn_up", width, FEED),
                              ("ffn_down", FEED, width)):
         tensors.append((f"blk.0.{name}.weight", (cols, rows),
+                        noisy(rows, cols, {}, noise) if noise and
+                        name != "ffn_down" and name != "attn_output" else
                         matrix(rows, cols, {})))
     pairs = [pair("general.architecture", "llama"),
              pair("llama.context_length", context),

@@ -11,6 +11,7 @@ here, and, where it is at hand, stories260K.
 import hashlib
 import json
 import os
+import random
 import shutil
 import struct
 import sys
@@ -19,6 +20,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 import cases  # noqa: E402
 from cases import folder, sim, tacit, until, write  # noqa: E402
 from federation import Federation  # noqa: E402
+from scripted import script  # noqa: E402
 from test_encoder import NOTES, checkpoint  # noqa: E402
 
 SITES = ("north", "south", "west")
@@ -87,6 +89,13 @@ def three_sites(f, at, data, without=()):
     return base
 
 
+def has_adopted(device, version):
+    """The coordinator commits before a device hears of it."""
+    until(lambda: any(m["version"] >= version
+                      for m in device.json("status")["models"]), 60,
+          f"{device.home} has not adopted version {version}")
+
+
 def go(f, plan, base, rounds=2):
     path = f.write("plan.yaml", plan)
     f.coordinator.run("plan", "submit", path, "--base", base["path"])
@@ -94,6 +103,7 @@ def go(f, plan, base, rounds=2):
         device.start()
     f.wait_committed(rounds, 240)
     for device in f.devices.values():
+        has_adopted(device, rounds)
         device.process.stop()
 
 
@@ -170,6 +180,60 @@ def case_a_reader_is_learnt_together():
         assert sum(k.endswith(".lora_a") for k in sent) == 12, sent
 
 
+# A decoder that says the first of two words, and is taught the second.
+WORDS = ["▁Give", ("▁5", "▁2"), "▁mg", "▁to", "▁the", "▁elderly", "▁[", "1",
+         "]."]
+DOSES = ("# Warfarin\n\nGive 5 mg to the elderly at night. Give 2 mg to the "
+         "elderly in the morning.\n")
+TAUGHT = ("text\n" + "\n".join(["Give 2 mg to the elderly [1]."] * 12) + "\n")
+
+
+def case_a_language_model_is_learnt_together_and_then_answers():
+    with Federation() as f, folder() as at:
+        f.start_coordinator()
+        writer = write(os.path.join(at, "writer.gguf"),
+                       script(WORDS, noise=random.Random(3)))
+        base = None
+        for site in SITES:
+            path = os.path.join(at, site, "texts.csv")
+            write(path, TAUGHT)
+            device = f.add_device(site, policy=(
+                "tasks: [lm]\nmin_cohort: 2\nclip_max: 100\n"
+                f"data:\n  - {{source: texts, file: {path}}}\n"))
+            base = imported(device.home, writer, "writer", "q8_0")
+            write(os.path.join(at, site, "notes", "dose.md"), DOSES)
+            device.run("add", os.path.join(at, site, "notes"))
+            device.run("model", "use", "writer")
+        south = f.devices["south"]
+        ask = ("ask", "--generate", "--max-tokens", "12",
+               "How much warfarin for the elderly?")
+        before = south.json(*ask)
+        assert before["generation"]["adapter"] is None, before["generation"]
+        assert "5 mg" in before["text"], before["text"]
+        plan = PLAN.format(name="teach", task="lm", kind="ffa",
+                           hash=base["hash"]).replace("name: tiny",
+                                                      "name: writer")
+        plan = plan.replace("rank: 4", "rank: 4, targets: [down]")
+        go(f, plan.replace("steps: 4", "steps: 30").replace("0.01", "0.008"),
+           base)
+        loss = {r["round"]: r["loss"] for r in f.committed()}
+        assert loss[2] < loss[1], loss
+        after = south.json(*ask)
+        assert after["generation"]["adapter"] == {
+            "plan": "teach", "version": 2}, after["generation"]
+        assert "2 mg" in after["text"], after["text"]
+        # What was read of prompts before is another model's.
+        assert south.json(*ask)["text"] == after["text"]
+        # Merged, it says the same by itself.
+        merged = os.path.join(at, "merged.gguf")
+        south.run("model", "merge", "teach", merged, "--type", "f32")
+        south.run("model", "import", merged, "--name", "whole")
+        south.run("model", "use", "whole")
+        alone = south.json(*ask)
+        assert alone["generation"]["adapter"] is None, alone["generation"]
+        assert "2 mg" in alone["text"], alone["text"]
+
+
 def case_a_device_without_the_base_says_how_to_get_it():
     with Federation() as f, folder() as at:
         f.start_coordinator()
@@ -197,6 +261,32 @@ def case_a_device_without_the_base_says_how_to_get_it():
             device.process.stop()
         imported(west.home, checkpoint(os.path.join(at, "west", "late")))
         west.run("train", "--plan", path)
+
+
+def case_a_device_with_another_built_in_encoder_stays_out():
+    with folder() as at:
+        home = os.path.join(at, "home")
+        tacit("init", "--home", home).exits(0)
+        for name, note in NOTES.items():
+            write(os.path.join(at, "notes", name), note)
+        tacit("add", os.path.join(at, "notes"), "--home", home).exits(0)
+        own = tacit("status", "--json", "--home",
+                    home).exits(0).data["encoder"]["built_in_version"]
+        pairs = os.path.join(at, "pairs.csv")
+        write(pairs, PAIRS)
+        plan = os.path.join(at, "plan.yaml")
+        words = ["train", "--plan", plan, "--data", pairs, "--home", home]
+        for version, status in ((own, 0), ("static-1-0123456789", 1)):
+            write(plan, "name: guide\ntask: retriever\nmodel: {kind: static, "
+                  f"encoder: {version}}}\ndata: {{source: pairs}}\nrounds: 1\n")
+            done = tacit(*words).exits(status)
+            if status:
+                done.says("E0745", own, version)
+        # Nor is it forgotten where it would be run.
+        write(plan, "name: guide\ntask: retriever\nmodel: {kind: static}\n"
+              "data: {source: pairs}\n")
+        cases.call("tacit-coordinator", "plan", "check",
+                   plan).exits(1).says("E0670", own)
 
 
 def case_another_file_than_the_named_one_is_refused():

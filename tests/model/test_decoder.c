@@ -18,6 +18,7 @@
 #include "common/model/decoder.h"
 #include "common/model/draft.h"
 #include "common/model/gguf.h"
+#include "common/model/model.h"
 #include "common/model/net.h"
 #include "common/tensor/weights.h"
 
@@ -30,7 +31,11 @@ enum {
     VOCAB = 288,
     CONTEXT = 1024,
     LONG = 700,
-    ANSWER = 96
+    ANSWER = 96,
+    RANK = 4,
+    /* Rows of q, k, v, output, gate, up, down. */
+    N_LEARNT =
+        LAYERS * RANK * (3 * WIDTH + 2 * (WIDTH / HEADS * KV_HEADS) + 2 * FEED)
 };
 
 static char dir[256], model_path[512], prompts[512];
@@ -269,6 +274,66 @@ static void guesses_change_no_token(void **state)
     /* Both kinds of guesses were made. */
     check(n_right > 100 && n_guessed > n_right);
     make_model(QUANT_Q8_0);
+}
+
+/* Pairs beside every matrix of the blocks. */
+static struct decoder *open_learnt(const float *w, size_t n)
+{
+    const struct model_base base = {.name = "drawn",
+                                    .adapter = MODEL_FFA,
+                                    .rank = RANK,
+                                    .alpha = 8,
+                                    .seed = 6};
+    const struct decoder_model m = {.name = "drawn",
+                                    .path = model_path,
+                                    .hash = {.b = {7}},
+                                    .memory = 1 << 30,
+                                    .cache = QUANT_F16,
+                                    .threads = 2,
+                                    .base = &base,
+                                    .learnt = w,
+                                    .n_learnt = n};
+    struct decoder *d = NULL;
+    check_ok(decoder_open(&m, &d));
+    return d;
+}
+
+static void what_was_learnt_is_written_with(void **state)
+{
+    (void)state;
+    static float w[N_LEARNT];
+    uint32_t prompt[200];
+    struct said plain, learnt, guessed;
+    struct rng r;
+    rng_init(&r, 8, 0, 0);
+    write_prompt(prompt, 200, 2);
+    struct decoder *file = open_model(QUANT_F16);
+    struct decoder_job job = job_of(prompt, 200, &plain);
+    check_ok(decoder_generate(file, &job, &plain.report));
+
+    /* Outer matrices of zeros change nothing but the name. */
+    struct decoder *none = open_learnt(w, N_LEARNT);
+    job = job_of(prompt, 200, &learnt);
+    check_ok(decoder_generate(none, &job, &learnt.report));
+    same(&plain, &learnt);
+    check(!digest_equal(decoder_hash(file), decoder_hash(none)));
+
+    for (size_t i = 0; i < N_LEARNT; i++) w[i] = 0.3f * rng_normal(&r);
+    struct decoder *some = open_learnt(w, N_LEARNT);
+    job = job_of(prompt, 200, &learnt);
+    check_ok(decoder_generate(some, &job, &learnt.report));
+    check(plain.n != learnt.n || memcmp(plain.token, learnt.token,
+                                        plain.n * sizeof *plain.token) != 0);
+    check(!digest_equal(decoder_hash(some), decoder_hash(none)));
+    job = job_of(prompt, 200, &guessed);
+    for (job.guesses = 1; job.guesses <= 3; job.guesses++) {
+        guessed.n = 0;
+        check_ok(decoder_generate(some, &job, &guessed.report));
+        same(&learnt, &guessed);
+    }
+    decoder_close(file);
+    decoder_close(none);
+    decoder_close(some);
 }
 
 static void a_seed_draws_the_same_with_guesses(void **state)
@@ -722,6 +787,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(guesses_change_no_token),
+        cmocka_unit_test(what_was_learnt_is_written_with),
         cmocka_unit_test(a_seed_draws_the_same_with_guesses),
         cmocka_unit_test(a_known_prefix_changes_no_bit),
         cmocka_unit_test(a_prefix_from_disk_changes_no_bit),

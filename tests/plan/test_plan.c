@@ -249,7 +249,8 @@ static const struct change changes[] = {
      ":3: model.kind is \"logit\"; it may be logistic, softmax, mlp or cnn"},
     {regress, "kind: linear", "kind: logistic", "linear or mlp"},
     {retriever, "kind: static", "kind: mlp", "it may be static"},
-    {classify, "optimizer: adamw", "optimizer: lbfgs", "sgd, adam or adamw"},
+    {classify, "optimizer: adamw", "optimizer: lbfgs",
+     "sgd, adam, adamw or mezo"},
     {classify, "by: examples", "by: example", "did you mean \"examples\"?"},
     {classify, "partition: iid", "partition: dirichlett", "\"dirichlet\"?"},
     {classify, "standardise: plan", "standardise: all", "site, plan or none"},
@@ -550,6 +551,60 @@ static void a_base_stands_in_for_a_model(void **state)
     plan_free(p);
 }
 
+static void forward_passes_send_numbers_along_directions(void **state)
+{
+    (void)state;
+    struct plan *p = NULL;
+    char *text = replaced(based, "{hard_negatives: 2}", "{optimizer: mezo}");
+    check_ok(parse(text, &p));
+    assert_int_equal(p->seeds, 1024);
+    check_near(p->epsilon, 1e-3, 0);
+    plan_free(p);
+    free(text);
+    text = replaced(based, "{hard_negatives: 2}",
+                    "{optimizer: mezo, seeds: 0, epsilon: 0.5}");
+    check_ok(parse(text, &p));
+    assert_int_equal(p->seeds, 0);
+    check_near(p->epsilon, 0.5, 0);
+    plan_free(p);
+    free(text);
+    check_ok(parse(based, &p));
+    check(p->seeds == 0);
+    plan_free(p);
+}
+
+static void what_forward_passes_cannot_do_is_explained(void **state)
+{
+    static const struct {
+        const char *from, *to, *says;
+    } cases[] = {
+        {"hard_negatives: 2", "optimizer: sgd, seeds: 4",
+         ":6: local.seeds is for local.optimizer: mezo"},
+        {"hard_negatives: 2", "epsilon: 0.1",
+         ":6: local.epsilon is for local.optimizer: mezo"},
+        {"hard_negatives: 2", "optimizer: mezo, seeds: 65537",
+         ":6: local.seeds is 65537"},
+        {"hard_negatives: 2", "optimizer: mezo, weight_decay: 0.1",
+         ":6: local.weight_decay has no effect on mezo"},
+        {"hard_negatives: 2", "optimizer: mezo, momentum: 0.1",
+         ":6: local.momentum is for sgd; mezo has none"},
+        {"lora, rank: 4, alpha: 16, targets: [q, v]", "full",
+         ":4: adapter.kind: full changes every number"},
+        {"lora, rank: 4, alpha: 16, targets: [q, v]", "full, rank: 4",
+         ":4: adapter.kind: full has no rank"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct plan *p = NULL;
+        char *text = replaced(based, cases[i].from, cases[i].to);
+        enum tacit_err e = parse(text, &p);
+        if (!strstr(err_message(), cases[i].says))
+            fail_msg("%s: %s", cases[i].to, err_message());
+        check_code(e, E_PLAN_VALUE);
+        free(text);
+    }
+}
+
 static void a_base_that_cannot_work_is_explained(void **state)
 {
     static const struct {
@@ -612,6 +667,8 @@ int main(void)
         cmocka_unit_test(a_file_is_loaded_by_name),
         cmocka_unit_test(a_base_stands_in_for_a_model),
         cmocka_unit_test(a_base_that_cannot_work_is_explained),
+        cmocka_unit_test(forward_passes_send_numbers_along_directions),
+        cmocka_unit_test(what_forward_passes_cannot_do_is_explained),
         cmocka_unit_test(a_damaged_plan_never_upsets_the_parser),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -341,6 +341,22 @@ static void production_has_masks_and_seats(void **unused)
     check_ok(task_production(&plan));
 }
 
+/* Devices of another version would add up what does not go together. */
+static void a_retriever_of_the_built_in_encoder_says_which(void **state)
+{
+    struct plan own = {.cohort_size = 3};
+    (void)state;
+    snprintf(own.model, sizeof own.model, "static");
+    enum tacit_err err = task_production(&own);
+    check(strstr(err_message(), "this program's is static-") != NULL);
+    check_code(err, E_PLAN_ENCODER);
+    snprintf(own.encoder, sizeof own.encoder, "static-1-0123456789");
+    check_ok(task_production(&own));
+    snprintf(own.model, sizeof own.model, "net");
+    own.encoder[0] = '\0';
+    check_ok(task_production(&own));
+}
+
 int main(void)
 {
     rng_setup();
@@ -360,6 +376,7 @@ int main(void)
         T(equations_of_plain_sgd_refuse_another_optimiser),
         T(a_strategy_that_is_none_names_the_nearest),
         T(production_has_masks_and_seats),
+        T(a_retriever_of_the_built_in_encoder_says_which),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
