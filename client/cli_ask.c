@@ -83,7 +83,8 @@ enum tacit_err cli_search(const struct options *o)
     TRY(reading_begin(o, &r));
     enum tacit_err err = search_hybrid(r.corpus, &r.query, &r.arena, &hits, &n);
     if (!err && n == 0) err = fail_as(E_NOTHING_RELEVANT, "no passage matches");
-    if (!err && options_flag(o, "rerank")) err = rerank_hits(&r, hits, n);
+    if (!err && options_flag(o, "by-confidence"))
+        err = rerank_hits(&r, hits, n);
     if (!err) err = print_hits(o, &r.report, hits, n);
     reading_end(&r);
     return err;
