@@ -1,5 +1,7 @@
 #include "client/adapters.h"
 
+#include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -169,19 +171,66 @@ static enum tacit_err write_sum(const struct gguf_tensor *g,
     return err;
 }
 
+/* The head of classes that was learnt, under the names of net_classes(). */
+struct head {
+    struct gguf_tensor list[2];
+    size_t n; /* 0: there is none */
+};
+
+static void find_head(const struct adapter_found *a, struct head *out)
+{
+    static const char *const names[][2] = {{"head.weight", "cls.output.weight"},
+                                           {"head.bias", "cls.output.bias"}};
+    struct params *p = model_params(a->model);
+    out->n = 0;
+    if (a->spec.task != MODEL_CLASSIFY) return;
+    for (size_t i = 0; i < 2; i++) {
+        const struct param *from = params_find(p, names[i][0]);
+        struct gguf_tensor *t = &out->list[out->n++];
+        assert(from);
+        size_t rows = i ? 1 : from->dims[0], cols = from->len / rows;
+        *t =
+            (struct gguf_tensor){.type = QUANT_F32,
+                                 .n_dims = i ? 1 : 2,
+                                 .dims = {cols, rows, 1, 1},
+                                 .bytes = from->len * sizeof(float),
+                                 .data = (const uint8_t *)params_data(p, from)};
+        snprintf(t->name, sizeof t->name, "%s", names[i][1]);
+    }
+}
+
+static int is_head(const char *name)
+{
+    return strncmp(name, "cls.output.", 11) == 0;
+}
+
+/* The base's tensors, but for a head that another one replaces. */
+static enum tacit_err plan_tensors(const struct model_files *f,
+                                   const struct head *head, int type,
+                                   struct repack *plan, size_t *n)
+{
+    for (size_t i = 0; i < model_files_n_tensors(f); i++) {
+        const struct gguf_tensor *g = model_files_tensor_at(f, i);
+        if (!head->n || !is_head(g->name))
+            TRY(repack_plan(g, type, REPACK_ROWS, &plan[(*n)++]));
+    }
+    for (size_t i = 0; i < head->n; i++)
+        TRY(repack_plan(&head->list[i], REPACK_KEEP, REPACK_ROWS,
+                        &plan[(*n)++]));
+    return TACIT_OK;
+}
+
 static enum tacit_err write_tensors(const struct model_files *f,
-                                    const struct net *net, int type,
+                                    const struct net *net,
+                                    const struct head *head, int type,
                                     struct gguf_writer *w)
 {
-    size_t n = model_files_n_tensors(f);
-    struct repack *plan = calloc(n + 1, sizeof *plan);
-    enum tacit_err err =
-        plan ? TACIT_OK : fail(TACIT_NOMEM, "no memory for %zu tensors", n);
-    for (size_t i = 0; !err && i < n; i++) {
-        err = repack_plan(model_files_tensor_at(f, i), type, REPACK_ROWS,
-                          &plan[i]);
-        if (!err) repack_announce(&plan[i], w);
-    }
+    size_t n = 0;
+    struct repack *plan =
+        calloc(model_files_n_tensors(f) + head->n + 1, sizeof *plan);
+    enum tacit_err err = plan ? plan_tensors(f, head, type, plan, &n)
+                              : fail(TACIT_NOMEM, "no memory for tensors");
+    for (size_t i = 0; !err && i < n; i++) repack_announce(&plan[i], w);
     for (size_t i = 0; !err && i < n; i++) {
         const struct gguf_tensor *g = plan[i].from;
         struct net_pair pair;
@@ -206,7 +255,9 @@ static enum tacit_err write_merged(const struct adapter_found *a,
     gguf_put_text(w, "general.name", a->plan->name, strlen(a->plan->name));
     gguf_put_text(w, "tacit.merged_plan", a->plan->name, strlen(a->plan->name));
     gguf_put_u32(w, "tacit.merged_version", a->version);
-    TRY(write_tensors(f, net, type, w));
+    struct head head;
+    find_head(a, &head);
+    TRY(write_tensors(f, net, &head, type, w));
     return gguf_writer_end(w, NULL);
 }
 

@@ -566,7 +566,13 @@ static enum tacit_err take_head(struct loader *l)
     if (outputs > NET_WIDTH_MAX)
         return fail(TACIT_LIMIT, "a head of %zu outputs; at most %d", outputs,
                     NET_WIDTH_MAX);
-    TRY(add_trained(n, "head.weight", outputs, n->shape.width, &n->head.w));
+    /* A matrix, of one output too: a layer is known by it. */
+    const size_t dims[] = {outputs, n->shape.width};
+    n->head.w = (struct net_tensor){.trained = 1,
+                                    .rows = outputs,
+                                    .cols = n->shape.width,
+                                    .offset = n->params.n_flat};
+    TRY(params_add(&n->params, "head.weight", dims, 2));
     return add_trained(n, "head.bias", 1, outputs, &n->head.bias);
 }
 
