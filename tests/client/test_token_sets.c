@@ -1,6 +1,6 @@
-/* token_sets: rows of a reader, a classifier and a language model as tokens. The
- * bases are files with a vocabulary and no network, which is all that reading
- * rows asks for. */
+/* token_sets: rows of a reader, a classifier and a language model as tokens.
+ * The bases are files with a vocabulary and no network, which is all that
+ * reading rows asks for. */
 #include "tests/check.h"
 
 #include <stdio.h>

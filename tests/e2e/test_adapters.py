@@ -2,8 +2,9 @@
 # variants: asan
 """Adapters of a network that devices have, learnt together on loopback: a
 retriever, a reader, a classifier, a cross-encoder and a language model under
-secure aggregation; what was adopted is searched with, merged and exported. And the same plan in the
-simulator, where the sum by arithmetic alone has the protocol's bits.
+secure aggregation; what was adopted is searched with, merged and exported. And
+the same plan in the simulator, where the sum by arithmetic alone has the
+protocol's bits.
 
 The networks are a BERT of random numbers and a llama of random numbers, made
 here, and, where it is at hand, stories260K.
@@ -98,7 +99,8 @@ def three_sites(f, at, data, without=()):
         path = os.path.join(at, site, "texts.csv")
         write(path, data)
         device = f.add_device(site, policy=(
-            "tasks: [retriever, reader, lm, classify]\nmin_cohort: 2\nclip_max: 100\n"
+            "tasks: [retriever, reader, lm, classify]\n"
+            "min_cohort: 2\nclip_max: 100\n"
             f"data:\n  - {{source: texts, file: {path}}}\n"))
         if site not in without:
             # Where the folder lies does not matter.
