@@ -242,6 +242,25 @@ static enum tacit_err write_tensors(const struct model_files *f,
     return err;
 }
 
+/* No text that its head has seen is longer. */
+#define TOKENS_KEY "tacit.tokens_max"
+
+static void put_tokens_max(const struct adapter_found *a, const struct gguf *g,
+                           struct gguf_writer *w)
+{
+    int64_t n = a->plan->length, own = n;
+    if (gguf_has(g, TOKENS_KEY) && gguf_int(g, TOKENS_KEY, 1, INT32_MAX, &own))
+        err_clear();
+    gguf_put_u32(w, TOKENS_KEY, (uint32_t)(own < n ? own : n));
+}
+
+static int is_replaced(const struct adapter_found *a, const char *key)
+{
+    return strcmp(key, "general.alignment") == 0 ||
+           strcmp(key, "general.name") == 0 ||
+           (a->spec.task == MODEL_CLASSIFY && strcmp(key, TOKENS_KEY) == 0);
+}
+
 static enum tacit_err write_merged(const struct adapter_found *a,
                                    const struct model_files *f,
                                    const struct net *net, int type,
@@ -249,9 +268,8 @@ static enum tacit_err write_merged(const struct adapter_found *a,
 {
     const struct gguf *g = model_files_metadata(f);
     for (size_t i = 0; i < gguf_n_pairs(g); i++)
-        if (strcmp(gguf_key_at(g, i), "general.alignment") != 0 &&
-            strcmp(gguf_key_at(g, i), "general.name") != 0)
-            gguf_put_pair(w, g, i);
+        if (!is_replaced(a, gguf_key_at(g, i))) gguf_put_pair(w, g, i);
+    if (a->spec.task == MODEL_CLASSIFY) put_tokens_max(a, g, w);
     gguf_put_text(w, "general.name", a->plan->name, strlen(a->plan->name));
     gguf_put_text(w, "tacit.merged_plan", a->plan->name, strlen(a->plan->name));
     gguf_put_u32(w, "tacit.merged_version", a->version);

@@ -50,14 +50,14 @@ enum tacit_err cross_fits(const struct gguf *g)
                    (unsigned long long)head->dims[1]);
 }
 
-/* Rows that a pass over a batch holds beside the weights: as a block has them,
- * with scores of attention for one head of the longest sequence. */
+/* Rows that a pass over a batch holds beside the weights, as tuned.c counts a
+ * block's, and scores of attention for one head of the longest sequence. */
 static uint64_t lane_bytes(const struct cross *c)
 {
     const struct net_shape *s = net_shape(c->net);
     uint64_t tokens =
         c->context > CROSS_BATCH_TOKENS ? c->context : CROSS_BATCH_TOKENS;
-    uint64_t row = 12 * s->width + 3 * s->feed;
+    uint64_t row = 14 * s->width + 4 * s->feed;
     return sizeof(float) * (tokens * row + c->context * c->context);
 }
 

@@ -350,6 +350,74 @@ static void what_scores_no_pairs_or_would_not_fit_is_refused(void **state)
     check_tmpdir_remove(w.dir);
 }
 
+/* One pair through whatever the bytes are. */
+static void try_bytes(const struct world *w, const uint8_t *bytes, size_t n)
+{
+    const struct cross_model m = {.name = "t", .path = w->path, .threads = 1};
+    const struct text passage = text_of(passages[0]);
+    struct cross *c;
+    float score = NAN;
+    size_t n_cut;
+    FILE *f = fopen(w->path, "wb"); /* no need to reach the disk */
+    check(f && fwrite(bytes, 1, n, f) == n && fclose(f) == 0);
+    if (cross_open(&m, &c) == TACIT_OK) {
+        if (cross_scores(c, text_of("how much"), &passage, 1, &score, &n_cut) ==
+            TACIT_OK)
+            check(isfinite(score));
+        cross_close(c);
+    }
+    err_clear();
+}
+
+static void any_byte_flipped_or_cut_is_an_error_or_a_score(void **state)
+{
+    struct world w;
+    struct gguf_writer file;
+    (void)state;
+    put_file(&w, &tiny_cross, QUANT_Q8_0);
+    tiny_file(&tiny_cross, QUANT_Q8_0, &file);
+    uint8_t *bytes = file.out.data;
+    size_t n = file.out.len;
+    /* The header densely, the numbers here and there, every length. */
+    for (size_t at = 0; at < n; at += at < 5000 ? 11 : n / 60) {
+        uint8_t flip = at < 5000 ? (uint8_t)(1 << at % 8) : 0x7f;
+        bytes[at] ^= flip;
+        try_bytes(&w, bytes, n);
+        bytes[at] ^= flip;
+        if (at >= 5000 || at % 3 == 0) try_bytes(&w, bytes, at);
+    }
+    gguf_writer_release(&file);
+    check_tmpdir_remove(w.dir);
+}
+
+static void a_score_that_is_no_number_is_damage(void **state)
+{
+    struct world w;
+    struct gguf_writer file;
+    struct gguf *g;
+    struct cross *c;
+    const float nan = NAN;
+    float score;
+    size_t n_cut;
+    (void)state;
+    put_file(&w, &tiny_cross, QUANT_F32);
+    tiny_file(&tiny_cross, QUANT_F32, &file);
+    check_ok(gguf_open_bytes(file.out.data, file.out.len, &g));
+    const struct gguf_tensor *bias = gguf_find(g, "cls.output.bias");
+    size_t at = (size_t)(bias->data - file.out.data);
+    gguf_close(g);
+    memcpy(file.out.data + at, &nan, sizeof nan);
+    check_ok(file_write(w.path, file.out.data, file.out.len, 0600));
+    gguf_writer_release(&file);
+    const struct cross_model m = {.name = "tiny", .path = w.path};
+    const struct text passage = text_of(passages[0]);
+    check_ok(cross_open(&m, &c));
+    check_err(cross_scores(c, text_of("how"), &passage, 1, &score, &n_cut),
+              TACIT_FORMAT);
+    cross_close(c);
+    check_tmpdir_remove(w.dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -363,6 +431,8 @@ int main(void)
         cmocka_unit_test(a_score_is_the_heads_output_for_the_pair),
         cmocka_unit_test(a_long_passage_is_cut_and_counted),
         cmocka_unit_test(what_scores_no_pairs_or_would_not_fit_is_refused),
+        cmocka_unit_test(any_byte_flipped_or_cut_is_an_error_or_a_score),
+        cmocka_unit_test(a_score_that_is_no_number_is_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
