@@ -71,14 +71,19 @@ enum net_target {
     NET_TARGETS = 127
 };
 
+enum net_head {
+    NET_HEAD_FRESH,  /* of zeros */
+    NET_HEAD_CLASSES /* the file's own, where that has as many outputs */
+};
+
 struct net_options {
     enum net_training train;
     unsigned targets; /* enum net_target, or'ed; 0: all */
     size_t rank;      /* of the pairs */
     double alpha;     /* a pair counts alpha / rank times [rank] */
     uint64_t seed;
-    size_t outputs; /* a trained head "head.weight" of so many, which begins as
-                       the file's own where that has as many; 0: none */
+    size_t outputs; /* a trained head "head.weight" of so many; 0: none */
+    enum net_head head;
 };
 
 struct net_shape {

@@ -583,7 +583,8 @@ static void fill_head(struct loader *l)
     const struct gguf_tensor *w = find(l, CLASSES_WEIGHT);
     const struct gguf_tensor *b = find(l, "cls.output.bias");
     size_t outputs = l->options->outputs, width = n->shape.width;
-    if (!outputs || !w || w->dims[0] != width || w->dims[1] != outputs ||
+    if (!outputs || l->options->head != NET_HEAD_CLASSES || !w ||
+        w->dims[0] != width || w->dims[1] != outputs ||
         (!quant_info(w->type) && !packed_type(w)))
         return;
     decode(w, n->params.flat + n->head.w.offset);

@@ -106,6 +106,7 @@ static enum tacit_err open_net(struct tuned *t)
     const struct model_base *b = &t->spec.base;
     struct net_options o = tuned_options(b);
     o.outputs = n_outputs(&t->spec);
+    if (t->spec.task == MODEL_CLASSIFY) o.head = NET_HEAD_CLASSES;
     TRY(net_open(t->files, &o, &t->net));
     int predicts = net_is_decoder(t->net);
     if (predicts == (t->spec.task == MODEL_LM)) return TACIT_OK;

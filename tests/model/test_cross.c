@@ -105,7 +105,9 @@ static void check_gradient(const struct golden_tensor *g,
 static void its_gradients_and_ten_losses_equal_those_of_transformers(
     void **state)
 {
-    const struct net_options full = {.train = NET_FULL, .outputs = 1};
+    const struct net_options full = {.train = NET_FULL,
+                                     .outputs = 1,
+                                     .head = NET_HEAD_CLASSES};
     const struct optim_config adamw = {"adamw", 3e-3, 0, 0.01};
     struct tiny_net n;
     struct tape t;
@@ -132,6 +134,20 @@ static void its_gradients_and_ten_losses_equal_those_of_transformers(
     optim_free(o);
     free(grad);
     tape_release(&t);
+    tiny_close(&n);
+}
+
+static void another_kind_of_head_begins_at_zero(void **state)
+{
+    const struct net_options spans = {.train = NET_FULL, .outputs = 1};
+    struct tiny_net n;
+    (void)state;
+    tiny_open(&n, &tiny_cross, QUANT_F32, &spans);
+    const struct params *p = net_params(n.net);
+    const struct param *head = params_find(p, "head.weight");
+    check(head && head->n_dims == 2 && head->len == 32);
+    for (size_t i = 0; i < head->len; i++)
+        check_near(p->flat[head->offset + i], 0, 0);
     tiny_close(&n);
 }
 
@@ -425,6 +441,7 @@ int main(void)
         cmocka_unit_test(a_file_without_a_head_has_no_scores),
         cmocka_unit_test(
             its_gradients_and_ten_losses_equal_those_of_transformers),
+        cmocka_unit_test(another_kind_of_head_begins_at_zero),
         cmocka_unit_test(pairs_equal_those_of_the_tokenizers_library),
         cmocka_unit_test(a_question_is_cut_only_where_no_room_would_be_left),
         cmocka_unit_test(a_score_does_not_depend_on_neighbours_or_threads),
