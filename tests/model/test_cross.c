@@ -396,7 +396,7 @@ static void any_byte_flipped_or_cut_is_an_error_or_a_score(void **state)
     size_t n = file.out.len;
     /* The header densely, the numbers here and there, every length. */
     for (size_t at = 0; at < n; at += at < 5000 ? 11 : n / 60) {
-        uint8_t flip = at < 5000 ? (uint8_t)(1 << at % 8) : 0x7f;
+        uint8_t flip = (uint8_t)(at < 5000 ? 1 << at % 8 : 0x7f);
         bytes[at] ^= flip;
         try_bytes(&w, bytes, n);
         bytes[at] ^= flip;
