@@ -1,5 +1,7 @@
 #include "client/adapters.h"
 
+#include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -132,19 +134,71 @@ static enum tacit_err open_net(const struct adapter_found *a,
 
 /* ---- merging ------------------------------------------------------------ */
 
+/* The head of classes that was learnt, under the names of net_classes(). */
+struct head {
+    struct gguf_tensor list[2];
+    size_t n; /* 0: there is none */
+};
+
+static void find_head(const struct adapter_found *a, struct head *out)
+{
+    static const char *const names[][2] = {{"head.weight", "cls.output.weight"},
+                                           {"head.bias", "cls.output.bias"}};
+    struct params *p = model_params(a->model);
+    out->n = 0;
+    if (a->spec.task != MODEL_CLASSIFY) return;
+    for (size_t i = 0; i < 2; i++) {
+        const struct param *from = params_find(p, names[i][0]);
+        struct gguf_tensor *t = &out->list[out->n++];
+        assert(from);
+        size_t rows = i ? 1 : from->dims[0], cols = from->len / rows;
+        *t =
+            (struct gguf_tensor){.type = QUANT_F32,
+                                 .n_dims = i ? 1 : 2,
+                                 .dims = {cols, rows, 1, 1},
+                                 .bytes = from->len * sizeof(float),
+                                 .data = (const uint8_t *)params_data(p, from)};
+        snprintf(t->name, sizeof t->name, "%s", names[i][1]);
+    }
+}
+
+/* No text that its head has seen is longer. */
+#define TOKENS_KEY "tacit.tokens_max"
+
+static void put_tokens_max(const struct adapter_found *a, const struct gguf *g,
+                           struct gguf_writer *w)
+{
+    int64_t n = a->plan->length, own = n;
+    if (gguf_has(g, TOKENS_KEY) && gguf_int(g, TOKENS_KEY, 1, INT32_MAX, &own))
+        err_clear();
+    gguf_put_u32(w, TOKENS_KEY, (uint32_t)(own < n ? own : n));
+}
+
+static int is_replaced(const struct adapter_found *a, const char *key)
+{
+    return strcmp(key, "general.alignment") == 0 ||
+           strcmp(key, "general.name") == 0 ||
+           (a->spec.task == MODEL_CLASSIFY && strcmp(key, TOKENS_KEY) == 0);
+}
+
 static enum tacit_err write_merged(const struct adapter_found *a,
                                    const struct model_files *f, struct net *net,
                                    int type, struct gguf_writer *w)
 {
     const struct gguf *g = model_files_metadata(f);
     for (size_t i = 0; i < gguf_n_pairs(g); i++)
-        if (strcmp(gguf_key_at(g, i), "general.alignment") != 0 &&
-            strcmp(gguf_key_at(g, i), "general.name") != 0)
-            gguf_put_pair(w, g, i);
+        if (!is_replaced(a, gguf_key_at(g, i))) gguf_put_pair(w, g, i);
+    if (a->spec.task == MODEL_CLASSIFY) put_tokens_max(a, g, w);
     gguf_put_text(w, "general.name", a->plan->name, strlen(a->plan->name));
     gguf_put_text(w, "tacit.merged_plan", a->plan->name, strlen(a->plan->name));
     gguf_put_u32(w, "tacit.merged_version", a->version);
-    TRY(net_write(f, net, &(struct net_write){.type = type}, w));
+    struct head head;
+    find_head(a, &head);
+    TRY(net_write(f, net,
+                  &(struct net_write){.type = type,
+                                      .other = head.list,
+                                      .n_other = head.n},
+                  w));
     return gguf_writer_end(w, NULL);
 }
 

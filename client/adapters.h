@@ -5,7 +5,8 @@
  *   newest adopted model of a plan with a base
  *      ├─ embedding.c: questions are read with it
  *      ├─ generator.c: answers are written with it
- *      ├─ adapters_merge    W + scale B A, a GGUF file of its own
+ *      ├─ adapters_merge    W + scale B A, a GGUF file of its own; with a
+ *      │                    classifier's head, so that it can read hits again
  *      └─ adapters_export   a folder as PEFT writes it
  *
  * Thread rule: as the device.

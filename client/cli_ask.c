@@ -75,7 +75,8 @@ enum tacit_err cli_search(const struct options *o)
     if (!err && n == 0)
         err = fail_as(E_NOTHING_RELEVANT, "no passage matches%s",
                       r.filter.n ? " and meets the conditions" : "");
-    if (!err && options_flag(o, "rerank")) err = rerank_hits(&r, hits, n);
+    if (!err && options_flag(o, "by-confidence"))
+        err = rerank_hits(&r, hits, n);
     if (!err) err = print_hits(o, &r.report, hits, n);
     reading_end(&r);
     return err;

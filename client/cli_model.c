@@ -8,6 +8,7 @@
 #include "client/embedding.h"
 #include "client/generator.h"
 #include "client/networks.h"
+#include "client/reranker.h"
 #include "common/base/codes.h"
 #include "common/base/tick.h"
 #include "common/model/chat.h"
@@ -245,18 +246,21 @@ struct listing {
     json_t *list; /* NULL: a table */
     struct embedding_choice searches;
     struct generator_choice writes;
+    struct reranker_choice reranks;
 };
 
-/* "search", "answers" or "" */
+/* "search", "answers", "rerank" or "" */
 static const char *use_of(const struct listing *l, const struct network_row *m)
 {
     if (strcmp(m->name, l->searches.name) == 0) return "search";
+    if (strcmp(m->name, l->reranks.name) == 0) return "rerank";
     return strcmp(m->name, l->writes.name) == 0 ? "answers" : "";
 }
 
 static enum tacit_err find_uses(struct device *d, struct listing *l)
 {
     TRY(embedding_chosen(d, &l->searches));
+    TRY(reranker_chosen(d, &l->reranks));
     return generator_chosen(d, &l->writes);
 }
 
@@ -271,6 +275,8 @@ static enum tacit_err list_one(const struct network_row *m, void *ctx)
                             json_boolean(strcmp(use, "search") == 0));
         json_object_set_new(row, "writes",
                             json_boolean(strcmp(use, "answers") == 0));
+        json_object_set_new(row, "reranks",
+                            json_boolean(strcmp(use, "rerank") == 0));
         json_array_append_new(l->list, row);
         return TACIT_OK;
     }
@@ -298,9 +304,10 @@ enum tacit_err cli_model_ls(const struct options *o)
     if (!err) err = networks_walk(&d, list_one, &l);
     if (!err && l.list)
         err =
-            json_print_ok(stdout, json_pack("{s:O, s:s, s:s}", "models", l.list,
-                                            "searches", l.searches.name,
-                                            "writes", l.writes.name));
+            json_print_ok(stdout,
+                          json_pack("{s:O, s:s, s:s, s:s}", "models", l.list,
+                                    "searches", l.searches.name, "writes",
+                                    l.writes.name, "reranks", l.reranks.name));
     else if (!err && n == 0)
         printf("No model was imported. `tacit model import FILE` does.\n");
     json_decref(l.list);
@@ -421,6 +428,7 @@ enum tacit_err cli_model_rm(const struct options *o)
         err = networks_find(&d, o->args[i], &m);
         if (!err) err = embedding_check_unused(&d, &m);
         if (!err) err = generator_check_unused(&d, &m);
+        if (!err) err = reranker_check_unused(&d, &m);
         if (!err) err = networks_remove(&d, &m);
         if (err) break;
         json_array_append_new(removed, json_string(m.name));
@@ -492,23 +500,84 @@ static enum tacit_err use_generator(const struct options *o, struct device *d,
     return TACIT_OK;
 }
 
+/* m NULL: nobody reads again. */
+static enum tacit_err use_reranker(const struct options *o, struct device *d,
+                                   const struct network_row *m)
+{
+    const char *name = m ? m->name : RERANKER_NONE;
+    int64_t n = REREAD_DEFAULT;
+    if (options_value(o, "query-prefix") || options_value(o, "passage-prefix"))
+        return fail_as(E_USAGE, "prefixes are for an encoder that searches");
+    TRY(options_int(o, "rerank", 1, REREAD_MAX, n, &n));
+    TRY(reranker_use(d, m, (size_t)n));
+    if (cli_json(o))
+        return json_print_ok(stdout,
+                             json_pack("{s:s, s:I}", "reranks", name,
+                                       "passages", (json_int_t)(m ? n : 0)));
+    if (m)
+        printf("%s reads the best %lld hits again now, and orders them\n", name,
+               (long long)n);
+    else
+        printf("hits stand in the order of the search again\n");
+    return TACIT_OK;
+}
+
+enum use { USE_AS_MADE, USE_SEARCH, USE_ANSWERS, USE_RERANK };
+
+static enum tacit_err read_use(const struct options *o, enum use *out)
+{
+    static const char *const names[] = {"", "search", "answers", "rerank"};
+    const char *as = options_value(o, "as");
+    *out = USE_AS_MADE;
+    for (size_t i = USE_SEARCH; as && i <= USE_RERANK; i++)
+        if (strcmp(as, names[i]) == 0) *out = (enum use)i;
+    if (as && *out == USE_AS_MADE)
+        return fail_as(E_USAGE,
+                       "--as is search, answers or rerank, not \"%.40s\"", as);
+    if (options_value(o, "rerank") && as && *out != USE_RERANK)
+        return fail_as(E_USAGE, "--rerank is for a reranker");
+    return TACIT_OK;
+}
+
+/* What the network was made for. */
+static enum tacit_err find_use(struct device *d, const struct network_row *m,
+                               enum use *out)
+{
+    *out = USE_SEARCH;
+    if (generator_fits(m->family)) *out = USE_ANSWERS;
+    if (strcmp(m->family, "bert") != 0) return TACIT_OK;
+    enum tacit_err err = reranker_fits(d, m);
+    if (!err) *out = USE_RERANK;
+    if (err && err_id() != E_NOT_A_RERANKER) return err;
+    err_clear();
+    return TACIT_OK;
+}
+
 enum tacit_err cli_model_use(const struct options *o)
 {
     struct device d;
-    struct network_row m;
+    struct network_row m, *chosen = NULL;
     const char *name = o->args[0];
+    enum use use;
+    TRY(read_use(o, &use));
     TRY(cli_open(o, &d));
     enum tacit_err err = TACIT_OK;
     if (strcmp(name, GENERATOR_NONE) == 0) {
-        err = use_generator(o, &d, NULL);
+        if (use == USE_AS_MADE) use = USE_ANSWERS;
     } else if (strcmp(name, EMBEDDING_BUILT_IN) == 0) {
-        err = use_encoder(o, &d);
+        if (use > USE_SEARCH)
+            err = fail_as(E_USAGE, "the built-in encoder searches, no more");
+        use = USE_SEARCH;
     } else {
         err = networks_find(&d, name, &m);
-        if (!err)
-            err = generator_fits(m.family) ? use_generator(o, &d, &m)
-                                           : use_encoder(o, &d);
+        if (!err && use == USE_AS_MADE) err = find_use(&d, &m, &use);
+        chosen = &m;
     }
+    if (!err && options_value(o, "rerank") && use != USE_RERANK)
+        err = fail_as(E_USAGE, "--rerank is for a reranker; %s is none", name);
+    if (!err && use == USE_SEARCH) err = use_encoder(o, &d);
+    if (!err && use == USE_ANSWERS) err = use_generator(o, &d, chosen);
+    if (!err && use == USE_RERANK) err = use_reranker(o, &d, chosen);
     device_close(&d);
     return err;
 }

@@ -12,6 +12,7 @@
 #include "client/folders.h"
 #include "client/generator.h"
 #include "client/networks.h"
+#include "client/reranker.h"
 #include "client/tuning.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
@@ -25,11 +26,11 @@
 
 enum {
     OWN_MIGRATIONS = 2,
-    N_MIGRATIONS = CORPUS_N_MIGRATIONS + LEDGER_N_MIGRATIONS +
-                   FEEDBACK_N_MIGRATIONS + OWN_MIGRATIONS +
-                   TUNING_N_MIGRATIONS + FEEDBACK_N_LATER +
-                   FOLDERS_N_MIGRATIONS + NETWORKS_N_MIGRATIONS +
-                   EMBEDDING_N_MIGRATIONS + GENERATOR_N_MIGRATIONS
+    N_MIGRATIONS =
+        CORPUS_N_MIGRATIONS + LEDGER_N_MIGRATIONS + FEEDBACK_N_MIGRATIONS +
+        OWN_MIGRATIONS + TUNING_N_MIGRATIONS + FEEDBACK_N_LATER +
+        FOLDERS_N_MIGRATIONS + NETWORKS_N_MIGRATIONS + EMBEDDING_N_MIGRATIONS +
+        GENERATOR_N_MIGRATIONS + RERANKER_N_MIGRATIONS
 };
 
 static const char *const own_migrations[OWN_MIGRATIONS] = {
@@ -73,6 +74,8 @@ static void list_migrations(const char *out[N_MIGRATIONS])
         out[n++] = embedding_migrations[i];
     for (size_t i = 0; i < GENERATOR_N_MIGRATIONS; i++)
         out[n++] = generator_migrations[i];
+    for (size_t i = 0; i < RERANKER_N_MIGRATIONS; i++)
+        out[n++] = reranker_migrations[i];
 }
 
 enum tacit_err device_path(const struct device *d, const char *name,

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "client/eval.h"
+#include "client/reranker.h"
 #include "client/tuning.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
@@ -32,12 +33,14 @@ struct result {
     struct measures mean;
     double deep_recall; /* at DEEP_K */
     double ms;          /* of a query's search, mean */
+    double rerank_ms;   /* of it: of a reranker */
     json_t *queries;    /* owned; NULL unless asked for */
 };
 
 struct evaluation {
     const struct options *o;
     struct eval_store store;
+    struct reranker reranker; /* how.n 0: none reads */
     struct judged_queries queries;
     struct judged_qrels qrels, train;
     struct weight_learnt weight;
@@ -176,18 +179,28 @@ static struct search_query query_of(const struct evaluation *e, enum way way,
     };
 }
 
-static enum tacit_err search_all(struct evaluation *e, enum way way,
-                                 struct judged_run *run, double *ms)
+/* A reranker's order: its scores are other numbers than the search's, and only
+ * the first were read. */
+static void number_places(struct search_hit *hits, size_t n)
 {
-    int64_t took = 0;
+    for (size_t i = 0; i < n; i++) hits[i].score = -(double)i;
+}
+
+static enum tacit_err search_all(struct evaluation *e, enum way way,
+                                 struct judged_run *run, struct result *r)
+{
+    int64_t took = 0, reranked = 0;
     size_t n_asked = 0;
     TRY(arena_alloc(&e->text, e->n_judged * SEARCH_LIMIT_MAX, sizeof *run->list,
                     &run->list));
     for (size_t i = 0; i < e->queries.n; i++) {
         const struct judged_query *q = &e->queries.list[i];
+        struct search_report report = {0};
         struct search_query query = query_of(e, way, q->text);
         struct search_hit *hits = NULL;
         size_t n = 0;
+        query.report = &report;
+        if (e->reranker.how.n) query.reread = &e->reranker.how;
         if (judged_of(&e->qrels, q->id).n == 0) continue;
         if (cli_interrupted()) return fail_as(E_INTERRUPTED, "interrupted");
         arena_reset(&e->scratch);
@@ -195,15 +208,18 @@ static enum tacit_err search_all(struct evaluation *e, enum way way,
         enum tacit_err err =
             search_hybrid(e->store.corpus, &query, &e->scratch, &hits, &n);
         took += tick_ns() - from;
+        reranked += report.reread_ns;
         n_asked++;
         /* What cannot be asked has found nothing. */
         if (err && err_id() != E_QUESTION_EMPTY)
             return err_context(err, "query %.40s", q->id);
         if (err) err_clear();
+        if (query.reread) number_places(hits, n);
         TRY(add_places(e, q->id, hits, n, run));
     }
     e->n_unasked = e->n_judged - n_asked;
-    *ms = n_asked ? (double)took / 1e6 / (double)n_asked : 0;
+    r->ms = n_asked ? (double)took / 1e6 / (double)n_asked : 0;
+    r->rerank_ms = n_asked ? (double)reranked / 1e6 / (double)n_asked : 0;
     return TACIT_OK;
 }
 
@@ -337,7 +353,7 @@ static enum tacit_err evaluate_way(struct evaluation *e, enum way way)
     struct result *r = &e->results[e->n_results];
     struct judged_run run = {0};
     snprintf(r->name, sizeof r->name, "%s", ways[way].name);
-    TRY(search_all(e, way, &run, &r->ms));
+    TRY(search_all(e, way, &run, r));
     if (run.n) qsort(run.list, run.n, sizeof *run.list, by_rank);
     if (options_value(e->o, "write-run"))
         TRY(write_run(options_value(e->o, "write-run"), &run, r->name));
@@ -353,6 +369,32 @@ static enum tacit_err evaluate_run(struct evaluation *e, const char *path)
     snprintf(r->name, sizeof r->name, "run");
     TRY(judged_run_read(path, &e->text, &run));
     return measure(e, &run, r);
+}
+
+/* The one that --reranker names; of the device's own documents, else the chosen
+ * one. */
+static enum tacit_err open_reranker(struct evaluation *e)
+{
+    const char *name = options_value(e->o, "reranker");
+    struct device *d = &e->store.device;
+    struct reranker_choice chosen = {.name = RERANKER_NONE};
+    struct network_row m;
+    int64_t n = 0;
+    int asked = options_value(e->o, "rerank") != NULL;
+    TRY(options_int(e->o, "rerank", 0, REREAD_MAX, 0, &n));
+    if (asked && n == 0) return TACIT_OK;
+    if (!name && !*e->corpus) TRY(reranker_chosen(d, &chosen));
+    int is_chosen = strcmp(chosen.name, RERANKER_NONE) != 0;
+    if (is_chosen) return reranker_open(d, (size_t)n, &e->reranker);
+    if (!name && asked)
+        return fail_as(E_NO_RERANKER,
+                       "--rerank wants a cross-encoder: --reranker NAME");
+    if (!name) return TACIT_OK;
+    if (!e->store.has_device) TRY(cli_open(e->o, d));
+    e->store.has_device = 1;
+    TRY(networks_find(d, name, &m));
+    return reranker_open_row(d, &m, n ? (size_t)n : REREAD_DEFAULT,
+                             &e->reranker);
 }
 
 static enum tacit_err evaluate(struct evaluation *e)
@@ -378,6 +420,7 @@ static enum tacit_err evaluate(struct evaluation *e)
     }
     if (*e->train_path) TRY(learn_weight(e));
     TRY(take_weight(e));
+    TRY(open_reranker(e));
     for (unsigned way = 0; way < N_WAYS; way++) {
         if (!(chosen & 1u << way)) continue;
         if (way == SCORES && !e->has_weight) {
@@ -398,6 +441,7 @@ static json_t *result_json(struct result *r)
     json_t *o = metrics_json(&r->mean, r->deep_recall);
     json_object_set_new(o, "mode", json_string(r->name));
     json_object_set_new(o, "search_ms", json_real(r->ms));
+    json_object_set_new(o, "rerank_ms", json_real(r->rerank_ms));
     if (r->queries) json_object_set_new(o, "per_query", r->queries);
     r->queries = NULL;
     return o;
@@ -411,6 +455,11 @@ static enum tacit_err print_json(struct evaluation *e)
     json_t *data = json_pack("{s:I, s:I, s:I, s:o}", "k", (json_int_t)e->k,
                              "queries", (json_int_t)e->n_judged, "unasked",
                              (json_int_t)e->n_unasked, "modes", list);
+    if (e->reranker.how.n)
+        json_object_set_new(data, "reranker",
+                            json_pack("{s:s, s:I}", "name",
+                                      e->reranker.choice.name, "passages",
+                                      (json_int_t)e->reranker.how.n));
     if (e->has_weight)
         json_object_set_new(data, "weight", json_real(e->weight.weight));
     return json_print_ok(stdout, data);
@@ -426,6 +475,9 @@ static void print_table(const struct evaluation *e)
     if (e->has_weight && e->weight.n_questions)
         printf("weight of the vectors %.2f, from %zu queries\n",
                e->weight.weight, e->weight.n_questions);
+    if (e->reranker.how.n)
+        printf("the best %zu hits of each are read again by %s\n",
+               e->reranker.how.n, e->reranker.choice.name);
     printf("%-8s %8s@%-3d %6s@%-3d %4s@%-3d %7s %7s %10s %8s\n", "", "nDCG", k,
            "recall", k, "P", k, "MRR", "MAP", "recall@100", "ms/query");
     for (size_t i = 0; i < e->n_results; i++) {
@@ -456,6 +508,7 @@ enum tacit_err cli_eval_retrieval(const struct options *o)
     else if (!err)
         print_table(e);
     for (size_t i = 0; i < N_WAYS; i++) json_decref(e->results[i].queries);
+    reranker_close(&e->reranker);
     eval_store_close(&e->store);
     arena_release(&e->text);
     arena_release(&e->scratch);

@@ -27,12 +27,16 @@ static const struct option_row key_options[] = {
  "only where it holds: path, kind, title, heading, date, lang, or what "       \
  "documents say of themselves (a column, From, author); the value may "        \
  "have * and ?; may be repeated"
+#define RERANK_HELP                                                            \
+ "have the chosen cross-encoder read the best N again, 0 to 100; 0: none (as " \
+ "chosen, 20)"
 #define FILTER_OPTIONS                                                         \
  {"in", 0, "GLOB", NULL, "only documents whose path matches, as '*.md'"},      \
      {"type", 0, "KIND", NULL, "only documents of this kind, as markdown"},    \
      {"since", 0, "DAY", NULL, "only what was added on or after 2026-01-31"},  \
      {"until", 0, "DAY", NULL, "only what was added on or before that day"},   \
      {"where", 0, "KEY=VALUE", NULL, WHERE_HELP},                              \
+     {"rerank", 0, "N", NULL, RERANK_HELP},                                    \
  {                                                                             \
   "explain", 0, NULL, NULL, "say why each passage was found"                   \
  }
@@ -80,7 +84,8 @@ static const struct option_row search_options[] = {
     {"mode", 0, "MODE", NULL, "words, vectors or hybrid (hybrid)"},
     {"diversity", 0, "X", NULL,
      "0 to 1: how far a passage must differ from those before it (0)"},
-    {"rerank", 0, NULL, NULL, "order by how sure each passage makes us"},
+    {"by-confidence", 0, NULL, NULL,
+     "order by how sure each passage makes us (up to 20)"},
 };
 static const struct option_row tune_options[] = {
     {"data", 'd', "FILE", NULL,
@@ -91,6 +96,10 @@ static const struct option_row retrieval_options[] = {
     {"qrels", 0, "FILE", NULL, "judgements: BEIR's .tsv, or TREC's"},
     {"corpus", 0, "FILE", NULL, "corpus.jsonl; else this device's documents"},
     {"model", 0, "NAME", NULL, "of a corpus: this imported encoder"},
+    {"reranker", 0, "NAME", NULL,
+     "have this imported cross-encoder read hits again"},
+    {"rerank", 0, "N", NULL,
+     "how many of them, 0 to 100 (20; of this device's documents as chosen)"},
     {"split", 0, "NAME", NULL, "of a folder: qrels/NAME.tsv (test)"},
     {"run", 0, "FILE", NULL, "measure this run (TREC) and search nothing"},
     {"mode", 0, "MODE", NULL,
@@ -102,6 +111,9 @@ static const struct option_row retrieval_options[] = {
     {"write-run", 0, "FILE", NULL, "write what one mode found, as TREC does"},
 };
 static const struct option_row use_options[] = {
+    {"as", 0, "WHAT", NULL,
+     "search, answers or rerank (what the network is made for)"},
+    {"rerank", 0, "N", NULL, "hits that a cross-encoder reads again (20)"},
     {"query-prefix", 0, "TEXT", NULL, "put before every question"},
     {"passage-prefix", 0, "TEXT", NULL, "put before every passage"},
 };
@@ -383,12 +395,17 @@ static const struct option_command commands[] = {
      .args = "NAME",
      .args_min = 1,
      .args_max = 1,
-     .summary = "choose the network that searches, or the one that writes",
+     .summary = "choose the network that searches, writes, or reads again",
      .help =
          "An encoder (family bert: MiniLM, BGE, E5; or words, which "
          "`tacit model distill` makes) searches, until built-in is chosen; a "
-         "decoder (llama, qwen2) writes answers, until none is chosen. The "
-         "two are chosen apart. An encoder's "
+         "decoder (llama, qwen2) writes answers, until none is chosen; a "
+         "cross-encoder (bert with a head of one output) reads the best hits "
+         "again and puts them in its order, until `tacit model use none --as "
+         "rerank`. The three are chosen apart. The score of a cross-encoder "
+         "orders passages; whether one is good enough to answer from stays "
+         "with the confidence that `tacit ask --threshold` is about. An "
+         "encoder's "
          "vectors are others than those that are there: documents are "
          "found by their words alone until `tacit reindex` has read them "
          "again. Some encoders were trained with a text before questions "

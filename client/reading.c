@@ -37,6 +37,7 @@ void reading_end(struct reading *r)
 {
     corpus_close(r->corpus);
     encoder_free(r->encoder);
+    reranker_close(&r->reranker);
     free(r->adapter);
     free(r->text);
     arena_release(&r->arena);
@@ -83,11 +84,12 @@ static enum tacit_err read_manner(const struct options *o,
     int64_t limit = READING_LIMIT;
     TRY(options_int(o, "limit", 1, SEARCH_LIMIT_MAX, limit, &limit));
     q->limit = (size_t)limit;
-    if (options_flag(o, "rerank") && limit > RERANK_MAX)
-        return fail_as(E_USAGE, "--rerank reads at most %d passages",
+    if (options_flag(o, "by-confidence") && limit > RERANK_MAX)
+        return fail_as(E_USAGE, "--by-confidence reads at most %d passages",
                        RERANK_MAX);
     TRY(read_share(o, "diversity", &q->diversity));
-    q->neighbours = options_flag(o, "rerank") ? SEARCH_APART : SEARCH_JOINED;
+    q->neighbours =
+        options_flag(o, "by-confidence") ? SEARCH_APART : SEARCH_JOINED;
     if (!mode || strcmp(mode, "hybrid") == 0)
         q->mode = SEARCH_HYBRID;
     else if (strcmp(mode, "words") == 0)
@@ -97,6 +99,18 @@ static enum tacit_err read_manner(const struct options *o,
     else
         return fail_as(E_USAGE, "--mode is words, vectors or hybrid");
     return TACIT_OK;
+}
+
+/* Who reads the best hits again: the chosen one, unless --rerank 0. */
+static enum tacit_err open_reranker(const struct options *o, struct reading *r)
+{
+    struct reranker_choice c;
+    int64_t n = 0;
+    int asked = options_value(o, "rerank") != NULL;
+    TRY(options_int(o, "rerank", 0, REREAD_MAX, 0, &n));
+    TRY(reranker_chosen(&r->d, &c));
+    if (asked ? n == 0 : strcmp(c.name, RERANKER_NONE) == 0) return TACIT_OK;
+    return reranker_open(&r->d, (size_t)n, &r->reranker);
 }
 
 static enum tacit_err prepare(const struct options *o, struct reading *r)
@@ -115,6 +129,8 @@ static enum tacit_err prepare(const struct options *o, struct reading *r)
                                      .limit = READING_LIMIT,
                                      .report = &r->report};
     if (has_weight) r->query.weight = &r->weight.weight;
+    TRY(open_reranker(o, r));
+    if (r->reranker.how.n) r->query.reread = &r->reranker.how;
     if (strcmp(o->command->name, "search") == 0)
         return read_manner(o, &r->query);
     r->threshold = RELEVANCE_THRESHOLD;

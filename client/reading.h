@@ -1,6 +1,7 @@
 /*
  * reading: what a command that answers questions has open: the store, the
- * encoder, the documents, the search adapter, and what its options say.
+ * encoder, the documents, the search adapter, the reranker, and what its
+ * options say.
  *
  *   options ─reading_begin─> struct reading ─> search_hybrid, answerer_ask,
  *                                              generate_answer
@@ -11,6 +12,7 @@
 #define TACIT_CLIENT_READING_H
 
 #include "client/device.h"
+#include "client/reranker.h"
 #include "common/base/options.h"
 #include "retrieval/answerer.h"
 #include "retrieval/filter.h"
@@ -25,6 +27,7 @@ struct reading {
     struct encoder *encoder;
     struct corpus *corpus;
     float *adapter;
+    struct reranker reranker; /* how.n 0: none reads */
     struct arena arena;
     struct search_query query;
     struct filter filter;

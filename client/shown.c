@@ -126,21 +126,24 @@ json_t *shown_report_json(const struct search_report *r)
     for (unsigned i = 0; i < N_LANGUAGES; i++)
         if (r->languages & 1u << i)
             json_array_append_new(languages, json_string(language_code(i)));
-    return json_pack("{s:o, s:I, s:o, s:s, s:f, s:I, s:I}", "terms", terms,
-                     "terms_left_out", (json_int_t)r->question.n_cut,
+    return json_pack("{s:o, s:I, s:o, s:s, s:f, s:I, s:I, s:I, s:I}", "terms",
+                     terms, "terms_left_out", (json_int_t)r->question.n_cut,
                      "languages", languages, "fused_by",
                      r->is_by_scores ? "scores" : "ranks", "weight_of_vectors",
                      r->weight, "matching", (json_int_t)r->n_matching,
-                     "candidates", (json_int_t)r->n_candidates);
+                     "candidates", (json_int_t)r->n_candidates, "reranked",
+                     (json_int_t)r->n_reread, "reranked_in_part",
+                     (json_int_t)r->n_reread_cut);
 }
 
 json_t *shown_timings_json(const struct search_report *r)
 {
-    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "filter_ms",
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "filter_ms",
                      shown_ms(r->filter_ns), "embed_ms", shown_ms(r->embed_ns),
                      "words_ms", shown_ms(r->words_ns), "vectors_ms",
                      shown_ms(r->vectors_ns), "fuse_ms", shown_ms(r->fuse_ns),
-                     "read_ms", shown_ms(r->read_ns));
+                     "read_ms", shown_ms(r->read_ns), "reranker_ms",
+                     shown_ms(r->reread_ns));
 }
 
 void shown_search(const struct search_report *r)
@@ -159,6 +162,10 @@ void shown_search(const struct search_report *r)
            "%.2f ms\n",
            shown_ms(r->filter_ns), shown_ms(r->embed_ns), shown_ms(r->words_ns),
            shown_ms(r->vectors_ns), shown_ms(r->fuse_ns), shown_ms(r->read_ns));
+    if (r->n_reread)
+        printf("%zu read again by the reranker, %zu of them in part, in %.1f "
+               "ms\n",
+               r->n_reread, r->n_reread_cut, shown_ms(r->reread_ns));
 }
 
 static void print_rank(const char *name, int rank)
@@ -177,6 +184,8 @@ void shown_hit(const struct search_hit *h, int is_by_scores)
     print_rank("vectors", h->rank_vectors);
     printf(" (cosine %.3f), score %.4f", (double)h->cosine, h->score);
     if (is_by_scores) printf(", %.0f %% by words", 100 * h->share);
+    if (h->rank_before)
+        printf("; reranker %.3f, before it #%d", h->rerank, h->rank_before);
     putchar('\n');
 }
 
@@ -212,6 +221,11 @@ json_t *shown_hit_json(const struct search_hit *h)
                   "also_in_documents", (json_int_t)h->n_also);
     if (o && why) json_object_update(o, why);
     json_decref(why);
+    if (o && h->rank_before) {
+        json_object_set_new(o, "rerank_score", json_real(h->rerank));
+        json_object_set_new(o, "rank_before_rerank",
+                            json_integer(h->rank_before));
+    }
     return o;
 }
 

@@ -1,9 +1,12 @@
 #include "client/token_sets.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/codes.h"
 #include "common/model/model_files.h"
+#include "common/model/text_pair.h"
 #include "common/model/tuned.h"
 #include "common/model/vocab.h"
 #include "common/task/task.h"
@@ -13,6 +16,7 @@ enum { ROWS_MAX = 1 << 20, TOKENS_MAX = 1 << 28 };
 /* Rows of one side, while they are read. */
 struct side {
     uint32_t *start, *second, *span; /* arena: [rows + 1], [rows], [2 rows] */
+    float *y;                        /* arena: [rows] classes */
     struct vocab_ids ids;
     size_t n;
 };
@@ -23,12 +27,14 @@ struct reading {
     struct dataset *d;
     struct side side[2];   /* train, test */
     struct vocab_ids a, b; /* first and second part of the row at hand */
+    uint32_t second;       /* of a labelled pair: where b begins in a */
     uint32_t answer[2];    /* its first and last token in b; 0, 0: none */
     int has_answer;
+    float label; /* its class */
 };
 
 struct columns {
-    long text, prompt, question, passage, answer, split;
+    long text, prompt, question, passage, answer, label, split;
 };
 
 static enum tacit_err find(const struct csv *t, const char *name, int must,
@@ -46,7 +52,7 @@ static enum tacit_err find_columns(const struct reading *r, const struct csv *t,
                                    struct columns *c)
 {
     int reads = r->plan->task == PLAN_READER;
-    *c = (struct columns){-1, -1, -1, -1, -1, -1};
+    *c = (struct columns){-1, -1, -1, -1, -1, -1, -1};
     TRY(find(t, "split", 0, &c->split));
     if (reads) {
         TRY(find(t, "question", 1, &c->question));
@@ -54,6 +60,12 @@ static enum tacit_err find_columns(const struct reading *r, const struct csv *t,
         return find(t, "answer", 1, &c->answer);
     }
     TRY(find(t, "text", 0, &c->text));
+    if (r->plan->task == PLAN_CLASSIFY) {
+        TRY(find(t, r->plan->label, 1, &c->label));
+        if (c->text >= 0) return TACIT_OK;
+        TRY(find(t, "question", 1, &c->question));
+        return find(t, "passage", 1, &c->passage);
+    }
     if (c->text >= 0) return TACIT_OK;
     TRY(find(t, "prompt", 1, &c->prompt));
     return find(t, "answer", 1, &c->answer);
@@ -146,6 +158,43 @@ static enum tacit_err read_text(struct reading *r, const struct csv *t,
     return TACIT_OK;
 }
 
+/* A whole number below the plan's number of classes. */
+static enum tacit_err read_label(struct reading *r, const char *path,
+                                 const struct csv *t, size_t row,
+                                 const struct columns *c)
+{
+    const char *s = cell(t, row, c->label);
+    uint32_t n = r->plan->classes > 1 ? r->plan->classes : 2;
+    char *end = NULL;
+    double v = strtod(s, &end);
+    if (end == s || *end || !(v >= 0 && v < n) || floor(v) < v)
+        return fail_as(E_CSV_VALUE,
+                       "%s:%u: column \"%s\" must hold a class, 0 to %u", path,
+                       t->line[row], r->plan->label, n - 1);
+    r->label = (float)v;
+    return TACIT_OK;
+}
+
+/* One text, or a question and a passage that is cut before the question is. */
+static enum tacit_err read_labelled(struct reading *r, const char *path,
+                                    const struct csv *t, size_t row,
+                                    const struct columns *c, int *usable)
+{
+    int pairs = c->text < 0;
+    const char *first = cell(t, row, pairs ? c->question : c->text);
+    const char *second = pairs ? cell(t, row, c->passage) : "";
+    struct text_pair_parts parts;
+    *usable = *first && (*second || !pairs) && *cell(t, row, c->label);
+    if (!*usable) return TACIT_OK;
+    TRY(read_label(r, path, t, row, c));
+    TRY(text_pair_encode(r->vocab, (struct text){first, strlen(first)},
+                         (struct text){second, strlen(second)}, r->plan->length,
+                         &r->a, &parts));
+    r->second = pairs ? (uint32_t)parts.second : 0;
+    *usable = r->a.n > 0 && r->second < r->a.n;
+    return TACIT_OK;
+}
+
 static enum tacit_err put(struct side *s, const struct vocab_ids *ids)
 {
     for (size_t i = 0; i < ids->n; i++) TRY(vocab_ids_put(&s->ids, ids->id[i]));
@@ -159,7 +208,8 @@ static enum tacit_err add_row(struct reading *r, struct side *s)
     uint32_t first = (uint32_t)r->a.n;
     TRY(put(s, &r->a));
     TRY(put(s, &r->b));
-    s->second[s->n] = first;
+    s->second[s->n] = r->plan->task == PLAN_CLASSIFY ? r->second : first;
+    s->y[s->n] = r->label;
     s->span[2 * s->n] = r->has_answer ? first + r->answer[0] : 0;
     s->span[2 * s->n + 1] = r->has_answer ? first + r->answer[1] : 0;
     s->start[++s->n] = (uint32_t)s->ids.n;
@@ -180,8 +230,11 @@ static enum tacit_err take_row(struct reading *r, const char *path,
                        t->line[row]);
     r->a.n = r->b.n = 0;
     r->has_answer = 0;
-    TRY(r->plan->task == PLAN_READER ? read_question(r, t, row, c, &usable)
-                                     : read_text(r, t, row, c, &usable));
+    switch (r->plan->task) {
+    case PLAN_READER: TRY(read_question(r, t, row, c, &usable)); break;
+    case PLAN_CLASSIFY: TRY(read_labelled(r, path, t, row, c, &usable)); break;
+    default: TRY(read_text(r, t, row, c, &usable));
+    }
     if (usable) return add_row(r, &r->side[held]);
     r->d->n_dropped++;
     return TACIT_OK;
@@ -201,6 +254,7 @@ static enum tacit_err take_rows(struct reading *r, const char *path,
         TRY(arena_alloc(&r->d->arena, n, sizeof *s->start, &s->start));
         TRY(arena_alloc(&r->d->arena, n, sizeof *s->second, &s->second));
         TRY(arena_alloc(&r->d->arena, 2 * n, sizeof *s->span, &s->span));
+        TRY(arena_alloc(&r->d->arena, n, sizeof *s->y, &s->y));
     }
     for (size_t i = 0; i < t->n_rows; i++) TRY(take_row(r, path, t, i, &c));
     return TACIT_OK;
@@ -219,7 +273,7 @@ static enum tacit_err keep(struct reading *r, struct side *s,
                                 .start = s->start,
                                 .second = s->second,
                                 .span = s->span};
-    *out = (struct examples){.n_rows = s->n, .text = rows};
+    *out = (struct examples){.n_rows = s->n, .y = s->y, .text = rows};
     return TACIT_OK;
 }
 

@@ -11,6 +11,7 @@
 #include "common/base/codes.h"
 #include "common/base/tick.h"
 #include "retrieval/extract.h"
+#include "retrieval/reread.h"
 
 enum { SNIPPET_BYTES_MAX = 400 };
 
@@ -138,6 +139,7 @@ enum tacit_err answerer_find(struct corpus *c, const struct search_query *q,
     out->search_ns = lap(&from);
     TRY(relevance_inquire(c, q, a, &f->inquiry));
     TRY(rerank(c, &f->inquiry, hits, f->n, f->passages));
+    if (q->reread) reread_order(f->passages, f->n, out->threshold);
     out->rerank_ns = lap(&from);
     for (size_t i = 0; i < f->n; i++) {
         const struct passage *p = &f->passages[i];
@@ -147,6 +149,10 @@ enum tacit_err answerer_find(struct corpus *c, const struct search_query *q,
     }
     out->n_passages = f->n;
     out->confidence = f->n ? f->passages[0].confidence : 0;
+    /* Of a refusal it is that of the most confident one, whoever is first. */
+    for (size_t i = 0; i < f->n && out->confidence < out->threshold; i++)
+        if (f->passages[i].confidence > out->confidence)
+            out->confidence = f->passages[i].confidence;
     *found = f;
     return TACIT_OK;
 }

@@ -2,8 +2,9 @@
  * answerer: a question -> sentences taken word by word from the documents, each
  * with a numbered citation, or an honest "nothing here answers this".
  *
- *   search_hybrid ─> rerank ─> threshold ─> struct answer_basis ─> a writer ─>
- *   sentences, [n] ─> citations with file, page, lines, heading, snippet
+ *   search_hybrid ─> rerank, reread ─> threshold ─> struct answer_basis ─>
+ *   a writer ─> sentences, [n] ─> citations with file, page, lines, heading,
+ *   snippet
  *
  * A writer turns passages into text: extract.h quotes sentences and finds the
  * words that answer. One that generates is another row of the same kind: it

@@ -5,8 +5,8 @@
  *   hits ─relevance.h─> confidence of each ─> passages, most confident first
  *
  * Reading looks at whole questions and single sentences, which a search over
- * all passages cannot. Where a better reader of pairs exists (a cross-encoder),
- * relevance_read() is what it replaces; nothing behind it changes.
+ * all passages cannot. A cross-encoder (reread.h) gives the order where there
+ * is one; how sure we are is told here all the same.
  */
 #ifndef TACIT_RETRIEVAL_RERANK_H
 #define TACIT_RETRIEVAL_RERANK_H

@@ -9,6 +9,7 @@
 #include "retrieval/corpus_state.h"
 #include "retrieval/embedder.h"
 #include "retrieval/fusion.h"
+#include "retrieval/reread.h"
 #include "retrieval/search_read.h"
 #include "retrieval/words.h"
 
@@ -322,16 +323,13 @@ static enum tacit_err search(struct searching *s, struct search_hit **hits,
     return TACIT_OK;
 }
 
-enum tacit_err search_hybrid(struct corpus *c, const struct search_query *q,
-                             struct arena *a, struct search_hit **hits,
-                             size_t *n_hits)
+static enum tacit_err find(struct corpus *c, const struct search_query *q,
+                           struct arena *a, struct search_report *report,
+                           struct search_hit **hits, size_t *n_hits)
 {
-    struct search_report own = {0};
-    struct search_report *report = q->report ? q->report : &own;
     struct searching s = {.c = c, .a = a, .q = q, .report = report};
     int64_t from = tick_ns();
     *report = (struct search_report){0};
-    TRY(check_query(q));
     TRY(question_read(a, q->text, &report->question));
     /* Words alone do without a network, and with a damaged one. */
     if (q->mode != SEARCH_WORDS || encoder_is_built_in(c->encoder))
@@ -347,4 +345,20 @@ enum tacit_err search_hybrid(struct corpus *c, const struct search_query *q,
     enum tacit_err err = search(&s, hits, n_hits);
     if (is_ours) db_rollback(c->db);
     return err;
+}
+
+enum tacit_err search_hybrid(struct corpus *c, const struct search_query *q,
+                             struct arena *a, struct search_hit **hits,
+                             size_t *n_hits)
+{
+    struct search_report own = {0};
+    struct search_report *report = q->report ? q->report : &own;
+    struct search_query wide = *q;
+    TRY(check_query(q));
+    if (q->reread && wide.limit < q->reread->n) wide.limit = q->reread->n;
+    TRY(find(c, &wide, a, report, hits, n_hits));
+    if (!q->reread) return TACIT_OK;
+    TRY(reread_hits(q->reread, q->text, a, *hits, *n_hits, report));
+    if (*n_hits > q->limit) *n_hits = q->limit;
+    return TACIT_OK;
 }

@@ -6,7 +6,8 @@
  *   filter.h ──> ids, for both                       │ learnt weight by ranks
  *                                                    v
  *   hits <── neighbours joined <── diversity <── candidates, each with both
- *            (search_read.c)       (MMR)         scores
+ *    |       (search_read.c)       (MMR)         scores
+ *    └─ reread.h: the best of them by a cross-encoder, where there is one
  *
  * Diversity is Carbonell and Goldstein's maximal marginal relevance (1998): the
  * next hit is the one with the largest
@@ -40,6 +41,7 @@ enum search_mode {
 enum search_neighbours { SEARCH_APART, SEARCH_JOINED };
 
 struct search_report;
+struct reread;
 
 struct search_query {
     const char *text;
@@ -51,6 +53,7 @@ struct search_query {
     enum search_neighbours neighbours;
     double diversity;             /* 0 … 1 */
     const double *threshold;      /* of an answer; NULL = the calibrated one */
+    const struct reread *reread;  /* who reads the best again, or NULL */
     struct search_report *report; /* NULL, or filled */
 };
 
@@ -62,7 +65,9 @@ struct search_report {
     double weight;      /* of the vectors */
     size_t n_matching;  /* passages that hold a word of the question */
     size_t n_candidates;
-    int64_t filter_ns, embed_ns, words_ns, vectors_ns, fuse_ns, read_ns;
+    size_t n_reread, n_reread_cut; /* read again (reread.h); lost their end */
+    int64_t filter_ns, embed_ns, words_ns, vectors_ns, fuse_ns, read_ns,
+        reread_ns;
 };
 
 struct search_hit {
@@ -79,6 +84,8 @@ struct search_hit {
     double share;                 /* by scores: what the words are of it */
     float cosine;                 /* of the adapted question */
     int rank_words, rank_vectors; /* 1-based; 0 = not among the candidates */
+    double rerank;                /* what a cross-encoder gave it */
+    int rank_before;              /* 1-based place before that; 0 = not read */
     size_t n_joined;              /* passages in it */
     /* Passages that say the same (twin.h) are one hit: the best of them, and
      * the other documents that hold it or what is folded into it, those of

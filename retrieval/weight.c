@@ -63,6 +63,7 @@ enum tacit_err weight_fit_add(
     wide.mode = SEARCH_HYBRID;
     wide.neighbours = SEARCH_APART;
     wide.diversity = 0;
+    wide.reread = NULL;
     arena_reset(&f->scratch);
     TRY(make_room(f));
     TRY(search_hybrid(c, &wide, &f->scratch, &hits, &n));

@@ -85,7 +85,7 @@ static enum tacit_err poison(const struct plan *p, size_t client,
     x = copy;
     TRY(arena_alloc(&d->arena, e->n_rows ? e->n_rows : 1, sizeof *y, &copy));
     y = copy;
-    memcpy(x, e->x, n_x * sizeof *x);
+    if (n_x) memcpy(x, e->x, n_x * sizeof *x);
     memcpy(y, e->y, e->n_rows * sizeof *y);
     rng_init(&r, p->seed ^ POISON, client, 0);
     for (size_t i = 0; i < e->n_rows; i++) {
@@ -130,6 +130,11 @@ enum tacit_err attacks_rows(const struct plan *p, struct dataset *data,
                     "this attack changes labels; the plan's task is %s, not "
                     "classify",
                     plan_task_name(p->task));
+    if (p->sim.attack == PLAN_ATTACK_BACKDOOR && plan_has_base(p))
+        return fail(TACIT_UNSUPPORTED,
+                    "a backdoor's trigger is for numbers and images; plan %s "
+                    "learns from texts",
+                    p->name);
     TRY(check_labels(p));
     for (size_t i = 0; i < n_clients; i++)
         if (attacks_is_attacker(p, i, n_clients)) TRY(poison(p, i, &data[i]));

@@ -383,6 +383,17 @@
    "file that the plan's author names, with the same --type; `tacit model "    \
    "show NAME` prints the hash. The coordinator takes it with `plan submit "   \
    "--base FILE`, the simulator with --base FILE.")                            \
+ X(NOT_A_RERANKER, 736, UNSUPPORTED, FAILED,                                   \
+   "the model does not score pairs of texts",                                  \
+   "A reranker is a cross-encoder: a BERT with a head of one output "          \
+   "(BertForSequenceClassification), as a Hugging Face folder or as GGUF "     \
+   "with the tensors cls and cls.output. `tacit model merge` makes one of "    \
+   "what a classify plan over pairs has learnt. Without one, passages stand "  \
+   "in the order of the search.")                                              \
+ X(NO_RERANKER, 737, STATE, FAILED, "no network is chosen to read again",      \
+   "None comes with the program. `tacit model import` a cross-encoder (a "     \
+   "BertForSequenceClassification with one output), then `tacit model use "    \
+   "NAME`; or leave --rerank out.")                                            \
  X(ENCODER_OTHER, 745, UNSUPPORTED, FAILED,                                    \
    "the plan is for another built-in encoder",                                 \
    "The plan names the version of the encoder whose vectors it trains, and "   \

@@ -38,7 +38,7 @@
  *   passages of the site; pool_group[i] == row_group[r] makes passage i an
  *   answer to row r. Without a pool, the rows' own passages are ranked.
  * - a network reads `text`, not x: lm predicts the second parts, a reader finds
- *   `span`, a retriever's rows are questions.
+ *   `span`, a retriever's rows are questions; classify has y as above.
  * Images are channel first, row by row, 0 to 1. Borrowed by every call. */
 struct token_rows {
     const uint32_t *token;  /* of all rows, one behind another */

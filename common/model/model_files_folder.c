@@ -7,6 +7,8 @@
  *   num_hidden_layers            ->  llama.block_count
  *   rope_scaling {llama3, …}     ->  tensor rope_freqs.weight
  *   1_Pooling/config.json        ->  bert.pooling_type (1 mean, 2 first)
+ *   …ForSequenceClassification   ->  bert.pooling_type 4: its head reads them
+ *   id2label                     ->  bert.classifier.output_labels
  *   config_sentence_transformers.json  ->  tacit.prefix.question, .passage
  *   sentence_bert_config.json    ->  tacit.tokens_max: no text it was trained
  *                                    on is longer, marks counted
@@ -25,7 +27,8 @@ enum {
     CARD_MAX = 4 << 20,
     PATH_BYTES = 4096,
     TEXT_MAX = JSON_BYTES_MAX,
-    FACTORS_MAX = 512
+    FACTORS_MAX = 512,
+    LABELS_MAX = 256
 };
 
 static const struct family {
@@ -242,6 +245,7 @@ static enum tacit_err read_pooling(struct folder *f)
             kind = 0;
         json_decref(o);
     }
+    if (f->shape.has_head) kind = 4;
     if (kind == 0)
         return fail_as(E_MODEL_UNSUPPORTED,
                        "1_Pooling/config.json asks for another pooling than "
@@ -289,6 +293,37 @@ static enum tacit_err read_limit(struct folder *f)
     return e;
 }
 
+/* A network that was trained to classify has a head behind its pooler. */
+static void find_head(struct folder *f)
+{
+    static const char tail[] = "ForSequenceClassification";
+    const json_t *list = json_object_get(f->config, "architectures");
+    const char *name = json_string_value(json_array_get(list, 0));
+    size_t n = name ? strlen(name) : 0, k = sizeof tail - 1;
+    f->shape.has_head =
+        !f->family->decoder && n > k && strcmp(name + n - k, tail) == 0;
+}
+
+/* "id2label": {"0": "no", "1": "yes"}; names that say only a number are left
+ * out. */
+static void read_labels(const struct folder *f)
+{
+    const json_t *map = json_object_get(f->config, "id2label");
+    const char *names[LABELS_MAX];
+    size_t bytes[LABELS_MAX], n = json_object_size(map);
+    char key[96], number[24];
+    if (!f->shape.has_head || n == 0 || n > LABELS_MAX) return;
+    for (size_t i = 0; i < n; i++) {
+        snprintf(number, sizeof number, "%zu", i);
+        const json_t *name = json_object_get(map, number);
+        names[i] = json_string_value(name);
+        bytes[i] = json_string_length(name);
+        if (!names[i] || strncmp(names[i], "LABEL_", 6) == 0) return;
+    }
+    snprintf(key, sizeof key, "%s.classifier.output_labels", f->family->family);
+    gguf_put_texts(f->w, key, names, bytes, n);
+}
+
 static enum tacit_err read_config(struct folder *f)
 {
     TRY(find_family(f));
@@ -319,6 +354,8 @@ static enum tacit_err read_config(struct folder *f)
     gguf_put_bool(f->w, key, 0);
     TRY(read_prefixes(f));
     TRY(read_limit(f));
+    find_head(f);
+    read_labels(f);
     return read_pooling(f);
 }
 

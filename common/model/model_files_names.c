@@ -4,8 +4,8 @@
  *   model.layers.7.self_attn.q_proj.weight  ->  blk.7.attn_q.weight
  *
  * One table for all families, in both directions; '#' is the number of a block.
- * What does not count for us (pooler, heads of pre-training, positions that are
- * only 0, 1, 2 …) is listed, too: any other name is refused, as a network
+ * What does not count for us (heads of pre-training, a pooler without a head of
+ * classes, positions that are only 0, 1, 2 …) is listed, too: any other name is refused, as a network
  * without it would be another one.
  */
 #include <stdio.h>
@@ -15,9 +15,11 @@
 #include "common/base/codes.h"
 #include "common/model/model_files_parts.h"
 
-static const struct row {
+struct row {
     const char *from, *to; /* to NULL: left out */
-} rows[] = {
+};
+
+static const struct row rows[] = {
     /* llama, mistral, qwen2 */
     {"model.embed_tokens.weight", "token_embd.weight"},
     {"model.norm.weight", "output_norm.weight"},
@@ -49,6 +51,12 @@ static const struct row {
     {"encoder.layer.#.output.LayerNorm.", "blk.#.layer_output_norm."},
     {"pooler.dense.", NULL},
     {"cls.", NULL},
+};
+
+/* Of a network that was trained to classify, before the rows above. */
+static const struct row head_rows[] = {
+    {"classifier.", "cls.output."},
+    {"pooler.dense.", "cls."},
 };
 
 static const char *take_number(const char *s, char out[8])
@@ -86,29 +94,59 @@ static const char *tail(const char *rest)
     return rest;
 }
 
+static const struct row *find_row(const struct row *list, size_t n,
+                                  const char *name, char number[8],
+                                  const char **rest)
+{
+    for (size_t i = 0; i < n; i++)
+        if (matches(list[i].from, name, number, rest)) return &list[i];
+    return NULL;
+}
+
 /* 1: out has the new name; 0: the tensor is left out. */
-static enum tacit_err rename_one(const char *name, char out[GGUF_KEY_MAX + 1],
-                                 int *keeps)
+static enum tacit_err rename_one(const char *name, int has_head,
+                                 char out[GGUF_KEY_MAX + 1], int *keeps)
 {
     char number[8];
     const char *rest = "", *bare = name;
+    const struct row *row = NULL;
     if (strncmp(bare, "bert.", 5) == 0) bare += 5;
+    if (has_head)
+        row = find_row(head_rows, sizeof head_rows / sizeof *head_rows, bare,
+                       number, &rest);
+    if (!row)
+        row = find_row(rows, sizeof rows / sizeof *rows, bare, number, &rest);
+    if (!row)
+        return fail_as(E_MODEL_UNSUPPORTED,
+                       "tensor %s belongs to no network that is known here",
+                       name);
+    *keeps = row->to != NULL;
+    if (!*keeps) return TACIT_OK;
+    const char *hash = strchr(row->to, '#');
+    int before = hash ? (int)(hash - row->to) : 0;
+    int n = hash ? snprintf(out, GGUF_KEY_MAX + 1, "%.*s%s%s%s", before,
+                            row->to, number, hash + 1, tail(rest))
+                 : snprintf(out, GGUF_KEY_MAX + 1, "%s%s", row->to, tail(rest));
+    if (n < 0 || n > GGUF_KEY_MAX)
+        return fail(TACIT_LIMIT, "the tensor's name %s is too long", name);
+    return TACIT_OK;
+}
+
+/* The row whose new name this is. */
+static const struct row *row_of(const char *name, int is_decoder,
+                                char number[8], const char **rest)
+{
+    for (size_t i = 0; i < sizeof head_rows / sizeof *head_rows; i++)
+        if (!is_decoder && matches(head_rows[i].to, name, number, rest))
+            return &head_rows[i];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        if (!matches(rows[i].from, bare, number, &rest)) continue;
-        *keeps = rows[i].to != NULL;
-        if (!*keeps) return TACIT_OK;
-        const char *hash = strchr(rows[i].to, '#');
-        int before = hash ? (int)(hash - rows[i].to) : 0;
-        int n = hash ? snprintf(out, GGUF_KEY_MAX + 1, "%.*s%s%s%s", before,
-                                rows[i].to, number, hash + 1, tail(rest))
-                     : snprintf(out, GGUF_KEY_MAX + 1, "%s%s", rows[i].to,
-                                tail(rest));
-        if (n < 0 || n > GGUF_KEY_MAX)
-            return fail(TACIT_LIMIT, "the tensor's name %s is too long", name);
-        return TACIT_OK;
+        const char *from = rows[i].from;
+        int of_decoder = strncmp(from, "model.", 6) == 0 || from[0] == 'l';
+        if (rows[i].to && of_decoder == is_decoder &&
+            matches(rows[i].to, name, number, rest))
+            return &rows[i];
     }
-    return fail_as(E_MODEL_UNSUPPORTED,
-                   "tensor %s belongs to no network that is known here", name);
+    return NULL;
 }
 
 enum tacit_err model_files_their_name(const char *name, int is_decoder,
@@ -116,22 +154,17 @@ enum tacit_err model_files_their_name(const char *name, int is_decoder,
 {
     char number[8];
     const char *rest = "";
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const char *from = rows[i].from;
-        int of_decoder = strncmp(from, "model.", 6) == 0 || from[0] == 'l';
-        if (!rows[i].to || of_decoder != is_decoder ||
-            !matches(rows[i].to, name, number, &rest))
-            continue;
-        const char *hash = strchr(from, '#');
-        int before = hash ? (int)(hash - from) : (int)strlen(from);
-        int n = snprintf(out, GGUF_KEY_MAX + 1, "%.*s%s%s%s", before, from,
-                         number, hash ? hash + 1 : "", rest);
-        if (n < 0 || n > GGUF_KEY_MAX)
-            return fail(TACIT_LIMIT, "the tensor's name %s is too long", name);
-        return TACIT_OK;
-    }
-    return fail_as(E_MODEL_UNSUPPORTED,
-                   "tensor %s has no name in a Hugging Face folder", name);
+    const struct row *row = row_of(name, is_decoder, number, &rest);
+    if (!row)
+        return fail_as(E_MODEL_UNSUPPORTED,
+                       "tensor %s has no name in a Hugging Face folder", name);
+    const char *hash = strchr(row->from, '#');
+    int before = hash ? (int)(hash - row->from) : (int)strlen(row->from);
+    int n = snprintf(out, GGUF_KEY_MAX + 1, "%.*s%s%s%s", before, row->from,
+                     number, hash ? hash + 1 : "", rest);
+    if (n < 0 || n > GGUF_KEY_MAX)
+        return fail(TACIT_LIMIT, "the tensor's name %s is too long", name);
+    return TACIT_OK;
 }
 
 /* Rows of a head stand as halves; put the two of a pair beside each other:
@@ -169,7 +202,7 @@ static enum tacit_err take_one(struct model_files *c,
     struct gguf_tensor *t = &c->tensors[c->n_tensors];
     int keeps = 0;
     *t = *from;
-    TRY(rename_one(from->name, t->name, &keeps));
+    TRY(rename_one(from->name, s->has_head, t->name, &keeps));
     if (!keeps || (s->tied && strcmp(t->name, "output.weight") == 0))
         return TACIT_OK;
     if (model_files_find(c, t->name))

@@ -28,6 +28,7 @@ TACIT_CHECKED enum tacit_err model_files_open_folder(struct model_files *c,
 struct model_files_shape {
     int64_t heads, kv_heads, head_width;
     int tied, pairs; /* pairs: q and k are to be interleaved */
+    int has_head;    /* of classes; then its pooler counts, too */
 };
 /* model_files_names.c: the tensors of the files under GGUF's names. */
 TACIT_CHECKED enum tacit_err model_files_rename(

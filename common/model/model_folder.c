@@ -21,6 +21,7 @@ enum {
     CONTEXT_MAX = 1 << 30,
     FACTORS_MAX = 512
 };
+#define LABELS_KEY "bert.classifier.output_labels"
 
 struct writing {
     const struct model_files *f;
@@ -169,12 +170,52 @@ static enum tacit_err decoder_config(const struct writing *w, json_t *o)
     return put_rope(w, o);
 }
 
+static const struct gguf_tensor *head_of(const struct writing *w)
+{
+    return model_files_find(w->f, "cls.output.weight");
+}
+
+/* What the outputs of its head are called. */
+static enum tacit_err put_labels(const struct writing *w, json_t *o)
+{
+    const struct gguf *g = model_files_metadata(w->f);
+    struct gguf_array names = {0};
+    char number[24], unnamed[32];
+    json_t *map = json_object(), *back = json_object();
+    uint64_t n = head_of(w)->dims[1];
+    if (gguf_has(g, LABELS_KEY)) {
+        enum tacit_err e = gguf_array(g, LABELS_KEY, &names);
+        if (e || names.kind != GGUF_TEXT || names.n != n) names.n = 0;
+        if (e) err_clear();
+    }
+    for (uint64_t i = 0; i < n; i++) {
+        size_t bytes = 0;
+        const char *name =
+            names.n > 0 ? gguf_next_text(&names, &bytes) : unnamed;
+        snprintf(number, sizeof number, "%llu", (unsigned long long)i);
+        snprintf(unnamed, sizeof unnamed, "LABEL_%s", number);
+        if (name == unnamed) bytes = strlen(unnamed);
+        json_object_set_new(map, number, json_stringn(name, bytes));
+        json_object_setn_new(back, name, bytes, json_integer((json_int_t)i));
+    }
+    json_object_set_new(o, "id2label", map);
+    json_object_set_new(o, "label2id", back);
+    if (model_files_find(w->f, "cls.weight")) return TACIT_OK;
+    return fail_as(E_MODEL_UNSUPPORTED,
+                   "its head reads no pooler, so transformers would make "
+                   "something else of it; a GGUF file has a place for it");
+}
+
 static enum tacit_err encoder_config(const struct writing *w, json_t *o)
 {
     const struct gguf_tensor *types =
         model_files_find(w->f, "token_types.weight");
     json_object_set_new(o, "model_type", json_string("bert"));
-    json_object_set_new(o, "architectures", json_pack("[s]", "BertModel"));
+    json_object_set_new(o, "architectures",
+                        json_pack("[s]", head_of(w)
+                                             ? "BertForSequenceClassification"
+                                             : "BertModel"));
+    if (head_of(w)) TRY(put_labels(w, o));
     json_object_set_new(o, "hidden_act", json_string("gelu"));
     json_object_set_new(o, "position_embedding_type", json_string("absolute"));
     put(o, "type_vocab_size", types ? (int64_t)types->dims[1] : 2);
@@ -470,9 +511,12 @@ static enum tacit_err put_header(struct writing *w, struct buf *out)
             err = fail(TACIT_SHAPE, "tensor %s has %u dimensions", t->name,
                        t->n_dims);
         if (!err) err = model_files_their_name(t->name, w->is_decoder, name);
+        /* Beside a head the encoder is a part of its own. */
+        int is_part = head_of(w) && strncmp(t->name, "cls.output.", 11) != 0;
         uint64_t from = w->total;
         w->total += rows_of(t) * quant_bytes(w->how->type, (size_t)t->dims[0]);
-        buf_printf(&h, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", name, type);
+        buf_printf(&h, ",\"%s%s\":{\"dtype\":\"%s\",\"shape\":[",
+                   is_part ? "bert." : "", name, type);
         if (t->n_dims > 1) buf_printf(&h, "%zu,", rows_of(t));
         buf_printf(&h, "%zu],\"data_offsets\":[%llu,%llu]}", (size_t)t->dims[0],
                    (unsigned long long)from, (unsigned long long)w->total);
@@ -540,7 +584,7 @@ static enum tacit_err write_all(struct writing *w)
     if (!err) err = write_vocab(w, v);
     vocab_free(v);
     TRY(err);
-    if (!w->is_decoder) TRY(write_modules(w));
+    if (!w->is_decoder && !head_of(w)) TRY(write_modules(w));
     TRY(write_card(w));
     return write_tensors(w);
 }

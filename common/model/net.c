@@ -408,6 +408,24 @@ struct var *net_embedding(const struct net_run *r, struct var *hidden,
                         op_pool(r->tape, hidden, s, r->net->shape.pooling));
 }
 
+struct var *net_pooled(const struct net_run *r, struct var *hidden,
+                       const struct op_segments *s)
+{
+    const struct net *n = r->net;
+    if (!n->pooler.w.rows) return op_pool(r->tape, hidden, s, n->shape.pooling);
+    struct var *first = op_pool(r->tape, hidden, s, POOL_FIRST);
+    return op_tanh(r->tape, project(r, first, &n->pooler));
+}
+
+struct var *net_classes(const struct net_run *r, struct var *hidden,
+                        const struct op_segments *s)
+{
+    if (!r->tape->err && !r->net->shape.outputs)
+        r->tape->err = fail(TACIT_STATE, "the model file has no head");
+    if (r->tape->err) return NULL;
+    return project(r, net_pooled(r, hidden, s), &r->net->classes);
+}
+
 struct var *net_outputs(const struct net_run *r, struct var *rows)
 {
     if (!r->tape->err && !r->net->head.w.rows)

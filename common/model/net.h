@@ -10,6 +10,10 @@
  *   attend h = (attention of q = W h, k, v; q and k turned) W'
  *   feed h   = W' gelu(W h), or W' (silu(G h) * (W h))
  *
+ *   head of an encoder          C tanh(P h_0), or C pool(h) without a P; of
+ *                               pairs of texts a cross-encoder's score
+ *                               (Nogueira and Cho 2019)
+ *
  * A family is a row of a table in net_load.c: which norm stands where, how a
  * token knows its place, which gate; biases are there when the file has them.
  *   bert    Devlin et al. 2019; MiniLM, BGE, E5
@@ -67,6 +71,11 @@ enum net_target {
     NET_TARGETS = 127
 };
 
+enum net_head {
+    NET_HEAD_FRESH,  /* of zeros */
+    NET_HEAD_CLASSES /* the file's own, where that has as many outputs */
+};
+
 struct net_options {
     enum net_training train;
     unsigned targets; /* enum net_target, or'ed; 0: all */
@@ -74,6 +83,7 @@ struct net_options {
     double alpha;     /* a pair counts alpha / rank times [rank] */
     uint64_t seed;
     size_t outputs; /* a trained head "head.weight" of so many; 0: none */
+    enum net_head head;
 };
 
 struct net_shape {
@@ -84,6 +94,7 @@ struct net_shape {
     struct op_rope rope; /* dims 0: learned positions */
     enum attend_mask mask;
     enum op_pooling pooling; /* of an encoder */
+    size_t outputs;          /* of the file's own head; 0: it has none */
 };
 
 struct net; /* owned */
@@ -166,8 +177,17 @@ struct var *net_taught_loss(const struct net_run *r, struct var *hidden,
 /* One unit vector of each sequence: pooled as the file says, then scaled. */
 struct var *net_embedding(const struct net_run *r, struct var *hidden,
                           const struct op_segments *s);
-/* The trained head: outputs of every row (spans), or of one row of each
- * sequence (classes, a cross-encoder's score). STATE when there is none. */
+/* One row of each sequence [s->n, width], as a head of classes reads it: its
+ * first through the file's pooler (dense and tanh), where the file has one,
+ * else pooled as the file says. */
+struct var *net_pooled(const struct net_run *r, struct var *hidden,
+                       const struct op_segments *s);
+/* What the file's own head makes of each sequence [s->n, shape.outputs]:
+ * classes, or the score of a cross-encoder. STATE when there is none. */
+struct var *net_classes(const struct net_run *r, struct var *hidden,
+                        const struct op_segments *s);
+/* The trained head: outputs of every row (spans), or of net_pooled() rows
+ * (classes, a cross-encoder's score). STATE when there is none. */
 struct var *net_outputs(const struct net_run *r, struct var *rows);
 
 #endif

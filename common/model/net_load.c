@@ -35,6 +35,8 @@ static const struct part {
 };
 enum { N_PARTS = sizeof parts / sizeof *parts };
 
+#define CLASSES_WEIGHT "cls.output.weight"
+
 struct loader {
     struct net *net;
     const struct gguf *file;         /* metadata, and */
@@ -45,6 +47,8 @@ struct loader {
 /* ---- hyper-parameters ---- */
 
 enum { KEY_MAX = 96, FAMILY_MAX = 32 };
+/* Values of the key pooling_type, as llama.cpp counts them. */
+enum { POOLING_MEAN = 1, POOLING_LAST = 3, POOLING_HEAD };
 
 static void full_key(const struct loader *l, const char *key, char out[KEY_MAX])
 {
@@ -166,7 +170,7 @@ static enum tacit_err read_shape(struct loader *l)
 {
     struct net_shape *s = &l->net->shape;
     const struct net_family *f = l->net->family;
-    size_t pooling = 1;
+    size_t pooling = POOLING_MEAN;
     TRY(whole(l, "block_count", 1, NET_LAYERS_MAX, &s->layers));
     TRY(whole(l, "embedding_length", 1, NET_WIDTH_MAX, &s->width));
     TRY(whole(l, "feed_forward_length", 1, NET_WIDTH_MAX, &s->feed));
@@ -174,8 +178,10 @@ static enum tacit_err read_shape(struct loader *l)
     TRY(whole_if(l, "context_length", 1, INT32_MAX, &s->context));
     if (f->mask == ATTEND_CAUSAL)
         TRY(whole_if(l, "attention.sliding_window", 0, INT32_MAX, &s->window));
-    TRY(whole_if(l, "pooling_type", 1, 2, &pooling));
-    s->pooling = pooling == 2 ? POOL_FIRST : POOL_MEAN;
+    TRY(whole_if(l, "pooling_type", 1, POOLING_HEAD, &pooling));
+    if (pooling == POOLING_LAST)
+        return fail(TACIT_UNSUPPORTED, "rows pooled by their last token");
+    s->pooling = pooling == POOLING_MEAN ? POOL_MEAN : POOL_FIRST;
     s->mask = f->mask;
     s->epsilon = f->norm == NORM_RMS ? 1e-5 : 1e-12;
     TRY(real_if(l,
@@ -532,23 +538,66 @@ static enum tacit_err take_factors(struct loader *l)
     return TACIT_OK;
 }
 
+/* The file's own head, under llama.cpp's names: "cls" is BERT's pooler,
+ * "cls.output" what follows it. */
+static enum tacit_err take_classes(struct loader *l)
+{
+    struct net *n = l->net;
+    struct net_shape *s = &n->shape;
+    const struct gguf_tensor *g = find(l, CLASSES_WEIGHT);
+    if (!g || n->family->mask == ATTEND_CAUSAL) return TACIT_OK;
+    if (g->dims[1] > NET_WIDTH_MAX)
+        return fail(TACIT_LIMIT, "a head of %llu outputs; at most %d",
+                    (unsigned long long)g->dims[1], NET_WIDTH_MAX);
+    if (find(l, "cls.weight"))
+        TRY(take_matrix(l, "cls", s->width, s->width, &n->pooler));
+    /* A trained head stands in its place. */
+    if (l->options->outputs) return TACIT_OK;
+    s->outputs = (size_t)g->dims[1];
+    return take_matrix(l, "cls.output", s->outputs, s->width, &n->classes);
+}
+
 static enum tacit_err take_head(struct loader *l)
 {
     struct net *n = l->net;
     size_t outputs = l->options->outputs;
+    TRY(take_classes(l));
     if (!outputs) return TACIT_OK;
     if (outputs > NET_WIDTH_MAX)
         return fail(TACIT_LIMIT, "a head of %zu outputs; at most %d", outputs,
                     NET_WIDTH_MAX);
-    TRY(add_trained(n, "head.weight", outputs, n->shape.width, &n->head.w));
+    /* A matrix, of one output too: a layer is known by it. */
+    const size_t dims[] = {outputs, n->shape.width};
+    n->head.w = (struct net_tensor){.trained = 1,
+                                    .rows = outputs,
+                                    .cols = n->shape.width,
+                                    .offset = n->params.n_flat};
+    TRY(params_add(&n->params, "head.weight", dims, 2));
     return add_trained(n, "head.bias", 1, outputs, &n->head.bias);
 }
 
-/* The trained numbers: the file's; pairs begin as nothing, and so does a head.
- */
+/* A trained head goes on from the file's, where that has as many outputs. */
+static void fill_head(struct loader *l)
+{
+    const struct net *n = l->net;
+    const struct gguf_tensor *w = find(l, CLASSES_WEIGHT);
+    const struct gguf_tensor *b = find(l, "cls.output.bias");
+    size_t outputs = l->options->outputs, width = n->shape.width;
+    if (!outputs || l->options->head != NET_HEAD_CLASSES || !w ||
+        w->dims[0] != width || w->dims[1] != outputs ||
+        (!quant_info(w->type) && !packed_type(w)))
+        return;
+    decode(w, n->params.flat + n->head.w.offset);
+    if (b && b->type == QUANT_F32 && b->dims[0] * b->dims[1] == outputs)
+        decode(b, n->params.flat + n->head.bias.offset);
+}
+
+/* The trained numbers: the file's; pairs begin as nothing, and so does a head
+ * that the file does not have. */
 static void fill(struct loader *l)
 {
     struct params *p = &l->net->params;
+    fill_head(l);
     for (size_t i = 0; i < p->n_params; i++) {
         const struct gguf_tensor *g = find(l, p->list[i].name);
         if (!g) continue;

@@ -51,6 +51,7 @@ struct net {
     struct arena arena;       /* layers and frozen numbers */
     struct net_layer *layers; /* [shape.layers] */
     struct net_matrix tokens, places, types, output, head;
+    struct net_matrix pooler, classes; /* of an encoder; rows 0: none */
     struct net_norm before, last; /* of the embedding; of the hidden rows */
     float pair_scale;
     int trains_blocks;   /* not only a head */

@@ -89,20 +89,40 @@ static enum tacit_err write_one(const struct repack *r, struct net *net,
     return repack_write(r, w, how->step, how->ctx);
 }
 
+static int is_other(const struct net_write *how, const char *name)
+{
+    for (size_t i = 0; i < how->n_other; i++)
+        if (strcmp(how->other[i].name, name) == 0) return 1;
+    return 0;
+}
+
+/* What becomes of each: the files' own, then the others. */
+static enum tacit_err plan_all(const struct model_files *f,
+                               const struct net_write *how, struct repack *plan,
+                               size_t *n)
+{
+    for (size_t i = 0; i < model_files_n_tensors(f); i++) {
+        const struct gguf_tensor *t = model_files_tensor_at(f, i);
+        if (!is_other(how, t->name))
+            TRY(repack_plan(t, how->type, REPACK_ROWS, &plan[(*n)++]));
+    }
+    for (size_t i = 0; i < how->n_other; i++)
+        TRY(repack_plan(&how->other[i], REPACK_KEEP, REPACK_ROWS,
+                        &plan[(*n)++]));
+    return TACIT_OK;
+}
+
 enum tacit_err net_write(const struct model_files *f, struct net *net,
                          const struct net_write *how, struct gguf_writer *w)
 {
     struct net_write own = *how;
-    size_t n = model_files_n_tensors(f);
-    struct repack *plan = calloc(n + 1, sizeof *plan);
-    enum tacit_err err =
-        plan ? TACIT_OK : fail(TACIT_NOMEM, "no memory for %zu tensors", n);
+    size_t n = 0;
+    struct repack *plan =
+        calloc(model_files_n_tensors(f) + how->n_other + 1, sizeof *plan);
     if (!own.step) own.step = no_step;
-    for (size_t i = 0; !err && i < n; i++) {
-        err = repack_plan(model_files_tensor_at(f, i), own.type, REPACK_ROWS,
-                          &plan[i]);
-        if (!err) repack_announce(&plan[i], w);
-    }
+    enum tacit_err err = plan ? plan_all(f, how, plan, &n)
+                              : fail(TACIT_NOMEM, "no memory for tensors");
+    for (size_t i = 0; !err && i < n; i++) repack_announce(&plan[i], w);
     for (size_t i = 0; !err && i < n; i++)
         err = write_one(&plan[i], net, &own, w);
     free(plan);

@@ -18,11 +18,15 @@ struct net_write {
     /* With each piece's bytes; an error of it ends the work. NULL: none. */
     enum tacit_err (*step)(void *ctx, uint64_t bytes);
     void *ctx;
+    /* Written as they are: in place of the files' tensors of their names, or
+     * behind all. Borrowed. */
+    const struct gguf_tensor *other; /* [n_other] */
+    size_t n_other;
 };
 
 /* All tensors of the files that the network was opened from, announced and
  * written; keys before and gguf_writer_end() after are the caller's. A trained
- * head, which no file has a place for, is left out. NOMEM; UNSUPPORTED as
+ * head is left out unless it is among `other`. NOMEM; UNSUPPORTED as
  * repack_plan(). */
 TACIT_CHECKED enum tacit_err net_write(const struct model_files *f,
                                        struct net *net,

@@ -100,7 +100,7 @@ struct net_options tuned_options(const struct model_base *b)
 static size_t n_outputs(const struct model_spec *s)
 {
     if (s->task == MODEL_READER) return 2;
-    return s->task == MODEL_CLASSIFY ? (s->classes > 1 ? s->classes : 2) : 0;
+    return s->task == MODEL_CLASSIFY ? (s->classes > 1 ? s->classes : 1) : 0;
 }
 
 static enum tacit_err open_net(struct tuned *t)
@@ -108,6 +108,7 @@ static enum tacit_err open_net(struct tuned *t)
     const struct model_base *b = &t->spec.base;
     struct net_options o = tuned_options(b);
     o.outputs = n_outputs(&t->spec);
+    if (t->spec.task == MODEL_CLASSIFY) o.head = NET_HEAD_CLASSES;
     TRY(net_open(t->files, &o, &t->net));
     int predicts = net_is_decoder(t->net);
     if (predicts == (t->spec.task == MODEL_LM)) return TACIT_OK;
@@ -199,10 +200,11 @@ static enum tacit_err check_row(const struct tuned *t,
     if (t->spec.task == MODEL_READER &&
         (r->span[2 * i] >= n || r->span[2 * i + 1] >= n))
         return fail(TACIT_SHAPE, "row %zu: the answer lies outside of it", i);
+    size_t classes = n_outputs(&t->spec) > 1 ? n_outputs(&t->spec) : 2;
     if (t->spec.task == MODEL_CLASSIFY &&
-        !(ex->y[i] >= 0 && ex->y[i] < (float)n_outputs(&t->spec)))
+        !(ex->y[i] >= 0 && ex->y[i] < (float)classes))
         return fail(TACIT_SHAPE, "row %zu: class %g of %zu", i,
-                    (double)ex->y[i], n_outputs(&t->spec));
+                    (double)ex->y[i], classes);
     for (size_t k = 0; r->hard && k < r->n_hard; k++)
         if (r->hard[i * r->n_hard + k] >= ex->n_pool)
             return fail(TACIT_SHAPE, "row %zu: no passage %u", i,
@@ -316,6 +318,15 @@ static const uint32_t *classes(struct tape *tape, const struct rows *r)
     return y;
 }
 
+/* Yes or no: one output, whose sign says it. */
+static const float *answers(struct tape *tape, const struct rows *r)
+{
+    float *y = tape_raw(tape, r->n, sizeof *y);
+    for (size_t i = 0; y && i < r->n; i++)
+        y[i] = r->ex->y[row_at(r, i)] >= 1 ? 1 : 0;
+    return y;
+}
+
 /* The first token of row i whose next one is predicted. */
 static size_t first_label(const struct rows *r, size_t i)
 {
@@ -361,9 +372,9 @@ static struct var *loss_of(struct tuned *t, const struct net_run *run,
         *out = net_outputs(run, hidden);
         return op_span(tape, *out, &r->batch.segments, spans(tape, r));
     case MODEL_CLASSIFY:
-        *out = net_outputs(run, op_pool(tape, hidden, &r->batch.segments,
-                                        net_shape(t->net)->pooling));
-        return op_softmax_ce(tape, *out, classes(tape, r));
+        *out = net_outputs(run, net_pooled(run, hidden, &r->batch.segments));
+        return n_outputs(s) > 1 ? op_softmax_ce(tape, *out, classes(tape, r))
+                                : op_bce(tape, *out, answers(tape, r));
     default:
         if (!hidden || labels(tape, r, &wanted)) return NULL;
         return net_lm_loss(run, hidden, &wanted);
@@ -485,9 +496,11 @@ static size_t exact_spans(const struct rows *r, const struct var *z)
 static size_t right_classes(const struct rows *r, const struct var *z)
 {
     size_t hits = 0;
-    for (size_t i = 0; i < r->n; i++)
-        hits += metrics_argmax(z->v + i * z->cols, z->cols) ==
-                (size_t)r->ex->y[row_at(r, i)];
+    for (size_t i = 0; i < r->n; i++) {
+        const float *v = z->v + i * z->cols;
+        size_t said = z->cols > 1 ? metrics_argmax(v, z->cols) : v[0] > 0;
+        hits += said == (size_t)r->ex->y[row_at(r, i)];
+    }
     return hits;
 }
 

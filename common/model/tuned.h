@@ -4,8 +4,12 @@
  *
  *   base file ─net─> hidden [T, d] ─┬ pool, scale ─ contrastive   retriever
  *      ^  and pairs B A             ├ head ──────── first, last   reader
- *      │                            ├ head ──────── class         classify
+ *      │                            ├ pool, head ── class         classify
  *      └─ trained, sent             └ logits ────── next token    lm
+ *
+ * Classes are told from one row of each text (net_pooled): their logits, or one
+ * logit where the answer is yes or no. Of pairs of texts that is a cross-
+ * encoder.
  *
  * The file is named by its hash, so that every device trains on exactly the
  * numbers that it infers with, quantised as they are. The model's parameters

@@ -268,6 +268,10 @@ static enum tacit_err take_data(const struct check *c,
             c, "data.positive_above",
             "data.positive_above is for classify: what counts as 1"));
     if (plan_has_base(p)) return plan_take_texts(c, raw);
+    if (raw->classes)
+        TRY(plan_wrong(c, "data.classes",
+                       "data.classes is for a plan with a base; a model has "
+                       "model.classes"));
     if (p->task == PLAN_RETRIEVER) {
         if (raw->n_columns || raw->label || raw->standardise)
             return plan_wrong(

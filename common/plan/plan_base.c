@@ -4,7 +4,7 @@
 
 #include "common/plan/plan_check.h"
 
-enum { ROW_TOKENS_MAX = 4096, MEMORY_MIB_MAX = 1 << 20 };
+enum { ROW_TOKENS_MAX = 4096, MEMORY_MIB_MAX = 1 << 20, CLASSES_MAX = 1024 };
 
 int plan_has_base(const struct plan *p)
 {
@@ -40,11 +40,12 @@ static enum tacit_err take_targets(const struct check *c,
 static enum tacit_err check_task(const struct check *c)
 {
     enum plan_task t = c->plan->task;
-    if (t == PLAN_RETRIEVER || t == PLAN_READER || t == PLAN_LM)
+    if (t == PLAN_RETRIEVER || t == PLAN_READER || t == PLAN_LM ||
+        t == PLAN_CLASSIFY)
         return TACIT_OK;
     return plan_wrong(c, "task",
-                      "task is %s; with a base it may be retriever, reader or "
-                      "lm",
+                      "task is %s; with a base it may be retriever, reader, lm "
+                      "or classify",
                       plan_task_name(t));
 }
 
@@ -100,6 +101,30 @@ enum tacit_err plan_take_effort(const struct check *c,
                         MEMORY_MIB_MAX, 1, &p->memory_mib);
 }
 
+/* Which column says the class, and how many there are. Of two, one output
+ * tells them apart. */
+static enum tacit_err take_labels(const struct check *c,
+                                  const struct raw_data *raw)
+{
+    struct plan *p = c->plan;
+    int classifies = p->task == PLAN_CLASSIFY;
+    if (raw->label && !classifies)
+        TRY(plan_wrong(c, "data.label",
+                       "data.label is for classify; a %s has no classes",
+                       plan_task_name(p->task)));
+    if (raw->classes && !classifies)
+        TRY(plan_wrong(c, "data.classes", "data.classes is for classify"));
+    if (!classifies) return TACIT_OK;
+    if (raw->label && !raw->label[0])
+        TRY(plan_wrong(c, "data.label", "data.label is empty"));
+    snprintf(p->label, sizeof p->label, "%s",
+             raw->label ? raw->label : "label");
+    TRY(plan_integer(c, "data.classes", raw->classes, 2, CLASSES_MAX, 2,
+                     &p->classes));
+    if (p->classes == 2) p->classes = 1;
+    return TACIT_OK;
+}
+
 enum tacit_err plan_take_texts(const struct check *c,
                                const struct raw_data *raw)
 {
@@ -107,8 +132,7 @@ enum tacit_err plan_take_texts(const struct check *c,
     const struct {
         const char *key;
         int given;
-    } rows[] = {{"data.label", raw->label != NULL},
-                {"data.event", raw->event != NULL},
+    } rows[] = {{"data.event", raw->event != NULL},
                 {"data.format", raw->format != NULL},
                 {"data.channels", raw->channels != NULL},
                 {"data.height", raw->height != NULL},
@@ -120,6 +144,11 @@ enum tacit_err plan_take_texts(const struct check *c,
             TRY(plan_wrong(c, rows[i].key,
                            "%s is for a model; a base learns from texts",
                            rows[i].key));
+    if (raw->positive_above)
+        TRY(plan_wrong(c, "data.positive_above",
+                       "data.positive_above is for numbers; the labels of a "
+                       "base are 0, 1, …"));
+    TRY(take_labels(c, raw));
     return plan_integer(c, "data.length", raw->length, 8, ROW_TOKENS_MAX, 256,
                         &p->length);
 }

@@ -63,6 +63,7 @@ static const cyaml_schema_field_t data_fields[] = {
     INTEGER(height, struct raw_data),
     INTEGER(width, struct raw_data),
     INTEGER(length, struct raw_data),
+    INTEGER(classes, struct raw_data),
     REAL(positive_above, struct raw_data),
     CYAML_FIELD_SEQUENCE_COUNT("columns", OPTIONAL, struct raw_data, columns,
                                n_columns, &column, 0, PLAN_COLUMNS_MAX),

@@ -34,7 +34,7 @@ struct raw_column {
 };
 struct raw_data {
     char *source, *label, *event, *format;
-    int64_t *channels, *height, *width, *length;
+    int64_t *channels, *height, *width, *length, *classes;
     double *positive_above;
     struct raw_column *columns;
     unsigned n_columns;

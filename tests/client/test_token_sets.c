@@ -1,6 +1,6 @@
-/* token_sets: rows of a reader and of a language model as tokens. The bases are
- * files with a vocabulary and no network, which is all that reading rows asks
- * for. */
+/* token_sets: rows of a reader, a classifier and a language model as tokens.
+ * The bases are files with a vocabulary and no network, which is all that
+ * reading rows asks for. */
 #include "tests/check.h"
 
 #include <stdio.h>
@@ -199,6 +199,50 @@ static void a_text_is_learnt_whole_and_an_answer_after_its_prompt(void **state)
     end(&t);
 }
 
+static void a_labelled_text_is_one_part_and_a_pair_two(void **state)
+{
+    struct desk t;
+    (void)state;
+    begin(&t, "classify", 12);
+    check_ok(load(&t, "text,label\nhow much warfarin,1\nthe nurse,0\n"
+                      "the nurse,?\n"));
+    const struct examples *ex = &t.d.train;
+    check(ex->n_rows == 2 && t.d.n_dropped == 1);
+    check_text(&t, ex, 0, 0, 4, "[CLS] how much warfarin [SEP]");
+    check(ex->text->second[0] == 0 && ex->y[0] >= 1 && ex->y[1] <= 0);
+    dataset_release(&t.d);
+    check_ok(load(&t, "question,passage,label,split\n"
+                      "how much,start with 5 mg at night,1,train\n"
+                      "how much,the nurse the nurse the nurse the nurse the "
+                      "nurse,0,test\n"));
+    ex = &t.d.train;
+    check(ex->n_rows == 1 && ex->text->second[0] == 4);
+    check_text(&t, ex, 0, 0, 3, "[CLS] how much [SEP]");
+    check_text(&t, ex, 0, 4, 10, "start with 5 mg at night [SEP]");
+    /* The passage is cut, the question and both marks stay. */
+    ex = &t.d.test;
+    check(length_of(ex, 0) == 12 && ex->text->second[0] == 4);
+    check_text(&t, ex, 0, 10, 11, "the [SEP]");
+    end(&t);
+}
+
+static void a_label_that_is_no_class_is_named_by_its_line(void **state)
+{
+    static const char *const wrong[] = {"2", "-1", "0.5", "yes", "nan"};
+    struct desk t;
+    char csv[64];
+    (void)state;
+    begin(&t, "classify", 12);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        snprintf(csv, sizeof csv, "text,label\nnurse,1\nnurse,%s\n", wrong[i]);
+        enum tacit_err e = load(&t, csv);
+        check(strstr(err_message(), "rows.csv:3: column \"label\"") != NULL);
+        check_code(e, E_CSV_VALUE);
+    }
+    check_err(load(&t, "text\nnurse\n"), TACIT_FORMAT);
+    end(&t);
+}
+
 static void wrong_files_are_named(void **state)
 {
     struct desk t;
@@ -222,6 +266,8 @@ int main(void)
         cmocka_unit_test(a_long_passage_is_cut_so_that_the_answer_stays),
         cmocka_unit_test(every_place_of_an_answer_survives_every_length),
         cmocka_unit_test(a_text_is_learnt_whole_and_an_answer_after_its_prompt),
+        cmocka_unit_test(a_labelled_text_is_one_part_and_a_pair_two),
+        cmocka_unit_test(a_label_that_is_no_class_is_named_by_its_line),
         cmocka_unit_test(wrong_files_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

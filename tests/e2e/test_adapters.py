@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # variants: asan
 """Adapters of a network that devices have, learnt together on loopback: a
-retriever, a reader and a language model under secure aggregation; what was
-adopted is searched with, merged and exported. And the same plan in the
-simulator, where the sum by arithmetic alone has the protocol's bits.
+retriever, a reader, a classifier, a cross-encoder and a language model under
+secure aggregation; what was adopted is searched with, merged and exported. And
+the same plan in the simulator, where the sum by arithmetic alone has the
+protocol's bits.
 
 The networks are a BERT of random numbers and a llama of random numbers, made
 here, and, where it is at hand, stories260K.
@@ -43,6 +44,27 @@ ANSWERS = ("question,passage,answer\n" + "".join(
         ("who paints the chapel", "clean the wound with saline", ""),
         ("what day", "change the dressing every second day",
          "every second day"))))
+# What kind of instruction a sentence is. Measured is what was learnt: whether
+# it carries over is no matter of random networks.
+KINDS = ("text,kind,split\n" + "".join(
+    f"{t},{k},train\n{t},{k},test\n" for t, k in (
+        ("start warfarin with 5 mg at night", 0),
+        ("give 2 mg to the elderly", 0), ("give 5 mg of warfarin", 0),
+        ("clean the wound with saline", 1), ("change the dressing", 1),
+        ("change the wet dressing every second day", 1),
+        ("measure the inr after three days", 2), ("measure the inr", 2),
+        ("measure after one week", 2))))
+# Whether a passage answers a question.
+JUDGED = ("question,passage,label,split\n" + "".join(
+    f"{q},{p},{y},train\n{q},{p},{y},test\n" for q, p, y in (
+        ("how much warfarin", "start warfarin with 5 mg at night", 1),
+        ("how much warfarin", "clean the wound with saline", 0),
+        ("what cleans a wound", "clean the wound with saline", 1),
+        ("what cleans a wound", "measure the inr after one week", 0),
+        ("when is the inr measured", "measure the inr after one week", 1),
+        ("when is the inr measured", "give 2 mg to the elderly", 0),
+        ("what for the elderly", "give 2 mg to the elderly", 1),
+        ("what for the elderly", "change the dressing", 0))))
 PLAN = """name: {name}
 task: {task}
 base: {{name: tiny, hash: {hash}}}
@@ -79,7 +101,8 @@ def three_sites(f, at, data, without=()):
         path = os.path.join(at, site, "texts.csv")
         write(path, data)
         device = f.add_device(site, policy=(
-            "tasks: [retriever, reader, lm]\nmin_cohort: 2\nclip_max: 100\n"
+            "tasks: [retriever, reader, lm, classify]\n"
+            "min_cohort: 2\nclip_max: 100\n"
             f"data:\n  - {{source: texts, file: {path}}}\n"))
         if site not in without:
             # Where the folder lies does not matter.
@@ -234,6 +257,62 @@ def case_a_language_model_is_learnt_together_and_then_answers():
         assert "2 mg" in alone["text"], alone["text"]
 
 
+def case_a_classifier_is_learnt_together():
+    with Federation() as f, folder() as at:
+        f.start_coordinator()
+        base = three_sites(f, at, KINDS)
+        go(f, PLAN.format(name="kinds", task="classify", kind="ffa",
+                          hash=base["hash"]).replace(
+                              "length: 48", "length: 48, label: kind, "
+                              "classes: 3").replace("steps: 4", "steps: 20"),
+           base)
+        learnt = f.devices["south"].json("train", "--eval", "--plan",
+                                         f.path("plan.yaml"))
+        assert learnt["metric"] == "accuracy", learnt
+        assert learnt["federated"]["loss"] < learnt["initial"]["loss"], learnt
+        # Pairs and the head travelled, nothing of the base.
+        f.coordinator.run("export", "--output", f.path("sent.safetensors"))
+        sent = tensors(f.path("sent.safetensors"))
+        assert sent.pop("head.weight") == [3, 96], sent
+        assert sent.pop("head.bias") == [3], sent
+        assert sent and all(k.endswith(".lora_b") for k in sent), sent
+
+
+def case_a_cross_encoder_is_learnt_together_and_then_reads_again():
+    with Federation() as f, folder() as at:
+        f.start_coordinator()
+        base = three_sites(f, at, JUDGED)
+        north = f.devices["north"]
+        for name, note in NOTES.items():
+            write(os.path.join(at, "notes", name), note)
+        north.run("add", os.path.join(at, "notes"))
+        go(f, PLAN.format(name="judge", task="classify", kind="lora",
+                          hash=base["hash"]).replace("steps: 4", "steps: 20"),
+           base)
+        learnt = north.json("train", "--eval", "--plan", f.path("plan.yaml"))
+        assert abs(learnt["initial"]["loss"] - 0.6931) < 1e-4, learnt
+        assert learnt["federated"]["loss"] < 0.5, learnt
+        f.coordinator.run("export", "--output", f.path("sent.safetensors"))
+        sent = tensors(f.path("sent.safetensors"))
+        assert sent["head.weight"] == [1, 96], sent
+        # Merged, it is a network with a head of one output.
+        merged = os.path.join(at, "judge.gguf")
+        north.run("model", "merge", "judge", merged)
+        north.run("model", "import", merged, "--name", "judge")
+        used = north.json("model", "use", "judge")
+        assert used == {"reranks": "judge", "passages": 20}, used
+        found = north.json("search", "dose of warfarin")
+        scores = [h["rerank_score"] for h in found["hits"]]
+        assert len(scores) > 1 and scores == sorted(scores, reverse=True)
+        # It goes on learning from the head that it has.
+        again = f.write("again.yaml", PLAN.format(
+            name="again", task="classify", kind="lora",
+            hash=north.json("model", "show", "judge")["hash"]))
+        told = north.json("train", "--eval", "--plan", again)
+        assert abs(told["initial"]["loss"] -
+                   learnt["federated"]["loss"]) < 0.1, (told, learnt)
+
+
 def case_a_device_without_the_base_says_how_to_get_it():
     with Federation() as f, folder() as at:
         f.start_coordinator()
@@ -330,7 +409,11 @@ def case_the_simulators_sum_has_the_protocols_bits():
             write(os.path.join(guides, site, "questions.csv"), PAIRS)
             for name, note in NOTES.items():
                 write(os.path.join(guides, site, "documents", name), note)
-        for task, data in (("reader", readers), ("retriever", guides)):
+        judges = os.path.join(at, "judges")
+        for site in SITES:
+            write(os.path.join(judges, site + ".csv"), JUDGED)
+        for task, data in (("reader", readers), ("retriever", guides),
+                           ("classify", judges)):
             plan = os.path.join(at, task + ".yaml")
             write(plan, PLAN.format(name=task, task=task, kind="ffa",
                                     hash=base["hash"]))

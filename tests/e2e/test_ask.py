@@ -73,11 +73,11 @@ def case_conditions_narrow_what_is_found():
             done = run("search", "x", "--json", *words).exits(4)
             assert done.code == "TACIT-E0222", done
         for words in (["--mode", "x"], ["--diversity", "2"],
-                      ["--diversity", "x"], ["--rerank", "-n", "50"]):
+                      ["--diversity", "x"], ["--by-confidence", "-n", "50"]):
             run("search", "x", *words).exits(4)
         for mode in ("words", "vectors", "hybrid"):
             run("search", "pump", "--mode", mode).exits(0).prints("pumps.md")
-        run("search", "pump", "--rerank", "--diversity", "0.5").exits(0)
+        run("search", "pump", "--by-confidence", "--diversity", "0.5").exits(0)
 
 
 def case_an_answer_says_why_and_how_long():

@@ -22,4 +22,11 @@ struct golden_pair {
     int is_real;
 };
 
+/* Two texts as one sequence of at most `most` tokens. */
+struct golden_pair_text {
+    const char *question, *passage;
+    size_t most, n, second;
+    int id[32];
+};
+
 #endif

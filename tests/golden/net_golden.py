@@ -6,7 +6,11 @@ models of the transformers library.
     /tmp/golden/bin/pip install torch transformers
     /tmp/golden/bin/python tests/golden/net_golden.py
 
-writes net_golden_llama.h, …_mistral.h, …_qwen2.h and …_bert.h beside itself.
+writes net_golden_llama.h, …_mistral.h, …_qwen2.h, …_bert.h and …_cross.h
+beside itself. The last one is a cross-encoder: a BertForSequenceClassification
+with one output, its rows the logits of the two sequences, its loss their
+binary cross-entropy with 1 and 0; and pairs of texts as the tokenizers library
+makes sequences of them.
 
 The weights are not stored: number i of a tensor is base + scale * u, u between
 -1 and 1 from SplitMix64 whose seed is the FNV-1a hash of the tensor's name
@@ -22,6 +26,7 @@ import os
 import numpy as np
 import torch
 import transformers as hf
+from tokenizers.implementations import BertWordPieceTokenizer
 
 LAYERS, D, HEADS, KV, WIDTH, FF, V, PLACES = 2, 32, 4, 2, 8, 64, 64, 40
 LENGTHS = (24, 9)
@@ -166,6 +171,62 @@ def run_encoder(model, head):
     return rows, sum(losses) / sum(LENGTHS)
 
 
+def run_cross(model, _head):
+    rows, losses = [], []
+    for n, salt, label in zip(LENGTHS, (5, 11), (1., 0.)):
+        x = torch.tensor([tokens(n, salt)])
+        kinds = torch.tensor([[int(i >= n // 2) for i in range(n)]])
+        z = model(input_ids=x, token_type_ids=kinds).logits[0]
+        rows.append(z)
+        losses.append(torch.nn.functional.binary_cross_entropy_with_logits(
+            z, torch.tensor([label], dtype=z.dtype), reduction='sum'))
+    return rows, sum(losses) / len(LENGTHS)
+
+
+def cross_tensors():
+    list_ = [Tensor(t.name, 'bert.' + t.place, t.rows, t.cols)
+             for t in encoder_tensors()]
+    for name, place, rows in (('cls', 'bert.pooler.dense', D),
+                              ('cls.output', 'classifier', 1)):
+        list_.append(Tensor(name + '.weight', place + '.weight', rows, D))
+        list_.append(Tensor(name + '.bias', place + '.bias', 1, rows))
+    return list_
+
+
+WORDS = ('[PAD] [UNK] [CLS] [SEP] [MASK] how much warfarin start with 5 mg at '
+         'night in the even ##ing . ?').split()
+PASSAGE = ('Start with 5 mg in the evening. Start warfarin at night, with 5 '
+           'mg at night.')
+PAIRS = (('How much warfarin?', PASSAGE, 64), ('How much warfarin?', PASSAGE,
+         16), ('warfarin', 'night', 8), ('warfarin at night', PASSAGE, 12))
+
+
+def emit_pairs():
+    vocab = {w: i for i, w in enumerate(WORDS)}
+    tokenizer = BertWordPieceTokenizer(vocab=vocab, lowercase=True)
+    out.append('static const char cross_words[] =')
+    for i in range(0, len(WORDS), 8):
+        line = ''.join(w + '\\n' for w in WORDS[i:i + 8])
+        out.append(f'    "{line}"' + ';' * (i + 8 >= len(WORDS)))
+    out.append('static const struct golden_pair_text cross_texts[] = {')
+    for question, passage, most in PAIRS:
+        tokenizer.enable_truncation(most, strategy='only_second')
+        got = tokenizer.encode(question, passage)
+        second = got.type_ids.index(1)
+        assert set(got.type_ids[second:]) == {1}
+        out.append(f'    {{"{question}",')
+        for i in range(0, len(passage), 64):
+            out.append(f'     "{passage[i:i + 64]}"' +
+                       ',' * (i + 64 >= len(passage)))
+        out.append(f'     {most}, {len(got.ids)}, {second},')
+        out.append('     {')
+        for i in range(0, len(got.ids), 16):
+            ids = ', '.join(map(str, got.ids[i:i + 16]))
+            out.append(f'      {ids},')
+        out.append('     }},')
+    out.append('};')
+
+
 def numbers(values):
     lines, line = [], '    '
     for v in values:
@@ -299,17 +360,21 @@ def main():
     decoder('qwen2', hf.Qwen2ForCausalLM, dict(rope_parameters=dict(
         rope_type='default', rope_theta=1e6)), 'qwen2', True, False,
             [('rope.freq_base', 1e6)], pairs=False)
-    model = hf.BertModel(hf.BertConfig(
-        vocab_size=V, hidden_size=D, intermediate_size=FF,
-        num_hidden_layers=LAYERS, num_attention_heads=HEADS,
-        max_position_embeddings=PLACES, layer_norm_eps=1e-12,
-        hidden_act='gelu', attn_implementation='eager'),
-        add_pooling_layer=False)
+    shape = dict(vocab_size=V, hidden_size=D, intermediate_size=FF,
+                 num_hidden_layers=LAYERS, num_attention_heads=HEADS,
+                 max_position_embeddings=PLACES, layer_norm_eps=1e-12,
+                 hidden_act='gelu', attn_implementation='eager')
+    meta = [('block_count', LAYERS), ('embedding_length', D),
+            ('feed_forward_length', FF), ('attention.head_count', HEADS),
+            ('attention.layer_norm_epsilon', 1e-12)]
+    model = hf.BertModel(hf.BertConfig(**shape), add_pooling_layer=False)
     golden('bert', model, encoder_tensors(), run_encoder,
-           [('bert.' + k, v) for k, v in (
-               ('block_count', LAYERS), ('embedding_length', D),
-               ('feed_forward_length', FF), ('attention.head_count', HEADS),
-               ('attention.layer_norm_epsilon', 1e-12), ('pooling_type', 1))])
+           [('bert.' + k, v) for k, v in meta + [('pooling_type', 1)]])
+    emit_pairs()
+    model = hf.BertForSequenceClassification(hf.BertConfig(
+        **shape, num_labels=1))
+    golden('cross', model, cross_tensors(), run_cross,
+           [('bert.' + k, v) for k, v in meta + [('pooling_type', 4)]])
 
 
 main()

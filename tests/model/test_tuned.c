@@ -27,6 +27,27 @@ static struct model *open_model(struct world *w, enum model_task task,
 static const enum model_task tasks[] = {MODEL_RETRIEVER, MODEL_READER,
                                         MODEL_CLASSIFY, MODEL_LM};
 
+/* The same over a base with a head of one output (or none): pairs of texts that
+ * fit or do not. */
+static struct model *open_judge(struct world *w, size_t family, uint32_t type,
+                                enum model_adapter adapter)
+{
+    struct model *m;
+    memset(w, 0, sizeof *w);
+    check_tmpdir(w->dir);
+    if (family < TINY_FAMILIES)
+        put_base(w, &tiny_families[family], type);
+    else
+        put_base(w, &tiny_cross, type);
+    struct model_spec s = spec_of(w, MODEL_CLASSIFY, adapter);
+    s.classes = 1;
+    check_ok(model_new(&s, &m));
+    make_rows(w, 32);
+    for (size_t i = 0; i < N; i++) w->y[i] = (float)(i % 4 < 2);
+    return m;
+}
+enum { BERT = 3 };
+
 struct probe {
     struct model *m;
     const struct examples *ex;
@@ -101,6 +122,73 @@ static void every_task_learns_over_a_packed_base_of_q8(void **state)
             model_free(m);
             end(&w);
         }
+}
+
+static void yes_or_no_is_one_output_with_a_gradient(void **state)
+{
+    static const uint32_t idx[] = {3, 0, 17, 9, 6};
+    (void)state;
+    for (size_t family = BERT; family <= TINY_FAMILIES; family++) {
+        struct world w;
+        struct rng r;
+        double worst;
+        struct model *m = open_judge(&w, family, QUANT_F32, MODEL_LORA);
+        struct params *p = model_params(m);
+        float *g = calloc(p->n_flat, sizeof *g), loss;
+        struct probe probe = {m, &w.ex, idx, calloc(p->n_flat, sizeof *g)};
+        const struct param *head = params_find(p, "head.weight");
+        check(head && head->len == 32);
+        rng_init(&r, 3, 0, 0);
+        for (size_t k = 0; k < p->n_flat; k++)
+            p->flat[k] += 0.1f * rng_normal(&r);
+        check_ok(model_gradient(m, &w.ex, idx, 5, g, &loss));
+        for (size_t k = 0; k < p->n_flat; k += p->n_flat / 23) {
+            check_ok(gradcheck_run(probe_loss, &probe, p->flat + k, g + k, 1,
+                                   4e-3, &worst));
+            if (worst > 3e-3)
+                fail_msg("family %zu weight %zu: %g", family, k, worst);
+        }
+        free(g);
+        free(probe.scratch);
+        model_free(m);
+        end(&w);
+    }
+}
+
+static void a_head_goes_on_from_the_bases_or_begins_at_zero(void **state)
+{
+    (void)state;
+    for (size_t family = BERT; family <= TINY_FAMILIES; family++) {
+        struct world w;
+        struct model *m =
+            open_judge(&w, family, GGUF_PACKED + QUANT_Q8_0, MODEL_FFA);
+        struct params *p = model_params(m);
+        static float want[32];
+        const float *head = params_data(p, params_find(p, "head.weight"));
+        tiny_draw("cls.output.weight", "", want, 32);
+        for (size_t i = 0; family == TINY_FAMILIES && i < 32; i++)
+            check_near(head[i], 0.3f * want[i], 1e-6);
+        for (size_t i = 0; family < TINY_FAMILIES && i < 32; i++)
+            check(head[i] == 0);
+        /* It begins so again, and learns. */
+        struct model_metrics before, after;
+        const struct model_training how = {.optimizer = "adamw",
+                                           .steps = 60,
+                                           .batch = 8,
+                                           .learning_rate = 0.01,
+                                           .seed = 4};
+        float first = head[0];
+        check_ok(model_evaluate(m, &w.ex, &before));
+        check_ok(model_train(m, &how, &w.ex));
+        check_ok(model_evaluate(m, &w.ex, &after));
+        check(after.loss < 0.9 * before.loss && after.metric > 0.8);
+        model_init(m, 0);
+        check_near(head[0], first, 0);
+        w.y[2] = 2;
+        check_err(model_evaluate(m, &w.ex, &after), TACIT_SHAPE);
+        model_free(m);
+        end(&w);
+    }
 }
 
 static void training_twice_gives_the_same_bits(void **state)
@@ -432,6 +520,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_gradient_of_every_task_and_adapter_is_one),
         cmocka_unit_test(every_task_learns_over_a_packed_base_of_q8),
+        cmocka_unit_test(yes_or_no_is_one_output_with_a_gradient),
+        cmocka_unit_test(a_head_goes_on_from_the_bases_or_begins_at_zero),
         cmocka_unit_test(training_twice_gives_the_same_bits),
         cmocka_unit_test(workers_come_and_go_without_a_changed_bit),
         cmocka_unit_test(a_bound_of_memory_is_kept_without_a_changed_bit),

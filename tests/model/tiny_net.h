@@ -13,9 +13,11 @@
 
 #include "common/model/gguf.h"
 #include "common/model/net.h"
+#include "common/model/vocab.h"
 #include "common/tensor/quant.h"
 #include "common/tensor/weights.h"
 #include "tests/golden/net_golden_bert.h"
+#include "tests/golden/net_golden_cross.h"
 #include "tests/golden/net_golden_llama.h"
 #include "tests/golden/net_golden_mistral.h"
 #include "tests/golden/net_golden_qwen2.h"
@@ -29,13 +31,14 @@ struct tiny_family {
     const struct golden_pair *pairs;
     size_t n_pairs;
     const float *rows, *losses;
+    const char *words; /* of a vocabulary, a line each; NULL: none */
 };
 
 #define TINY_COUNT(list) (sizeof(list) / sizeof *(list))
 #define TINY_FAMILY(name, family)                                              \
  {                                                                             \
 #  name, family, name##_tensors, TINY_COUNT(name##_tensors), name##_pairs,     \
-      TINY_COUNT(name##_pairs), name##_rows, name##_losses                     \
+      TINY_COUNT(name##_pairs), name##_rows, name##_losses, NULL               \
  }
 static const struct tiny_family tiny_families[] = {
     TINY_FAMILY(llama, "llama"),
@@ -44,6 +47,14 @@ static const struct tiny_family tiny_families[] = {
     TINY_FAMILY(bert, "bert"),
 };
 enum { TINY_FAMILIES = TINY_COUNT(tiny_families) };
+
+/* A cross-encoder, with a vocabulary of a few words. */
+static const struct tiny_family tiny_cross = {
+    "cross",       "bert",
+    cross_tensors, TINY_COUNT(cross_tensors),
+    cross_pairs,   TINY_COUNT(cross_pairs),
+    cross_rows,    cross_losses,
+    cross_words};
 
 /* Number after number of SplitMix64, seeded by FNV-1a of name and more. */
 static inline void tiny_draw(const char *name, const char *more, float *v,
@@ -112,6 +123,13 @@ static inline void tiny_file(const struct tiny_family *f, uint32_t type,
             gguf_put_f32(w, f->pairs[i].key, (float)f->pairs[i].value);
         else
             gguf_put_u32(w, f->pairs[i].key, (uint32_t)f->pairs[i].value);
+    if (f->words) {
+        struct vocab *vocab = NULL;
+        check_ok(vocab_from_lines(f->words, strlen(f->words), VOCAB_CASE_FOLDED,
+                                  &vocab));
+        check_ok(vocab_to_gguf(vocab, w));
+        vocab_free(vocab);
+    }
     int factors = strcmp(f->name, "llama") == 0;
     for (size_t i = 0; i < f->n_tensors; i++) {
         const struct golden_tensor *t = &f->tensors[i];

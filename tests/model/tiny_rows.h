@@ -24,10 +24,11 @@ struct world {
     struct examples ex;
 };
 
-static inline void put_base(struct world *w, size_t family, uint32_t type)
+static inline void put_base(struct world *w, const struct tiny_family *family,
+                            uint32_t type)
 {
     struct gguf_writer file;
-    tiny_file(&tiny_families[family], type, &file);
+    tiny_file(family, type, &file);
     digest_of(&w->hash, file.out.data, file.out.len);
     snprintf(w->path, sizeof w->path, "%s/base.gguf", w->dir);
     check_ok(file_write(w->path, file.out.data, file.out.len, 0600));
@@ -84,7 +85,7 @@ static inline void begin(struct world *w, enum model_task task, uint32_t type)
 {
     memset(w, 0, sizeof *w);
     check_tmpdir(w->dir);
-    put_base(w, task == MODEL_LM ? 0 : 3, type);
+    put_base(w, &tiny_families[task == MODEL_LM ? 0 : 3], type);
 }
 
 static inline void end(struct world *w)

@@ -605,6 +605,56 @@ static void what_forward_passes_cannot_do_is_explained(void **state)
     }
 }
 
+static const char judged[] =
+    "name: judge\n"
+    "task: classify\n"
+    "base: {name: minilm, hash: "
+    "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff}\n"
+    "data: {source: pairs, label: kind, classes: 3, length: 96}\n";
+
+static void texts_are_classified_over_a_base(void **state)
+{
+    static const struct {
+        const char *from, *to, *says;
+    } cases[] = {
+        {"classes: 3", "classes: 1", ":4: data.classes is 1"},
+        {"classes: 3", "classes: 5000", ":4: data.classes is 5000"},
+        {"label: kind", "label: ''", ":4: data.label is empty"},
+        {"length: 96", "length: 4", ":4: data.length is 4"},
+        {"label: kind", "positive_above: 2", ":4: data.positive_above is for"},
+        {"label: kind", "format: text", ":4: data.format is for a model"},
+    };
+    struct plan *p = NULL;
+    (void)state;
+    check_ok(parse(judged, &p));
+    check(p->task == PLAN_CLASSIFY && p->classes == 3 && p->length == 96);
+    assert_string_equal(p->label, "kind");
+    assert_string_equal(p->model, "net");
+    plan_free(p);
+    /* Two classes are one output: yes or no. */
+    char *text = replaced(judged, ", label: kind, classes: 3", "");
+    check_ok(parse(text, &p));
+    check(p->classes == 1);
+    assert_string_equal(p->label, "label");
+    plan_free(p);
+    free(text);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        text = replaced(judged, cases[i].from, cases[i].to);
+        enum tacit_err e = parse(text, &p);
+        if (!strstr(err_message(), cases[i].says))
+            print_error("%s: \"%s\"\n", cases[i].to, err_message());
+        check(strstr(err_message(), cases[i].says) != NULL);
+        check_err(e, TACIT_FORMAT);
+        free(text);
+    }
+    text = replaced(classify, "  label: disease",
+                    "  classes: 3\n  label: disease");
+    enum tacit_err e = parse(text, &p);
+    check(strstr(err_message(), "data.classes is for a plan with a base"));
+    check_err(e, TACIT_FORMAT);
+    free(text);
+}
+
 static void a_base_that_cannot_work_is_explained(void **state)
 {
     static const struct {
@@ -615,9 +665,13 @@ static void a_base_that_cannot_work_is_explained(void **state)
         {"kind: lora", "kind: lara", ":4: adapter.kind is \"lara\""},
         {"rank: 4", "rank: 0", ":4: adapter.rank is 0"},
         {"[q, v]", "[q, w]", ":4: adapter.targets is \"w\""},
-        {"task: retriever", "task: classify", ":2: task is classify"},
+        {"task: retriever", "task: regress", ":2: task is regress"},
         {"data: {source: pairs}", "data: {source: pairs, label: x}",
-         ":5: data.label is for a model"},
+         ":5: data.label is for classify"},
+        {"data: {source: pairs}", "data: {source: pairs, classes: 3}",
+         ":5: data.classes is for classify"},
+        {"data: {source: pairs}", "data: {source: pairs, columns: [{name: x}]}",
+         ":5: data.columns is for a model"},
         {"data:", "model: {kind: static}\ndata:",
          ":5: model and base exclude each other"},
         {"hard_negatives: 2", "numbers: f16", ":6: local.numbers is \"f16\""},
@@ -666,6 +720,7 @@ int main(void)
         cmocka_unit_test(a_plan_over_the_limit_is_not_read),
         cmocka_unit_test(a_file_is_loaded_by_name),
         cmocka_unit_test(a_base_stands_in_for_a_model),
+        cmocka_unit_test(texts_are_classified_over_a_base),
         cmocka_unit_test(a_base_that_cannot_work_is_explained),
         cmocka_unit_test(forward_passes_send_numbers_along_directions),
         cmocka_unit_test(what_forward_passes_cannot_do_is_explained),

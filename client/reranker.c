@@ -1,0 +1,136 @@
+#include "client/reranker.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/codes.h"
+#include "common/model/gguf.h"
+
+const char *const reranker_migrations[RERANKER_N_MIGRATIONS] = {
+    "CREATE TABLE reranker("
+    " one INTEGER PRIMARY KEY CHECK(one = 1), name TEXT NOT NULL,"
+    " hash BLOB NOT NULL, passages INTEGER NOT NULL) STRICT;"};
+
+enum tacit_err reranker_chosen(struct device *d, struct reranker_choice *out)
+{
+    sqlite3_stmt *st = NULL;
+    int has = 0;
+    struct reranker_choice c = {.name = RERANKER_NONE};
+    TRY(db_query(&d->db, &st, "SELECT name, hash, passages FROM reranker", ""));
+    enum tacit_err err = db_step(&d->db, st, &has);
+    if (!err && has) {
+        const unsigned char *name = sqlite3_column_text(st, 0);
+        const void *hash = sqlite3_column_blob(st, 1);
+        int n_hash = sqlite3_column_bytes(st, 1);
+        int64_t n = sqlite3_column_int64(st, 2);
+        snprintf(c.name, sizeof c.name, "%s", name ? (const char *)name : "");
+        c.n = n >= 1 && n <= REREAD_MAX ? (size_t)n : REREAD_DEFAULT;
+        if (hash && n_hash == DIGEST_BYTES)
+            memcpy(c.hash.b, hash, DIGEST_BYTES);
+        else
+            err = fail_as(E_STORE_DAMAGED, "%s: a model's hash is damaged",
+                          d->db.path);
+    }
+    db_finish(st);
+    if (!err) *out = c;
+    return err;
+}
+
+enum tacit_err reranker_fits(struct device *d, const struct network_row *m)
+{
+    char path[DEVICE_PATH_MAX];
+    struct gguf *g = NULL;
+    TRY(networks_path(d, m, path));
+    TRY(gguf_open(path, &g));
+    enum tacit_err err = cross_fits(g);
+    gguf_close(g);
+    return err ? err_context(err, "model %s", m->name) : TACIT_OK;
+}
+
+/* ---- using -------------------------------------------------------------- */
+
+static enum tacit_err open_cross(struct device *d, const struct digest *hash,
+                                 const char *name, struct cross **out)
+{
+    char path[DEVICE_PATH_MAX];
+    const struct network_row row = {.hash = *hash};
+    TRY(networks_path(d, &row, path));
+    const struct cross_model m = {.name = name, .path = path};
+    return cross_open(&m, out);
+}
+
+enum tacit_err reranker_open(struct device *d, size_t asked,
+                             struct reranker *out)
+{
+    struct reranker r = {0};
+    TRY(reranker_chosen(d, &r.choice));
+    if (strcmp(r.choice.name, RERANKER_NONE) == 0)
+        return fail_as(E_NO_RERANKER,
+                       "no network is chosen that could read passages again; "
+                       "`tacit model use NAME` chooses a cross-encoder");
+    TRY(open_cross(d, &r.choice.hash, r.choice.name, &r.how.cross));
+    r.how.n = asked ? asked : r.choice.n;
+    *out = r;
+    return TACIT_OK;
+}
+
+enum tacit_err reranker_open_row(struct device *d, const struct network_row *m,
+                                 size_t n, struct reranker *out)
+{
+    struct reranker r = {.choice = {.hash = m->hash, .n = n}, .how = {.n = n}};
+    TRY(open_cross(d, &m->hash, m->name, &r.how.cross));
+    snprintf(r.choice.name, sizeof r.choice.name, "%s", m->name);
+    *out = r;
+    return TACIT_OK;
+}
+
+void reranker_close(struct reranker *r)
+{
+    cross_close(r->how.cross);
+    *r = (struct reranker){0};
+}
+
+/* ---- choosing ----------------------------------------------------------- */
+
+/* It scores a pair, so that a damaged file is not chosen. */
+static enum tacit_err try_out(struct device *d, const struct network_row *m)
+{
+    static const struct text question = {"a question", 10};
+    static const struct text passage = {"a passage", 9};
+    struct reranker r;
+    float score;
+    size_t n_cut;
+    TRY(reranker_open_row(d, m, 1, &r));
+    enum tacit_err err =
+        cross_scores(r.how.cross, question, &passage, 1, &score, &n_cut);
+    reranker_close(&r);
+    return err;
+}
+
+enum tacit_err reranker_use(struct device *d, const struct network_row *m,
+                            size_t n)
+{
+    if (m) TRY(reranker_fits(d, m));
+    if (m) TRY(try_out(d, m));
+    TRY(db_begin(&d->db));
+    enum tacit_err err = db_run(&d->db, "DELETE FROM reranker", "");
+    if (!err && m)
+        err = db_run(&d->db, "INSERT INTO reranker VALUES(1, ?, ?, ?)", "sbi",
+                     m->name, (const void *)m->hash.b, (size_t)DIGEST_BYTES,
+                     (int64_t)n);
+    if (!err) err = db_commit(&d->db);
+    if (err) db_rollback(&d->db);
+    return err;
+}
+
+enum tacit_err reranker_check_unused(struct device *d,
+                                     const struct network_row *m)
+{
+    struct reranker_choice c;
+    TRY(reranker_chosen(d, &c));
+    if (strcmp(c.name, m->name) != 0) return TACIT_OK;
+    return fail(TACIT_STATE,
+                "%s reads hits again here; `tacit model use none --as rerank`, "
+                "or another one, before it is removed",
+                m->name);
+}
