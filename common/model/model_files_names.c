@@ -5,8 +5,8 @@
  *
  * One table for all families, in both directions; '#' is the number of a block.
  * What does not count for us (heads of pre-training, a pooler without a head of
- * classes, positions that are only 0, 1, 2 …) is listed, too: any other name is refused, as a network
- * without it would be another one.
+ * classes, positions that are only 0, 1, 2 …) is listed, too: any other name is
+ * refused, as a network without it would be another one.
  */
 #include <stdio.h>
 #include <stdlib.h>
