@@ -173,7 +173,7 @@ static enum tacit_err take_budget(const struct checking *c,
 static enum tacit_err take_epsilon(const struct checking *c,
                                    const struct raw_epsilon *e)
 {
-    c->p->delta = 1e-5;
+    c->p->delta = POLICY_DELTA;
     if (!e) return TACIT_OK;
     if (!e->epsilon_max)
         return wrong(c, "privacy",

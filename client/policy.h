@@ -28,6 +28,9 @@
 
 enum { POLICY_SOURCES_MAX = 32, POLICY_PATH_MAX = 1024, POLICY_DAY_S = 86400 };
 
+/* Epsilon is stated at this, unless the file says otherwise. */
+#define POLICY_DELTA 1e-5
+
 struct policy_source {
     char name[PLAN_NAME_MAX];
     char path[POLICY_PATH_MAX];
