@@ -156,6 +156,32 @@ def case_adapters_are_learnt_privately():
             "plan.yaml"))["federated"]["version"] == 2
 
 
+def case_a_language_model_is_learnt_privately():
+    data = os.environ.get("TACIT_TEST_DATA", "../shared/data")
+    stories = os.path.join(data, "models/stories260K/stories260K-f32.gguf")
+    if not os.path.exists(stories):
+        raise cases.Skip("stories260K is not here")
+    rows = "text\n" + "".join(
+        f"Once upon a time there was a {x} who liked to {y}.\n"
+        for x in ("dog", "cat", "girl", "boy") for y in ("play", "run", "sing"))
+    with Federation() as f, folder() as at:
+        f.start_coordinator()
+        base = None
+        for site in SITES:
+            path = os.path.join(at, site + ".csv")
+            write(path, rows)
+            device = f.add_device(site, policy=(
+                "tasks: [lm]\nmin_cohort: 2\n"
+                "privacy: {epsilon_max: 8}\n"
+                f"data:\n  - {{source: texts, file: {path}}}\n"))
+            base = nets.imported(device.home, stories)
+        nets.go(f, NETWORK.format(name="stories", task="lm", more="",
+                                  hash=base["hash"]), base)
+        audit = f.devices["north"].json("audit")
+        assert audit["privacy"]["with_noise"] == 2, audit
+        assert audit["privacy"]["epsilon"] <= 8, audit
+
+
 def case_a_retrievers_pairs_are_private_beside_indexed_documents():
     with Federation() as f, folder() as at:
         f.start_coordinator()
