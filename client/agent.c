@@ -14,7 +14,9 @@
 #include "common/base/codes.h"
 #include "common/base/log.h"
 #include "common/base/pool.h"
+#include "common/base/rng.h"
 #include "common/base/tick.h"
+#include "common/crypto/secret.h"
 #include "common/wire/blob.h"
 #include "common/wire/session.h"
 
@@ -243,6 +245,7 @@ static enum tacit_err consult(struct agent *a,
     struct participate_event ev = {.kind = PARTICIPATE_CONSULTED};
     TRY(device_policy(a->d, &a->policy));
     TRY(ledger_spent(&a->d->db, now, &ev.spent));
+    TRY(ledger_epsilon(&a->d->db, now, &t->hash, &ev.epsilon));
     TRY(device_known(a->d, &t->hash, &ev.known));
     if (localtime_r(&now, &local))
         ev.local_minute = local.tm_hour * 60 + local.tm_min;
@@ -274,6 +277,8 @@ static enum tacit_err train(struct agent *a, const struct participate_action *t)
     const struct dataset *d = NULL;
     TRY(examples(a, t->plan, &d));
     TRY(load_state(a, t, n, &state));
+    uint8_t secret[32];
+    rng_secure(secret, sizeof secret);
     const struct trainer_task task = {.plan = t->plan,
                                       .strategy = t->strategy,
                                       .numbers = t->numbers,
@@ -281,19 +286,25 @@ static enum tacit_err train(struct agent *a, const struct participate_action *t)
                                       .state = state,
                                       .round = t->round,
                                       .client = le64_load(a->d->keys.id),
-                                      .work = 1};
+                                      .work = 1,
+                                      .privacy = t->privacy,
+                                      .secret = secret};
     /* A network's products are worth all cores; the bits are the same. */
     struct pool *pool = NULL;
     enum tacit_err err = plan_has_base(t->plan) ? pool_new(&pool, 0) : TACIT_OK;
     model_use_pool(t->model, pool);
     if (!err) err = trainer_run(&task, t->model, d, &a->trained);
+    secret_wipe(secret, sizeof secret);
     model_use_pool(t->model, NULL);
     pool_free(pool);
     free(state);
     if (err) return err;
-    log_event(LOG_INFO, "trained", "plan=%s round=%u examples=%zu loss=%.6g",
-              t->plan->name, t->round, a->trained.n_examples,
-              a->trained.metrics[TASK_LOSS_AFTER]);
+    char loss[32] = "none";
+    if (!t->plan->privacy.record)
+        snprintf(loss, sizeof loss, "%.6g",
+                 a->trained.metrics[TASK_LOSS_AFTER]);
+    log_event(LOG_INFO, "trained", "plan=%s round=%u examples=%zu loss=%s",
+              t->plan->name, t->round, a->trained.n_examples, loss);
     a->event = (struct participate_event){.kind = PARTICIPATE_TRAINED,
                                           .trained = &a->trained,
                                           .now_s = tick_wall_s()};
@@ -304,11 +315,15 @@ static enum tacit_err debit(struct agent *a, const struct participate_action *t)
 {
     struct ledger_row row = t->debit;
     TRY(ledger_debit(&a->d->db, &row));
+    char noise[64] = "none";
+    if (row.noise > 0)
+        snprintf(noise, sizeof noise, "%.4g sample=%g unit=record", row.noise,
+                 row.sample);
     log_event(LOG_INFO, "debited",
               "plan=%s round=%u attempt=%u bytes=%llu norm=%.4g clip=%g "
-              "noise=none",
+              "noise=%s",
               row.plan, row.round, row.attempt, (unsigned long long)row.bytes,
-              row.norm, row.clip);
+              row.norm, row.clip, noise);
     a->event = (struct participate_event){.kind = PARTICIPATE_DEBITED};
     return TACIT_OK;
 }
@@ -418,8 +433,11 @@ static int is_done(struct agent *a, enum agent_until until, int64_t patience_ms,
     if (until == AGENT_FOREVER) return 0;
     if (t->kind == PARTICIPATE_FINISHED) return 1;
     if (until == AGENT_ROUND && t->news == PARTICIPATE_COMMITTED) return 1;
-    if (t->news == PARTICIPATE_DECLINED && t->why_id == E_BUDGET_SPENT)
+    int declined = t->news == PARTICIPATE_DECLINED;
+    if (declined && t->why_id == E_BUDGET_SPENT)
         *err = fail_as(E_BUDGET_SPENT, "%s", t->why);
+    else if (declined && t->why_id == E_EPSILON_SPENT)
+        *err = fail_as(E_EPSILON_SPENT, "%s", t->why);
     else if (t->kind == PARTICIPATE_PAUSE &&
              tick_ms() - a->news_ms > patience_ms)
         *err = fail(TACIT_TIMEOUT, "no round within %lld s%s%s",

@@ -9,12 +9,23 @@
 #include "common/base/codes.h"
 #include "common/base/tick.h"
 
-/* Said with every number about what left: no noise is added yet, so epsilon
- * has no bound. */
-static const char noise_note[] =
+/* Said with every number about what left. */
+static const char open_note[] =
     "no differential-privacy noise is added: epsilon is not bounded; what "
     "protects an update is that only the sum of at least min_cohort devices "
     "can be read";
+static const char mixed_note[] =
+    "epsilon is of the updates with noise alone, of one record, against "
+    "whoever sees the sums; of those with noise none it is not bounded";
+static const char noised_note[] =
+    "epsilon is of one record (one training row), by Renyi accounting, against "
+    "whoever sees the sums of at least min_cohort devices";
+
+static const char *note_of(uint64_t n_noised, uint64_t n_open)
+{
+    if (n_noised == 0) return open_note;
+    return n_open ? mixed_note : noised_note;
+}
 
 /* ---- audit -------------------------------------------------------------- */
 
@@ -23,7 +34,39 @@ struct auditing {
     int header;
     uint64_t n, bytes;
     struct digest head;
+    uint64_t n_noised;
+    double delta;
+    struct account spent, release; /* release: of noise and sample */
+    double noise, sample;
 };
+
+/* What this row and all before it tell of one record at most. */
+static double epsilon_with(struct auditing *a, const struct ledger_row *r)
+{
+    if (r->noise < a->noise || r->noise > a->noise || r->sample < a->sample ||
+        r->sample > a->sample) {
+        a->release = (struct account){{0}};
+        account_add(&a->release, r->sample, r->noise, 1);
+        a->noise = r->noise;
+        a->sample = r->sample;
+    }
+    account_join(&a->spent, &a->release);
+    a->n_noised++;
+    return account_epsilon(&a->spent, a->delta);
+}
+
+static void add_noise(json_t *j, const struct ledger_row *r, double epsilon)
+{
+    if (!(r->noise > 0)) {
+        json_object_set_new(j, "noise", json_string("none"));
+        json_object_set_new(j, "epsilon", json_null());
+        return;
+    }
+    json_object_set_new(j, "noise", json_real(r->noise));
+    json_object_set_new(j, "sample", json_real(r->sample));
+    json_object_set_new(j, "unit", json_string("record"));
+    json_object_set_new(j, "epsilon", json_real(epsilon));
+}
 
 static json_t *release_json(const struct ledger_row *r)
 {
@@ -35,14 +78,14 @@ static json_t *release_json(const struct ledger_row *r)
     hex_encode(session, r->session, sizeof r->session);
     hex_encode(hash, r->hash.b, DIGEST_BYTES);
     return json_pack(
-        "{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:f, s:f, s:f, s:I, s:s,"
-        " s:n, s:s}",
+        "{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:f, s:f, s:f, s:I,"
+        " s:s}",
         "id", (json_int_t)r->id, "time", when, "plan", r->plan, "plan_hash",
         plan, "model_hash", model, "round", (json_int_t)r->round, "attempt",
         (json_int_t)r->attempt, "session", session, "bytes",
         (json_int_t)r->bytes, "norm", r->norm, "clip", r->clip, "weight",
         (double)r->weight / 65535, "min_cohort", (json_int_t)r->min_cohort,
-        "noise", "none", "epsilon", "hash", hash);
+        "hash", hash);
 }
 
 static enum tacit_err audit_row(const struct ledger_row *r, void *ctx)
@@ -52,20 +95,27 @@ static enum tacit_err audit_row(const struct ledger_row *r, void *ctx)
     a->n++;
     a->bytes += r->bytes;
     a->head = r->hash;
+    double epsilon = r->noise > 0 ? epsilon_with(a, r) : 0;
     if (a->list) {
-        json_array_append_new(a->list, release_json(r));
+        json_t *j = release_json(r);
+        add_noise(j, r, epsilon);
+        json_array_append_new(a->list, j);
         return TACIT_OK;
     }
+    char noise[64] = "none";
+    if (r->noise > 0)
+        snprintf(noise, sizeof noise, "%.3f x clip, epsilon %.3g", r->noise,
+                 epsilon);
     if (!a->header++)
         printf("%5s %-20s %-20s %5s %3s %10s %9s %6s %6s %6s %s\n", "ID",
                "WHEN", "PLAN", "ROUND", "TRY", "MASKED", "NORM", "CLIP",
                "WEIGHT", "COHORT", "NOISE");
     tick_iso8601(r->time_s, when);
     printf("%5" PRIu64 " %-20s %-20.20s %5" PRIu32 " %3" PRIu32
-           " %10s %9.4f %6g %6.3f   >= %" PRIu32 " none\n",
+           " %10s %9.4f %6g %6.3f   >= %" PRIu32 " %s\n",
            r->id, when, r->plan, r->round, r->attempt + 1,
            cli_size(r->bytes, size), r->norm, r->clip,
-           (double)r->weight / 65535, r->min_cohort);
+           (double)r->weight / 65535, r->min_cohort, noise);
     return TACIT_OK;
 }
 
@@ -73,13 +123,20 @@ static enum tacit_err print_audit(const struct options *o,
                                   const struct auditing *a, uint64_t first_bad)
 {
     char head[DIGEST_HEX], size[32];
+    const char *note = note_of(a->n_noised, a->n - a->n_noised);
+    double epsilon = account_epsilon(&a->spent, a->delta);
     hex_encode(head, a->head.b, DIGEST_BYTES);
     if (cli_json(o))
         return json_print_ok(
-            stdout, json_pack("{s:O, s:b, s:I, s:s, s:I, s:s}", "releases",
-                              a->list, "chain_ok", first_bad == 0, "first_bad",
-                              (json_int_t)first_bad, "head", head, "bytes",
-                              (json_int_t)a->bytes, "note", noise_note));
+            stdout,
+            json_pack("{s:O, s:b, s:I, s:s, s:I, s:s, s:{s:s, s:f, s:f, s:I, "
+                      "s:I}}",
+                      "releases", a->list, "chain_ok", first_bad == 0,
+                      "first_bad", (json_int_t)first_bad, "head", head, "bytes",
+                      (json_int_t)a->bytes, "note", note, "privacy", "unit",
+                      "record", "epsilon", epsilon, "delta", a->delta,
+                      "with_noise", (json_int_t)a->n_noised, "without_noise",
+                      (json_int_t)(a->n - a->n_noised)));
     if (a->n == 0)
         printf("Nothing has left this device.\n");
     else
@@ -87,7 +144,11 @@ static enum tacit_err print_audit(const struct options *o,
                "leaves\nchain %s, head %s\n",
                a->n, cli_size(a->bytes, size), first_bad ? "BROKEN" : "whole",
                head);
-    cli_hint(o, "Note: %s.", noise_note);
+    if (a->n_noised)
+        printf("epsilon %.4g at delta %g of one record, in %" PRIu64
+               " updates with noise; %" PRIu64 " without\n",
+               epsilon, a->delta, a->n_noised, a->n - a->n_noised);
+    cli_hint(o, "Note: %s.", note);
     return TACIT_OK;
 }
 
@@ -95,9 +156,16 @@ enum tacit_err cli_audit(const struct options *o)
 {
     struct device d;
     struct auditing a = {0};
+    struct policy p;
     uint64_t first_bad = 0;
     TRY(cli_open(o, &d));
     if (cli_json(o)) a.list = json_array();
+    /* What has left is told even where policy.yaml cannot be read. */
+    a.delta = POLICY_DELTA;
+    if (device_policy(&d, &p) == TACIT_OK)
+        a.delta = p.delta;
+    else
+        err_clear();
     enum tacit_err err = ledger_walk(&d.db, audit_row, &a, &first_bad);
     if (!err) err = print_audit(o, &a, first_bad);
     if (!err && first_bad && !a.list)
@@ -123,8 +191,44 @@ static json_t *tasks_json(const struct policy *p)
     return list;
 }
 
+/* epsilon_max null: no bound is set. */
+static json_t *epsilon_json(const struct policy *p,
+                            const struct policy_epsilon *e)
+{
+    json_t *j =
+        json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:n, s:n}", "unit", "record",
+                  "delta", p->delta, "epsilon_spent",
+                  account_epsilon(&e->all, p->delta), "epsilon_today",
+                  account_epsilon(&e->today, p->delta), "with_noise",
+                  (json_int_t)e->noised, "without_noise", (json_int_t)e->open,
+                  "epsilon_max", "epsilon_per_day");
+    if (p->epsilon_max > 0)
+        json_object_set_new(j, "epsilon_max", json_real(p->epsilon_max));
+    if (p->epsilon_per_day > 0)
+        json_object_set_new(j, "epsilon_per_day",
+                            json_real(p->epsilon_per_day));
+    return j;
+}
+
+static void print_epsilon(const struct policy *p,
+                          const struct policy_epsilon *e)
+{
+    printf("%-20s epsilon %.4g", "privacy spent",
+           account_epsilon(&e->all, p->delta));
+    if (p->epsilon_max > 0) printf(" of %g", p->epsilon_max);
+    printf("; %.4g", account_epsilon(&e->today, p->delta));
+    if (p->epsilon_per_day > 0) printf(" of %g", p->epsilon_per_day);
+    printf(" within 24 hours (unit record, delta %g)\n", p->delta);
+    if (e->open)
+        printf("%-20s %" PRIu64 " updates without noise: not bounded\n", "",
+               e->open);
+    if (!(p->epsilon_max > 0))
+        printf("%-20s no epsilon_max: updates without noise may leave\n", "");
+}
+
 static json_t *policy_json(const struct policy *p, const char *path,
-                           const struct policy_spent *spent)
+                           const struct policy_spent *spent,
+                           const struct policy_epsilon *epsilon)
 {
     json_t *data = json_array();
     for (size_t i = 0; i < p->n_sources; i++)
@@ -132,18 +236,20 @@ static json_t *policy_json(const struct policy *p, const char *path,
                                               p->sources[i].name, "file",
                                               p->sources[i].path));
     return json_pack(
-        "{s:s, s:o, s:o, s:s, s:I, s:f, s:{s:I, s:I}, s:{s:I, s:I}, s:b}",
+        "{s:s, s:o, s:o, s:s, s:I, s:f, s:{s:I, s:I}, s:{s:I, s:I}, s:b, "
+        "s:o}",
         "file", path, "tasks", tasks_json(p), "data", data, "secagg",
         "required", "min_cohort", (json_int_t)p->min_cohort, "clip_max",
         p->clip_max, "budget", "updates", (json_int_t)p->updates,
         "updates_per_day", (json_int_t)p->updates_per_day, "spent", "updates",
         (json_int_t)spent->updates, "updates_today",
         (json_int_t)spent->updates_today, "always_open",
-        p->from_minute == p->to_minute);
+        p->from_minute == p->to_minute, "privacy", epsilon_json(p, epsilon));
 }
 
 static void print_policy(const struct policy *p, const char *path,
-                         const struct policy_spent *spent)
+                         const struct policy_spent *spent,
+                         const struct policy_epsilon *epsilon)
 {
     printf("%-20s %s\n%-20s", "file", path, "tasks");
     for (int t = 0; t < 3; t++)
@@ -159,6 +265,7 @@ static void print_policy(const struct policy *p, const char *path,
            " within 24 hours\n",
            "budget spent", spent->updates, p->updates, spent->updates_today,
            p->updates_per_day);
+    print_epsilon(p, epsilon);
     if (p->from_minute == p->to_minute)
         printf("%-20s always\n", "hours");
     else
@@ -171,15 +278,17 @@ enum tacit_err cli_policy(const struct options *o)
     struct device d;
     struct policy p;
     struct policy_spent spent;
+    struct policy_epsilon epsilon;
     char path[DEVICE_PATH_MAX];
     TRY(cli_open(o, &d));
     enum tacit_err err = device_path(&d, "policy.yaml", path);
     if (!err) err = device_policy(&d, &p);
     if (!err) err = ledger_spent(&d.db, tick_wall_s(), &spent);
+    if (!err) err = ledger_epsilon(&d.db, tick_wall_s(), NULL, &epsilon);
     if (!err && cli_json(o))
-        err = json_print_ok(stdout, policy_json(&p, path, &spent));
+        err = json_print_ok(stdout, policy_json(&p, path, &spent, &epsilon));
     else if (!err)
-        print_policy(&p, path, &spent);
+        print_policy(&p, path, &spent, &epsilon);
     device_close(&d);
     return err;
 }

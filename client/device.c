@@ -54,8 +54,7 @@ static void list_migrations(const char *out[N_MIGRATIONS])
 {
     size_t n = 0;
     for (size_t i = 0; i < CORPUS_N_FIRST; i++) out[n++] = corpus_migrations[i];
-    for (size_t i = 0; i < LEDGER_N_MIGRATIONS; i++)
-        out[n++] = ledger_migrations[i];
+    for (size_t i = 0; i < LEDGER_N_FIRST; i++) out[n++] = ledger_migrations[i];
     for (size_t i = 0; i < FEEDBACK_N_MIGRATIONS; i++)
         out[n++] = feedback_migrations[i];
     for (size_t i = 0; i < OWN_MIGRATIONS; i++) out[n++] = own_migrations[i];
@@ -76,6 +75,8 @@ static void list_migrations(const char *out[N_MIGRATIONS])
         out[n++] = generator_migrations[i];
     for (size_t i = 0; i < RERANKER_N_MIGRATIONS; i++)
         out[n++] = reranker_migrations[i];
+    for (size_t i = LEDGER_N_FIRST; i < LEDGER_N_MIGRATIONS; i++)
+        out[n++] = ledger_migrations[i];
 }
 
 enum tacit_err device_path(const struct device *d, const char *name,

@@ -1,5 +1,6 @@
 #include "client/ledger.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,7 +15,10 @@ const char *const ledger_migrations[LEDGER_N_MIGRATIONS] = {
     " session BLOB NOT NULL, bytes INTEGER NOT NULL, norm REAL NOT NULL,"
     " clip REAL NOT NULL, weight INTEGER NOT NULL, n_coords INTEGER NOT NULL,"
     " ring_bits INTEGER NOT NULL, min_cohort INTEGER NOT NULL,"
-    " previous BLOB NOT NULL, hash BLOB NOT NULL) STRICT;"};
+    " previous BLOB NOT NULL, hash BLOB NOT NULL) STRICT;",
+    "CREATE TABLE ledger_noise("
+    " id INTEGER PRIMARY KEY, noise REAL NOT NULL, sample REAL NOT NULL,"
+    " delta REAL NOT NULL) STRICT;"};
 
 #define COLUMNS                                                                \
  "id, time_s, plan, plan_hash, model_hash, round, attempt, session, bytes, "   \
@@ -27,11 +31,16 @@ static void put_f64(struct buf *b, double v)
     buf_put_u64(b, bits);
 }
 
+static int has_noise(const struct ledger_row *r)
+{
+    return r->noise > 0 || r->noise < 0 || isnan(r->noise);
+}
+
 static enum tacit_err row_hash(const struct ledger_row *r, struct digest *out)
 {
     struct buf b;
     buf_init(&b, 0);
-    buf_put_str(&b, "tacit ledger v1");
+    buf_put_str(&b, has_noise(r) ? "tacit ledger v2" : "tacit ledger v1");
     buf_put(&b, r->previous.b, DIGEST_BYTES);
     buf_put_u64(&b, r->id);
     buf_put_u64(&b, (uint64_t)r->time_s);
@@ -48,6 +57,11 @@ static enum tacit_err row_hash(const struct ledger_row *r, struct digest *out)
     buf_put_u32(&b, r->n_coords);
     buf_put_u32(&b, r->ring_bits);
     buf_put_u32(&b, r->min_cohort);
+    if (has_noise(r)) {
+        put_f64(&b, r->noise);
+        put_f64(&b, r->sample);
+        put_f64(&b, r->delta);
+    }
     enum tacit_err err = buf_end(&b);
     if (!err) digest_of(out, b.data, b.len);
     buf_release(&b);
@@ -98,6 +112,9 @@ static int read_row(sqlite3_stmt *st, struct ledger_row *r)
     ok &= take_u32(st, 14, &r->min_cohort);
     ok &= take_bytes(st, 15, r->previous.b, DIGEST_BYTES);
     ok &= take_bytes(st, 16, r->hash.b, DIGEST_BYTES);
+    r->noise = sqlite3_column_double(st, 17);
+    r->sample = sqlite3_column_double(st, 18);
+    r->delta = sqlite3_column_double(st, 19);
     return ok;
 }
 
@@ -130,7 +147,10 @@ static enum tacit_err walk(struct db *db,
     sqlite3_stmt *st = NULL;
     int has = 0;
     memset(c, 0, sizeof *c);
-    TRY(db_query(db, &st, "SELECT " COLUMNS " FROM ledger ORDER BY id", ""));
+    TRY(db_query(db, &st,
+                 "SELECT " COLUMNS ", noise, sample, delta"
+                 " FROM ledger LEFT JOIN ledger_noise USING(id) ORDER BY id",
+                 ""));
     enum tacit_err err;
     while (!(err = db_step(db, st, &has)) && has) {
         struct ledger_row r;
@@ -153,6 +173,9 @@ static enum tacit_err append(struct db *db, struct ledger_row *r)
     r->id = c.id + 1;
     r->previous = c.hash;
     TRY(row_hash(r, &r->hash));
+    if (has_noise(r))
+        TRY(db_run(db, "INSERT INTO ledger_noise VALUES(?,?,?,?)", "iddd",
+                   (int64_t)r->id, r->noise, r->sample, r->delta));
     return db_run(db,
                   "INSERT INTO ledger(" COLUMNS
                   ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -187,6 +210,55 @@ enum tacit_err ledger_spent(struct db *db, int64_t now_s,
                now_s - POLICY_DAY_S));
     *out = (struct policy_spent){(uint64_t)all, (uint64_t)today};
     return TACIT_OK;
+}
+
+struct adding {
+    int64_t now_s;
+    const struct digest *plan;
+    struct policy_epsilon *to;
+    /* Rows like the last one, not added yet: most are alike. */
+    double noise, sample;
+    uint64_t n, n_today;
+};
+
+static void add_alike(struct adding *x)
+{
+    account_add(&x->to->all, x->sample, x->noise, x->n);
+    account_add(&x->to->today, x->sample, x->noise, x->n_today);
+    x->n = x->n_today = 0;
+}
+
+static enum tacit_err add_epsilon(const struct ledger_row *r, void *ctx)
+{
+    struct adding *x = ctx;
+    if (!has_noise(r)) {
+        x->to->open++;
+        return TACIT_OK;
+    }
+    x->to->noised++;
+    if (x->plan && digest_equal(&r->plan_hash, x->plan)) x->to->uploads++;
+    if (r->noise < x->noise || r->noise > x->noise || r->sample < x->sample ||
+        r->sample > x->sample)
+        add_alike(x);
+    x->noise = r->noise;
+    x->sample = r->sample;
+    x->n++;
+    x->n_today += r->time_s > x->now_s - POLICY_DAY_S;
+    return TACIT_OK;
+}
+
+enum tacit_err ledger_epsilon(struct db *db, int64_t now_s,
+                              const struct digest *plan,
+                              struct policy_epsilon *out)
+{
+    struct chain c;
+    struct adding x = {.now_s = now_s, .plan = plan, .to = out};
+    memset(out, 0, sizeof *out);
+    TRY(walk(db, add_epsilon, &x, &c));
+    add_alike(&x);
+    if (!c.first_bad) return TACIT_OK;
+    return fail_as(E_LEDGER_BROKEN, "row %llu was changed or removed",
+                   (unsigned long long)c.first_bad);
 }
 
 enum tacit_err ledger_walk(struct db *db,

@@ -7,8 +7,12 @@
  *   hash_i = BLAKE2b("tacit ledger v1" | hash_{i-1} | fields of row i)
  *
  * The fields stand in the order of struct ledger_row, little-endian, strings
- * behind their length (16 bits). Threat: an operator who edits, removes or puts
- * in rows is seen; one who cuts rows off at the end or replaces the whole file
+ * behind their length (16 bits); a row with noise says "tacit ledger v2" and
+ * ends in noise, sample and delta. Its epsilon is spent once the row is
+ * written.
+ *
+ * Threat: an operator who edits, removes or puts in rows is seen; one who cuts
+ * rows off at the end or replaces the whole file
  * is not (the last hash can be written down elsewhere: `tacit audit` prints
  * it).
  */
@@ -37,11 +41,14 @@ struct ledger_row {
     uint32_t n_coords; /* ring coordinates */
     uint32_t ring_bits;
     uint32_t min_cohort; /* it is only readable in a sum of at least so many */
+    double noise;        /* of the sum, times the clip of one row; 0: none */
+    double sample;       /* chance that a row was in it; 0 without noise */
+    double delta;        /* that the plan's epsilon is stated at */
     struct digest previous, hash;
 };
 
 /* Tables, appended to the device's migrations. */
-enum { LEDGER_N_MIGRATIONS = 1 };
+enum { LEDGER_N_FIRST = 1, LEDGER_N_MIGRATIONS = 2 };
 extern const char *const ledger_migrations[LEDGER_N_MIGRATIONS];
 
 /* Append: fills id, previous and hash; durable on return. FORMAT
@@ -50,6 +57,11 @@ TACIT_CHECKED enum tacit_err ledger_debit(struct db *db,
                                           struct ledger_row *row);
 TACIT_CHECKED enum tacit_err ledger_spent(struct db *db, int64_t now_s,
                                           struct policy_spent *out);
+/* What the rows with noise come to; plan NULL: uploads stays 0. FORMAT
+ * (E_LEDGER_BROKEN) behind a broken chain. */
+TACIT_CHECKED enum tacit_err ledger_epsilon(struct db *db, int64_t now_s,
+                                            const struct digest *plan,
+                                            struct policy_epsilon *out);
 /* Visit every row in order and check the chain. *first_bad is the id at which
  * the first row was changed, removed or put in, 0 when the chain is whole.
  * visit may be NULL. */

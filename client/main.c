@@ -467,9 +467,17 @@ static const struct option_command commands[] = {
      .run = cli_model_distill},
     {.name = "audit",
      .summary = "list everything that ever left this device",
+     .help =
+         "NOISE is of the whole sum, times the clip of one training row, and "
+         "epsilon what this update and all before it tell of one row at "
+         "most, at the delta of policy.yaml (1e-5). Without noise epsilon "
+         "is not bounded.",
      .run = cli_audit},
     {.name = "policy",
      .summary = "show what this device allows",
+     .help =
+         "And what of it is spent: updates, and epsilon of one training row "
+         "(privacy: {epsilon_max, epsilon_per_day, delta} in policy.yaml).",
      .run = cli_policy},
     {.name = "status",
      .summary = "documents, federation, models",

@@ -341,16 +341,19 @@ static enum tacit_err fill_side(struct loading *l, int held,
 /* Passages as near to the answer as this say the same: they are no mistake. */
 #define SAME 0.95f
 
-/* The n nearest passages that do not answer row i. */
-static void nearest_others(const struct examples *ex, size_t i, size_t n,
-                           uint32_t *out)
+/* The n nearest passages that do not answer row i; how many there are. */
+static size_t nearest_others(const struct loading *l, const struct examples *ex,
+                             size_t i, size_t n, uint32_t *out)
 {
+    int alone = l->plan->privacy.record;
     const float *q = ex->x + i * ex->x_dim, *p = ex->p + i * ex->x_dim;
     float score[32];
     size_t have = 0;
     for (size_t k = 0; k < ex->n_pool; k++) {
         const float *v = ex->pool + k * ex->x_dim;
         if (ex->pool_group[k] == ex->row_group[i]) continue;
+        /* Under privacy no other row may reach into this one's gradient. */
+        if (alone && !l->groups[ex->pool_group[k]].path) continue;
         float s = kernel_dot(q, v, ex->x_dim);
         if (have == n && s <= score[n - 1]) continue;
         if (kernel_dot(p, v, ex->x_dim) > SAME) continue;
@@ -364,6 +367,7 @@ static void nearest_others(const struct examples *ex, size_t i, size_t n,
     }
     /* A small pool: the same ones again. */
     for (size_t k = have; k < n; k++) out[k] = have ? out[k % have] : 0;
+    return have;
 }
 
 static enum tacit_err find_hard(struct loading *l, struct examples *ex)
@@ -374,8 +378,12 @@ static enum tacit_err find_hard(struct loading *l, struct examples *ex)
     if (!ex->text || !n || ex->n_pool < 2) return TACIT_OK;
     TRY(arena_alloc(&l->d->arena, ex->n_rows * n + 1, sizeof *hard, &hard));
     TRY(arena_alloc(&l->d->arena, 1, sizeof *text, &text));
-    for (size_t i = 0; i < ex->n_rows; i++)
-        nearest_others(ex, i, n, hard + i * n);
+    size_t least = n;
+    for (size_t i = 0; i < ex->n_rows; i++) {
+        size_t have = nearest_others(l, ex, i, n, hard + i * n);
+        if (have < least) least = have;
+    }
+    if (!least && l->plan->privacy.record) return TACIT_OK;
     *text = *ex->text;
     text->hard = hard;
     text->n_hard = n;

@@ -59,6 +59,7 @@ struct participate {
     int tasked;
     struct msg_task task;
     struct ring_layout layout;
+    struct task_privacy privacy;
     struct secagg_client *secagg; /* owned */
     struct buf sealed;            /* shares for the peers */
     struct buf input;             /* packed masked input */
@@ -272,6 +273,7 @@ static enum tacit_err check_task(struct participate *p)
     if (n_params * p->strategy->n_up > WIRE_PARAMS_MAX)
         return fail_as(E_TASK_REFUSED, "a model of %zu weights", n_params);
     task_layout(p->plan, p->strategy, n_params, &p->layout);
+    TRY(task_privacy(p->plan, &p->layout, &p->privacy));
     if (!digest_equal(&p->plan_hash, &t->plan_hash))
         return fail_as(E_TASK_REFUSED, "the plan is not the announced one");
     if (t->round < 1 || t->round > p->plan->rounds ||
@@ -399,6 +401,9 @@ static void consulted(struct participate *p, const struct participate_event *ev,
     if (!err)
         err = policy_allow(p->c.policy, p->plan, p->task.u_min, &ev->spent,
                            ev->local_minute);
+    if (!err)
+        err = policy_allow_private(p->c.policy, p->plan, &p->privacy,
+                                   &ev->epsilon);
     if (!err) err = check_known(p, &ev->known);
     if (err) {
         give_up(p, a, PARTICIPATE_DECLINED);
@@ -525,6 +530,7 @@ static void take_shares(struct participate *p, const struct msg_peer_shares *m,
     a->numbers = &p->numbers;
     a->down = p->file.flat + model_params(p->model)->n_flat;
     a->round = p->task.round;
+    a->privacy = &p->privacy;
 }
 
 static void take_trained(struct participate *p,
@@ -548,11 +554,16 @@ static void take_trained(struct participate *p,
                              .attempt = p->task.attempt,
                              .bytes = p->input.len,
                              .norm = norm,
-                             .clip = p->layout.clip,
+                             .clip = p->plan->clip,
                              .weight = ev->trained->weight,
                              .n_coords = p->task.n_coords,
                              .ring_bits = p->task.ring_bits,
                              .min_cohort = p->task.u_min};
+    if (p->privacy.record) {
+        r->noise = p->privacy.noise;
+        r->sample = p->plan->privacy.sample;
+        r->delta = p->plan->privacy.delta;
+    }
     snprintf(r->plan, sizeof r->plan, "%s", p->plan->name);
     memcpy(r->session, p->task.session, sizeof r->session);
     memcpy(p->debited, p->task.session, sizeof p->debited);

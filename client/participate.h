@@ -62,7 +62,7 @@ enum participate_event_kind {
     PARTICIPATE_BEGIN,     /* also after PAUSE and FINISHED */
     PARTICIPATE_REPLY,     /* reply */
     PARTICIPATE_FETCHED,   /* bytes: a whole blob whose hash was checked */
-    PARTICIPATE_CONSULTED, /* spent, local_minute, known */
+    PARTICIPATE_CONSULTED, /* spent, epsilon, local_minute, known */
     PARTICIPATE_TRAINED,   /* trained */
     PARTICIPATE_DEBITED,
     PARTICIPATE_ADOPTED,
@@ -76,6 +76,7 @@ struct participate_event {
     size_t n_bytes;
     const struct trained *trained;
     struct policy_spent spent;
+    struct policy_epsilon epsilon;
     int local_minute;
     struct participate_known known; /* version 0 and zeros when none */
     int64_t now_s;                  /* with TRAINED: for the ledger */
@@ -117,6 +118,7 @@ struct participate_action {
     const struct strategy *strategy; /* TRAIN, ADOPT */
     const struct strategy_config *numbers;
     const float *down; /* [n_down * n] TRAIN: came with the weights; borrowed */
+    const struct task_privacy *privacy; /* TRAIN */
     uint32_t round;
     int counted; /* ADOPT: this device's update is in the sum */
     struct ledger_row debit;

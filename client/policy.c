@@ -40,6 +40,9 @@ const char policy_default[] =
     "# Most memory, in MiB, that training an adapter may take, the base\n"
     "# included. No bound when left out.\n"
     "# memory_mib: 2048\n"
+    "# What all noised updates together may tell about one row. With it,\n"
+    "# plans without a privacy block are refused.\n"
+    "# privacy: {epsilon_max: 8, epsilon_per_day: 2, delta: 1e-5}\n"
     "# Local hours in which rounds may run. Always when left out.\n"
     "# hours: \"20:00-06:00\"\n";
 
@@ -51,6 +54,9 @@ struct raw_source {
 struct raw_budget {
     int64_t *updates, *updates_per_day;
 };
+struct raw_epsilon {
+    double *epsilon_max, *epsilon_per_day, *delta;
+};
 struct raw_policy {
     char **tasks;
     unsigned n_tasks;
@@ -59,6 +65,7 @@ struct raw_policy {
     int64_t *min_cohort, *memory_mib;
     double *clip_max;
     struct raw_budget *budget;
+    struct raw_epsilon *privacy;
     char *hours;
 };
 
@@ -80,6 +87,13 @@ static const cyaml_schema_field_t budget_fields[] = {
     CYAML_FIELD_INT_PTR("updates_per_day", NUMBER, struct raw_budget,
                         updates_per_day),
     CYAML_FIELD_END};
+static const cyaml_schema_field_t epsilon_fields[] = {
+    CYAML_FIELD_FLOAT_PTR("epsilon_max", NUMBER, struct raw_epsilon,
+                          epsilon_max),
+    CYAML_FIELD_FLOAT_PTR("epsilon_per_day", NUMBER, struct raw_epsilon,
+                          epsilon_per_day),
+    CYAML_FIELD_FLOAT_PTR("delta", NUMBER, struct raw_epsilon, delta),
+    CYAML_FIELD_END};
 /* An empty list of tasks is an error: it reads like one that was left out. */
 static const cyaml_schema_field_t policy_fields[] = {
     CYAML_FIELD_SEQUENCE_COUNT("tasks", OPTIONAL, struct raw_policy, tasks,
@@ -91,6 +105,8 @@ static const cyaml_schema_field_t policy_fields[] = {
     CYAML_FIELD_FLOAT_PTR("clip_max", NUMBER, struct raw_policy, clip_max),
     CYAML_FIELD_MAPPING_PTR("budget", OPTIONAL, struct raw_policy, budget,
                             budget_fields),
+    CYAML_FIELD_MAPPING_PTR("privacy", OPTIONAL, struct raw_policy, privacy,
+                            epsilon_fields),
     CYAML_FIELD_STRING_PTR("hours", OPTIONAL, struct raw_policy, hours, 0, 16),
     CYAML_FIELD_END};
 static const cyaml_schema_value_t policy_schema = {
@@ -163,6 +179,28 @@ static enum tacit_err take_budget(const struct checking *c,
     return TACIT_OK;
 }
 
+static enum tacit_err take_epsilon(const struct checking *c,
+                                   const struct raw_epsilon *e)
+{
+    c->p->delta = POLICY_DELTA;
+    if (!e) return TACIT_OK;
+    if (!e->epsilon_max)
+        return wrong(c, "privacy",
+                     "epsilon_max is missing: the most that all "
+                     "updates together may tell of one row");
+    if (!(*e->epsilon_max > 0 && *e->epsilon_max <= 1e6))
+        return wrong(c, "privacy.epsilon_max", "above 0, to 1e6");
+    c->p->epsilon_max = *e->epsilon_max;
+    if (e->delta && !(*e->delta >= 1e-12 && *e->delta <= 0.01))
+        return wrong(c, "privacy.delta", "1e-12 to 0.01");
+    if (e->delta) c->p->delta = *e->delta;
+    if (!e->epsilon_per_day) return TACIT_OK;
+    if (!(*e->epsilon_per_day > 0 && *e->epsilon_per_day <= 1e6))
+        return wrong(c, "privacy.epsilon_per_day", "above 0, to 1e6");
+    c->p->epsilon_per_day = *e->epsilon_per_day;
+    return TACIT_OK;
+}
+
 static enum tacit_err take_hours(const struct checking *c, const char *hours)
 {
     int h0, m0, h1, m1, end = 0;
@@ -189,6 +227,7 @@ static enum tacit_err check(const struct checking *c,
     TRY(take_tasks(c, raw));
     TRY(take_data(c, raw));
     TRY(take_budget(c, raw->budget));
+    TRY(take_epsilon(c, raw->privacy));
     TRY(take_hours(c, raw->hours));
     if (raw->min_cohort) {
         if (*raw->min_cohort < 2 || *raw->min_cohort > PLAN_CLIENTS_MAX)
@@ -270,6 +309,11 @@ enum tacit_err policy_allow(const struct policy *p, const struct plan *plan,
         return fail_as(E_POLICY_REFUSED,
                        "plan %s clips updates at %g; clip_max is %g",
                        plan->name, plan->clip, p->clip_max);
+    if (p->epsilon_max > 0 && !plan->privacy.record)
+        return fail_as(E_POLICY_REFUSED,
+                       "plan %s adds no noise; privacy.epsilon_max allows only "
+                       "plans with a privacy block",
+                       plan->name);
     if (!is_open(p, local_minute))
         return fail_as(E_POLICY_REFUSED, "plan %s: outside of the hours",
                        plan->name);
@@ -290,4 +334,38 @@ void policy_bound(const struct policy *p, struct plan *plan)
     if (!plan_has_base(plan) || !p->memory_mib) return;
     if (!plan->memory_mib || plan->memory_mib > p->memory_mib)
         plan->memory_mib = p->memory_mib;
+}
+
+static enum tacit_err fits(const struct plan *plan,
+                           const struct task_privacy *v,
+                           const struct account *spent, double delta,
+                           double most, const char *when)
+{
+    struct account a = *spent;
+    double before = account_epsilon(spent, delta);
+    if (!(most > 0)) return TACIT_OK;
+    account_add(&a, plan->privacy.sample, v->noise, 1);
+    if (account_epsilon(&a, delta) <= most) return TACIT_OK;
+    return fail_as(E_EPSILON_SPENT,
+                   "plan %s: epsilon %.4g of %g%s is spent (unit record, delta "
+                   "%g); another update would make it %.4g",
+                   plan->name, before, most, when, delta,
+                   account_epsilon(&a, delta));
+}
+
+enum tacit_err policy_allow_private(const struct policy *p,
+                                    const struct plan *plan,
+                                    const struct task_privacy *v,
+                                    const struct policy_epsilon *spent)
+{
+    if (!v->record) return TACIT_OK;
+    if (spent->uploads >= v->uploads)
+        return fail_as(E_EPSILON_SPENT,
+                       "plan %s: its epsilon %g holds for %llu updates of a "
+                       "device, and so many have left",
+                       plan->name, plan->privacy.epsilon,
+                       (unsigned long long)v->uploads);
+    TRY(fits(plan, v, &spent->all, p->delta, p->epsilon_max, ""));
+    return fits(plan, v, &spent->today, p->delta, p->epsilon_per_day,
+                " within 24 hours");
 }

@@ -8,6 +8,7 @@
  *   min_cohort: 3        # fewest devices in a sum
  *   clip_max: 10         # largest L2 norm of an update
  *   budget: {updates: 1000, updates_per_day: 500}
+ *   privacy: {epsilon_max: 8, epsilon_per_day: 2, delta: 1e-5}   # of one row
  *   hours: "20:00-06:00" # local time; always when left out
  *   memory_mib: 2048     # most that training an adapter may take
  *
@@ -23,8 +24,13 @@
 
 #include "common/base/err.h"
 #include "common/plan/plan.h"
+#include "common/privacy/accountant.h"
+#include "common/task/task.h"
 
 enum { POLICY_SOURCES_MAX = 32, POLICY_PATH_MAX = 1024, POLICY_DAY_S = 86400 };
+
+/* Epsilon is stated at this, unless the file says otherwise. */
+#define POLICY_DELTA 1e-5
 
 struct policy_source {
     char name[PLAN_NAME_MAX];
@@ -38,6 +44,9 @@ struct policy {
     uint32_t min_cohort;
     double clip_max;
     uint64_t updates, updates_per_day;
+    /* Of one row, at delta; epsilon_max 0: no bound, and rounds without noise
+     * may run. epsilon_per_day 0: none. */
+    double epsilon_max, epsilon_per_day, delta;
     int from_minute, to_minute; /* of the local day; equal = always */
     uint32_t memory_mib;        /* 0: no bound */
 };
@@ -45,6 +54,13 @@ struct policy {
 /* What has left already. */
 struct policy_spent {
     uint64_t updates, updates_today; /* ever; in the last POLICY_DAY_S */
+};
+
+/* … and what it tells about a row at most (ledger_epsilon). */
+struct policy_epsilon {
+    struct account all, today; /* of the releases with noise */
+    uint64_t uploads;          /* of the plan in hand */
+    uint64_t noised, open;     /* releases with noise; without any */
 };
 
 /* The text of a new device's file. */
@@ -66,5 +82,10 @@ TACIT_CHECKED enum tacit_err policy_allow(const struct policy *p,
                                           uint32_t u_min,
                                           const struct policy_spent *spent,
                                           int local_minute);
+/* … and one more update with this noise? E_EPSILON_SPENT names what there was.
+ * A plan without privacy: OK. */
+TACIT_CHECKED enum tacit_err policy_allow_private(
+    const struct policy *p, const struct plan *plan,
+    const struct task_privacy *v, const struct policy_epsilon *spent);
 
 #endif

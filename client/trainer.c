@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/private_round.h"
 #include "common/base/codes.h"
 #include "common/crypto/secret.h"
 #include "common/privacy/ring.h"
@@ -26,8 +27,10 @@ void trained_release(struct trained *t, const struct strategy *s, size_t n)
     if (t->up) secret_wipe(t->up, n * s->n_up * sizeof *t->up);
     if (t->next_state)
         secret_wipe(t->next_state, n * s->n_client * sizeof *t->next_state);
+    if (t->whole) secret_wipe(t->whole, n * sizeof *t->whole);
     free(t->up);
     free(t->next_state);
+    free(t->whole);
     *t = (struct trained){0};
 }
 
@@ -163,6 +166,7 @@ enum tacit_err trainer_run(const struct trainer_task *t, struct model *m,
     if (d->train.n_rows == 0)
         return fail_as(E_NO_EXAMPLES, "plan %s: no rows to train on",
                        t->plan->name);
+    if (t->plan->privacy.record) return private_round(t, m, d, out);
     struct training x = {.t = t};
     x.global = malloc(n * sizeof *x.global);
     x.zeros = n_state && !t->state ? calloc(n_state, sizeof *x.zeros) : NULL;

@@ -31,11 +31,16 @@ struct trainer_task {
     double work;     /* share of the local steps to make: 1 */
     /* Rows of the training that will follow; NULL: not known (model.h). */
     const struct examples *next;
+    /* For a plan with privacy, else NULL: its noise, and what it is drawn from:
+     * [32] fresh secret bytes for every update. */
+    const struct task_privacy *privacy;
+    const uint8_t *secret;
 };
 
 struct trained {
     float *up;         /* [n_up * n] */
     float *next_state; /* [n_client * n], NULL when n_client is 0 */
+    int32_t *whole;    /* [n] under privacy, in place of up; else NULL */
     uint32_t weight;   /* inside the sum, 1 … RING_WEIGHT_MAX */
     double metrics[TASK_METRICS];
     size_t n_examples;

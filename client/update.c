@@ -11,6 +11,7 @@ enum tacit_err update_seal(const struct ring_layout *l,
 {
     struct digest transcript;
     struct ring_update u = {.delta = t->up,
+                            .whole = t->whole,
                             .weight = t->weight,
                             .metrics = t->metrics,
                             .unclipped = t->unclipped};

@@ -478,7 +478,9 @@ static enum tacit_err plan_print(const struct options *o,
     TRY(plan_build(plan, &a));
     assert(a);
     struct ring_layout layout = a->layout;
+    char privacy[TASK_PRIVACY_TEXT];
     size_t n_params = a->n;
+    task_privacy_text(plan, privacy);
     aggregate_free(a);
     double upload = (double)ring_coords(&layout) * plan->ring_bits / 8;
     hex_encode(hex, plan->hash.b, DIGEST_BYTES);
@@ -486,14 +488,14 @@ static enum tacit_err plan_print(const struct options *o,
         return json_print_ok(
             stdout,
             json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, "
-                      "s:I, s:I}",
+                      "s:I, s:I, s:s}",
                       "status", status, "plan", plan->name, "hash", hex,
                       "model", plan->model, "strategy", plan->strategy.kind,
                       "groups", (int)plan->strategy.groups, "rounds",
                       (int)plan->rounds, "cohort", (int)plan->cohort_size,
                       "invited", (int)task_invite_max(plan), "parameters",
-                      (json_int_t)n_params, "upload_bytes",
-                      (json_int_t)upload));
+                      (json_int_t)n_params, "upload_bytes", (json_int_t)upload,
+                      "privacy", privacy));
     printf("%s %s: %s, %s with %zu parameters, by %s", status, plan->name,
            plan_task_name(plan->task), plan->model, n_params,
            plan->strategy.kind);
@@ -501,13 +503,18 @@ static enum tacit_err plan_print(const struct options *o,
         printf(" across %u groups", plan->strategy.groups);
     printf("\n%u rounds of %u devices (%u to %u take part), %u local %s\n"
            "each device sends %.1f KiB a round, under secure aggregation\n"
-           "hash %s\n",
+           "%s\nhash %s\n",
            plan->rounds, plan->cohort_size,
            plan->min_reports *
                (plan->strategy.groups ? plan->strategy.groups : 1),
            task_invite_max(plan),
-           plan->local_epochs ? plan->local_epochs : plan->local_steps,
-           plan->local_epochs ? "epochs" : "steps", upload / 1024, hex);
+           plan->privacy.record ? 1
+           : plan->local_epochs ? plan->local_epochs
+                                : plan->local_steps,
+           plan->privacy.record ? "gradient"
+           : plan->local_epochs ? "epochs"
+                                : "steps",
+           upload / 1024, privacy, hex);
     return TACIT_OK;
 }
 

@@ -30,6 +30,13 @@ static enum tacit_err plan_option(const struct options *o, struct store *s,
 /* ---- rounds ------------------------------------------------------------- */
 
 /* Mean of the held-out metric over the devices that have held-out rows. */
+/* Losses do not leave a device under a plan's privacy: all are zeros. */
+static int tells_loss(const struct store_round *r)
+{
+    return r->metrics[0] > 0 || r->metrics[0] < 0 || r->metrics[1] > 0 ||
+           r->metrics[3] > 0;
+}
+
 static double metric(const struct store_round *r)
 {
     return r->metrics[3] > 0 ? r->metrics[2] / r->metrics[3] : 0;
@@ -66,9 +73,13 @@ static json_t *round_json(const struct store_round *r)
             json_array_append_new(m, json_real(r->metrics[i]));
         json_object_set_new(j, "metrics", m);
         json_object_set_new(j, "weight", json_real(r->weight));
-        json_object_set_new(j, "loss", json_real(r->metrics[0]));
-        json_object_set_new(j, "loss_after", json_real(r->metrics[1]));
-        json_object_set_new(j, "metric", json_real(metric(r)));
+        int told = tells_loss(r);
+        json_object_set_new(j, "loss",
+                            told ? json_real(r->metrics[0]) : json_null());
+        json_object_set_new(j, "loss_after",
+                            told ? json_real(r->metrics[1]) : json_null());
+        json_object_set_new(j, "metric",
+                            told ? json_real(metric(r)) : json_null());
         json_object_set_new(j, "model_version", json_integer(r->round));
         json_object_set_new(j, "model_hash", json_string(model));
         json_object_set_new(j, "parent_hash", json_string(parent));
@@ -91,7 +102,10 @@ static void print_row(const struct store_round *r)
              r->attempt ? "*" : "", group);
     snprintf(devices, sizeof devices, "%u/%u", r->n_inputs, r->n_invited);
     printf("%-20s  %9s  %-9s  %7s  ", r->plan_name, round, r->state, devices);
-    if (strcmp(r->state, "committed") == 0)
+    if (strcmp(r->state, "committed") == 0 && !tells_loss(r))
+        printf("%10s  %8s  %8" PRId64 "\n", "not sent", "not sent",
+               r->duration_ms);
+    else if (strcmp(r->state, "committed") == 0)
         printf("%10.5f  %8.4f  %8" PRId64 "\n", r->metrics[0], metric(r),
                r->duration_ms);
     else

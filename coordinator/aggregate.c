@@ -29,6 +29,7 @@ static enum tacit_err setup(struct aggregate *a, const struct plan *plan)
     a->n = p->n_flat;
     TRY(task_strategy(plan, p, &a->strategy, &a->numbers));
     task_layout(plan, a->strategy, a->n, &a->layout);
+    TRY(task_privacy(plan, &a->layout, &a->privacy));
     size_t most = WIRE_PARAMS_MAX - 2 - TASK_METRICS - RING_CHECKS;
     if (a->n * a->strategy->n_up > most)
         return fail(TACIT_LIMIT,

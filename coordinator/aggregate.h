@@ -36,6 +36,7 @@ struct aggregate {
     struct params state;  /* owned: strategy.state, when it keeps any */
     struct params state2; /* owned: the next */
     struct ring_layout layout;
+    struct task_privacy privacy;
     size_t n; /* weights */
     /* Taken since the last step. */
     float **mean;   /* [n_taken] of [n_up * n], owned */

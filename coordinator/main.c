@@ -107,9 +107,10 @@ static const struct option_command commands[] = {
      .summary = "show what has run, and how it went",
      .help = "LOSS is the training loss of the model that the round started "
              "from, METRIC its accuracy, RMSE or recall@5 on held-out rows: "
-             "weighted means from the secure sum, never one device's own. A * "
-             "marks a round that needed another attempt; #n is the group of a "
-             "round in groups, or the buffer of fedbuff.",
+             "weighted means from the secure sum, never one device's own; "
+             "under a plan's privacy block neither is sent. A * marks a round "
+             "that needed another attempt; #n is the group of a round in "
+             "groups, or the buffer of fedbuff.",
      .options = plan_options,
      .n_options = 1,
      .run = admin_rounds},

@@ -316,8 +316,9 @@ enum tacit_err compare_page(const struct compare *c, const char *path)
     snprintf(title, sizeof title, "%zu runs of %zu variants", c->n_runs,
              c->n_groups);
     report_begin(&page, title,
-                 "Simulations; mean ± standard deviation over seeds. No "
-                 "differential-privacy noise is added: ε is not bounded.");
+                 "Simulations; mean ± standard deviation over seeds. Without a "
+                 "privacy block in its plan a run adds no "
+                 "differential-privacy noise: its ε is not bounded.");
     enum tacit_err err = draw_curves(c, &page);
     if (!err) err = draw_table(c, &page);
     if (!err && json_array_size(c->left_out))

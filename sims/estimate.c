@@ -311,8 +311,10 @@ static void add_up(const struct estimate_case *c, const struct strategy *s,
     double at_once = threads < cores() ? threads : cores();
     for (size_t i = 0; i < c->n_clients; i++) {
         double n = (double)d[i].train.n_rows;
-        steps += p->local_epochs ? ceil(n / p->batch) * p->local_epochs
-                                 : p->local_steps;
+        /* Row by row, which costs a step more than its share of a batch. */
+        steps += p->privacy.record ? n * p->privacy.sample
+                 : p->local_epochs ? ceil(n / p->batch) * p->local_epochs
+                                   : p->local_steps;
         rows += (double)d[i].test.n_rows;
     }
     steps /= (double)c->n_clients;

@@ -93,6 +93,7 @@ static int64_t rows_of(const struct sum *s, const struct seat *x)
     size_t n = s->f->c.data[x->client].train.n_rows;
     double rows = p->local_epochs ? (double)n * p->local_epochs
                                   : (double)p->local_steps * p->batch;
+    if (p->privacy.record) rows = (double)n * p->privacy.sample;
     return (int64_t)(rows * x->fate.work + 0.5);
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/base/codes.h"
+#include "common/base/rng.h"
 #include "sims/attacks.h"
 
 /* The rows that the worker of a seat will most likely train on next. */
@@ -23,11 +24,22 @@ static const struct examples *next_rows(const struct sum *s,
                : NULL;
 }
 
+/* A simulation replays: its noise is drawn from the plan's seed. */
+static void draw_secret(const struct sum *s, const struct seat *seat,
+                        uint8_t out[32])
+{
+    struct rng r;
+    rng_init(&r, s->f->c.plan->seed ^ 0x6e6f697365U,
+             (uint64_t)s->round << 32 | s->attempt, seat->client);
+    for (int i = 0; i < 4; i++) le64_store(out + 8 * i, rng_u64(&r));
+}
+
 enum tacit_err fleet_train(struct sum *s, struct seat *seat, struct model *m,
                            const float *down, struct trained *out)
 {
     const struct fleet *f = s->f;
     const struct aggregate *a = f->learned;
+    uint8_t secret[32];
     const struct trainer_task task = {.plan = f->c.plan,
                                       .strategy = a->strategy,
                                       .numbers = &a->numbers,
@@ -36,7 +48,10 @@ enum tacit_err fleet_train(struct sum *s, struct seat *seat, struct model *m,
                                       .round = s->round,
                                       .client = seat->client,
                                       .work = seat->fate.work,
-                                      .next = next_rows(s, seat)};
+                                      .next = next_rows(s, seat),
+                                      .privacy = &a->privacy,
+                                      .secret = secret};
+    draw_secret(s, seat, secret);
     TRY(fleet_stopped(f));
     TRY(trainer_run(&task, m, &f->c.data[seat->client], out));
     seat->loss = out->metrics[TASK_LOSS_AFTER];
@@ -77,6 +92,7 @@ static enum tacit_err add(struct sum *s, struct seat *seat, struct worker *w)
     const struct ring_layout *l = &s->f->learned->layout;
     size_t n = ring_coords(l);
     struct ring_update u = {.delta = w->trained.up,
+                            .whole = w->trained.whole,
                             .weight = w->trained.weight,
                             .metrics = w->trained.metrics,
                             .unclipped = seat->attacks};

@@ -80,8 +80,7 @@ static json_t *run_json(const struct runlog *r)
         "seed", (json_int_t)r->seed, "clients", (json_int_t)r->n_clients,
         "rounds", (json_int_t)r->n_rounds, "rounds_planned",
         (json_int_t)r->n_planned, "started", r->started, "ended", r->ended,
-        "data", r->data, "error", r->error, "privacy",
-        "no differential-privacy noise: epsilon is not bounded", "summary",
+        "data", r->data, "error", r->error, "privacy", r->privacy, "summary",
         summary_json(r), "plan_text", r->plan_text);
 }
 

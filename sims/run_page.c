@@ -222,8 +222,7 @@ static void what_was_run(struct report *page, const struct runlog *r)
         "started",  r->started,  "state",     runlog_state_name(r->state)};
     report_section(page, "What was run", NULL);
     report_table(page, header, 2, cells, 8);
-    report_section(page, "Privacy",
-                   "no differential-privacy noise: \xce\xb5 is not bounded");
+    report_section(page, "Privacy", r->privacy);
 }
 
 enum tacit_err run_page(const struct runlog *r, struct buf *out)
@@ -237,7 +236,9 @@ enum tacit_err run_page(const struct runlog *r, struct buf *out)
     if (!err) {
         report_begin(&page, r->plan,
                      "A simulation of devices and coordinator under a virtual "
-                     "clock. No differential-privacy noise is added.");
+                     "clock. Its noise, where a plan asks for any, is drawn "
+                     "from the seed: it shows what privacy costs and protects "
+                     "nobody.");
         figures(&page, r, &s);
         report_section(&page, "Learning", NULL);
         learning(&page, r, &all, &some);

@@ -156,6 +156,7 @@ enum tacit_err runlog_of_plan(const struct plan *p, const char *text,
     snprintf(r.task, sizeof r.task, "%s", plan_task_name(p->task));
     snprintf(r.strategy, sizeof r.strategy, "%s", p->strategy.kind);
     snprintf(r.metric, sizeof r.metric, "%s", runlog_metric_name(p));
+    task_privacy_text(p, r.privacy);
     hex_encode(r.plan_hash, p->hash.b, DIGEST_BYTES);
     if (data && strlen(data) >= sizeof r.data)
         return fail(TACIT_LIMIT, "%s: path too long", data);
@@ -216,6 +217,7 @@ static enum tacit_err take_run(const json_t *run, const char *path,
     take_text(run, "ended", r->ended, sizeof r->ended);
     take_text(run, "data", r->data, sizeof r->data);
     take_text(run, "error", r->error, sizeof r->error);
+    take_text(run, "privacy", r->privacy, sizeof r->privacy);
     r->lower_is_better = json_is_true(json_object_get(run, "lower_is_better"));
     r->seed = (uint64_t)json_integer_value(json_object_get(run, "seed"));
     r->n_clients = (size_t)json_integer_value(json_object_get(run, "clients"));

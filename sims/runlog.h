@@ -19,6 +19,7 @@
 #include "common/base/digest.h"
 #include "common/base/err.h"
 #include "common/plan/plan.h"
+#include "common/task/task.h"
 #include "sims/fleet.h"
 
 enum { RUNLOG_ROUNDS_MAX = 1 << 20, RUNLOG_TEXT = 256 };
@@ -42,6 +43,7 @@ struct runlog {
     char started[24], ended[24];
     char data[RUNLOG_TEXT]; /* the folder of the user's own data, or "" */
     char error[RUNLOG_TEXT];
+    char privacy[TASK_PRIVACY_TEXT];
     char *plan_text; /* owned */
     size_t plan_bytes;
     struct fleet_round *rounds; /* [n_rounds], owned */

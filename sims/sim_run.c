@@ -245,7 +245,7 @@ static enum tacit_err print_run(const struct running *r)
     page_seconds(virtual_time, s.virtual_s);
     printf("virtual time %s, up %s, down %s, energy %s (estimated)\n",
            virtual_time, up, down, energy);
-    printf("no differential-privacy noise: epsilon is not bounded\n");
+    printf("%s\n", record->privacy);
     printf("%s: report.html, metrics.csv, metrics.sqlite, model.safetensors\n",
            r->folder);
     return TACIT_OK;

@@ -282,7 +282,14 @@ static void tell_ledger(struct telling *t)
         snprintf(text[n][2], STORY_NAME_MAX, "%.0f", number(data, "bytes"));
         snprintf(text[n][3], STORY_NAME_MAX, "at least %.0f",
                  number(json_array_get(releases, 0), "min_cohort"));
-        snprintf(text[n][4], STORY_NAME_MAX, "none");
+        const json_t *noise =
+            json_object_get(json_array_get(releases, 0), "noise");
+        if (json_is_real(noise))
+            snprintf(text[n][4], STORY_NAME_MAX, "%.3g x clip, epsilon %.3g",
+                     json_real_value(noise),
+                     number(json_object_get(data, "privacy"), "epsilon"));
+        else
+            snprintf(text[n][4], STORY_NAME_MAX, "none");
         snprintf(text[n][5], STORY_NAME_MAX, "%s",
                  json_is_true(json_object_get(data, "chain_ok")) ? "whole"
                                                                  : "BROKEN");
@@ -295,8 +302,8 @@ static void tell_ledger(struct telling *t)
     report_section(t->r, "What left each site",
                    "Masked updates, readable only as the sum of the cohort. "
                    "No document, question, patient or single update ever left. "
-                   "No differential-privacy noise is added yet: epsilon is not "
-                   "bounded.");
+                   "Where noise says none, no differential-privacy noise is "
+                   "added, and epsilon is not bounded.");
     report_table(t->r, header, COLUMNS, cells, n);
 }
 

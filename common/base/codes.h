@@ -184,6 +184,14 @@
  X(TASK_REFUSED, 305, PROTO, CONNECTION, "a task does not fit its plan",       \
    "What the coordinator asks differs from the plan it names. The device "     \
    "takes no part in the round.")                                              \
+ X(EPSILON_SPENT, 310, LIMIT, BUDGET, "the privacy budget is spent",           \
+   "Another noised update would tell more about a row than the plan promised " \
+   "or policy.yaml allows (privacy: epsilon_max, epsilon_per_day). `tacit "    \
+   "audit` lists what was spent on which plan; nothing left.")                 \
+ X(PRIVACY_NEGATIVES, 311, STATE, FAILED, "no wrong passages to learn from",   \
+   "Under privacy a question learns beside passages of indexed documents, "    \
+   "not of other questions. `tacit add` some documents, and name them in the " \
+   "column document.")                                                         \
  X(BAD_SIGNATURE, 401, AUTH, CONNECTION, "a signature does not verify",        \
    "The statement was changed on the way or made with another key. Nothing "   \
    "of it was used.")                                                          \
@@ -318,6 +326,9 @@
  X(PEER_LOST, 613, TIMEOUT, TIMEOUT, "another process of the run is lost",     \
    "It was killed, its machine or network failed, or it is stuck. What was "   \
    "finished is in the checkpoint: run the same command with --resume.")       \
+ X(PRIVACY_NOISE, 660, LIMIT, FAILED, "the plan's privacy cannot be had",      \
+   "Epsilon, rounds, retries and sample say how much noise there must "        \
+   "be. The message names what was asked and the way out.")                    \
  X(PLAN_ENCODER, 670, FORMAT, FAILED,                                          \
    "the plan does not say which encoder it trains",                            \
    "A retriever without a base trains vectors of the encoder that is part of " \

@@ -33,6 +33,12 @@ void rng_init(struct rng *r, uint64_t seed, uint64_t a, uint64_t b)
     crypto_generichash(r->key, sizeof r->key, words, sizeof words, NULL, 0);
 }
 
+void rng_keyed(struct rng *r, const uint8_t key[32])
+{
+    *r = (struct rng){.block = 0};
+    memcpy(r->key, key, sizeof r->key);
+}
+
 static void refill(struct rng *r)
 {
     static const uint8_t nonce[crypto_stream_chacha20_NONCEBYTES];

@@ -27,6 +27,8 @@ struct rng {
 
 /* The stream named by (seed, a, b): e.g. (run seed, round, client). */
 void rng_init(struct rng *r, uint64_t seed, uint64_t a, uint64_t b);
+/* The stream of a key: a secret one makes it as good as rng_secure(). */
+void rng_keyed(struct rng *r, const uint8_t key[32]);
 uint64_t rng_u64(struct rng *r);
 /* Uniform in [0, n), unbiased; n >= 1. */
 uint64_t rng_below(struct rng *r, uint64_t n);

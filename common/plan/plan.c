@@ -445,7 +445,8 @@ static enum tacit_err take(const struct check *c, const struct raw_plan *raw)
     TRY(take_local(c, raw));
     TRY(plan_take_mezo(c, raw));
     TRY(plan_take_strategy(c, raw));
-    return plan_take_sim(c, raw);
+    TRY(plan_take_sim(c, raw));
+    return plan_take_privacy(c, raw);
 }
 
 enum tacit_err plan_parse(const char *name, const char *text, size_t n,

@@ -26,6 +26,7 @@
  *                             # only local.seeds numbers travel
  *   weighting: {by: examples, cap: 1000}        # examples | uniform
  *   clip: 4.0                 # L2 bound of a device's update
+ *   privacy: {epsilon: 8, …}  # in place of clip: noise in the sum, per row
  *   secagg: {ring_bits: 32}   # 24 | 32
  *   deadline: {stage: 30s, train: 10m}          # ms, s, m, h
  *   seed: 42
@@ -139,6 +140,17 @@ struct plan_base {
     const char *where;
 };
 
+/* What the model may tell about one row, and how (common/privacy). */
+struct plan_privacy {
+    int record; /* 0: the plan has no privacy block */
+    double epsilon, delta;
+    double clip;        /* L2 bound of one row's gradient */
+    double noise;       /* times the clip, of the whole sum; 0: worked out */
+    double sample;      /* chance that a row takes part in a round */
+    uint32_t colluders; /* devices that may tell others of their noise */
+    uint32_t retries;   /* uploads of a device beyond one per round */
+};
+
 /* Simulation only. */
 struct plan_sim {
     uint32_t clients, rows, threads;
@@ -215,6 +227,7 @@ struct plan {
     int secagg_off; /* only a simulation may */
     struct plan_strategy strategy;
     struct plan_base base;
+    struct plan_privacy privacy;
     struct plan_sim sim;
 
     struct digest hash; /* of the file's bytes */

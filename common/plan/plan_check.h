@@ -55,6 +55,9 @@ TACIT_CHECKED enum tacit_err plan_take_mezo(const struct check *c,
                                             const struct raw_plan *raw);
 TACIT_CHECKED enum tacit_err plan_take_strategy(const struct check *c,
                                                 const struct raw_plan *raw);
+/* After all the others: most of what it says is about them. */
+TACIT_CHECKED enum tacit_err plan_take_privacy(const struct check *c,
+                                               const struct raw_plan *raw);
 TACIT_CHECKED enum tacit_err plan_take_sim(const struct check *c,
                                            const struct raw_plan *raw);
 

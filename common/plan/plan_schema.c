@@ -126,6 +126,17 @@ static const cyaml_schema_field_t strategy_fields[] = {
     INTEGER(trusted, struct raw_strategy),
     CYAML_FIELD_END};
 
+static const cyaml_schema_field_t privacy_fields[] = {
+    TEXT(unit, struct raw_privacy, OPTIONAL),
+    TEXT(noise, struct raw_privacy, OPTIONAL),
+    REAL(epsilon, struct raw_privacy),
+    REAL(delta, struct raw_privacy),
+    REAL(clip, struct raw_privacy),
+    REAL(sample, struct raw_privacy),
+    INTEGER(colluders, struct raw_privacy),
+    INTEGER(retries, struct raw_privacy),
+    CYAML_FIELD_END};
+
 static const cyaml_schema_field_t attack_fields[] = {
     TEXT(kind, struct raw_attack, CYAML_FLAG_POINTER),
     REAL(share, struct raw_attack),
@@ -185,6 +196,7 @@ static const cyaml_schema_field_t plan_fields[] = {
     GROUP(local, struct raw_plan, OPTIONAL, local_fields),
     GROUP(weighting, struct raw_plan, OPTIONAL, weighting_fields),
     REAL(clip, struct raw_plan),
+    GROUP(privacy, struct raw_plan, OPTIONAL, privacy_fields),
     GROUP(secagg, struct raw_plan, OPTIONAL, secagg_fields),
     GROUP(deadline, struct raw_plan, OPTIONAL, deadline_fields),
     INTEGER(seed, struct raw_plan),

@@ -71,6 +71,11 @@ struct raw_strategy {
     int64_t *byzantine, *keep, *iterations, *personal, *groups, *concurrent,
         *trusted;
 };
+struct raw_privacy {
+    char *unit, *noise;
+    double *epsilon, *delta, *clip, *sample;
+    int64_t *colluders, *retries;
+};
 struct raw_attack {
     char *kind;
     double *share, *factor;
@@ -100,6 +105,7 @@ struct raw_plan {
     struct raw_local *local;
     struct raw_weighting *weighting;
     double *clip;
+    struct raw_privacy *privacy;
     struct raw_secagg *secagg;
     struct raw_deadline *deadline;
     int64_t *seed;

@@ -146,7 +146,7 @@ static double square_norm(const float *v, size_t n)
 static enum tacit_err check_finite(const struct ring_layout *l,
                                    const struct ring_update *u, double *norm)
 {
-    double sum = square_norm(u->delta, l->n_params);
+    double sum = u->whole ? 0 : square_norm(u->delta, l->n_params);
     if (!isfinite(sum))
         return fail(TACIT_FORMAT, "the update holds NaN or infinity");
     for (uint32_t i = 0; i < l->n_metrics; i++)
@@ -202,33 +202,53 @@ static void saturate(const struct ring_layout *l, const float *delta, double w,
     }
 }
 
+/* Whole numbers as they are; their norm in units of the layout's scale. */
+static double place(const struct ring_layout *l, const int32_t *whole,
+                    uint32_t *y)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < l->n_params; i++) {
+        y[i] = to_ring(whole[i], l->ring_bits);
+        sum += (double)whole[i] * (double)whole[i];
+    }
+    return sqrt(sum) * l->clip / (double)ring_limit(l);
+}
+
+/* Clip, weigh and round, so that the integer norm holds too. */
+static void bound(const struct ring_layout *l, const struct ring_update *u,
+                  double w, uint32_t *y)
+{
+    uint32_t mask = ring_mask(l->ring_bits);
+    double limit = (double)ring_limit(l);
+    double shrink = u->norm > l->clip ? l->clip / u->norm : 1.0;
+    double factor = limit / l->clip * shrink * w;
+    /* Rounding may push the integer norm over the bound by up to
+     * sqrt(n_params)/2: scale down until it holds. */
+    double most = limit * w + 0.5;
+    double got = sqrt(quantise(u->delta, l->n_params, factor, mask, y));
+    for (int i = 0; got > most && i < 64; i++) {
+        factor *= most / got * (1 - 1e-9);
+        got = sqrt(quantise(u->delta, l->n_params, factor, mask, y));
+    }
+    if (got > most) memset(y, 0, l->n_params * sizeof *y);
+    if (u->unclipped) saturate(l, u->delta, w, y);
+}
+
 enum tacit_err ring_encode(const struct ring_layout *l, struct ring_update *u,
                            const struct digest *transcript, uint32_t *y)
 {
-    double norm = 0;
     assert(l->n_metrics <= RING_METRICS_MAX);
     assert((uint64_t)l->clients_max * RING_WEIGHT_MAX <
            (uint64_t)1 << (l->ring_bits - 1));
     if (u->weight < 1 || u->weight > RING_WEIGHT_MAX)
         return fail(TACIT_LIMIT, "a weight of %u; 1 to %d fit", u->weight,
                     RING_WEIGHT_MAX);
-    TRY(check_finite(l, u, &norm));
-    u->norm = norm;
-    uint32_t mask = ring_mask(l->ring_bits);
+    TRY(check_finite(l, u, &u->norm));
     double w = (double)u->weight / RING_WEIGHT_MAX;
-    double limit = (double)ring_limit(l);
-    double shrink = norm > l->clip ? l->clip / norm : 1.0;
-    double factor = limit / l->clip * shrink * w;
-    /* Rounding may push the integer norm over the bound by up to
-     * sqrt(n_params)/2: scale down until it holds. */
-    double bound = limit * w + 0.5;
-    double got = sqrt(quantise(u->delta, l->n_params, factor, mask, y));
-    for (int i = 0; got > bound && i < 64; i++) {
-        factor *= bound / got * (1 - 1e-9);
-        got = sqrt(quantise(u->delta, l->n_params, factor, mask, y));
-    }
-    if (got > bound) memset(y, 0, l->n_params * sizeof *y);
-    if (u->unclipped) saturate(l, u->delta, w, y);
+    if (u->whole)
+        u->norm = place(l, u->whole, y);
+    else
+        bound(l, u, w, y);
     uint32_t at = l->n_params;
     y[at++] = 1;
     y[at++] = u->weight;

@@ -39,6 +39,9 @@ struct ring_update {
     const float *delta;    /* [n_params] */
     uint32_t weight;       /* 1 … RING_WEIGHT_MAX: n_examples / cap, scaled */
     const double *metrics; /* [n_metrics], this client's means */
+    /* [n_params] or NULL: in place of delta, whole numbers that were bounded
+     * row by row and have their noise (rowsum.h); they are sent as they are */
+    const int32_t *whole;
     int unclipped; /* a simulated attacker: not clipped, saturates instead */
     double norm;   /* out: L2 norm before clipping */
 };

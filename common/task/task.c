@@ -156,6 +156,7 @@ void task_layout(const struct plan *plan, const struct strategy *s,
                                                    : PLAN_CLIENTS_MAX,
                                 .clip = plan->clip,
                                 .metric_max = METRIC_MAX};
+    if (plan->privacy.record) out->clip = task_private_scale(plan, out);
 }
 
 uint32_t task_invite_max(const struct plan *plan)

@@ -20,6 +20,7 @@
 #include "common/model/model.h"
 #include "common/plan/plan.h"
 #include "common/privacy/ring.h"
+#include "common/privacy/rowsum.h"
 #include "common/strategy/strategy.h"
 #include "common/tensor/params.h"
 
@@ -49,6 +50,27 @@ TACIT_CHECKED enum tacit_err task_strategy(const struct plan *plan,
 /* The ring of one secure sum of this plan. n_weights: the model's. */
 void task_layout(const struct plan *plan, const struct strategy *s,
                  size_t n_weights, struct ring_layout *out);
+/* What a plan's privacy block comes to. */
+struct task_privacy {
+    int record;       /* 0: the plan has none, all else is 0 */
+    uint64_t uploads; /* of one device, in all: rounds and retries */
+    double noise;     /* times the clip, in a sum of min_reports devices of
+                         which the plan's colluders gave theirs away */
+    double least;     /* the least that keeps within the plan's epsilon */
+    double epsilon;   /* of `uploads`, at the plan's delta */
+    struct rowsum_bounds bounds;
+};
+/* l: the plan's layout. E_PRIVACY_NOISE. */
+TACIT_CHECKED enum tacit_err task_privacy(const struct plan *plan,
+                                          const struct ring_layout *l,
+                                          struct task_privacy *out);
+enum { TASK_PRIVACY_TEXT = 256 };
+/* What may be said of a plan's model: unit, epsilon, delta, noise; or that
+ * epsilon is not bounded. */
+void task_privacy_text(const struct plan *plan, char out[TASK_PRIVACY_TEXT]);
+/* ring_layout.clip of such a plan: what ring_decode() scales by, so that it
+ * gives the sum of clipped gradients over devices and local.batch. */
+double task_private_scale(const struct plan *plan, const struct ring_layout *l);
 /* Most devices invited to a round: ceil(size * over_select), in all groups; no
  * more than their sums have seats for. */
 uint32_t task_invite_max(const struct plan *plan);

@@ -1,12 +1,12 @@
 /*
- * engine_sites: a retriever's adapter, trained by sites together and by one
- * that has all their rows; recall@5 of each site's held-out questions.
+ * engine_sites: a retriever's adapter, trained by sites together or by one that
+ * has all their rows; recall@5 of each site's held-out questions.
  *
- *   engine_sites PLAN BASE FOLDER      (sites_table.py calls it)
+ *   engine_sites together|alone PLAN BASE FOLDER   (sites_table.py calls it)
  *
- * A line of JSON for each site, and one for every third of the rounds.
- * Centralised training makes half the steps of all sites together, in batches
- * of the plan's size, drawn from all rows.
+ * A line of JSON for each site, and one for every sixth of the rounds. Alone,
+ * the one that has all rows makes half the steps of all sites together, in
+ * batches of the plan's size. A plan with privacy says what it cost.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +24,7 @@ struct bench {
     struct buf text;
     struct sites sites;
     struct model *model;
-    double *base, *federated, *centralised; /* [sites] */
+    double *base, *trained; /* [sites] */
 };
 
 static enum tacit_err measure(struct bench *b, double *out, double *mean)
@@ -40,6 +40,23 @@ static enum tacit_err measure(struct bench *b, double *out, double *mean)
     return TACIT_OK;
 }
 
+static enum tacit_err say_privacy(const struct bench *b)
+{
+    const struct strategy *s;
+    struct strategy_config numbers;
+    struct ring_layout l;
+    struct task_privacy v;
+    const struct params *p = model_params(b->model);
+    TRY(task_strategy(b->plan, p, &s, &numbers));
+    task_layout(b->plan, s, p->n_flat, &l);
+    TRY(task_privacy(b->plan, &l, &v));
+    if (v.record)
+        printf("{\"noise\": %.4f, \"epsilon\": %.4f, \"delta\": %g, "
+               "\"weights\": %zu}\n",
+               v.noise, v.epsilon, b->plan->privacy.delta, p->n_flat);
+    return TACIT_OK;
+}
+
 static enum tacit_err federated(struct bench *b)
 {
     const struct fleet_config c = {.plan = b->plan,
@@ -48,8 +65,9 @@ static enum tacit_err federated(struct bench *b)
                                    .data = b->sites.data,
                                    .n_clients = b->sites.n};
     struct fleet *f = NULL;
-    uint32_t each = b->plan->rounds > 3 ? b->plan->rounds / 3 : 1;
+    uint32_t each = b->plan->rounds > 6 ? b->plan->rounds / 6 : 1;
     enum tacit_err err = fleet_new(&c, &f);
+    if (!err) err = say_privacy(b);
     for (uint32_t i = 1; !err && i <= b->plan->rounds; i++) {
         struct fleet_round r;
         struct params *p = model_params(b->model);
@@ -58,7 +76,7 @@ static enum tacit_err federated(struct bench *b)
         if (err || (i % each && i != b->plan->rounds)) continue;
         memcpy(p->flat, model_params(fleet_model(f))->flat,
                p->n_flat * sizeof *p->flat);
-        err = measure(b, b->federated, &mean);
+        err = measure(b, b->trained, &mean);
         printf("{\"round\": %u, \"mean\": %.4f, \"loss\": %.4f}\n", i, mean,
                r.loss_after);
         fflush(stdout);
@@ -132,7 +150,7 @@ static enum tacit_err centralised(struct bench *b)
                                        .seed = p->seed};
     model_init(b->model, p->seed);
     enum tacit_err err = model_train(b->model, &how, &all);
-    if (!err) err = measure(b, b->centralised, &mean);
+    if (!err) err = measure(b, b->trained, &mean);
     arena_release(&a);
     return err;
 }
@@ -142,35 +160,32 @@ static enum tacit_err run(struct bench *b, char **argv)
     struct model_spec spec;
     double mean;
     buf_init(&b->text, 0);
-    TRY(file_read(argv[1], PLAN_BYTES_MAX, &b->text));
-    TRY(plan_load(argv[1], &b->plan));
-    b->plan->base.where = argv[2];
-    TRY(sites_load(b->plan, argv[3], &b->sites));
-    b->base = calloc(3 * b->sites.n, sizeof *b->base);
+    TRY(file_read(argv[2], PLAN_BYTES_MAX, &b->text));
+    TRY(plan_load(argv[2], &b->plan));
+    b->plan->base.where = argv[3];
+    TRY(sites_load(b->plan, argv[4], &b->sites));
+    b->base = calloc(2 * b->sites.n, sizeof *b->base);
     if (!b->base) return fail(TACIT_NOMEM, "no memory");
-    b->federated = b->base + b->sites.n;
-    b->centralised = b->federated + b->sites.n;
+    b->trained = b->base + b->sites.n;
     task_spec(b->plan, &spec);
     TRY(model_new(&spec, &b->model));
     TRY(measure(b, b->base, &mean));
     printf("{\"round\": 0, \"mean\": %.4f, \"loss\": 0}\n", mean);
     fflush(stdout);
-    TRY(federated(b));
-    TRY(centralised(b));
+    TRY(strcmp(argv[1], "alone") == 0 ? centralised(b) : federated(b));
     for (size_t i = 0; i < b->sites.n; i++)
         printf("{\"site\": \"%s\", \"n_train\": %zu, \"n_test\": %zu, "
-               "\"base\": %.4f, \"federated\": %.4f, \"centralised\": %.4f}\n",
+               "\"base\": %.4f, \"trained\": %.4f}\n",
                b->sites.name[i], b->sites.data[i].train.n_rows,
-               b->sites.data[i].test.n_rows, b->base[i], b->federated[i],
-               b->centralised[i]);
+               b->sites.data[i].test.n_rows, b->base[i], b->trained[i]);
     return TACIT_OK;
 }
 
 int main(int argc, char **argv)
 {
     struct bench b = {0};
-    if (argc != 4) {
-        fprintf(stderr, "engine_sites PLAN BASE FOLDER\n");
+    if (argc != 5) {
+        fprintf(stderr, "engine_sites together|alone PLAN BASE FOLDER\n");
         return 4;
     }
     enum tacit_err err = run(&b, argv);

@@ -87,7 +87,7 @@ def case_a_run_writes_metrics_model_and_report():
         with open(out + "/report.html", encoding="utf-8") as f:
             page = f.read()
         assert page.count("<svg") == page.count("</svg>") >= 4, page
-        assert "\u03b5 is not bounded" in page
+        assert "epsilon is not bounded" in page
         for word in ("http", "src=", "href", "<script", "nan"):
             assert word not in page, word
 

@@ -339,7 +339,7 @@ static void the_page_is_whole_and_says_what_is_not_private(void **state)
         page_check(&page);
         const char *said = buf_cstr(&page);
         check(strstr(said, "no differential-privacy noise: "
-                           "\xce\xb5 is not bounded") != NULL);
+                           "epsilon is not bounded") != NULL);
         check(strstr(said, "worst 10 %") && strstr(said, "&lt;script&gt;"));
         buf_release(&page);
     }

@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+# variants: asan
+"""Record-level differential privacy on loopback, under secure aggregation: a
+table, a reader, a retriever and what stops when a budget is spent; and the same
+plan in the simulator, where the sum by arithmetic alone has the protocol's
+bits.
+"""
+import os
+import random
+import shutil
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))
+import cases  # noqa: E402
+from cases import folder, lead, sim, tacit, until, write  # noqa: E402
+from federation import Federation  # noqa: E402
+import test_adapters as nets  # noqa: E402
+from test_encoder import NOTES, checkpoint  # noqa: E402
+
+SITES = ("north", "south", "west")
+TABLE = """name: {name}
+task: classify
+model: {{kind: logistic}}
+data:
+  source: patients
+  label: sick
+  standardise: plan
+  columns: [{{name: age, mean: 50, sd: 10}}, {{name: dose, mean: 5, sd: 2}}]
+rounds: {rounds}
+cohort: {{size: 3, min_reports: 3, over_select: 1}}
+strategy: {{kind: fedavgm, server_learning_rate: 0.5}}
+local: {{batch: 20}}
+privacy: {{unit: record, epsilon: {epsilon}, delta: 1e-5, clip: 1, sample: 0.5,
+  retries: {retries}}}
+deadline: {{stage: 60s, train: 5m}}
+"""
+NETWORK = """name: {name}
+task: {task}
+base: {{name: tiny, hash: {hash}}}
+adapter: {{kind: ffa, rank: 4}}
+data: {{source: texts, holdout: 0.3, length: 48}}
+rounds: 2
+cohort: {{size: 3, min_reports: 3, over_select: 1}}
+strategy: {{kind: fedadam, server_learning_rate: 0.01}}
+local: {{batch: 4{more}}}
+privacy: {{epsilon: 8, clip: 0.5}}
+deadline: {{stage: 60s, train: 5m}}
+seed: 5
+"""
+POLICY = ("tasks: [classify]\nmin_cohort: 2\nclip_max: 10\n"
+          "data:\n  - {{source: patients, file: {0}}}\n{1}")
+
+
+def patients(seed):
+    r = random.Random(seed)
+    rows = []
+    for _ in range(80):
+        age, dose = r.gauss(50, 10), r.gauss(5, 2)
+        sick = (age - 50) / 10 + (dose - 5) / 2 + r.gauss(0, 0.5) > 0
+        rows.append(f"{age:.1f},{dose:.2f},{int(sick)}\n")
+    return "age,dose,sick\n" + "".join(rows)
+
+
+def sites_with_tables(f, more=""):
+    for i, site in enumerate(SITES):
+        path = f.write(site + ".csv", patients(i))
+        f.add_device(site, policy=POLICY.format(path, more))
+
+
+def case_what_left_is_told_with_unit_noise_and_epsilon():
+    with Federation() as f:
+        f.start_coordinator()
+        sites_with_tables(f, "privacy: {epsilon_max: 8, epsilon_per_day: 8}\n")
+        checked = f.coordinator.run(
+            "plan", "check", f.write("p.yaml", TABLE.format(
+                name="risk", rounds=4, epsilon=8, retries=0))).stdout
+        assert "record-level differential privacy: epsilon" in checked, checked
+        f.submit(TABLE.format(name="risk", rounds=4, epsilon=8, retries=0))
+        for device in f.devices.values():
+            device.start()
+        f.wait_committed(4, 120)
+        for device in f.devices.values():
+            device.process.stop()
+        # No loss and no count of rows left.
+        for r in f.committed():
+            assert r["loss"] is None and r["metric"] is None, r
+            assert not any(r["metrics"]), r
+        assert "not sent" in f.coordinator.run("rounds").stdout
+        for device in f.devices.values():
+            audit = device.json("audit")
+            assert audit["chain_ok"] and len(audit["releases"]) == 4, audit
+            spent = [r["epsilon"] for r in audit["releases"]]
+            assert spent == sorted(spent) and 7.5 < spent[-1] <= 8, spent
+            assert {(r["unit"], r["sample"], r["weight"])
+                    for r in audit["releases"]} == {("record", 0.5, 1)}, audit
+            told = audit["privacy"]
+            assert told["epsilon"] == spent[-1] and told["delta"] == 1e-5, told
+            assert "of one record" in audit["note"], audit["note"]
+            assert "not bounded" not in device.run("audit").stdout
+            policy = device.json("policy")["privacy"]
+            assert policy["epsilon_spent"] == spent[-1], policy
+            assert policy["epsilon_max"] == 8, policy
+
+
+def case_a_spent_budget_is_exit_7_and_nothing_leaves():
+    with Federation() as f:
+        f.start_coordinator()
+        sites_with_tables(f)
+        north = f.devices["north"]
+        # Room for the first round alone.
+        path = f.path("north.csv")
+        write(os.path.join(north.home, "policy.yaml"),
+              POLICY.format(path, "privacy: {epsilon_max: 4}\n"))
+        f.submit(TABLE.format(name="risk", rounds=4, epsilon=8, retries=4))
+        for device in f.devices.values():
+            device.start()
+        f.wait_committed(1, 60)
+        until(lambda: "is spent" in north.tail(), 60, "north goes on")
+        north.process.stop()
+        done = north.run("run", "--once", "--wait", "5s", check=False,
+                         timeout=60)
+        assert done.returncode == 7 and "E0310" in done.stderr, done
+        assert "unit record" in done.stderr, done.stderr
+        left = north.json("audit")
+        assert len(left["releases"]) == len(f.committed()) >= 1, left
+        assert left["privacy"]["epsilon"] <= 4, left["privacy"]
+
+
+def case_a_site_with_a_bound_refuses_plans_without_noise():
+    with Federation() as f:
+        f.start_coordinator()
+        sites_with_tables(f, "privacy: {epsilon_max: 8}\n")
+        plan = TABLE.format(name="open", rounds=2, epsilon=8, retries=0)
+        plan = "".join(line for line in plan.splitlines(True)
+                       if "privacy" not in line and "retries" not in line)
+        f.submit(plan)
+        north = f.devices["north"]
+        for name in ("south", "west"):
+            f.devices[name].start()
+        done = north.run("run", "--once", "--wait", "5s", check=False,
+                         timeout=60)
+        assert done.returncode != 0 and "adds no noise" in done.stderr, done
+        assert not north.json("audit")["releases"]
+
+
+def case_adapters_are_learnt_privately():
+    with Federation() as f, folder() as at:
+        f.start_coordinator()
+        base = nets.three_sites(f, at, nets.ANSWERS)
+        nets.go(f, NETWORK.format(name="reader", task="reader", more="",
+                             hash=base["hash"]), base)
+        audit = f.devices["south"].json("audit")
+        assert audit["privacy"]["with_noise"] == 2, audit
+        assert audit["privacy"]["epsilon"] <= 8, audit
+        assert f.devices["south"].json("train", "--eval", "--plan", f.path(
+            "plan.yaml"))["federated"]["version"] == 2
+
+
+def case_a_language_model_is_learnt_privately():
+    data = os.environ.get("TACIT_TEST_DATA", "../shared/data")
+    stories = os.path.join(data, "models/stories260K/stories260K-f32.gguf")
+    if not os.path.exists(stories):
+        raise cases.Skip("stories260K is not here")
+    rows = "text\n" + "".join(
+        f"Once upon a time there was a {x} who liked to {y}.\n"
+        for x in ("dog", "cat", "girl", "boy") for y in ("play", "run", "sing"))
+    with Federation() as f, folder() as at:
+        f.start_coordinator()
+        base = None
+        for site in SITES:
+            path = os.path.join(at, site + ".csv")
+            write(path, rows)
+            device = f.add_device(site, policy=(
+                "tasks: [lm]\nmin_cohort: 2\n"
+                "privacy: {epsilon_max: 8}\n"
+                f"data:\n  - {{source: texts, file: {path}}}\n"))
+            base = nets.imported(device.home, stories)
+        nets.go(f, NETWORK.format(name="stories", task="lm", more="",
+                                  hash=base["hash"]), base)
+        audit = f.devices["north"].json("audit")
+        assert audit["privacy"]["with_noise"] == 2, audit
+        assert audit["privacy"]["epsilon"] <= 8, audit
+
+
+def case_a_retrievers_pairs_are_private_beside_indexed_documents():
+    with Federation() as f, folder() as at:
+        f.start_coordinator()
+        base = nets.three_sites(f, at, nets.PAIRS)
+        for site in SITES:
+            for name, note in NOTES.items():
+                write(os.path.join(at, site, "notes", name), note)
+            f.devices[site].run("model", "use", "tiny")
+            f.devices[site].run("add", os.path.join(at, site, "notes"))
+        nets.go(f, NETWORK.format(name="guide", task="retriever",
+                             more=", hard_negatives: 2",
+                             hash=base["hash"]), base)
+        audit = f.devices["west"].json("audit")
+        assert audit["privacy"]["with_noise"] == 2, audit
+        assert audit["privacy"]["epsilon"] <= 8, audit
+
+
+def case_what_cannot_be_private_is_refused_with_the_way_out():
+    with folder() as at:
+        path = os.path.join(at, "plan.yaml")
+        good = TABLE.format(name="risk", rounds=4, epsilon=8, retries=0)
+        for old, new, says in (
+                ("standardise: plan", "standardise: site", "without noise"),
+                ("kind: fedavgm", "kind: scaffold", "noisy sum"),
+                ("local: {batch: 20}", "local: {batch: 20, steps: 3}",
+                 "has no effect under privacy")):
+            text = good.replace(old, new)
+            assert text != good
+            write(path, text)
+            lead("plan", "check", path).exits(1).says(says)
+        write(path, good.replace("clip: 1,", "clip: 1, noise: 0.3,"))
+        lead("plan", "check", path).exits(1).says("E0660", "or auto")
+
+
+def case_the_simulators_sum_has_the_protocols_bits():
+    with folder() as at:
+        home = os.path.join(at, "home")
+        tacit("init", "--home", home).exits(0)
+        base = nets.imported(home, checkpoint(os.path.join(at, "model")))
+        readers = os.path.join(at, "readers")
+        for site in SITES:
+            write(os.path.join(readers, site + ".csv"), nets.ANSWERS)
+        plan = os.path.join(at, "reader.yaml")
+        write(plan, NETWORK.format(name="reader", task="reader", more="",
+                                   hash=base["hash"]))
+        got = []
+        for protocol in ("sum", "full"):
+            out = os.path.join(at, protocol)
+            sim("run", plan, "--base", base["path"], "--data", readers, "-o",
+                out, "--set", f"sim.protocol={protocol}").exits(0).prints(
+                    "record-level differential privacy: epsilon")
+            got.append(nets.model_bytes(out))
+        assert len(set(got)) == 1, got
+        shutil.rmtree(out)
+
+
+if __name__ == "__main__":
+    cases.run(globals())
