@@ -151,11 +151,13 @@ void ivf_kept_end(struct ivf *ix, uint32_t list)
     if (k == NULL || !k->is_whole || k->draft_bytes == 0 ||
         k->bytes + k->draft_bytes > KEPT_MAX || !lists_reserve(k))
         return;
-    uint8_t *data = malloc(k->draft_bytes);
-    if (data == NULL) return;
-    memcpy(data, k->draft, k->draft_bytes);
-    *place_of(k, list) = (struct ivf_kept_list){list, (uint32_t)k->copies,
-                                                (uint32_t)k->firsts, data};
+    struct ivf_kept_list l = {.list = list,
+                              .copies = (uint32_t)k->copies,
+                              .firsts = (uint32_t)k->firsts,
+                              .data = malloc(k->draft_bytes)};
+    if (l.data == NULL) return;
+    memcpy(l.data, k->draft, k->draft_bytes);
+    *place_of(k, list) = l;
     k->n++;
     k->bytes += k->draft_bytes;
 }
