@@ -70,6 +70,9 @@ enum tacit_err ivf_open(const struct ivf_store *store, struct ivf **out)
         ivf_close(ix);
         return e;
     }
+    ix->lean = ix->shape;
+    ix->lean.words = ix->shape.ids;
+    ix->lean.block -= ix->shape.words - ix->shape.ids;
     ix->kernels = rabitq_kernels();
     ix->metric = ix->set.metric == IVF_DOT ? RABITQ_DOT : RABITQ_L2;
     *out = ix;
@@ -94,6 +97,7 @@ void ivf_close(struct ivf *ix)
     free(ix->segment);
     free(ix->estimates);
     ivf_scratch_free(ix->scratch);
+    ivf_kept_free(ix->kept);
     arena_release(&ix->arena);
     free(ix);
 }
@@ -140,8 +144,8 @@ size_t ivf_bytes(const struct ivf *ix)
 {
     return sizeof *ix + ivf_trees_bytes(ix) +
            ix->room_dots * 2 * sizeof *ix->estimates + ix->arena.used_bytes +
-           ivf_scratch_bytes(ix->scratch) + ix->shape.width * 64 +
-           3 * ix->set.segment_bytes;
+           ivf_scratch_bytes(ix->scratch) + ivf_kept_bytes(ix->kept) +
+           ix->shape.width * 64 + 3 * ix->set.segment_bytes;
 }
 
 /* ---- vectors ------------------------------------------------------------- */

@@ -21,7 +21,11 @@
  *
  * Up to IVF_LIST_MAX vectors are one list: every search is then exact but for
  * the bytes. Nothing is ever trained. Rows lie with their list, so that what a
- * search reads, and a split, is a run of neighbouring pages.
+ * search reads, and a split, is a run of neighbouring pages. Where a partition
+ * has 1,024 lists, each holds twice as much from then on: more lists would cost
+ * a transaction more pages, and an insert more comparisons, than they would
+ * spare a search. What a search reads of entries is kept for the next, until
+ * something is written (ivf_kept.c).
  *
  * List L has two runs of segments, which the store knows as lists 2 L and
  * 2 L + 1. Entries, in 2 L: segments 0 … 15 hold copies, those from
@@ -74,7 +78,8 @@ enum {
     IVF_K_MAX = 4096,
     IVF_LIST_MAX = 512, /* so many entries may be one list */
     IVF_LIST_AIM =
-        192, /* of several, each holds so many or a segment's worth */
+        192, /* of several, each holds so many or a segment's worth; of a
+                thousand and more, twice that */
     IVF_SEG_MAX = 0xfffff,
     IVF_SEG_FIRST = 16,
     IVF_SEGMENT_BYTES_MIN = 512,
@@ -96,6 +101,9 @@ struct ivf_store {
     void *ctx;
     enum tacit_err (*meta_read)(void *ctx, const void **data, size_t *n);
     enum tacit_err (*meta_write)(void *ctx, const void *data, size_t n);
+    /* A number that is another once anything has been written, by anyone; of a
+     * search. May be NULL: then nothing is kept from one search to the next. */
+    enum tacit_err (*stamp)(void *ctx, uint64_t *stamp);
 
     /* Heads of one partition, or of all when part is NULL (then ordered by
      * partition); *data NULL at the end. */
@@ -258,8 +266,8 @@ struct ivf_work {
 
 /* The k nearest, by rising (distance, id), into hits [k], their number into
  * *n_hits; work may be NULL. Fewer than k only when fewer pass the filter.
- * E_VECTOR_VALUE; LIMIT: k, or over IVF_TERMS_MAX terms. Allocates nothing once
- * warm; interleaved writes are not allowed. */
+ * E_VECTOR_VALUE; LIMIT: k, or over IVF_TERMS_MAX terms. Interleaved writes are
+ * not allowed. */
 TACIT_CHECKED enum tacit_err ivf_search(struct ivf *ix,
                                         const struct ivf_query *query,
                                         struct ivf_hit *hits, size_t *n_hits,

@@ -35,15 +35,16 @@ enum tacit_err ivf_rows_read(struct ivf *ix, uint32_t list, uint32_t seg,
     return TACIT_OK;
 }
 
-static enum tacit_err row_check(const uint8_t *row, uint32_t list, int64_t id)
+static enum tacit_err row_check(const uint8_t *row, uint32_t list,
+                                const int64_t *id)
 {
-    if (ivf_i64(row) != id || !(ivf_f32(row + 8) > 0))
+    if ((id != NULL && ivf_i64(row) != *id) || !(ivf_f32(row + 8) > 0))
         return IVF_DAMAGED("list %u has another row than its entry's", list);
     return TACIT_OK;
 }
 
 enum tacit_err ivf_rows_row(const struct ivf *ix, uint32_t list,
-                            const uint8_t *rows, size_t i, int64_t id,
+                            const uint8_t *rows, size_t i, const int64_t *id,
                             const uint8_t **row)
 {
     if (i >= ivf_u16(rows + 6))
@@ -53,7 +54,7 @@ enum tacit_err ivf_rows_row(const struct ivf *ix, uint32_t list,
 }
 
 enum tacit_err ivf_row_part(struct ivf *ix, uint32_t list, size_t slot,
-                            int64_t id, const uint8_t **row)
+                            const int64_t *id, const uint8_t **row)
 {
     const struct ivf_shape *s = &ix->shape;
     const void *data = NULL;
@@ -72,7 +73,7 @@ enum tacit_err ivf_list_row(struct ivf *ix, uint32_t list, size_t slot,
     const uint8_t *rows;
     size_t n = ix->shape.rows_max;
     TRY(ivf_rows_read(ix, list, (uint32_t)(slot / n), &rows));
-    return ivf_rows_row(ix, list, rows, slot % n, id, row);
+    return ivf_rows_row(ix, list, rows, slot % n, &id, row);
 }
 
 static size_t list_slot(const struct ivf *ix, const struct ivf_spot *spot)
@@ -239,7 +240,7 @@ static enum tacit_err gather_rows(struct walk *w)
         if (!rows || seg != last)
             TRY(ivf_rows_read(ix, w->list, (uint32_t)seg, &rows));
         last = seg;
-        TRY(ivf_rows_row(ix, w->list, rows, w->slots[i] % n, g->id[i], &row));
+        TRY(ivf_rows_row(ix, w->list, rows, w->slots[i] % n, &g->id[i], &row));
         memcpy(g->rows + i * ix->shape.row, row, ix->shape.row);
     }
     return TACIT_OK;

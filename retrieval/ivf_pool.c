@@ -146,15 +146,16 @@ static enum tacit_err row_get(struct ivf_searcher *s,
         if (!found) return IVF_DAMAGED("a copy has no place");
         return ivf_row_find(ix, place[0], c->id, row);
     }
+    const int64_t *id = c->is_named ? &c->id : NULL;
     if (ix->store->seg_part != NULL)
-        return ivf_row_part(ix, c->list, c->slot, c->id, row);
+        return ivf_row_part(ix, c->list, c->slot, id, row);
     if (s->rows == NULL || s->rows_list != c->list || s->rows_seg != seg) {
         s->rows = NULL;
         TRY(ivf_rows_read(ix, c->list, seg, &s->rows));
         s->rows_list = c->list;
         s->rows_seg = seg;
     }
-    return ivf_rows_row(ix, c->list, s->rows, c->slot % n, c->id, row);
+    return ivf_rows_row(ix, c->list, s->rows, c->slot % n, id, row);
 }
 
 enum tacit_err ivf_candidate_read(struct ivf_searcher *s,
@@ -167,8 +168,13 @@ enum tacit_err ivf_candidate_read(struct ivf_searcher *s,
     float d2;
     if (c->slot == IVF_NO_SLOT && hit_already(s->s, c->id)) return TACIT_OK;
     if (f != NULL && f->verify != NULL) {
+        int64_t id = c->id;
+        if (!c->is_named) {
+            TRY(row_get(s, c, &row));
+            id = ivf_i64(row);
+        }
         s->rows = NULL; /* it may read the store, too */
-        TRY(f->verify(f->arg, c->id, &keep));
+        TRY(f->verify(f->arg, id, &keep));
         s->asked++;
         s->kept += keep;
     }
@@ -176,7 +182,7 @@ enum tacit_err ivf_candidate_read(struct ivf_searcher *s,
     TRY(row_get(s, c, &row));
     s->work.rows++;
     TRY(ivf_row_d2(ix, row, &d2));
-    ivf_hits_add(s->s->hits, &s->s->n_hits, s->q->k, c->id, d2);
+    ivf_hits_add(s->s->hits, &s->s->n_hits, s->q->k, ivf_i64(row), d2);
     return TACIT_OK;
 }
 
@@ -184,7 +190,7 @@ int ivf_candidate_compare(const void *a, const void *b)
 {
     const struct ivf_candidate *x = a, *y = b;
     if (x->estimate != y->estimate) return x->estimate < y->estimate ? -1 : 1;
-    return x->id < y->id ? -1 : x->id > y->id;
+    return place_compare(a, b);
 }
 
 /* Read the rows of sorted candidates batch by batch, each in the order in which

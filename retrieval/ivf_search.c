@@ -29,10 +29,12 @@ static uint32_t live_mask(const struct ivf_shape *shape, const uint8_t *block)
     return live;
 }
 
+/* The entries of a block, from a slot of its list; a lean one has no ids. */
 static void block_take(struct ivf_searcher *s, const struct rabitq_scan *scan,
-                       const uint8_t *block, uint32_t list, size_t slot)
+                       const struct ivf_shape *shape, const uint8_t *block,
+                       uint32_t list, size_t slot)
 {
-    const struct ivf_shape *shape = &s->ix->shape;
+    bool is_named = shape != &s->ix->lean;
     const struct ivf_filter *f = s->q->filter;
     struct ivf_scratch *t = s->s;
     float estimate[IVF_BLOCK], lower[IVF_BLOCK];
@@ -49,7 +51,7 @@ static void block_take(struct ivf_searcher *s, const struct rabitq_scan *scan,
     if (t->n_pool + IVF_BLOCK > t->room_pool) ivf_pool_halve(s);
     for (; mask != 0; mask &= mask - 1) {
         uint32_t i = (uint32_t)__builtin_ctz(mask);
-        int64_t id = ivf_i64(block + shape->ids + 8 * i);
+        int64_t id = is_named ? ivf_i64(block + shape->ids + 8 * i) : 0;
         if (f != NULL && f->ids != NULL) {
             bool in = ivf_among(f->ids, f->n_ids, id);
             s->asked++;
@@ -58,17 +60,73 @@ static void block_take(struct ivf_searcher *s, const struct rabitq_scan *scan,
         }
         t->pool[t->n_pool++] =
             (struct ivf_candidate){estimate[i],
-                                   s->learns ? s->heading : lower[i], id, list,
+                                   s->learns ? s->heading : lower[i],
+                                   id,
+                                   list,
                                    slot == IVF_NO_SLOT ? IVF_NO_SLOT
-                                                       : (uint32_t)slot + i};
+                                                       : (uint32_t)slot + i,
+                                   is_named};
     }
+}
+
+/* Not where ids are asked for, nor where all rows are read anyway. */
+static bool may_keep(const struct ivf_searcher *s)
+{
+    const struct ivf_filter *f = s->q->filter;
+    return !s->learns && !isinf(s->bound) && (f == NULL || f->ids == NULL);
+}
+
+static void kept_take(struct ivf_searcher *s, const struct rabitq_scan *scan,
+                      const struct ivf_kept_list *l)
+{
+    const struct ivf *ix = s->ix;
+    const uint8_t *block = l->data;
+    for (size_t b = 0; b < l->copies; b++, block += ix->shape.block)
+        block_take(s, scan, &ix->shape, block, l->list, IVF_NO_SLOT);
+    for (size_t b = 0; b < l->firsts; b++, block += ix->lean.block)
+        block_take(s, scan, &ix->lean, block, l->list, b * IVF_BLOCK);
+}
+
+/* Scan the segments of a list as the store has them. */
+static enum tacit_err stored_take(struct ivf_searcher *s,
+                                  const struct rabitq_scan *scan, uint32_t list)
+{
+    struct ivf *ix = s->ix;
+    const struct ivf_store *store = ix->store;
+    const struct ivf_shape *shape = &ix->shape;
+    uint32_t run = ivf_entries_of(list);
+    bool keeps = may_keep(s);
+    enum tacit_err e = store->scan_begin != NULL
+                           ? store->scan_begin(store->ctx, run)
+                           : store->segs_begin(store->ctx, run);
+    if (keeps) ivf_kept_start(ix);
+    while (e == TACIT_OK) {
+        uint32_t seg;
+        const void *data;
+        size_t n;
+        e = store->segs_next(store->ctx, &seg, &data, &n);
+        if (e != TACIT_OK || data == NULL) break;
+        e = ivf_segment_check(ix, list, seg, data, n);
+        if (e != TACIT_OK) break;
+        bool copies = seg < IVF_SEG_FIRST;
+        if (copies && isinf(s->bound)) continue;
+        if (keeps) ivf_kept_add(ix, seg, data);
+        s->work.segments++;
+        for (size_t b = 0; b < ivf_blocks(data); b++)
+            block_take(s, scan, shape, ivf_block(shape, data, b), list,
+                       copies ? IVF_NO_SLOT
+                              : (seg - IVF_SEG_FIRST) * shape->slots_max +
+                                    b * IVF_BLOCK);
+    }
+    store->segs_end(store->ctx);
+    if (keeps && e == TACIT_OK) ivf_kept_end(ix, list);
+    return e;
 }
 
 static enum tacit_err list_take(struct ivf_searcher *s,
                                 const struct ivf_probe *p)
 {
     struct ivf *ix = s->ix;
-    const struct ivf_store *store = ix->store;
     const struct ivf_shape *shape = &ix->shape;
     struct rabitq_scan scan = {.tables = ix->query->tables,
                                .width = shape->width,
@@ -78,30 +136,12 @@ static enum tacit_err list_take(struct ivf_searcher *s,
                                .limit = ivf_limit(s)};
     scan.slack =
         isinf(s->bound) ? INFINITY : s->bound * RABITQ_DEVIATION * sqrtf(p->d2);
-    uint32_t run = ivf_entries_of(p->list);
-    enum tacit_err e = store->scan_begin != NULL
-                           ? store->scan_begin(store->ctx, run)
-                           : store->segs_begin(store->ctx, run);
-    while (e == TACIT_OK) {
-        uint32_t seg;
-        const void *data;
-        size_t n;
-        e = store->segs_next(store->ctx, &seg, &data, &n);
-        if (e != TACIT_OK || data == NULL) break;
-        e = ivf_segment_check(ix, p->list, seg, data, n);
-        if (e != TACIT_OK) break;
-        bool copies = seg < IVF_SEG_FIRST;
-        if (copies && isinf(s->bound)) continue;
-        s->work.segments++;
-        for (size_t b = 0; b < ivf_blocks(data); b++)
-            block_take(s, &scan, ivf_block(shape, data, b), p->list,
-                       copies ? IVF_NO_SLOT
-                              : (seg - IVF_SEG_FIRST) * shape->slots_max +
-                                    b * IVF_BLOCK);
-    }
-    store->segs_end(store->ctx);
     s->work.lists++;
-    return e;
+    const struct ivf_kept_list *kept =
+        may_keep(s) ? ivf_kept_find(ix, p->list) : NULL;
+    if (kept == NULL) return stored_take(s, &scan, p->list);
+    kept_take(s, &scan, kept);
+    return TACIT_OK;
 }
 
 static enum tacit_err probes_run(struct ivf_searcher *s)
@@ -209,7 +249,9 @@ static enum tacit_err ids_take(struct ivf_searcher *s)
         TRY(store->place_read(store->ctx, f->ids[i], &found, place));
         if (!found) continue;
         TRY(id_passes(s, f->ids[i], place[0], &keep));
-        struct ivf_candidate c = {.id = f->ids[i], .slot = IVF_NO_SLOT};
+        struct ivf_candidate c = {.id = f->ids[i],
+                                  .slot = IVF_NO_SLOT,
+                                  .is_named = true};
         if (keep) TRY(ivf_candidate_read(s, &c));
     }
     return TACIT_OK;
@@ -274,6 +316,7 @@ enum tacit_err ivf_search(struct ivf *ix, const struct ivf_query *query,
     TRY(ivf_prepare(ix, query->v, NULL));
     rabitq_query_set(ix->query, ix->x);
     TRY(ivf_scratch_get(ix, query->k, &s.s));
+    TRY(ivf_kept_begin(ix));
     float recall = query->recall > 0 ? query->recall : default_recall;
     s.recall = recall;
     if (query->part != NULL)

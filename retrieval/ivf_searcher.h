@@ -17,6 +17,7 @@ struct ivf_candidate {
     float estimate, lower;
     int64_t id;
     uint32_t list, slot; /* slot: NO_SLOT for a copy */
+    bool is_named;       /* id is set; else the row has it */
 };
 #define IVF_NO_SLOT UINT32_MAX
 

@@ -28,6 +28,7 @@ enum {
     PUSH_MAX = 128,
     SEEK_MAX = 512,
     FULL = 2,       /* so many times its limit, a list gets no more of others */
+    MANY = 1024,    /* lists; of so many, each holds twice as much */
     LEARN_ALL = 64, /* up to twice so many lists, every split is learnt from */
     LEARN_EVERY = 64 /* above, at least one of so many */
 };
@@ -289,7 +290,7 @@ static enum tacit_err home_find(struct mover *m, size_t i, float best2,
     uint32_t found = m->tree->list[near.at];
     if (found == m->list || chosen(&m->to, found)) return TACIT_OK;
     TRY(ivf_list_slots(ix, found, &slots));
-    if (slots > FULL * ix->shape.list_max) return TACIT_OK;
+    if (slots > FULL * ivf_list_limit(ix, m->tree)) return TACIT_OK;
     ivf_tree_centroid(ix, m->tree, near.at, ix->c);
     *list = found;
     return TACIT_OK;
@@ -340,7 +341,7 @@ static enum tacit_err best_choose(struct mover *m, const float *d2,
     if (*first < own) return TACIT_OK;
     TRY(slots_get(m, *first));
     if (m->pushed >= PUSH_MAX ||
-        m->to.slots[*first] > FULL * m->ix->shape.list_max)
+        m->to.slots[*first] > FULL * ivf_list_limit(m->ix, m->tree))
         best_two(d2, own, first, second);
     return TACIT_OK;
 }
@@ -691,6 +692,7 @@ static enum tacit_err centroid_keep(struct mover *m)
 size_t ivf_list_limit(const struct ivf *ix, const struct ivf_tree *t)
 {
     size_t n = ix->shape.list_max;
+    if (t->n >= MANY) return 2 * n;
     return t->n == 1 && n < IVF_LIST_MAX ? IVF_LIST_MAX : n;
 }
 

@@ -11,6 +11,7 @@
  *   ivf_search.c  search: partitions, lists, ids
  *   ivf_probe.c   which lists, in what order, and how far
  *   ivf_pool.c    candidates by estimate, their rows, the k best
+ *   ivf_kept.c    entries that searches have read, for the next
  *   ivf_filter.c  conditions on words
  *   ivf_check.c   optimise, validate, rebuild
  */
@@ -86,11 +87,12 @@ struct ivf_near {
 };
 
 struct ivf_scratch; /* of a search: ivf_search.c */
+struct ivf_kept;    /* of searches: ivf_kept.c */
 
 struct ivf {
     const struct ivf_store *store;
     struct ivf_settings set;
-    struct ivf_shape shape;
+    struct ivf_shape shape, lean; /* lean: blocks that are kept, without ids */
     struct ivf_counters count;
     bool stale; /* counters are read anew before they are used */
     struct rabitq *rq;
@@ -115,6 +117,7 @@ struct ivf {
     size_t room_dots;
     struct arena arena; /* of one split or merge */
     struct ivf_scratch *scratch;
+    struct ivf_kept *kept; /* or NULL */
 };
 
 #define IVF_DAMAGED(...) fail_as(E_INDEX_DAMAGED, __VA_ARGS__)
@@ -355,17 +358,18 @@ TACIT_CHECKED enum tacit_err ivf_list_find(struct ivf *ix, uint32_t list,
 TACIT_CHECKED enum tacit_err ivf_list_remove(struct ivf *ix, uint32_t list,
                                              enum ivf_kind kind, int64_t id,
                                              struct ivf_spot *spot);
-/* A segment of rows, and row i of it, which must be that of id; both borrowed
- * from the store. */
+/* A segment of rows, and row i of it, which must be that of *id, where id is
+ * known; both borrowed from the store. */
 TACIT_CHECKED enum tacit_err ivf_rows_read(struct ivf *ix, uint32_t list,
                                            uint32_t seg, const uint8_t **rows);
 TACIT_CHECKED enum tacit_err ivf_rows_row(const struct ivf *ix, uint32_t list,
                                           const uint8_t *rows, size_t i,
-                                          int64_t id, const uint8_t **row);
-/* The row record of a slot, which must be that of id, read alone: the store has
- * a seg_part; borrowed from it. */
+                                          const int64_t *id,
+                                          const uint8_t **row);
+/* The row record of a slot, which must be that of *id, where id is known, read
+ * alone: the store has a seg_part; borrowed from it. */
 TACIT_CHECKED enum tacit_err ivf_row_part(struct ivf *ix, uint32_t list,
-                                          size_t slot, int64_t id,
+                                          size_t slot, const int64_t *id,
                                           const uint8_t **row);
 /* The row record of a slot, which must be that of id; borrowed from the store.
  */
@@ -436,6 +440,23 @@ size_t ivf_scratch_bytes(const struct ivf_scratch *s);
 void ivf_hits_add(struct ivf_hit *h, size_t *n, size_t k, int64_t id, float d2);
 /* In order, with the distances that a caller sees. */
 void ivf_hits_sort(const struct ivf *ix, struct ivf_hit *h, size_t n);
+
+/* ---- ivf_kept.c ---- */
+struct ivf_kept_list {
+    uint32_t list;           /* 0 = none */
+    uint32_t copies, firsts; /* blocks: of ix->shape, then of ix->lean */
+    uint8_t *data;
+};
+/* A search begins: what was written since the one before is not kept. */
+TACIT_CHECKED enum tacit_err ivf_kept_begin(struct ivf *ix);
+/* The list as it was read before, or NULL. */
+const struct ivf_kept_list *ivf_kept_find(const struct ivf *ix, uint32_t list);
+/* A list is read: its segments, which are well-formed, and its end. */
+void ivf_kept_start(struct ivf *ix);
+void ivf_kept_add(struct ivf *ix, uint32_t seg, const uint8_t *data);
+void ivf_kept_end(struct ivf *ix, uint32_t list);
+void ivf_kept_free(struct ivf_kept *k);
+size_t ivf_kept_bytes(const struct ivf_kept *k);
 
 /* Learn from a row x [width] in which lists its neighbours lie: the rule by
  * which searches stop. */

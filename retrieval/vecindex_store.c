@@ -2,6 +2,7 @@
 #include "retrieval/vecindex_table.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/codes.h"
 
@@ -229,13 +230,21 @@ static enum tacit_err segs_begin(void *ctx, uint32_t list)
     return seg_range(t, SQL_SEGS, list);
 }
 
+/* What changes with the database, whoever writes to it. */
+static sqlite3_int64 changes_now(struct vecindex_table *t,
+                                 unsigned int *version)
+{
+    *version = 0;
+    sqlite3_file_control(t->db, t->schema, SQLITE_FCNTL_DATA_VERSION, version);
+    return sqlite3_total_changes64(t->db);
+}
+
 /* Drop all notes when the database is not as it was when they were made. */
 static enum tacit_err notes_check(struct vecindex_table *t)
 {
     struct vecindex_scan *s = &t->scan;
-    unsigned int version = 0;
-    sqlite3_int64 changes = sqlite3_total_changes64(t->db);
-    sqlite3_file_control(t->db, t->schema, SQLITE_FCNTL_DATA_VERSION, &version);
+    unsigned int version;
+    sqlite3_int64 changes = changes_now(t, &version);
     if (version != s->version || changes != s->changes || !s->notes) s->made++;
     s->version = version;
     s->changes = changes;
@@ -243,6 +252,14 @@ static enum tacit_err notes_check(struct vecindex_table *t)
     if (s->notes) return TACIT_OK;
     s->notes = calloc(VECINDEX_NOTES, sizeof *s->notes);
     return s->notes ? TACIT_OK : fail(TACIT_NOMEM, "out of memory");
+}
+
+static enum tacit_err stamp(void *ctx, uint64_t *now)
+{
+    struct vecindex_table *t = ctx;
+    if (!t->scan.is_checked) TRY(notes_check(t));
+    *now = t->scan.made;
+    return TACIT_OK;
 }
 
 static enum tacit_err scan_begin(void *ctx, uint32_t list)
@@ -445,13 +462,26 @@ static enum tacit_err place_read(void *ctx, int64_t id, bool *found,
                                  uint32_t lists[2])
 {
     struct vecindex_table *t = ctx;
+    struct vecindex_spot now = {.is_known = true, .id = id};
+    const struct vecindex_spot *last = &t->spot;
     sqlite3_stmt *st;
+    now.made = t->scan.made;
+    now.changes = changes_now(t, &now.version);
+    if (last->is_known && last->id == id && last->made == now.made &&
+        last->version == now.version && last->changes == now.changes) {
+        *found = true;
+        memcpy(lists, last->lists, sizeof now.lists);
+        return TACIT_OK;
+    }
     TRY(vecindex_sql_get(t, SQL_PLACE_READ, &st));
     sqlite3_bind_int64(st, 1, id);
     TRY(vecindex_sql_step(t, SQL_PLACE_READ, found));
     enum tacit_err err = *found ? column_lists(t, st, 0, lists) : TACIT_OK;
     vecindex_sql_reset(t, SQL_PLACE_READ);
-    return err;
+    if (err || !*found) return err;
+    memcpy(now.lists, lists, sizeof now.lists);
+    t->spot = now;
+    return TACIT_OK;
 }
 
 static enum tacit_err place_write(void *ctx, int64_t id,
@@ -498,6 +528,7 @@ void vecindex_store_init(struct vecindex_table *t)
         .ctx = t,
         .meta_read = meta_read,
         .meta_write = meta_write,
+        .stamp = stamp,
         .heads_begin = heads_begin,
         .heads_next = heads_next,
         .heads_end = heads_end,

@@ -60,6 +60,16 @@ struct vecindex_note {
 };
 enum { VECINDEX_NOTES = 1 << 14 };
 
+/* Where a row was found last, so that a DELETE, which looks for it and then
+ * takes it out, reads its place once. It holds as long as a note does. */
+struct vecindex_spot {
+    bool is_known;
+    int64_t id;
+    uint32_t lists[2];
+    uint32_t made, version;
+    sqlite3_int64 changes;
+};
+
 /* A search's walk of the segments of a list. */
 struct vecindex_scan {
     bool is_on;    /* scan_begin() began the walk, not segs_begin() */
@@ -88,6 +98,7 @@ struct vecindex_table {
     int rc;           /* SQLite's own code of a failure beneath, or 0 */
     bool walks_part;  /* heads_begin() was given a partition */
     struct vecindex_scan scan;
+    struct vecindex_spot spot;
     /* Segments as a search reads them: open until the operation ends. */
     sqlite3_blob *blob;
     int64_t blob_key;

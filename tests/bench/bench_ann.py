@@ -49,7 +49,9 @@ RECALL = 0.95
 PRAGMAS = ("PRAGMA page_size=8192; PRAGMA journal_mode=WAL; "
            "PRAGMA synchronous=NORMAL; PRAGMA cache_size=-{kib}; "
            "PRAGMA wal_autocheckpoint=4000;")
-CACHE_KIB = 67584
+# Of who writes: a transaction's lists. Of who asks: rows are seldom asked for
+# twice, and entries are kept by the table.
+CACHE_KIB, ASK_KIB = 67584, 8192
 CREATE = ("CREATE VIRTUAL TABLE v USING tacit_vec(embedding float[384] "
           "metric=cosine, dept int filter)")
 INSERT = "INSERT INTO v(rowid, embedding, dept) VALUES (?1, ?2, ?3)"
@@ -213,6 +215,7 @@ class Table:
 
     def __init__(self, extension, path, cache_kib=CACHE_KIB, pragmas=""):
         self.extension, self.path = os.path.abspath(extension), path
+        self.cache_kib = cache_kib
         self.pragmas = PRAGMAS.format(kib=cache_kib) + pragmas
 
     def step(self, *words):
@@ -224,7 +227,9 @@ class Table:
 
     def ask(self, name, where="", mask=0, rounds=2):
         ids = f"{HOME}/ids"
-        told = self.step("query", the_set(name), ASK + where, rounds, ids)
+        table = Table(self.extension, self.path, min(self.cache_kib, ASK_KIB)) \
+            if self.extension == os.path.abspath(OURS) else self
+        told = table.step("query", the_set(name), ASK + where, rounds, ids)
         return {**told, "recall": recall(name, ids, mask, REPORT),
                 "chosen": recall(name, ids, mask, CHOICE)}
 

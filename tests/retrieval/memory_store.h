@@ -44,6 +44,7 @@ struct memory_store {
     bool all_parts, walking_segs;
     size_t calls, fail_at; /* the call that fails, 0 = none */
     size_t seg_writes, seg_reads, seg_patches, place_writes;
+    uint64_t writes; /* of anything */
 };
 
 static inline enum tacit_err memory_call(struct memory_store *m)
@@ -123,6 +124,7 @@ static inline enum tacit_err memory_meta_write(void *ctx, const void *data,
                                                size_t n)
 {
     struct memory_store *m = ctx;
+    m->writes++;
     TRY(memory_call(m));
     return memory_put(&m->meta, data, n);
 }
@@ -184,6 +186,7 @@ static inline enum tacit_err memory_head_write(void *ctx, uint32_t list,
                                                size_t n)
 {
     struct memory_store *m = ctx;
+    m->writes++;
     TRY(memory_call(m));
     memory_list(m, list)->part = part;
     return memory_put(&memory_list(m, list)->head, data, n);
@@ -192,6 +195,7 @@ static inline enum tacit_err memory_head_write(void *ctx, uint32_t list,
 static inline enum tacit_err memory_head_delete(void *ctx, uint32_t list)
 {
     struct memory_store *m = ctx;
+    m->writes++;
     memory_drop(&memory_list(m, list)->head);
     return memory_call(m);
 }
@@ -251,6 +255,7 @@ static inline enum tacit_err memory_seg_write(void *ctx, uint32_t list,
 {
     struct memory_store *m = ctx;
     struct memory_list *l = memory_list(m, list);
+    m->writes++;
     if (m->walking_segs) return fail(TACIT_INTERNAL, "a write inside a walk");
     TRY(memory_call(m));
     m->seg_writes++;
@@ -268,6 +273,7 @@ static inline enum tacit_err memory_seg_delete(void *ctx, uint32_t list,
 {
     struct memory_store *m = ctx;
     struct memory_list *l = memory_list(m, list);
+    m->writes++;
     if (seg < l->n_segs) memory_drop(&l->segs[seg]);
     return memory_call(m);
 }
@@ -287,6 +293,7 @@ static inline enum tacit_err memory_place_write(void *ctx, int64_t id,
 {
     struct memory_store *m = ctx;
     struct memory_row *r = memory_row(m, id);
+    m->writes++;
     TRY(memory_call(m));
     m->place_writes++;
     r->placed = true;
@@ -297,6 +304,7 @@ static inline enum tacit_err memory_place_write(void *ctx, int64_t id,
 static inline enum tacit_err memory_place_delete(void *ctx, int64_t id)
 {
     struct memory_store *m = ctx;
+    m->writes++;
     memory_row(m, id)->placed = false;
     return memory_call(m);
 }
@@ -387,6 +395,7 @@ static inline enum tacit_err memory_seg_patch(void *ctx, uint32_t list,
 {
     struct memory_store *m = ctx;
     const struct memory_list *l = memory_list(m, list);
+    m->writes++;
     if (m->walking_segs) return fail(TACIT_INTERNAL, "a write inside a walk");
     TRY(memory_call(m));
     if (seg >= l->n_segs || l->segs[seg].n < from + n)
@@ -401,6 +410,19 @@ static inline void memory_store_parts(struct memory_store *m)
 {
     m->store.seg_part = memory_seg_part;
     m->store.seg_patch = memory_seg_patch;
+}
+
+static inline enum tacit_err memory_stamp(void *ctx, uint64_t *stamp)
+{
+    struct memory_store *m = ctx;
+    *stamp = m->writes;
+    return memory_call(m);
+}
+
+/* A store of which searches keep what they read. */
+static inline void memory_store_stamps(struct memory_store *m)
+{
+    m->store.stamp = memory_stamp;
 }
 
 static inline void memory_store_init(struct memory_store *m)
