@@ -8,6 +8,7 @@
 #include "client/embedding.h"
 #include "client/generator.h"
 #include "client/networks.h"
+#include "client/readers.h"
 #include "common/base/codes.h"
 #include "common/base/tick.h"
 #include "common/model/chat.h"
@@ -403,6 +404,7 @@ enum tacit_err cli_model_rm(const struct options *o)
         err = networks_find(&d, o->args[i], &m);
         if (!err) err = embedding_check_unused(&d, &m);
         if (!err) err = generator_check_unused(&d, &m);
+        if (!err) err = readers_check_unused(&d, &m);
         if (!err) err = networks_remove(&d, &m);
         if (err) break;
         json_array_append_new(removed, json_string(m.name));
@@ -456,6 +458,20 @@ static enum tacit_err use_encoder(const struct options *o, struct device *d)
     return print_use(o, d, &c, n_stale);
 }
 
+/* m NULL: the built-in one. */
+static enum tacit_err use_reader(const struct options *o, struct device *d,
+                                 const struct network_row *m)
+{
+    const char *name = m ? m->name : "built-in";
+    if (options_value(o, "query-prefix") || options_value(o, "passage-prefix"))
+        return fail_as(E_USAGE, "prefixes are for an encoder");
+    TRY(readers_use(d, m));
+    if (cli_json(o))
+        return json_print_ok(stdout, json_pack("{s:s}", "reads", name));
+    printf("%s reads the passages for the words that answer now\n", name);
+    return TACIT_OK;
+}
+
 /* m NULL: nobody writes. */
 static enum tacit_err use_generator(const struct options *o, struct device *d,
                                     const struct network_row *m)
@@ -479,16 +495,21 @@ enum tacit_err cli_model_use(const struct options *o)
     struct device d;
     struct network_row m;
     const char *name = o->args[0];
+    int reads = 0;
     TRY(cli_open(o, &d));
     enum tacit_err err = TACIT_OK;
     if (strcmp(name, GENERATOR_NONE) == 0) {
         err = use_generator(o, &d, NULL);
+    } else if (strcmp(name, READERS_BUILT_IN) == 0) {
+        err = use_reader(o, &d, NULL);
     } else if (strcmp(name, EMBEDDING_BUILT_IN) == 0) {
         err = use_encoder(o, &d);
     } else {
         err = networks_find(&d, name, &m);
+        if (!err) err = readers_fit(&d, &m, &reads);
         if (!err)
             err = generator_fits(m.family) ? use_generator(o, &d, &m)
+                  : reads                  ? use_reader(o, &d, &m)
                                            : use_encoder(o, &d);
     }
     device_close(&d);

@@ -121,6 +121,11 @@ TACIT_CHECKED enum tacit_err device_weights(struct device *d,
 TACIT_CHECKED enum tacit_err device_adapter(struct device *d, size_t dim,
                                             float **out);
 
+/* Whether an adopted model was learnt over the vectors of this program's
+ * built-in encoder. */
+TACIT_CHECKED enum tacit_err device_fits_encoder(
+    struct device *d, const struct digest *model_hash, int *out);
+
 /* The daemon's lock: STATE (E_STORE_BUSY) when another process holds it. */
 TACIT_CHECKED enum tacit_err device_lock(const struct device *d, int *out_fd);
 /* 1 when a daemon runs on this home. */

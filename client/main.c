@@ -373,8 +373,10 @@ static const struct option_command commands[] = {
      .help =
          "An encoder (family bert: MiniLM, BGE, E5; or words, which "
          "`tacit model distill` makes) searches, until built-in is chosen; a "
-         "decoder (llama, qwen2) writes answers, until none is chosen. The "
-         "two are chosen apart. An encoder's "
+         "decoder (llama, qwen2) writes answers, until none is chosen; a "
+         "network of the family bert with a head for spans (qa_outputs) "
+         "finds the words that answer, until built-in-reader is chosen. "
+         "They are chosen apart. An encoder's "
          "vectors are others than those that are there: documents are "
          "found by their words alone until `tacit reindex` has read them "
          "again. Some encoders were trained with a text before questions "

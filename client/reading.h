@@ -11,6 +11,7 @@
 #define TACIT_CLIENT_READING_H
 
 #include "client/device.h"
+#include "client/readers.h"
 #include "common/base/options.h"
 #include "retrieval/answerer.h"
 #include "retrieval/filter.h"
@@ -18,13 +19,14 @@
 
 enum { READING_LIMIT = 5 /* hits of a search, unless it is told otherwise */ };
 
-/* What a question needs: store, encoder, documents, and the adapter of the
- * newest retriever model. */
+/* What a question needs: store, encoder, documents, the adapter of the
+ * newest retriever model, and who reads. */
 struct reading {
     struct device d;
     struct encoder *encoder;
     struct corpus *corpus;
     float *adapter;
+    struct readers readers;
     struct arena arena;
     struct search_query query;
     struct filter filter;

@@ -41,6 +41,7 @@ enum search_neighbours { SEARCH_APART, SEARCH_JOINED };
 
 struct search_report;
 
+struct passage_reader;
 struct search_query {
     const char *text;
     const float *adapter;        /* [dim, dim] of the encoder, or NULL */
@@ -51,6 +52,7 @@ struct search_query {
     enum search_neighbours neighbours;
     double diversity;             /* 0 … 1 */
     const double *threshold;      /* of an answer; NULL = the calibrated one */
+    const struct passage_reader *reader; /* NULL = the built-in one */
     struct search_report *report; /* NULL, or filled */
 };
 
