@@ -50,10 +50,10 @@ struct search_query {
     size_t limit;                /* 1 … SEARCH_LIMIT_MAX */
     enum search_mode mode;
     enum search_neighbours neighbours;
-    double diversity;             /* 0 … 1 */
-    const double *threshold;      /* of an answer; NULL = the calibrated one */
+    double diversity;        /* 0 … 1 */
+    const double *threshold; /* of an answer; NULL = the calibrated one */
     const struct passage_reader *reader; /* NULL = the built-in one */
-    struct search_report *report; /* NULL, or filled */
+    struct search_report *report;        /* NULL, or filled */
 };
 
 /* How the hits came about (arena). */

@@ -215,8 +215,8 @@ static enum tacit_err invent(const struct plan *plan, struct sites *s)
         (plan_has_base(plan) && plan->task != PLAN_RETRIEVER))
         return fail(
             TACIT_UNSUPPORTED,
-            "a plan that learns from texts needs --data FOLDER with one .csv file "
-            "per client");
+            "a plan that learns from texts needs --data FOLDER with one "
+            ".csv file per client");
     if (plan->task == PLAN_RETRIEVER)
         return fail(TACIT_UNSUPPORTED,
                     "a retriever plan needs --data FOLDER with one folder per "
@@ -248,8 +248,8 @@ static enum tacit_err load(const struct plan *plan, const char *path,
     if (is_file && (plan_has_base(plan) || plan->task == PLAN_READER))
         return fail(
             TACIT_UNSUPPORTED,
-            "%s: a plan that learns from texts needs a folder with one .csv file "
-            "per client",
+            "%s: a plan that learns from texts needs a folder with one .csv "
+            "file per client",
             path);
     if (!is_file) return sites_load_folder(plan, path, s);
     if (plan->format == PLAN_TABLE) return sites_load_table(plan, path, s);

@@ -4,7 +4,8 @@
  *   "Who composed it?"  "It was composed by Clara Schumann in 1846."
  *
  *   row 0            there is no answer: what the passage as a whole lacks
- *   row 1 … n - 1    its words: signs [n, READER_SIGNS], vectors [n, READER_DIM]
+ *   row 1 … n - 1    its words: signs [n, READER_SIGNS] and
+ *                    vectors [n, READER_DIM]
  *   focus            what is asked for: "what city" -> city
  *
  * Signs are what can be seen of a word: how it is written, what stands beside

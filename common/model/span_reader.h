@@ -1,6 +1,6 @@
 /*
- * span_reader: a question and a passage -> the few words of it that answer, and how
- * far they are ahead of there being no answer.
+ * span_reader: a question and a passage -> the few words of it that answer, and
+ * how far they are ahead of there being no answer.
  *
  *   reader_text.h ─> arch_reader.c ─> best first and last row, less row 0
  *

@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""The built-in reader, improved by three devices on loopback under secure
+aggregation: it finds the answers of held-out rows that it did not find before,
+and what was adopted reads at once.
+
+The sites write their doses in a way that no text that the reader learnt from
+does, and want the code behind the dose.
+"""
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))
+import cases  # noqa: E402
+from cases import folder, write  # noqa: E402
+from federation import Federation  # noqa: E402
+
+SITES = ("north", "south", "west")
+DRUGS = ("warfarin", "digoxin", "heparin", "insulin", "morphine", "aspirin",
+         "codeine", "lithium", "phenytoin", "tramadol", "ramipril",
+         "atenolol")
+PLAN = """name: answers
+task: reader
+model: {kind: reader}
+data: {source: texts, holdout: 0.3}
+rounds: 3
+cohort: {size: 3, min_reports: 3, over_select: 1}
+local: {steps: 30, batch: 8, optimizer: adamw, learning_rate: 0.005}
+clip: 50
+deadline: {stage: 60s, train: 5m}
+seed: 5
+"""
+
+
+def rows(at):
+    """A site's rows; every drug in another order and with another code."""
+    out = ["question,passage,answer,split"]
+    for i, drug in enumerate(DRUGS):
+        code = f"kx{at}{i}"
+        text = (f"The ward keeps {drug} in the steel cabinet. The nurse "
+                f"writes {drug} {i + 2} mg then {code} on the sheet.")
+        split = "test" if i % 3 == 2 else "train"
+        out.append(f"what is the mark of {drug},{text},{code},{split}")
+    return "\n".join(out) + "\n"
+
+
+def case_a_federation_improves_the_built_in_reader():
+    with Federation() as f, folder() as at:
+        f.start_coordinator()
+        for n, site in enumerate(SITES):
+            path = os.path.join(at, site, "texts.csv")
+            write(path, rows(n))
+            f.add_device(site, policy=(
+                "tasks: [reader]\nmin_cohort: 2\nclip_max: 100\n"
+                f"data:\n  - {{source: texts, file: {path}}}\n"))
+        north = f.devices["north"]
+        assert north.json("status")["reader"] == {
+            "name": "built-in", "set_aside": ""}
+        f.coordinator.run("plan", "submit", f.write("plan.yaml", PLAN))
+        for device in f.devices.values():
+            device.start()
+        f.wait_committed(3, 240)
+        for device in f.devices.values():
+            device.process.stop()
+        got = north.json("train", "--eval", "--plan", f.path("plan.yaml"))
+        assert got["metric"] == "exact_spans", got
+        before, after = got["initial"], got["federated"]
+        assert after["version"] == 3 and after["rows"] == 4, got
+        assert after["loss"] < 0.5 * before["loss"], got
+        assert after["metric"] > before["metric"], got
+
+        # What was adopted reads; the answer holds the code.
+        assert north.json("status")["reader"] == {
+            "name": "plan answers version 3", "set_aside": ""}
+        write(os.path.join(at, "note.txt"),
+              "The ward keeps enalapril in the steel cabinet. The nurse "
+              "writes enalapril 9 mg then kx77 on the sheet.\n")
+        north.run("add", os.path.join(at, "note.txt"))
+        said = north.json("ask", "--threshold", "0",
+                          "what is the mark of enalapril")
+        assert said["reader"] == "plan answers version 3", said
+        assert said["span"]["text"] == "kx77", said
+
+
+if __name__ == "__main__":
+    cases.run(globals())
