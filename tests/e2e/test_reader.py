@@ -11,6 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
 import cases  # noqa: E402
+import test_encoder  # noqa: E402
 from cases import folder, write  # noqa: E402
 from federation import Federation  # noqa: E402
 
@@ -79,6 +80,42 @@ def case_a_federation_improves_the_built_in_reader():
                           "what is the mark of enalapril")
         assert said["reader"] == "plan answers version 3", said
         assert said["span"]["text"] == "kx77", said
+
+
+def with_a_head(at, rows_of_head):
+    """A BERT of random numbers with a question-answering head."""
+    bert = test_encoder.bert
+    try:
+        test_encoder.bert = lambda width: [
+            *bert(width), ("qa_outputs.weight", (rows_of_head, width)),
+            ("qa_outputs.bias", (rows_of_head,))]
+        return test_encoder.checkpoint(at)
+    finally:
+        test_encoder.bert = bert
+
+
+def case_an_imported_network_with_a_head_for_spans_reads():
+    with folder() as at:
+        home = test_encoder.Home(at)
+        path = with_a_head(os.path.join(at, "qa"), 2)
+        home.data("model", "import", path, "--name", "qa")
+        assert home.data("model", "use", "qa") == {"reads": "qa"}
+        assert home.data("status")["reader"]["name"] == "qa"
+        assert home.data("status")["encoder"]["name"] == "built-in"
+        home.run("add", home.notes).exits(0)
+        ask = ("ask", "--threshold", "0", "what dose of warfarin")
+        said = home.data(*ask)
+        assert said["reader"] == "qa" and said["sentences"], said
+        home.run("model", "rm", "qa").exits(1)
+        home.data("model", "use", "built-in-reader")
+        assert home.data(*ask)["reader"] == "built-in"
+        home.run("model", "rm", "qa").exits(0)
+
+        # A head of another shape is no reader.
+        path = with_a_head(os.path.join(at, "three"), 3)
+        home.data("model", "import", path, "--name", "three")
+        home.run("model", "use", "three").exits(1)
+        assert home.data("status")["reader"]["name"] == "built-in"
 
 
 if __name__ == "__main__":
