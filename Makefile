@@ -92,7 +92,7 @@ $(B)/%.o: %.c Makefile
 	@$(CC) $(CFLAGS_all) -MMD -MP -c -o $@ $<
 
 # The built-in encoder is copied into its object.
-$(B)/common/model/built_in.o: models/encoder.gguf
+$(B)/common/model/built_in.o: models/encoder.gguf models/reader.safetensors
 
 $(B)/extension/%.o: %.c Makefile
 	@mkdir -p $(@D)

@@ -108,6 +108,7 @@ static json_t *answer_json(const struct answer *a, int64_t id)
                           "threshold", a->threshold, "passages", passages,
                           "search", shown_report_json(&a->report), "timings",
                           timings, "sentences_left_out", (json_int_t)a->n_more);
+    if (o) json_object_set_new(o, "reader", json_string(a->reader));
     if (o && *a->span)
         json_object_set_new(o, "span",
                             json_pack("{s:s, s:i}", "text", a->span, "citation",

@@ -8,6 +8,7 @@
 #include "client/embedding.h"
 #include "client/generator.h"
 #include "client/networks.h"
+#include "client/readers.h"
 #include "client/reranker.h"
 #include "common/base/codes.h"
 #include "common/base/tick.h"
@@ -429,6 +430,7 @@ enum tacit_err cli_model_rm(const struct options *o)
         if (!err) err = embedding_check_unused(&d, &m);
         if (!err) err = generator_check_unused(&d, &m);
         if (!err) err = reranker_check_unused(&d, &m);
+        if (!err) err = readers_check_unused(&d, &m);
         if (!err) err = networks_remove(&d, &m);
         if (err) break;
         json_array_append_new(removed, json_string(m.name));
@@ -482,6 +484,20 @@ static enum tacit_err use_encoder(const struct options *o, struct device *d)
     return print_use(o, d, &c, n_stale);
 }
 
+/* m NULL: the built-in one. */
+static enum tacit_err use_reader(const struct options *o, struct device *d,
+                                 const struct network_row *m)
+{
+    const char *name = m ? m->name : "built-in";
+    if (options_value(o, "query-prefix") || options_value(o, "passage-prefix"))
+        return fail_as(E_USAGE, "prefixes are for an encoder");
+    TRY(readers_use(d, m));
+    if (cli_json(o))
+        return json_print_ok(stdout, json_pack("{s:s}", "reads", name));
+    printf("%s reads the passages for the words that answer now\n", name);
+    return TACIT_OK;
+}
+
 /* m NULL: nobody writes. */
 static enum tacit_err use_generator(const struct options *o, struct device *d,
                                     const struct network_row *m)
@@ -522,18 +538,21 @@ static enum tacit_err use_reranker(const struct options *o, struct device *d,
     return TACIT_OK;
 }
 
-enum use { USE_AS_MADE, USE_SEARCH, USE_ANSWERS, USE_RERANK };
+enum use { USE_AS_MADE, USE_SEARCH, USE_ANSWERS, USE_RERANK, USE_READS };
 
 static enum tacit_err read_use(const struct options *o, enum use *out)
 {
-    static const char *const names[] = {"", "search", "answers", "rerank"};
+    static const char *const names[] = {"", "search", "answers", "rerank",
+                                        "reads"};
     const char *as = options_value(o, "as");
     *out = USE_AS_MADE;
-    for (size_t i = USE_SEARCH; as && i <= USE_RERANK; i++)
+    for (size_t i = USE_SEARCH; as && i <= USE_READS; i++)
         if (strcmp(as, names[i]) == 0) *out = (enum use)i;
     if (as && *out == USE_AS_MADE)
         return fail_as(E_USAGE,
-                       "--as is search, answers or rerank, not \"%.40s\"", as);
+                       "--as is search, answers, rerank or reads, not "
+                       "\"%.40s\"",
+                       as);
     if (options_value(o, "rerank") && as && *out != USE_RERANK)
         return fail_as(E_USAGE, "--rerank is for a reranker");
     return TACIT_OK;
@@ -543,9 +562,13 @@ static enum tacit_err read_use(const struct options *o, enum use *out)
 static enum tacit_err find_use(struct device *d, const struct network_row *m,
                                enum use *out)
 {
+    int reads = 0;
     *out = USE_SEARCH;
     if (generator_fits(m->family)) *out = USE_ANSWERS;
     if (strcmp(m->family, "bert") != 0) return TACIT_OK;
+    TRY(readers_fit(d, m, &reads));
+    if (reads) *out = USE_READS;
+    if (reads) return TACIT_OK;
     enum tacit_err err = reranker_fits(d, m);
     if (!err) *out = USE_RERANK;
     if (err && err_id() != E_NOT_A_RERANKER) return err;
@@ -564,6 +587,10 @@ enum tacit_err cli_model_use(const struct options *o)
     enum tacit_err err = TACIT_OK;
     if (strcmp(name, GENERATOR_NONE) == 0) {
         if (use == USE_AS_MADE) use = USE_ANSWERS;
+    } else if (strcmp(name, READERS_BUILT_IN) == 0) {
+        if (use != USE_AS_MADE && use != USE_READS)
+            err = fail_as(E_USAGE, "the built-in reader reads, no more");
+        use = USE_READS;
     } else if (strcmp(name, EMBEDDING_BUILT_IN) == 0) {
         if (use > USE_SEARCH)
             err = fail_as(E_USAGE, "the built-in encoder searches, no more");
@@ -578,6 +605,7 @@ enum tacit_err cli_model_use(const struct options *o)
     if (!err && use == USE_SEARCH) err = use_encoder(o, &d);
     if (!err && use == USE_ANSWERS) err = use_generator(o, &d, chosen);
     if (!err && use == USE_RERANK) err = use_reranker(o, &d, chosen);
+    if (!err && use == USE_READS) err = use_reader(o, &d, chosen);
     device_close(&d);
     return err;
 }

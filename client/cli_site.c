@@ -6,6 +6,7 @@
 #include "client/cli.h"
 #include "client/embedding.h"
 #include "client/generator.h"
+#include "client/readers.h"
 #include "common/base/codes.h"
 #include "common/base/tick.h"
 
@@ -310,6 +311,17 @@ static enum tacit_err add_model(const struct device_model *m, void *ctx)
     return TACIT_OK;
 }
 
+static enum tacit_err add_reader(struct device *d, json_t *out)
+{
+    struct readers r;
+    TRY(readers_open(d, &r));
+    json_object_set_new(out, "reader",
+                        json_pack("{s:s, s:s}", "name", r.name, "set_aside",
+                                  r.aside));
+    readers_close(&r);
+    return TACIT_OK;
+}
+
 static enum tacit_err add_encoder(struct device *d, json_t *out)
 {
     struct embedding_choice c;
@@ -326,7 +338,7 @@ static enum tacit_err add_encoder(struct device *d, json_t *out)
                                   "built_in_version", version));
     TRY(generator_chosen(d, &writes));
     json_object_set_new(out, "generator", json_string(writes.name));
-    return TACIT_OK;
+    return add_reader(d, out);
 }
 
 static enum tacit_err gather_status(struct device *d, json_t *out)
@@ -362,6 +374,14 @@ static enum tacit_err gather_status(struct device *d, json_t *out)
     return TACIT_OK;
 }
 
+static void print_reader(const json_t *r)
+{
+    const char *aside = json_string_value(json_object_get(r, "set_aside"));
+    printf("reader       %s%s%s\n",
+           json_string_value(json_object_get(r, "name")),
+           *aside ? "; set aside: " : "", aside);
+}
+
 static void print_status(const json_t *s)
 {
     const json_t *f = json_object_get(s, "federation");
@@ -384,6 +404,7 @@ static void print_status(const json_t *s)
            json_is_true(json_object_get(e, "adapter_set_aside"))
                ? "; the federation's search adapter is set aside"
                : "");
+    print_reader(json_object_get(s, "reader"));
     printf("generator    %s\n",
            json_string_value(json_object_get(s, "generator")));
     if (json_is_null(f))

@@ -12,6 +12,7 @@
 #include "client/folders.h"
 #include "client/generator.h"
 #include "client/networks.h"
+#include "client/readers.h"
 #include "client/reranker.h"
 #include "client/tuning.h"
 #include "common/base/codes.h"
@@ -30,7 +31,7 @@ enum {
         CORPUS_N_MIGRATIONS + LEDGER_N_MIGRATIONS + FEEDBACK_N_MIGRATIONS +
         OWN_MIGRATIONS + TUNING_N_MIGRATIONS + FEEDBACK_N_LATER +
         FOLDERS_N_MIGRATIONS + NETWORKS_N_MIGRATIONS + EMBEDDING_N_MIGRATIONS +
-        GENERATOR_N_MIGRATIONS + RERANKER_N_MIGRATIONS
+        GENERATOR_N_MIGRATIONS + RERANKER_N_MIGRATIONS + READERS_N_MIGRATIONS
 };
 
 static const char *const own_migrations[OWN_MIGRATIONS] = {
@@ -77,6 +78,8 @@ static void list_migrations(const char *out[N_MIGRATIONS])
         out[n++] = reranker_migrations[i];
     for (size_t i = LEDGER_N_FIRST; i < LEDGER_N_MIGRATIONS; i++)
         out[n++] = ledger_migrations[i];
+    for (size_t i = 0; i < READERS_N_MIGRATIONS; i++)
+        out[n++] = readers_migrations[i];
 }
 
 enum tacit_err device_path(const struct device *d, const char *name,
@@ -328,7 +331,8 @@ enum tacit_err device_known(struct device *d, const struct digest *plan_hash,
     return err;
 }
 
-/* An adapter is for the vectors of this program's encoder, no other's. */
+/* An adapter, or a reader, is for the vectors of this program's encoder, no
+ * other's. */
 static enum tacit_err write_encoder(struct device *d,
                                     const struct digest *model_hash)
 {
@@ -339,17 +343,19 @@ static enum tacit_err write_encoder(struct device *d,
                   version);
 }
 
-static enum tacit_err fits_encoder(struct device *d,
-                                   const struct digest *model_hash,
-                                   int64_t *out)
+enum tacit_err device_fits_encoder(struct device *d,
+                                   const struct digest *model_hash, int *out)
 {
     char version[ENCODER_VERSION_MAX];
+    int64_t n = 0;
     TRY(encoder_built_in_version(version));
-    return db_int(&d->db, out,
-                  "SELECT count(*) FROM adapter_encoder"
-                  " WHERE model_hash = ? AND version = ?",
-                  "bs", (const void *)model_hash->b, (size_t)DIGEST_BYTES,
-                  version);
+    TRY(db_int(&d->db, &n,
+               "SELECT count(*) FROM adapter_encoder"
+               " WHERE model_hash = ? AND version = ?",
+               "bs", (const void *)model_hash->b, (size_t)DIGEST_BYTES,
+               version));
+    *out = n > 0;
+    return TACIT_OK;
 }
 
 static enum tacit_err write_adopted(struct device *d, const struct plan *plan,
@@ -361,7 +367,8 @@ static enum tacit_err write_adopted(struct device *d, const struct plan *plan,
                    (const void *)over->plan_hash.b, (size_t)DIGEST_BYTES,
                    (int64_t)over->model_version, (const void *)state,
                    n_state * sizeof *state));
-    if (plan->task == PLAN_RETRIEVER) TRY(write_encoder(d, &over->model_hash));
+    if (plan->task == PLAN_RETRIEVER || plan->task == PLAN_READER)
+        TRY(write_encoder(d, &over->model_hash));
     return db_run(
         &d->db,
         "INSERT OR REPLACE INTO adopted VALUES(?, ?, ?, ?, ?, ?, ?, ?, "
@@ -498,9 +505,8 @@ static enum tacit_err note_retriever(const struct device_model *m, void *ctx)
     return TACIT_OK;
 }
 
-/* Along which directions the plan's model lies, where the plan is at hand. */
-static enum tacit_err read_along(struct device *d, const struct digest *plan,
-                                 struct model_along *out)
+enum tacit_err device_along(struct device *d, const struct digest *plan,
+                            struct model_along *out)
 {
     struct buf text;
     struct plan *p = NULL;
@@ -526,14 +532,14 @@ enum tacit_err device_adapter(struct device *d, size_t dim, float **out)
                               .task = MODEL_RETRIEVER,
                               .n_inputs = dim};
     struct model *m = NULL;
-    int64_t fits = 0;
+    int fits = 0;
     TRY(device_models(d, note_retriever, &n));
-    if (n.found) TRY(fits_encoder(d, &n.m.model_hash, &fits));
+    if (n.found) TRY(device_fits_encoder(d, &n.m.model_hash, &fits));
     if (!fits) {
         *out = NULL;
         return TACIT_OK;
     }
-    TRY(read_along(d, &n.m.plan_hash, &spec.along));
+    TRY(device_along(d, &n.m.plan_hash, &spec.along));
     TRY(model_new(&spec, &m));
     enum tacit_err err = load_weights(d, &n.m.model_hash, model_params(m));
     const struct params *p = model_weights(m);

@@ -115,11 +115,21 @@ TACIT_CHECKED enum tacit_err device_models(
 TACIT_CHECKED enum tacit_err device_weights(struct device *d,
                                             const struct digest *plan_hash,
                                             struct params *p);
+/* Along which directions a plan's model lies, where the plan is at hand. */
+struct model_along;
+TACIT_CHECKED enum tacit_err device_along(struct device *d,
+                                          const struct digest *plan,
+                                          struct model_along *out);
 /* Query-side adapter of the newest adopted retriever model: [dim, dim], owned
  * by the caller (free), NULL when there is none, or it was adopted with another
  * built-in encoder than this program's. */
 TACIT_CHECKED enum tacit_err device_adapter(struct device *d, size_t dim,
                                             float **out);
+
+/* Whether an adopted model was learnt over the vectors of this program's
+ * built-in encoder. */
+TACIT_CHECKED enum tacit_err device_fits_encoder(
+    struct device *d, const struct digest *model_hash, int *out);
 
 /* The daemon's lock: STATE (E_STORE_BUSY) when another process holds it. */
 TACIT_CHECKED enum tacit_err device_lock(const struct device *d, int *out_fd);

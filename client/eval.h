@@ -9,6 +9,7 @@
 #define TACIT_CLIENT_EVAL_H
 
 #include "client/cli.h"
+#include "client/readers.h"
 #include "common/base/arena.h"
 #include "retrieval/judged.h"
 #include "retrieval/search.h"
@@ -24,6 +25,7 @@ struct eval_store {
     struct device device; /* when it is the device's own */
     int has_device;
     float *adapter;
+    struct readers readers; /* of the device's own */
     struct arena a;
 };
 

@@ -15,6 +15,7 @@
 #include "common/base/csv.h"
 #include "retrieval/answerer.h"
 #include "retrieval/measure.h"
+#include "retrieval/passage_reader.h"
 #include "retrieval/shelve.h"
 #include "retrieval/squad.h"
 
@@ -221,7 +222,8 @@ static enum tacit_err ask_one(struct evaluation *e, const struct asked *q,
                                      e->has_weight ? &e->weight.weight : NULL,
                                  .filter = &filter,
                                  .limit = 5,
-                                 .threshold = &any};
+                                 .threshold = &any,
+                                 .reader = e->store.readers.reader};
     *out = (struct outcome){.given = ""};
     arena_reset(&e->scratch);
     if (e->is_closed) TRY(filter_add(&filter, "path", q->path, FILTER_LIKE));
@@ -354,6 +356,12 @@ static json_t *point_json(const struct evaluation *e, const struct point *p)
     return o;
 }
 
+static const char *reader_name(const struct evaluation *e)
+{
+    const struct search_query q = {.reader = e->store.readers.reader};
+    return passage_reader_name(&q);
+}
+
 static enum tacit_err print_json(const struct evaluation *e,
                                  const struct figures *f)
 {
@@ -369,8 +377,9 @@ static enum tacit_err print_json(const struct evaluation *e,
                             e->outcomes[i].exact, "f1", e->outcomes[i].f1,
                             "answerable", e->asked[i].is_answerable));
     json_t *data =
-        json_pack("{s:I, s:I, s:f, s:o, s:o}", "questions", (json_int_t)e->n,
-                  "answerable", (json_int_t)f->n_answerable, "auroc", f->auroc,
+        json_pack("{s:s, s:I, s:I, s:f, s:o, s:o}", "reader", reader_name(e),
+                  "questions", (json_int_t)e->n, "answerable",
+                  (json_int_t)f->n_answerable, "auroc", f->auroc,
                   "operating_point", point_json(e, &f->here), "curve", curve);
     if (e->knows_answers) {
         json_object_set_new(data, "exact_answerable",
@@ -414,8 +423,9 @@ static void draw_curve(const struct evaluation *e, const struct figures *f)
 
 static void print_table(const struct evaluation *e, const struct figures *f)
 {
-    printf("%zu questions, %zu answerable; AUROC of the confidence %.3f\n",
-           e->n, f->n_answerable, f->auroc);
+    printf("%zu questions, %zu answerable; AUROC of the confidence %.3f; "
+           "reader: %s\n",
+           e->n, f->n_answerable, f->auroc, reader_name(e));
     if (e->knows_answers)
         printf("answerable ones, never refusing: exact %.3f, F1 %.3f\n",
                f->exact_answerable, f->f1_answerable);

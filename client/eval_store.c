@@ -131,6 +131,7 @@ enum tacit_err eval_store_home(struct eval_store *s, const struct options *o)
     s->has_device = 1;
     TRY(embedding_open(&s->device, &s->encoder));
     TRY(corpus_open(&s->device.db, s->encoder, &s->corpus));
+    TRY(readers_open(&s->device, &s->readers));
     return embedding_adapter(&s->device, s->encoder, &s->adapter);
 }
 
@@ -149,6 +150,7 @@ static void remove_folder(const char *folder)
 void eval_store_close(struct eval_store *s)
 {
     corpus_close(s->corpus);
+    readers_close(&s->readers);
     if (s->db.sql) db_close(&s->db);
     if (s->folder[0]) remove_folder(s->folder);
     if (s->has_device) device_close(&s->device);

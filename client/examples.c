@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/reader_sets.h"
 #include "common/base/buf.h"
 #include "common/base/codes.h"
 #include "common/base/digest.h"
@@ -319,6 +320,7 @@ enum tacit_err examples_load(const struct plan *plan, const char *path,
                              struct dataset *out)
 {
     struct pooled p;
+    if (plan->task == PLAN_READER) return reader_sets_load(plan, path, out);
     if (plan->format == PLAN_TABLE) return examples_table(plan, path, out);
     TRY(pooled_load(plan, path, &p));
     return examples_from_pooled(plan, path, &p, out);

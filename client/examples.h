@@ -42,8 +42,8 @@ struct dataset {
 
 void dataset_release(struct dataset *d);
 
-/* The examples of any plan but a retriever's: examples_table(), or the reader
- * of the plan's format and examples_from_pooled(). */
+/* The examples of any plan but a retriever's: examples_table(), reader_sets.h,
+ * or the reader of the plan's format and examples_from_pooled(). */
 TACIT_CHECKED enum tacit_err examples_load(const struct plan *plan,
                                            const char *path,
                                            struct dataset *out);

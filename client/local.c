@@ -110,7 +110,7 @@ static int same_origin(const struct origin *a, const struct origin *b)
            a->store_version == b->store_version;
 }
 
-/* Adapters of another built-in encoder are for other vectors. */
+/* What is learnt over another built-in encoder is for other vectors. */
 static enum tacit_err check_version(const struct plan *plan)
 {
     char version[ENCODER_VERSION_MAX];
@@ -118,8 +118,8 @@ static enum tacit_err check_version(const struct plan *plan)
     if (!plan->encoder[0] || strcmp(plan->encoder, version) == 0)
         return TACIT_OK;
     return fail_as(E_ENCODER_OTHER,
-                   "plan %s trains search with the built-in encoder %s, and "
-                   "this program has %s: it stays out",
+                   "plan %s is for the built-in encoder %s, and this program "
+                   "has %s: it stays out",
                    plan->name, plan->encoder, version);
 }
 
@@ -144,8 +144,10 @@ static enum tacit_err load(struct local *l, const struct plan *plan,
 {
     if (plan->task != PLAN_RETRIEVER && plan_has_base(plan))
         return token_sets_load(plan, path, &l->data);
-    if (plan->task != PLAN_RETRIEVER)
+    if (plan->task != PLAN_RETRIEVER) {
+        TRY(check_version(plan));
         return examples_load(plan, path, &l->data);
+    }
     struct embedding_choice c;
     TRY(embedding_chosen(l->d, &c));
     TRY(check_encoder(plan, &c));

@@ -112,7 +112,7 @@ static const struct option_row retrieval_options[] = {
 };
 static const struct option_row use_options[] = {
     {"as", 0, "WHAT", NULL,
-     "search, answers or rerank (what the network is made for)"},
+     "search, answers, rerank or reads (what the network is made for)"},
     {"rerank", 0, "N", NULL, "hits that a cross-encoder reads again (20)"},
     {"query-prefix", 0, "TEXT", NULL, "put before every question"},
     {"passage-prefix", 0, "TEXT", NULL, "put before every passage"},
@@ -402,7 +402,9 @@ static const struct option_command commands[] = {
          "decoder (llama, qwen2) writes answers, until none is chosen; a "
          "cross-encoder (bert with a head of one output) reads the best hits "
          "again and puts them in its order, until `tacit model use none --as "
-         "rerank`. The three are chosen apart. The score of a cross-encoder "
+         "rerank`; a network of the family bert with a head for spans "
+         "(qa_outputs) finds the words that answer, until built-in-reader is "
+         "chosen. The four are chosen apart. The score of a cross-encoder "
          "orders passages; whether one is good enough to answer from stays "
          "with the confidence that `tacit ask --threshold` is about. An "
          "encoder's "

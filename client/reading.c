@@ -39,6 +39,7 @@ void reading_end(struct reading *r)
     encoder_free(r->encoder);
     reranker_close(&r->reranker);
     free(r->adapter);
+    readers_close(&r->readers);
     free(r->text);
     arena_release(&r->arena);
     device_close(&r->d);
@@ -133,6 +134,8 @@ static enum tacit_err prepare(const struct options *o, struct reading *r)
     if (r->reranker.how.n) r->query.reread = &r->reranker.how;
     if (strcmp(o->command->name, "search") == 0)
         return read_manner(o, &r->query);
+    TRY(readers_open(&r->d, &r->readers));
+    r->query.reader = r->readers.reader;
     r->threshold = RELEVANCE_THRESHOLD;
     TRY(read_share(o, "threshold", &r->threshold));
     r->query.threshold = &r->threshold;

@@ -12,6 +12,7 @@
 #define TACIT_CLIENT_READING_H
 
 #include "client/device.h"
+#include "client/readers.h"
 #include "client/reranker.h"
 #include "common/base/options.h"
 #include "retrieval/answerer.h"
@@ -20,14 +21,15 @@
 
 enum { READING_LIMIT = 5 /* hits of a search, unless it is told otherwise */ };
 
-/* What a question needs: store, encoder, documents, and the adapter of the
- * newest retriever model. */
+/* What a question needs: store, encoder, documents, the adapter of the
+ * newest retriever model, and who reads. */
 struct reading {
     struct device d;
     struct encoder *encoder;
     struct corpus *corpus;
     float *adapter;
     struct reranker reranker; /* how.n 0: none reads */
+    struct readers readers;
     struct arena arena;
     struct search_query query;
     struct filter filter;

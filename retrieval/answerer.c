@@ -11,6 +11,7 @@
 #include "common/base/codes.h"
 #include "common/base/tick.h"
 #include "retrieval/extract.h"
+#include "retrieval/passage_reader.h"
 #include "retrieval/reread.h"
 
 enum { SNIPPET_BYTES_MAX = 400 };
@@ -140,6 +141,8 @@ enum tacit_err answerer_find(struct corpus *c, const struct search_query *q,
     TRY(relevance_inquire(c, q, a, &f->inquiry));
     TRY(rerank(c, &f->inquiry, hits, f->n, f->passages));
     if (q->reread) reread_order(f->passages, f->n, out->threshold);
+    TRY(passage_reader_run(c, q, &f->inquiry, f->passages, f->n));
+    out->reader = passage_reader_name(q);
     out->rerank_ns = lap(&from);
     for (size_t i = 0; i < f->n; i++) {
         const struct passage *p = &f->passages[i];

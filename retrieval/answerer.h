@@ -2,9 +2,9 @@
  * answerer: a question -> sentences taken word by word from the documents, each
  * with a numbered citation, or an honest "nothing here answers this".
  *
- *   search_hybrid ─> rerank, reread ─> threshold ─> struct answer_basis ─>
- *   a writer ─> sentences, [n] ─> citations with file, page, lines, heading,
- *   snippet
+ *   search_hybrid ─> rerank, reread ─> passage_reader ─> threshold ─>
+ *   struct answer_basis ─> a writer ─> sentences, [n] ─> citations with
+ *   file, page, lines, heading, snippet
  *
  * A writer turns passages into text: extract.h quotes sentences and finds the
  * words that answer. One that generates is another row of the same kind: it
@@ -77,7 +77,8 @@ struct answer {
     size_t n_sentences;
     struct answer_citation citations[ANSWER_CITATIONS_MAX];
     size_t n_citations;
-    const char *span; /* arena; the words that answer, "" = none stand out */
+    const char *reader; /* who read the passages (passage_reader.h) */
+    const char *span;   /* arena; the words that answer, "" = none stand out */
     int span_citation;
     double confidence, threshold; /* of the best passage */
     struct answer_passage passages[RERANK_MAX];

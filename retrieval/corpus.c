@@ -454,6 +454,7 @@ void corpus_close(struct corpus *c)
     (void)sqlite3_exec(c->db->sql, "PRAGMA cache_size = " CACHE_CLOSED, NULL,
                        NULL, NULL);
     sqlite3_db_release_memory(c->db->sql);
+    span_reader_free(c->reader);
     arena_release(&c->scratch);
     free(c);
 }

@@ -5,6 +5,7 @@
 #ifndef TACIT_RETRIEVAL_CORPUS_STATE_H
 #define TACIT_RETRIEVAL_CORPUS_STATE_H
 
+#include "common/model/span_reader.h"
 #include "retrieval/chunker.h"
 #include "retrieval/corpus.h"
 #include "retrieval/document.h"
@@ -29,6 +30,7 @@ struct corpus {
     size_t dim;                       /* of the encoder's vectors */
     struct chunk_sizes sizes;         /* zeros until a document is cut */
     sqlite3_stmt *stmt[CORPUS_STMTS]; /* owned, NULL until needed */
+    struct span_reader *reader;       /* owned, NULL until needed */
     struct arena scratch;             /* of one embedding */
     char note[DOCUMENT_NOTE_MAX];     /* of the document added last */
     /* Documents that are read and wait to be written (corpus.c), oldest first;

@@ -1,5 +1,6 @@
 #include "retrieval/extract.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,8 @@ enum {
 #define PASSAGE_SHARE 0.3
 #define COSINE_SHARE  0.3
 #define ODDS_SHARE    0.2
+/* The sentence in which the reader has found the words that answer. */
+#define READ_SHARE 1.0
 /* A further sentence must come this close to the best one. */
 #define KEEP_SHARE 0.6
 
@@ -54,6 +57,13 @@ static double coverage(const struct inquiry *q, const struct passage *p,
     return q->weight_sum > 0 ? sum / q->weight_sum : 0;
 }
 
+static int holds_answer(const struct passage *p,
+                        const struct chunk_sentence *at)
+{
+    return p->is_read && p->answer.first >= at->text_first &&
+           p->answer.first < at->text_end;
+}
+
 /* The sentences of a passage become candidates. */
 static void quote_passage(struct writing *k, size_t rank)
 {
@@ -69,6 +79,7 @@ static void quote_passage(struct writing *k, size_t rank)
                                 .at = p->sentences[i]};
         s->score = coverage(k->b->inquiry, p, &s->at) +
                    ODDS_SHARE * (p->log_odds - k->b->passages[0].log_odds);
+        if (holds_answer(p, &s->at)) s->score += READ_SHARE;
         k->n++;
     }
 }
@@ -137,14 +148,28 @@ static int may_join(const struct candidate *picked, size_t n,
     return n_here < SENTENCES_PER_PASSAGE;
 }
 
+/* The best score, what the reader says aside: that others have to come near. */
+static double best_unread(const struct writing *k)
+{
+    double best = -INFINITY;
+    for (size_t i = 0; i < k->n; i++) {
+        const struct candidate *s = &k->list[i];
+        double score = s->score;
+        if (holds_answer(s->passage, &s->at)) score -= READ_SHARE;
+        if (score > best) best = score;
+    }
+    return best;
+}
+
 static size_t pick(struct writing *k, struct candidate *picked, size_t *n_more)
 {
     size_t n = 0;
     *n_more = 0;
     if (k->n == 0) return 0;
     qsort(k->list, k->n, sizeof *k->list, by_score);
+    double best = best_unread(k);
     for (size_t i = 0; i < k->n; i++) {
-        if (k->list[i].score < KEEP_SHARE * k->list[0].score) break;
+        if (k->list[i].score < KEEP_SHARE * best) break;
         if (!may_join(picked, n, &k->list[i])) continue;
         if (n < ANSWER_SENTENCES_MAX)
             picked[n++] = k->list[i];
@@ -161,6 +186,20 @@ static enum tacit_err draft(struct writing *k, const struct candidate *s,
     TRY(arena_strdup(k->a, s->passage->hit->text + s->at.text_first,
                      s->at.text_end - s->at.text_first, &copy));
     *out = (struct answer_draft){s->rank, s->index, copy, s->score};
+    return TACIT_OK;
+}
+
+/* The words that the reader found, when they stand in this sentence. */
+static enum tacit_err quote_answer(const struct candidate *best,
+                                   struct arena *a, const char **out)
+{
+    const struct passage *p = best->passage;
+    char *copy = NULL;
+    *out = "";
+    if (!holds_answer(p, &best->at)) return TACIT_OK;
+    TRY(arena_strdup(a, p->hit->text + p->answer.first,
+                     p->answer.end - p->answer.first, &copy));
+    *out = copy;
     return TACIT_OK;
 }
 
@@ -184,6 +223,7 @@ static enum tacit_err write(const struct answer_basis *b, struct arena *a,
         if (picked[i].rank == best.rank && picked[i].index == best.index)
             out->span_sentence = i;
     }
+    if (best.passage->is_read) return quote_answer(&best, a, &out->span);
     return span_find(b->inquiry, best.passage, best.index, a, &out->span);
 }
 

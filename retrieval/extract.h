@@ -7,9 +7,11 @@
  *   score = sum over terms of share x weight / W
  *           + COSINE_SHARE x cosine(question, sentence)
  *           + ODDS_SHARE x ln(odds of the passage / odds of the best one)
+ *           + READ_SHARE   where the reader found the words that answer
  *
- * At most ANSWER_SENTENCES_MAX, best passage first; then span.h looks for the
- * words in the best of them that answer.
+ * At most ANSWER_SENTENCES_MAX, best passage first. The words in the best of
+ * them that answer are those of the reader (passage_reader.h); where it did not
+ * read the passage, span.h looks for them.
  */
 #ifndef TACIT_RETRIEVAL_EXTRACT_H
 #define TACIT_RETRIEVAL_EXTRACT_H

@@ -141,6 +141,7 @@ enum tacit_err relevance_read(struct corpus *c, const struct inquiry *q,
 {
     out->hit = hit;
     out->n_marks = out->n_sentences = out->best = 0;
+    out->is_read = 0;
     TRY(evidence_find(c->db, &q->question, hit->chunk_id, out->marks,
                       &out->n_marks));
     TRY(read_places(c, out));

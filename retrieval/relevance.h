@@ -23,6 +23,7 @@
 #ifndef TACIT_RETRIEVAL_RELEVANCE_H
 #define TACIT_RETRIEVAL_RELEVANCE_H
 
+#include "common/model/span_reader.h"
 #include "retrieval/chunker.h"
 #include "retrieval/evidence.h"
 #include "retrieval/search.h"
@@ -48,6 +49,8 @@ struct passage {
     size_t n_marks;
     struct chunk_sentence sentences[CHUNK_SENTENCES_MAX];
     size_t n_sentences, best; /* best: the sentence that holds most */
+    struct span_found answer; /* is_read: words of it (passage_reader.h) */
+    int is_read;
     struct relevance relevance;
     double log_odds; /* of relevance, less the doubt: the order of passages */
     double confidence;

@@ -43,6 +43,7 @@ enum search_neighbours { SEARCH_APART, SEARCH_JOINED };
 struct search_report;
 struct reread;
 
+struct passage_reader;
 struct search_query {
     const char *text;
     const float *adapter;        /* [dim, dim] of the encoder, or NULL */
@@ -51,10 +52,11 @@ struct search_query {
     size_t limit;                /* 1 … SEARCH_LIMIT_MAX */
     enum search_mode mode;
     enum search_neighbours neighbours;
-    double diversity;             /* 0 … 1 */
-    const double *threshold;      /* of an answer; NULL = the calibrated one */
-    const struct reread *reread;  /* who reads the best again, or NULL */
-    struct search_report *report; /* NULL, or filled */
+    double diversity;            /* 0 … 1 */
+    const double *threshold;     /* of an answer; NULL = the calibrated one */
+    const struct reread *reread; /* who reads the best again, or NULL */
+    const struct passage_reader *reader; /* NULL = the built-in one */
+    struct search_report *report;        /* NULL, or filled */
 };
 
 /* How the hits came about (arena). */

@@ -211,10 +211,12 @@ static enum tacit_err finish(enum tacit_err err, struct sites *s,
 
 static enum tacit_err invent(const struct plan *plan, struct sites *s)
 {
-    if (plan_has_base(plan) && plan->task != PLAN_RETRIEVER)
-        return fail(TACIT_UNSUPPORTED,
-                    "a plan with a base needs --data FOLDER with one .csv file "
-                    "per client");
+    if (plan->task == PLAN_READER ||
+        (plan_has_base(plan) && plan->task != PLAN_RETRIEVER))
+        return fail(
+            TACIT_UNSUPPORTED,
+            "a plan that learns from texts needs --data FOLDER with one "
+            ".csv file per client");
     if (plan->task == PLAN_RETRIEVER)
         return fail(TACIT_UNSUPPORTED,
                     "a retriever plan needs --data FOLDER with one folder per "
@@ -243,11 +245,12 @@ static enum tacit_err load(const struct plan *plan, const char *path,
                     "%s: a retriever plan needs a folder with one folder per "
                     "client (documents/ and questions.csv)",
                     path);
-    if (is_file && plan_has_base(plan))
-        return fail(TACIT_UNSUPPORTED,
-                    "%s: a plan with a base needs a folder with one .csv file "
-                    "per client",
-                    path);
+    if (is_file && (plan_has_base(plan) || plan->task == PLAN_READER))
+        return fail(
+            TACIT_UNSUPPORTED,
+            "%s: a plan that learns from texts needs a folder with one .csv "
+            "file per client",
+            path);
     if (!is_file) return sites_load_folder(plan, path, s);
     if (plan->format == PLAN_TABLE) return sites_load_table(plan, path, s);
     TRY(pooled_load(plan, path, &s->pooled));

@@ -124,6 +124,8 @@ static const struct arch archs[] = {
      arch_transformer_init, arch_transformer_forward, NULL},
     {"static", RETRIEVE, BATCH_BY_ROW, adapter_layout, adapter_init,
      adapter_forward, NULL},
+    {"reader", READ, BATCH_BY_ROW, arch_reader_layout, arch_reader_init,
+     arch_reader_forward, NULL},
     /* tuned.c does the rest. */
     {"net", CLASSIFY | RETRIEVE | LM | READ, BATCH_BY_ROW, NULL, NULL, NULL,
      NULL},
@@ -168,7 +170,8 @@ struct var *arch_loss(const struct model_spec *s, struct tape *t,
         return op_contrastive(t, output,
                               tape_constant(t, b->p, b->n, s->n_inputs),
                               (float)temperature);
-    case MODEL_READER: break;
+    case MODEL_READER:
+        return op_span(t, output, &b->texts.segments, b->texts.span);
     }
     return NULL;
 }

@@ -81,6 +81,16 @@ enum tacit_err arch_softmax_descend(const struct model_spec *s, struct tape *t,
 ARCH_FAMILY(cnn)
 ARCH_FAMILY(recurrent)
 ARCH_FAMILY(transformer)
+ARCH_FAMILY(reader)
+/* The texts of a batch. FORMAT, LIMIT. */
+TACIT_CHECKED enum tacit_err arch_reader_gather(struct tape *t,
+                                                const struct examples *ex,
+                                                const uint32_t *idx,
+                                                size_t first, size_t n,
+                                                struct batch_texts *out);
+/* Weights as they are drawn before any training; arch_reader_init() takes those
+ * that are part of the program. */
+void arch_reader_draw(struct params *p, struct rng *r);
 /* UNSUPPORTED when the spec has hidden layers. */
 TACIT_CHECKED enum tacit_err arch_no_hidden(const struct model_spec *s);
 /* Dense without hidden layers. */

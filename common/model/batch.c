@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/model/arch.h"
+
 /* Where the caller's rows are: idx, or from `first` on. */
 struct rows {
     const uint32_t *idx;
@@ -111,7 +113,9 @@ enum tacit_err batch_gather(struct tape *t, const struct model_spec *s,
 {
     const struct rows r = {idx, first, n};
     struct batch b = {.n = n};
-    if (s->task == MODEL_LM) {
+    if (s->task == MODEL_READER) {
+        TRY(arch_reader_gather(t, ex, idx, first, n, &b.texts));
+    } else if (s->task == MODEL_LM) {
         TRY(copy_tokens(t, s, order, ex->x, &r, &b.token));
         TRY(copy_tokens(t, s, order, ex->y, &r, &b.class));
     } else {

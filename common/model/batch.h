@@ -14,19 +14,36 @@
 
 #include "common/base/err.h"
 #include "common/model/model.h"
+#include "common/tensor/ops_block.h"
 #include "common/tensor/tape.h"
 
 /* Rows of a sequence batch: by row, then token; or by token, then row. */
 enum batch_order { BATCH_BY_ROW, BATCH_BY_STEP };
 
+/* Texts of the built-in reader, their rows packed, and walked step by step from
+ * the front and from behind. */
+struct batch_texts {
+    size_t rows, steps;
+    float *signs;          /* [rows, READER_SIGNS] */
+    float *vector, *focus; /* [rows, READER_DIM], [n, READER_DIM] */
+    uint32_t *first, *end; /* [rows] bytes of the passage */
+    uint32_t *start;       /* [n + 1] first row of each text */
+    struct op_segments segments;
+    uint32_t *owner;          /* [rows] its text */
+    uint32_t *ahead, *behind; /* [steps n] row at a step; any behind its end */
+    uint32_t *ahead_at, *behind_at; /* [rows] step of a row */
+    uint32_t *span;                 /* [n, 2] */
+};
+
 struct batch {
     size_t n;
-    float *x;        /* [n, x_dim]; NULL for lm */
-    float *y;        /* [n] value, 0 or 1, or time */
-    float *event;    /* [n], cox */
-    uint32_t *class; /* [n], classes; lm: [n T] next tokens */
-    uint32_t *token; /* [n T], lm */
-    float *p;        /* [n, x_dim], retriever */
+    struct batch_texts texts; /* reader */
+    float *x;                 /* [n, x_dim]; NULL for lm */
+    float *y;                 /* [n] value, 0 or 1, or time */
+    float *event;             /* [n], cox */
+    uint32_t *class;          /* [n], classes; lm: [n T] next tokens */
+    uint32_t *token;          /* [n T], lm */
+    float *p;                 /* [n, x_dim], retriever */
 };
 
 /* Numbers of y per row that a spec wants; 0 for a retriever. */

@@ -44,6 +44,12 @@ static uint32_t *slot_of(const struct lexicon *l, const char *word, size_t n)
     }
 }
 
+size_t lexicon_find(const struct lexicon *l, const char *word)
+{
+    uint32_t known = *slot_of(l, word, strlen(word));
+    return known ? known - 1 : l->n;
+}
+
 static enum tacit_err take_words(struct lexicon *l, const char *const *words,
                                  const size_t *n_bytes)
 {

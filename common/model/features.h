@@ -48,6 +48,8 @@ size_t lexicon_words(const struct lexicon *l);
 size_t lexicon_rows(const struct lexicon *l);
 /* Word i and its length. */
 const char *lexicon_word(const struct lexicon *l, size_t i, size_t *n_bytes);
+/* Which one a folded word is; lexicon_words() when it is not known. */
+size_t lexicon_find(const struct lexicon *l, const char *word);
 
 /* AS_UNKNOWN: as if the lexicon had no words (for training the n-grams). */
 enum features_mode { FEATURES_OF_TEXT, FEATURES_AS_UNKNOWN };

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "common/model/reader_text.h"
 #include "common/tensor/kernels.h"
 
 enum { RECALL_K = 5 };
@@ -46,12 +47,42 @@ static size_t hits(const struct var *out, const uint32_t *want)
     return n;
 }
 
+int metrics_best_span(const float *z, size_t n, size_t longest, size_t *first,
+                      size_t *last)
+{
+    float best = -INFINITY;
+    for (size_t i = 1; i < n; i++)
+        for (size_t k = i; k < n && k < i + longest; k++)
+            if (z[2 * i] + z[2 * k + 1] > best) {
+                best = z[2 * i] + z[2 * k + 1];
+                *first = i;
+                *last = k;
+            }
+    return best > z[0] + z[1];
+}
+
+/* Spans that are exact, and texts without one that say so. */
+static double exact_spans(const struct batch_texts *b, size_t n, const float *z)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t from = b->start[i], first = 0, last = 0;
+        const uint32_t *want = b->span + 2 * i;
+        if (!metrics_best_span(z + 2 * from, b->start[i + 1] - from,
+                               READER_ANSWER_MAX, &first, &last))
+            first = last = 0;
+        sum += first == want[0] && last == want[1];
+    }
+    return sum;
+}
+
 double metrics_sum(const struct model_spec *s, const struct examples *ex,
                    size_t first, const struct batch *b, const struct var *out)
 {
     double sum = 0;
     if (s->task == MODEL_LM)
         return (double)hits(out, b->class) / (double)s->seq;
+    if (s->task == MODEL_READER) return exact_spans(&b->texts, b->n, out->v);
     if (b->class) return (double)hits(out, b->class);
     for (size_t i = 0; i < b->n; i++) {
         const float *z = out->v + i * out->cols;

@@ -19,6 +19,11 @@ size_t metrics_argmax(const float *z, size_t n);
  * first row is row `first` of the examples. */
 double metrics_sum(const struct model_spec *s, const struct examples *ex,
                    size_t first, const struct batch *b, const struct var *out);
+/* z [n, 2]: scores of rows as the first and last of a span; row 0 stands for
+ * none. The best span of rows 1 … n - 1 of at most `longest`; 1 when it scores
+ * above none. n = 1 leaves *first and *last as they are. */
+int metrics_best_span(const float *z, size_t n, size_t longest, size_t *first,
+                      size_t *last);
 /* Harrell's c-index (Harrell et al. 1982): of the pairs in which one has its
  * event before the other's time (or at it, when the other is censored), the
  * share in which it has the higher risk; equal risks count half. 0.5 without

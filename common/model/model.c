@@ -17,7 +17,8 @@ enum {
     TAPE_BYTES_MAX = 1 << 30,
     EVALUATE_ROWS = 256,    /* rows per forward pass */
     EVALUATE_TOKENS = 4096, /* lm: tokens per forward pass */
-    LOSS_ROWS = 32,         /* retriever: in-batch negatives when measuring */
+    LOSS_ROWS = 32,         /* retriever: in-batch negatives when measuring;
+                               reader: texts */
     ROWS_MAX = 1 << 24,
     CACHE_BYTES = 1 << 18, /* of a processor's own cache, for rows */
     AHEAD_ROWS = 4         /* to fetch in advance when they are read in order */
@@ -168,6 +169,9 @@ static enum tacit_err check_examples(const struct model *m,
                                      const struct examples *ex)
 {
     if (m->tuned) return tuned_check(m->tuned, ex);
+    if (m->spec.task == MODEL_READER)
+        return ex->read ? TACIT_OK
+                        : fail(TACIT_SHAPE, "examples without passages");
     if (ex->x_dim != m->spec.n_inputs)
         return fail(TACIT_SHAPE, "examples have %zu inputs, the model %zu",
                     ex->x_dim, m->spec.n_inputs);
@@ -250,7 +254,8 @@ enum tacit_err model_loss(struct model *m, const struct examples *ex,
 static size_t evaluate_rows(const struct model *m)
 {
     size_t n = EVALUATE_ROWS;
-    if (m->spec.task == MODEL_RETRIEVER) n = LOSS_ROWS;
+    if (m->spec.task == MODEL_RETRIEVER || m->spec.task == MODEL_READER)
+        n = LOSS_ROWS;
     if (m->spec.task == MODEL_LM && m->spec.seq)
         n = m->spec.seq < EVALUATE_TOKENS ? EVALUATE_TOKENS / m->spec.seq : 1;
     return n;
@@ -367,7 +372,8 @@ enum tacit_err model_predict(struct model *m, const struct examples *ex,
     m = at_work(m);
     size_t step = evaluate_rows(m);
     TRY(check_examples(m, ex));
-    if (m->spec.task == MODEL_RETRIEVER || m->tuned)
+    if (m->spec.task == MODEL_RETRIEVER || m->spec.task == MODEL_READER ||
+        m->tuned)
         return fail(TACIT_UNSUPPORTED, "a retriever or a network predicts no "
                                        "numbers");
     for (size_t first = 0; first < ex->n_rows; first += step) {

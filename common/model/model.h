@@ -9,6 +9,7 @@
  *   cnn                                 images    x [n, channels h w]
  *   gru lstm transformer                text      x [n, T] token numbers
  *   static                              retriever, the query-side adapter
+ *   reader                              questions and passages (reader_text.h)
  *   net                                 texts, an imported network (tuned.h)
  *
  * Of any of them the weights may lie along directions that a seed names, and
@@ -39,6 +40,7 @@
  *   answer to row r. Without a pool, the rows' own passages are ranked.
  * - a network reads `text`, not x: lm predicts the second parts, a reader finds
  *   `span`, a retriever's rows are questions; classify has y as above.
+ * - the built-in reader reads `read`, texts as they are.
  * Images are channel first, row by row, 0 to 1. Borrowed by every call. */
 struct token_rows {
     const uint32_t *token;  /* of all rows, one behind another */
@@ -52,6 +54,10 @@ struct token_rows {
     size_t n_hard;
 };
 
+struct reader_row {
+    const char *question, *passage, *answer; /* "": the passage has none */
+};
+
 struct examples {
     size_t n_rows, x_dim;
     const float *x;
@@ -63,6 +69,7 @@ struct examples {
     const uint32_t *row_group;  /* [n_rows] */
     size_t y_dim;               /* 0 = 1 */
     const struct token_rows *text;
+    const struct reader_row *read; /* [n_rows] */
 };
 
 struct model_metrics {

@@ -50,6 +50,7 @@ static const struct row rows[] = {
     {"encoder.layer.#.output.dense.", "blk.#.ffn_down."},
     {"encoder.layer.#.output.LayerNorm.", "blk.#.layer_output_norm."},
     {"pooler.dense.", NULL},
+    {"qa_outputs.", "head."},
     {"cls.", NULL},
 };
 

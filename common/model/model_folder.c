@@ -175,6 +175,12 @@ static const struct gguf_tensor *head_of(const struct writing *w)
     return model_files_find(w->f, "cls.output.weight");
 }
 
+/* 1 for a head that finds spans. */
+static int reads(const struct writing *w)
+{
+    return !w->is_decoder && model_files_find(w->f, "head.weight") != NULL;
+}
+
 /* What the outputs of its head are called. */
 static enum tacit_err put_labels(const struct writing *w, json_t *o)
 {
@@ -512,7 +518,9 @@ static enum tacit_err put_header(struct writing *w, struct buf *out)
                        t->n_dims);
         if (!err) err = model_files_their_name(t->name, w->is_decoder, name);
         /* Beside a head the encoder is a part of its own. */
-        int is_part = head_of(w) && strncmp(t->name, "cls.output.", 11) != 0;
+        int is_part = (head_of(w) || reads(w)) &&
+                      strncmp(t->name, "cls.output.", 11) != 0 &&
+                      strncmp(t->name, "head.", 5) != 0;
         uint64_t from = w->total;
         w->total += rows_of(t) * quant_bytes(w->how->type, (size_t)t->dims[0]);
         buf_printf(&h, ",\"%s%s\":{\"dtype\":\"%s\",\"shape\":[",
@@ -584,7 +592,7 @@ static enum tacit_err write_all(struct writing *w)
     if (!err) err = write_vocab(w, v);
     vocab_free(v);
     TRY(err);
-    if (!w->is_decoder && !head_of(w)) TRY(write_modules(w));
+    if (!w->is_decoder && !head_of(w) && !reads(w)) TRY(write_modules(w));
     TRY(write_card(w));
     return write_tensors(w);
 }

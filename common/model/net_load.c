@@ -566,6 +566,10 @@ static enum tacit_err take_head(struct loader *l)
     if (outputs > NET_WIDTH_MAX)
         return fail(TACIT_LIMIT, "a head of %zu outputs; at most %d", outputs,
                     NET_WIDTH_MAX);
+    /* A head that the file brings must be one of this shape. */
+    const struct gguf_tensor *g;
+    TRY(look_up(l, "head.weight", outputs, n->shape.width, &g));
+    TRY(look_up(l, "head.bias", 1, outputs, &g));
     /* A matrix, of one output too: a layer is known by it. */
     const size_t dims[] = {outputs, n->shape.width};
     n->head.w = (struct net_tensor){.trained = 1,

@@ -62,6 +62,7 @@ static const struct kind {
     {"transformer", 1 << PLAN_LM, KEY_HIDDEN | KEY_LAYERS | KEY_HEADS,
      1 << PLAN_TEXT},
     {"static", 1 << PLAN_RETRIEVER, KEY_DIM | KEY_ENCODER, 1 << PLAN_TABLE},
+    {"reader", 1 << PLAN_READER, KEY_ENCODER, 1 << PLAN_TABLE},
 };
 enum { N_KINDS = sizeof model_kinds / sizeof *model_kinds };
 
@@ -116,10 +117,6 @@ static enum tacit_err take_model(const struct check *c,
     const struct kind *fit[N_KINDS];
     size_t kind = 0, norm = 0, n = 0;
     unsigned before = c->faults->n;
-    if (p->task == PLAN_READER)
-        return plan_wrong(c, "model",
-                          "model is for other tasks; a reader needs a base: "
-                          "{name: …, hash: …}");
     for (size_t i = 0; i < N_KINDS; i++) {
         if (!(model_kinds[i].tasks >> p->task & 1)) continue;
         fit[n] = &model_kinds[i];
@@ -267,7 +264,8 @@ static enum tacit_err take_data(const struct check *c,
         TRY(plan_wrong(
             c, "data.positive_above",
             "data.positive_above is for classify: what counts as 1"));
-    if (plan_has_base(p)) return plan_take_texts(c, raw);
+    if (plan_has_base(p) || p->task == PLAN_READER)
+        return plan_take_texts(c, raw);
     if (raw->classes)
         TRY(plan_wrong(c, "data.classes",
                        "data.classes is for a plan with a base; a model has "

@@ -142,13 +142,17 @@ enum tacit_err plan_take_texts(const struct check *c,
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].given)
             TRY(plan_wrong(c, rows[i].key,
-                           "%s is for a model; a base learns from texts",
+                           "%s is for a model of rows; a base, or a reader, "
+                           "learns from texts",
                            rows[i].key));
     if (raw->positive_above)
         TRY(plan_wrong(c, "data.positive_above",
                        "data.positive_above is for numbers; the labels of a "
                        "base are 0, 1, …"));
     TRY(take_labels(c, raw));
+    if (!plan_has_base(p) && raw->length)
+        return plan_wrong(c, "data.length",
+                          "data.length is for a plan with a base");
     return plan_integer(c, "data.length", raw->length, 8, ROW_TOKENS_MAX, 256,
                         &p->length);
 }

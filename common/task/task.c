@@ -193,11 +193,13 @@ uint32_t task_weight(const struct plan *plan, size_t n_rows)
     return w < 1 ? 1 : (uint32_t)w;
 }
 
-/* Adapters of different encoders must not be added up. */
+/* What was learnt over vectors of different encoders must not be added up. */
 static enum tacit_err check_encoder(const struct plan *plan)
 {
     char version[ENCODER_VERSION_MAX];
-    if (strcmp(plan->model, "static") != 0 || plan->encoder[0]) return TACIT_OK;
+    int is_of_it = strcmp(plan->model, "static") == 0 ||
+                   strcmp(plan->model, "reader") == 0;
+    if (!is_of_it || plan->encoder[0]) return TACIT_OK;
     TRY(encoder_built_in_version(version));
     return fail_as(E_PLAN_ENCODER,
                    "model.encoder is missing: the version of the built-in "

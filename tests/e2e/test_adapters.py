@@ -202,6 +202,21 @@ def case_a_reader_is_learnt_together():
         assert sent["head.weight"] == [2, 96], sent
         assert sum(k.endswith(".lora_a") for k in sent) == 12, sent
 
+        # It reads here, and steps aside, saying so, without its base.
+        south = f.devices["south"]
+        assert south.json("status")["reader"] == {
+            "name": "plan reader version 2 over tiny", "set_aside": ""}
+        write(os.path.join(at, "a.txt"), "Clean the wound with saline.\n")
+        south.run("add", os.path.join(at, "a.txt"))
+        ask = ("ask", "--threshold", "0", "what cleans a wound")
+        assert south.json(*ask)["reader"].endswith("over tiny")
+        south.run("model", "rm", "tiny")
+        reader = south.json("status")["reader"]
+        assert reader["name"] == "built-in", reader
+        assert "base that is not here" in reader["set_aside"], reader
+        said = south.json(*ask)
+        assert said["reader"] == "built-in" and said["span"]["text"], said
+
 
 # A decoder that says the first of two words, and is taught the second.
 WORDS = ["▁Give", ("▁5", "▁2"), "▁mg", "▁to", "▁the", "▁elderly", "▁[", "1",

@@ -694,7 +694,7 @@ static void a_base_that_cannot_work_is_explained(void **state)
     enum tacit_err e = parse("name: a\ntask: reader\nmodel: {kind: static}\n"
                              "data: {source: s}\n",
                              &p);
-    check(strstr(err_message(), "a reader needs a base") != NULL);
+    check(strstr(err_message(), "model.kind is \"static\"") != NULL);
     check_err(e, TACIT_FORMAT);
     e = parse("name: a\ntask: lm\ndata: {source: s}\n", &p);
     check(strstr(err_message(), "model is missing, or a base") != NULL);
