@@ -141,7 +141,7 @@ static void every_fault_names_the_word_and_the_way_out(void **unused)
     (void)unused;
     check_usage("ad x", "did you mean `add`");
     check_usage("plan chekc f", "did you mean `plan check`");
-    check_usage("plan", "`tester plan check`");
+    check_usage("plan", "`plan` wants one more word: check, submit");
     check_usage("frobnicate-everything", "`tester --help` lists them");
     check_usage("add x --outptu y", "did you mean --output");
     check_usage("--output y add x", "after the command");
