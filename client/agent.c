@@ -287,6 +287,7 @@ static enum tacit_err train(struct agent *a, const struct participate_action *t)
                                       .round = t->round,
                                       .client = le64_load(a->d->keys.id),
                                       .work = 1,
+                                      .rank = a->policy.adapter_rank_max,
                                       .privacy = t->privacy,
                                       .secret = secret};
     /* A network's products are worth all cores; the bits are the same. */

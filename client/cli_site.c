@@ -227,6 +227,12 @@ static void print_epsilon(const struct policy *p,
         printf("%-20s no epsilon_max: updates without noise may leave\n", "");
 }
 
+/* 0: no bound. */
+static json_t *bound_json(uint32_t n)
+{
+    return n ? json_integer((json_int_t)n) : json_null();
+}
+
 static json_t *policy_json(const struct policy *p, const char *path,
                            const struct policy_spent *spent,
                            const struct policy_epsilon *epsilon)
@@ -238,14 +244,16 @@ static json_t *policy_json(const struct policy *p, const char *path,
                                               p->sources[i].path));
     return json_pack(
         "{s:s, s:o, s:o, s:s, s:I, s:f, s:{s:I, s:I}, s:{s:I, s:I}, s:b, "
-        "s:o}",
+        "s:o, s:o, s:o}",
         "file", path, "tasks", tasks_json(p), "data", data, "secagg",
         "required", "min_cohort", (json_int_t)p->min_cohort, "clip_max",
         p->clip_max, "budget", "updates", (json_int_t)p->updates,
         "updates_per_day", (json_int_t)p->updates_per_day, "spent", "updates",
         (json_int_t)spent->updates, "updates_today",
         (json_int_t)spent->updates_today, "always_open",
-        p->from_minute == p->to_minute, "privacy", epsilon_json(p, epsilon));
+        p->from_minute == p->to_minute, "privacy", epsilon_json(p, epsilon),
+        "memory_mib", bound_json(p->memory_mib), "adapter_rank_max",
+        bound_json(p->adapter_rank_max));
 }
 
 static void print_policy(const struct policy *p, const char *path,
@@ -267,6 +275,12 @@ static void print_policy(const struct policy *p, const char *path,
            "budget spent", spent->updates, p->updates, spent->updates_today,
            p->updates_per_day);
     print_epsilon(p, epsilon);
+    if (p->memory_mib)
+        printf("%-20s at most %" PRIu32 " MiB for an adapter\n", "memory_mib",
+               p->memory_mib);
+    if (p->adapter_rank_max)
+        printf("%-20s at most %" PRIu32 "\n", "adapter_rank_max",
+               p->adapter_rank_max);
     if (p->from_minute == p->to_minute)
         printf("%-20s always\n", "hours");
     else

@@ -13,7 +13,8 @@ enum {
     FILE_MAX = 64 << 10,
     MINUTES = 24 * 60,
     COHORT_DEFAULT = 3,
-    MEMORY_MIB_MAX = 1 << 20
+    MEMORY_MIB_MAX = 1 << 20,
+    RANK_MAX = 512
 };
 
 const char policy_default[] =
@@ -40,6 +41,10 @@ const char policy_default[] =
     "# Most memory, in MiB, that training an adapter may take, the base\n"
     "# included. No bound when left out.\n"
     "# memory_mib: 2048\n"
+    "# Highest rank of pairs that are trained here. A plan of kind flora is\n"
+    "# trained at it, one of another kind with a higher rank is refused. No\n"
+    "# bound when left out.\n"
+    "# adapter_rank_max: 8\n"
     "# What all noised updates together may tell about one row. With it,\n"
     "# plans without a privacy block are refused.\n"
     "# privacy: {epsilon_max: 8, epsilon_per_day: 2, delta: 1e-5}\n"
@@ -62,7 +67,7 @@ struct raw_policy {
     unsigned n_tasks;
     struct raw_source *data;
     unsigned n_data;
-    int64_t *min_cohort, *memory_mib;
+    int64_t *min_cohort, *memory_mib, *adapter_rank_max;
     double *clip_max;
     struct raw_budget *budget;
     struct raw_epsilon *privacy;
@@ -102,6 +107,8 @@ static const cyaml_schema_field_t policy_fields[] = {
                                n_data, &source, 0, POLICY_SOURCES_MAX),
     CYAML_FIELD_INT_PTR("min_cohort", NUMBER, struct raw_policy, min_cohort),
     CYAML_FIELD_INT_PTR("memory_mib", NUMBER, struct raw_policy, memory_mib),
+    CYAML_FIELD_INT_PTR("adapter_rank_max", NUMBER, struct raw_policy,
+                        adapter_rank_max),
     CYAML_FIELD_FLOAT_PTR("clip_max", NUMBER, struct raw_policy, clip_max),
     CYAML_FIELD_MAPPING_PTR("budget", OPTIONAL, struct raw_policy, budget,
                             budget_fields),
@@ -239,6 +246,11 @@ static enum tacit_err check(const struct checking *c,
             return wrong(c, "memory_mib", "1 to 1048576");
         p->memory_mib = (uint32_t)*raw->memory_mib;
     }
+    if (raw->adapter_rank_max) {
+        if (*raw->adapter_rank_max < 1 || *raw->adapter_rank_max > RANK_MAX)
+            return wrong(c, "adapter_rank_max", "1 to 512");
+        p->adapter_rank_max = (uint32_t)*raw->adapter_rank_max;
+    }
     if (raw->clip_max) {
         if (!isfinite(*raw->clip_max) || *raw->clip_max <= 0)
             return wrong(c, "clip_max", "a number above 0");
@@ -290,6 +302,14 @@ static int is_open(const struct policy *p, int minute)
     return minute >= p->from_minute || minute < p->to_minute;
 }
 
+static int is_too_wide(const struct policy *p, const struct plan *plan)
+{
+    return plan_has_base(plan) && p->adapter_rank_max &&
+           (plan->base.adapter == PLAN_FFA ||
+            plan->base.adapter == PLAN_LORA) &&
+           plan->base.rank > p->adapter_rank_max;
+}
+
 enum tacit_err policy_allow(const struct policy *p, const struct plan *plan,
                             uint32_t u_min, const struct policy_spent *spent,
                             int local_minute)
@@ -309,6 +329,12 @@ enum tacit_err policy_allow(const struct policy *p, const struct plan *plan,
         return fail_as(E_POLICY_REFUSED,
                        "plan %s clips updates at %g; clip_max is %g",
                        plan->name, plan->clip, p->clip_max);
+    if (is_too_wide(p, plan))
+        return fail_as(E_POLICY_REFUSED,
+                       "plan %s trains pairs of rank %u; adapter_rank_max is "
+                       "%u, and only adapter.kind: flora may be trained at "
+                       "less",
+                       plan->name, plan->base.rank, p->adapter_rank_max);
     if (p->epsilon_max > 0 && !plan->privacy.record)
         return fail_as(E_POLICY_REFUSED,
                        "plan %s adds no noise; privacy.epsilon_max allows only "

@@ -11,6 +11,7 @@
  *   privacy: {epsilon_max: 8, epsilon_per_day: 2, delta: 1e-5}   # of one row
  *   hours: "20:00-06:00" # local time; always when left out
  *   memory_mib: 2048     # most that training an adapter may take
+ *   adapter_rank_max: 8  # … and the highest rank of its pairs
  *
  * A key that is left out has its default: every task, no data, the numbers
  * above. `budget: {updates: 0}` lets nothing out.
@@ -49,6 +50,7 @@ struct policy {
     double epsilon_max, epsilon_per_day, delta;
     int from_minute, to_minute; /* of the local day; equal = always */
     uint32_t memory_mib;        /* 0: no bound */
+    uint32_t adapter_rank_max;  /* 0: no bound */
 };
 
 /* What has left already. */

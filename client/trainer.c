@@ -140,7 +140,8 @@ static enum tacit_err run(struct training *x, struct model *m,
     x->local.loss = at_start.loss;
     x->hook = s->gradient;
     if (s->begin) s->begin(&x->local, p->flat);
-    if (s->begin) TRY(measure_personal(m, d, out));
+    if (s->begin && s->flags & STRATEGY_PERSONAL)
+        TRY(measure_personal(m, d, out));
     TRY(train(x, m, &d->train, 0, losses));
     strategy_finish(s, &x->local, p->flat, out->up,
                     out->metrics + TASK_SCALARS);
@@ -184,7 +185,9 @@ enum tacit_err trainer_run(const struct trainer_task *t, struct model *m,
                                     .next_state = out->next_state,
                                     .fresh = !t->state,
                                     .learning_rate = t->plan->learning_rate,
-                                    .momentum = t->plan->momentum};
+                                    .momentum = t->plan->momentum,
+                                    .round = t->round,
+                                    .rank = t->rank};
         memset(out->metrics, 0, sizeof out->metrics);
         err = run(&x, m, d, out);
         memcpy(p->flat, x.global, n * sizeof *x.global);

@@ -29,6 +29,8 @@ struct trainer_task {
     uint32_t round;
     uint64_t client; /* names the device's stream of batches */
     double work;     /* share of the local steps to make: 1 */
+    uint32_t rank;   /* most that it trains of a pair of adapter.kind flora;
+                        0: the plan's */
     /* Rows of the training that will follow; NULL: not known (model.h). */
     const struct examples *next;
     /* For a plan with privacy, else NULL: its noise, and what it is drawn from:

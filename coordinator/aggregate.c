@@ -211,7 +211,7 @@ static enum tacit_err apply(struct aggregate *a, const float *mean,
                                      .n_clients = a->n_clients,
                                      .n_population = n_all,
                                      .staleness = s->staleness};
-    strategy_apply(a->strategy, &server, mean, scalars);
+    TRY(strategy_apply(a->strategy, &server, mean, scalars));
     average_statistics(a, mean);
     TRY(check(&a->next, s->round));
     return check(&a->state2, s->round);

@@ -34,6 +34,12 @@ static void draw_secret(const struct sum *s, const struct seat *seat,
     for (int i = 0; i < 4; i++) le64_store(out + 8 * i, rng_u64(&r));
 }
 
+/* Clients have the ranks of a list in turn. */
+static uint32_t rank_of(const struct plan *p, size_t client)
+{
+    return p->sim.n_ranks ? p->sim.ranks[client % p->sim.n_ranks] : 0;
+}
+
 enum tacit_err fleet_train(struct sum *s, struct seat *seat, struct model *m,
                            const float *down, struct trained *out)
 {
@@ -48,6 +54,7 @@ enum tacit_err fleet_train(struct sum *s, struct seat *seat, struct model *m,
                                       .round = s->round,
                                       .client = seat->client,
                                       .work = seat->fate.work,
+                                      .rank = rank_of(f->c.plan, seat->client),
                                       .next = next_rows(s, seat),
                                       .privacy = &a->privacy,
                                       .secret = secret};

@@ -444,7 +444,8 @@ static enum tacit_err take(const struct check *c, const struct raw_plan *raw)
     TRY(plan_take_mezo(c, raw));
     TRY(plan_take_strategy(c, raw));
     TRY(plan_take_sim(c, raw));
-    return plan_take_privacy(c, raw);
+    TRY(plan_take_privacy(c, raw));
+    return plan_take_flora(c, raw);
 }
 
 enum tacit_err plan_parse(const char *name, const char *text, size_t n,

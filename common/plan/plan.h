@@ -55,6 +55,7 @@ enum {
     PLAN_COHORT_MAX = 4096,      /* in all groups, or without masks */
     PLAN_GROUPS_MAX = 256,
     PLAN_SEEDS_MAX = 1 << 16,
+    PLAN_RANKS_MAX = 16,
     PLAN_PAIRS_MAX = 512, /* updates of which every pair is compared */
     PLAN_VOCABULARY = 96  /* printable ASCII, and one for all else */
 };
@@ -127,7 +128,7 @@ struct plan_strategy {
 };
 
 /* What is trained of a network that devices have (common/model/tuned.h). */
-enum plan_adapter { PLAN_FFA, PLAN_LORA, PLAN_FULL };
+enum plan_adapter { PLAN_FFA, PLAN_LORA, PLAN_FULL, PLAN_FLORA };
 struct plan_base {
     char name[PLAN_NAME_MAX]; /* "": the plan has no base */
     struct digest hash;       /* of its file on devices */
@@ -176,6 +177,8 @@ struct plan_sim {
     double battery;   /* share of the devices that run on a battery */
     double delay, duplicate, crash; /* chances per message, message, round */
     double skew_s;                  /* sd of a device's clock */
+    uint32_t ranks[PLAN_RANKS_MAX]; /* flora: of clients, in turn */
+    size_t n_ranks;                 /* 0: all have the plan's */
 };
 
 struct plan {

@@ -51,7 +51,7 @@ static enum tacit_err check_task(const struct check *c)
 
 enum tacit_err plan_take_base(const struct check *c, const struct raw_plan *raw)
 {
-    static const char *const kinds[] = {"ffa", "lora", "full"};
+    static const char *const kinds[] = {"ffa", "lora", "full", "flora"};
     static const struct raw_adapter none;
     const struct raw_adapter *a = raw->adapter ? raw->adapter : &none;
     struct plan_base *b = &c->plan->base;
@@ -64,7 +64,7 @@ enum tacit_err plan_take_base(const struct check *c, const struct raw_plan *raw)
     snprintf(b->name, sizeof b->name, "%s",
              raw->base->name[0] ? raw->base->name : "?");
     TRY(take_hash(c, raw->base->hash));
-    if (a->kind) TRY(plan_choice(c, "adapter.kind", a->kind, kinds, 3, &kind));
+    if (a->kind) TRY(plan_choice(c, "adapter.kind", a->kind, kinds, 4, &kind));
     b->adapter = (enum plan_adapter)kind;
     TRY(plan_integer(c, "adapter.rank", a->rank, 1, 512, 8, &b->rank));
     TRY(plan_real(c, "adapter.alpha", a->alpha, 1e-3, 1e4, 2.0 * b->rank,

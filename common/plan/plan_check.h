@@ -60,5 +60,8 @@ TACIT_CHECKED enum tacit_err plan_take_privacy(const struct check *c,
                                                const struct raw_plan *raw);
 TACIT_CHECKED enum tacit_err plan_take_sim(const struct check *c,
                                            const struct raw_plan *raw);
+/* … and this one after privacy. */
+TACIT_CHECKED enum tacit_err plan_take_flora(const struct check *c,
+                                             const struct raw_plan *raw);
 
 #endif

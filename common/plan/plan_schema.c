@@ -179,6 +179,8 @@ static const cyaml_schema_field_t sim_fields[] = {
     REAL(shift, struct raw_sim),
     REAL(a, struct raw_sim),
     REAL(b, struct raw_sim),
+    CYAML_FIELD_SEQUENCE_COUNT("ranks", OPTIONAL, struct raw_sim, ranks,
+                               n_ranks, &integer, 1, PLAN_RANKS_MAX),
     GROUP(attack, struct raw_sim, OPTIONAL, attack_fields),
     GROUP(devices, struct raw_sim, OPTIONAL, devices_fields),
     CYAML_FIELD_END};

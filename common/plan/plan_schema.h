@@ -90,6 +90,8 @@ struct raw_sim {
         *checkpoint_every;
     char *partition, *protocol, *column, *sizes, *selection, *held_out;
     double *dropout, *stragglers, *alpha, *shift, *a, *b;
+    int64_t *ranks;
+    unsigned n_ranks;
     struct raw_attack *attack;
     struct raw_devices *devices;
 };

@@ -70,12 +70,14 @@ void strategy_finish(const struct strategy *s, const struct strategy_local *l,
     difference(up, w, l->global, l->n);
 }
 
-void strategy_apply(const struct strategy *st, struct strategy_server *s,
-                    const float *mean, const double *scalars)
+enum tacit_err strategy_apply(const struct strategy *st,
+                              struct strategy_server *s, const float *mean,
+                              const double *scalars)
 {
-    if (st->apply) {
+    if (st->merge) return st->merge(s, mean);
+    if (st->apply)
         st->apply(s, mean, scalars);
-        return;
-    }
-    add_scaled(s->weights, s->c->server_lr, mean, s->n);
+    else
+        add_scaled(s->weights, s->c->server_lr, mean, s->n);
+    return TACIT_OK;
 }

@@ -29,6 +29,8 @@
 
 #include "common/base/err.h"
 
+struct params;
+
 enum strategy_flag {
     STRATEGY_SUM = 1,        /* needs only the weighted mean */
     STRATEGY_SINGLES = 2,    /* compares updates, or the means of groups */
@@ -40,7 +42,11 @@ enum strategy_flag {
     STRATEGY_LOSS = 128      /* finish reads the loss of x */
 };
 
-enum { STRATEGY_SCALARS_MAX = 2, STRATEGY_UPDATES_MAX = 4096 };
+enum {
+    STRATEGY_SCALARS_MAX = 2,
+    STRATEGY_UPDATES_MAX = 4096,
+    STRATEGY_RANK_MAX = 64 /* FLoRA: of a pair */
+};
 /* Scalars ride in the secure sum beside the metrics, within this bound. */
 #define STRATEGY_SCALAR_LIMIT 64.0
 
@@ -63,6 +69,8 @@ struct strategy_config {
     uint32_t iterations;      /* geometric median, centred clipping */
     uint32_t personal;        /* FedPer: first personal weight's index */
     uint32_t steps;           /* K_ref: local steps of a common device */
+    uint64_t seed;            /* FLoRA: of its sketches */
+    const struct params *layout; /* FLoRA: of the weights; borrowed */
 };
 
 /* The device's side of one local training. */
@@ -76,7 +84,9 @@ struct strategy_local {
     int fresh;           /* no state yet: state is all zeros */
     double learning_rate, momentum; /* of the local optimiser */
     uint32_t steps;                 /* K, valid in finish */
-    double loss; /* of x on this device's rows; 0 without STRATEGY_LOSS */
+    double loss;    /* of x on this device's rows; 0 without STRATEGY_LOSS */
+    uint32_t round; /* 1-based */
+    uint32_t rank;  /* FLoRA: most that it trains of a pair; 0: all of it */
 };
 
 /* The coordinator's side. */
@@ -123,6 +133,8 @@ struct strategy {
     /* NULL with SINGLES: weights += server_lr * mean. */
     void (*apply)(struct strategy_server *s, const float *mean,
                   const double *scalars);
+    /* In place of apply, where it wants memory. */
+    enum tacit_err (*merge)(struct strategy_server *s, const float *mean);
     /* All rows are finite. E_STRATEGY_FEW when the rule wants more of them. */
     enum tacit_err (*combine)(const struct strategy_config *c,
                               const struct strategy_updates *u, float *mean);
@@ -133,11 +145,16 @@ TACIT_CHECKED enum tacit_err strategy_find(const char *name,
                                            const struct strategy **out);
 /* Row i, or NULL past the end. */
 const struct strategy *strategy_at(size_t i);
+/* Of pairs of low rank; no row of the table: a plan names it by its adapter,
+ * and it stands where fedavg would. */
+extern const struct strategy strategy_flora;
 
 /* The two defaults, for hosts: up = w - global; weights += lr * mean. */
 void strategy_finish(const struct strategy *s, const struct strategy_local *l,
                      const float *w, float *up, double *scalars);
-void strategy_apply(const struct strategy *st, struct strategy_server *s,
-                    const float *mean, const double *scalars);
+TACIT_CHECKED enum tacit_err strategy_apply(const struct strategy *st,
+                                            struct strategy_server *s,
+                                            const float *mean,
+                                            const double *scalars);
 
 #endif

@@ -27,7 +27,8 @@ void task_spec(const struct plan *plan, struct model_spec *out)
 {
     static const enum model_adapter adapters[] = {[PLAN_FFA] = MODEL_FFA,
                                                   [PLAN_LORA] = MODEL_LORA,
-                                                  [PLAN_FULL] = MODEL_FULL};
+                                                  [PLAN_FULL] = MODEL_FULL,
+                                                  [PLAN_FLORA] = MODEL_LORA};
     *out = (struct model_spec){.kind = plan->model,
                                .task = task_of(plan->task),
                                .n_inputs = plan->n_features,
@@ -112,7 +113,12 @@ enum tacit_err task_strategy(const struct plan *plan, const struct params *p,
                                         .iterations = s->iterations,
                                         .learning_rate = plan->learning_rate,
                                         .loss_scale = loss_scale(plan),
-                                        .steps = common_steps(plan)};
+                                        .steps = common_steps(plan),
+                                        .seed = plan->seed};
+    if (plan_has_base(plan) && plan->base.adapter == PLAN_FLORA) {
+        *out = &strategy_flora;
+        numbers->layout = p;
+    }
     if (s->personal) {
         size_t from = personal_from(plan, p);
         if (from == 0)

@@ -42,7 +42,7 @@ enum task_metric {
 /* The architecture; borrows strings from the plan. */
 void task_spec(const struct plan *plan, struct model_spec *out);
 /* The strategy and its numbers for a model of this layout. E_PLAN_VALUE where
- * the two, or the local optimiser, do not go together. */
+ * the two, or the local optimiser, do not go together. numbers borrow p. */
 TACIT_CHECKED enum tacit_err task_strategy(const struct plan *plan,
                                            const struct params *p,
                                            const struct strategy **out,

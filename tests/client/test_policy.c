@@ -73,6 +73,7 @@ static void every_key_is_read(void **state)
                                   "min_cohort: 128\n"
                                   "clip_max: 0.25\n"
                                   "memory_mib: 300\n"
+                                  "adapter_rank_max: 512\n"
                                   "budget: {updates: 0, updates_per_day: 9}\n"
                                   "hours: \"20:30-06:05\"\n");
     assert_int_equal(p.tasks, 1U << PLAN_REGRESS);
@@ -84,6 +85,7 @@ static void every_key_is_read(void **state)
     assert_int_equal(p.min_cohort, 128);
     check_near(p.clip_max, 0.25, 0);
     assert_int_equal(p.memory_mib, 300);
+    assert_int_equal(p.adapter_rank_max, 512);
     assert_int_equal(p.updates, 0);
     assert_int_equal(p.updates_per_day, 9);
     assert_int_equal(p.from_minute, 20 * 60 + 30);
@@ -148,6 +150,8 @@ static void a_value_that_cannot_hold_names_its_line_and_key(void **state)
         {"min_cohort: 3.5\n", "p.yaml:1: min_cohort: not a whole number"},
         {"memory_mib: 0\n", "p.yaml:1: memory_mib: 1 to 1048576"},
         {"memory_mib: 1048577\n", "p.yaml:1: memory_mib: 1 to 1048576"},
+        {"adapter_rank_max: 0\n", "p.yaml:1: adapter_rank_max: 1 to 512"},
+        {"adapter_rank_max: 513\n", "p.yaml:1: adapter_rank_max: 1 to 512"},
         {"# all\nclip_max: 0\n", "p.yaml:2: clip_max: a number above 0"},
         {"clip_max: -1\n", "p.yaml:1: clip_max: a number above 0"},
         {"clip_max: .nan\n", "p.yaml:1: clip_max: not a number"},
@@ -390,6 +394,28 @@ static void a_sum_of_too_few_is_refused(void **state)
              "plan risk adds up as few as 3 devices; min_cohort is 4");
 }
 
+static void pairs_over_the_sites_rank_are_refused_unless_they_may_be_narrower(
+    void **state)
+{
+    (void)state;
+    struct asked a = allowed();
+    a.policy.adapter_rank_max = 4;
+    check_ok(ask(&a)); /* it has no pairs */
+    snprintf(a.plan.base.name, sizeof a.plan.base.name, "minilm");
+    a.plan.base.rank = 4;
+    check_ok(ask(&a));
+    a.plan.base.rank = 5;
+    for (int kind = PLAN_FFA; kind <= PLAN_FLORA; kind++) {
+        a.plan.base.adapter = (enum plan_adapter)kind;
+        if (kind == PLAN_FFA || kind == PLAN_LORA)
+            check_no(&a, E_POLICY_REFUSED,
+                     "plan risk trains pairs of rank 5; adapter_rank_max is "
+                     "4, and only adapter.kind: flora may be trained at less");
+        else
+            check_ok(ask(&a));
+    }
+}
+
 static void a_clip_over_the_sites_is_refused(void **state)
 {
     (void)state;
@@ -471,6 +497,8 @@ int main(void)
         cmocka_unit_test(a_task_that_is_not_listed_is_refused),
         cmocka_unit_test(a_source_without_a_file_is_refused),
         cmocka_unit_test(a_sum_of_too_few_is_refused),
+        cmocka_unit_test(
+            pairs_over_the_sites_rank_are_refused_unless_they_may_be_narrower),
         cmocka_unit_test(a_clip_over_the_sites_is_refused),
         cmocka_unit_test(a_spent_budget_has_its_own_code),
         cmocka_unit_test(hours_hold_in_every_minute_of_the_day),

@@ -94,15 +94,17 @@ def tensors(path):
     return {k: v["shape"] for k, v in header.items()}
 
 
-def three_sites(f, at, data, without=()):
-    """Three devices that have the base; its path and hash."""
+def three_sites(f, at, data, without=(), ranks=(0, 0, 0)):
+    """Three devices that have the base, and train pairs of at most these ranks;
+    its path and hash."""
     base = None
-    for site in SITES:
+    for site, rank in zip(SITES, ranks):
         path = os.path.join(at, site, "texts.csv")
         write(path, data)
         device = f.add_device(site, policy=(
             "tasks: [retriever, reader, lm, classify]\n"
             "min_cohort: 2\nclip_max: 100\n"
+            + (f"adapter_rank_max: {rank}\n" if rank else "") +
             f"data:\n  - {{source: texts, file: {path}}}\n"))
         if site not in without:
             # Where the folder lies does not matter.
@@ -328,6 +330,34 @@ def case_a_cross_encoder_is_learnt_together_and_then_reads_again():
                    learnt["federated"]["loss"]) < 0.1, (told, learnt)
 
 
+def case_devices_of_different_ranks_learn_one_classifier():
+    with Federation() as f, folder() as at:
+        f.start_coordinator()
+        base = three_sites(f, at, KINDS, ranks=(1, 2, 0))
+        words = {"name": "ranks", "task": "classify", "hash": base["hash"]}
+        more = ("length: 48", "length: 48, label: kind, classes: 3")
+        north = f.devices["north"]
+        plan = PLAN.format(kind="flora", **words).replace(*more)
+        go(f, plan.replace("steps: 4", "steps: 20"), base)
+        learnt = north.json("train", "--eval", "--plan", f.path("plan.yaml"))
+        assert learnt["federated"]["loss"] < learnt["initial"]["loss"], learnt
+        loss = {r["round"]: r["loss"] for r in f.committed()}
+        assert loss[2] < loss[1], loss
+        # One pair of the plan's rank is published, which merges as any other.
+        f.coordinator.run("export", "--output", f.path("sent.safetensors"))
+        sent = tensors(f.path("sent.safetensors"))
+        shapes = {k[-6:]: v for k, v in sent.items() if ".lora_" in k}
+        assert shapes["lora_a"][0] == 4 and shapes["lora_b"][1] == 4, sent
+        merged = os.path.join(at, "merged.gguf")
+        north.run("model", "merge", "ranks", merged)
+        # An update carries four vectors, whatever a device's rank is.
+        n = sum(a * (b[0] if b else 1) for a, *b in sent.values())
+        left = [row["bytes"] for s in SITES
+                for row in f.devices[s].json("audit")["releases"]]
+        assert len(left) == 6 and len(set(left)) == 1, left
+        assert 4 * 4 * n < left[0] < 4.2 * 4 * n, (n, left)
+
+
 def case_a_device_without_the_base_says_how_to_get_it():
     with Federation() as f, folder() as at:
         f.start_coordinator()
@@ -441,6 +471,33 @@ def case_the_simulators_sum_has_the_protocols_bits():
                               f"sim.protocol={protocol}").exits(0)
                     got.append(model_bytes(out))
             assert len(set(got)) == 1, (task, got)
+
+
+def case_a_simulation_of_different_ranks_has_the_protocols_bits():
+    with folder() as at:
+        home = os.path.join(at, "home")
+        tacit("init", "--home", home).exits(0)
+        base = imported(home, checkpoint(os.path.join(at, "model")))
+        data = os.path.join(at, "data")
+        for site in SITES:
+            write(os.path.join(data, site + ".csv"), KINDS)
+        plan = os.path.join(at, "plan.yaml")
+        text = PLAN.format(name="kinds", task="classify", kind="flora",
+                           hash=base["hash"]).replace(
+                               "length: 48",
+                               "length: 48, label: kind, classes: 3")
+        got = {}
+        for ranks in ("", "[4]", "[1, 2, 4]"):
+            write(plan, text + (f"sim: {{ranks: {ranks}}}\n" if ranks else ""))
+            for protocol in ("sum", "full"):
+                for threads in "12":
+                    out = os.path.join(at, f"{protocol}-{threads}-{ranks}")
+                    sim("run", plan, "--base", base["path"], "--data", data,
+                        "-q", "-o", out, "-t", threads, "--set",
+                        f"sim.protocol={protocol}").exits(0)
+                    got.setdefault(ranks, set()).add(model_bytes(out))
+        assert all(len(x) == 1 for x in got.values()), got
+        assert got[""] == got["[4]"] != got["[1, 2, 4]"], got
 
 
 def case_a_language_model_is_learnt_together():

@@ -701,9 +701,77 @@ static void a_base_that_cannot_work_is_explained(void **state)
     check_err(e, TACIT_FORMAT);
 }
 
+static void devices_of_different_ranks_have_a_kind_of_their_own(void **state)
+{
+    (void)state;
+    struct plan *p = NULL;
+    char *text = replaced(based, "kind: lora", "kind: flora");
+    check_ok(parse(text, &p));
+    check(p->base.adapter == PLAN_FLORA && p->base.rank == 4);
+    check(p->sim.n_ranks == 0);
+    plan_free(p);
+    free(text);
+    text = replaced(based, "kind: lora, rank: 4,", "kind: flora, rank: 64,");
+    char *more = replaced(text, "local:", "sim: {ranks: [1, 64]}\nlocal:");
+    check_ok(parse(more, &p));
+    check(p->sim.n_ranks == 2);
+    check(p->sim.ranks[0] == 1 && p->sim.ranks[1] == 64);
+    plan_free(p);
+    free(more);
+    free(text);
+}
+
+static void what_different_ranks_do_not_go_with_is_explained(void **state)
+{
+    static const struct {
+        const char *from, *to, *says;
+    } cases[] = {
+        {"rank: 4", "rank: 65", ":4: adapter.rank is 65; of adapter.kind: "},
+        {"data:", "strategy: {kind: fedprox}\ndata:",
+         ":5: strategy.kind is fedprox; adapter.kind: flora adds up"},
+        {"{hard_negatives: 2}", "{optimizer: mezo}",
+         ":6: local.optimizer: mezo moves"},
+        {"{hard_negatives: 2}", "{optimizer: sgd}\nsim: {ranks: [2, 5]}",
+         ":7: sim.ranks has 5; the ranks of clients are 1 to adapter.rank 4"},
+        {"{hard_negatives: 2}", "{optimizer: sgd}\nsim: {ranks: [0]}",
+         ":7: sim.ranks has 0"},
+    };
+    (void)state;
+    char *flora = replaced(based, "kind: lora", "kind: flora");
+    struct plan *p = NULL;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *text = replaced(flora, cases[i].from, cases[i].to);
+        enum tacit_err e = parse(text, &p);
+        if (!strstr(err_message(), cases[i].says))
+            print_error("%s: \"%s\"\n", cases[i].to, err_message());
+        check(strstr(err_message(), cases[i].says) != NULL);
+        check_err(e, TACIT_FORMAT);
+        free(text);
+    }
+    char *text = replaced(based, "local:", "sim: {ranks: [2]}\nlocal:");
+    enum tacit_err e = parse(text, &p);
+    check(strstr(err_message(), ":6: sim.ranks is for adapter.kind: flora"));
+    check_err(e, TACIT_FORMAT);
+    free(text);
+    text = replaced(flora, "local: {hard_negatives: 2}\n",
+                    "cohort: {size: 4, min_reports: 4, over_select: 1}\n"
+                    "local: {steps: 1, optimizer: sgd}\n"
+                    "privacy: {unit: record, epsilon: 8, delta: 1e-5, clip: 1, "
+                    "sample: 0.1}\n");
+    e = parse(text, &p);
+    if (!strstr(err_message(), "adapter.kind: flora sends none"))
+        print_error("%s\n", err_message());
+    check(strstr(err_message(), "adapter.kind: flora sends none") != NULL);
+    check_err(e, TACIT_FORMAT);
+    free(text);
+    free(flora);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(devices_of_different_ranks_have_a_kind_of_their_own),
+        cmocka_unit_test(what_different_ranks_do_not_go_with_is_explained),
         cmocka_unit_test(every_key_arrives),
         cmocka_unit_test(what_is_absent_has_its_default),
         cmocka_unit_test(a_retriever_has_no_columns),

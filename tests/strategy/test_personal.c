@@ -79,7 +79,7 @@ static void fedper_sends_nothing_of_the_personal_end(void **unused)
     /* So the coordinator's copy of it stays what it was. */
     float w[N] = {1, 2, 3, 4};
     struct strategy_server server = {.c = &numbers, .n = N, .weights = w};
-    strategy_apply(s, &server, up, NULL);
+    check_ok(strategy_apply(s, &server, up, NULL));
     check_tensor(w, ((float[]){1.5f, 1, 3, 4}), N, 0);
 }
 

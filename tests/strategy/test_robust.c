@@ -398,7 +398,7 @@ static void centred_clipping_remembers_its_mean(void **unused)
                                      .state = state};
     numbers.server_lr = 0.5;
     check_ok(strategy_find("cclip", &s));
-    strategy_apply(s, &server, (float[]){2, -4}, NULL);
+    check_ok(strategy_apply(s, &server, (float[]){2, -4}, NULL));
     check_tensor(weights, ((float[]){2, -1}), N, 0);
     check_tensor(state, ((float[]){2, -4}), N, 0);
 }

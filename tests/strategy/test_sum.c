@@ -46,7 +46,7 @@ static void apply(const struct strategy *st, uint32_t round, const float *mean,
                                 .round = round,
                                 .n_clients = DEVICES,
                                 .n_population = DEVICES};
-    strategy_apply(st, &s, mean, scalars);
+    check_ok(strategy_apply(st, &s, mean, scalars));
 }
 
 static void check_weights(double a, double b, double tolerance)
@@ -135,16 +135,16 @@ static void fedbuff_discounts_what_is_stale(void **unused)
     struct strategy_server s = {.c = &numbers, .n = N, .weights = weights};
     const float mean[N] = {1, -2};
     const struct strategy *st = find("fedbuff");
-    strategy_apply(st, &s, mean, NULL); /* fresh: as FedAvg */
+    check_ok(strategy_apply(st, &s, mean, NULL)); /* fresh: as FedAvg */
     check_weights(1, -2, 0);
     s.staleness = 3; /* 1 / sqrt(1 + 3) */
-    strategy_apply(st, &s, mean, NULL);
+    check_ok(strategy_apply(st, &s, mean, NULL));
     check_weights(1.5, -3, 0);
     numbers.staleness = 1;
-    strategy_apply(st, &s, mean, NULL);
+    check_ok(strategy_apply(st, &s, mean, NULL));
     check_weights(1.75, -3.5, 0);
     numbers.staleness = 0; /* staleness ignored */
-    strategy_apply(st, &s, mean, NULL);
+    check_ok(strategy_apply(st, &s, mean, NULL));
     check_weights(2.75, -5.5, 0);
 }
 
@@ -323,7 +323,7 @@ static void scaffold_counts_those_who_were_not_there(void **unused)
                                 .n_clients = 5,
                                 .n_population = 20};
     const float mean[2 * N] = {1, 2, 4, -8};
-    strategy_apply(find("scaffold"), &s, mean, NULL);
+    check_ok(strategy_apply(find("scaffold"), &s, mean, NULL));
     check_weights(1, 2, 0);
     /* 5/20 of the mean change, which was sent times K_ref eta = 1. */
     check_tensor(down, ((float[]){1, -2}), N, 1e-6);
@@ -476,7 +476,7 @@ static void feddyns_first_round_is_by_hand(void **unused)
                                 .state = state,
                                 .n_clients = 2,
                                 .n_population = 8};
-    strategy_apply(find("feddyn"), &s, (float[]){4, -8}, NULL);
+    check_ok(strategy_apply(find("feddyn"), &s, (float[]){4, -8}, NULL));
     check_tensor(state, ((float[]){-0.5f, 1}), N, 1e-6);
     check_weights(5, -10, 1e-6);
 }

@@ -303,6 +303,28 @@ static void equations_of_plain_sgd_refuse_another_optimiser(void **unused)
     }
 }
 
+static void pairs_of_different_ranks_are_added_up_as_products(void **unused)
+{
+    (void)unused;
+    struct model *m = model_of();
+    struct strategy_config c;
+    const struct strategy *s = NULL;
+    struct ring_layout l;
+    struct model_spec spec;
+    plan.seed = 9;
+    plan.base.adapter = PLAN_FLORA;
+    check_ok(task_strategy(&plan, model_params(m), &s, &c));
+    check(s != &strategy_flora); /* without a base there are no pairs */
+    snprintf(plan.base.name, sizeof plan.base.name, "minilm");
+    check_ok(task_strategy(&plan, model_params(m), &s, &c));
+    check(s == &strategy_flora && c.layout == model_params(m) && c.seed == 9);
+    task_layout(&plan, s, 100, &l);
+    check(l.n_params == 400);
+    task_spec(&plan, &spec);
+    check(spec.base.adapter == MODEL_LORA);
+    model_free(m);
+}
+
 static void a_strategy_that_is_none_names_the_nearest(void **unused)
 {
     (void)unused;
@@ -374,6 +396,7 @@ int main(void)
         T(the_personal_end_begins_with_a_layers_matrix),
         T(what_would_share_nothing_is_refused),
         T(equations_of_plain_sgd_refuse_another_optimiser),
+        T(pairs_of_different_ranks_are_added_up_as_products),
         T(a_strategy_that_is_none_names_the_nearest),
         T(production_has_masks_and_seats),
         T(a_retriever_of_the_built_in_encoder_says_which),
