@@ -73,13 +73,16 @@ static const char *const codes[N_LANGUAGES] = {
 enum {
     MORE = 2, /* of another language than of English */
     WORD_BYTES_MAX = 24,
-    SLOT_BITS = 11,
-    SLOTS = 1 << SLOT_BITS
+    SLOT_BITS = 12,
+    SLOTS = 1 << SLOT_BITS,
+    ROW_BITS = 10,
+    ROW_MASK = (1 << ROW_BITS) - 1
 };
 
 /* The lists of all languages as one, and where in it a word stands: `slots`
- * has its row + 1 at slot_of() or behind it, before the next 0. Every word of
- * every passage is looked up. Made once, then only read. */
+ * has its row + 1 at its place or behind it, before the next 0, and six more
+ * bits of its hash, so that few other words are compared. Every word of every
+ * passage is looked up. Made once, then only read. */
 static struct {
     char word[WORD_BYTES_MAX];
     uint32_t in; /* languages */
@@ -92,24 +95,33 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 _Static_assert((SLOTS & (SLOTS - 1)) == 0 &&
                    SLOTS >= 4 * (int)LANGUAGE_LISTED_MAX,
                "a short way to an empty slot");
+_Static_assert((int)LANGUAGE_LISTED_MAX <= ROW_MASK, "a row has a number");
 
 /* Both ends, the middle and the length of word [n >= 1] tell the listed words
- * apart well enough. */
-static size_t slot_of(const char *word, size_t n)
+ * apart well enough. The upper bits are a place, the next ones a sign. */
+static uint32_t hash_of(const char *word, size_t n)
 {
     uint32_t a = (uint8_t)word[0], b = (uint8_t)word[n / 2];
     uint32_t c = (uint8_t)word[n - 1];
-    return ((a << 16 ^ b << 8 ^ c ^ (uint32_t)n << 13) * 2654435761u) >>
-           (32 - SLOT_BITS);
+    return (a << 16 ^ b << 8 ^ c ^ (uint32_t)n << 13) * 2654435761u;
+}
+
+/* What stands in a slot of the hash, but for the row. */
+static uint32_t sign_of(uint32_t hash)
+{
+    return hash >> (32 - SLOT_BITS - (16 - ROW_BITS)) << ROW_BITS & 0xffff;
 }
 
 /* The slot of word [n], or the empty one where it would stand. */
-static size_t find_slot(const char *word, size_t n)
+static size_t find_slot(const char *word, size_t n, uint32_t hash)
 {
-    size_t at = slot_of(word, n);
+    const uint32_t sign = sign_of(hash);
+    size_t at = hash >> (32 - SLOT_BITS);
     for (; slots[at]; at = (at + 1) % SLOTS) {
-        size_t i = slots[at] - 1u;
-        if (words[i].n == n && memcmp(words[i].word, word, n) == 0) break;
+        size_t i = (slots[at] & ROW_MASK) - 1u;
+        if ((slots[at] & ~(uint32_t)ROW_MASK) == sign && words[i].n == n &&
+            memcmp(words[i].word, word, n) == 0)
+            break;
     }
     return at;
 }
@@ -118,14 +130,16 @@ static void list_words(void)
 {
     for (enum language l = 0; l < N_LANGUAGES; l++)
         for (const char *p = function_words[l]; *p;) {
-            size_t n = strcspn(p, " "), at = find_slot(p, n);
+            size_t n = strcspn(p, " ");
+            uint32_t hash = hash_of(p, n);
+            size_t at = find_slot(p, n, hash);
             if (!slots[at]) {
                 assert(n_words < LANGUAGE_LISTED_MAX && n < WORD_BYTES_MAX);
                 words[n_words].n = (uint8_t)n;
                 memcpy(words[n_words].word, p, n);
-                slots[at] = (uint16_t)++n_words;
+                slots[at] = (uint16_t)(sign_of(hash) | ++n_words);
             }
-            words[slots[at] - 1u].in |= BIT(l);
+            words[(slots[at] & ROW_MASK) - 1u].in |= BIT(l);
             p += n + (p[n] == ' ');
         }
 }
@@ -142,17 +156,23 @@ int language_find(const char *code)
     return -1;
 }
 
-void language_count(struct language_tally *t, const char *word, size_t n)
+/* A word of a text, when the lists are made. */
+static void count(struct language_tally *t, const char *word, size_t n)
 {
-    pthread_once(&once, list_words);
     if (n == 0 || n >= WORD_BYTES_MAX) return;
-    size_t slot = find_slot(word, n);
+    size_t slot = find_slot(word, n, hash_of(word, n));
     if (!slots[slot]) return;
-    size_t i = slots[slot] - 1u;
+    size_t i = (slots[slot] & ROW_MASK) - 1u;
     if (t->seen[i / 64] & 1ull << i % 64) return;
     t->seen[i / 64] |= 1ull << i % 64;
     for (enum language l = 0; l < N_LANGUAGES; l++)
         t->count[l] += (words[i].in & BIT(l)) != 0;
+}
+
+void language_count(struct language_tally *t, const char *word, size_t n)
+{
+    pthread_once(&once, list_words);
+    count(t, word, n);
 }
 
 enum language language_best(const struct language_tally *t)
@@ -197,14 +217,27 @@ static size_t put(char *out, uint32_t c)
     return 2;
 }
 
+/* Letters and digits of ASCII, in lower case; 0: none. */
+static char plain_letter(char c)
+{
+    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) return c;
+    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : 0;
+}
+
 enum language language_guess(const char *text, size_t n)
 {
     struct language_tally tally = {0};
     char word[WORD_BYTES_MAX + 2];
     size_t len = 0, n_counted = 0;
+    pthread_once(&once, list_words);
     for (size_t i = 0, k; i <= n && n_counted < LANGUAGE_WORDS; i += k) {
         uint32_t c = i < n ? (uint8_t)text[i] : 0;
+        char plain = c < 0x80 ? plain_letter((char)c) : 0;
         k = 1;
+        if (plain) {
+            if (len < WORD_BYTES_MAX) word[len++] = plain;
+            continue;
+        }
         if (c >= 0x80) k = utf8_next(text + i, n - i, &c);
         if (!k) k = 1, c = 0;
         if (is_letter(c)) {
@@ -212,7 +245,7 @@ enum language language_guess(const char *text, size_t n)
             continue;
         }
         n_counted += len > 0;
-        language_count(&tally, word, len);
+        count(&tally, word, len);
         len = 0;
     }
     return language_best(&tally);
