@@ -273,3 +273,16 @@ enum tacit_err filter_ids(struct db *db, const struct filter *f,
     buf_release(&ids);
     return err;
 }
+
+size_t filter_find(const int64_t *ids, size_t n, int64_t id)
+{
+    size_t from = 0, to = n;
+    while (from < to) {
+        size_t mid = from + (to - from) / 2;
+        if (ids[mid] < id)
+            from = mid + 1;
+        else
+            to = mid;
+    }
+    return from < n && ids[from] == id ? from : n;
+}

@@ -52,5 +52,7 @@ TACIT_CHECKED enum tacit_err filter_add_pair(struct filter *f,
 TACIT_CHECKED enum tacit_err filter_ids(struct db *db, const struct filter *f,
                                         struct arena *a, int64_t **ids,
                                         size_t *n);
+/* The place of an id among such ids [n], or n. */
+size_t filter_find(const int64_t *ids, size_t n, int64_t id);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "retrieval/chunker.h"
 #include "retrieval/corpus_state.h"
+#include "retrieval/filter.h"
 #include "retrieval/places.h"
 #include "retrieval/twin.h"
 
@@ -265,15 +266,7 @@ static void note_near(struct joining *hit, const struct read *r)
 
 static int is_allowed(const int64_t *only, size_t n_only, int64_t id)
 {
-    size_t low = 0, high = n_only;
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        if (only[mid] < id)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return !only || (low < n_only && only[low] == id);
+    return !only || filter_find(only, n_only, id) < n_only;
 }
 
 static int is_named(const struct search_hit *h, const char *path)

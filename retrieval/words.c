@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/codes.h"
+#include "retrieval/filter.h"
 #include "retrieval/question.h"
 #include "retrieval/stem.h"
 
@@ -80,20 +81,6 @@ static void sort_best(struct words_query *q)
     }
 }
 
-/* Place of an id in a rising list, or n. */
-static size_t find_id(const int64_t *ids, size_t n, int64_t id)
-{
-    size_t from = 0, to = n;
-    while (from < to) {
-        size_t mid = from + (to - from) / 2;
-        if (ids[mid] < id)
-            from = mid + 1;
-        else
-            to = mid;
-    }
-    return from < n && ids[from] == id ? from : n;
-}
-
 /* ---- one row -------------------------------------------------------------
  */
 
@@ -154,10 +141,10 @@ static int rank_row(const Fts5ExtensionApi *api, Fts5Context *fts,
     int64_t id = api->xRowid(fts);
     if (!r->is_ready) rc = prepare(api, fts, r);
     if (rc != SQLITE_OK) return rc;
-    if (q->only && find_id(q->only, q->n_only, id) == q->n_only)
+    if (q->only && filter_find(q->only, q->n_only, id) == q->n_only)
         return SQLITE_OK;
     q->n_matching++;
-    size_t at = find_id(q->wanted, q->n_wanted, id);
+    size_t at = filter_find(q->wanted, q->n_wanted, id);
     rc = count_terms(api, fts, r, f, &most);
     if (rc != SQLITE_OK) return rc;
     struct words_hit hit = {id, most};

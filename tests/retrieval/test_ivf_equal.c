@@ -217,8 +217,7 @@ static void crowd_lives(enum ivf_metric metric, size_t n, draw_fn *draw)
 {
     struct crowd c;
     bool done = false;
-    /* the largest product has no ball around it that the rule could learn */
-    double least = metric == IVF_DOT ? 0.9 : 0.95;
+    const double least = 0.95;
     crowd_open(&c, metric, n, draw);
     crowd_check(&c);
     check(recalls(&c, 9, n / 40 / 10 * 10) >= least);
