@@ -124,13 +124,14 @@ static void judge(struct distilling *d, const float *z, size_t vocab,
 {
     uint32_t best = 0;
     float top = z[0];
-    double sum = 0;
+    double sum = 1; /* the largest */
     for (uint32_t i = 1; i < vocab; i++)
         if (z[i] > top) {
             top = z[i];
             best = i;
         }
-    for (size_t i = 0; i < vocab; i++) sum += exp((double)(z[i] - top));
+    for (uint32_t i = 0; i < vocab; i++)
+        if (i != best) sum += exp((double)(z[i] - top));
     d->r.nats += log(sum) + (double)(top - z[d->next[label]]);
     d->r.agreement += best == d->id[label * d->c->likeliest];
 }

@@ -190,7 +190,7 @@ static enum tacit_err score(struct net_reader *r, const struct row *row,
 static enum tacit_err read(struct net_reader *r, const struct reader_pair *p,
                            struct row *row, struct span_found *out)
 {
-    float z[2 * (TOKENS_MAX + 1)];
+    float z[2 * (TOKENS_MAX + 1)] = {0};
     size_t first = 0, last = 0;
     TRY(take_tokens(r, p, row));
     if (row->n <= row->second + 1) return TACIT_OK;
