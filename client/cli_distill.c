@@ -175,10 +175,8 @@ static enum tacit_err say(const struct distilling *w,
 static enum tacit_err take_options(const struct options *o,
                                    struct distill_config *c)
 {
-    const char *rate = options_value(o, "rate");
     const char *type = options_value(o, "type");
     int64_t n;
-    char *end = NULL;
     *c = distill_usual;
     if (!options_value(o, "teacher") || !options_value(o, "texts") ||
         !options_value(o, "output"))
@@ -196,9 +194,7 @@ static enum tacit_err take_options(const struct options *o,
     c->epochs = (size_t)n;
     TRY(options_int(o, "seed", 0, INT64_MAX, (int64_t)c->seed, &n));
     c->seed = (uint64_t)n;
-    if (rate) c->rate = strtod(rate, &end);
-    if (rate && (*end || !(c->rate > 0 && c->rate <= 1)))
-        return fail_as(E_USAGE, "--rate %s: a number above 0, up to 1", rate);
+    TRY(options_real(o, "rate", 1e-9, 1, &c->rate));
     const struct quant_info *info = type ? quant_find(type) : NULL;
     if (type && (!info || !info->written || c->dim % info->block != 0))
         return fail_as(E_USAGE,

@@ -40,20 +40,6 @@ struct distilling {
 
 /* ---- options ------------------------------------------------------------- */
 
-static enum tacit_err number(const struct options *o, const char *name,
-                             double min, double max, double *out)
-{
-    const char *given = options_value(o, name);
-    char *end = NULL;
-    if (!given) return TACIT_OK;
-    double v = strtod(given, &end);
-    if (!*given || *end || !(v >= min && v <= max))
-        return fail_as(E_USAGE, "--%s %s: a number from %g to %g", name, given,
-                       min, max);
-    *out = v;
-    return TACIT_OK;
-}
-
 static enum tacit_err whole(const struct options *o, const char *name,
                             int64_t min, int64_t max, size_t *out)
 {
@@ -86,8 +72,8 @@ static enum tacit_err take_options(const struct options *o,
     TRY(whole(o, "epochs", 1, EPOCHS_MAX, &c->epochs));
     TRY(whole(o, "seed", 0, INT64_MAX, &seed));
     TRY(whole(o, "memory", 1, MIB_MAX, &mib));
-    TRY(number(o, "rate", 1e-9, 1, &c->rate));
-    TRY(number(o, "share", 0, 1, &c->share));
+    TRY(options_real(o, "rate", 1e-9, 1, &c->rate));
+    TRY(options_real(o, "share", 0, 1, &c->share));
     c->seed = seed;
     c->budget_bytes = mib ? mib << 20 : (size_t)(memory_free() / 4 * 3);
     const struct quant_info *info = type ? quant_find(type) : NULL;

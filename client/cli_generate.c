@@ -27,27 +27,13 @@ enum tacit_err cli_writer(const struct options *o, struct device *d,
     return TACIT_OK;
 }
 
-static enum tacit_err read_real(const struct options *o, const char *name,
-                                double min, double max, double *out)
-{
-    const char *value = options_value(o, name);
-    char *end = NULL;
-    if (!value) return TACIT_OK;
-    double x = strtod(value, &end);
-    if (*end || end == value || !(x >= min && x <= max))
-        return fail_as(E_USAGE, "--%s is a number from %g to %g", name, min,
-                       max);
-    *out = x;
-    return TACIT_OK;
-}
-
 static enum tacit_err read_sampling(const struct options *o, struct sampling *s)
 {
     int64_t top_k = 0, seed = 0;
-    TRY(read_real(o, "temperature", 0, 10, &s->temperature));
-    TRY(read_real(o, "top-p", 0, 1, &s->top_p));
-    TRY(read_real(o, "min-p", 0, 1, &s->min_p));
-    TRY(read_real(o, "repeat-penalty", 0.1, 10, &s->repetition));
+    TRY(options_real(o, "temperature", 0, 10, &s->temperature));
+    TRY(options_real(o, "top-p", 0, 1, &s->top_p));
+    TRY(options_real(o, "min-p", 0, 1, &s->min_p));
+    TRY(options_real(o, "repeat-penalty", 0.1, 10, &s->repetition));
     TRY(options_int(o, "top-k", 0, 1 << 20, 0, &top_k));
     TRY(options_int(o, "seed", 0, INT64_MAX, 0, &seed));
     s->top_k = (uint32_t)top_k;

@@ -112,17 +112,11 @@ enum tacit_err embedding_chosen(struct device *d, struct embedding_choice *out)
                  ""));
     enum tacit_err err = db_step(&d->db, st, &has);
     if (!err && has) {
-        const void *hash = sqlite3_column_blob(st, 1);
-        int n = sqlite3_column_bytes(st, 1);
         take_text(st, 0, c.name, sizeof c.name);
         c.dim = (size_t)sqlite3_column_int64(st, 2);
         take_text(st, 3, c.question, sizeof c.question);
         take_text(st, 4, c.passage, sizeof c.passage);
-        if (hash && n == DIGEST_BYTES)
-            memcpy(c.hash.b, hash, DIGEST_BYTES);
-        else
-            err = fail_as(E_STORE_DAMAGED, "%s: a model's hash is damaged",
-                          d->db.path);
+        err = networks_hash_at(d, st, 1, &c.hash);
     }
     db_finish(st);
     if (!err) *out = c;

@@ -226,12 +226,9 @@ static enum tacit_err search_all(struct evaluation *e, enum way way,
 /* A weight that is given counts more than one that was learnt. */
 static enum tacit_err take_weight(struct evaluation *e)
 {
-    const char *value = options_value(e->o, "weight");
-    char *end = NULL;
-    double weight = value ? strtod(value, &end) : 0;
-    if (!value) return TACIT_OK;
-    if (*end || end == value || !(weight >= 0 && weight <= 1))
-        return fail_as(E_USAGE, "--weight is a number from 0 to 1");
+    double weight = 0;
+    if (!options_value(e->o, "weight")) return TACIT_OK;
+    TRY(options_real(e->o, "weight", 0, 1, &weight));
     e->weight = (struct weight_learnt){.weight = weight};
     e->has_weight = 1;
     return TACIT_OK;

@@ -42,12 +42,15 @@ static void take_text(sqlite3_stmt *st, int column, char *out, size_t cap)
     snprintf(out, cap, "%s", s ? (const char *)s : "");
 }
 
-static int take_digest(sqlite3_stmt *st, int column, struct digest *out)
+enum tacit_err networks_hash_at(const struct device *d, sqlite3_stmt *st,
+                                int column, struct digest *out)
 {
     const void *bytes = sqlite3_column_blob(st, column);
-    if (!bytes || sqlite3_column_bytes(st, column) != DIGEST_BYTES) return 0;
+    if (!bytes || sqlite3_column_bytes(st, column) != DIGEST_BYTES)
+        return fail_as(E_STORE_DAMAGED, "%s: a model's hash is damaged",
+                       d->db.path);
     memcpy(out->b, bytes, DIGEST_BYTES);
-    return 1;
+    return TACIT_OK;
 }
 
 static enum tacit_err take_row(const struct device *d, sqlite3_stmt *st,
@@ -58,10 +61,8 @@ static enum tacit_err take_row(const struct device *d, sqlite3_stmt *st,
     take_text(st, 2, out->type, sizeof out->type);
     take_text(st, 3, out->licence, sizeof out->licence);
     take_text(st, 4, out->source, sizeof out->source);
-    if (!take_digest(st, 5, &out->hash) ||
-        !take_digest(st, 6, &out->source_hash))
-        return fail_as(E_STORE_DAMAGED, "%s: a model's hash is damaged",
-                       d->db.path);
+    TRY(networks_hash_at(d, st, 5, &out->hash));
+    TRY(networks_hash_at(d, st, 6, &out->source_hash));
     out->bytes = (uint64_t)sqlite3_column_int64(st, 7);
     out->source_bytes = (uint64_t)sqlite3_column_int64(st, 8);
     out->parameters = (uint64_t)sqlite3_column_int64(st, 9);

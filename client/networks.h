@@ -81,6 +81,10 @@ TACIT_CHECKED enum tacit_err networks_find(struct device *d, const char *name,
 /* Forget it; its file goes when no other name has it. */
 TACIT_CHECKED enum tacit_err networks_remove(struct device *d,
                                              const struct network_row *m);
+/* The hash in a column of a row that names one. E_STORE_DAMAGED. */
+TACIT_CHECKED enum tacit_err networks_hash_at(const struct device *d,
+                                              sqlite3_stmt *st, int column,
+                                              struct digest *out);
 /* Where its file lies. */
 TACIT_CHECKED enum tacit_err networks_path(const struct device *d,
                                            const struct network_row *m,

@@ -63,20 +63,6 @@ static enum tacit_err read_filter(const struct options *o, struct filter *f)
     return TACIT_OK;
 }
 
-/* A number from 0 to 1 into *out, where the option is given. */
-static enum tacit_err read_share(const struct options *o, const char *name,
-                                 double *out)
-{
-    const char *value = options_value(o, name);
-    char *end = NULL;
-    if (!value) return TACIT_OK;
-    double x = strtod(value, &end);
-    if (*end || end == value || !(x >= 0 && x <= 1))
-        return fail_as(E_USAGE, "--%s is a number from 0 to 1", name);
-    *out = x;
-    return TACIT_OK;
-}
-
 /* What `search` alone can be told. */
 static enum tacit_err read_manner(const struct options *o,
                                   struct search_query *q)
@@ -88,7 +74,7 @@ static enum tacit_err read_manner(const struct options *o,
     if (options_flag(o, "by-confidence") && limit > RERANK_MAX)
         return fail_as(E_USAGE, "--by-confidence reads at most %d passages",
                        RERANK_MAX);
-    TRY(read_share(o, "diversity", &q->diversity));
+    TRY(options_real(o, "diversity", 0, 1, &q->diversity));
     q->neighbours =
         options_flag(o, "by-confidence") ? SEARCH_APART : SEARCH_JOINED;
     if (!mode || strcmp(mode, "hybrid") == 0)
@@ -137,7 +123,7 @@ static enum tacit_err prepare(const struct options *o, struct reading *r)
     TRY(readers_open(&r->d, &r->readers));
     r->query.reader = r->readers.reader;
     r->threshold = RELEVANCE_THRESHOLD;
-    TRY(read_share(o, "threshold", &r->threshold));
+    TRY(options_real(o, "threshold", 0, 1, &r->threshold));
     r->query.threshold = &r->threshold;
     return TACIT_OK;
 }

@@ -20,16 +20,10 @@ enum tacit_err reranker_chosen(struct device *d, struct reranker_choice *out)
     enum tacit_err err = db_step(&d->db, st, &has);
     if (!err && has) {
         const unsigned char *name = sqlite3_column_text(st, 0);
-        const void *hash = sqlite3_column_blob(st, 1);
-        int n_hash = sqlite3_column_bytes(st, 1);
         int64_t n = sqlite3_column_int64(st, 2);
         snprintf(c.name, sizeof c.name, "%s", name ? (const char *)name : "");
         c.n = n >= 1 && n <= REREAD_MAX ? (size_t)n : REREAD_DEFAULT;
-        if (hash && n_hash == DIGEST_BYTES)
-            memcpy(c.hash.b, hash, DIGEST_BYTES);
-        else
-            err = fail_as(E_STORE_DAMAGED, "%s: a model's hash is damaged",
-                          d->db.path);
+        err = networks_hash_at(d, st, 1, &c.hash);
     }
     db_finish(st);
     if (!err) *out = c;

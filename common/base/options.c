@@ -304,6 +304,20 @@ enum tacit_err options_int(const struct options *o, const char *name,
     return TACIT_OK;
 }
 
+enum tacit_err options_real(const struct options *o, const char *name,
+                            double min, double max, double *out)
+{
+    const char *v = options_value(o, name);
+    char *end = NULL;
+    if (!v) return TACIT_OK;
+    double x = strtod(v, &end);
+    if (end == v || *end || !(x >= min && x <= max))
+        return fail_as(E_USAGE, "--%s %.32s: wants a number from %g to %g",
+                       name, v, min, max);
+    *out = x;
+    return TACIT_OK;
+}
+
 enum tacit_err options_duration_ms(const struct options *o, const char *name,
                                    int64_t fallback_ms, int64_t *out)
 {

@@ -96,6 +96,10 @@ TACIT_CHECKED enum tacit_err options_int(const struct options *o,
                                          const char *name, int64_t min,
                                          int64_t max, int64_t fallback,
                                          int64_t *out);
+/* A number in [min, max]; *out stays as it is without the option. E_USAGE. */
+TACIT_CHECKED enum tacit_err options_real(const struct options *o,
+                                          const char *name, double min,
+                                          double max, double *out);
 /* "250ms", "90s", "15m", "24h", "7d" in milliseconds, or fallback_ms. */
 TACIT_CHECKED enum tacit_err options_duration_ms(const struct options *o,
                                                  const char *name,
