@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/base/tick.h"
@@ -32,16 +33,21 @@ struct pool {
     struct worker {
         struct pool *pool;
         unsigned number;
+        atomic_bool inside;  /* a job */
+        atomic_bool brought; /* to the caller's core */
+        cpu_set_t home;      /* where it was before */
     } workers[THREADS_MAX];
-    atomic_int stop;
+    atomic_int stop, caller_core;
     /* The job: written by the caller while the gate is shut and nobody is
      * inside. */
     void (*fn)(void *, size_t, unsigned);
     void *ctx;
-    size_t n;
+    struct range {
+        _Alignas(LINE) atomic_size_t next;
+        size_t end;
+    } ranges[THREADS_MAX];
     _Alignas(LINE) atomic_uint gate;
     atomic_uint n_asleep[CALLER + 1];
-    _Alignas(LINE) atomic_size_t next;
 };
 
 static_assert((unsigned)THREADS_MAX <= (unsigned)INSIDE,
@@ -71,21 +77,29 @@ static void relax(void)
 #endif
 }
 
-/* The gate once done(gate, want) holds; sleeps after a while. */
-static unsigned await(struct pool *p, bool (*done)(unsigned, unsigned),
-                      unsigned want, enum sleeper who)
+typedef bool gate_test(unsigned gate, unsigned want);
+
+/* Looks for a while whether test(gate, want) holds. */
+static bool look(struct pool *p, gate_test *test, unsigned want, unsigned *gate)
 {
     int64_t until = p->look_ns ? tick_ns() + p->look_ns : 0;
     do {
         for (int i = 0; i < LOOKS; i++) {
-            unsigned now = atomic_load(&p->gate);
-            if (done(now, want)) return now;
+            *gate = atomic_load(&p->gate);
+            if (test(*gate, want)) return true;
             relax();
         }
     } while (p->look_ns && tick_ns() < until);
+    return false;
+}
+
+/* The gate once the test holds. */
+static unsigned sleep_until(struct pool *p, gate_test *test, unsigned want,
+                            enum sleeper who)
+{
     atomic_fetch_add(&p->n_asleep[who], 1);
     unsigned now = atomic_load(&p->gate);
-    for (; !done(now, want); now = atomic_load(&p->gate))
+    for (; !test(now, want); now = atomic_load(&p->gate))
         gate_sleep(p, now, who);
     atomic_fetch_sub(&p->n_asleep[who], 1);
     return now;
@@ -103,29 +117,112 @@ static bool is_empty(unsigned gate, unsigned unused)
     return (gate & INSIDE) == 0;
 }
 
+/* Its own range, then what is left of the others'. */
 static void work(struct pool *p, unsigned worker)
 {
-    for (;;) {
-        size_t i = atomic_fetch_add(&p->next, 1);
-        if (i >= p->n) return;
-        p->fn(p->ctx, i, worker);
+    for (unsigned k = 0; k < p->n_threads; k++) {
+        struct range *r = &p->ranges[(worker + k) % p->n_threads];
+        while (atomic_load(&r->next) < r->end) {
+            size_t i = atomic_fetch_add(&r->next, 1);
+            if (i < r->end) p->fn(p->ctx, i, worker);
+        }
     }
+}
+
+/* ---- who is kept from running ---- */
+
+static int64_t cpu_ns(pthread_t thread)
+{
+    clockid_t clock;
+    struct timespec t;
+    if (pthread_getcpuclockid(thread, &clock) != 0 ||
+        clock_gettime(clock, &t) != 0)
+        return -1;
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* To this core, which the caller is about to leave. */
+static void bring(struct worker *w, pthread_t thread)
+{
+    int here = sched_getcpu();
+    cpu_set_t only;
+    if (here < 0 || atomic_load(&w->brought)) return;
+    CPU_ZERO(&only);
+    CPU_SET((size_t)here, &only);
+    if (pthread_getaffinity_np(thread, sizeof w->home, &w->home) != 0 ||
+        pthread_setaffinity_np(thread, sizeof only, &only) != 0)
+        return;
+    atomic_store(&w->brought, true);
+}
+
+/* Workers whose time stands still within a job wait for a core: something else
+ * has theirs, for milliseconds. They get the caller's. */
+static bool bring_late(struct pool *p)
+{
+    int64_t before[THREADS_MAX];
+    unsigned gate;
+    for (unsigned i = 1; i < p->n_threads; i++)
+        before[i] =
+            atomic_load(&p->workers[i].inside) ? cpu_ns(p->threads[i]) : -1;
+    if (look(p, is_empty, 0, &gate)) return true;
+    for (unsigned i = 1; i < p->n_threads; i++)
+        if (before[i] >= 0 && atomic_load(&p->workers[i].inside) &&
+            cpu_ns(p->threads[i]) == before[i])
+            bring(&p->workers[i], p->threads[i]);
+    return false;
+}
+
+/* From this core to another that the thread may use, where it may wait; false
+ * without one. */
+static bool leave_core(const cpu_set_t *home)
+{
+    cpu_set_t others = *home;
+    int here = sched_getcpu();
+    if (here >= 0) CPU_CLR((size_t)here, &others);
+    bool left =
+        CPU_COUNT(&others) > 0 &&
+        pthread_setaffinity_np(pthread_self(), sizeof others, &others) == 0;
+    (void)pthread_setaffinity_np(pthread_self(), sizeof *home, home);
+    return left;
+}
+
+static void go_home(struct worker *w)
+{
+    if (!atomic_load(&w->brought)) return;
+    (void)leave_core(&w->home);
+    atomic_store(&w->brought, false);
+}
+
+/* The caller works on this very core: so not here. */
+static bool make_way(struct pool *p)
+{
+    cpu_set_t home;
+    int here = sched_getcpu();
+    return p->look_ns && here >= 0 && here == atomic_load(&p->caller_core) &&
+           pthread_getaffinity_np(pthread_self(), sizeof home, &home) == 0 &&
+           leave_core(&home);
 }
 
 static void *worker_main(void *arg)
 {
-    const struct worker *w = arg;
+    struct worker *w = arg;
     struct pool *p = w->pool;
-    unsigned last = 0;
+    unsigned last = 0, gate;
     for (;;) {
-        unsigned gate = await(p, is_new, last, WORKER);
+        if (!look(p, is_new, last, &gate))
+            gate = sleep_until(p, is_new, last, WORKER);
         if (atomic_load(&p->stop)) return NULL;
+        go_home(w);
+        if (make_way(p)) continue;
         if (!atomic_compare_exchange_strong(&p->gate, &gate, gate + 1))
             continue;
         last = gate / NUMBER;
+        atomic_store(&w->inside, true);
         work(p, w->number);
+        atomic_store(&w->inside, false);
         gate = atomic_fetch_sub(&p->gate, 1) - 1;
         if (!(gate & OPEN) && is_empty(gate, 0)) gate_wake(p, 1, CALLER);
+        go_home(w);
     }
 }
 
@@ -159,7 +256,7 @@ enum tacit_err pool_new(struct pool **out, unsigned n_threads)
     p->look_ns = want <= cores ? LOOK_NS : 0;
     while (p->n_threads < want) {
         unsigned i = p->n_threads;
-        p->workers[i] = (struct worker){p, i};
+        p->workers[i] = (struct worker){.pool = p, .number = i};
         if (pthread_create(&p->threads[i], NULL, worker_main, &p->workers[i]) !=
             0) {
             pool_free(p);
@@ -196,11 +293,19 @@ void pool_run(struct pool *p, size_t n,
     }
     p->fn = fn;
     p->ctx = ctx;
-    p->n = n;
-    atomic_store(&p->next, 0);
+    size_t each = n / p->n_threads, more = n % p->n_threads;
+    for (size_t w = 0, at = 0; w < p->n_threads; w++) {
+        atomic_store(&p->ranges[w].next, at);
+        at += each + (w < more);
+        p->ranges[w].end = at;
+    }
+    atomic_store(&p->caller_core, sched_getcpu());
     gate_open(p);
     gate_wake(p, n - 1 < THREADS_MAX ? (int)(n - 1) : THREADS_MAX, WORKER);
     work(p, 0);
     atomic_fetch_and(&p->gate, ~(unsigned)OPEN);
-    await(p, is_empty, 0, CALLER);
+    unsigned gate;
+    if (look(p, is_empty, 0, &gate)) return;
+    if (p->look_ns && bring_late(p)) return;
+    sleep_until(p, is_empty, 0, CALLER);
 }

@@ -5,12 +5,17 @@
  * several threads, and returns when all are done. Workers get const input and
  * their own output; the result may not depend on the order.
  *
- * Indices are handed out one by one, in order, to whoever is free. A worker
+ * Each thread has a range of its own, a stretch of memory that nobody else
+ * reads, and helps with what is left of the others' when that is done. A worker
  * enters a job while its gate is open; when all indices are handed out the
- * caller shuts it and waits for those inside alone. So a worker that something
- * else keeps from running, or that is still asleep, holds nobody up: beside a
- * busy process a job takes no longer than on one thread, and the pieces of it
- * that fit.
+ * caller shuts it and waits for those inside alone. So a worker that is still
+ * asleep holds nobody up, and one that something else keeps from running holds
+ * up one index: the caller sees that its time stands still, has it moved to its
+ * own core, and sleeps until that index is done. A worker that finds itself on
+ * the caller's core goes to another, behind whatever runs there.
+ *
+ *   core 0   caller  0 1 2 3 6 7 sleeps [worker 5] caller, next jobs ...
+ *   core 1   worker  4 5 |  another process             | worker, at its turn
  *
  *   gate   [ job number 23 | open 1 | workers inside 8 ]   one futex
  *

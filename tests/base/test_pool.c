@@ -1,8 +1,10 @@
 /* pool: every index once, for any number of threads, again and again. */
 #include "tests/check.h"
 
+#include <dirent.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -134,6 +136,62 @@ static void a_slow_piece_holds_up_no_other(void **state)
     pool_free(p);
 }
 
+/* Masks of all threads of this process, one after the other. */
+static size_t masks(char *out, size_t room)
+{
+    size_t n = 0;
+    DIR *d = opendir("/proc/self/task");
+    check(d != NULL);
+    for (struct dirent *e = readdir(d); e; e = readdir(d)) {
+        char path[300], line[300];
+        if (e->d_name[0] == '.') continue;
+        snprintf(path, sizeof path, "/proc/self/task/%s/status", e->d_name);
+        FILE *f = fopen(path, "r");
+        while (f && fgets(line, sizeof line, f))
+            if (strncmp(line, "Cpus_allowed:", 13) == 0)
+                n += (size_t)snprintf(out + n, room - n, "%s", line);
+        if (f) fclose(f);
+    }
+    closedir(d);
+    return n;
+}
+
+/* The worker is within its index, and its time stands still. */
+static void stand_still(void *ctx, size_t i, unsigned worker)
+{
+    atomic_int *entered = ctx;
+    (void)i;
+    if (worker > 0) {
+        atomic_store(entered, 1);
+        usleep(3000);
+    }
+    while (!atomic_load(entered)) sched_yield();
+}
+
+/* The caller has a worker that does not run moved to its own core; afterwards
+ * that may run wherever it might before. */
+static void a_moved_worker_is_free_again(void **state)
+{
+    (void)state;
+    static char before[4096], after[4096];
+    static struct job j;
+    struct pool *p = NULL;
+    check_ok(pool_new(&p, 2));
+    size_t n = masks(before, sizeof before);
+    for (size_t k = 0; k < 20; k++) {
+        atomic_int entered = 0;
+        pool_run(p, 2, stand_still, &entered);
+    }
+    int same = 0;
+    for (int k = 0; !same && k < 5000; k++) {
+        pool_run(p, 2, mark, &j);
+        same = masks(after, sizeof after) == n && !memcmp(before, after, n);
+        if (!same) usleep(1000);
+    }
+    check(same);
+    pool_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -141,6 +199,7 @@ int main(void)
         cmocka_unit_test(many_short_jobs_finish),
         cmocka_unit_test(jobs_do_not_mix),
         cmocka_unit_test(a_slow_piece_holds_up_no_other),
+        cmocka_unit_test(a_moved_worker_is_free_again),
         cmocka_unit_test(no_pool_means_this_thread),
         cmocka_unit_test(too_many_threads_are_refused),
     };
