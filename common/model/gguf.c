@@ -452,6 +452,11 @@ void gguf_forget(const struct gguf *g, const struct gguf_tensor *t)
     if (g->mapped) mapped_forget(t->data, (size_t)t->bytes);
 }
 
+void gguf_expect_all(const struct gguf *g)
+{
+    if (g->mapped) mapped_expect_all(g->bytes, g->n);
+}
+
 /* ---- looking up --------------------------------------------------------- */
 
 size_t gguf_n_tensors(const struct gguf *g)

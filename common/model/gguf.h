@@ -91,6 +91,8 @@ const struct gguf_tensor *gguf_find(const struct gguf *g, const char *name);
 /* The numbers of this tensor have been used (mapped.h); nothing where the file
  * is in memory. */
 void gguf_forget(const struct gguf *g, const struct gguf_tensor *t);
+/* All of it will be read (mapped.h). */
+void gguf_expect_all(const struct gguf *g);
 /* The whole file. */
 const uint8_t *gguf_bytes(const struct gguf *g);
 uint64_t gguf_file_bytes(const struct gguf *g);

@@ -7,18 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A wish, which some file systems grant when the file is read from the disk: it
- * comes in pieces of 2 MiB, and a network reads its matrices in less time. */
-static void wish_large_pages(void *p, size_t n)
-{
-#ifdef MADV_HUGEPAGE
-    (void)madvise(p, n, MADV_HUGEPAGE);
-#else
-    (void)p;
-    (void)n;
-#endif
-}
-
 enum tacit_err mapped_open(const char *path, const uint8_t **out, size_t *out_n)
 {
     struct stat st;
@@ -41,7 +29,6 @@ enum tacit_err mapped_open(const char *path, const uint8_t **out, size_t *out_n)
     }
     close(fd);
     if (err) return err;
-    wish_large_pages(p, (size_t)st.st_size);
     *out = p;
     *out_n = (size_t)st.st_size;
     return TACIT_OK;
@@ -53,6 +40,16 @@ void mapped_forget(const uint8_t *bytes, size_t n)
     uintptr_t from = ((uintptr_t)bytes + page - 1) & ~(page - 1);
     uintptr_t end = ((uintptr_t)bytes + n) & ~(page - 1);
     if (from < end) (void)madvise((void *)from, end - from, MADV_DONTNEED);
+}
+
+void mapped_expect_all(const uint8_t *bytes, size_t n)
+{
+#ifdef MADV_HUGEPAGE
+    (void)madvise((void *)(uintptr_t)bytes, n, MADV_HUGEPAGE);
+#else
+    (void)bytes;
+    (void)n;
+#endif
 }
 
 void mapped_close(const uint8_t *bytes, size_t n)

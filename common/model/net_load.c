@@ -650,6 +650,7 @@ static enum tacit_err open_with(struct loader *l, struct net **out)
     if (!l->options) l->options = &frozen;
     params_init(&n->params);
     arena_init(&n->arena, 0);
+    gguf_expect_all(l->file);
     enum tacit_err err = load(l);
     if (err)
         net_close(n);
