@@ -159,7 +159,7 @@ static void bring(struct worker *w, pthread_t thread)
  * has theirs, for milliseconds. They get the caller's. */
 static bool bring_late(struct pool *p)
 {
-    int64_t before[THREADS_MAX];
+    int64_t before[THREADS_MAX] = {0};
     unsigned gate;
     for (unsigned i = 1; i < p->n_threads; i++)
         before[i] =
