@@ -53,7 +53,7 @@ struct networks_job {
 };
 
 /* FORMAT, UNSUPPORTED: the file; STATE: the name is taken by another model.
- * Importing the same again changes nothing. */
+ * The same again gets the licence and source that the job has, no more. */
 TACIT_CHECKED enum tacit_err networks_import(struct device *d,
                                              const struct networks_job *job,
                                              struct network_row *out);
