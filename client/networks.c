@@ -14,6 +14,7 @@
 #include "common/base/file.h"
 #include "common/base/tick.h"
 #include "common/base/utf8.h"
+#include "common/model/mapped.h"
 #include "common/model/model_files.h"
 #include "common/model/model_folder.h"
 #include "common/model/net.h"
@@ -115,7 +116,7 @@ enum tacit_err networks_find(struct device *d, const char *name,
     return err;
 }
 
-static enum tacit_err put_row(struct device *d, const struct network_row *m)
+static enum tacit_err insert_row(struct device *d, const struct network_row *m)
 {
     return db_run(&d->db,
                   "INSERT INTO model(" COLUMNS
@@ -417,19 +418,14 @@ static enum tacit_err check_network(const char *path, const char *family)
     return err;
 }
 
-/* The same again, under the same name: what is new is what is said of it. */
+/* The same again, under the same name: what is new is what is said of it. Its
+ * file was written again, which heals a damaged one. */
 static enum tacit_err keep_old(struct device *d, const struct networks_job *job,
                                const struct network_row *old,
                                struct network_row *m)
 {
     const struct network_row made = *m;
     *m = *old;
-    if (!digest_equal(&made.hash, &old->hash))
-        return fail(TACIT_STATE,
-                    "a model named %s was made of the same weights, with "
-                    "another --type or other files beside them; give this one "
-                    "another --name, or `tacit model rm %s` first",
-                    m->name, m->name);
     if (job->licence) memcpy(m->licence, made.licence, sizeof m->licence);
     if (job->source) memcpy(m->source, made.source, sizeof m->source);
     return db_run(&d->db,
@@ -437,38 +433,63 @@ static enum tacit_err keep_old(struct device *d, const struct networks_job *job,
                   "sss", m->licence, m->source, m->name);
 }
 
+/* Another command may have taken the name meanwhile. */
+static enum tacit_err put_row(struct device *d, const struct networks_job *job,
+                              struct network_row *m)
+{
+    struct network_row old;
+    TRY(db_begin(&d->db));
+    enum tacit_err err = networks_find(d, m->name, &old);
+    int is_new = err == TACIT_NOTFOUND || strcmp(old.name, m->name) != 0;
+    if (err == TACIT_NOTFOUND) {
+        err_clear();
+        err = TACIT_OK;
+    }
+    if (!err && is_new) err = insert_row(d, m);
+    if (!err && !is_new)
+        err = digest_equal(&old.hash, &m->hash)
+                  ? keep_old(d, job, &old, m)
+                  : fail(TACIT_STATE,
+                         "a model named %s is here, made of other weights, "
+                         "with another --type or other files beside them; "
+                         "give this one another --name, or `tacit model rm "
+                         "%s` first",
+                         m->name, m->name);
+    if (!err) err = db_commit(&d->db);
+    if (err) db_rollback(&d->db);
+    return err;
+}
+
+static void remove_unused(struct device *d, const struct network_row *m,
+                          const char *path)
+{
+    int64_t users = 0;
+    if (db_int(&d->db, &users, "SELECT count(*) FROM model WHERE hash = ?", "b",
+               (const void *)m->hash.b, (size_t)DIGEST_BYTES) == TACIT_OK &&
+        users == 0)
+        unlink(path);
+}
+
 /* Write the blob and its row: both or none. */
 static enum tacit_err commit(struct device *d, const struct networks_job *job,
-                             struct gguf_writer *w,
-                             const struct network_row *old,
-                             struct network_row *m)
+                             struct gguf_writer *w, struct network_row *m)
 {
     char path[DEVICE_PATH_MAX];
     TRY(gguf_writer_end(w, &m->hash));
-    if (old) return keep_old(d, job, old, m);
+    const struct network_row made = *m;
     TRY(networks_path(d, m, path));
     m->bytes = w->file_bytes;
     m->added_s = tick_wall_s();
     TRY(gguf_writer_commit(w, path));
     enum tacit_err err = check_network(path, m->family);
-    if (!err) err = put_row(d, m);
-    int64_t users = 0;
-    if (err &&
-        db_int(&d->db, &users,
-               "SELECT count(*) FROM model WHERE "
-               "hash = ?",
-               "b", (const void *)m->hash.b,
-               (size_t)DIGEST_BYTES) == TACIT_OK &&
-        users == 0)
-        unlink(path);
+    if (!err) err = put_row(d, job, m);
+    if (err) remove_unused(d, &made, path);
     return err;
 }
 
-/* old: the model of this name that is there; NULL: none. */
 static enum tacit_err store(struct device *d, const struct tensors *t,
                             const struct gguf *meta,
                             const struct networks_job *job,
-                            const struct network_row *old,
                             struct network_row *m)
 {
     struct moving moving = {.job = job};
@@ -484,41 +505,36 @@ static enum tacit_err store(struct device *d, const struct tensors *t,
     if (!err) put_pairs(meta, m, &w);
     if (!err) err = write_all(&moving, &w);
     if (!err) describe(&moving, m);
-    if (!err) err = commit(d, job, &w, old, m);
+    if (!err) err = commit(d, job, &w, m);
     free(moving.plan);
     gguf_writer_release(&w);
     return err;
 }
 
-/* *is_there: the same weights are there under this name already, as *out. */
-static enum tacit_err check_name(struct device *d, const struct network_row *m,
-                                 struct network_row *out, int *is_there)
+/* Before the work: a name that other weights have. */
+static enum tacit_err check_name(struct device *d, const struct network_row *m)
 {
     struct network_row old;
     enum tacit_err err = networks_find(d, m->name, &old);
-    *is_there = 0;
     if (err == TACIT_NOTFOUND) {
         err_clear();
         return TACIT_OK;
     }
     TRY(err);
-    if (strcmp(old.name, m->name) != 0) return TACIT_OK;
-    if (!digest_equal(&old.source_hash, &m->source_hash))
-        return fail(TACIT_STATE,
-                    "there is another model named %s; give this one another "
-                    "--name, or `tacit model rm %s` first",
-                    m->name, m->name);
-    *out = old;
-    *is_there = 1;
-    return TACIT_OK;
+    if (strcmp(old.name, m->name) != 0 ||
+        digest_equal(&old.source_hash, &m->source_hash))
+        return TACIT_OK;
+    return fail(TACIT_STATE,
+                "there is another model named %s; give this one another "
+                "--name, or `tacit model rm %s` first",
+                m->name, m->name);
 }
 
 enum tacit_err networks_import(struct device *d, const struct networks_job *job,
                                struct network_row *out)
 {
     struct model_files *c = NULL;
-    struct network_row m = {0}, old;
-    int is_there = 0;
+    struct network_row m = {0};
     TRY(choose_name(job, m.name));
     TRY(model_files_open(job->path, &c));
     struct tensors t = {model_files_n_tensors(c), of_files, c};
@@ -527,11 +543,9 @@ enum tacit_err networks_import(struct device *d, const struct networks_job *job,
         snprintf(m.family, sizeof m.family, "%s", model_files_family(c));
         model_files_hash(c, &m.source_hash, &m.source_bytes);
         take_origin(model_files_metadata(c), job, &m);
-        err = check_name(d, &m, &old, &is_there);
+        err = check_name(d, &m);
     }
-    if (!err)
-        err = store(d, &t, model_files_metadata(c), job, is_there ? &old : NULL,
-                    &m);
+    if (!err) err = store(d, &t, model_files_metadata(c), job, &m);
     if (err) err = err_context(err, "%s", job->path);
     model_files_close(c);
     if (!err) *out = m;
@@ -557,10 +571,37 @@ enum tacit_err networks_quantise(struct device *d,
     TRY(gguf_open(path, &g));
     struct tensors t = {gguf_n_tensors(g), of_gguf, g};
     m.parameters = 0;
-    err = store(d, &t, g, job, NULL, &m);
+    err = store(d, &t, g, job, &m);
     gguf_close(g);
     if (!err) *out = m;
     return err;
+}
+
+/* ---- looking after ------------------------------------------------------ */
+
+static enum tacit_err check_file(const struct network_row *m, void *ctx)
+{
+    const struct device *d = ctx;
+    char path[DEVICE_PATH_MAX];
+    struct digest now;
+    const uint8_t *bytes = NULL;
+    size_t n = 0;
+    TRY(networks_path(d, m, path));
+    enum tacit_err err = mapped_open(path, &bytes, &n);
+    if (!err) {
+        digest_of(&now, bytes, n);
+        mapped_close(bytes, n);
+        if (!digest_equal(&now, &m->hash))
+            err = fail(TACIT_FORMAT, "its file was changed");
+    }
+    if (!err) return TACIT_OK;
+    return err_context(err, "model %s: import it again, which heals it",
+                       m->name);
+}
+
+enum tacit_err networks_check(struct device *d)
+{
+    return networks_walk(d, check_file, d);
 }
 
 /* ---- exporting ---------------------------------------------------------- */
@@ -616,6 +657,7 @@ enum tacit_err networks_export_folder(struct device *d,
     const struct quant_info *own = rows ? quant_find(from->type) : NULL;
     struct model_folder how = {.type = own ? own->type : QUANT_F32,
                                .licence = from->licence,
+                               .source = from->source,
                                .step = job->step,
                                .ctx = job->ctx};
     if (job->type != REPACK_KEEP) how.type = (enum quant_type)job->type;

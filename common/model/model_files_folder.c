@@ -8,6 +8,7 @@
  *   rope_scaling {llama3, …}     ->  tensor rope_freqs.weight
  *   …ForSequenceClassification   ->  bert.pooling_type 4: its head reads them
  *   id2label                     ->  bert.classifier.output_labels
+ *   README.md: license, source   ->  general.license, general.source.url
  *
  * What sentence-transformers puts beside it: model_files_sentences.c.
  */
@@ -23,6 +24,7 @@
 
 enum {
     CARD_MAX = 4 << 20,
+    SAID_MAX = 512,
     FACTORS_MAX = 512,
     QWEN2_FULL_LAYERS = 28, /* where config.json does not say */
     LABELS_MAX = 256
@@ -296,23 +298,49 @@ static enum tacit_err read_config(struct folder *f)
                                  f->w);
 }
 
-/* A model card begins with lines between two of "---"; one says the licence. */
-static enum tacit_err read_licence(const struct folder *f)
+/* What stands behind a key of the card, without its quotes; "" without it. */
+static void card_says(const char *card, const char *end, const char *key,
+                      char out[SAID_MAX])
 {
-    static const char key[] = "\nlicense:";
-    char path[MODEL_FILES_PATH];
+    const char *at = strstr(card, key);
+    size_t n = 0;
+    out[0] = '\0';
+    if (!at || at >= end) return;
+    at += strlen(key);
+    at += strspn(at, " \t");
+    char quote = *at == '"' || *at == '\'' ? *at++ : '\0';
+    for (; at < end && *at != '\r' && *at != '\n' && n + 1 < SAID_MAX; at++) {
+        if (quote ? *at == quote : strncmp(at, " #", 2) == 0) break;
+        if (quote == '"' && *at == '\\' && at + 1 < end) at++;
+        out[n++] = *at;
+    }
+    while (!quote && n > 0 && (out[n - 1] == ' ' || out[n - 1] == '\t')) n--;
+    out[n] = '\0';
+}
+
+static void put_said(const struct folder *f, const char *key, const char *said)
+{
+    if (said[0]) gguf_put_text(f->w, key, said, strlen(said));
+}
+
+/* A model card begins with lines between two of "---". They say the licence,
+ * and, where it is none of those with a short name, what it is called. */
+static enum tacit_err read_card(const struct folder *f)
+{
+    char path[MODEL_FILES_PATH], said[SAID_MAX], name[SAID_MAX];
     struct buf b;
     if (!model_files_beside(f->path, "README.md", path)) return TACIT_OK;
     buf_init(&b, 0);
     enum tacit_err err = file_read(path, CARD_MAX, &b);
     const char *card = err ? NULL : buf_cstr(&b);
     const char *end = card ? strstr(card, "\n---") : NULL;
-    const char *at = card ? strstr(card, key) : NULL;
-    if (at && end && at < end && strncmp(card, "---", 3) == 0) {
-        at += sizeof key - 1;
-        at += strspn(at, " \"'");
-        size_t n = strcspn(at, " \"'\r\n");
-        if (n > 0) gguf_put_text(f->w, "general.license", at, n);
+    if (end && strncmp(card, "---", 3) == 0) {
+        card_says(card, end, "\nlicense:", said);
+        card_says(card, end, "\nlicense_name:", name);
+        put_said(f, "general.license",
+                 strcmp(said, "other") == 0 && name[0] ? name : said);
+        card_says(card, end, "\nsource:", said);
+        put_said(f, "general.source.url", said);
     }
     buf_release(&b);
     return err;
@@ -469,7 +497,7 @@ static enum tacit_err fill(struct model_files *c, struct folder *f)
     TRY(model_files_json(path, &f->config));
     enum tacit_err err = read_config(f);
     if (err) return err_context(err, "%s", f->path);
-    TRY(read_licence(f));
+    TRY(read_card(f));
     TRY(read_tokenizer(f));
     TRY(open_files(c, f->path));
     err = model_files_rename(c, &f->shape, f->factors, f->n_factors);

@@ -212,7 +212,7 @@ def case_what_is_not_read_is_named_with_a_way_out():
             1).says("blk.0.attn_v.weight")
         home.run("model", "import", home.file("d.gguf", b"PK\5\6")).exits(
             1).says("not a GGUF file")
-        home.run("model", "import", os.path.join(at, "none.gguf")).exits(1)
+        home.run("model", "import", os.path.join(at, "absent.gguf")).exits(1)
         home.run("model", "import", os.path.join(at, "a.gguf"), "--name",
                  "../x").exits(4)
         assert home.models() == [] and home.blobs() == []
@@ -448,6 +448,15 @@ def case_importing_again_says_anew_and_hides_nothing():
         home.run("model", "import", path, "--type", "q4_0").exits(1).says(
             "--type", "--name")
         assert home.models() == [m] and home.blobs() == [m["hash"]]
+        # A damaged file is noticed, and made whole again.
+        blob = home.run("model", "show", "m", "--json").data["path"]
+        with open(blob, "r+b") as f:
+            f.seek(-100, os.SEEK_END)
+            f.write(b"\x55")
+        home.run("doctor").exits(1).prints("BAD  models", "model m", "again")
+        home.run("model", "import", path).exits(0)
+        home.run("doctor").exits(0).prints("ok   models")
+        assert home.models() == [m]
         # The weights alone are not the model.
         write_folder(home, "f", FOLDER_CONFIG)
         home.run("model", "import", os.path.join(at, "f")).exits(0)
@@ -455,6 +464,48 @@ def case_importing_again_says_anew_and_hides_nothing():
         write_folder(home, "f", dict(FOLDER_CONFIG, rope_theta=500000))
         home.run("model", "import", os.path.join(at, "f")).exits(1).says(
             "other files beside")
+
+
+def case_of_two_at_once_one_has_the_name():
+    with folder() as at:
+        home = Home(at)
+        path = home.file("m.gguf", gguf(SMALL))
+        other = [(t[0], F16 if t[0].endswith("attn_q.weight") else t[1], t[2])
+                 for t in SMALL]
+        another = home.file("other.gguf", gguf(other))
+        done = [finish(p) for p in [
+            begin("tacit", "model", "import", p, "--name", "m", "--home",
+                  home.home) for p in (path, path, another, path)]]
+        for d in done:
+            if d.status:
+                d.exits(1).says("named m", "--name")
+        assert any(d.status == 0 for d in done), done
+        m, = home.models()
+        assert home.blobs() == [m["hash"]], home.blobs()
+
+
+def case_where_it_is_from_goes_along():
+    """Through quantising, and both ways out."""
+    with folder() as at:
+        home = Home(at)
+        write_folder(home, "m", FOLDER_CONFIG)
+        said = 'Some "own" licence, 2', "https://m.example/x y"
+        home.run("model", "import", os.path.join(at, "m"), "--licence",
+                 said[0], "--source", said[1]).exits(0)
+        home.run("model", "quantize", "m", "q8_0", "--name", "q").exits(0)
+        for name in ("m", "q"):
+            out = os.path.join(at, name + "-out")
+            home.run("model", "export", name, out + ".gguf").exits(0)
+            home.run("model", "export", name, out, "--folder").exits(0)
+            for path in (out + ".gguf", out):
+                home.run("model", "import", path, "--name", "back").exits(0)
+                m = home.run("model", "show", "back", "--json").data
+                assert (m["licence"], m["source"]) == said, m
+                home.run("model", "rm", "back").exits(0)
+        home.run("model", "import", "./m-out.gguf", "--name", "b", "--source",
+                 "", cwd=at).exits(0)
+        where = home.run("model", "show", "b", "--json").data["source"]
+        assert where == os.path.join(at, "m-out.gguf"), where
 
 
 def case_a_name_is_one_that_commands_can_take():
