@@ -552,6 +552,23 @@ enum tacit_err networks_import(struct device *d, const struct networks_job *job,
     return err;
 }
 
+enum tacit_err networks_check_free(struct device *d, const char *name)
+{
+    const struct networks_job job = {.name = name};
+    char taken[NETWORK_NAME_MAX];
+    struct network_row old;
+    TRY(choose_name(&job, taken));
+    enum tacit_err err = networks_find(d, name, &old);
+    if (err == TACIT_OK && strcmp(old.name, name) == 0)
+        return fail(TACIT_STATE,
+                    "there is a model named %s; give another name, or `tacit "
+                    "model rm %s` first",
+                    name, name);
+    if (err && err != TACIT_NOTFOUND) return err;
+    err_clear();
+    return TACIT_OK;
+}
+
 enum tacit_err networks_quantise(struct device *d,
                                  const struct network_row *from,
                                  const struct networks_job *job,
@@ -559,19 +576,14 @@ enum tacit_err networks_quantise(struct device *d,
 {
     char path[DEVICE_PATH_MAX];
     struct gguf *g = NULL;
-    struct network_row m = *from, old;
-    TRY(choose_name(job, m.name));
-    enum tacit_err err = networks_find(d, m.name, &old);
-    if (err == TACIT_OK && strcmp(old.name, m.name) == 0)
-        return fail(TACIT_STATE,
-                    "there is a model named %s; give another --name", m.name);
-    if (err && err != TACIT_NOTFOUND) return err;
-    err_clear();
+    struct network_row m = *from;
+    TRY(networks_check_free(d, job->name));
+    snprintf(m.name, sizeof m.name, "%s", job->name);
     TRY(networks_path(d, from, path));
     TRY(gguf_open(path, &g));
     struct tensors t = {gguf_n_tensors(g), of_gguf, g};
     m.parameters = 0;
-    err = store(d, &t, g, job, &m);
+    enum tacit_err err = store(d, &t, g, job, &m);
     gguf_close(g);
     if (!err) *out = m;
     return err;

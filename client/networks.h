@@ -58,6 +58,10 @@ struct networks_job {
 TACIT_CHECKED enum tacit_err networks_import(struct device *d,
                                              const struct networks_job *job,
                                              struct network_row *out);
+/* Before work that will need it: a name may be given to a new model. USAGE: it
+ * is none; STATE: it is taken. */
+TACIT_CHECKED enum tacit_err networks_check_free(struct device *d,
+                                                 const char *name);
 /* Each file is what was imported, by its hash; FORMAT, NOTFOUND: the first one
  * that is not. */
 TACIT_CHECKED enum tacit_err networks_check(struct device *d);
