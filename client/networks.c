@@ -1,5 +1,6 @@
 #include "client/networks.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -557,6 +558,7 @@ enum tacit_err networks_check_free(struct device *d, const char *name)
     const struct networks_job job = {.name = name};
     char taken[NETWORK_NAME_MAX];
     struct network_row old;
+    assert(name);
     TRY(choose_name(&job, taken));
     enum tacit_err err = networks_find(d, name, &old);
     if (err == TACIT_OK && strcmp(old.name, name) == 0)
