@@ -207,6 +207,7 @@ static enum tacit_err take_options(const struct options *o,
 
 static enum tacit_err work(struct distilling *w, struct network_row *out)
 {
+    TRY(networks_check_free(w->d, options_value(w->o, "output")));
     TRY(open_teacher(w));
     TRY(lines_read(options_value(w->o, "texts"), &w->texts));
     TRY(learn(w));

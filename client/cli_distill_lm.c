@@ -256,6 +256,7 @@ static enum tacit_err say(const struct distilling *w,
 static enum tacit_err work(struct distilling *w)
 {
     struct network_row m;
+    TRY(networks_check_free(w->d, options_value(w->o, "output")));
     TRY(lines_read(options_value(w->o, "texts"), &w->texts));
     TRY(open_both(w));
     TRY(encode(w));

@@ -7,6 +7,7 @@
 
 #include "client/cli.h"
 #include "client/embedding.h"
+#include "client/networks.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/base/tick.h"
@@ -231,6 +232,7 @@ enum tacit_err cli_doctor(const struct options *o)
     note(&x, "store", check_store(&d), "tacit.db is whole");
     note(&x, "seal", TACIT_OK, describe_seal(&d, seal));
     note_corpus(&x);
+    note(&x, "models", networks_check(&d), "each file is what was imported");
     note(&x, "ledger", check_ledger(&d), "the chain is whole");
     note(&x, "policy", check_policy(&d), "policy.yaml and its files are fine");
     note(&x, "room", check_room(&d), "the disk has room");

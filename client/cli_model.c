@@ -105,14 +105,16 @@ enum tacit_err cli_model_import(const struct options *o)
 {
     struct device d;
     struct network_row m;
+    char path[DEVICE_PATH_MAX];
     struct working w = {.mode = cli_progress(o), .label = "importing"};
-    struct networks_job job = {.path = o->args[0],
+    struct networks_job job = {.path = path,
                                .name = options_value(o, "name"),
                                .licence = options_value(o, "licence"),
                                .source = options_value(o, "source"),
                                .step = show_step,
                                .ctx = &w};
     TRY(take_type(options_value(o, "type"), &job.type));
+    TRY(cli_full_path(o->args[0], path, sizeof path));
     TRY(cli_open(o, &d));
     cli_catch_interrupt();
     enum tacit_err err = networks_import(&d, &job, &m);
@@ -248,13 +250,15 @@ struct listing {
     struct embedding_choice searches;
     struct generator_choice writes;
     struct reranker_choice reranks;
+    char reads[NETWORK_NAME_MAX];
 };
 
-/* "search", "answers", "rerank" or "" */
+/* "search", "answers", "rerank", "reads" or "" */
 static const char *use_of(const struct listing *l, const struct network_row *m)
 {
     if (strcmp(m->name, l->searches.name) == 0) return "search";
     if (strcmp(m->name, l->reranks.name) == 0) return "rerank";
+    if (strcmp(m->name, l->reads) == 0) return "reads";
     return strcmp(m->name, l->writes.name) == 0 ? "answers" : "";
 }
 
@@ -262,6 +266,7 @@ static enum tacit_err find_uses(struct device *d, struct listing *l)
 {
     TRY(embedding_chosen(d, &l->searches));
     TRY(reranker_chosen(d, &l->reranks));
+    TRY(readers_chosen(d, l->reads));
     return generator_chosen(d, &l->writes);
 }
 
@@ -278,6 +283,8 @@ static enum tacit_err list_one(const struct network_row *m, void *ctx)
                             json_boolean(strcmp(use, "answers") == 0));
         json_object_set_new(row, "reranks",
                             json_boolean(strcmp(use, "rerank") == 0));
+        json_object_set_new(row, "reads",
+                            json_boolean(strcmp(use, "reads") == 0));
         json_array_append_new(l->list, row);
         return TACIT_OK;
     }
@@ -304,11 +311,12 @@ enum tacit_err cli_model_ls(const struct options *o)
                "PARAMETERS", "SIZE", "USE", "LICENCE");
     if (!err) err = networks_walk(&d, list_one, &l);
     if (!err && l.list)
-        err =
-            json_print_ok(stdout,
-                          json_pack("{s:O, s:s, s:s, s:s}", "models", l.list,
-                                    "searches", l.searches.name, "writes",
-                                    l.writes.name, "reranks", l.reranks.name));
+        err = json_print_ok(stdout,
+                            json_pack("{s:O, s:s, s:s, s:s, s:s}", "models",
+                                      l.list, "searches", l.searches.name,
+                                      "writes", l.writes.name, "reranks",
+                                      l.reranks.name, "reads",
+                                      l.reads[0] ? l.reads : "built-in"));
     else if (!err && n == 0)
         printf("No model was imported. `tacit model import FILE` does.\n");
     json_decref(l.list);
@@ -465,9 +473,10 @@ static enum tacit_err print_use(const struct options *o, struct device *d,
         printf("before questions \"%s\", before passages \"%s\"\n", c->question,
                c->passage);
     if (n_stale)
-        printf("%zu documents are found by their words alone until `tacit "
-               "reindex` has read them again\n",
-               n_stale);
+        printf("%zu document%s found by %s words alone until `tacit reindex` "
+               "has read %s again\n",
+               n_stale, n_stale == 1 ? " is" : "s are",
+               n_stale == 1 ? "its" : "their", n_stale == 1 ? "it" : "them");
     if (is_aside)
         printf("the federation's search adapter is for the built-in encoder: "
                "it is set aside until `tacit model use built-in`\n");

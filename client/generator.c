@@ -73,7 +73,7 @@ static enum tacit_err try_out(struct device *d,
     TRY(open_decoder(d, c, &how, NULL, &decoder));
     enum tacit_err err = decoder_generate(decoder, &job, &unused);
     decoder_close(decoder);
-    return err;
+    return err ? err_context(err, "model %s, tried out", c->name) : TACIT_OK;
 }
 
 enum tacit_err generator_use(struct device *d, const struct network_row *m)

@@ -366,13 +366,16 @@ static const struct option_command commands[] = {
      .args_min = 1,
      .args_max = 1,
      .summary = "bring in a network: a GGUF file or a model's folder",
-     .help = "PATH is a GGUF file, or a folder with config.json, "
-             "model.safetensors and the tokenizer's file. Families: bert "
-             "(MiniLM, BGE, E5), llama (also SmolLM2 and Mistral) and qwen2. "
-             "Types: F32, F16, BF16, Q8_0 and Q4_0 are kept; Q4_1, Q5_0, "
-             "Q5_1, Q4_K, Q5_K and Q6_K become Q8_0. The model is kept in the "
-             "home under the hash of its content, laid out for fast use, with "
-             "its licence and source. Importing it again changes nothing.",
+     .help =
+         "PATH is a GGUF file, or a folder with config.json, "
+         "model.safetensors and the tokenizer's file. Families: bert "
+         "(MiniLM, BGE, E5), llama (also SmolLM2 and Mistral) and qwen2. "
+         "Types: F32, F16, BF16, Q8_0 and Q4_0 are kept; Q4_1, Q5_0, "
+         "Q5_1, Q4_K, Q5_K and Q6_K become Q8_0. The model is kept in the "
+         "home under the hash of its content, laid out for fast use, with "
+         "its licence and source; imported again, it gets those that are "
+         "said then. What would be another network here is refused: unknown "
+         "tensors, weights that are not numbers, a tokenizer of another size.",
      OPTIONS(import_options),
      .run = cli_model_import},
     {.name = "model ls",

@@ -1,5 +1,6 @@
 #include "client/networks.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,8 @@
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/base/tick.h"
+#include "common/base/utf8.h"
+#include "common/model/mapped.h"
 #include "common/model/model_files.h"
 #include "common/model/model_folder.h"
 #include "common/model/net.h"
@@ -36,10 +39,12 @@ const char *const networks_migrations[NETWORKS_N_MIGRATIONS] = {
 
 /* ---- rows --------------------------------------------------------------- */
 
+/* Licence and source are a stranger's words: what a terminal or JSON could not
+ * show is a '?'. */
 static void take_text(sqlite3_stmt *st, int column, char *out, size_t cap)
 {
     const unsigned char *s = sqlite3_column_text(st, column);
-    snprintf(out, cap, "%s", s ? (const char *)s : "");
+    utf8_printable(out, cap, s ? (const char *)s : "");
 }
 
 enum tacit_err networks_hash_at(const struct device *d, sqlite3_stmt *st,
@@ -112,7 +117,7 @@ enum tacit_err networks_find(struct device *d, const char *name,
     return err;
 }
 
-static enum tacit_err put_row(struct device *d, const struct network_row *m)
+static enum tacit_err insert_row(struct device *d, const struct network_row *m)
 {
     return db_run(&d->db,
                   "INSERT INTO model(" COLUMNS
@@ -162,33 +167,44 @@ static void name_from(const char *path, char out[NETWORK_NAME_MAX])
     for (size_t i = from; i < n && k + 1 < NETWORK_NAME_MAX; i++) {
         char c = path[i];
         if (c >= 'A' && c <= 'Z') c = (char)(c | 32);
-        if (!is_name_char(c) || (k == 0 && c == '.')) c = '-';
-        out[k++] = c;
+        if (!is_name_char(c)) c = '-';
+        if (k > 0 || (c != '.' && c != '-')) out[k++] = c;
     }
     out[k] = '\0';
+}
+
+/* What `tacit model use` understands to be another thing. */
+static int is_taken(const char *name)
+{
+    static const char *const taken[] = {"none", "built-in", "built-in-reader"};
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+        if (strcmp(name, taken[i]) == 0) return 1;
+    return 0;
 }
 
 static enum tacit_err choose_name(const struct networks_job *job,
                                   char out[NETWORK_NAME_MAX])
 {
-    if (!job->name) {
-        name_from(job->path, out);
-        return TACIT_OK;
-    }
-    size_t n = strlen(job->name);
+    char own[NETWORK_NAME_MAX];
+    const char *name = job->name ? job->name : own;
+    if (!job->name) name_from(job->path, own);
+    size_t n = strlen(name);
     for (size_t i = 0; i < n; i++)
-        if (!is_name_char(job->name[i]) || job->name[0] == '.') n = 0;
-    if (strcmp(job->name, "none") == 0 || strcmp(job->name, "built-in") == 0)
+        if (!is_name_char(name[i]) || name[0] == '.' || name[0] == '-') n = 0;
+    if (is_taken(name))
         return fail_as(E_USAGE,
                        "`tacit model use %s` means another thing; "
                        "give the model another --name",
-                       job->name);
+                       name);
+    if (n == 0 && !job->name)
+        return fail_as(E_USAGE, "%s: no name can be made of this; give --name",
+                       job->path);
     if (n == 0 || n >= NETWORK_NAME_MAX)
         return fail_as(E_USAGE,
                        "a model's name is 1 to %d of a-z, 0-9, '.', '_' and "
-                       "'-', and begins with no '.'",
+                       "'-', and begins with no '.' or '-'",
                        NETWORK_NAME_MAX - 1);
-    memcpy(out, job->name, n + 1);
+    memcpy(out, name, n + 1);
     return TACIT_OK;
 }
 
@@ -319,11 +335,13 @@ static void put_origin(const struct network_row *m, struct gguf_writer *w)
     put_text(w, "general.source.url", m->source);
 }
 
-static void said(const struct gguf *g, const char *const *keys, char *out,
-                 size_t cap)
+static void said(const struct gguf *g, const char *const *keys,
+                 const char *given, char out[NETWORK_TEXT_MAX])
 {
-    for (out[0] = '\0'; *keys && !out[0]; keys++)
-        gguf_text_or_empty(g, *keys, out, cap);
+    char text[NETWORK_TEXT_MAX] = "";
+    for (; *keys && !given && !text[0]; keys++)
+        gguf_text_or_empty(g, *keys, text, sizeof text);
+    utf8_printable(out, NETWORK_TEXT_MAX, given ? given : text);
 }
 
 /* What the command says, else the file, else where it was. */
@@ -335,12 +353,9 @@ static void take_origin(const struct gguf *g, const struct networks_job *job,
     static const char *const sources[] = {
         "general.source.url", "general.url", "general.repo_url",
         "general.source.huggingface.repository", NULL};
-    said(g, licences, m->licence, sizeof m->licence);
-    said(g, sources, m->source, sizeof m->source);
-    if (job->licence)
-        snprintf(m->licence, sizeof m->licence, "%s", job->licence);
-    if (job->source) snprintf(m->source, sizeof m->source, "%s", job->source);
-    if (!m->source[0]) snprintf(m->source, sizeof m->source, "%s", job->path);
+    said(g, licences, job->licence, m->licence);
+    said(g, sources, job->source, m->source);
+    if (!m->source[0]) utf8_printable(m->source, sizeof m->source, job->path);
 }
 
 /* ---- importing ---------------------------------------------------------- */
@@ -370,40 +385,106 @@ static enum tacit_err check_readable(const struct model_files *c)
     return TACIT_OK;
 }
 
-/* What was written is a network: every tensor is there in its shape. */
+/* It has every tensor in its shape and no other, and a row for each token. */
+static enum tacit_err check_net(const struct gguf *g)
+{
+    struct net *net = NULL;
+    struct vocab *v = NULL;
+    TRY(net_open_gguf(g, NULL, &net));
+    enum tacit_err err = TACIT_OK;
+    for (size_t i = 0; !err && i < gguf_n_tensors(g); i++)
+        if (!net_reads(net, gguf_tensor_at(g, i)->name))
+            err = fail_as(E_MODEL_UNSUPPORTED,
+                          "tensor %s is no part of the family %s as it is "
+                          "known here: without it this would be another model",
+                          gguf_tensor_at(g, i)->name, net_family_name(net));
+    if (!err) err = vocab_from_gguf(g, &v);
+    if (!err && vocab_size(v) > net_shape(net)->vocab)
+        err = fail(TACIT_SHAPE,
+                   "its vocabulary has %zu tokens, its table %zu rows: the "
+                   "tokenizer is another model's",
+                   vocab_size(v), net_shape(net)->vocab);
+    vocab_free(v);
+    net_close(net);
+    return err;
+}
+
+/* What was written is a network. */
 static enum tacit_err check_network(const char *path, const char *family)
 {
     struct gguf *g = NULL;
-    struct net *net = NULL;
     TRY(gguf_open(path, &g));
-    enum tacit_err err =
-        is_word_table(family) ? check_words(g) : net_open_gguf(g, NULL, &net);
-    net_close(net);
+    enum tacit_err err = is_word_table(family) ? check_words(g) : check_net(g);
     gguf_close(g);
     return err;
 }
 
+/* The same again, under the same name: what is new is what is said of it. Its
+ * file was written again, which heals a damaged one. */
+static enum tacit_err keep_old(struct device *d, const struct networks_job *job,
+                               const struct network_row *old,
+                               struct network_row *m)
+{
+    const struct network_row made = *m;
+    *m = *old;
+    if (job->licence) memcpy(m->licence, made.licence, sizeof m->licence);
+    if (job->source) memcpy(m->source, made.source, sizeof m->source);
+    return db_run(&d->db,
+                  "UPDATE model SET licence = ?, source = ? WHERE name = ?",
+                  "sss", m->licence, m->source, m->name);
+}
+
+/* Another command may have taken the name meanwhile. */
+static enum tacit_err put_row(struct device *d, const struct networks_job *job,
+                              struct network_row *m)
+{
+    struct network_row old;
+    TRY(db_begin(&d->db));
+    enum tacit_err err = networks_find(d, m->name, &old);
+    int is_new = err == TACIT_NOTFOUND || strcmp(old.name, m->name) != 0;
+    if (err == TACIT_NOTFOUND) {
+        err_clear();
+        err = TACIT_OK;
+    }
+    if (!err && is_new) err = insert_row(d, m);
+    if (!err && !is_new)
+        err = digest_equal(&old.hash, &m->hash)
+                  ? keep_old(d, job, &old, m)
+                  : fail(TACIT_STATE,
+                         "a model named %s is here, made of other weights, "
+                         "with another --type or other files beside them; "
+                         "give this one another --name, or `tacit model rm "
+                         "%s` first",
+                         m->name, m->name);
+    if (!err) err = db_commit(&d->db);
+    if (err) db_rollback(&d->db);
+    return err;
+}
+
+static void remove_unused(struct device *d, const struct network_row *m,
+                          const char *path)
+{
+    int64_t users = 0;
+    if (db_int(&d->db, &users, "SELECT count(*) FROM model WHERE hash = ?", "b",
+               (const void *)m->hash.b, (size_t)DIGEST_BYTES) == TACIT_OK &&
+        users == 0)
+        unlink(path);
+}
+
 /* Write the blob and its row: both or none. */
-static enum tacit_err commit(struct device *d, struct gguf_writer *w,
-                             struct network_row *m)
+static enum tacit_err commit(struct device *d, const struct networks_job *job,
+                             struct gguf_writer *w, struct network_row *m)
 {
     char path[DEVICE_PATH_MAX];
     TRY(gguf_writer_end(w, &m->hash));
+    const struct network_row made = *m;
     TRY(networks_path(d, m, path));
     m->bytes = w->file_bytes;
     m->added_s = tick_wall_s();
     TRY(gguf_writer_commit(w, path));
     enum tacit_err err = check_network(path, m->family);
-    if (!err) err = put_row(d, m);
-    int64_t users = 0;
-    if (err &&
-        db_int(&d->db, &users,
-               "SELECT count(*) FROM model WHERE "
-               "hash = ?",
-               "b", (const void *)m->hash.b,
-               (size_t)DIGEST_BYTES) == TACIT_OK &&
-        users == 0)
-        unlink(path);
+    if (!err) err = put_row(d, job, m);
+    if (err) remove_unused(d, &made, path);
     return err;
 }
 
@@ -425,33 +506,29 @@ static enum tacit_err store(struct device *d, const struct tensors *t,
     if (!err) put_pairs(meta, m, &w);
     if (!err) err = write_all(&moving, &w);
     if (!err) describe(&moving, m);
-    if (!err) err = commit(d, &w, m);
+    if (!err) err = commit(d, job, &w, m);
     free(moving.plan);
     gguf_writer_release(&w);
     return err;
 }
 
-/* *is_there: the same source is there under this name already. */
-static enum tacit_err check_name(struct device *d, struct network_row *m,
-                                 int *is_there)
+/* Before the work: a name that other weights have. */
+static enum tacit_err check_name(struct device *d, const struct network_row *m)
 {
     struct network_row old;
     enum tacit_err err = networks_find(d, m->name, &old);
-    *is_there = 0;
     if (err == TACIT_NOTFOUND) {
         err_clear();
         return TACIT_OK;
     }
     TRY(err);
-    if (strcmp(old.name, m->name) != 0) return TACIT_OK;
-    if (!digest_equal(&old.source_hash, &m->source_hash))
-        return fail(TACIT_STATE,
-                    "there is another model named %s; give this one another "
-                    "--name, or `tacit model rm %s` first",
-                    m->name, m->name);
-    *m = old;
-    *is_there = 1;
-    return TACIT_OK;
+    if (strcmp(old.name, m->name) != 0 ||
+        digest_equal(&old.source_hash, &m->source_hash))
+        return TACIT_OK;
+    return fail(TACIT_STATE,
+                "there is another model named %s; give this one another "
+                "--name, or `tacit model rm %s` first",
+                m->name, m->name);
 }
 
 enum tacit_err networks_import(struct device *d, const struct networks_job *job,
@@ -459,7 +536,6 @@ enum tacit_err networks_import(struct device *d, const struct networks_job *job,
 {
     struct model_files *c = NULL;
     struct network_row m = {0};
-    int is_there = 0;
     TRY(choose_name(job, m.name));
     TRY(model_files_open(job->path, &c));
     struct tensors t = {model_files_n_tensors(c), of_files, c};
@@ -468,13 +544,31 @@ enum tacit_err networks_import(struct device *d, const struct networks_job *job,
         snprintf(m.family, sizeof m.family, "%s", model_files_family(c));
         model_files_hash(c, &m.source_hash, &m.source_bytes);
         take_origin(model_files_metadata(c), job, &m);
-        err = check_name(d, &m, &is_there);
+        err = check_name(d, &m);
     }
-    if (!err && !is_there) err = store(d, &t, model_files_metadata(c), job, &m);
+    if (!err) err = store(d, &t, model_files_metadata(c), job, &m);
     if (err) err = err_context(err, "%s", job->path);
     model_files_close(c);
     if (!err) *out = m;
     return err;
+}
+
+enum tacit_err networks_check_free(struct device *d, const char *name)
+{
+    const struct networks_job job = {.name = name};
+    char taken[NETWORK_NAME_MAX];
+    struct network_row old;
+    assert(name);
+    TRY(choose_name(&job, taken));
+    enum tacit_err err = networks_find(d, name, &old);
+    if (err == TACIT_OK && strcmp(old.name, name) == 0)
+        return fail(TACIT_STATE,
+                    "there is a model named %s; give another name, or `tacit "
+                    "model rm %s` first",
+                    name, name);
+    if (err && err != TACIT_NOTFOUND) return err;
+    err_clear();
+    return TACIT_OK;
 }
 
 enum tacit_err networks_quantise(struct device *d,
@@ -484,22 +578,44 @@ enum tacit_err networks_quantise(struct device *d,
 {
     char path[DEVICE_PATH_MAX];
     struct gguf *g = NULL;
-    struct network_row m = *from, old;
-    TRY(choose_name(job, m.name));
-    enum tacit_err err = networks_find(d, m.name, &old);
-    if (err == TACIT_OK && strcmp(old.name, m.name) == 0)
-        return fail(TACIT_STATE,
-                    "there is a model named %s; give another --name", m.name);
-    if (err && err != TACIT_NOTFOUND) return err;
-    err_clear();
+    struct network_row m = *from;
+    TRY(networks_check_free(d, job->name));
+    snprintf(m.name, sizeof m.name, "%s", job->name);
     TRY(networks_path(d, from, path));
     TRY(gguf_open(path, &g));
     struct tensors t = {gguf_n_tensors(g), of_gguf, g};
     m.parameters = 0;
-    err = store(d, &t, g, job, &m);
+    enum tacit_err err = store(d, &t, g, job, &m);
     gguf_close(g);
     if (!err) *out = m;
     return err;
+}
+
+/* ---- looking after ------------------------------------------------------ */
+
+static enum tacit_err check_file(const struct network_row *m, void *ctx)
+{
+    const struct device *d = ctx;
+    char path[DEVICE_PATH_MAX];
+    struct digest now;
+    const uint8_t *bytes = NULL;
+    size_t n = 0;
+    TRY(networks_path(d, m, path));
+    enum tacit_err err = mapped_open(path, &bytes, &n);
+    if (!err) {
+        digest_of(&now, bytes, n);
+        mapped_close(bytes, n);
+        if (!digest_equal(&now, &m->hash))
+            err = fail(TACIT_FORMAT, "its file was changed");
+    }
+    if (!err) return TACIT_OK;
+    return err_context(err, "model %s: import it again, which heals it",
+                       m->name);
+}
+
+enum tacit_err networks_check(struct device *d)
+{
+    return networks_walk(d, check_file, d);
 }
 
 /* ---- exporting ---------------------------------------------------------- */
@@ -555,6 +671,7 @@ enum tacit_err networks_export_folder(struct device *d,
     const struct quant_info *own = rows ? quant_find(from->type) : NULL;
     struct model_folder how = {.type = own ? own->type : QUANT_F32,
                                .licence = from->licence,
+                               .source = from->source,
                                .step = job->step,
                                .ctx = job->ctx};
     if (job->type != REPACK_KEEP) how.type = (enum quant_type)job->type;

@@ -53,10 +53,18 @@ struct networks_job {
 };
 
 /* FORMAT, UNSUPPORTED: the file; STATE: the name is taken by another model.
- * Importing the same again changes nothing. */
+ * The same again gets the licence and source that the job has, and its file
+ * anew. */
 TACIT_CHECKED enum tacit_err networks_import(struct device *d,
                                              const struct networks_job *job,
                                              struct network_row *out);
+/* Before work that will need it: a name may be given to a new model. USAGE: it
+ * is none; STATE: it is taken. */
+TACIT_CHECKED enum tacit_err networks_check_free(struct device *d,
+                                                 const char *name);
+/* Each file is what was imported, by its hash; FORMAT, NOTFOUND: the first one
+ * that is not. */
+TACIT_CHECKED enum tacit_err networks_check(struct device *d);
 /* Another type of an imported one, as a model of its own named job->name. */
 TACIT_CHECKED enum tacit_err networks_quantise(struct device *d,
                                                const struct network_row *from,

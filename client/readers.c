@@ -42,6 +42,14 @@ static enum tacit_err chosen(struct device *d, struct choice *out)
     return err;
 }
 
+enum tacit_err readers_chosen(struct device *d, char out[NETWORK_NAME_MAX])
+{
+    struct choice c;
+    TRY(chosen(d, &c));
+    memcpy(out, c.name, sizeof c.name);
+    return TACIT_OK;
+}
+
 /* Adopted readers, oldest first; the newest ADOPTED_MAX. */
 struct adopted {
     struct device_model list[ADOPTED_MAX];

@@ -42,6 +42,9 @@ struct readers {
 TACIT_CHECKED enum tacit_err readers_open(struct device *d,
                                           struct readers *out);
 void readers_close(struct readers *r);
+/* The name of the chosen network, or "". */
+TACIT_CHECKED enum tacit_err readers_chosen(struct device *d,
+                                            char out[NETWORK_NAME_MAX]);
 /* 1 when the network has a head for spans. */
 TACIT_CHECKED enum tacit_err readers_fit(struct device *d,
                                          const struct network_row *m, int *out);

@@ -283,6 +283,9 @@ enum tacit_err generate_answer(const struct generate_job *job, struct arena *a,
     buf_release(&w.text);
     buf_release(&w.visible);
     if (err || out->n_supported) return err;
+    if (out->n_claims == 0)
+        return fail_as(E_UNSUPPORTED_ANSWER,
+                       "the model wrote no sentence that says anything");
     return fail_as(E_UNSUPPORTED_ANSWER,
                    "of %zu sentence%s that the model wrote none is supported "
                    "by the documents",

@@ -409,7 +409,10 @@
    "the plan is for another built-in encoder",                                 \
    "The plan names the version of the encoder whose vectors it trains, and "   \
    "this program has another one. Run the version of Tacit that the others "   \
-   "of the federation run; until then this device stays out of the plan.")
+   "of the federation run; until then this device stays out of the plan.")     \
+ X(MODEL_NUMBER, 746, FORMAT, FAILED, "a model's weight is not a number",      \
+   "The message names the tensor. Its training diverged before it was saved, " \
+   "or the file was damaged on the way: fetch it again, or another version.")
 
 enum tacit_code {
 #define X(name, id, cls, exit, title, help) E_##name = (id),

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/base/codes.h"
+#include "common/model/mapped.h"
 #include "common/model/model_files_parts.h"
 
 enum { KEY_BYTES = 128 };
@@ -21,9 +23,92 @@ void model_files_close(struct model_files *c)
     free(c);
 }
 
+/* ---- what a file is that is no GGUF ------------------------------------- */
+
+/* How a file begins that is often taken for a model's. */
+static const struct {
+    const char *begin;
+    size_t n;
+    const char *what;
+} others[] = {
+#define PICKLE                                                                 \
+ "a file of PyTorch (a pickle): it can run code and is not read; fetch the "   \
+ "model as safetensors or GGUF"
+#define PAGE "a web page, not a model; fetch the file that the page links to"
+#define OLD  "a file of an old format of llama.cpp; fetch the model as GGUF"
+    {"PK\3\4", 4, PICKLE},
+    {"\x80\2", 2, PICKLE},
+    {"\x80\3", 2, PICKLE},
+    {"\x80\4", 2, PICKLE},
+    {"version https://git-lfs", 23,
+     "the pointer that Git LFS keeps in the place of a file; `git lfs pull` "
+     "fetches the file"},
+    {"<!DOCTYPE", 9, PAGE},
+    {"<!doctype", 9, PAGE},
+    {"<html", 5, PAGE},
+    {"lmgg", 4, OLD},
+    {"tjgg", 4, OLD},
+    {"fmgg", 4, OLD},
+    {"algg", 4, OLD},
+    {"\x89HDF", 4,
+     "a file of Keras (HDF5); fetch the model as safetensors or GGUF"},
+};
+
+/* NULL: nothing that is known. */
+static const char *what_is(const uint8_t *bytes, size_t n)
+{
+    uint64_t head = 0;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (n >= others[i].n &&
+            memcmp(bytes, others[i].begin, others[i].n) == 0)
+            return others[i].what;
+    for (size_t i = 0; n > 8 && i < 8; i++) head |= (uint64_t)bytes[i] << 8 * i;
+    if (n > 8 && head < n && bytes[8] == '{')
+        return "a file of safetensors; name the folder that holds it, with its "
+               "config.json and tokenizer";
+    return NULL;
+}
+
+enum tacit_err model_files_expect(const char *path, const char *kind)
+{
+    const uint8_t *bytes;
+    size_t n;
+    TRY(mapped_open(path, &bytes, &n));
+    const char *what = what_is(bytes, n);
+    mapped_close(bytes, n);
+    if (what && strncmp(what, kind, strlen(kind)) != 0)
+        return fail_as(E_MODEL_UNSUPPORTED, "%s: %s", path, what);
+    return TACIT_OK;
+}
+
+/* One of several files, and what is no model by itself. */
+static enum tacit_err check_whole(const struct gguf *g)
+{
+    int64_t parts = 0, i = 0;
+    char type[16];
+    gguf_text_or_empty(g, "general.type", type, sizeof type);
+    if (strcmp(type, "adapter") == 0)
+        return fail_as(E_MODEL_UNSUPPORTED,
+                       "an adapter (LoRA) over another model; merge it into "
+                       "that one and import the result");
+    if (gguf_has(g, "split.count"))
+        TRY(gguf_int(g, "split.count", 0, UINT16_MAX, &parts));
+    if (gguf_has(g, "split.no"))
+        TRY(gguf_int(g, "split.no", 0, UINT16_MAX, &i));
+    if (parts > 1)
+        return fail_as(E_MODEL_UNSUPPORTED,
+                       "part %d of %d of a model; join them (llama-gguf-split "
+                       "--merge FIRST WHOLE.gguf) and import the whole",
+                       (int)i + 1, (int)parts);
+    return TACIT_OK;
+}
+
 static enum tacit_err open_gguf(struct model_files *c, const char *path)
 {
+    TRY(model_files_expect(path, "GGUF"));
     TRY(gguf_open(path, &c->meta));
+    enum tacit_err err = check_whole(c->meta);
+    if (err) return err_context(err, "%s", path);
     gguf_text_or_empty(c->meta, "general.architecture", c->family,
                        sizeof c->family);
     return TACIT_OK;

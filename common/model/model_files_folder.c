@@ -6,12 +6,11 @@
  *   config.json                      GGUF
  *   num_hidden_layers            ->  llama.block_count
  *   rope_scaling {llama3, …}     ->  tensor rope_freqs.weight
- *   1_Pooling/config.json        ->  bert.pooling_type (1 mean, 2 first)
  *   …ForSequenceClassification   ->  bert.pooling_type 4: its head reads them
  *   id2label                     ->  bert.classifier.output_labels
- *   config_sentence_transformers.json  ->  tacit.prefix.question, .passage
- *   sentence_bert_config.json    ->  tacit.tokens_max: no text it was trained
- *                                    on is longer, marks counted
+ *   README.md: license, source   ->  general.license, general.source.url
+ *
+ * What sentence-transformers puts beside it: model_files_sentences.c.
  */
 #include <math.h>
 #include <stdio.h>
@@ -25,9 +24,9 @@
 
 enum {
     CARD_MAX = 4 << 20,
-    PATH_BYTES = 4096,
-    TEXT_MAX = JSON_BYTES_MAX,
+    SAID_MAX = 512,
     FACTORS_MAX = 512,
+    QWEN2_FULL_LAYERS = 28, /* where config.json does not say */
     LABELS_MAX = 256
 };
 
@@ -52,42 +51,7 @@ struct folder {
     size_t n_factors;
 };
 
-static int has_file(const char *folder, const char *name, char out[PATH_BYTES])
-{
-    if (file_join(out, PATH_BYTES, folder, name)) {
-        err_clear();
-        return 0;
-    }
-    return file_exists(out);
-}
-
-static enum tacit_err read_json(const char *path, json_t **out)
-{
-    struct buf b;
-    buf_init(&b, 0);
-    enum tacit_err err = file_read(path, TEXT_MAX, &b);
-    if (!err) {
-        err = json_parse((const char *)b.data, b.len, out);
-        if (err) err = err_context(err, "%s", path);
-    }
-    buf_release(&b);
-    return err;
-}
-
 /* ---- config.json -------------------------------------------------------- */
-
-static enum tacit_err whole(const json_t *o, const char *key, int64_t max,
-                            int64_t *out)
-{
-    const json_t *v = json_object_get(o, key);
-    if (!json_is_integer(v) || json_integer_value(v) < 1 ||
-        json_integer_value(v) > max)
-        return fail(TACIT_FORMAT,
-                    "config.json: %s is missing, or no whole number up to %lld",
-                    key, (long long)max);
-    *out = json_integer_value(v);
-    return TACIT_OK;
-}
 
 static void put_whole(const struct folder *f, const char *key, int64_t v)
 {
@@ -107,7 +71,7 @@ static enum tacit_err copy_whole(const struct folder *f, const char *from,
                                  const char *to)
 {
     int64_t v = 0;
-    TRY(whole(f->config, from, UINT32_MAX, &v));
+    TRY(model_files_whole(f->config, from, UINT32_MAX, &v));
     put_whole(f, to, v);
     return TACIT_OK;
 }
@@ -141,6 +105,10 @@ static enum tacit_err find_family(struct folder *f)
     if (place && strcmp(place, "absolute") != 0)
         return fail_as(E_MODEL_UNSUPPORTED, "positions of the kind \"%s\"",
                        place);
+    if (!f->family->decoder &&
+        json_is_true(json_object_get(f->config, "is_decoder")))
+        return fail_as(E_MODEL_UNSUPPORTED,
+                       "a BERT that looks back alone (is_decoder)");
     return TACIT_OK;
 }
 
@@ -148,17 +116,18 @@ static enum tacit_err read_heads(struct folder *f)
 {
     struct model_files_shape *s = &f->shape;
     int64_t width = 0;
-    TRY(whole(f->config, "num_attention_heads", 1024, &s->heads));
-    TRY(whole(f->config, "hidden_size", 1 << 16, &width));
+    TRY(model_files_whole(f->config, "num_attention_heads", 1024, &s->heads));
+    TRY(model_files_whole(f->config, "hidden_size", 1 << 16, &width));
     s->kv_heads = s->heads;
     if (json_is_integer(json_object_get(f->config, "num_key_value_heads")))
-        TRY(whole(f->config, "num_key_value_heads", 1024, &s->kv_heads));
+        TRY(model_files_whole(f->config, "num_key_value_heads", 1024,
+                              &s->kv_heads));
     s->head_width = width / s->heads;
     put_whole(f, "attention.head_count", s->heads);
     put_whole(f, "attention.head_count_kv", s->kv_heads);
     if (!json_is_integer(json_object_get(f->config, "head_dim")))
         return TACIT_OK;
-    TRY(whole(f->config, "head_dim", 1 << 12, &s->head_width));
+    TRY(model_files_whole(f->config, "head_dim", 1 << 12, &s->head_width));
     put_whole(f, "attention.key_length", s->head_width);
     put_whole(f, "attention.value_length", s->head_width);
     return TACIT_OK;
@@ -218,79 +187,50 @@ static enum tacit_err read_rope(struct folder *f)
     return TACIT_OK;
 }
 
+/* How many layers look back over a window alone: those that layer_types calls
+ * so; without it Qwen 2's from max_window_layers on, and all of Mistral's. */
+static int64_t windowed_layers(const struct folder *f, int64_t layers)
+{
+    const json_t *types = json_object_get(f->config, "layer_types");
+    const json_t *from = json_object_get(f->config, "max_window_layers");
+    const char *type;
+    int64_t n = 0;
+    size_t i;
+    json_t *v;
+    if (json_is_array(types)) {
+        json_array_foreach((json_t *)(uintptr_t)types, i, v)
+        {
+            type = json_string_value(v);
+            n += type && strcmp(type, "sliding_attention") == 0;
+        }
+        return n;
+    }
+    if (strcmp(f->family->type, "qwen2") != 0) return layers;
+    n = json_is_integer(from) ? json_integer_value(from) : QWEN2_FULL_LAYERS;
+    return n < 0 ? layers : n < layers ? layers - n : 0;
+}
+
+/* As transformers: a window is Mistral's, and Qwen 2's where it is turned on;
+ * of Llama it is not read. */
 static enum tacit_err read_window(struct folder *f)
 {
     const json_t *on = json_object_get(f->config, "use_sliding_window");
     const json_t *v = json_object_get(f->config, "sliding_window");
-    int64_t n = 0;
-    if (!json_is_integer(v)) return TACIT_OK;
-    if (strcmp(f->family->type, "qwen2") == 0 && !json_is_true(on))
-        return TACIT_OK;
-    TRY(whole(f->config, "sliding_window", INT32_MAX, &n));
+    const char *type = f->family->type;
+    int64_t n = 0, layers = 0, windowed;
+    if (!json_is_integer(v) || strcmp(type, "llama") == 0) return TACIT_OK;
+    if (strcmp(type, "qwen2") == 0 && !json_is_true(on)) return TACIT_OK;
+    TRY(model_files_whole(f->config, "sliding_window", INT32_MAX, &n));
+    TRY(model_files_whole(f->config, "num_hidden_layers", INT32_MAX, &layers));
+    windowed = windowed_layers(f, layers);
+    if (windowed == 0) return TACIT_OK;
+    if (windowed != layers)
+        return fail_as(E_MODEL_UNSUPPORTED,
+                       "%lld of its %lld layers look back over a window "
+                       "(max_window_layers, layer_types); all or none are read",
+                       (long long)windowed, (long long)layers);
     put_whole(f, "attention.sliding_window", n);
     return TACIT_OK;
-}
-
-/* sentence-transformers says beside the model how rows become one vector. */
-static enum tacit_err read_pooling(struct folder *f)
-{
-    char path[PATH_BYTES];
-    json_t *o = NULL;
-    int64_t kind = 1;
-    if (has_file(f->path, "1_Pooling/config.json", path)) {
-        TRY(read_json(path, &o));
-        if (json_is_true(json_object_get(o, "pooling_mode_cls_token")))
-            kind = 2;
-        else if (!json_is_true(json_object_get(o, "pooling_mode_mean_tokens")))
-            kind = 0;
-        json_decref(o);
-    }
-    if (f->shape.has_head) kind = 4;
-    if (kind == 0)
-        return fail_as(E_MODEL_UNSUPPORTED,
-                       "1_Pooling/config.json asks for another pooling than "
-                       "the mean or the first token");
-    put_whole(f, "pooling_type", kind);
-    return TACIT_OK;
-}
-
-static void put_prefix(struct folder *f, const char *key, const json_t *prompts,
-                       const char *name, const char *other)
-{
-    const json_t *v = json_object_get(prompts, name);
-    if (!v) v = json_object_get(prompts, other);
-    if (json_is_string(v))
-        gguf_put_text(f->w, key, json_string_value(v), json_string_length(v));
-}
-
-/* And what it wants before questions and passages. */
-static enum tacit_err read_prefixes(struct folder *f)
-{
-    char path[PATH_BYTES];
-    json_t *o = NULL;
-    if (!has_file(f->path, "config_sentence_transformers.json", path))
-        return TACIT_OK;
-    TRY(read_json(path, &o));
-    const json_t *prompts = json_object_get(o, "prompts");
-    put_prefix(f, "tacit.prefix.question", prompts, "query", "question");
-    put_prefix(f, "tacit.prefix.passage", prompts, "passage", "document");
-    json_decref(o);
-    return TACIT_OK;
-}
-
-static enum tacit_err read_limit(struct folder *f)
-{
-    char path[PATH_BYTES];
-    json_t *o = NULL;
-    int64_t n = 0;
-    if (!has_file(f->path, "sentence_bert_config.json", path)) return TACIT_OK;
-    TRY(read_json(path, &o));
-    enum tacit_err e = TACIT_OK;
-    if (json_is_integer(json_object_get(o, "max_seq_length")))
-        e = whole(o, "max_seq_length", INT32_MAX, &n);
-    if (!e && n > 0) gguf_put_u32(f->w, "tacit.tokens_max", (uint32_t)n);
-    json_decref(o);
-    return e;
 }
 
 /* A network that was trained to classify has a head behind its pooler. */
@@ -352,30 +292,55 @@ static enum tacit_err read_config(struct folder *f)
              real_or(f->config, "layer_norm_eps", 1e-12));
     snprintf(key, sizeof key, "%s.attention.causal", family);
     gguf_put_bool(f->w, key, 0);
-    TRY(read_prefixes(f));
-    TRY(read_limit(f));
     find_head(f);
     read_labels(f);
-    return read_pooling(f);
+    return model_files_sentences(f->path, f->family->family, f->shape.has_head,
+                                 f->w);
 }
 
-/* A model card begins with lines between two of "---"; one says the licence. */
-static enum tacit_err read_licence(const struct folder *f)
+/* What stands behind a key of the card, without its quotes; "" without it. */
+static void card_says(const char *card, const char *end, const char *key,
+                      char out[SAID_MAX])
 {
-    static const char key[] = "\nlicense:";
-    char path[PATH_BYTES];
+    const char *at = strstr(card, key);
+    size_t n = 0;
+    out[0] = '\0';
+    if (!at || at >= end) return;
+    at += strlen(key);
+    at += strspn(at, " \t");
+    char quote = *at == '"' || *at == '\'' ? *at++ : '\0';
+    for (; at < end && *at != '\r' && *at != '\n' && n + 1 < SAID_MAX; at++) {
+        if (quote ? *at == quote : strncmp(at, " #", 2) == 0) break;
+        if (quote == '"' && *at == '\\' && at + 1 < end) at++;
+        out[n++] = *at;
+    }
+    while (!quote && n > 0 && (out[n - 1] == ' ' || out[n - 1] == '\t')) n--;
+    out[n] = '\0';
+}
+
+static void put_said(const struct folder *f, const char *key, const char *said)
+{
+    if (said[0]) gguf_put_text(f->w, key, said, strlen(said));
+}
+
+/* A model card begins with lines between two of "---". They say the licence,
+ * and, where it is none of those with a short name, what it is called. */
+static enum tacit_err read_card(const struct folder *f)
+{
+    char path[MODEL_FILES_PATH], said[SAID_MAX], name[SAID_MAX];
     struct buf b;
-    if (!has_file(f->path, "README.md", path)) return TACIT_OK;
+    if (!model_files_beside(f->path, "README.md", path)) return TACIT_OK;
     buf_init(&b, 0);
     enum tacit_err err = file_read(path, CARD_MAX, &b);
     const char *card = err ? NULL : buf_cstr(&b);
     const char *end = card ? strstr(card, "\n---") : NULL;
-    const char *at = card ? strstr(card, key) : NULL;
-    if (at && end && at < end && strncmp(card, "---", 3) == 0) {
-        at += sizeof key - 1;
-        at += strspn(at, " \"'");
-        size_t n = strcspn(at, " \"'\r\n");
-        if (n > 0) gguf_put_text(f->w, "general.license", at, n);
+    if (end && strncmp(card, "---", 3) == 0) {
+        card_says(card, end, "\nlicense:", said);
+        card_says(card, end, "\nlicense_name:", name);
+        put_said(f, "general.license",
+                 strcmp(said, "other") == 0 && name[0] ? name : said);
+        card_says(card, end, "\nsource:", said);
+        put_said(f, "general.source.url", said);
     }
     buf_release(&b);
     return err;
@@ -386,18 +351,19 @@ static enum tacit_err read_licence(const struct folder *f)
 static enum tacit_err load_vocab(const char *folder, const json_t *settings,
                                  struct vocab **out)
 {
-    char path[PATH_BYTES];
+    char path[MODEL_FILES_PATH];
     struct buf b;
     enum tacit_err err;
     buf_init(&b, 0);
-    int is_json = has_file(folder, "tokenizer.json", path);
-    int is_spm = !is_json && has_file(folder, "tokenizer.model", path);
-    if (!is_json && !is_spm && !has_file(folder, "vocab.txt", path))
+    int is_json = model_files_beside(folder, "tokenizer.json", path);
+    int is_spm =
+        !is_json && model_files_beside(folder, "tokenizer.model", path);
+    if (!is_json && !is_spm && !model_files_beside(folder, "vocab.txt", path))
         return fail(TACIT_NOTFOUND,
                     "%s: there is no tokenizer.json, tokenizer.model or "
                     "vocab.txt",
                     folder);
-    err = file_read(path, TEXT_MAX, &b);
+    err = file_read(path, JSON_BYTES_MAX, &b);
     if (!err && is_json)
         err = vocab_from_json((const char *)b.data, b.len, out);
     else if (!err && is_spm)
@@ -427,7 +393,7 @@ static int64_t mark(const json_t *config, const char *key)
 static enum tacit_err put_template(const struct folder *f,
                                    const json_t *settings)
 {
-    char path[PATH_BYTES];
+    char path[MODEL_FILES_PATH];
     const json_t *t = json_object_get(settings, "chat_template");
     struct buf b;
     if (json_is_string(t)) {
@@ -435,7 +401,8 @@ static enum tacit_err put_template(const struct folder *f,
                       json_string_length(t));
         return TACIT_OK;
     }
-    if (!has_file(f->path, "chat_template.jinja", path)) return TACIT_OK;
+    if (!model_files_beside(f->path, "chat_template.jinja", path))
+        return TACIT_OK;
     buf_init(&b, 0);
     enum tacit_err err = file_read(path, 1 << 20, &b);
     if (!err)
@@ -447,11 +414,11 @@ static enum tacit_err put_template(const struct folder *f,
 
 static enum tacit_err read_tokenizer(const struct folder *f)
 {
-    char path[PATH_BYTES];
+    char path[MODEL_FILES_PATH];
     json_t *settings = NULL;
     struct vocab *v = NULL;
-    if (has_file(f->path, "tokenizer_config.json", path))
-        TRY(read_json(path, &settings));
+    if (model_files_beside(f->path, "tokenizer_config.json", path))
+        TRY(model_files_json(path, &settings));
     enum tacit_err err = load_vocab(f->path, settings, &v);
     if (!err && f->family->decoder)
         err = vocab_set_marks(v, mark(f->config, "bos_token_id"),
@@ -469,13 +436,14 @@ static enum tacit_err read_tokenizer(const struct folder *f)
 static enum tacit_err add_file(struct model_files *c, const char *folder,
                                const char *name)
 {
-    char path[PATH_BYTES];
+    char path[MODEL_FILES_PATH];
     if (strchr(name, '/') || name[0] == '.' || !name[0])
         return fail(TACIT_FORMAT, "the index names the file \"%s\"", name);
     if (c->n_files == MODEL_FILES_MAX)
         return fail(TACIT_LIMIT, "a model of more than %d files",
                     MODEL_FILES_MAX);
     TRY(file_join(path, sizeof path, folder, name));
+    TRY(model_files_expect(path, "a file of safetensors"));
     TRY(safetensors_open(path, &c->files[c->n_files]));
     c->n_files++;
     return TACIT_OK;
@@ -503,18 +471,18 @@ static enum tacit_err add_parts(struct model_files *c, const char *folder,
 
 static enum tacit_err open_files(struct model_files *c, const char *folder)
 {
-    char path[PATH_BYTES];
+    char path[MODEL_FILES_PATH];
     json_t *index = NULL;
     c->files = calloc(MODEL_FILES_MAX, sizeof *c->files);
     if (!c->files) return fail(TACIT_NOMEM, "no memory for a model's files");
-    if (has_file(folder, "model.safetensors", path))
+    if (model_files_beside(folder, "model.safetensors", path))
         return add_file(c, folder, "model.safetensors");
-    if (!has_file(folder, "model.safetensors.index.json", path))
+    if (!model_files_beside(folder, "model.safetensors.index.json", path))
         return fail(TACIT_NOTFOUND,
                     "%s: there is no model.safetensors; files of other kinds "
                     "(pytorch_model.bin) can run code and are not read",
                     folder);
-    TRY(read_json(path, &index));
+    TRY(model_files_json(path, &index));
     enum tacit_err err =
         add_parts(c, folder, json_object_get(index, "weight_map"));
     json_decref(index);
@@ -523,15 +491,17 @@ static enum tacit_err open_files(struct model_files *c, const char *folder)
 
 static enum tacit_err fill(struct model_files *c, struct folder *f)
 {
-    char path[PATH_BYTES];
-    if (!has_file(f->path, "config.json", path))
+    char path[MODEL_FILES_PATH];
+    if (!model_files_beside(f->path, "config.json", path))
         return fail(TACIT_NOTFOUND, "%s: there is no config.json", f->path);
-    TRY(read_json(path, &f->config));
-    TRY(read_config(f));
-    TRY(read_licence(f));
+    TRY(model_files_json(path, &f->config));
+    enum tacit_err err = read_config(f);
+    if (err) return err_context(err, "%s", f->path);
+    TRY(read_card(f));
     TRY(read_tokenizer(f));
     TRY(open_files(c, f->path));
-    TRY(model_files_rename(c, &f->shape, f->factors, f->n_factors));
+    err = model_files_rename(c, &f->shape, f->factors, f->n_factors);
+    if (err) return err_context(err, "%s", f->path);
     return gguf_writer_end(f->w, NULL);
 }
 

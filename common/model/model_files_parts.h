@@ -4,10 +4,11 @@
 
 #include "common/base/arena.h"
 #include "common/base/buf.h"
+#include "common/base/json.h"
 #include "common/model/model_files.h"
 #include "common/model/safetensors_file.h"
 
-enum { MODEL_FILES_MAX = 256 };
+enum { MODEL_FILES_MAX = 256, MODEL_FILES_PATH = 4096 };
 
 struct model_files {
     char family[32];
@@ -20,9 +21,29 @@ struct model_files {
     size_t n_tensors;
 };
 
+/* UNSUPPORTED, with a way out, when the file is plainly another thing: a
+ * pickle, a web page, a pointer of Git LFS. kind: how the name of what may be
+ * begins ("a file of safetensors"). */
+TACIT_CHECKED enum tacit_err model_files_expect(const char *path,
+                                                const char *kind);
+
 /* model_files_folder.c: fills an empty one. */
 TACIT_CHECKED enum tacit_err model_files_open_folder(struct model_files *c,
                                                      const char *path);
+
+/* model_files_sentences.c: what stands beside an encoder about its vectors. */
+TACIT_CHECKED enum tacit_err model_files_sentences(const char *folder,
+                                                   const char *family,
+                                                   int has_head,
+                                                   struct gguf_writer *w);
+/* Its path in out; 0 when there is none. */
+int model_files_beside(const char *folder, const char *name,
+                       char out[MODEL_FILES_PATH]);
+/* Owned by the caller. */
+TACIT_CHECKED enum tacit_err model_files_json(const char *path, json_t **out);
+/* A whole number of config.json, 1 to max. FORMAT. */
+TACIT_CHECKED enum tacit_err model_files_whole(const json_t *o, const char *key,
+                                               int64_t max, int64_t *out);
 
 /* What the name map has to know of a model. */
 struct model_files_shape {

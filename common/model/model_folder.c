@@ -160,8 +160,10 @@ static enum tacit_err decoder_config(const struct writing *w, json_t *o)
     json_object_set_new(o, "hidden_act", json_string("silu"));
     put(o, "num_key_value_heads", w->kv_heads);
     put(o, "head_dim", w->head_width);
-    if (window && !is_llama)
+    if (window && !is_llama) {
         json_object_set_new(o, "use_sliding_window", json_true());
+        put(o, "max_window_layers", 0); /* without one: all of them */
+    }
     json_object_set_new(o, "tie_word_embeddings",
                         json_boolean(!model_files_find(w->f, "output.weight")));
     TRY(copy(w, "attention.sliding_window", o, "sliding_window"));
@@ -378,14 +380,37 @@ static enum tacit_err write_modules(const struct writing *w)
                                 "passage", text[1]));
 }
 
+/* Quoted as JSON and YAML both read it. */
+static enum tacit_err put_said(struct buf *b, const char *key,
+                               const char *value)
+{
+    json_t *o = json_string(value);
+    char *quoted = o ? json_dumps(o, JSON_ENCODE_ANY) : NULL;
+    json_decref(o);
+    if (!quoted) return fail(TACIT_NOMEM, "no memory for a model's card");
+    buf_put(b, key, strlen(key));
+    buf_put(b, ": ", 2);
+    buf_put(b, quoted, strlen(quoted));
+    buf_put_u8(b, '\n');
+    free(quoted);
+    return TACIT_OK;
+}
+
+/* The card: lines between two of "---" say where the model is from. */
 static enum tacit_err write_card(const struct writing *w)
 {
-    char text[1024];
-    if (!w->how->licence[0]) return TACIT_OK;
-    int n = snprintf(text, sizeof text, "---\nlicense: \"%s\"\n---\n",
-                     w->how->licence);
-    return write_bytes(w, "README.md", text,
-                       n > 0 && (size_t)n < sizeof text ? (size_t)n : 0);
+    struct buf b;
+    enum tacit_err err = TACIT_OK;
+    if (!w->how->licence[0] && !w->how->source[0]) return TACIT_OK;
+    buf_init(&b, 0);
+    buf_put(&b, "---\n", 4);
+    if (w->how->licence[0]) err = put_said(&b, "license", w->how->licence);
+    if (!err && w->how->source[0]) err = put_said(&b, "source", w->how->source);
+    buf_put(&b, "---\n", 4);
+    if (!err) err = buf_end(&b);
+    if (!err) err = write_bytes(w, "README.md", b.data, b.len);
+    buf_release(&b);
+    return err;
 }
 
 /* ---- tensors ------------------------------------------------------------- */

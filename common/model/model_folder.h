@@ -20,8 +20,8 @@
 #include "common/tensor/quant.h"
 
 struct model_folder {
-    enum quant_type type; /* of all numbers: QUANT_F32, F16 or BF16 */
-    const char *licence;  /* "" when nobody said */
+    enum quant_type type;         /* of all numbers: QUANT_F32, F16 or BF16 */
+    const char *licence, *source; /* "" when nobody said */
     /* With the bytes that were written; an error of it ends the work. NULL:
      * none. */
     enum tacit_err (*step)(void *ctx, uint64_t done, uint64_t total);

@@ -113,6 +113,10 @@ TACIT_CHECKED enum tacit_err net_open_gguf(const struct gguf *file,
                                            struct net **out);
 void net_close(struct net *n);
 const struct net_shape *net_shape(const struct net *n);
+const char *net_family_name(const struct net *n);
+/* 1 when a network of this family and shape has a tensor of that name, 0 when
+ * it would be left out. */
+int net_reads(const struct net *n, const char *tensor);
 /* What is trained; empty when frozen. */
 struct params *net_params(struct net *n);
 /* The pairs one by one: what they are added to, and their numbers (borrowed).

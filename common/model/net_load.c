@@ -132,10 +132,10 @@ static enum tacit_err read_rope(struct loader *l, struct net_shape *s)
     full_key(l, "rope.scaling.type", full);
     gguf_text_or_empty(l->file, full, kind, sizeof kind);
     if (kind[0] && strcmp(kind, "linear") != 0 && strcmp(kind, "none") != 0)
-        return fail(TACIT_UNSUPPORTED,
-                    "rotary positions scaled by \"%s\"; none and linear are "
-                    "read, and Llama 3's factors",
-                    kind);
+        return fail_as(E_MODEL_UNSUPPORTED,
+                       "rotary positions scaled by \"%s\"; none and linear "
+                       "are read, and Llama 3's factors",
+                       kind);
     if (strcmp(kind, "none") == 0) factor = 1;
     if (s->rope.dims % 2 || !(s->rope.base > 1) || !(factor > 0))
         return fail(TACIT_FORMAT, "rotary positions of %zu numbers, base %g",
@@ -159,10 +159,11 @@ static enum tacit_err read_heads(struct loader *l, struct net_shape *s)
     TRY(whole_if(l, "attention.value_length", 1, ATTEND_WIDTH_MAX, &value));
     if (s->heads % s->kv_heads || !s->head_width ||
         s->head_width > ATTEND_WIDTH_MAX || value != s->head_width)
-        return fail(TACIT_UNSUPPORTED,
-                    "%zu heads over %zu, of %zu and %zu numbers (at most %d)",
-                    s->heads, s->kv_heads, s->head_width, value,
-                    ATTEND_WIDTH_MAX);
+        return fail_as(E_MODEL_UNSUPPORTED,
+                       "%zu heads over %zu, of %zu and %zu numbers (at most "
+                       "%d)",
+                       s->heads, s->kv_heads, s->head_width, value,
+                       ATTEND_WIDTH_MAX);
     return TACIT_OK;
 }
 
@@ -180,7 +181,7 @@ static enum tacit_err read_shape(struct loader *l)
         TRY(whole_if(l, "attention.sliding_window", 0, INT32_MAX, &s->window));
     TRY(whole_if(l, "pooling_type", 1, POOLING_HEAD, &pooling));
     if (pooling == POOLING_LAST)
-        return fail(TACIT_UNSUPPORTED, "rows pooled by their last token");
+        return fail_as(E_MODEL_UNSUPPORTED, "rows pooled by their last token");
     s->pooling = pooling == POOLING_MEAN ? POOL_MEAN : POOL_FIRST;
     s->mask = f->mask;
     s->epsilon = f->norm == NORM_RMS ? 1e-5 : 1e-12;
@@ -466,6 +467,50 @@ static enum tacit_err take_layer(struct loader *l, size_t i)
     snprintf(name, sizeof name, "blk.%zu.%s", i,
              before ? "ffn_norm" : "layer_output_norm");
     return take_norm(l, name, &layer->second);
+}
+
+/* ---- names ---- */
+
+const char *net_family_name(const struct net *n)
+{
+    return n->family->name;
+}
+
+/* "STEM.weight" or "STEM.bias". */
+static int is_of(const char *name, const char *stem)
+{
+    size_t n = strlen(stem);
+    return strncmp(name, stem, n) == 0 &&
+           (strcmp(name + n, ".weight") == 0 || strcmp(name + n, ".bias") == 0);
+}
+
+static int reads_in_block(const struct net *n, const char *name)
+{
+    int before = n->family->place == NORM_BEFORE;
+    for (size_t i = 0; i < N_PARTS; i++)
+        if (is_of(name, parts[i].name))
+            return !parts[i].gated || n->family->gate == GATE_SWIGLU;
+    return is_of(name, before ? "attn_norm" : "attn_output_norm") ||
+           is_of(name, before ? "ffn_norm" : "layer_output_norm");
+}
+
+int net_reads(const struct net *n, const char *tensor)
+{
+    static const char *const ends[][5] = {{"token_embd", "output_norm",
+                                           "output", "rope_freqs", NULL},
+                                          {"token_embd", "position_embd",
+                                           "token_types", "token_embd_norm",
+                                           "cls"}};
+    int encoder = n->family->mask != ATTEND_CAUSAL;
+    char *rest;
+    if (strncmp(tensor, "blk.", 4) == 0) {
+        unsigned long i = strtoul(tensor + 4, &rest, 10);
+        return i < n->shape.layers && *rest == '.' &&
+               reads_in_block(n, rest + 1);
+    }
+    for (size_t i = 0; i < sizeof *ends / sizeof **ends; i++)
+        if (ends[encoder][i] && is_of(tensor, ends[encoder][i])) return 1;
+    return is_of(tensor, "head") || (encoder && is_of(tensor, "cls.output"));
 }
 
 /* ---- what stands around them ---- */

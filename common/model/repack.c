@@ -1,5 +1,6 @@
 #include "common/model/repack.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,7 +101,20 @@ static enum tacit_err panel_init(const struct repack *r, struct panel *p)
     return fail(TACIT_NOMEM, "no memory to repack tensor %s", t->name);
 }
 
-/* Rows i to i + n as they are written, in *out. */
+static enum tacit_err check_finite(const struct gguf_tensor *t, const float *v,
+                                   size_t first_row, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(v[i]))
+            return fail_as(E_MODEL_NUMBER,
+                           "tensor %s, row %zu: a weight is not a finite "
+                           "number",
+                           t->name, first_row + i / (size_t)t->dims[0]);
+    return TACIT_OK;
+}
+
+/* Rows i to i + n as they are written, in *out. What comes from elsewhere is
+ * looked through. */
 static enum tacit_err convert(const struct repack *r, struct panel *p, size_t i,
                               size_t n, const uint8_t **out)
 {
@@ -113,8 +127,10 @@ static enum tacit_err convert(const struct repack *r, struct panel *p, size_t i,
         weight_unpack(&w, p->plain);
         rows = p->plain;
     }
-    if (old != r->type) {
+    if (old != r->type || !is_tiled(t))
         quant_decode(old, rows, p->numbers, n * p->cols);
+    if (!is_tiled(t)) TRY(check_finite(t, p->numbers, i, n * p->cols));
+    if (old != r->type) {
         enum tacit_err err =
             quant_encode(r->type, p->numbers, p->rows_out, n * p->cols);
         if (err) return err_context(err, "tensor %s", t->name);

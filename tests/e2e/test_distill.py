@@ -129,6 +129,14 @@ def case_what_cannot_be_learnt_is_said():
             "q2_k", "--dim", "32").exits(4).says("q4_0")
         run("--teacher", "tiny", "--texts", lines, "-o", "No name", "--dim",
             "32", "--epochs", "0").exits(4).says("name")
+        # Before the teacher is asked, not after hours of learning.
+        for name in os.listdir(home.home):
+            if name.startswith("teacher-"):
+                os.remove(os.path.join(home.home, name))
+        run("--teacher", "tiny", "--texts", lines, "-o", "tiny", "--dim",
+            "32").exits(1).says("named tiny")
+        assert not [n for n in os.listdir(home.home)
+                    if n.startswith("teacher-")]
         assert len(home.data("model", "ls")["models"]) == 1
 
 
@@ -190,6 +198,7 @@ def case_a_student_and_a_teacher_that_do_not_fit_are_refused():
         home = Home(at)
         home.take_in()
         lines = decoders(home, at)
+        home.run(*student(lines, name="pupil")).exits(1).says("named pupil")
         home.run(*student(lines, teacher="tiny")).exits(4).says("bert")
         home.run(*student(lines, teacher="other")).exits(4).says(
             "different vocabularies")

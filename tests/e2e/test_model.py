@@ -210,49 +210,58 @@ def case_what_is_not_read_is_named_with_a_way_out():
         few = [t for t in SMALL if "attn_v" not in t[0]]
         home.run("model", "import", home.file("e.gguf", gguf(few))).exits(
             1).says("blk.0.attn_v.weight")
-        home.run("model", "import", home.file("d.gguf", b"PK\3\4")).exits(
+        home.run("model", "import", home.file("d.gguf", b"PK\5\6")).exits(
             1).says("not a GGUF file")
-        home.run("model", "import", os.path.join(at, "none.gguf")).exits(1)
+        home.run("model", "import", os.path.join(at, "absent.gguf")).exits(1)
         home.run("model", "import", os.path.join(at, "a.gguf"), "--name",
                  "../x").exits(4)
         assert home.models() == [] and home.blobs() == []
 
 
-def case_a_folder_of_safetensors_comes_in():
-    block = "model.layers.0."
+FOLDER_CONFIG = {
+    "model_type": "llama", "num_hidden_layers": 1, "hidden_size": 64,
+    "max_position_embeddings": 64, "intermediate_size": 32, "vocab_size": 4,
+    "num_attention_heads": 2, "hidden_act": "silu",
+    "tie_word_embeddings": True}
+FOLDER_TOKENS = {
+    "pre_tokenizer": {"type": "ByteLevel"},
+    "model": {"type": "BPE", "merges": ["a b"],
+              "vocab": {"a": 0, "b": 1, "ab": 2, "c": 3}}}
+BLOCK = "model.layers.0."
+
+
+def write_folder(home, name, config):
+    """What Hugging Face's libraries save: numbers 0, 1/8, 2/8 … a tensor."""
     sizes = {"model.embed_tokens.weight": (4, 64),
              "model.norm.weight": (64,),
-             block + "self_attn.q_proj.weight": (64, 64),
-             block + "self_attn.k_proj.weight": (64, 64),
-             block + "self_attn.v_proj.weight": (64, 64),
-             block + "self_attn.o_proj.weight": (64, 64),
-             block + "mlp.gate_proj.weight": (32, 64),
-             block + "mlp.up_proj.weight": (32, 64),
-             block + "mlp.down_proj.weight": (64, 32),
-             block + "input_layernorm.weight": (64,),
-             block + "post_attention_layernorm.weight": (64,)}
+             BLOCK + "self_attn.q_proj.weight": (64, 64),
+             BLOCK + "self_attn.k_proj.weight": (64, 64),
+             BLOCK + "self_attn.v_proj.weight": (64, 64),
+             BLOCK + "self_attn.o_proj.weight": (64, 64),
+             BLOCK + "mlp.gate_proj.weight": (32, 64),
+             BLOCK + "mlp.up_proj.weight": (32, 64),
+             BLOCK + "mlp.down_proj.weight": (64, 32),
+             BLOCK + "input_layernorm.weight": (64,),
+             BLOCK + "post_attention_layernorm.weight": (64,)}
     header, data = {}, b""
-    for name, shape in sizes.items():
+    for tensor, shape in sizes.items():
         n = 1
         for d in shape:
             n *= d
-        header[name] = {"dtype": "F32", "shape": list(shape),
-                        "data_offsets": [len(data), len(data) + 4 * n]}
+        header[tensor] = {"dtype": "F32", "shape": list(shape),
+                          "data_offsets": [len(data), len(data) + 4 * n]}
         data += struct.pack(f"<{n}f", *(i / 8 for i in range(n)))
     raw = json.dumps(header).encode()
-    config = {"model_type": "llama", "num_hidden_layers": 1, "hidden_size": 64,
-              "max_position_embeddings": 64, "intermediate_size": 32,
-              "vocab_size": 4, "num_attention_heads": 2,
-              "hidden_act": "silu", "tie_word_embeddings": True}
-    tokenizer = {"pre_tokenizer": {"type": "ByteLevel"},
-                 "model": {"type": "BPE", "merges": ["a b"],
-                           "vocab": {"a": 0, "b": 1, "ab": 2, "c": 3}}}
+    home.file(f"{name}/model.safetensors",
+              struct.pack("<Q", len(raw)) + raw + data)
+    home.file(f"{name}/config.json", json.dumps(config))
+    home.file(f"{name}/tokenizer.json", json.dumps(FOLDER_TOKENS))
+
+
+def case_a_folder_of_safetensors_comes_in():
     with folder() as at:
         home = Home(at)
-        home.file("m/model.safetensors",
-                  struct.pack("<Q", len(raw)) + raw + data)
-        home.file("m/config.json", json.dumps(config))
-        home.file("m/tokenizer.json", json.dumps(tokenizer))
+        write_folder(home, "m", FOLDER_CONFIG)
         home.run("model", "import", os.path.join(at, "m")).exits(0)
         out = os.path.join(at, "out.gguf")
         home.run("model", "export", "m", out).exits(0)
@@ -268,7 +277,7 @@ def case_a_folder_of_safetensors_comes_in():
         with open(os.path.join(again, "model.safetensors"), "rb") as f:
             size = struct.unpack("<Q", f.read(8))[0]
             listed = json.loads(f.read(size))
-            start, end = listed[block + "self_attn.k_proj.weight"][
+            start, end = listed[BLOCK + "self_attn.k_proj.weight"][
                 "data_offsets"]
             f.seek(8 + size + start)
             assert f.read(end - start) == struct.pack(
@@ -287,6 +296,232 @@ def case_a_folder_of_safetensors_comes_in():
         os.remove(os.path.join(at, "m/config.json"))
         home.run("model", "import", os.path.join(at, "m"), "--name",
                  "n").exits(1).says("config.json")
+
+
+def refused(home, name, raw, *words):
+    home.run("model", "import", home.file(name, raw)).exits(1).says(*words)
+
+
+def case_what_is_taken_for_a_model_is_told_apart():
+    header = json.dumps({"__metadata__": {"format": "pt"}}).encode()
+    with folder() as at:
+        home = Home(at)
+        refused(home, "pytorch_model.bin", b"PK\3\4" + bytes(60), "PyTorch",
+                "run code", "safetensors")
+        refused(home, "old.pt", b"\x80\2\x8a\nl" + bytes(60), "PyTorch")
+        refused(home, "lfs.gguf", b"version https://git-lfs.github.com/spec/v1"
+                b"\noid sha256:4d7a\nsize 1\n", "git lfs pull")
+        refused(home, "page.gguf", b"<!DOCTYPE html><html></html>", "web page")
+        refused(home, "model.safetensors", struct.pack("<Q", len(header)) +
+                header, "name the folder", "config.json")
+        refused(home, "ggml.bin", b"tjgg" + bytes(60), "old format")
+        refused(home, "part.gguf", gguf(SMALL[:4], more=[
+            pair("split.no", 0), pair("split.count", 2)]), "part 1 of 2",
+                "--merge")
+        refused(home, "lora.gguf", gguf(SMALL[:4], more=[
+            pair("general.type", "adapter")]), "adapter", "merge")
+        os.mkfifo(os.path.join(at, "pipe.gguf"))
+        home.run("model", "import", os.path.join(at, "pipe.gguf"),
+                 timeout=20).exits(1).says("not a file")
+        home.file("f/config.json", json.dumps(FOLDER_CONFIG))
+        home.file("f/tokenizer.json", json.dumps(FOLDER_TOKENS))
+        home.file("f/model.safetensors",
+                  b"version https://git-lfs.github.com/spec/v1\noid sha256:4")
+        home.run("model", "import", os.path.join(at, "f")).exits(1).says(
+            "model.safetensors", "git lfs pull")
+        assert home.models() == [] and home.blobs() == []
+
+
+def case_a_network_that_would_be_another_one_is_refused():
+    with folder() as at:
+        home = Home(at)
+        refused(home, "a.gguf", gguf(SMALL + [
+            ("blk.0.attn_q_norm.weight", F32, (32,))]), "attn_q_norm", "E0720")
+        refused(home, "b.gguf", gguf(SMALL + [
+            ("blk.1.attn_q.weight", F32, (64, 64))]), "blk.1.attn_q.weight")
+        few = [SMALL[0][:2] + ((64, 200),)] + SMALL[1:]
+        refused(home, "c.gguf", gguf(few), "263 tokens", "200 rows")
+        broken = bytearray(gguf(SMALL))
+        broken[-4:] = struct.pack("<f", float("nan"))
+        refused(home, "d.gguf", bytes(broken), "output_norm.weight", "E0746")
+        scale = bytearray(gguf(SMALL[:1] + SMALL[2:3] + SMALL[1:2] +
+                               SMALL[3:]))
+        begins = len("blk.0.attn_q.weight")
+        at_scale = scale.index(bytes((i * 7 + begins) % 56
+                                     for i in range(256)))
+        scale[at_scale:at_scale + 2] = struct.pack("<H", 0x7c00)
+        refused(home, "e.gguf", bytes(scale),
+                "blk.0.attn_q.weight, row 0", "E0746")
+        assert home.models() == [] and home.blobs() == []
+
+
+def case_folders_of_other_networks_are_refused():
+    """Their tensors would fit; what they say of them does not."""
+    encoder = {"model_type": "bert", "num_hidden_layers": 1, "hidden_size": 64,
+               "max_position_embeddings": 64, "intermediate_size": 32,
+               "vocab_size": 4, "num_attention_heads": 2, "hidden_act": "gelu"}
+    qwen2 = dict(FOLDER_CONFIG, model_type="qwen2", num_hidden_layers=2,
+                 use_sliding_window=True, sliding_window=8)
+    kind = "sentence_transformers.models."
+    mixed = ["full_attention", "sliding_attention"]
+    with folder() as at:
+        home = Home(at)
+
+        def says(name, config, beside, *words):
+            home.file(f"{name}/config.json", json.dumps(config))
+            for file, value in beside.items():
+                home.file(f"{name}/{file}", json.dumps(value))
+            home.run("model", "import", os.path.join(at, name)).exits(1).says(
+                "E0720", name, *words)
+
+        says("decoder", dict(encoder, is_decoder=True), {}, "is_decoder")
+        says("dense", encoder, {"modules.json": [
+            {"type": kind + "Transformer"}, {"type": kind + "Pooling"},
+            {"type": kind + "Dense"}]}, "Dense")
+        says("two", encoder, {"1_Pooling/config.json": {
+            "pooling_mode_mean_tokens": True,
+            "pooling_mode_max_tokens": True}}, "pooling")
+        says("max", encoder, {"1_Pooling/config.json": {
+            "pooling_mode": "max"}}, "pooling")
+        says("some", dict(qwen2, max_window_layers=1), {}, "1 of its 2 layers")
+        says("types", dict(qwen2, layer_types=mixed), {}, "layer_types")
+
+
+def case_a_window_is_kept_where_transformers_has_one():
+    with folder() as at:
+        home = Home(at)
+        for name, more, window in (
+                ("all", {"max_window_layers": 0}, 8),
+                ("late", {"max_window_layers": 1}, None),
+                ("off", {"use_sliding_window": False,
+                         "max_window_layers": 0}, None),
+                ("unsaid", {}, None),
+                ("typed", {"layer_types": ["sliding_attention"]}, 8),
+                ("mistral", {"model_type": "mistral"}, 8),
+                ("llama", {"model_type": "llama"}, None)):
+            config = dict(FOLDER_CONFIG, model_type="qwen2",
+                          use_sliding_window=True, sliding_window=8)
+            write_folder(home, name, dict(config, **more))
+            home.run("model", "import", os.path.join(at, name)).exits(0)
+            shown = home.run("model", "show", name, "--json").exits(0).data
+            assert shown.get("window") == window, (name, shown)
+
+
+def case_what_a_file_says_of_itself_is_shown_and_harmless():
+    with folder() as at:
+        home = Home(at)
+        raw = gguf(SMALL, more=[
+            pair("general.license", "MIT\x1b[31m\x1b]0;x\x07"),
+            pair("general.source.url", "https://x\nname  another")])
+        home.run("model", "import", home.file("esc.gguf", raw)).exits(0)
+        raw = gguf(SMALL, more=[pair("general.license", "Lic??ence")])
+        home.run("model", "import", home.file(
+            "odd.gguf", raw.replace(b"Lic??ence", b"Lic\xff\xfeence"))).exits(0)
+        home.run("model", "import", home.file("long.gguf", gguf(SMALL)),
+                 "--licence", "x" + "\u00e9" * 400).exits(0)
+        said = {m["name"]: m["licence"] for m in home.models()}
+        assert said["odd"] == "Lic??ence", said
+        assert said["long"] == "x" + "\u00e9" * 255, said
+        assert said["esc"] == "MIT?[31m?]0;x?", said
+        for words in (("ls",), ("show", "esc"), ("show", "odd")):
+            out = home.run("model", *words).exits(0).out
+            assert "\x1b" not in out and "\x07" not in out, out
+        assert "\nname  another" not in home.run("model", "show", "esc").out
+        again = os.path.join(at, "again.gguf")
+        home.run("model", "export", "odd", again).exits(0)
+        home.run("model", "quantize", "odd", "q4_0", "--name", "small").exits(0)
+        for m in home.models():
+            if m["name"] == "small":
+                assert m["licence"] == "Lic??ence", m
+
+
+def case_importing_again_says_anew_and_hides_nothing():
+    with folder() as at:
+        home = Home(at)
+        path = home.file("m.gguf", gguf(SMALL))
+        home.run("model", "import", path).exits(0).says("licence")
+        home.run("model", "import", path, "--licence", "MIT", "--source",
+                 "https://m.example").exits(0)
+        home.run("model", "import", path).exits(0)
+        m, = home.models()
+        assert (m["licence"], m["source"]) == ("MIT", "https://m.example"), m
+        home.run("model", "import", path, "--type", "q4_0").exits(1).says(
+            "--type", "--name")
+        assert home.models() == [m] and home.blobs() == [m["hash"]]
+        # A damaged file is noticed, and made whole again.
+        blob = home.run("model", "show", "m", "--json").data["path"]
+        with open(blob, "r+b") as f:
+            f.seek(-100, os.SEEK_END)
+            f.write(b"\x55")
+        home.run("doctor").exits(1).prints("BAD  models", "model m", "again")
+        home.run("model", "import", path).exits(0)
+        home.run("doctor").exits(0).prints("ok   models")
+        assert home.models() == [m]
+        # The weights alone are not the model.
+        write_folder(home, "f", FOLDER_CONFIG)
+        home.run("model", "import", os.path.join(at, "f")).exits(0)
+        home.run("model", "import", os.path.join(at, "f")).exits(0)
+        write_folder(home, "f", dict(FOLDER_CONFIG, rope_theta=500000))
+        home.run("model", "import", os.path.join(at, "f")).exits(1).says(
+            "other files beside")
+
+
+def case_of_two_at_once_one_has_the_name():
+    with folder() as at:
+        home = Home(at)
+        path = home.file("m.gguf", gguf(SMALL))
+        other = [(t[0], F16 if t[0].endswith("attn_q.weight") else t[1], t[2])
+                 for t in SMALL]
+        another = home.file("other.gguf", gguf(other))
+        done = [finish(p) for p in [
+            begin("tacit", "model", "import", p, "--name", "m", "--home",
+                  home.home) for p in (path, path, another, path)]]
+        for d in done:
+            if d.status:
+                d.exits(1).says("named m", "--name")
+        assert any(d.status == 0 for d in done), done
+        m, = home.models()
+        assert home.blobs() == [m["hash"]], home.blobs()
+
+
+def case_where_it_is_from_goes_along():
+    """Through quantising, and both ways out."""
+    with folder() as at:
+        home = Home(at)
+        write_folder(home, "m", FOLDER_CONFIG)
+        said = 'Some "own" licence, 2', "https://m.example/x y"
+        home.run("model", "import", os.path.join(at, "m"), "--licence",
+                 said[0], "--source", said[1]).exits(0)
+        home.run("model", "quantize", "m", "q8_0", "--name", "q").exits(0)
+        for name in ("m", "q"):
+            out = os.path.join(at, name + "-out")
+            home.run("model", "export", name, out + ".gguf").exits(0)
+            home.run("model", "export", name, out, "--folder").exits(0)
+            for path in (out + ".gguf", out):
+                home.run("model", "import", path, "--name", "back").exits(0)
+                m = home.run("model", "show", "back", "--json").data
+                assert (m["licence"], m["source"]) == said, m
+                home.run("model", "rm", "back").exits(0)
+        home.run("model", "import", "./m-out.gguf", "--name", "b", "--source",
+                 "", cwd=at).exits(0)
+        where = home.run("model", "show", "b", "--json").data["source"]
+        assert where == os.path.join(at, "m-out.gguf"), where
+
+
+def case_a_name_is_one_that_commands_can_take():
+    with folder() as at:
+        home = Home(at)
+        path = home.file("m.gguf", gguf(SMALL))
+        for name in ("none", "built-in", "built-in-reader", "-x", ".x", "X",
+                     "a" * 65, "a/b", "\u00e9"):
+            home.run("model", "import", path, f"--name={name}").exits(4)
+            home.run("model", "import",
+                     home.file("none.gguf", gguf(SMALL))).exits(4).says("none")
+        home.run("model", "import", home.file(
+            "\u00e9.gguf", gguf(SMALL))).exits(4).says("--name")
+        home.run("model", "import", home.file(
+            "-a b.gguf", gguf(SMALL))).exits(0)
+        assert [m["name"] for m in home.models()] == ["a-b"]
 
 
 def large(home):

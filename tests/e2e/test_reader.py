@@ -103,6 +103,10 @@ def case_an_imported_network_with_a_head_for_spans_reads():
         home.data("model", "import", path, "--name", "qa")
         assert home.data("model", "use", "qa") == {"reads": "qa"}
         assert home.data("status")["reader"]["name"] == "qa"
+        listed = home.data("model", "ls")
+        assert listed["reads"] == "qa", listed
+        assert [m["reads"] for m in listed["models"]] == [True], listed
+        assert home.data("model", "show", "qa")["use"] == "reads"
         assert home.data("status")["encoder"]["name"] == "built-in"
         home.run("add", home.notes).exits(0)
         ask = ("ask", "--threshold", "0", "what dose of warfarin")
@@ -111,6 +115,7 @@ def case_an_imported_network_with_a_head_for_spans_reads():
         home.run("model", "rm", "qa").exits(1)
         home.data("model", "use", "built-in-reader")
         assert home.data(*ask)["reader"] == "built-in"
+        assert home.data("model", "ls")["reads"] == "built-in"
         home.run("model", "rm", "qa").exits(0)
 
         # A head of another shape is no reader.

@@ -179,6 +179,11 @@ static void the_licence_of_a_model_card_is_kept(void **state)
         {"---\nlanguage: en\nlicense: apache-2.0\r\ntags: x\n---\n# A\n",
          "apache-2.0"},
         {"---\nlicense: \"mit\"\n---\n", "mit"},
+        {"---\nlicense: BSD 3-clause  # see below\n---\n", "BSD 3-clause"},
+        {"---\nlicense: 'a \"b\"' \n---\n", "a \"b\""},
+        {"---\nlicense: \"a \\\"b\\\" \\\\\"\n---\n", "a \"b\" \\"},
+        {"---\nlicense: other\nlicense_name: llama3\n---\n", "llama3"},
+        {"---\nlicense: other\n---\n", "other"},
         {"---\nlanguage: en\n---\n\nlicense: none of these\n", ""},
         {"# A\n\nlicense: mit\n---\n", ""},
         {"", ""}};
@@ -294,11 +299,13 @@ static void check_same(const struct model_files *a, const struct model_files *b)
     vocab_free(w);
 }
 
-static const struct model_folder plain = {.type = QUANT_F32, .licence = "mit"};
+static const struct model_folder plain = {.type = QUANT_F32,
+                                          .licence = "A \"B\" 2",
+                                          .source = "https://m.example"};
 
 static void written_again(const char *folder)
 {
-    char out[300], licence[32];
+    char out[300], licence[32], source[32];
     struct model_files *a = NULL, *b = NULL;
     snprintf(out, sizeof out, "%s/out", folder);
     check_ok(model_files_open(folder, &a));
@@ -307,7 +314,10 @@ static void written_again(const char *folder)
     check_same(a, b);
     gguf_text_or_empty(model_files_metadata(b), "general.license", licence,
                        sizeof licence);
-    assert_string_equal(licence, "mit");
+    assert_string_equal(licence, plain.licence);
+    gguf_text_or_empty(model_files_metadata(b), "general.source.url", source,
+                       sizeof source);
+    assert_string_equal(source, plain.source);
     model_files_close(b);
     check_err(model_folder_write(a, out, &plain), TACIT_STATE);
     model_files_close(a);
@@ -320,7 +330,8 @@ static void a_folder_that_is_written_is_the_one_that_was_read(void **state)
         "{\"model_type\":\"mistral\"," LLAMA_SIZES
         "\"sliding_window\":16,\"rope_theta\":5000.0,\"bos_token_id\":0}",
         "{\"model_type\":\"qwen2\"," LLAMA_SIZES
-        "\"sliding_window\":16,\"use_sliding_window\":true}",
+        "\"sliding_window\":16,\"use_sliding_window\":true,"
+        "\"max_window_layers\":0}",
         "{\"model_type\":\"llama\"," LLAMA_SIZES
         "\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":4.0}}",
         "{\"model_type\":\"llama\"," LLAMA_SIZES
