@@ -71,10 +71,10 @@ enum tacit_err question_read(struct arena *a, const char *text,
                        "sentence or two",
                        SEARCH_QUERY_MAX);
     TRY(tokenizer_words(a, text, n, &words, &n_words));
-    for (size_t i = 0; i < n_words; i++) n_strong += !words[i].weak;
+    for (size_t i = 0; i < n_words; i++) n_strong += !word_is_weak(&words[i]);
     for (size_t i = 0; i < n_words; i++) {
         char *copy = NULL;
-        if (n_strong && words[i].weak) continue;
+        if (n_strong && word_is_weak(&words[i])) continue;
         TRY(arena_strdup(a, words[i].text, strlen(words[i].text), &copy));
         cut_suffix(copy);
         add_term(&q, copy);

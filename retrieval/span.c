@@ -143,7 +143,7 @@ static enum tacit_err describe(struct reading *r, struct arena *scratch,
     size_t n = t->end - t->first, n_words = 0, n_digits = 0;
     struct word *words = NULL;
     TRY(tokenizer_words(scratch, s, n, &words, &n_words));
-    t->is_weak = n_words == 0 || (n_words == 1 && words[0].weak);
+    t->is_weak = n_words == 0 || (n_words == 1 && word_is_weak(&words[0]));
     t->is_name = s[0] >= 'A' && s[0] <= 'Z';
     for (size_t i = 0; i < n; i++) n_digits += s[i] >= '0' && s[i] <= '9';
     t->has_digit = n_digits > 0;

@@ -78,7 +78,7 @@ static enum tacit_err tally_text(struct tally *t, struct arena *scratch,
     arena_reset(scratch);
     TRY(tokenizer_words(scratch, text->s, text->n, &words, &n));
     for (size_t i = 0; i < n; i++)
-        TRY(tally_word(t, words[i].text, strlen(words[i].text)));
+        TRY(tally_word(t, words[i].text, words[i].n));
     return TACIT_OK;
 }
 

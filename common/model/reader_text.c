@@ -126,13 +126,13 @@ static enum tacit_err fold(struct reading *r, const char *s, size_t n,
     TRY(tokenizer_words(r->a, s, n, &w, &n_words));
     t->weak = 1;
     for (size_t i = 0; i < n_words; i++) {
-        size_t len = strlen(w[i].text), rank = lexicon_find(l, w[i].text);
+        size_t len = w[i].n, rank = lexicon_find(l, w[i].text);
         float rare = (float)(log((double)rank + 2) / log(known + 1));
         if (i && at + 1 < sizeof joined) joined[at++] = ' ';
         if (len > sizeof joined - 1 - at) len = sizeof joined - 1 - at;
         memcpy(joined + at, w[i].text, len);
         at += len;
-        t->weak &= (unsigned)(w[i].weak != 0);
+        if (!word_is_weak(&w[i])) t->weak = 0;
         t->unknown |= rank >= lexicon_words(l);
         if (rare > t->rare) t->rare = rare;
     }

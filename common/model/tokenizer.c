@@ -1,5 +1,6 @@
 #include "common/model/tokenizer.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -36,10 +37,30 @@ static int compare_word(const void *key, const void *element)
     return strcmp(key, *(const char *const *)element);
 }
 
-static int is_weak(const char *word)
+int word_is_weak(const struct word *w)
 {
-    return bsearch(word, weak_words, sizeof weak_words / sizeof *weak_words,
+    return bsearch(w->text, weak_words, sizeof weak_words / sizeof *weak_words,
                    sizeof *weak_words, compare_word) != NULL;
+}
+
+/* Copy text[n] to out, what is not valid UTF-8 as a space and ASCII in lower
+ * case; 1 if it is all ASCII. */
+static int clean(const char *text, size_t n, char *out)
+{
+    int is_ascii = 1;
+    for (size_t i = 0, k; i < n; i += k) {
+        char c = text[i];
+        k = 1;
+        if ((unsigned char)c < 0x80) {
+            out[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c ? c : ' ';
+        } else if ((k = utf8_next(text + i, n - i, NULL)) != 0) {
+            memcpy(out + i, text + i, k);
+            is_ascii = 0;
+        } else {
+            out[i] = ' ', k = 1;
+        }
+    }
+    return is_ascii;
 }
 
 /* NFKC with full case folding, of valid UTF-8; what is not valid becomes a
@@ -47,29 +68,16 @@ static int is_weak(const char *word)
 static enum tacit_err fold(struct arena *a, const char *text, size_t n,
                            char **out, size_t *out_n)
 {
-    char *clean = NULL;
-    int is_ascii = 1;
-    if (n > TOKENIZER_TEXT_MAX) n = TOKENIZER_TEXT_MAX;
-    TRY(arena_alloc(a, n + 1, 1, &clean));
-    for (size_t i = 0; i < n;) {
-        size_t k = utf8_next(text + i, n - i, NULL);
-        if (k && text[i])
-            memcpy(clean + i, text + i, k);
-        else
-            clean[i] = ' ', k = 1;
-        is_ascii &= (unsigned char)clean[i] < 0x80;
-        i += k;
-    }
-    if (is_ascii) {
-        for (size_t i = 0; i < n; i++)
-            if (clean[i] >= 'A' && clean[i] <= 'Z') clean[i] |= 0x20;
-        *out = clean;
+    char *valid = NULL;
+    TRY(arena_alloc_raw(a, n + 1, 1, &valid));
+    if (clean(text, n, valid)) {
+        *out = valid;
         *out_n = n;
         return TACIT_OK;
     }
     utf8proc_uint8_t *folded = NULL;
     utf8proc_ssize_t len =
-        utf8proc_map((const utf8proc_uint8_t *)clean, (utf8proc_ssize_t)n,
+        utf8proc_map((const utf8proc_uint8_t *)valid, (utf8proc_ssize_t)n,
                      &folded,
                      UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT |
                          UTF8PROC_CASEFOLD | UTF8PROC_IGNORE);
@@ -91,12 +99,15 @@ static int is_ideograph(uint32_t c)
            (c >= 0xf900 && c <= 0xfaff) || (c >= 0x20000 && c <= 0x3ffff);
 }
 
+/* A letter or digit of ASCII. */
+static int is_plain(char c)
+{
+    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+}
+
 static enum class classify(uint32_t c) {
     if (c == '\'' || c == 0x2019) return APOSTROPHE;
-    if (c < 0x80) return (c >= '0' && c <= '9') ||
-            ((c | 0x20) >= 'a' && (c | 0x20) <= 'z')
-        ? LETTER
-        : SPACE;
+    if (c < 0x80) return is_plain((char)c) ? LETTER : SPACE;
     if (is_ideograph(c)) return IDEOGRAPH;
     switch (utf8proc_category((utf8proc_int32_t)c)){
         case UTF8PROC_CATEGORY_LU : case UTF8PROC_CATEGORY_LL : case
@@ -114,7 +125,8 @@ static enum class classify(uint32_t c) {
 static const char *word_end(const char *p, const char *end, size_t *n_chars)
 {
     const char *q = p;
-    *n_chars = 0;
+    while (q < end && q - p < TOKENIZER_WORD_MAX && is_plain(*q)) q++;
+    *n_chars = (size_t)(q - p);
     while (q < end) {
         uint32_t c = 0;
         size_t k = utf8_next(q, (size_t)(end - q), &c);
@@ -131,7 +143,8 @@ static const char *word_end(const char *p, const char *end, size_t *n_chars)
 }
 
 static enum class class_at(const char *p, const char *end, size_t *n_bytes) {
-    uint32_t c = 0; size_t k = utf8_next(p, (size_t)(end - p), &c);
+    uint32_t c = (unsigned char)*p; size_t k = 1;
+    if (c >= 0x80) k = utf8_next(p, (size_t)(end - p), &c);
     *n_bytes = k ? k : 1;
     return k ? classify(c) : SPACE;
 }
@@ -166,19 +179,23 @@ static const char *next_word(const char **p, const char *end, size_t *len)
 enum tacit_err tokenizer_words(struct arena *a, const char *text, size_t n,
                                struct word **out, size_t *out_n)
 {
-    char *folded = NULL;
-    size_t len = 0, n_words = 0, word_len = 0;
-    TRY(fold(a, text, n, &folded, &len));
-    const char *p = folded;
-    while (next_word(&p, folded + len, &word_len)) n_words++;
+    char *folded = NULL, *copy = NULL;
     struct word *words = NULL;
-    TRY(arena_alloc(a, n_words + 1, sizeof *words, &words));
-    p = folded;
-    for (size_t i = 0; i < n_words; i++) {
-        const char *w = next_word(&p, folded + len, &word_len);
-        char *copy = NULL;
-        TRY(arena_strdup(a, w, word_len, &copy));
-        words[i] = (struct word){copy, is_weak(copy)};
+    size_t len = 0, n_words = 0, word_len = 0;
+    if (n > TOKENIZER_TEXT_MAX) n = TOKENIZER_TEXT_MAX;
+    TRY(fold(a, text, n, &folded, &len));
+    /* A word that no other byte ends is an ideograph, of three bytes and more,
+     * or was cut. */
+    size_t most = len / 2 + 1;
+    TRY(arena_alloc_raw(a, most, sizeof *words, &words));
+    TRY(arena_alloc_raw(a, len + most, 1, &copy));
+    const char *p = folded, *w;
+    while ((w = next_word(&p, folded + len, &word_len)) != NULL) {
+        assert(n_words < most);
+        memcpy(copy, w, word_len);
+        copy[word_len] = '\0';
+        words[n_words++] = (struct word){copy, word_len};
+        copy += word_len + 1;
     }
     *out = words;
     *out_n = n_words;

@@ -5,8 +5,8 @@
  *                     --words-->               the (weak), dressing
  *
  * Words are runs of letters, marks and digits; of scripts without spaces each
- * character is one. Function words are marked weak: they say little about a
- * passage.
+ * character is one. Function words are weak (word_is_weak()): they say little
+ * about a passage.
  *
  * Pure: the same text gives the same words on every machine.
  */
@@ -27,11 +27,14 @@ enum {
 /* Words of a text; bytes that are not UTF-8 separate words. */
 struct word {
     const char *text; /* folded, NUL-terminated, arena */
-    int weak;
+    size_t n;         /* its bytes */
 };
 TACIT_CHECKED enum tacit_err tokenizer_words(struct arena *a, const char *text,
                                              size_t n, struct word **out,
                                              size_t *out_n);
+
+/* Whether it is an English function word. */
+int word_is_weak(const struct word *w);
 
 /* How many words tokenizer_words() would find, but for what case folding
  * changes: for the size of a text in the encoder's own terms. */

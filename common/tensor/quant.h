@@ -61,6 +61,11 @@ size_t quant_bytes(enum quant_type type, size_t n);
  * scale may give infinite numbers or NaN. */
 void quant_decode(enum quant_type type, const void *src, float *dst, size_t n);
 
+/* y [n] += a x for the row x at src: the bits that quant_decode() and
+ * kernel_axpy() give. */
+void quant_axpy(enum quant_type type, const void *src, float a, float *y,
+                size_t n);
+
 /* The other way. TACIT_UNSUPPORTED: a K type. TACIT_LIMIT: a number that is not
  * finite, or too large for the type; dst then holds anything. */
 TACIT_CHECKED enum tacit_err quant_encode(enum quant_type type,

@@ -1,8 +1,10 @@
 #include "tests/check.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/digest.h"
 #include "common/base/rng.h"
 #include "common/model/adapter.h"
 #include "common/model/encoder.h"
@@ -45,7 +47,7 @@ static void words_of(const char *text, const char *want)
     for (size_t i = 0; i < n; i++) {
         strcat(got, i ? " " : "");
         strcat(got, w[i].text);
-        if (w[i].weak) strcat(got, "-");
+        if (word_is_weak(&w[i])) strcat(got, "-");
     }
     assert_string_equal(got, want);
 }
@@ -109,6 +111,40 @@ static void the_built_in_weights_never_change(void **state)
     assert_string_equal(version, "static-2-e516eb957d");
 }
 
+static void vectors_are_the_same_bits_wherever_they_are_made(void **state)
+{
+    (void)state;
+    /* The digest was printed by this test; it changes with the weights, the
+     * words, and the order in which rows are added. */
+    static const char *const texts[] = {
+        "Give 5 mg of warfarin at night; the patient's INR is read at 8.",
+        "zolgumerinib, trastublorex and prufimab of the brovasiplox",
+        "\xc3\x89tude d'un cas \xef\xbc\xb8: Stra\xc3\x9f"
+        "e \xe5\x8c\xbb\xe9\x99\xa2 \xff x",
+        "?!"};
+    static char all[3 * TOKENIZER_TEXT_MAX];
+    struct digest_state state_of;
+    struct digest d;
+    float v[ENCODER_DIM];
+    char hex[2 * sizeof d.b + 1];
+    size_t n = 0;
+    digest_begin(&state_of);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        check_ok(encoder_embed(encoder, &arena, texts[i], strlen(texts[i]), v));
+        digest_add(&state_of, v, sizeof v);
+    }
+    for (uint32_t i = 0; n + 16 < sizeof all; i++)
+        n += (size_t)snprintf(all + n, sizeof all - n, "%x%s", i * 2654435761u,
+                              i % 3 ? " " : "the");
+    check_ok(encoder_embed(encoder, &arena, all, n, v));
+    digest_add(&state_of, v, sizeof v);
+    digest_end(&state_of, &d);
+    hex_encode(hex, d.b, sizeof d.b);
+    assert_string_equal(
+        hex,
+        "b3e0ce36f167e44bce47ecf8927782a9b0f2c496e5a26af46ef176cbe0d7c3de");
+}
+
 static void related_texts_lie_closer(void **state)
 {
     (void)state;
@@ -148,6 +184,7 @@ int main(void)
         cmocka_unit_test(a_long_word_is_split_between_characters),
         cmocka_unit_test(vectors_are_unit_and_the_same_each_time),
         cmocka_unit_test(the_built_in_weights_never_change),
+        cmocka_unit_test(vectors_are_the_same_bits_wherever_they_are_made),
         cmocka_unit_test(related_texts_lie_closer),
         cmocka_unit_test(an_untrained_adapter_is_the_identity),
     };

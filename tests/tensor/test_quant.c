@@ -123,6 +123,31 @@ static void what_was_decoded_encodes_to_itself(void **state)
         }
 }
 
+static void a_row_is_added_as_if_it_were_decoded_first(void **state)
+{
+    (void)state;
+    static const enum quant_type types[] = {QUANT_F32,  QUANT_F16,  QUANT_BF16,
+                                            QUANT_Q8_0, QUANT_Q4_0, QUANT_Q4_1,
+                                            QUANT_Q5_0, QUANT_Q5_1};
+    enum { N = 320 };
+    struct rng r;
+    rng_init(&r, 5, 0, 0);
+    for (size_t t = 0; t < COUNT(types); t++)
+        for (int k = 0; k < 20; k++) {
+            float x[N], sum[N], want[N], a = rng_normal(&r);
+            uint8_t bytes[4 * N + 1];
+            for (size_t i = 0; i < N; i++) {
+                x[i] = rng_normal(&r);
+                want[i] = sum[i] = rng_normal(&r);
+            }
+            check_ok(quant_encode(types[t], x, bytes + 1, N));
+            quant_decode(types[t], bytes + 1, x, N);
+            for (size_t i = 0; i < N; i++) want[i] += a * x[i];
+            quant_axpy(types[t], bytes + 1, a, sum, N);
+            assert_memory_equal(sum, want, sizeof sum);
+        }
+}
+
 static void every_half_goes_to_f32_and_back(void **state)
 {
     (void)state;
@@ -212,6 +237,7 @@ int main(void)
         cmocka_unit_test(rows_encode_to_the_bytes_of_the_reference),
         cmocka_unit_test(a_number_comes_back_within_half_a_step),
         cmocka_unit_test(what_was_decoded_encodes_to_itself),
+        cmocka_unit_test(a_row_is_added_as_if_it_were_decoded_first),
         cmocka_unit_test(every_half_goes_to_f32_and_back),
         cmocka_unit_test(halves_round_to_nearest_and_ties_to_even),
         cmocka_unit_test(what_does_not_fit_a_type_is_refused),
