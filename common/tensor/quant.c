@@ -385,7 +385,7 @@ static void axpy_q4_0(const uint8_t *src, float a, float *y, size_t n)
         memcpy(&lower, y, sizeof lower);
         memcpy(&upper, y + BLOCK / 2, sizeof upper);
         half_ints low = __builtin_convertvector(q & 15, half_ints) - 8;
-        half_ints high = __builtin_convertvector(q >> 4, half_ints) - 8;
+        half_ints high = __builtin_convertvector(q / 16, half_ints) - 8;
         lower += a * (d * __builtin_convertvector(low, half_row));
         upper += a * (d * __builtin_convertvector(high, half_row));
         memcpy(y, &lower, sizeof lower);
