@@ -90,6 +90,7 @@ static struct {
 } words[LANGUAGE_LISTED_MAX];
 static size_t n_words;
 static uint16_t slots[SLOTS];
+static char plain[256]; /* letters and digits of ASCII in lower case; 0: none */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 _Static_assert((SLOTS & (SLOTS - 1)) == 0 &&
@@ -128,6 +129,9 @@ static size_t find_slot(const char *word, size_t n, uint32_t hash)
 
 static void list_words(void)
 {
+    for (int c = 'a'; c <= 'z'; c++)
+        plain[c] = plain[c - ('a' - 'A')] = (char)c;
+    for (int c = '0'; c <= '9'; c++) plain[c] = (char)c;
     for (enum language l = 0; l < N_LANGUAGES; l++)
         for (const char *p = function_words[l]; *p;) {
             size_t n = strcspn(p, " ");
@@ -217,13 +221,6 @@ static size_t put(char *out, uint32_t c)
     return 2;
 }
 
-/* Letters and digits of ASCII, in lower case; 0: none. */
-static char plain_letter(char c)
-{
-    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) return c;
-    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : 0;
-}
-
 enum language language_guess(const char *text, size_t n)
 {
     struct language_tally tally = {0};
@@ -232,10 +229,10 @@ enum language language_guess(const char *text, size_t n)
     pthread_once(&once, list_words);
     for (size_t i = 0, k; i <= n && n_counted < LANGUAGE_WORDS; i += k) {
         uint32_t c = i < n ? (uint8_t)text[i] : 0;
-        char plain = c < 0x80 ? plain_letter((char)c) : 0;
         k = 1;
-        if (plain) {
-            if (len < WORD_BYTES_MAX) word[len++] = plain;
+        if (plain[c]) {
+            word[len] = plain[c];
+            len += len < WORD_BYTES_MAX;
             continue;
         }
         if (c >= 0x80) k = utf8_next(text + i, n - i, &c);

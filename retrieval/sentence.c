@@ -166,22 +166,11 @@ static size_t mark_length(const char *p, size_t n, int *alone)
     return *p == '.' || *p == '!' || *p == '?';
 }
 
-/* Whether a mark that ends a sentence can begin with this byte: most cannot. */
-static int can_end(char c)
-{
-    switch ((unsigned char)c) {
-    case '\n':
-    case '.':
-    case '!':
-    case '?':
-    case 0xd8:
-    case 0xdb:
-    case 0xe0:
-    case 0xe2:
-    case 0xe3: return 1;
-    default: return 0;
-    }
-}
+/* Whether a mark that ends a sentence can begin with a byte: most cannot. */
+static const uint8_t can_end[256] = {
+    ['\n'] = 1, ['.'] = 1,  ['!'] = 1,  ['?'] = 1,  [0xd8] = 1,
+    [0xdb] = 1, [0xe0] = 1, [0xe2] = 1, [0xe3] = 1,
+};
 
 /* Length of a sentence's end mark at text[i], with what closes it; 0 when none
  * stands there or the sentence goes on. */
@@ -223,7 +212,8 @@ size_t sentence_length(enum language language, const char *text, size_t n)
 {
     size_t limit = n < SENTENCE_BYTES_MAX ? n : SENTENCE_BYTES_MAX;
     for (size_t i = 0; i < limit; i++) {
-        size_t k = can_end(text[i]) ? end_mark(language, text, i, n) : 0;
+        if (!can_end[(uint8_t)text[i]]) continue;
+        size_t k = end_mark(language, text, i, n);
         if (k == 0) continue;
         size_t end = i + k;
         while (end < limit && (text[end] == ' ' || text[end] == '\n')) end++;
