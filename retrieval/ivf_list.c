@@ -15,7 +15,7 @@ struct ivf_entry ivf_entry_make(const struct ivf *ix, const float *x,
                                                        ix->shape.width, bits)};
 }
 
-enum { ROWS_GROW = 3 }; /* a segment has a multiple of 4 rows, or its most */
+enum { ROWS_GROW = 7 }; /* a segment has a multiple of 8 rows, or its most */
 
 static bool of_kind(enum ivf_kind kind, uint32_t seg)
 {
@@ -334,8 +334,11 @@ enum tacit_err ivf_writer_end(struct ivf_writer *w, size_t old_segs,
     const struct ivf_shape *s = &ix->shape;
     size_t segs = (w->slot + s->slots_max - 1) / s->slots_max;
     size_t rows_segs = (w->slot + s->rows_max - 1) / s->rows_max;
+    ix->open[w->list % IVF_OPEN] = (struct ivf_open){0};
     if (w->slot > 0) {
-        TRY(segment_write(ix, w->list, (uint32_t)(IVF_SEG_FIRST + segs - 1)));
+        uint32_t last = (uint32_t)(IVF_SEG_FIRST + segs - 1);
+        TRY(segment_write(ix, w->list, last));
+        ix->open[w->list % IVF_OPEN] = (struct ivf_open){w->list, last};
         TRY(rows_write(ix, w->list, (uint32_t)(rows_segs - 1)));
     }
     for (; segs < old_segs; segs++)
@@ -379,26 +382,61 @@ enum tacit_err ivf_list_pack(struct ivf *ix, const struct ivf_tree *t,
 
 /* ---- one entry ----------------------------------------------------------- */
 
+/* A segment of a list into ix->segment, and a free slot of it, a new one if
+ * need be; slots_max: it is full. *old slots were there. */
+static enum tacit_err slot_open(struct ivf *ix, uint32_t list, uint32_t seg,
+                                const void *data, size_t n, size_t *old,
+                                size_t *slot)
+{
+    TRY(ivf_segment_check(ix, list, seg, data, n));
+    memcpy(ix->segment, data, n);
+    *old = ivf_blocks(data) * IVF_BLOCK;
+    *slot = ivf_segment_free(&ix->shape, ix->segment);
+    return TACIT_OK;
+}
+
+/* The same of the segment where the last entry went: where it has room, nobody
+ * has to search for the list's last one. */
+static enum tacit_err slot_reopen(struct ivf *ix, uint32_t list, uint32_t *seg,
+                                  size_t *old, size_t *slot)
+{
+    const struct ivf_open *open = &ix->open[list % IVF_OPEN];
+    const void *data = NULL;
+    size_t n = 0;
+    *slot = ix->shape.slots_max;
+    *seg = open->seg;
+    if (!open->seg || open->list != list) return TACIT_OK;
+    TRY(ix->store->seg_read(ix->store->ctx, ivf_entries_of(list), *seg, &data,
+                            &n));
+    return data ? slot_open(ix, list, *seg, data, n, old, slot) : TACIT_OK;
+}
+
+static enum tacit_err slot_last(struct ivf *ix, uint32_t list, uint32_t *seg,
+                                size_t *old, size_t *slot)
+{
+    const void *data = NULL;
+    size_t n = 0;
+    TRY(ix->store->seg_last(ix->store->ctx, ivf_entries_of(list), seg, &data,
+                            &n));
+    if (data == NULL || *seg < IVF_SEG_FIRST) {
+        *seg = IVF_SEG_FIRST;
+        return TACIT_OK;
+    }
+    TRY(slot_open(ix, list, *seg, data, n, old, slot));
+    if (*slot == ix->shape.slots_max && (*seg)++ == IVF_SEG_MAX)
+        return IVF_DAMAGED("list %u has too many segments", list);
+    return TACIT_OK;
+}
+
 enum tacit_err ivf_list_add(struct ivf *ix, uint32_t list,
                             const struct ivf_entry *e, const uint8_t *row,
                             size_t *slots)
 {
-    const struct ivf_store *s = ix->store;
     const struct ivf_shape *shape = &ix->shape;
     uint32_t seg = 0;
-    const void *data = NULL;
-    size_t n = 0, slot = shape->slots_max, old = 0;
-    TRY(s->seg_last(s->ctx, ivf_entries_of(list), &seg, &data, &n));
-    if (data == NULL || seg < IVF_SEG_FIRST) {
-        seg = IVF_SEG_FIRST;
-    } else {
-        TRY(ivf_segment_check(ix, list, seg, data, n));
-        memcpy(ix->segment, data, n);
-        old = ivf_blocks(data) * IVF_BLOCK;
-        slot = ivf_segment_free(shape, ix->segment);
-        if (slot == shape->slots_max && seg++ == IVF_SEG_MAX)
-            return IVF_DAMAGED("list %u has too many segments", list);
-    }
+    size_t slot, old = 0;
+    TRY(slot_reopen(ix, list, &seg, &old, &slot));
+    if (slot == shape->slots_max) TRY(slot_last(ix, list, &seg, &old, &slot));
     if (slot == shape->slots_max) {
         ivf_segment_start(shape, ix->segment, list, seg);
         slot = ivf_segment_free(shape, ix->segment);
@@ -407,6 +445,7 @@ enum tacit_err ivf_list_add(struct ivf *ix, uint32_t list,
     ivf_segment_put(shape, ix->segment, slot, e);
     TRY(slot < old ? slot_write(ix, list, seg, slot)
                    : segment_write(ix, list, seg));
+    ix->open[list % IVF_OPEN] = (struct ivf_open){list, seg};
     slot += (seg - IVF_SEG_FIRST) * shape->slots_max;
     *slots = slot + 1;
     return row_put(ix, list, slot, row);

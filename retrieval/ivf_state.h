@@ -89,6 +89,8 @@ struct ivf_near {
 struct ivf_scratch; /* of a search: ivf_search.c */
 struct ivf_kept;    /* of searches: ivf_kept.c */
 
+enum { IVF_OPEN = 4096 };
+
 struct ivf {
     const struct ivf_store *store;
     struct ivf_settings set;
@@ -118,6 +120,11 @@ struct ivf {
     struct arena arena; /* of one split or merge */
     struct ivf_scratch *scratch;
     struct ivf_kept *kept; /* or NULL */
+    /* Where the last entry of some lists went, by list: a hint, which nothing
+     * has to keep true. seg 0: none. */
+    struct ivf_open {
+        uint32_t list, seg;
+    } open[IVF_OPEN];
 };
 
 #define IVF_DAMAGED(...) fail_as(E_INDEX_DAMAGED, __VA_ARGS__)
