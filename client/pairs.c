@@ -429,7 +429,7 @@ static enum tacit_err fill(struct loading *l)
         sides[i]->pool_group = group;
     }
     TRY(find_hard(l, &d->train));
-    if (d->train.n_rows) return TACIT_OK;
+    if (d->train.n_rows || l->plan->privacy.record) return TACIT_OK;
     return fail_as(E_NO_EXAMPLES,
                    "plan %s: no question-passage pair to train on (%zu held "
                    "out; %zu without a question, or of documents that are not "

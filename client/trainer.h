@@ -46,6 +46,7 @@ struct trained {
     uint32_t weight;   /* inside the sum, 1 … RING_WEIGHT_MAX */
     double metrics[TASK_METRICS];
     size_t n_examples;
+    size_t n_left_out; /* of a private round's sample: without a gradient */
     int unclipped; /* a simulated attacker (ring.h) */
 };
 
