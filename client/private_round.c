@@ -76,7 +76,7 @@ enum tacit_err private_round(const struct trainer_task *t, struct model *m,
     struct rng rng;
     assert(t->privacy && t->secret);
     TRY(check_rows(t, &d->train));
-    TRY(model_room(m, t->plan->length));
+    TRY(model_room(m, &d->train, t->plan->length));
     if (!out->whole) out->whole = malloc(s.n * sizeof *out->whole);
     if (!out->whole) return fail(TACIT_NOMEM, "a sum of %zu weights", s.n);
     rng_keyed(&rng, t->secret);

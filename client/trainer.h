@@ -47,7 +47,7 @@ struct trained {
     double metrics[TASK_METRICS];
     size_t n_examples;
     size_t n_left_out; /* of a private round's sample: without a gradient */
-    int unclipped; /* a simulated attacker (ring.h) */
+    int unclipped;     /* a simulated attacker (ring.h) */
 };
 
 /* Room for what a strategy sends and keeps of n weights. */

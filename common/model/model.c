@@ -232,9 +232,10 @@ enum tacit_err model_gradient(struct model *m, const struct examples *ex,
     return TACIT_OK;
 }
 
-enum tacit_err model_room(struct model *m, size_t tokens)
+enum tacit_err model_room(struct model *m, const struct examples *ex,
+                          size_t tokens)
 {
-    return m->tuned ? tuned_room(m->tuned, &m->tape, tokens) : TACIT_OK;
+    return m->tuned ? tuned_room(m->tuned, &m->tape, ex, tokens) : TACIT_OK;
 }
 
 enum tacit_err model_loss(struct model *m, const struct examples *ex,

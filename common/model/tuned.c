@@ -421,12 +421,12 @@ static enum tacit_err plan_batch(struct tuned *t, struct tape *tape,
     return TACIT_OK;
 }
 
-enum tacit_err tuned_room(struct tuned *t, struct tape *tape, size_t tokens)
+enum tacit_err tuned_room(struct tuned *t, struct tape *tape,
+                          const struct examples *ex, size_t tokens)
 {
-    static const struct token_rows none;
-    const struct examples ex = {.text = &none};
-    const struct rows r = {.ex = &ex, .n = 1, .batch = {.n = tokens}};
+    const struct rows r = {.ex = ex, .n = 1, .batch = {.n = tokens}};
     struct net_run run = {.net = t->net, .tape = tape};
+    TRY(tuned_check(t, ex));
     return plan_batch(t, tape, &r, &run);
 }
 

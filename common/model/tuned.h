@@ -68,6 +68,7 @@ void tuned_init(const struct tuned *t, struct params *p);
  * network cannot read is named (SHAPE) by the batch that it is in. */
 /* model_room() */
 TACIT_CHECKED enum tacit_err tuned_room(struct tuned *t, struct tape *tape,
+                                        const struct examples *ex,
                                         size_t tokens);
 TACIT_CHECKED enum tacit_err tuned_check(const struct tuned *t,
                                          const struct examples *ex);
