@@ -306,6 +306,13 @@ static enum tacit_err train(struct agent *a, const struct participate_action *t)
                  a->trained.metrics[TASK_LOSS_AFTER]);
     log_event(LOG_INFO, "trained", "plan=%s round=%u examples=%zu loss=%s",
               t->plan->name, t->round, a->trained.n_examples, loss);
+    /* Said here alone: what leaves is noise then, too. */
+    if (t->plan->privacy.record &&
+        (d->n_dropped || a->trained.n_left_out || !d->train.n_rows))
+        log_event(LOG_WARN, "left_out",
+                  "plan=%s rows=%zu unusable=%zu without_gradient=%zu",
+                  t->plan->name, d->train.n_rows, d->n_dropped,
+                  a->trained.n_left_out);
     a->event = (struct participate_event){.kind = PARTICIPATE_TRAINED,
                                           .trained = &a->trained,
                                           .now_s = tick_wall_s()};

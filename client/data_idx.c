@@ -1,5 +1,6 @@
 #include "client/data_idx.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -110,7 +111,7 @@ static enum tacit_err check_labels(const struct plan *p, const struct idx *x,
     if (y->dim[0] > x->dim[0])
         return fail_as(E_DATA_ENDS, "%s: %zu labels, but %s has %zu images",
                        y->name, y->dim[0], x->name, x->dim[0]);
-    for (size_t i = 0; i < y->dim[0]; i++)
+    for (size_t i = 0; i < y->dim[0] && !p->privacy.record; i++)
         if (!pooled_label_ok(p, y->values[i]))
             return fail_as(E_DATA_VALUE,
                            "%s: row %zu has label %u; the model's classes are "
@@ -120,13 +121,17 @@ static enum tacit_err check_labels(const struct plan *p, const struct idx *x,
     return TACIT_OK;
 }
 
-static void fill(const struct idx *x, const struct idx *y, size_t first,
-                 struct pooled *out)
+/* Under privacy a label that is no class has no gradient, and is not seen
+ * (examples.h). */
+static void fill(const struct plan *p, const struct idx *x, const struct idx *y,
+                 size_t first, struct pooled *out)
 {
     float *to = out->x + first * x->each;
     size_t n = x->dim[0] * x->each;
     for (size_t i = 0; i < n; i++) to[i] = (float)x->values[i] / 255;
-    for (size_t i = 0; i < x->dim[0]; i++) out->y[first + i] = y->values[i];
+    for (size_t i = 0; i < x->dim[0]; i++)
+        out->y[first + i] =
+            pooled_label_ok(p, y->values[i]) ? y->values[i] : NAN;
 }
 
 /* Images and labels, checked, of one pair of files. */
@@ -152,7 +157,7 @@ enum tacit_err idx_parse(const struct plan *plan, const char *image_name,
     struct pair a;
     TRY(parse_pair(plan, image_name, images, label_name, labels, &a));
     TRY(pooled_new(image_name, a.x.dim[0], a.x.each, 1, out));
-    fill(&a.x, &a.y, 0, out);
+    fill(plan, &a.x, &a.y, 0, out);
     return TACIT_OK;
 }
 
@@ -217,8 +222,8 @@ static enum tacit_err read_test(const char *path, char names[2][PATH_BYTES],
 }
 
 /* Train rows, then test rows. */
-static enum tacit_err join(const struct pair *train, const struct pair *test,
-                           struct pooled *out)
+static enum tacit_err join(const struct plan *plan, const struct pair *train,
+                           const struct pair *test, struct pooled *out)
 {
     struct pooled p;
     size_t n = train->x.dim[0];
@@ -229,8 +234,8 @@ static enum tacit_err join(const struct pair *train, const struct pair *test,
         pooled_release(&p);
         return err;
     }
-    fill(&train->x, &train->y, 0, &p);
-    fill(&test->x, &test->y, n, &p);
+    fill(plan, &train->x, &train->y, 0, &p);
+    fill(plan, &test->x, &test->y, n, &p);
     memset(p.is_test + n, 1, p.n_rows - n);
     *out = p;
     return TACIT_OK;
@@ -253,7 +258,7 @@ enum tacit_err idx_load(const struct plan *plan, const char *path,
         err =
             parse_pair(plan, names[0], &beside[0], names[1], &beside[1], &test);
     if (!err)
-        err = has_test ? join(&train, &test, out)
+        err = has_test ? join(plan, &train, &test, out)
                        : idx_parse(plan, path, bytes, label_name, &labels, out);
     buf_release(&labels);
     buf_release(&beside[0]);

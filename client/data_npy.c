@@ -213,16 +213,18 @@ static enum tacit_err fill(const struct plan *p, const struct npy *x,
     }
     for (size_t i = 0; i < y->dim[0]; i++) {
         double v = value(y, i);
-        if (!pooled_label_ok(p, v) && p->task == PLAN_REGRESS)
+        int is_ok = pooled_label_ok(p, v);
+        out->y[i] = is_ok ? (float)v : NAN;
+        /* It has no gradient then, and is not seen (examples.h). */
+        if (is_ok || p->privacy.record) continue;
+        if (p->task == PLAN_REGRESS)
             return fail_as(E_DATA_VALUE,
                            "%s: row %zu is not a finite 32-bit number", y->name,
                            i);
-        if (!pooled_label_ok(p, v))
-            return fail_as(E_DATA_VALUE,
-                           "%s: row %zu has label %g; the model's classes are "
-                           "0 to %u",
-                           y->name, i, v, p->classes > 1 ? p->classes - 1 : 1);
-        out->y[i] = (float)v;
+        return fail_as(E_DATA_VALUE,
+                       "%s: row %zu has label %g; the model's classes are 0 to "
+                       "%u",
+                       y->name, i, v, p->classes > 1 ? p->classes - 1 : 1);
     }
     return TACIT_OK;
 }

@@ -32,6 +32,13 @@ int examples_held_out(const struct plan *plan, uint64_t row)
     return (double)(le64_load(d.b) >> 11) * 0x1p-53 < plan->holdout;
 }
 
+int examples_left_out(const struct plan *plan, enum tacit_err err)
+{
+    if (!err || !plan->privacy.record || err_id() != E_CSV_VALUE) return 0;
+    err_clear();
+    return 1;
+}
+
 struct table {
     const struct plan *plan;
     const struct csv *csv;
@@ -206,8 +213,12 @@ static enum tacit_err fill(struct table *t, struct dataset *out)
     for (size_t row = 0; row < n; row++) {
         int held = 0, known = 0;
         TRY(row_side(t, row, &held));
-        TRY(read_row(t, row, x[held] + at[held] * d, y[held] + at[held] * k,
-                     &known));
+        enum tacit_err err = read_row(t, row, x[held] + at[held] * d,
+                                      y[held] + at[held] * k, &known);
+        if (examples_left_out(p, err))
+            known = 0;
+        else
+            TRY(err);
         if (known)
             at[held]++;
         else
@@ -239,7 +250,7 @@ enum tacit_err examples_from_csv(const struct plan *plan, const struct csv *t,
             : TACIT_OK;
     if (!err) err = find_columns(&table, &d.arena);
     if (!err) err = fill(&table, &d);
-    if (!err && d.train.n_rows == 0)
+    if (!err && d.train.n_rows == 0 && !plan->privacy.record)
         err = fail_as(E_NO_EXAMPLES,
                       "%s: no row to train on (%zu rows, %zu with an unknown "
                       "value, %zu held out)",
@@ -294,10 +305,11 @@ static enum tacit_err split(const struct plan *plan, const char *name,
         if (!held) n_train = n;
     }
     enum tacit_err err =
-        n_train ? pooled_order(p, order)
-                : fail_as(E_NO_EXAMPLES,
-                          "%s: no row to train on (%zu rows, all held out)",
-                          name, p->n_rows);
+        n_train || plan->privacy.record
+            ? pooled_order(p, order)
+            : fail_as(E_NO_EXAMPLES,
+                      "%s: no row to train on (%zu rows, all held out)", name,
+                      p->n_rows);
     free(order);
     if (err) return err;
     struct dataset d = {.arena = p->arena};

@@ -67,6 +67,10 @@ TACIT_CHECKED enum tacit_err examples_from_pooled(const struct plan *plan,
                                                   const char *name,
                                                   struct pooled *p,
                                                   struct dataset *out);
+/* Under privacy a row that cannot be used is one that is not there, also where
+ * it is the last one: else a plan could ask for values, and learn from who
+ * declines. E_CSV_VALUE of a row: 1, and the error is gone; else 0. */
+int examples_left_out(const struct plan *plan, enum tacit_err err);
 /* 1 when row is held out: a pure function. */
 int examples_held_out(const struct plan *plan, uint64_t row);
 

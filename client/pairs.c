@@ -34,12 +34,15 @@ struct loading {
     struct vocab_ids ids; /* of the questions of one side, with a base */
     struct pair *pairs;   /* owned */
     size_t n_pairs, cap_pairs;
-    int by_document;      /* some pair names no heading: groups are documents */
+    int by_document;      /* some pair names no heading, or privacy: groups are
+                             documents */
     struct group *groups; /* owned */
     size_t n_groups, cap_groups;
-    float *pool;     /* [n_pool, dim], owned */
-    uint32_t *group; /* [n_pool], owned */
-    size_t n_pool, cap_pool, cap_group;
+    float *pool;          /* [n_pool, dim], owned */
+    uint32_t *group;      /* [n_pool], owned */
+    const char **heading; /* [n_pool], owned; arena, NULL without privacy */
+    size_t n_pool, cap_pool, cap_group, cap_heading;
+    size_t n_indexed; /* of the pool: passages of documents, which come first */
 };
 
 static enum tacit_err grow(void *list_ptr, size_t *cap, size_t n, size_t size)
@@ -68,11 +71,13 @@ static enum tacit_err copy_text(struct loading *l, const char *s,
 }
 
 static enum tacit_err add_to_pool(struct loading *l, const float *v,
-                                  uint32_t group)
+                                  uint32_t group, const char *heading)
 {
     TRY(grow(&l->pool, &l->cap_pool, l->n_pool, l->dim * sizeof *l->pool));
     TRY(grow(&l->group, &l->cap_group, l->n_pool, sizeof *l->group));
+    TRY(grow(&l->heading, &l->cap_heading, l->n_pool, sizeof *l->heading));
     memcpy(l->pool + l->n_pool * l->dim, v, l->dim * sizeof *v);
+    l->heading[l->n_pool] = heading;
     l->group[l->n_pool++] = group;
     return TACIT_OK;
 }
@@ -97,7 +102,14 @@ static enum tacit_err take_passage(const struct corpus_passage *p, void *ctx)
     if (!last || strcmp(last->path, p->path) != 0 ||
         (!l->by_document && strcmp(last->heading, p->heading) != 0))
         TRY(add_group(l, p->path, l->by_document ? NULL : p->heading));
-    return add_to_pool(l, p->vector, (uint32_t)l->n_groups - 1);
+    const char *heading = l->n_pool ? l->heading[l->n_pool - 1] : NULL;
+    if (!l->plan->privacy.record)
+        heading = NULL;
+    else if (!heading || strcmp(heading, p->heading) != 0)
+        TRY(copy_text(l, p->heading, &heading));
+    TRY(add_to_pool(l, p->vector, (uint32_t)l->n_groups - 1, heading));
+    l->n_indexed = l->n_pool;
+    return TACIT_OK;
 }
 
 /* ---- the pairs ---- */
@@ -232,15 +244,19 @@ static enum tacit_err find_group(const struct loading *l, const struct pair *p,
     return TACIT_OK;
 }
 
-/* The passage of a group that is nearest to the question. */
+/* The passage of a group that is nearest to the question; of one section where
+ * groups are documents and the section matters. */
 static const float *nearest(const struct loading *l, uint32_t group,
-                            const float *q)
+                            const char *heading, const float *q)
 {
     const float *best = NULL;
     float most = 0;
     for (size_t i = 0; i < l->n_pool; i++) {
         const float *v = l->pool + i * l->dim;
         if (l->group[i] != group) continue;
+        if (heading && *heading && l->heading[i] &&
+            strcmp(l->heading[i], heading) != 0)
+            continue;
         float s = kernel_dot(q, v, l->dim);
         if (best && s <= most) continue;
         best = v;
@@ -265,13 +281,15 @@ static enum tacit_err fill_row(struct loading *l, const struct pair *p,
         TRY(embed(l, p->passage, y));
         TRY(add_group(l, NULL, NULL));
         *group = (uint32_t)l->n_groups - 1;
-        return add_to_pool(l, y, *group);
+        return add_to_pool(l, y, *group, NULL);
     }
     TRY(find_group(l, p, group));
     if (*group == NO_GROUP) return TACIT_OK;
-    const float *v = nearest(l, *group, x);
-    assert(v); /* a group begins with a passage */
-    memcpy(y, v, l->dim * sizeof *y);
+    const float *v = nearest(l, *group, p->heading, x);
+    if (v)
+        memcpy(y, v, l->dim * sizeof *y);
+    else
+        *group = NO_GROUP; /* the document has no such section */
     return TACIT_OK;
 }
 
@@ -341,9 +359,10 @@ static enum tacit_err fill_side(struct loading *l, int held,
 /* Passages as near to the answer as this say the same: they are no mistake. */
 #define SAME 0.95f
 
-/* The n nearest passages that do not answer row i; how many there are. */
-static size_t nearest_others(const struct loading *l, const struct examples *ex,
-                             size_t i, size_t n, uint32_t *out)
+/* The n nearest passages that do not answer row i; the pool's first where there
+ * is none. */
+static void nearest_others(const struct loading *l, const struct examples *ex,
+                           size_t i, size_t n, uint32_t *out)
 {
     int alone = l->plan->privacy.record;
     const float *q = ex->x + i * ex->x_dim, *p = ex->p + i * ex->x_dim;
@@ -367,7 +386,6 @@ static size_t nearest_others(const struct loading *l, const struct examples *ex,
     }
     /* A small pool: the same ones again. */
     for (size_t k = have; k < n; k++) out[k] = have ? out[k % have] : 0;
-    return have;
 }
 
 static enum tacit_err find_hard(struct loading *l, struct examples *ex)
@@ -375,15 +393,14 @@ static enum tacit_err find_hard(struct loading *l, struct examples *ex)
     size_t n = l->plan->hard_negatives;
     uint32_t *hard = NULL;
     struct token_rows *text = NULL;
-    if (!ex->text || !n || ex->n_pool < 2) return TACIT_OK;
+    /* Under privacy no row may decide whether the others have any. */
+    size_t least_pool = l->plan->privacy.record ? 1 : 2;
+    size_t n_pool = l->plan->privacy.record ? l->n_indexed : ex->n_pool;
+    if (!ex->text || !n || n_pool < least_pool) return TACIT_OK;
     TRY(arena_alloc(&l->d->arena, ex->n_rows * n + 1, sizeof *hard, &hard));
     TRY(arena_alloc(&l->d->arena, 1, sizeof *text, &text));
-    size_t least = n;
-    for (size_t i = 0; i < ex->n_rows; i++) {
-        size_t have = nearest_others(l, ex, i, n, hard + i * n);
-        if (have < least) least = have;
-    }
-    if (!least && l->plan->privacy.record) return TACIT_OK;
+    for (size_t i = 0; i < ex->n_rows; i++)
+        nearest_others(l, ex, i, n, hard + i * n);
     *text = *ex->text;
     text->hard = hard;
     text->n_hard = n;
@@ -412,7 +429,7 @@ static enum tacit_err fill(struct loading *l)
         sides[i]->pool_group = group;
     }
     TRY(find_hard(l, &d->train));
-    if (d->train.n_rows) return TACIT_OK;
+    if (d->train.n_rows || l->plan->privacy.record) return TACIT_OK;
     return fail_as(E_NO_EXAMPLES,
                    "plan %s: no question-passage pair to train on (%zu held "
                    "out; %zu without a question, or of documents that are not "
@@ -430,7 +447,9 @@ enum tacit_err pairs_load(const struct plan *plan, const char *csv_path,
                         .csv_path = csv_path,
                         .encoder = encoder,
                         .dim = encoder_dim(encoder),
-                        .d = &d};
+                        .d = &d,
+                        /* No row may say what is a group for the others. */
+                        .by_document = plan->privacy.record};
     if (!plan_has_base(plan) && plan->dim != l.dim)
         return fail(TACIT_UNSUPPORTED,
                     "plan %s trains vectors of %u numbers; this device's "
@@ -448,6 +467,7 @@ enum tacit_err pairs_load(const struct plan *plan, const char *csv_path,
     free(l.groups);
     free(l.pool);
     free(l.group);
+    free(l.heading);
     arena_release(&text);
     arena_release(&l.scratch);
     if (err)

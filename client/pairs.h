@@ -11,6 +11,7 @@
  * or without heading, or passage (its text). A pair with an empty cell (or
  * ?), or whose document is not indexed here, is left out and counted; one that
  * could mean two documents is an error. Feedback names whole paths.
+ * Under privacy groups are documents, whatever rows say.
  * Of a section's passages the one nearest to the question is the positive; in
  * measuring, any of them counts.
  */

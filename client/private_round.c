@@ -38,19 +38,23 @@ static void give_back(struct summing *s)
     free(s->sum);
 }
 
-/* A batch of one: nothing of a gradient is another row's. */
-static enum tacit_err add_rows(struct summing *s, struct model *m,
-                               const struct examples *ex, struct rng *rng,
-                               double sample)
+/* A batch of one: nothing of a gradient is another row's. A row that has none
+ * counts as zeros: a device that left the round because of it would tell. */
+static void add_rows(struct summing *s, struct model *m,
+                     const struct examples *ex, struct rng *rng, double sample,
+                     size_t *n_left_out)
 {
+    *n_left_out = 0;
     for (size_t i = 0; i < ex->n_rows; i++) {
         uint32_t row = (uint32_t)i;
+        double norm = NAN;
         float loss;
         if (!dgauss_chance(rng, sample)) continue;
-        TRY(model_gradient(m, ex, &row, 1, s->grad, &loss));
-        (void)rowsum_add(s->bounds, s->grad, s->n, s->scratch, s->sum);
+        if (!model_gradient(m, ex, &row, 1, s->grad, &loss))
+            norm = rowsum_add(s->bounds, s->grad, s->n, s->scratch, s->sum);
+        err_clear();
+        *n_left_out += isnan(norm) != 0;
     }
-    return TACIT_OK;
 }
 
 static enum tacit_err check_rows(const struct trainer_task *t,
@@ -72,12 +76,15 @@ enum tacit_err private_round(const struct trainer_task *t, struct model *m,
     struct rng rng;
     assert(t->privacy && t->secret);
     TRY(check_rows(t, &d->train));
+    TRY(model_room(m, &d->train, t->plan->length));
     if (!out->whole) out->whole = malloc(s.n * sizeof *out->whole);
     if (!out->whole) return fail(TACIT_NOMEM, "a sum of %zu weights", s.n);
     rng_keyed(&rng, t->secret);
     dgauss_draw(&rng, s.bounds->variance, out->whole, s.n);
     enum tacit_err err = make_room(&s);
-    if (!err) err = add_rows(&s, m, &d->train, &rng, t->plan->privacy.sample);
+    if (!err)
+        add_rows(&s, m, &d->train, &rng, t->plan->privacy.sample,
+                 &out->n_left_out);
     if (!err) rowsum_close(s.bounds, s.sum, s.n, out->whole);
     give_back(&s);
     secret_wipe(&rng, sizeof rng);

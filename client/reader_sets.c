@@ -64,7 +64,7 @@ static enum tacit_err take_rows(const struct plan *plan, const struct csv *t,
     }
     d->train = (struct examples){.n_rows = n[0], .read = side[0]};
     d->test = (struct examples){.n_rows = n[1], .read = side[1]};
-    if (n[0]) return TACIT_OK;
+    if (n[0] || plan->privacy.record) return TACIT_OK;
     return fail_as(E_NO_EXAMPLES,
                    "%s: no row to train on (%zu held out, %zu left out)",
                    t->name, n[1], d->n_dropped);

@@ -230,11 +230,16 @@ static enum tacit_err take_row(struct reading *r, const char *path,
                        t->line[row]);
     r->a.n = r->b.n = 0;
     r->has_answer = 0;
+    enum tacit_err err = TACIT_OK;
     switch (r->plan->task) {
-    case PLAN_READER: TRY(read_question(r, t, row, c, &usable)); break;
-    case PLAN_CLASSIFY: TRY(read_labelled(r, path, t, row, c, &usable)); break;
-    default: TRY(read_text(r, t, row, c, &usable));
+    case PLAN_READER: err = read_question(r, t, row, c, &usable); break;
+    case PLAN_CLASSIFY: err = read_labelled(r, path, t, row, c, &usable); break;
+    default: err = read_text(r, t, row, c, &usable);
     }
+    if (examples_left_out(r->plan, err))
+        usable = 0;
+    else
+        TRY(err);
     if (usable) return add_row(r, &r->side[held]);
     r->d->n_dropped++;
     return TACIT_OK;
@@ -285,7 +290,7 @@ static enum tacit_err read_all(struct reading *r, const char *path,
     TRY(take_rows(r, path, &t));
     TRY(keep(r, &r->side[0], &r->d->train));
     TRY(keep(r, &r->side[1], &r->d->test));
-    if (r->d->train.n_rows) return TACIT_OK;
+    if (r->d->train.n_rows || r->plan->privacy.record) return TACIT_OK;
     return fail_as(E_NO_EXAMPLES,
                    "%s: no row to train on (%zu held out, %zu left out)", path,
                    r->d->test.n_rows, r->d->n_dropped);

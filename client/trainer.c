@@ -164,10 +164,10 @@ enum tacit_err trainer_run(const struct trainer_task *t, struct model *m,
 {
     struct params *p = model_params(m);
     size_t n = p->n_flat, n_state = n * t->strategy->n_client;
+    if (t->plan->privacy.record) return private_round(t, m, d, out);
     if (d->train.n_rows == 0)
         return fail_as(E_NO_EXAMPLES, "plan %s: no rows to train on",
                        t->plan->name);
-    if (t->plan->privacy.record) return private_round(t, m, d, out);
     struct training x = {.t = t};
     x.global = malloc(n * sizeof *x.global);
     x.zeros = n_state && !t->state ? calloc(n_state, sizeof *x.zeros) : NULL;

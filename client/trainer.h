@@ -46,7 +46,8 @@ struct trained {
     uint32_t weight;   /* inside the sum, 1 … RING_WEIGHT_MAX */
     double metrics[TASK_METRICS];
     size_t n_examples;
-    int unclipped; /* a simulated attacker (ring.h) */
+    size_t n_left_out; /* of a private round's sample: without a gradient */
+    int unclipped;     /* a simulated attacker (ring.h) */
 };
 
 /* Room for what a strategy sends and keeps of n weights. */

@@ -100,7 +100,9 @@ static enum tacit_err choose_rows(struct dealing *d)
         TRY(arena_alloc(&d->arena, n + 1, sizeof *d->client, &d->client));
     for (size_t i = 0; i < n; i++) {
         if (is_for_all(d, i)) continue;
-        if (labelled) d->label[d->n_train] = (uint32_t)d->p->y[i];
+        /* Under privacy a label may be none (examples.h). */
+        if (labelled)
+            d->label[d->n_train] = d->p->y[i] >= 0 ? (uint32_t)d->p->y[i] : 0;
         if (d->client && d->p->client) d->client[d->n_train] = d->p->client[i];
         d->row[d->n_train++] = (uint32_t)i;
     }

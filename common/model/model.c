@@ -232,6 +232,12 @@ enum tacit_err model_gradient(struct model *m, const struct examples *ex,
     return TACIT_OK;
 }
 
+enum tacit_err model_room(struct model *m, const struct examples *ex,
+                          size_t tokens)
+{
+    return m->tuned ? tuned_room(m->tuned, &m->tape, ex, tokens) : TACIT_OK;
+}
+
 enum tacit_err model_loss(struct model *m, const struct examples *ex,
                           const uint32_t *idx, size_t n, float *out_loss)
 {

@@ -195,6 +195,11 @@ TACIT_CHECKED enum tacit_err model_gradient(struct model *m,
                                             const struct examples *ex,
                                             const uint32_t *idx, size_t n,
                                             float *grad, float *out_loss);
+/* Does a gradient of any one row of so many tokens keep to the memory that a
+ * base may take? E_TRAIN_MEMORY. */
+TACIT_CHECKED enum tacit_err model_room(struct model *m,
+                                        const struct examples *ex,
+                                        size_t tokens);
 /* That loss alone, in the memory of inference. */
 TACIT_CHECKED enum tacit_err model_loss(struct model *m,
                                         const struct examples *ex,

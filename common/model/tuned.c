@@ -421,6 +421,15 @@ static enum tacit_err plan_batch(struct tuned *t, struct tape *tape,
     return TACIT_OK;
 }
 
+enum tacit_err tuned_room(struct tuned *t, struct tape *tape,
+                          const struct examples *ex, size_t tokens)
+{
+    const struct rows r = {.ex = ex, .n = 1, .batch = {.n = tokens}};
+    struct net_run run = {.net = t->net, .tape = tape};
+    TRY(tuned_check(t, ex));
+    return plan_batch(t, tape, &r, &run);
+}
+
 static void load(struct tuned *t, const float *w)
 {
     struct params *p = net_params(t->net);

@@ -66,6 +66,10 @@ void tuned_use_pool(struct tuned *t, struct pool *pool);
 void tuned_init(const struct tuned *t, struct params *p);
 /* SHAPE when the rows have no texts, or not this task's targets. A row that the
  * network cannot read is named (SHAPE) by the batch that it is in. */
+/* model_room() */
+TACIT_CHECKED enum tacit_err tuned_room(struct tuned *t, struct tape *tape,
+                                        const struct examples *ex,
+                                        size_t tokens);
 TACIT_CHECKED enum tacit_err tuned_check(const struct tuned *t,
                                          const struct examples *ex);
 /* As model_gradient(), model_loss() and model_evaluate(), at weights w. */

@@ -6,6 +6,9 @@
  * what lies before it. */
 #define TAIL 13.0
 
+/* A moment's sum is known to that; no release costs nothing. */
+#define ROUNDING 1e-15
+
 enum { TENTHS = 99, WHOLES = 52, FIRST_WHOLE = 12 };
 
 double account_order(size_t i)
@@ -62,7 +65,7 @@ double account_release(double q, double z, double order)
     double moment = fabs(order - whole) < 1e-9
                         ? log_moment_whole(q, z, (unsigned)whole)
                         : log_moment(q, z, order);
-    return moment > 0 ? moment / (order - 1) : 0;
+    return fmax(moment, ROUNDING) / (order - 1);
 }
 
 void account_add(struct account *a, double q, double z, uint64_t times)

@@ -65,6 +65,34 @@ static void check_refused(const struct plan *p, const char *text, unsigned id,
     assert_int_equal(d.n_dropped, 77);
 }
 
+/* A plan may ask for values that a row lacks: who then declined would tell. */
+static void under_privacy_no_value_stops_the_others(void **state)
+{
+    (void)state;
+    struct plan *p =
+        plan_of("classify", "  label: sick\n"
+                            "  columns: [{name: sex, values: [0, 1]}, "
+                            "{name: dose, mean: 0, sd: 1e-9}]\n"
+                            "  standardise: plan\n  holdout: 0\n");
+    struct dataset d;
+    p->privacy.record = 1;
+    check_ok(read_text(p,
+                       "sex,dose,sick\n0,1,1\n2,1,0\n1,1e38,0\n"
+                       "high,1,0\n1,3,0\n",
+                       &d));
+    assert_int_equal(d.train.n_rows, 2);
+    assert_int_equal(d.n_dropped, 3);
+    dataset_release(&d);
+    check_ok(read_text(p, "sex,dose,sick\n2,1,0\n", &d));
+    assert_int_equal(d.train.n_rows, 0);
+    dataset_release(&d);
+    p->privacy.record = 0;
+    check_refused(p, "sex,dose,sick\n0,1,1\n2,1,0\n", E_CSV_VALUE,
+                  "t.csv:3: column \"sex\" holds a value that the plan does "
+                  "not list");
+    plan_free(p);
+}
+
 /* ---- rows and features --------------------------------------------------- */
 
 static void rows_come_in_order_with_the_plans_columns(void **state)
@@ -541,6 +569,7 @@ static void a_file_is_read_or_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(under_privacy_no_value_stops_the_others),
         cmocka_unit_test(rows_come_in_order_with_the_plans_columns),
         cmocka_unit_test(a_label_above_the_bound_is_one),
         cmocka_unit_test(a_label_of_many_classes_is_the_number_of_one),

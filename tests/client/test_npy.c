@@ -66,6 +66,26 @@ static struct buf good_y(void)
     return npy_of("|u1", "(3,)", labels, sizeof labels);
 }
 
+/* Under privacy such a row is not seen: a plan of fewer classes would learn
+ * from who declines. */
+static void a_label_that_is_no_class_is_none_under_privacy(void **state)
+{
+    (void)state;
+    static const uint8_t odd[] = {0, 3, 1};
+    struct plan *p = pairs_of_two();
+    struct pooled d;
+    check_err(read_pair(p, good_x(), npy_of("|u1", "(3,)", odd, sizeof odd),
+                        &d),
+              TACIT_FORMAT);
+    p->privacy.record = 1;
+    check_ok(
+        read_pair(p, good_x(), npy_of("|u1", "(3,)", odd, sizeof odd), &d));
+    check(d.n_rows == 3 && isnan(d.y[1]));
+    check_near(d.y[2], 1, 0);
+    pooled_release(&d);
+    plan_free(p);
+}
+
 static void every_type_is_read(void **state)
 {
     (void)state;
@@ -347,6 +367,7 @@ int main(void)
 {
     rng_setup();
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_label_that_is_no_class_is_none_under_privacy),
         cmocka_unit_test(every_type_is_read),
         cmocka_unit_test(bytes_of_images_become_0_to_1),
         cmocka_unit_test(what_numpy_wrote_is_read),

@@ -321,6 +321,30 @@ static void without_a_heading_any_passage_of_the_document_answers(void **state)
     dataset_release(&d);
 }
 
+/* Under privacy what one row says may change nothing of another: neither which
+ * passage is its answer nor which ones count as one. */
+static void under_privacy_rows_do_not_reach_into_each_other(void **state)
+{
+    (void)state;
+    static const char one[] = "question,document,heading\n"
+                              "Is vitamin K given?,warfarin.md,Dose\n"
+                              "How much?,warfarin.md,Nothing\n";
+    struct dataset d;
+    char more[256];
+    add_guides();
+    plan->privacy.record = 1;
+    snprintf(more, sizeof more, "%sHow much heparin?,heparin.md,\n", one);
+    for (int i = 0; i < 2; i++) {
+        check_ok(load(i ? more : one, &d));
+        assert_int_equal(d.train.n_rows, 1 + i);
+        assert_int_equal(d.n_dropped, 1);
+        check_positive(&d.train, 0, "warfarin.md", "Five");
+        assert_int_equal(pool_of_group(&d.train, d.train.row_group[0]), 2);
+        if (i) check_positive(&d.train, 1, "heparin.md", "Eighty");
+        dataset_release(&d);
+    }
+}
+
 static void a_passage_given_as_text_joins_the_pool(void **state)
 {
     (void)state;
@@ -548,6 +572,7 @@ int main(void)
         ROW(a_whole_path_is_that_document_even_if_another_ends_so),
         ROW(a_heading_names_the_section_that_answers),
         ROW(without_a_heading_any_passage_of_the_document_answers),
+        ROW(under_privacy_rows_do_not_reach_into_each_other),
         ROW(a_passage_given_as_text_joins_the_pool),
         ROW(pairs_need_no_indexed_document),
         ROW(empty_cells_are_left_out_and_counted),

@@ -200,6 +200,52 @@ static void another_secret_is_another_sample(void **state)
     check(fabs(taken / TIMES - 0.25) < 4 * sqrt(0.25 * 0.75 / TIMES));
 }
 
+/* A device that left the round for a row would tell of it. */
+static void a_row_without_a_gradient_counts_as_zeros(void **state)
+{
+    (void)state;
+    const uint8_t other[32] = {4};
+    int32_t without[WEIGHTS], with[WEIGHTS], noise[WEIGHTS];
+    struct trained t;
+    struct rng r;
+    float kept = y[9], cell = x[8 * INPUTS];
+    round_of(other, 8, without, &t);
+    y[9] = NAN;
+    x[8 * INPUTS] = INFINITY;
+    round_of(other, 10, with, &t);
+    y[9] = kept;
+    x[8 * INPUTS] = cell;
+    check(memcmp(without, with, sizeof with) == 0);
+    /* … and so is a site without any row: its part is noise. */
+    round_of(other, 0, with, &t);
+    rng_keyed(&r, other);
+    dgauss_draw(&r, privacy.bounds.variance, noise, WEIGHTS);
+    check(memcmp(noise, with, sizeof with) == 0);
+    /* Several classes: the label is refused before there is a gradient. */
+    struct model_spec spec = {.kind = "softmax",
+                              .task = MODEL_CLASSIFY,
+                              .n_inputs = INPUTS,
+                              .classes = 3};
+    const struct examples ex = {.n_rows = 1,
+                                .x_dim = INPUTS,
+                                .x = x,
+                                .y = (float[]){NAN}};
+    const struct dataset d = {.train = ex};
+    struct model *many = NULL;
+    check_ok(model_new(&spec, &many));
+    const struct trainer_task task = {.plan = &plan,
+                                      .strategy = strategy,
+                                      .numbers = &numbers,
+                                      .work = 1,
+                                      .privacy = &privacy,
+                                      .secret = other};
+    check_ok(trained_new(strategy, model_params(many)->n_flat, &t));
+    check_ok(trainer_run(&task, many, &d, &t));
+    assert_int_equal(t.n_left_out, 1);
+    trained_release(&t, strategy, model_params(many)->n_flat);
+    model_free(many);
+}
+
 static void a_retriever_without_documents_is_refused(void **state)
 {
     (void)state;
@@ -227,6 +273,7 @@ int main(void)
         cmocka_unit_test(nothing_but_the_noisy_sum_depends_on_the_rows),
         cmocka_unit_test(the_noise_has_the_variance_that_was_worked_out),
         cmocka_unit_test(another_secret_is_another_sample),
+        cmocka_unit_test(a_row_without_a_gradient_counts_as_zeros),
         cmocka_unit_test(a_retriever_without_documents_is_refused),
     };
     return cmocka_run_group_tests(tests, begin, end);

@@ -401,6 +401,37 @@ static void language_is_learnt_at_the_second_part_alone(void **state)
     end(&w);
 }
 
+/* Whether there is room does not depend on which rows there are. */
+static void room_for_the_longest_row_is_room_for_all(void **state)
+{
+    struct world w;
+    float *grad, loss;
+    size_t fits = 0;
+    (void)state;
+    begin(&w, MODEL_RETRIEVER, QUANT_F32);
+    model_free(open_model(&w, MODEL_RETRIEVER, MODEL_LORA)); /* its rows */
+    for (uint64_t kib = 64; kib < 8192 && fits < 4; kib += 64) {
+        struct model_spec s = spec_of(&w, MODEL_RETRIEVER, MODEL_LORA);
+        struct model *m;
+        s.base.memory_bytes = kib << 10;
+        check_ok(model_new(&s, &m));
+        grad = calloc(model_params(m)->n_flat, sizeof *grad);
+        enum tacit_err err = model_room(m, &w.ex, MOST);
+        if (err) {
+            check_code(err, E_TRAIN_MEMORY);
+        } else {
+            for (uint32_t i = 0; i < N; i++)
+                check_ok(model_gradient(m, &w.ex, &i, 1, grad, &loss));
+            check_code(model_room(m, &w.ex, 4096), E_TRAIN_MEMORY);
+            fits++;
+        }
+        free(grad);
+        model_free(m);
+    }
+    assert_int_equal(fits, 4);
+    end(&w);
+}
+
 static void hard_negatives_make_the_task_harder(void **state)
 {
     struct world w;
@@ -529,6 +560,7 @@ int main(void)
         cmocka_unit_test(of_ffa_only_the_outer_matrices_travel),
         cmocka_unit_test(targets_name_the_matrices_that_have_pairs),
         cmocka_unit_test(language_is_learnt_at_the_second_part_alone),
+        cmocka_unit_test(room_for_the_longest_row_is_room_for_all),
         cmocka_unit_test(hard_negatives_make_the_task_harder),
         cmocka_unit_test(a_base_that_is_missing_or_another_is_refused),
         cmocka_unit_test(rows_that_the_network_cannot_read_are_named),

@@ -128,6 +128,16 @@ static void releases_of_different_plans_add_up_by_order(void **state)
           before + account_epsilon_of(1, 30, 1, 1e-5));
 }
 
+/* The cost of a rare row in much noise is below what a sum can tell. */
+static void no_release_costs_nothing(void **state)
+{
+    (void)state;
+    for (double z = 1; z < ACCOUNT_NOISE_MAX; z *= 3)
+        for (size_t i = 0; i < ACCOUNT_ORDERS; i++)
+            check(account_release(1e-6, z, account_order(i)) > 0);
+    check(account_epsilon_of(1e-6, 100, 1, 1e-8) > 0);
+}
+
 static void without_noise_nothing_is_bounded(void **state)
 {
     (void)state;
@@ -171,6 +181,7 @@ int main(void)
         cmocka_unit_test(costs_have_no_step_between_whole_and_broken_orders),
         cmocka_unit_test(less_noise_more_rounds_or_rows_never_cost_less),
         cmocka_unit_test(releases_of_different_plans_add_up_by_order),
+        cmocka_unit_test(no_release_costs_nothing),
         cmocka_unit_test(without_noise_nothing_is_bounded),
         cmocka_unit_test(the_noise_found_is_the_least_that_keeps_to_epsilon),
         cmocka_unit_test(an_epsilon_that_no_noise_gives_is_refused),
