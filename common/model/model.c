@@ -573,6 +573,19 @@ static enum tacit_err step(struct model *m, struct training *t,
     return isfinite(loss) ? TACIT_OK : diverged(t, number);
 }
 
+enum tacit_err model_fits(struct model *m, const struct model_training *how,
+                          const struct examples *ex, uint64_t *out_bytes)
+{
+    int is_mezo = m->along || strcmp(how->optimizer, "mezo") == 0;
+    *out_bytes = 0;
+    m = at_work(m);
+    if (!m->tuned) return TACIT_OK;
+    TRY(check_examples(m, ex));
+    return tuned_fits(m->tuned, &m->tape, ex,
+                      is_mezo ? TUNED_LOOKS : TUNED_LEARNS, how->batch,
+                      out_bytes);
+}
+
 enum tacit_err model_train(struct model *m, const struct model_training *how,
                            const struct examples *ex)
 {

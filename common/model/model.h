@@ -209,6 +209,14 @@ TACIT_CHECKED enum tacit_err model_predict(struct model *m,
                                            const struct examples *ex,
                                            float *out /* [n_rows] */);
 
+/* Whether this training keeps to spec.base.memory_bytes with the largest batch
+ * of these rows, counted before anything runs: E_TRAIN_MEMORY, with what would
+ * fit. *out_bytes: what it takes at most; 0 for what has no base. */
+TACIT_CHECKED enum tacit_err model_fits(struct model *m,
+                                        const struct model_training *how,
+                                        const struct examples *ex,
+                                        uint64_t *out_bytes);
+
 /* Local training: `steps` optimiser steps on batches drawn without replacement
  * from shuffled epochs; the order is a pure function of (seed, round, client).
  * Updates the model's weights. LIMIT with E_LOSS_NAN when the loss is not

@@ -413,6 +413,33 @@ def case_a_device_with_another_built_in_encoder_stays_out():
                    plan).exits(1).says("E0670", own)
 
 
+def case_too_little_memory_is_said_before_anything_runs():
+    with folder() as at:
+        home = os.path.join(at, "home")
+        tacit("init", "--home", home).exits(0)
+        base = imported(home, checkpoint(os.path.join(at, "model")))
+        data = write(os.path.join(at, "texts.csv"), ANSWERS)
+        plan = os.path.join(at, "plan.yaml")
+        text = PLAN.format(name="reader", task="reader", kind="ffa",
+                           hash=base["hash"])
+        words = ["train", "--plan", plan, "--data", data, "--home", home]
+        write(plan, text)
+        takes = tacit(*words, "--json").exits(0).data["memory_bytes"]
+        mib = takes // 2**20
+        assert 0 < mib < 64, takes
+        write(plan, text.replace("local: {",
+                                 f"local: {{memory_mib: {mib + 1}, "))
+        tacit(*words).exits(0).says("Training takes at most",
+                                    f"of the {mib + 1} that it may")
+        for steps in ("steps: 4", "optimizer: mezo, steps: 4"):
+            write(plan, text.replace("steps: 4", steps + ", memory_mib: 1")
+                  .replace("optimizer: adamw, ", "" if "mezo" in steps else
+                           "optimizer: adamw, "))
+            done = tacit(*words).exits(1).says("E0728", "even with one row",
+                                               "is 1 MiB")
+            assert "untrained" not in done.out, done
+
+
 def case_another_file_than_the_named_one_is_refused():
     with folder() as at:
         home = os.path.join(at, "home")

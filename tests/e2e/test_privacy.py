@@ -117,8 +117,8 @@ def case_a_spent_budget_is_exit_7_and_nothing_leaves():
         f.wait_committed(1, 60)
         until(lambda: "is spent" in north.tail(), 60, "north goes on")
         north.process.stop()
-        done = north.run("run", "--once", "--wait", "5s", check=False,
-                         timeout=60)
+        done = north.run("run", "--once", "--wait", "90s", check=False,
+                         timeout=120)
         assert done.returncode == 7 and "E0310" in done.stderr, done
         assert "unit record" in done.stderr, done.stderr
         left = north.json("audit")
@@ -137,8 +137,8 @@ def case_a_site_with_a_bound_refuses_plans_without_noise():
         north = f.devices["north"]
         for name in ("south", "west"):
             f.devices[name].start()
-        done = north.run("run", "--once", "--wait", "5s", check=False,
-                         timeout=60)
+        done = north.run("run", "--once", "--wait", "90s", check=False,
+                         timeout=120)
         assert done.returncode != 0 and "adds no noise" in done.stderr, done
         assert not north.json("audit")["releases"]
 
