@@ -49,9 +49,6 @@ struct token_rows {
                                an answer, a passage; NULL: 0 */
     const uint32_t *span;   /* [n_rows, 2] first and last token of the answer,
                                within the row; 0, 0: there is none */
-    const uint32_t *hard;   /* [n_rows, n_hard] retriever: passages of the pool
-                               that are near and wrong */
-    size_t n_hard;
 };
 
 struct reader_row {
@@ -70,6 +67,9 @@ struct examples {
     size_t y_dim;               /* 0 = 1 */
     const struct token_rows *text;
     const struct reader_row *read; /* [n_rows] */
+    const uint32_t *hard; /* [n_rows, n_hard] retriever: passages of the pool
+                             that are near and wrong; NULL: none */
+    size_t n_hard;
 };
 
 struct model_metrics {

@@ -254,8 +254,7 @@ static struct tuned_rows rows_of(const struct tuned *t,
 
 static size_t hard_of(const struct tuned *t, const struct examples *ex)
 {
-    int has = t->spec.task == MODEL_RETRIEVER && ex->text->hard;
-    return has ? ex->text->n_hard : 0;
+    return t->spec.task == MODEL_RETRIEVER && ex->hard ? ex->n_hard : 0;
 }
 
 /* What a pass of the other kind has left would lie beside this one's. */

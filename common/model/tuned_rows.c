@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/model/batch.h"
 #include "common/model/tuned.h"
 
 size_t tuned_outputs(const struct model_spec *s)
@@ -50,11 +51,7 @@ static enum tacit_err check_row(const struct tuned_rows *rows, size_t i)
     if (task == MODEL_CLASSIFY && !(ex->y[i] >= 0 && ex->y[i] < (float)classes))
         return fail(TACIT_SHAPE, "row %zu: class %g of %zu", i,
                     (double)ex->y[i], classes);
-    for (size_t k = 0; r->hard && k < r->n_hard; k++)
-        if (r->hard[i * r->n_hard + k] >= ex->n_pool)
-            return fail(TACIT_SHAPE, "row %zu: no passage %u", i,
-                        r->hard[i * r->n_hard + k]);
-    return TACIT_OK;
+    return batch_check_hard(ex, i);
 }
 
 enum tacit_err tuned_rows_gather(struct tuned_rows *r, struct tape *t)
@@ -86,22 +83,11 @@ enum tacit_err tuned_rows_gather(struct tuned_rows *r, struct tape *t)
     return TACIT_OK;
 }
 
-/* Positive passages [n, d], then hard negatives [n n_hard, d]. */
 struct var *tuned_rows_passages(const struct tuned_rows *r, struct tape *tape)
 {
-    const struct examples *ex = r->ex;
-    const struct token_rows *text = ex->text;
-    size_t d = r->spec->n_inputs, n_hard = text->hard ? text->n_hard : 0;
-    float *p = tape_raw(tape, r->n * (1 + n_hard) * d, sizeof *p);
-    if (!p) return NULL;
-    for (size_t i = 0; i < r->n; i++) {
-        size_t row = tuned_row(r, i);
-        memcpy(p + i * d, ex->p + row * d, d * sizeof *p);
-        for (size_t k = 0; k < n_hard; k++)
-            memcpy(p + (r->n + i * n_hard + k) * d,
-                   ex->pool + text->hard[row * n_hard + k] * d, d * sizeof *p);
-    }
-    return tape_constant(tape, p, r->n * (1 + n_hard), d);
+    size_t n;
+    float *p = batch_passages(tape, r->ex, r->idx, r->first, r->n, &n);
+    return p ? tape_constant(tape, p, n, r->spec->n_inputs) : NULL;
 }
 
 const uint32_t *tuned_rows_spans(const struct tuned_rows *r, struct tape *tape)

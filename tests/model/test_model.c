@@ -104,6 +104,41 @@ static void every_gradient_agrees_with_finite_differences(void **state)
     }
 }
 
+static void a_question_alone_learns_from_hard_negatives(void **state)
+{
+    static uint32_t hard[ROWS * 2];
+    const struct model_spec *spec = &specs[N_SPECS - 1];
+    struct set s;
+    struct probe p = {.s = &s};
+    float grad[256], loss;
+    double worst = 1;
+    (void)state;
+    make_set(&s, MODEL_RETRIEVER);
+    check_ok(model_new(spec, &p.m));
+    model_init(p.m, 5);
+    /* Among its own passage alone there is nothing to tell apart. */
+    check_ok(model_gradient(p.m, &s.ex, p.idx, 1, grad, &loss));
+    check_near(loss, 0, 1e-6);
+    for (uint32_t i = 0; i < ROWS * 2; i++)
+        hard[i] = (i / 2 + 1 + i % 2) % ROWS;
+    s.ex.hard = hard;
+    s.ex.n_hard = 2;
+    s.ex.pool = s.p;
+    s.ex.n_pool = ROWS;
+    check_ok(model_gradient(p.m, &s.ex, p.idx, 1, grad, &loss));
+    check(loss > 0.01f);
+    struct params *w = model_params(p.m);
+    for (uint32_t i = 0; i < 16; i++) p.idx[i] = 3 * i;
+    for (size_t i = 0; i < w->n_flat; i++) w->flat[i] = 0.01f * (float)(i % 7);
+    check_ok(model_gradient(p.m, &s.ex, p.idx, 16, grad, &loss));
+    check_ok(
+        gradcheck_run(probe_loss, &p, w->flat, grad, w->n_flat, 1e-2, &worst));
+    if (worst > 5e-3) fail_msg("off by %g", worst);
+    hard[2 * p.idx[1]] = ROWS;
+    check_err(model_gradient(p.m, &s.ex, p.idx, 16, grad, &loss), TACIT_SHAPE);
+    model_free(p.m);
+}
+
 static void every_model_learns_its_task(void **state)
 {
     (void)state;
@@ -322,6 +357,7 @@ int main(void)
     rng_setup();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_gradient_agrees_with_finite_differences),
+        cmocka_unit_test(a_question_alone_learns_from_hard_negatives),
         cmocka_unit_test(every_model_learns_its_task),
         cmocka_unit_test(training_replays_to_the_bit),
         cmocka_unit_test(a_diverging_loss_is_an_error_and_restores_the_weights),
