@@ -59,8 +59,8 @@ TACIT_CHECKED enum tacit_err batch_gather(struct tape *t,
                                           const uint32_t *idx, size_t first,
                                           size_t n, struct batch *out);
 
-/* A retriever's passages [*out_n, x_dim]: positive ones [n], then hard negatives
- * [n n_hard]. NULL after an error of the tape. */
+/* A retriever's passages [*out_n, x_dim]: the right ones [n], then hard
+ * negatives [n n_hard]. NULL after an error of the tape. */
 float *batch_passages(struct tape *t, const struct examples *ex,
                       const uint32_t *idx, size_t first, size_t n,
                       size_t *out_n);
