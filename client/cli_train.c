@@ -81,6 +81,12 @@ static enum tacit_err load(struct job *j)
     return model_evaluate(j->model, j->rows, &j->initial);
 }
 
+static int is_interrupted(const void *of)
+{
+    (void)of;
+    return cli_interrupted();
+}
+
 /* As many steps as the federation makes, all on this site's rows. */
 static enum tacit_err train_alone(struct job *j)
 {
@@ -100,7 +106,8 @@ static enum tacit_err train_alone(struct job *j)
                                            .epsilon = p->epsilon,
                                            .seed = p->seed,
                                            .round = r,
-                                           .client = le64_load(j->d.keys.id)};
+                                           .client = le64_load(j->d.keys.id),
+                                           .stopped = is_interrupted};
         if (cli_interrupted())
             err = fail_as(E_INTERRUPTED, "stopped in round %u of %u", r,
                           p->rounds);

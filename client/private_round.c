@@ -39,14 +39,16 @@ static void give_back(struct summing *s)
 }
 
 /* A batch of one: nothing of a gradient is another row's. */
-static enum tacit_err add_rows(struct summing *s, struct model *m,
-                               const struct examples *ex, struct rng *rng,
-                               double sample)
+static enum tacit_err add_rows(struct summing *s, const struct trainer_task *t,
+                               struct model *m, const struct examples *ex,
+                               struct rng *rng)
 {
+    const struct model_training how = {.stopped = t->stopped, .of = t->of};
     for (size_t i = 0; i < ex->n_rows; i++) {
         uint32_t row = (uint32_t)i;
         float loss;
-        if (!dgauss_chance(rng, sample)) continue;
+        TRY(model_training_goes_on(&how, row + 1));
+        if (!dgauss_chance(rng, t->plan->privacy.sample)) continue;
         TRY(model_gradient(m, ex, &row, 1, s->grad, &loss));
         (void)rowsum_add(s->bounds, s->grad, s->n, s->scratch, s->sum);
     }
@@ -77,7 +79,7 @@ enum tacit_err private_round(const struct trainer_task *t, struct model *m,
     rng_keyed(&rng, t->secret);
     dgauss_draw(&rng, s.bounds->variance, out->whole, s.n);
     enum tacit_err err = make_room(&s);
-    if (!err) err = add_rows(&s, m, &d->train, &rng, t->plan->privacy.sample);
+    if (!err) err = add_rows(&s, t, m, &d->train, &rng);
     if (!err) rowsum_close(s.bounds, s.sum, s.n, out->whole);
     give_back(&s);
     secret_wipe(&rng, sizeof rng);

@@ -84,6 +84,8 @@ static enum tacit_err train(struct training *x, struct model *m,
                                        .gradient =
                                            x->hook ? add_gradient : NULL,
                                        .ctx = x,
+                                       .stopped = x->t->stopped,
+                                       .of = x->t->of,
                                        .next = x->t->next,
                                        .out_losses = losses};
     x->local.steps = how.steps;

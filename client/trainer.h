@@ -37,6 +37,9 @@ struct trainer_task {
      * [32] fresh secret bytes for every update. */
     const struct task_privacy *privacy;
     const uint8_t *secret;
+    /* As of struct model_training: E_INTERRUPTED. */
+    int (*stopped)(const void *of);
+    const void *of;
 };
 
 struct trained {

@@ -555,12 +555,21 @@ static enum tacit_err diverged(const struct training *t, uint32_t number)
                    number, t->steps);
 }
 
+enum tacit_err model_training_goes_on(const struct model_training *how,
+                                      uint32_t step)
+{
+    if (!how->stopped || !how->stopped(how->of)) return TACIT_OK;
+    return fail_as(E_INTERRUPTED, "training was stopped before its step %u",
+                   step);
+}
+
 static enum tacit_err step(struct model *m, struct training *t,
                            const struct model_training *how,
                            const struct examples *ex, uint32_t number)
 {
     const uint32_t *rows;
     float loss = 0;
+    TRY(model_training_goes_on(how, number));
     size_t n = next_batch(t, m->work.order, &rows);
     m->work.ahead = fetch_part(t, m, n * ex->x_dim);
     enum tacit_err err = can_descend(m, how)

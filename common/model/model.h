@@ -156,6 +156,10 @@ struct model_training {
      * optimiser's step: may add to g. NULL: nothing. */
     void (*gradient)(void *ctx, const float *w, float *g);
     void *ctx;
+    /* Asked before each step: not 0 ends the training, with E_INTERRUPTED and
+     * the weights that it began with. NULL: nobody asks. */
+    int (*stopped)(const void *of);
+    const void *of;
     /* Whose rows are wanted after these: they may come from memory meanwhile.
      * NULL: not known. No result depends on it. */
     const struct examples *next;
@@ -165,6 +169,9 @@ struct model_training {
      * at hand, so it costs no pass over the rows. NULL: not wanted. */
     double *out_losses; /* [2] */
 };
+
+TACIT_CHECKED enum tacit_err model_training_goes_on(
+    const struct model_training *how, uint32_t step);
 
 /* Build the model; its weights are zero until model_init or a load.
  * UNSUPPORTED for an unknown kind (names the nearest), SHAPE, LIMIT. */
@@ -220,7 +227,7 @@ TACIT_CHECKED enum tacit_err model_fits(struct model *m,
 /* Local training: `steps` optimiser steps on batches drawn without replacement
  * from shuffled epochs; the order is a pure function of (seed, round, client).
  * Updates the model's weights. LIMIT with E_LOSS_NAN when the loss is not
- * finite (weights restored). */
+ * finite, E_INTERRUPTED (weights restored). */
 TACIT_CHECKED enum tacit_err model_train(struct model *m,
                                          const struct model_training *how,
                                          const struct examples *ex);

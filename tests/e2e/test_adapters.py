@@ -14,6 +14,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import struct
 import sys
 
@@ -438,6 +439,28 @@ def case_too_little_memory_is_said_before_anything_runs():
             done = tacit(*words).exits(1).says("E0728", "even with one row",
                                                "is 1 MiB")
             assert "untrained" not in done.out, done
+
+
+def case_a_training_ends_where_it_is_told_to():
+    with Federation() as f, folder() as at:
+        f.start_coordinator()
+        base = three_sites(f, at, ANSWERS)
+        plan = f.write("plan.yaml", PLAN.format(
+            name="reader", task="reader", kind="ffa",
+            hash=base["hash"]).replace("steps: 4", "steps: 1000000"))
+        f.coordinator.run("plan", "submit", plan, "--base", base["path"])
+        for device in f.devices.values():
+            device.start()
+        north = f.devices["north"]
+        until(lambda: "event=task" in north.tail(), 60, "no task")
+        for device in f.devices.values():
+            assert device.process.stop(timeout=60) == 0
+        assert not north.json("audit")["releases"]
+        alone = cases.begin("tacit", "train", "--plan", plan, "--home",
+                            north.home)
+        assert b"Training takes" in alone.stderr.readline()
+        done = cases.finish(alone, signal.SIGINT)
+        done.exits(130).says("E0014")
 
 
 def case_another_file_than_the_named_one_is_refused():

@@ -223,6 +223,42 @@ static void a_diverging_loss_is_an_error_and_restores_the_weights(void **state)
     model_free(m);
 }
 
+/* After so many questions. */
+static int stops_in(const void *of)
+{
+    int *left;
+    memcpy(&left, of, sizeof left);
+    return --*left < 0;
+}
+
+static void a_training_that_is_stopped_restores_the_weights(void **state)
+{
+    static const char *const optimizers[] = {"sgd", "adamw", "mezo"};
+    (void)state;
+    for (size_t k = 0; k < sizeof optimizers / sizeof *optimizers; k++) {
+        struct set s;
+        struct model *m;
+        float before[256];
+        int left = 3, *of = &left;
+        make_set(&s, MODEL_CLASSIFY);
+        check_ok(model_new(&specs[2], &m));
+        model_init(m, 5);
+        const struct params *w = model_params(m);
+        memcpy(before, w->flat, w->n_flat * sizeof *before);
+        const struct model_training how = {.optimizer = optimizers[k],
+                                           .steps = 1000000000,
+                                           .batch = 8,
+                                           .learning_rate = 0.01,
+                                           .stopped = stops_in,
+                                           .of = &of};
+        enum tacit_err err = model_train(m, &how, &s.ex);
+        check(strstr(err_message(), "before its step 4") != NULL);
+        check_code(err, E_INTERRUPTED);
+        assert_memory_equal(before, w->flat, w->n_flat * sizeof *before);
+        model_free(m);
+    }
+}
+
 static void an_epoch_sees_every_row_once(void **state)
 {
     (void)state;
@@ -361,6 +397,7 @@ int main(void)
         cmocka_unit_test(every_model_learns_its_task),
         cmocka_unit_test(training_replays_to_the_bit),
         cmocka_unit_test(a_diverging_loss_is_an_error_and_restores_the_weights),
+        cmocka_unit_test(a_training_that_is_stopped_restores_the_weights),
         cmocka_unit_test(an_epoch_sees_every_row_once),
         cmocka_unit_test(recall_counts_any_passage_of_the_right_group),
         cmocka_unit_test(wrong_specs_and_examples_are_named),
