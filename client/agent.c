@@ -264,6 +264,11 @@ static enum tacit_err load_state(struct agent *a,
     return device_state(a->d, &t->plan->hash, n * t->strategy->n_client, out);
 }
 
+static int is_stopped(const void *of)
+{
+    return agent_stopped(of);
+}
+
 static enum tacit_err train(struct agent *a, const struct participate_action *t)
 {
     size_t n = model_params(t->model)->n_flat;
@@ -289,7 +294,9 @@ static enum tacit_err train(struct agent *a, const struct participate_action *t)
                                       .work = 1,
                                       .rank = a->policy.adapter_rank_max,
                                       .privacy = t->privacy,
-                                      .secret = secret};
+                                      .secret = secret,
+                                      .stopped = is_stopped,
+                                      .of = a};
     /* A network's products are worth all cores; the bits are the same. */
     struct pool *pool = NULL;
     enum tacit_err err = plan_has_base(t->plan) ? pool_new(&pool, 0) : TACIT_OK;

@@ -23,6 +23,7 @@ struct job {
     const struct examples *rows; /* what is measured on: held out, else train */
     struct model_metrics initial, alone, federated;
     int trained, has_federated;
+    uint64_t memory_bytes; /* that training takes at most; 0: not counted */
     uint32_t version;
 };
 
@@ -48,6 +49,19 @@ static enum tacit_err find_data(struct job *j)
     return cli_full_path(file, s->path, sizeof s->path);
 }
 
+/* Said before the first pass, which a large network takes long for. */
+static enum tacit_err count_memory(struct job *j)
+{
+    uint32_t bound = j->plan->memory_mib;
+    char of[48] = "";
+    TRY(trainer_fits(j->plan, j->model, &j->data->train, &j->memory_bytes));
+    if (bound) snprintf(of, sizeof of, " of the %u that it may", bound);
+    if (j->memory_bytes)
+        cli_hint(j->o, "Training takes at most %.0f MiB of memory%s.",
+                 (double)j->memory_bytes / (1 << 20), of);
+    return TACIT_OK;
+}
+
 static enum tacit_err load(struct job *j)
 {
     struct model_spec spec;
@@ -63,7 +77,14 @@ static enum tacit_err load(struct job *j)
     if (plan_has_base(j->plan)) TRY(pool_new(&j->pool, 0));
     model_use_pool(j->model, j->pool);
     j->rows = j->data->test.n_rows ? &j->data->test : &j->data->train;
+    if (!options_flag(j->o, "eval")) TRY(count_memory(j));
     return model_evaluate(j->model, j->rows, &j->initial);
+}
+
+static int is_interrupted(const void *of)
+{
+    (void)of;
+    return cli_interrupted();
 }
 
 /* As many steps as the federation makes, all on this site's rows. */
@@ -85,7 +106,8 @@ static enum tacit_err train_alone(struct job *j)
                                            .epsilon = p->epsilon,
                                            .seed = p->seed,
                                            .round = r,
-                                           .client = le64_load(j->d.keys.id)};
+                                           .client = le64_load(j->d.keys.id),
+                                           .stopped = is_interrupted};
         if (cli_interrupted())
             err = fail_as(E_INTERRUPTED, "stopped in round %u of %u", r,
                           p->rounds);
@@ -140,6 +162,9 @@ static enum tacit_err print_json(const struct job *j)
                   (json_int_t)j->data->n_dropped, "initial",
                   metrics_json(&j->initial));
     if (j->trained) json_object_set_new(data, "local", metrics_json(&j->alone));
+    if (j->memory_bytes)
+        json_object_set_new(data, "memory_bytes",
+                            json_integer((json_int_t)j->memory_bytes));
     if (j->has_federated) {
         json_t *f = metrics_json(&j->federated);
         json_object_set_new(f, "version", json_integer(j->version));

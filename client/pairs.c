@@ -392,19 +392,15 @@ static enum tacit_err find_hard(struct loading *l, struct examples *ex)
 {
     size_t n = l->plan->hard_negatives;
     uint32_t *hard = NULL;
-    struct token_rows *text = NULL;
     /* Under privacy no row may decide whether the others have any. */
     size_t least_pool = l->plan->privacy.record ? 1 : 2;
     size_t n_pool = l->plan->privacy.record ? l->n_indexed : ex->n_pool;
-    if (!ex->text || !n || n_pool < least_pool) return TACIT_OK;
+    if (!n || n_pool < least_pool) return TACIT_OK;
     TRY(arena_alloc(&l->d->arena, ex->n_rows * n + 1, sizeof *hard, &hard));
-    TRY(arena_alloc(&l->d->arena, 1, sizeof *text, &text));
     for (size_t i = 0; i < ex->n_rows; i++)
         nearest_others(l, ex, i, n, hard + i * n);
-    *text = *ex->text;
-    text->hard = hard;
-    text->n_hard = n;
-    ex->text = text;
+    ex->hard = hard;
+    ex->n_hard = n;
     return TACIT_OK;
 }
 

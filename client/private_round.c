@@ -40,28 +40,31 @@ static void give_back(struct summing *s)
 
 /* A batch of one: nothing of a gradient is another row's. A row that has none
  * counts as zeros: a device that left the round because of it would tell. */
-static void add_rows(struct summing *s, struct model *m,
-                     const struct examples *ex, struct rng *rng, double sample,
-                     size_t *n_left_out)
+static enum tacit_err add_rows(struct summing *s, const struct trainer_task *t,
+                               struct model *m, const struct examples *ex,
+                               struct rng *rng, size_t *n_left_out)
 {
+    const struct model_training how = {.stopped = t->stopped, .of = t->of};
     *n_left_out = 0;
     for (size_t i = 0; i < ex->n_rows; i++) {
         uint32_t row = (uint32_t)i;
         double norm = NAN;
         float loss;
-        if (!dgauss_chance(rng, sample)) continue;
+        TRY(model_training_goes_on(&how, row + 1));
+        if (!dgauss_chance(rng, t->plan->privacy.sample)) continue;
         if (!model_gradient(m, ex, &row, 1, s->grad, &loss))
             norm = rowsum_add(s->bounds, s->grad, s->n, s->scratch, s->sum);
         err_clear();
         *n_left_out += isnan(norm) != 0;
     }
+    return TACIT_OK;
 }
 
 static enum tacit_err check_rows(const struct trainer_task *t,
                                  const struct examples *ex)
 {
     if (t->plan->task != PLAN_RETRIEVER) return TACIT_OK;
-    if (ex->text && ex->text->hard) return TACIT_OK;
+    if (ex->hard) return TACIT_OK;
     return fail_as(E_PRIVACY_NEGATIVES,
                    "plan %s: no indexed document gives a question a passage "
                    "that is wrong for it",
@@ -82,9 +85,7 @@ enum tacit_err private_round(const struct trainer_task *t, struct model *m,
     rng_keyed(&rng, t->secret);
     dgauss_draw(&rng, s.bounds->variance, out->whole, s.n);
     enum tacit_err err = make_room(&s);
-    if (!err)
-        add_rows(&s, m, &d->train, &rng, t->plan->privacy.sample,
-                 &out->n_left_out);
+    if (!err) err = add_rows(&s, t, m, &d->train, &rng, &out->n_left_out);
     if (!err) rowsum_close(s.bounds, s.sum, s.n, out->whole);
     give_back(&s);
     secret_wipe(&rng, sizeof rng);

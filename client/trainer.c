@@ -84,6 +84,8 @@ static enum tacit_err train(struct training *x, struct model *m,
                                        .gradient =
                                            x->hook ? add_gradient : NULL,
                                        .ctx = x,
+                                       .stopped = x->t->stopped,
+                                       .of = x->t->of,
                                        .next = x->t->next,
                                        .out_losses = losses};
     x->local.steps = how.steps;
@@ -159,6 +161,16 @@ static enum tacit_err run(struct training *x, struct model *m,
     return measure_personal(m, d, out);
 }
 
+enum tacit_err trainer_fits(const struct plan *p, struct model *m,
+                            const struct examples *rows, uint64_t *out_bytes)
+{
+    /* Under privacy each row has a gradient of its own. */
+    const struct model_training how = {.optimizer = p->optimizer,
+                                       .batch =
+                                           p->privacy.record ? 1 : p->batch};
+    return model_fits(m, &how, rows, out_bytes);
+}
+
 enum tacit_err trainer_run(const struct trainer_task *t, struct model *m,
                            const struct dataset *d, struct trained *out)
 {
@@ -168,6 +180,8 @@ enum tacit_err trainer_run(const struct trainer_task *t, struct model *m,
     if (d->train.n_rows == 0)
         return fail_as(E_NO_EXAMPLES, "plan %s: no rows to train on",
                        t->plan->name);
+    uint64_t bytes;
+    TRY(trainer_fits(t->plan, m, &d->train, &bytes));
     struct training x = {.t = t};
     x.global = malloc(n * sizeof *x.global);
     x.zeros = n_state && !t->state ? calloc(n_state, sizeof *x.zeros) : NULL;

@@ -37,6 +37,9 @@ struct trainer_task {
      * [32] fresh secret bytes for every update. */
     const struct task_privacy *privacy;
     const uint8_t *secret;
+    /* As of struct model_training: E_INTERRUPTED. */
+    int (*stopped)(const void *of);
+    const void *of;
 };
 
 struct trained {
@@ -59,8 +62,12 @@ void trained_release(struct trained *t, const struct strategy *s, size_t n);
 /* Local steps of a device with so many rows: the plan's, or its epochs in
  * batches, times the share of them that it makes; at least 1. */
 uint32_t trainer_steps(const struct plan *p, size_t n_rows, double work);
+/* model_fits() of the plan's batches of these rows. */
+TACIT_CHECKED enum tacit_err trainer_fits(const struct plan *p, struct model *m,
+                                          const struct examples *rows,
+                                          uint64_t *out_bytes);
 /* Train m (holding the round's global weights) on d->train. m's weights are put
- * back. E_LOSS_NAN, E_NO_EXAMPLES. */
+ * back. E_LOSS_NAN, E_NO_EXAMPLES, E_TRAIN_MEMORY before anything runs. */
 TACIT_CHECKED enum tacit_err trainer_run(const struct trainer_task *t,
                                          struct model *m,
                                          const struct dataset *d,

@@ -385,9 +385,11 @@
    "Ask more briefly, lower --max-tokens, or use a model with a longer "       \
    "context.")                                                                 \
  X(TRAIN_MEMORY, 728, LIMIT, FAILED, "training would not fit into its memory", \
-   "Counted before anything starts, from the network's shape and the batch. "  \
-   "The message names both figures and what would fit: shorter batches, "      \
-   "pairs of low rank over a quantised model, or a larger budget.")            \
+   "Counted before anything starts, from the network's shape and the longest " \
+   "rows. The message names both figures and what would fit: a smaller "       \
+   "local.batch, shorter rows (data.length), pairs of low rank over a "        \
+   "quantised model, or a larger memory_mib, of the plan or of this device's " \
+   "policy: the lower one holds.")                                             \
  X(BASE_MISSING, 730, NOTFOUND, FAILED, "the plan's base model is not here",   \
    "The plan trains an adapter for one network, which it names by the hash "   \
    "of its file, and this device has no such file. `tacit model import` the "  \

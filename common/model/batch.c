@@ -106,6 +106,42 @@ static enum tacit_err copy_survival(struct tape *t, const float *y,
     return TACIT_OK;
 }
 
+enum tacit_err batch_check_hard(const struct examples *ex, size_t i)
+{
+    for (size_t k = 0; ex->hard && k < ex->n_hard; k++)
+        if (ex->hard[i * ex->n_hard + k] >= ex->n_pool)
+            return fail(TACIT_SHAPE, "row %zu: no passage %u", i,
+                        ex->hard[i * ex->n_hard + k]);
+    return TACIT_OK;
+}
+
+float *batch_passages(struct tape *t, const struct examples *ex,
+                      const uint32_t *idx, size_t first, size_t n,
+                      size_t *out_n)
+{
+    const struct rows r = {idx, first, n};
+    size_t d = ex->x_dim, n_hard = ex->hard ? ex->n_hard : 0;
+    *out_n = n * (1 + n_hard);
+    if (!n_hard) return copy_rows(t, ex->p, d, &r);
+    float *p = tape_raw(t, *out_n * d, sizeof *p);
+    for (size_t i = 0; p && i < n; i++) {
+        size_t row = row_at(&r, i);
+        memcpy(p + i * d, ex->p + row * d, d * sizeof *p);
+        for (size_t k = 0; k < n_hard; k++)
+            memcpy(p + (n + i * n_hard + k) * d,
+                   ex->pool + ex->hard[row * n_hard + k] * d, d * sizeof *p);
+    }
+    return p;
+}
+
+static enum tacit_err copy_passages(struct tape *t, const struct examples *ex,
+                                    const struct rows *r, struct batch *b)
+{
+    for (size_t i = 0; i < r->n; i++) TRY(batch_check_hard(ex, row_at(r, i)));
+    b->p = batch_passages(t, ex, r->idx, r->first, r->n, &b->n_p);
+    return b->p ? TACIT_OK : t->err;
+}
+
 enum tacit_err batch_gather(struct tape *t, const struct model_spec *s,
                             enum batch_order order, const struct examples *ex,
                             const uint32_t *idx, size_t first, size_t n,
@@ -121,7 +157,7 @@ enum tacit_err batch_gather(struct tape *t, const struct model_spec *s,
     } else {
         b.x = copy_rows(t, ex->x, ex->x_dim, &r);
         if (s->task == MODEL_RETRIEVER)
-            b.p = copy_rows(t, ex->p, ex->x_dim, &r);
+            TRY(copy_passages(t, ex, &r, &b));
         else if (s->task == MODEL_COX)
             TRY(copy_survival(t, ex->y, &r, &b));
         else if (s->classes > 1)

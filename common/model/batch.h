@@ -43,7 +43,9 @@ struct batch {
     float *event;             /* [n], cox */
     uint32_t *class;          /* [n], classes; lm: [n T] next tokens */
     uint32_t *token;          /* [n T], lm */
-    float *p;                 /* [n, x_dim], retriever */
+    float *p;                 /* [n_p, x_dim], retriever: the rows' own, then
+                                 hard negatives */
+    size_t n_p;
 };
 
 /* Numbers of y per row that a spec wants; 0 for a retriever. */
@@ -56,6 +58,15 @@ TACIT_CHECKED enum tacit_err batch_gather(struct tape *t,
                                           const struct examples *ex,
                                           const uint32_t *idx, size_t first,
                                           size_t n, struct batch *out);
+
+/* A retriever's passages [*out_n, x_dim]: the right ones [n], then hard
+ * negatives [n n_hard]. NULL after an error of the tape. */
+float *batch_passages(struct tape *t, const struct examples *ex,
+                      const uint32_t *idx, size_t first, size_t n,
+                      size_t *out_n);
+/* SHAPE when a hard negative of row i is no passage of the pool. */
+TACIT_CHECKED enum tacit_err batch_check_hard(const struct examples *ex,
+                                              size_t i);
 
 /* Their classes alone. */
 TACIT_CHECKED enum tacit_err batch_classes(struct tape *t,

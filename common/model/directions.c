@@ -127,6 +127,7 @@ static enum tacit_err step(struct walk *w, const struct directions *d, float *s,
     const struct mezo_loss loss = {look, w};
     double epsilon = w->how->epsilon > 0 ? w->how->epsilon : EPSILON;
     struct mezo_found found;
+    TRY(model_training_goes_on(w->how, number));
     next_batch(w);
     uint64_t at = d ? rng_below(&w->rng, d->k) : 0;
     uint64_t z = d ? mezo_direction(d->seed, at) : rng_u64(&w->rng);

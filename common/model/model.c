@@ -561,12 +561,21 @@ static enum tacit_err diverged(const struct training *t, uint32_t number)
                    number, t->steps);
 }
 
+enum tacit_err model_training_goes_on(const struct model_training *how,
+                                      uint32_t step)
+{
+    if (!how->stopped || !how->stopped(how->of)) return TACIT_OK;
+    return fail_as(E_INTERRUPTED, "training was stopped before its step %u",
+                   step);
+}
+
 static enum tacit_err step(struct model *m, struct training *t,
                            const struct model_training *how,
                            const struct examples *ex, uint32_t number)
 {
     const uint32_t *rows;
     float loss = 0;
+    TRY(model_training_goes_on(how, number));
     size_t n = next_batch(t, m->work.order, &rows);
     m->work.ahead = fetch_part(t, m, n * ex->x_dim);
     enum tacit_err err = can_descend(m, how)
@@ -577,6 +586,19 @@ static enum tacit_err step(struct model *m, struct training *t,
     if (number <= (t->steps + 1) / 2) t->loss_sum[0] += (double)loss;
     if (number > t->steps / 2) t->loss_sum[1] += (double)loss;
     return isfinite(loss) ? TACIT_OK : diverged(t, number);
+}
+
+enum tacit_err model_fits(struct model *m, const struct model_training *how,
+                          const struct examples *ex, uint64_t *out_bytes)
+{
+    int is_mezo = m->along || strcmp(how->optimizer, "mezo") == 0;
+    *out_bytes = 0;
+    m = at_work(m);
+    if (!m->tuned) return TACIT_OK;
+    TRY(check_examples(m, ex));
+    return tuned_fits(m->tuned, &m->tape, ex,
+                      is_mezo ? TUNED_LOOKS : TUNED_LEARNS, how->batch,
+                      out_bytes);
 }
 
 enum tacit_err model_train(struct model *m, const struct model_training *how,

@@ -49,9 +49,6 @@ struct token_rows {
                                an answer, a passage; NULL: 0 */
     const uint32_t *span;   /* [n_rows, 2] first and last token of the answer,
                                within the row; 0, 0: there is none */
-    const uint32_t *hard;   /* [n_rows, n_hard] retriever: passages of the pool
-                               that are near and wrong */
-    size_t n_hard;
 };
 
 struct reader_row {
@@ -70,6 +67,9 @@ struct examples {
     size_t y_dim;               /* 0 = 1 */
     const struct token_rows *text;
     const struct reader_row *read; /* [n_rows] */
+    const uint32_t *hard; /* [n_rows, n_hard] retriever: passages of the pool
+                             that are near and wrong; NULL: none */
+    size_t n_hard;
 };
 
 struct model_metrics {
@@ -156,6 +156,10 @@ struct model_training {
      * optimiser's step: may add to g. NULL: nothing. */
     void (*gradient)(void *ctx, const float *w, float *g);
     void *ctx;
+    /* Asked before each step: not 0 ends the training, with E_INTERRUPTED and
+     * the weights that it began with. NULL: nobody asks. */
+    int (*stopped)(const void *of);
+    const void *of;
     /* Whose rows are wanted after these: they may come from memory meanwhile.
      * NULL: not known. No result depends on it. */
     const struct examples *next;
@@ -165,6 +169,9 @@ struct model_training {
      * at hand, so it costs no pass over the rows. NULL: not wanted. */
     double *out_losses; /* [2] */
 };
+
+TACIT_CHECKED enum tacit_err model_training_goes_on(
+    const struct model_training *how, uint32_t step);
 
 /* Build the model; its weights are zero until model_init or a load.
  * UNSUPPORTED for an unknown kind (names the nearest), SHAPE, LIMIT. */
@@ -214,10 +221,18 @@ TACIT_CHECKED enum tacit_err model_predict(struct model *m,
                                            const struct examples *ex,
                                            float *out /* [n_rows] */);
 
+/* Whether this training keeps to spec.base.memory_bytes with the largest batch
+ * of these rows, counted before anything runs: E_TRAIN_MEMORY, with what would
+ * fit. *out_bytes: what it takes at most; 0 for what has no base. */
+TACIT_CHECKED enum tacit_err model_fits(struct model *m,
+                                        const struct model_training *how,
+                                        const struct examples *ex,
+                                        uint64_t *out_bytes);
+
 /* Local training: `steps` optimiser steps on batches drawn without replacement
  * from shuffled epochs; the order is a pure function of (seed, round, client).
  * Updates the model's weights. LIMIT with E_LOSS_NAN when the loss is not
- * finite (weights restored). */
+ * finite, E_INTERRUPTED (weights restored). */
 TACIT_CHECKED enum tacit_err model_train(struct model *m,
                                          const struct model_training *how,
                                          const struct examples *ex);

@@ -138,12 +138,18 @@ static size_t learned(const struct net *n, const struct optim_config *o)
     return n->params.n_flat * sizeof(float) * (2 + optim_moments(o));
 }
 
+/* Of the products, by threads; and what is beside. */
+static size_t scratch(const struct net_train_options *o)
+{
+    size_t threads = o->pool ? pool_threads(o->pool) : 1;
+    return 2 * ROOM_BYTES + threads * THREAD_BYTES + o->beside_bytes;
+}
+
 void net_train_estimate(const struct net *n, const struct net_train_options *o,
                         size_t n_kept, struct net_memory *out)
 {
     struct sizes s = sizes_of(n, o);
     size_t layers = n->trains_blocks ? n->shape.layers : 0;
-    size_t threads = o->pool ? pool_threads(o->pool) : 1;
     if (n_kept > layers) n_kept = layers;
     struct net_memory m = {.weights = n->frozen_bytes,
                            .learned = learned(n, &o->optim),
@@ -153,7 +159,21 @@ void net_train_estimate(const struct net *n, const struct net_train_options *o,
     if (n_kept) m.kept += block_grads(&s);
     if (n_kept < layers || !layers) m.block = block_values(&s);
     if (n_kept < layers) m.block += block_grads(&s);
-    m.scratch = 2 * ROOM_BYTES + threads * THREAD_BYTES + o->beside_bytes;
+    m.scratch = scratch(o);
+    m.total = m.weights + m.learned + m.kept + m.block + m.scratch;
+    *out = m;
+}
+
+void net_forward_estimate(const struct net *n,
+                          const struct net_train_options *o,
+                          struct net_memory *out)
+{
+    struct sizes s = sizes_of(n, o);
+    struct net_memory m = {.weights = n->frozen_bytes,
+                           .learned = n->params.n_flat * sizeof(float),
+                           .block = block_values(&s),
+                           .scratch = scratch(o)};
+    m.kept = ends(n, o) - ENDS_GRADS * value(s.rows, s.width) + AROUND_BYTES;
     m.total = m.weights + m.learned + m.kept + m.block + m.scratch;
     *out = m;
 }

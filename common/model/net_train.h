@@ -67,6 +67,12 @@ struct net_memory {
 void net_train_estimate(const struct net *n, const struct net_train_options *o,
                         size_t n_kept, struct net_memory *out);
 
+/* The same of a forward pass alone: parameters without gradient or moments,
+ * and one block, which the next takes the place of. */
+void net_forward_estimate(const struct net *n,
+                          const struct net_train_options *o,
+                          struct net_memory *out);
+
 /* As many blocks kept whole as the budget has room for. LIMIT (E_TRAIN_MEMORY)
  * when it is too small, with what would fit. */
 TACIT_CHECKED enum tacit_err net_train_plan(const struct net *n,

@@ -5,12 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#ifdef __GLIBC__
+# include <malloc.h>
+#endif
 
 #include "common/base/codes.h"
 #include "common/model/metrics.h"
 #include "common/model/model_files.h"
 #include "common/model/net.h"
-#include "common/model/net_train.h"
+#include "common/model/tuned_rows.h"
 #include "common/tensor/ops.h"
 #include "common/tensor/ops_linear.h"
 
@@ -18,8 +21,8 @@
 
 enum {
     PATH_BYTES = 4096,
-    EVALUATE_ROWS = 32, /* per forward pass */
-    EVALUATE_FEW = 4,   /* the same where memory is bounded */
+    EVALUATE_ROWS = 32, /* per forward pass, and of a retriever against each
+                           other */
     LOGIT_ROWS = 64,    /* lm: rows of logits in memory */
     TAPE_BYTES = 1 << 30
 };
@@ -28,8 +31,10 @@ struct tuned {
     struct model_spec spec;
     struct model_files *files;
     struct net *net;
-    float *first;      /* [n_flat] owned: as drawn; NULL with MODEL_FULL */
-    struct tape again; /* of blocks that are worked out again */
+    float *first;       /* [n_flat] owned: as drawn; NULL with MODEL_FULL */
+    struct tape again;  /* of blocks that are worked out again */
+    enum tuned_way way; /* of the last pass */
+    int has_run, has_room;
 };
 
 /* ---- its life ----------------------------------------------------------- */
@@ -97,17 +102,11 @@ struct net_options tuned_options(const struct model_base *b)
                                 .seed = b->seed};
 }
 
-static size_t n_outputs(const struct model_spec *s)
-{
-    if (s->task == MODEL_READER) return 2;
-    return s->task == MODEL_CLASSIFY ? (s->classes > 1 ? s->classes : 1) : 0;
-}
-
 static enum tacit_err open_net(struct tuned *t)
 {
     const struct model_base *b = &t->spec.base;
     struct net_options o = tuned_options(b);
-    o.outputs = n_outputs(&t->spec);
+    o.outputs = tuned_outputs(&t->spec);
     if (t->spec.task == MODEL_CLASSIFY) o.head = NET_HEAD_CLASSES;
     TRY(net_open(t->files, &o, &t->net));
     int predicts = net_is_decoder(t->net);
@@ -177,41 +176,6 @@ void tuned_init(const struct tuned *t, struct params *p)
 
 /* ---- rows --------------------------------------------------------------- */
 
-static enum tacit_err check_row(const struct tuned *t,
-                                const struct examples *ex, size_t i)
-{
-    const struct token_rows *r = ex->text;
-    const struct net_shape *s = net_shape(t->net);
-    size_t most = s->context && s->context < TUNED_ROW_TOKENS_MAX
-                      ? s->context
-                      : TUNED_ROW_TOKENS_MAX;
-    uint32_t from = r->start[i], end = r->start[i + 1], n = end - from;
-    if (end <= from || n > most)
-        return fail(TACIT_SHAPE, "row %zu has %u tokens; 1 to %zu are read", i,
-                    end > from ? n : 0, most);
-    for (uint32_t k = from; k < end; k++)
-        if (r->token[k] >= s->vocab)
-            return fail(TACIT_SHAPE, "row %zu: token %u of a vocabulary of %zu",
-                        i, r->token[k], s->vocab);
-    if (r->second && r->second[i] >= n)
-        return fail(TACIT_SHAPE, "row %zu has no second part", i);
-    if (t->spec.task == MODEL_LM && n < 2)
-        return fail(TACIT_SHAPE, "row %zu has no next token", i);
-    if (t->spec.task == MODEL_READER &&
-        (r->span[2 * i] >= n || r->span[2 * i + 1] >= n))
-        return fail(TACIT_SHAPE, "row %zu: the answer lies outside of it", i);
-    size_t classes = n_outputs(&t->spec) > 1 ? n_outputs(&t->spec) : 2;
-    if (t->spec.task == MODEL_CLASSIFY &&
-        !(ex->y[i] >= 0 && ex->y[i] < (float)classes))
-        return fail(TACIT_SHAPE, "row %zu: class %g of %zu", i,
-                    (double)ex->y[i], classes);
-    for (size_t k = 0; r->hard && k < r->n_hard; k++)
-        if (r->hard[i * r->n_hard + k] >= ex->n_pool)
-            return fail(TACIT_SHAPE, "row %zu: no passage %u", i,
-                        r->hard[i * r->n_hard + k]);
-    return TACIT_OK;
-}
-
 static enum tacit_err check_targets(const struct tuned *t,
                                     const struct examples *ex)
 {
@@ -236,188 +200,129 @@ enum tacit_err tuned_check(const struct tuned *t, const struct examples *ex)
     return check_targets(t, ex);
 }
 
-/* Rows of a batch, in the tape's memory. */
-struct rows {
-    const struct examples *ex;
-    const uint32_t *idx; /* NULL: from `first` on */
-    size_t first, n;
-    struct net_batch batch;
-    uint32_t *start; /* [n + 1] */
-};
-
-static size_t row_at(const struct rows *r, size_t i)
-{
-    return r->idx ? r->idx[i] : r->first + i;
-}
-
-static enum tacit_err gather(const struct tuned *m, struct tape *t,
-                             struct rows *r)
-{
-    const struct token_rows *from = r->ex->text;
-    size_t total = 0;
-    for (size_t i = 0; i < r->n; i++) {
-        size_t row = row_at(r, i);
-        TRY(check_row(m, r->ex, row));
-        total += from->start[row + 1] - from->start[row];
-    }
-    uint32_t *token = tape_raw(t, total, sizeof *token);
-    uint32_t *type = tape_scratch(t, total, sizeof *type);
-    r->start = tape_scratch(t, r->n + 1, sizeof *r->start);
-    if (!token || !type || !r->start)
-        return t->err ? t->err : fail(TACIT_NOMEM, "no memory for a batch");
-    for (size_t i = 0, at = 0; i < r->n; i++) {
-        size_t row = row_at(r, i), n = from->start[row + 1] - from->start[row];
-        size_t second = from->second ? from->second[row] : 0;
-        memcpy(token + at, from->token + from->start[row], n * sizeof *token);
-        for (size_t k = second; second && k < n; k++) type[at + k] = 1;
-        at += n;
-        r->start[i + 1] = (uint32_t)at;
-    }
-    r->batch = (struct net_batch){.token = token,
-                                  .type = type,
-                                  .n = total,
-                                  .segments = {r->start, r->n}};
-    return TACIT_OK;
-}
-
 /* ---- losses ------------------------------------------------------------- */
 
-/* Positive passages [n, d], then hard negatives [n n_hard, d]. */
-static struct var *passages(struct tuned *t, struct tape *tape,
-                            const struct rows *r)
+static double temperature_of(const struct model_spec *s)
 {
-    const struct examples *ex = r->ex;
-    const struct token_rows *text = ex->text;
-    size_t d = t->spec.n_inputs, n_hard = text->hard ? text->n_hard : 0;
-    float *p = tape_raw(tape, r->n * (1 + n_hard) * d, sizeof *p);
-    if (!p) return NULL;
-    for (size_t i = 0; i < r->n; i++) {
-        size_t row = row_at(r, i);
-        memcpy(p + i * d, ex->p + row * d, d * sizeof *p);
-        for (size_t k = 0; k < n_hard; k++)
-            memcpy(p + (r->n + i * n_hard + k) * d,
-                   ex->pool + text->hard[row * n_hard + k] * d, d * sizeof *p);
-    }
-    return tape_constant(tape, p, r->n * (1 + n_hard), d);
-}
-
-static const uint32_t *spans(struct tape *tape, const struct rows *r)
-{
-    uint32_t *span = tape_raw(tape, 2 * r->n, sizeof *span);
-    for (size_t i = 0; span && i < r->n; i++)
-        memcpy(span + 2 * i, r->ex->text->span + 2 * row_at(r, i),
-               2 * sizeof *span);
-    return span;
-}
-
-static const uint32_t *classes(struct tape *tape, const struct rows *r)
-{
-    uint32_t *y = tape_raw(tape, r->n, sizeof *y);
-    for (size_t i = 0; y && i < r->n; i++)
-        y[i] = (uint32_t)r->ex->y[row_at(r, i)];
-    return y;
-}
-
-/* Yes or no: one output, whose sign says it. */
-static const float *answers(struct tape *tape, const struct rows *r)
-{
-    float *y = tape_raw(tape, r->n, sizeof *y);
-    for (size_t i = 0; y && i < r->n; i++)
-        y[i] = r->ex->y[row_at(r, i)] >= 1 ? 1 : 0;
-    return y;
-}
-
-/* The first token of row i whose next one is predicted. */
-static size_t first_label(const struct rows *r, size_t i)
-{
-    const uint32_t *second = r->ex->text->second;
-    size_t at = second ? second[row_at(r, i)] : 0;
-    return at ? at - 1 : 0;
-}
-
-static enum tacit_err labels(struct tape *tape, const struct rows *r,
-                             struct op_labels *out)
-{
-    uint32_t *row = tape_raw(tape, r->batch.n, sizeof *row);
-    uint32_t *label = tape_raw(tape, r->batch.n, sizeof *label);
-    size_t n = 0;
-    if (!row || !label) return tape->err;
-    for (size_t i = 0; i < r->n; i++)
-        for (size_t k = r->start[i] + first_label(r, i);
-             k + 1 < r->start[i + 1]; k++) {
-            row[n] = (uint32_t)k;
-            label[n++] = r->batch.token[k + 1];
-        }
-    *out = (struct op_labels){row, label, n};
-    return TACIT_OK;
+    return s->temperature > 0 ? s->temperature : TEMPERATURE;
 }
 
 /* Output of the task's head, and its loss. lm has no output: its logits are
  * never whole in memory. */
 static struct var *loss_of(struct tuned *t, const struct net_run *run,
-                           const struct rows *r, struct var *hidden,
+                           const struct tuned_rows *r, struct var *hidden,
                            struct var **out)
 {
     const struct model_spec *s = &t->spec;
     struct tape *tape = run->tape;
     struct op_labels wanted;
-    double temperature = s->temperature > 0 ? s->temperature : TEMPERATURE;
     *out = NULL;
     switch (s->task) {
     case MODEL_RETRIEVER:
         *out = net_embedding(run, hidden, &r->batch.segments);
-        return op_contrastive(tape, *out, passages(t, tape, r),
-                              (float)temperature);
+        return op_contrastive(tape, *out, tuned_rows_passages(r, tape),
+                              (float)temperature_of(s));
     case MODEL_READER:
         *out = net_outputs(run, hidden);
-        return op_span(tape, *out, &r->batch.segments, spans(tape, r));
+        return op_span(tape, *out, &r->batch.segments,
+                       tuned_rows_spans(r, tape));
     case MODEL_CLASSIFY:
         *out = net_outputs(run, net_pooled(run, hidden, &r->batch.segments));
-        return n_outputs(s) > 1 ? op_softmax_ce(tape, *out, classes(tape, r))
-                                : op_bce(tape, *out, answers(tape, r));
+        return tuned_outputs(s) > 1
+                   ? op_softmax_ce(tape, *out, tuned_rows_classes(r, tape))
+                   : op_bce(tape, *out, tuned_rows_answers(r, tape));
     default:
-        if (!hidden || labels(tape, r, &wanted)) return NULL;
+        if (!hidden || tuned_rows_labels(r, tape, &wanted)) return NULL;
         return net_lm_loss(run, hidden, &wanted);
     }
 }
 
-/* Of a batch's passages and their scores, on its tape. */
-static size_t passages_bytes(const struct tuned *t, const struct rows *r)
+/* ---- memory ------------------------------------------------------------- */
+
+static struct tuned_count counting(struct tuned *t, const struct tape *tape)
 {
-    const struct token_rows *text = r->ex->text;
-    size_t n_hard =
-        t->spec.task == MODEL_RETRIEVER && text->hard ? text->n_hard : 0;
-    return r->n * (1 + n_hard) * (2 * t->spec.n_inputs + 4 * r->n) *
-           sizeof(float);
+    return (struct tuned_count){t->net, &t->spec, tape->pool};
+}
+
+static struct tuned_rows rows_of(const struct tuned *t,
+                                 const struct examples *ex, const uint32_t *idx,
+                                 size_t n)
+{
+    return (struct tuned_rows){
+        .net = t->net, .spec = &t->spec, .ex = ex, .idx = idx, .n = n};
+}
+
+static size_t hard_of(const struct tuned *t, const struct examples *ex)
+{
+    return t->spec.task == MODEL_RETRIEVER && ex->hard ? ex->n_hard : 0;
+}
+
+/* What a pass of the other kind has left would lie beside this one's. */
+static void turn(struct tuned *t, struct tape *tape, enum tuned_way way)
+{
+    struct pool *pool = tape->pool;
+    if (!t->spec.base.memory_bytes || (t->has_run && t->way == way)) return;
+    tape_release(tape);
+    tape_init(tape, TAPE_BYTES);
+    tape->pool = pool;
+    tuned_use_pool(t, t->again.pool);
+    /* The heap would keep what is free between what is not. */
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+    t->way = way;
+    t->has_run = 1;
+    t->has_room = 0;
+}
+
+/* The tape keeps to the bound; what is not planned for is the batch's own. In
+ * one piece each, or pieces that grow would lie beside those that they take the
+ * place of; no memory is taken before it is written. */
+static enum tacit_err bound_tape(struct tuned *t, struct tape *tape,
+                                 size_t bytes)
+{
+    size_t most = bytes < TAPE_BYTES ? bytes : TAPE_BYTES;
+    tape->limit_bytes = bytes;
+    if (t->has_room) return TACIT_OK;
+    TRY(tape_reserve(tape, most));
+    if (t->way == TUNED_LOOKS) TRY(tape_reserve_pass(tape, most));
+    t->has_room = 1;
+    return TACIT_OK;
 }
 
 /* How the batch keeps to the memory that it may take. */
 static enum tacit_err plan_batch(struct tuned *t, struct tape *tape,
-                                 const struct rows *r, struct net_run *run)
+                                 const struct tuned_rows *r, enum tuned_way way,
+                                 struct net_memory *m)
 {
-    const struct model_base *b = &t->spec.base;
-    struct net_train_options o = {
-        .load = {r->batch.n, r->n, t->spec.task == MODEL_LM ? r->batch.n : 0},
-        .optim = {.kind = "adamw"}, /* the most that one keeps */
-        .numbers = b->fast ? NET_TRAIN_FAST : NET_TRAIN_F32,
-        /* The model's copies of what is trained: flat, before, as drawn. */
-        .beside_bytes = passages_bytes(t, r) +
-                        3 * net_params(t->net)->n_flat * sizeof(float),
-        .pool = tape->pool};
+    const struct tuned_count c = counting(t, tape);
+    const struct tuned_batch b = {.way = way,
+                                  .rows = r->n,
+                                  .tokens = r->batch.n,
+                                  .labels = r->batch.n,
+                                  .hard = hard_of(t, r->ex)};
+    size_t bound = t->spec.base.memory_bytes;
+    TRY(tuned_count_batch(&c, &b, m));
+    tape->limit_bytes = TAPE_BYTES;
+    if (!bound) return TACIT_OK;
+    size_t again = way == TUNED_LEARNS ? m->block : 0;
+    t->again.limit_bytes = again ? again : 1;
+    return bound_tape(t, tape,
+                      m->kept + (m->block - again) +
+                          tuned_passages_bytes(&c, &b) + (bound - m->total));
+}
+
+enum tacit_err tuned_fits(struct tuned *t, const struct tape *tape,
+                          const struct examples *ex, enum tuned_way way,
+                          size_t batch, uint64_t *out_bytes)
+{
+    const struct tuned_count c = counting(t, tape);
+    const struct tuned_batch b = {.way = way,
+                                  .rows = batch,
+                                  .hard = hard_of(t, ex)};
     struct net_memory m;
-    net_train_estimate(t->net, &o, net_shape(t->net)->layers, &m);
-    if (b->memory_bytes) {
-        o.budget_bytes = b->memory_bytes;
-        TRY(net_train_plan(t->net, &o, &m));
-        /* What is not planned for is the batch's own. */
-        tape->limit_bytes =
-            m.kept + passages_bytes(t, r) + (o.budget_bytes - m.total);
-        t->again.limit_bytes = m.block ? m.block : 1;
-    }
-    while (!b->memory_bytes && m.n_kept && m.kept > TUNED_KEPT_BYTES)
-        net_train_estimate(t->net, &o, m.n_kept - 1, &m);
-    run->again = m.block ? &t->again : NULL;
-    run->keep = m.n_kept;
+    TRY(tuned_count_largest(&c, &b, ex, &m));
+    *out_bytes = m.total;
     return TACIT_OK;
 }
 
@@ -441,14 +346,18 @@ enum tacit_err tuned_gradient(struct tuned *t, struct tape *tape,
                               const uint32_t *idx, size_t n, float *grad,
                               float *out_loss)
 {
-    struct rows r = {.ex = ex, .idx = idx, .n = n};
-    struct var *out;
+    struct tuned_rows r = rows_of(t, ex, idx, n);
     struct net_run run = {.net = t->net, .tape = tape, .grad = grad};
+    struct net_memory m;
+    struct var *out;
     load(t, w);
+    turn(t, tape, TUNED_LEARNS);
     tape_reset(tape);
     memset(grad, 0, net_params(t->net)->n_flat * sizeof *grad);
-    TRY(gather(t, tape, &r));
-    TRY(plan_batch(t, tape, &r, &run));
+    TRY(tuned_rows_gather(&r, tape));
+    TRY(plan_batch(t, tape, &r, TUNED_LEARNS, &m));
+    run.again = m.block ? &t->again : NULL;
+    run.keep = m.n_kept;
     tape->numbers = net_train_multiplies(t->spec.base.fast ? NET_TRAIN_FAST
                                                            : NET_TRAIN_F32);
     struct var *loss = loss_of(t, &run, &r, net_hidden(&run, &r.batch), &out);
@@ -462,12 +371,15 @@ enum tacit_err tuned_loss(struct tuned *t, struct tape *tape, const float *w,
                           const struct examples *ex, const uint32_t *idx,
                           size_t n, float *out_loss)
 {
-    struct rows r = {.ex = ex, .idx = idx, .n = n};
+    struct tuned_rows r = rows_of(t, ex, idx, n);
     const struct net_run run = {.net = t->net, .tape = tape};
+    struct net_memory m;
     struct var *out;
     load(t, w);
+    turn(t, tape, TUNED_LOOKS);
     tape_reset(tape);
-    TRY(gather(t, tape, &r));
+    TRY(tuned_rows_gather(&r, tape));
+    TRY(plan_batch(t, tape, &r, TUNED_LOOKS, &m));
     const struct var *loss =
         loss_of(t, &run, &r, net_hidden(&run, &r.batch), &out);
     if (!loss) return tape->err;
@@ -490,11 +402,11 @@ static size_t best_of(const float *z, size_t n)
     return best;
 }
 
-static size_t exact_spans(const struct rows *r, const struct var *z)
+static size_t exact_spans(const struct tuned_rows *r, const struct var *z)
 {
     size_t hits = 0;
     for (size_t i = 0; i < r->n; i++) {
-        const uint32_t *want = r->ex->text->span + 2 * row_at(r, i);
+        const uint32_t *want = r->ex->text->span + 2 * tuned_row(r, i);
         const float *at = z->v + 2 * r->start[i];
         size_t n = r->start[i + 1] - r->start[i];
         hits += best_of(at, n) == want[0] && best_of(at + 1, n) == want[1];
@@ -502,13 +414,13 @@ static size_t exact_spans(const struct rows *r, const struct var *z)
     return hits;
 }
 
-static size_t right_classes(const struct rows *r, const struct var *z)
+static size_t right_classes(const struct tuned_rows *r, const struct var *z)
 {
     size_t hits = 0;
     for (size_t i = 0; i < r->n; i++) {
         const float *v = z->v + i * z->cols;
         size_t said = z->cols > 1 ? metrics_argmax(v, z->cols) : v[0] > 0;
-        hits += said == (size_t)r->ex->y[row_at(r, i)];
+        hits += said == (size_t)r->ex->y[tuned_row(r, i)];
     }
     return hits;
 }
@@ -526,11 +438,12 @@ static double surprise(const float *z, size_t n, size_t wanted)
 
 /* One sequence of lm: mean loss and share of right tokens at its labels. */
 static enum tacit_err measure_next(struct tuned *t, struct tape *tape,
-                                   const struct rows *r, size_t i,
+                                   const struct tuned_rows *r, size_t i,
                                    struct var *hidden, struct sums *out)
 {
     const struct net_run run = {.net = t->net, .tape = tape};
-    size_t from = r->start[i] + first_label(r, i), end = r->start[i + 1] - 1;
+    size_t from = r->start[i] + tuned_rows_first_label(r, i),
+           end = r->start[i + 1] - 1;
     double loss = 0, hits = 0;
     for (size_t at = from; at < end; at += LOGIT_ROWS) {
         uint32_t row[LOGIT_ROWS];
@@ -552,35 +465,103 @@ static enum tacit_err measure_next(struct tuned *t, struct tape *tape,
     return TACIT_OK;
 }
 
-static enum tacit_err measure(struct tuned *t, struct tape *tape,
-                              const struct examples *ex, size_t first, size_t n,
-                              struct sums *sums)
+/* As many of the r->n rows as the bound has room for, at least one. */
+static enum tacit_err fit(struct tuned *t, struct tape *tape,
+                          struct tuned_rows *r)
 {
-    struct rows r = {.ex = ex, .first = first, .n = n};
+    const struct tuned_count c = counting(t, tape);
+    struct tuned_batch b = {.way = TUNED_LOOKS, .hard = hard_of(t, r->ex)};
+    struct net_memory m;
+    enum tacit_err err = TACIT_OK;
+    for (;; r->n /= 2) {
+        b.rows = r->n;
+        b.tokens = 0;
+        for (size_t i = 0; i < r->n; i++) b.tokens += tuned_row_tokens(r, i);
+        b.labels = b.tokens < LOGIT_ROWS ? b.tokens : LOGIT_ROWS;
+        err = tuned_count_batch(&c, &b, &m);
+        if (!err || r->n == 1) break;
+        err_clear();
+    }
+    TRY(err);
+    tape->limit_bytes = TAPE_BYTES;
+    if (!t->spec.base.memory_bytes) return TACIT_OK;
+    return bound_tape(t, tape,
+                      m.kept + m.block + tuned_passages_bytes(&c, &b) +
+                          (t->spec.base.memory_bytes - m.total));
+}
+
+/* Vectors of a retriever's rows, to be measured against each other. */
+static enum tacit_err keep_vectors(const struct net_run *run,
+                                   const struct tuned_rows *r,
+                                   struct var *hidden, float *vectors)
+{
+    const struct var *v = net_embedding(run, hidden, &r->batch.segments);
+    if (!v) return run->tape->err;
+    memcpy(vectors, v->v, v->rows * v->cols * sizeof *vectors);
+    return TACIT_OK;
+}
+
+static enum tacit_err measure_vectors(struct tuned *t, struct tape *tape,
+                                      const struct tuned_rows *r,
+                                      float *vectors, struct sums *sums)
+{
+    const struct batch b = {.n = r->n};
+    tape_reset(tape);
+    struct var *v = tape_constant(tape, vectors, r->n, t->spec.n_inputs);
+    const struct var *loss =
+        op_contrastive(tape, v, tuned_rows_passages(r, tape),
+                       (float)temperature_of(&t->spec));
+    if (!loss) return tape->err;
+    sums->loss += (double)loss->v[0] * (double)r->n;
+    sums->metric += metrics_sum(&t->spec, r->ex, r->first, &b, v);
+    return TACIT_OK;
+}
+
+static enum tacit_err measure_piece(struct tuned *t, struct tape *tape,
+                                    struct tuned_rows *r, float *vectors,
+                                    struct sums *sums)
+{
     const struct net_run run = {.net = t->net, .tape = tape};
-    const struct batch b = {.n = n};
     struct var *out;
     tape_reset(tape);
     tape->numbers = GEMM_F32;
-    tape->limit_bytes = TAPE_BYTES;
-    TRY(gather(t, tape, &r));
-    struct var *hidden = net_hidden(&run, &r.batch);
+    TRY(tuned_rows_gather(r, tape));
+    struct var *hidden = net_hidden(&run, &r->batch);
     if (!hidden) return tape->err;
+    if (vectors) return keep_vectors(&run, r, hidden, vectors);
     if (t->spec.task == MODEL_LM) {
-        for (size_t i = 0; i < n; i++)
-            TRY(measure_next(t, tape, &r, i, hidden, sums));
+        for (size_t i = 0; i < r->n; i++)
+            TRY(measure_next(t, tape, r, i, hidden, sums));
         return TACIT_OK;
     }
-    const struct var *loss = loss_of(t, &run, &r, hidden, &out);
+    const struct var *loss = loss_of(t, &run, r, hidden, &out);
     if (!loss) return tape->err;
-    sums->loss += (double)loss->v[0] * (double)n;
-    if (t->spec.task == MODEL_READER)
-        sums->metric += (double)exact_spans(&r, out);
-    else if (t->spec.task == MODEL_CLASSIFY)
-        sums->metric += (double)right_classes(&r, out);
-    else
-        sums->metric += metrics_sum(&t->spec, ex, first, &b, out);
+    sums->loss += (double)loss->v[0] * (double)r->n;
+    sums->metric +=
+        (double)(t->spec.task == MODEL_READER ? exact_spans(r, out)
+                                              : right_classes(r, out));
     return TACIT_OK;
+}
+
+/* Rows [first, first + n), in pieces where memory is bounded. */
+static enum tacit_err measure(struct tuned *t, struct tape *tape,
+                              const struct examples *ex, size_t first, size_t n,
+                              float *vectors, struct sums *sums)
+{
+    struct tuned_rows r = rows_of(t, ex, NULL, n);
+    r.first = first;
+    for (size_t done = 0; done < n; done += r.n) {
+        r.first = first + done;
+        r.n = n - done;
+        TRY(fit(t, tape, &r));
+        TRY(measure_piece(t, tape, &r,
+                          vectors ? vectors + done * t->spec.n_inputs : NULL,
+                          sums));
+    }
+    if (!vectors) return TACIT_OK;
+    r.first = first;
+    r.n = n;
+    return measure_vectors(t, tape, &r, vectors, sums);
 }
 
 enum tacit_err tuned_evaluate(struct tuned *t, struct tape *tape,
@@ -588,14 +569,22 @@ enum tacit_err tuned_evaluate(struct tuned *t, struct tape *tape,
                               struct model_metrics *out)
 {
     struct sums s = {0};
-    /* A retriever's rows are short, and measured against each other. */
-    int few = t->spec.base.memory_bytes && t->spec.task != MODEL_RETRIEVER;
-    size_t step = few ? EVALUATE_FEW : EVALUATE_ROWS;
-    load(t, w);
-    for (size_t first = 0; first < ex->n_rows; first += step) {
-        size_t left = ex->n_rows - first;
-        TRY(measure(t, tape, ex, first, left < step ? left : step, &s));
+    float *vectors = NULL;
+    size_t width = t->spec.n_inputs;
+    if (t->spec.task == MODEL_RETRIEVER) {
+        vectors = malloc(EVALUATE_ROWS * width * sizeof *vectors);
+        if (!vectors) return fail(TACIT_NOMEM, "no memory to measure");
     }
+    load(t, w);
+    turn(t, tape, TUNED_LOOKS);
+    enum tacit_err err = TACIT_OK;
+    for (size_t first = 0; !err && first < ex->n_rows; first += EVALUATE_ROWS) {
+        size_t left = ex->n_rows - first;
+        err = measure(t, tape, ex, first,
+                      left < EVALUATE_ROWS ? left : EVALUATE_ROWS, vectors, &s);
+    }
+    free(vectors);
+    TRY(err);
     double n = (double)ex->n_rows;
     *out = (struct model_metrics){.loss = s.loss / n,
                                   .metric = s.metric / n,

@@ -28,8 +28,10 @@
  *
  * A training keeps as many blocks of a batch whole as TUNED_KEPT_BYTES hold and
  * works the others out again on the way back; under spec.base.memory_bytes all
- * of it, base and optimiser included, keeps to that bound, counted for each
- * batch before it runs (net_train.h). The bits are the same either way. They
+ * of it, base and optimiser included, keeps to that bound, counted for the
+ * largest batch before anything runs, and for each before it does
+ * (tuned_memory.h); measuring takes fewer rows at a time. The bits of what is
+ * learnt are the same either way. They
  * are those of f32 unless spec.base.fast asks for bf16.
  *
  * Thread rule: as the model.
@@ -39,6 +41,7 @@
 
 #include "common/model/model.h"
 #include "common/model/net.h"
+#include "common/model/tuned_memory.h"
 #include "common/tensor/tape.h"
 
 enum { TUNED_ROW_TOKENS_MAX = 8192, TUNED_KEPT_BYTES = 256 << 20 };
@@ -72,6 +75,12 @@ TACIT_CHECKED enum tacit_err tuned_room(struct tuned *t, struct tape *tape,
                                         size_t tokens);
 TACIT_CHECKED enum tacit_err tuned_check(const struct tuned *t,
                                          const struct examples *ex);
+/* As model_fits(). */
+TACIT_CHECKED enum tacit_err tuned_fits(struct tuned *t,
+                                        const struct tape *tape,
+                                        const struct examples *ex,
+                                        enum tuned_way way, size_t batch,
+                                        uint64_t *out_bytes);
 /* As model_gradient(), model_loss() and model_evaluate(), at weights w. */
 TACIT_CHECKED enum tacit_err tuned_gradient(struct tuned *t, struct tape *tape,
                                             const float *w,

@@ -74,6 +74,11 @@ enum tacit_err tape_reserve(struct tape *t, size_t bytes)
     return arena_reserve(&t->arena, bytes);
 }
 
+enum tacit_err tape_reserve_pass(struct tape *t, size_t bytes)
+{
+    return arena_reserve(&t->passing, bytes);
+}
+
 size_t tape_bytes(const struct tape *t)
 {
     return t->arena.used_bytes + t->passing.used_bytes + t->buffer_bytes;

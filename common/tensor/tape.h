@@ -79,6 +79,8 @@ void tape_init(struct tape *t, size_t limit_bytes);
 void tape_release(struct tape *t);
 /* Room at once for a step whose values take so many bytes. NOMEM. */
 TACIT_CHECKED enum tacit_err tape_reserve(struct tape *t, size_t bytes);
+/* The same for what passes. */
+TACIT_CHECKED enum tacit_err tape_reserve_pass(struct tape *t, size_t bytes);
 /* Bytes of values and gradients now; memory that was larger before is kept. */
 size_t tape_bytes(const struct tape *t);
 /* Forget all values and nodes; keeps the memory. */

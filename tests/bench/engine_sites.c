@@ -114,23 +114,22 @@ static void join(const struct bench *b, struct arena *a, struct examples *out,
         memcpy(token + n_token, x->text->token,
                x->text->start[x->n_rows] * sizeof *token);
         for (size_t k = 0; k < x->n_rows * h; k++)
-            hard[n * h + k] = x->text->hard[k] + (uint32_t)n_pool;
+            hard[n * h + k] = x->hard[k] + (uint32_t)n_pool;
         for (size_t k = 0; k < x->n_rows; k++)
             start[n + k + 1] = (uint32_t)n_token + x->text->start[k + 1];
         n += x->n_rows;
         n_pool += x->n_pool;
         n_token += x->text->start[x->n_rows];
     }
-    *rows = (struct token_rows){.token = token,
-                                .start = start,
-                                .hard = h ? hard : NULL,
-                                .n_hard = h};
+    *rows = (struct token_rows){.token = token, .start = start};
     *out = (struct examples){.n_rows = n,
                              .x_dim = d,
                              .p = p,
                              .pool = pool,
                              .n_pool = n_pool,
-                             .text = rows};
+                             .text = rows,
+                             .hard = h ? hard : NULL,
+                             .n_hard = h};
 }
 
 static enum tacit_err centralised(struct bench *b)

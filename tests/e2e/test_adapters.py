@@ -14,6 +14,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import struct
 import sys
 
@@ -411,6 +412,55 @@ def case_a_device_with_another_built_in_encoder_stays_out():
               "data: {source: pairs}\n")
         cases.call("tacit-coordinator", "plan", "check",
                    plan).exits(1).says("E0670", own)
+
+
+def case_too_little_memory_is_said_before_anything_runs():
+    with folder() as at:
+        home = os.path.join(at, "home")
+        tacit("init", "--home", home).exits(0)
+        base = imported(home, checkpoint(os.path.join(at, "model")))
+        data = write(os.path.join(at, "texts.csv"), ANSWERS)
+        plan = os.path.join(at, "plan.yaml")
+        text = PLAN.format(name="reader", task="reader", kind="ffa",
+                           hash=base["hash"])
+        words = ["train", "--plan", plan, "--data", data, "--home", home]
+        write(plan, text)
+        takes = tacit(*words, "--json").exits(0).data["memory_bytes"]
+        mib = takes // 2**20
+        assert 0 < mib < 64, takes
+        write(plan, text.replace("local: {",
+                                 f"local: {{memory_mib: {mib + 1}, "))
+        tacit(*words).exits(0).says("Training takes at most",
+                                    f"of the {mib + 1} that it may")
+        for steps in ("steps: 4", "optimizer: mezo, steps: 4"):
+            write(plan, text.replace("steps: 4", steps + ", memory_mib: 1")
+                  .replace("optimizer: adamw, ", "" if "mezo" in steps else
+                           "optimizer: adamw, "))
+            done = tacit(*words).exits(1).says("E0728", "even with one row",
+                                               "is 1 MiB")
+            assert "untrained" not in done.out, done
+
+
+def case_a_training_ends_where_it_is_told_to():
+    with Federation() as f, folder() as at:
+        f.start_coordinator()
+        base = three_sites(f, at, ANSWERS)
+        plan = f.write("plan.yaml", PLAN.format(
+            name="reader", task="reader", kind="ffa",
+            hash=base["hash"]).replace("steps: 4", "steps: 1000000"))
+        f.coordinator.run("plan", "submit", plan, "--base", base["path"])
+        for device in f.devices.values():
+            device.start()
+        north = f.devices["north"]
+        until(lambda: "event=task" in north.tail(), 60, "no task")
+        for device in f.devices.values():
+            assert device.process.stop(timeout=60) == 0
+        assert not north.json("audit")["releases"]
+        alone = cases.begin("tacit", "train", "--plan", plan, "--home",
+                            north.home)
+        assert b"Training takes" in alone.stderr.readline()
+        done = cases.finish(alone, signal.SIGINT)
+        done.exits(130).says("E0014")
 
 
 def case_another_file_than_the_named_one_is_refused():

@@ -47,6 +47,18 @@ privacy: {{epsilon: 8, clip: 0.5}}
 deadline: {{stage: 60s, train: 5m}}
 seed: 5
 """
+GUIDE = """name: guide
+task: retriever
+model: {{kind: static, encoder: {version}}}
+data: {{source: pairs, holdout: 0.3}}
+rounds: 2
+cohort: {{size: 3, min_reports: 3, over_select: 1}}
+strategy: {{kind: fedadam, server_learning_rate: 0.01}}
+local: {{batch: 4, hard_negatives: 2}}
+privacy: {{epsilon: 8, clip: 0.5}}
+deadline: {{stage: 60s, train: 5m}}
+seed: 5
+"""
 POLICY = ("tasks: [classify]\nmin_cohort: 2\nclip_max: 10\n"
           "data:\n  - {{source: patients, file: {0}}}\n{1}")
 
@@ -117,8 +129,8 @@ def case_a_spent_budget_is_exit_7_and_nothing_leaves():
         f.wait_committed(1, 60)
         until(lambda: "is spent" in north.tail(), 60, "north goes on")
         north.process.stop()
-        done = north.run("run", "--once", "--wait", "5s", check=False,
-                         timeout=60)
+        done = north.run("run", "--once", "--wait", "90s", check=False,
+                         timeout=120)
         assert done.returncode == 7 and "E0310" in done.stderr, done
         assert "unit record" in done.stderr, done.stderr
         left = north.json("audit")
@@ -137,8 +149,8 @@ def case_a_site_with_a_bound_refuses_plans_without_noise():
         north = f.devices["north"]
         for name in ("south", "west"):
             f.devices[name].start()
-        done = north.run("run", "--once", "--wait", "5s", check=False,
-                         timeout=60)
+        done = north.run("run", "--once", "--wait", "90s", check=False,
+                         timeout=120)
         assert done.returncode != 0 and "adds no noise" in done.stderr, done
         assert not north.json("audit")["releases"]
 
@@ -195,6 +207,33 @@ def case_a_retrievers_pairs_are_private_beside_indexed_documents():
                              more=", hard_negatives: 2",
                              hash=base["hash"]), base)
         audit = f.devices["west"].json("audit")
+        assert audit["privacy"]["with_noise"] == 2, audit
+        assert audit["privacy"]["epsilon"] <= 8, audit
+
+
+def case_the_built_in_encoders_pairs_are_private():
+    with Federation() as f, folder() as at:
+        f.start_coordinator()
+        for site in SITES:
+            pairs = write(os.path.join(at, site, "pairs.csv"), nets.PAIRS)
+            for name, note in NOTES.items():
+                write(os.path.join(at, site, "notes", name), note)
+            device = f.add_device(site, data={"pairs": pairs})
+            device.run("add", os.path.join(at, site, "notes"))
+        north = f.devices["north"]
+        search = ("search", "--mode", "vectors", "dose of warfarin")
+        before = [h["cosine"] for h in north.json(*search)["hits"]]
+        version = north.json("status")["encoder"]["built_in_version"]
+        f.submit(GUIDE.format(version=version))
+        for device in f.devices.values():
+            device.start()
+        f.wait_committed(2, 120)
+        nets.has_adopted(north, 2)
+        for device in f.devices.values():
+            device.process.stop()
+        after = [h["cosine"] for h in north.json(*search)["hits"]]
+        assert len(after) == len(before) and after != before, (before, after)
+        audit = north.json("audit")
         assert audit["privacy"]["with_noise"] == 2, audit
         assert audit["privacy"]["epsilon"] <= 8, audit
 

@@ -104,6 +104,41 @@ static void every_gradient_agrees_with_finite_differences(void **state)
     }
 }
 
+static void a_question_alone_learns_from_hard_negatives(void **state)
+{
+    static uint32_t hard[ROWS * 2];
+    const struct model_spec *spec = &specs[N_SPECS - 1];
+    struct set s;
+    struct probe p = {.s = &s};
+    float grad[256], loss;
+    double worst = 1;
+    (void)state;
+    make_set(&s, MODEL_RETRIEVER);
+    check_ok(model_new(spec, &p.m));
+    model_init(p.m, 5);
+    /* Among its own passage alone there is nothing to tell apart. */
+    check_ok(model_gradient(p.m, &s.ex, p.idx, 1, grad, &loss));
+    check_near(loss, 0, 1e-6);
+    for (uint32_t i = 0; i < ROWS * 2; i++)
+        hard[i] = (i / 2 + 1 + i % 2) % ROWS;
+    s.ex.hard = hard;
+    s.ex.n_hard = 2;
+    s.ex.pool = s.p;
+    s.ex.n_pool = ROWS;
+    check_ok(model_gradient(p.m, &s.ex, p.idx, 1, grad, &loss));
+    check(loss > 0.01f);
+    struct params *w = model_params(p.m);
+    for (uint32_t i = 0; i < 16; i++) p.idx[i] = 3 * i;
+    for (size_t i = 0; i < w->n_flat; i++) w->flat[i] = 0.01f * (float)(i % 7);
+    check_ok(model_gradient(p.m, &s.ex, p.idx, 16, grad, &loss));
+    check_ok(
+        gradcheck_run(probe_loss, &p, w->flat, grad, w->n_flat, 1e-2, &worst));
+    if (worst > 5e-3) fail_msg("off by %g", worst);
+    hard[2 * p.idx[1]] = ROWS;
+    check_err(model_gradient(p.m, &s.ex, p.idx, 16, grad, &loss), TACIT_SHAPE);
+    model_free(p.m);
+}
+
 static void every_model_learns_its_task(void **state)
 {
     (void)state;
@@ -186,6 +221,42 @@ static void a_diverging_loss_is_an_error_and_restores_the_weights(void **state)
     check_code(model_train(m, &how, &s.ex), E_LOSS_NAN);
     assert_memory_equal(before, w->flat, w->n_flat * sizeof(float));
     model_free(m);
+}
+
+/* After so many questions. */
+static int stops_in(const void *of)
+{
+    int *left;
+    memcpy(&left, of, sizeof left);
+    return --*left < 0;
+}
+
+static void a_training_that_is_stopped_restores_the_weights(void **state)
+{
+    static const char *const optimizers[] = {"sgd", "adamw", "mezo"};
+    (void)state;
+    for (size_t k = 0; k < sizeof optimizers / sizeof *optimizers; k++) {
+        struct set s;
+        struct model *m;
+        float before[256];
+        int left = 3, *of = &left;
+        make_set(&s, MODEL_CLASSIFY);
+        check_ok(model_new(&specs[2], &m));
+        model_init(m, 5);
+        const struct params *w = model_params(m);
+        memcpy(before, w->flat, w->n_flat * sizeof *before);
+        const struct model_training how = {.optimizer = optimizers[k],
+                                           .steps = 1000000000,
+                                           .batch = 8,
+                                           .learning_rate = 0.01,
+                                           .stopped = stops_in,
+                                           .of = &of};
+        enum tacit_err err = model_train(m, &how, &s.ex);
+        check(strstr(err_message(), "before its step 4") != NULL);
+        check_code(err, E_INTERRUPTED);
+        assert_memory_equal(before, w->flat, w->n_flat * sizeof *before);
+        model_free(m);
+    }
 }
 
 static void an_epoch_sees_every_row_once(void **state)
@@ -322,9 +393,11 @@ int main(void)
     rng_setup();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_gradient_agrees_with_finite_differences),
+        cmocka_unit_test(a_question_alone_learns_from_hard_negatives),
         cmocka_unit_test(every_model_learns_its_task),
         cmocka_unit_test(training_replays_to_the_bit),
         cmocka_unit_test(a_diverging_loss_is_an_error_and_restores_the_weights),
+        cmocka_unit_test(a_training_that_is_stopped_restores_the_weights),
         cmocka_unit_test(an_epoch_sees_every_row_once),
         cmocka_unit_test(recall_counts_any_passage_of_the_right_group),
         cmocka_unit_test(wrong_specs_and_examples_are_named),

@@ -440,7 +440,7 @@ static void hard_negatives_make_the_task_harder(void **state)
     begin(&w, MODEL_RETRIEVER, QUANT_F32);
     struct model *m = open_model(&w, MODEL_RETRIEVER, MODEL_FFA);
     check_ok(model_evaluate(m, &w.ex, &with));
-    w.text.hard = NULL;
+    w.ex.hard = NULL;
     check_ok(model_evaluate(m, &w.ex, &without));
     check(with.loss > without.loss);
     check_near(with.metric, without.metric, 0);

@@ -177,12 +177,32 @@ static void rows_that_reach_into_each_other_are_refused(void **state)
     static const char pairs[] = "name: stay\n"
                                 "task: retriever\n"
                                 "model: {kind: static}\n"
-                                "data: {source: s}\n";
+                                "data: {source: s}\n"
+                                "local: {hard_negatives: 0}\n";
     refused_in(site, "privacy: {}", "4", "standardise");
     refused_in(cox, "privacy: {}", "2", "compares rows");
     refused_in(batch, "privacy: {}", "4", "mixes the rows");
     refused_in(text, "privacy: {}", "4", "many rows");
     refused_in(pairs, "privacy: {}", "2", "negatives");
+}
+
+static void a_retriever_under_privacy_has_hard_negatives(void **state)
+{
+    static const char head[] = "name: guide\n"
+                               "task: retriever\n"
+                               "model: {kind: static}\n"
+                               "data: {source: s}\n";
+    struct plan *p = NULL;
+    (void)state;
+    check_ok(parse(head, "privacy: {}", &p));
+    assert_int_equal(p->hard_negatives, 4);
+    plan_free(p);
+    check_ok(parse(head, "local: {hard_negatives: 9}\nprivacy: {}", &p));
+    assert_int_equal(p->hard_negatives, 9);
+    plan_free(p);
+    check_ok(parse(head, "", &p));
+    assert_int_equal(p->hard_negatives, 0);
+    plan_free(p);
 }
 
 int main(void)
@@ -196,6 +216,7 @@ int main(void)
         cmocka_unit_test(what_reads_more_than_the_noisy_sum_is_refused),
         cmocka_unit_test(what_reads_the_noisy_sum_alone_is_taken),
         cmocka_unit_test(rows_that_reach_into_each_other_are_refused),
+        cmocka_unit_test(a_retriever_under_privacy_has_hard_negatives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
