@@ -46,6 +46,7 @@ struct check {
     uint32_t list;
     float *c, *x; /* [width] */
     size_t slot;  /* of the next segment of entries */
+    bool follows; /* another segment is to stand there */
 };
 
 /* Count a problem; the first is told. */
@@ -138,6 +139,7 @@ static enum tacit_err segment_check(struct check *k, uint32_t seg,
     if (!copies && seg - IVF_SEG_FIRST != k->slot / k->ix->shape.slots_max)
         problem(k, "a segment is missing");
     if (!copies) k->slot = (seg - IVF_SEG_FIRST) * k->ix->shape.slots_max;
+    if (!copies) k->follows = ivf_followed(data);
     for (size_t i = 0; i < ivf_blocks(data) * IVF_BLOCK; i++) {
         if (!ivf_slot_live(&k->ix->shape, data, i)) continue;
         live++;
@@ -154,6 +156,7 @@ static enum tacit_err list_check(struct check *k, enum headed headed)
 {
     const struct ivf_store *s = k->ix->store;
     k->slot = 0;
+    k->follows = headed == HEADED && k->ix->count.heads > 0;
     enum tacit_err e = s->segs_begin(s->ctx, ivf_entries_of(k->list));
     while (e == TACIT_OK) {
         uint32_t seg;
@@ -167,6 +170,7 @@ static enum tacit_err list_check(struct check *k, enum headed headed)
             problem(k, "segments without a head");
     }
     s->segs_end(s->ctx);
+    if (e == TACIT_OK && k->follows) problem(k, "its last segments are gone");
     if (e == TACIT_OK)
         e = s->segs_begin(s->ctx, ivf_rows_of(k->list));
     else
@@ -270,6 +274,9 @@ enum tacit_err ivf_validate(struct ivf *ix, struct ivf_report *report)
         TRY(judge(&k, head_check(&k, &headed)));
         TRY(list_check(&k, headed ? HEADED : HEADLESS));
     }
+    k.list = 0;
+    if (ix->count.heads > 0 && report->lists + 1 != ix->count.heads)
+        problem(&k, "lists and their number differ");
     return places_check(&k);
 }
 
@@ -448,6 +455,7 @@ enum tacit_err ivf_rebuild(struct ivf *ix,
     TRY(places_delete(ix));
     ivf_trees_forget(ix);
     ix->count.epoch++;
+    ix->count.heads = 1;
     ix->count.sweep = 0;
     memset(ix->count.levels, 0, sizeof ix->count.levels);
     TRY(ivf_meta_write(ix));

@@ -284,17 +284,25 @@ static enum tacit_err segment_write(struct ivf *ix, uint32_t list, uint32_t seg)
                                 ivf_segment_bytes(&ix->shape, ix->segment));
 }
 
+/* Its header alone, where that can be. */
+static enum tacit_err header_write(struct ivf *ix, uint32_t list, uint32_t seg)
+{
+    const struct ivf_store *s = ix->store;
+    if (s->seg_patch == NULL) return segment_write(ix, list, seg);
+    return s->seg_patch(s->ctx, ivf_entries_of(list), seg, 0, IVF_HEADER,
+                        ix->segment);
+}
+
 /* The same after one slot of a block that was there has changed. */
 static enum tacit_err slot_write(struct ivf *ix, uint32_t list, uint32_t seg,
                                  size_t slot)
 {
     const struct ivf_store *s = ix->store;
-    uint32_t run = ivf_entries_of(list);
     size_t from = IVF_HEADER + slot / IVF_BLOCK * ix->shape.block;
     if (s->seg_patch == NULL) return segment_write(ix, list, seg);
-    TRY(s->seg_patch(s->ctx, run, seg, 0, IVF_HEADER, ix->segment));
-    return s->seg_patch(s->ctx, run, seg, from, ix->shape.block,
-                        ix->segment + from);
+    TRY(header_write(ix, list, seg));
+    return s->seg_patch(s->ctx, ivf_entries_of(list), seg, from,
+                        ix->shape.block, ix->segment + from);
 }
 
 void ivf_writer_start(struct ivf_writer *w, struct ivf *ix, uint32_t list,
@@ -313,7 +321,10 @@ enum tacit_err ivf_writer_add(struct ivf_writer *w, const float *x,
     uint32_t seg = IVF_SEG_FIRST + (uint32_t)(w->slot / s->slots_max);
     uint32_t rows_seg = (uint32_t)(w->slot / s->rows_max);
     if (at == 0) {
-        if (w->slot > 0) TRY(segment_write(ix, w->list, seg - 1));
+        if (w->slot > 0) {
+            ivf_segment_follow(ix->segment);
+            TRY(segment_write(ix, w->list, seg - 1));
+        }
         ivf_segment_start(s, ix->segment, w->list, seg);
     }
     if (row_at == 0) {
@@ -334,6 +345,13 @@ enum tacit_err ivf_writer_end(struct ivf_writer *w, size_t old_segs,
     const struct ivf_shape *s = &ix->shape;
     size_t segs = (w->slot + s->slots_max - 1) / s->slots_max;
     size_t rows_segs = (w->slot + s->rows_max - 1) / s->rows_max;
+    if (w->slot == 0 && w->c != NULL) {
+        /* an empty one tells an empty list from one whose segments are gone */
+        ivf_segment_start(s, ix->segment, w->list, IVF_SEG_FIRST);
+        (void)ivf_segment_free(s, ix->segment);
+        TRY(segment_write(ix, w->list, IVF_SEG_FIRST));
+        segs = 1;
+    }
     if (w->slot > 0) {
         TRY(segment_write(ix, w->list, (uint32_t)(IVF_SEG_FIRST + segs - 1)));
         TRY(rows_write(ix, w->list, (uint32_t)(rows_segs - 1)));
@@ -396,8 +414,13 @@ enum tacit_err ivf_list_add(struct ivf *ix, uint32_t list,
         memcpy(ix->segment, data, n);
         old = ivf_blocks(data) * IVF_BLOCK;
         slot = ivf_segment_free(shape, ix->segment);
-        if (slot == shape->slots_max && seg++ == IVF_SEG_MAX)
-            return IVF_DAMAGED("list %u has too many segments", list);
+        if (ivf_followed(data) ||
+            (slot == shape->slots_max && seg == IVF_SEG_MAX))
+            return IVF_DAMAGED("list %u has no segment %u", list, seg + 1);
+        if (slot == shape->slots_max) {
+            ivf_segment_follow(ix->segment);
+            TRY(header_write(ix, list, seg++));
+        }
     }
     if (slot == shape->slots_max) {
         ivf_segment_start(shape, ix->segment, list, seg);

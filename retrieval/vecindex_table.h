@@ -17,6 +17,7 @@ enum vecindex_stmt {
     SQL_META_WRITE,
     SQL_HEADS,
     SQL_HEADS_OF,
+    SQL_HEADS_COUNT,
     SQL_HEAD_READ,
     SQL_HEAD_WRITE,
     SQL_HEAD_DELETE,

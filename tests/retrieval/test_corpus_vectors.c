@@ -221,13 +221,19 @@ static void a_search_of_a_damaged_table_names_the_way_out(void **state)
     enum corpus_outcome outcome;
     shelf_new(&s);
     fill(&s, 50);
-    check_ok(db_exec(&s.db, "UPDATE passage_vector_info SET value = x'00'"));
-    shelf_close(&s);
-    shelf_open(&s);
-    assert_int_not_equal(search_hybrid(s.corpus, &q, &s.a, &hits, &n), 0);
-    assert_int_equal(err_id(), E_INDEX_DAMAGED);
-    assert_non_null(strstr(err_message(), "tacit doctor --index"));
-    err_clear();
+    static const char *const damages[] = {
+        "DELETE FROM passage_vector_seg WHERE id >> 20 & 1 = 0",
+        "DELETE FROM passage_vector_list",
+        "UPDATE passage_vector_info SET value = x'00'"};
+    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
+        check_ok(db_exec(&s.db, damages[i]));
+        shelf_close(&s);
+        shelf_open(&s);
+        assert_int_not_equal(search_hybrid(s.corpus, &q, &s.a, &hits, &n), 0);
+        assert_int_equal(err_id(), E_INDEX_DAMAGED);
+        assert_non_null(strstr(err_message(), "tacit doctor --index"));
+        err_clear();
+    }
     /* Nor is anything added that could not be found. */
     check_code(corpus_add(s.corpus, shelf_write(&s, "a.txt", "One more.\n"),
                           &outcome, &n),
