@@ -371,10 +371,13 @@ static enum tacit_err list_one(const struct corpus_document *doc, void *ctx)
     return TACIT_OK;
 }
 
-static enum tacit_err with_corpus(const struct options *o, struct device *d,
-                                  struct encoder **e, struct corpus **c)
+typedef enum tacit_err opener(const struct options *o, struct device *d);
+
+static enum tacit_err with_corpus(const struct options *o, opener *open,
+                                  struct device *d, struct encoder **e,
+                                  struct corpus **c)
 {
-    TRY(cli_open(o, d));
+    TRY(open(o, d));
     enum tacit_err err = embedding_open(d, e);
     if (!err) err = corpus_open(&d->db, *e, c);
     if (!err) return TACIT_OK;
@@ -388,7 +391,7 @@ static enum tacit_err list_folders(const struct options *o)
     struct device d;
     struct buf paths;
     buf_init(&paths, 0);
-    TRY(cli_open(o, &d));
+    TRY(cli_open_to_read(o, &d));
     enum tacit_err err = folders_list(&d.db, &paths);
     json_t *list = cli_json(o) ? json_array() : NULL;
     for (size_t at = 0; !err && at < paths.len;) {
@@ -418,7 +421,7 @@ enum tacit_err cli_ls(const struct options *o)
     struct encoder *e = NULL;
     struct corpus *c = NULL;
     struct listing l = {0};
-    TRY(with_corpus(o, &d, &e, &c));
+    TRY(with_corpus(o, cli_open_to_read, &d, &e, &c));
     if (cli_json(o)) l.list = json_array();
     enum tacit_err err = corpus_list(c, list_one, &l);
     if (!err && l.list)
@@ -461,7 +464,7 @@ enum tacit_err cli_rm(const struct options *o)
     struct encoder *e = NULL;
     struct corpus *c = NULL;
     size_t n_documents = 0, n_folders = 0;
-    TRY(with_corpus(o, &d, &e, &c));
+    TRY(with_corpus(o, cli_open, &d, &e, &c));
     enum tacit_err err = TACIT_OK;
     for (int i = 0; !err && i < o->n_args; i++)
         err = forget(&d, c, o->args[i], &n_documents, &n_folders);

@@ -159,7 +159,7 @@ enum tacit_err cli_audit(const struct options *o)
     struct auditing a = {0};
     struct policy p;
     uint64_t first_bad = 0;
-    TRY(cli_open(o, &d));
+    TRY(cli_open_to_read(o, &d));
     if (cli_json(o)) a.list = json_array();
     /* What has left is told even where policy.yaml cannot be read. */
     a.delta = POLICY_DELTA;
@@ -295,7 +295,7 @@ enum tacit_err cli_policy(const struct options *o)
     struct policy_spent spent;
     struct policy_epsilon epsilon;
     char path[DEVICE_PATH_MAX];
-    TRY(cli_open(o, &d));
+    TRY(cli_open_to_read(o, &d));
     enum tacit_err err = device_path(&d, "policy.yaml", path);
     if (!err) err = device_policy(&d, &p);
     if (!err) err = ledger_spent(&d.db, tick_wall_s(), &spent);
@@ -443,7 +443,7 @@ enum tacit_err cli_status(const struct options *o)
 {
     struct device d;
     json_t *status = json_object();
-    enum tacit_err err = cli_open(o, &d);
+    enum tacit_err err = cli_open_to_read(o, &d);
     if (err) {
         json_decref(status);
         return err;

@@ -387,7 +387,7 @@ static enum tacit_err open_reranker(struct evaluation *e)
         return fail_as(E_NO_RERANKER,
                        "--rerank wants a cross-encoder: --reranker NAME");
     if (!name) return TACIT_OK;
-    if (!e->store.has_device) TRY(cli_open(e->o, d));
+    if (!e->store.has_device) TRY(cli_open_to_read(e->o, d));
     e->store.has_device = 1;
     TRY(networks_find(d, name, &m));
     return reranker_open_row(d, &m, n ? (size_t)n : REREAD_DEFAULT,

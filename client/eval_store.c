@@ -30,7 +30,7 @@ static enum tacit_err open_encoder(struct eval_store *s,
     struct embedding_choice c;
     const char *name = options_value(o, "model");
     if (!name) return encoder_new(&s->encoder);
-    TRY(cli_open(o, &s->device));
+    TRY(cli_open_to_read(o, &s->device));
     s->has_device = 1;
     TRY(embedding_read(&s->device, name, NULL, NULL, &c));
     return embedding_make(&s->device, &c, &s->encoder);
@@ -127,7 +127,7 @@ enum tacit_err eval_store_fill(struct eval_store *s, const struct options *o,
 enum tacit_err eval_store_home(struct eval_store *s, const struct options *o)
 {
     arena_init(&s->a, 0);
-    TRY(cli_open(o, &s->device));
+    TRY(cli_open_to_read(o, &s->device));
     s->has_device = 1;
     TRY(embedding_open(&s->device, &s->encoder));
     TRY(corpus_open(&s->device.db, s->encoder, &s->corpus));

@@ -46,9 +46,9 @@
  *                                             or f32 [dim] as given
  *
  * A list has one segment of entries at least, and meta the number of heads, so
- * that a search notices what is gone. All little-endian. A head: i64 partition, f32 scale, f32 norm2, i8 [width].
- * A row's bytes are rotated; under cosine of unit length, and `length` is what
- * it was (1 under other metrics).
+ * that a search notices what is gone. All little-endian. A head: i64 partition,
+ * f32 scale, f32 norm2, i8 [width]. A row's bytes are rotated; under cosine of
+ * unit length, and `length` is what it was (1 under other metrics).
  *
  * Chen et al.: SPANN, arXiv 2111.08566; Xu et al.: SPFresh (LIRE), arXiv
  * 2410.14452; differs in: 1. all maintenance is inside the caller's write, with
