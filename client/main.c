@@ -232,7 +232,7 @@ static const struct option_command commands[] = {
              "not. Adding again does nothing for an unchanged file, replaces "
              "a changed one, and drops those that are gone from the folder. A "
              "folder is remembered: `tacit run` keeps its documents up to "
-             "date, and so does --watch.",
+             "date, and so does --watch, which waits while the disk is full.",
      OPTIONS(add_options),
      .run = cli_add},
     {.name = "reindex",

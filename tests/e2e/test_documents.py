@@ -701,6 +701,46 @@ def case_a_watched_folder_is_followed():
         s.check()
 
 
+def case_a_full_disk_is_waited_for_while_a_folder_is_watched():
+    whole = resource.getrlimit(resource.RLIMIT_FSIZE)
+    small = (500_000, whole[1])
+    for at_first in (True, False):
+        with site() as s, open(os.path.join(s.at, "log"), "w+b") as log:
+            s.write("a.md", prose(0))
+            s.add().exits(0)
+            def write_all(s=s):
+                for i in range(12):
+                    s.write(f"n{i:02}.md", prose(i, 4000))
+
+            if at_first:
+                write_all()
+                resource.setrlimit(resource.RLIMIT_FSIZE, small)
+            try:
+                watch = begin("tacit", "add", s.docs, "--watch", "--home",
+                              s.home, log=log)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, whole)
+
+            def said(text, log=log):
+                with open(log.name, "rb") as f:
+                    return text in f.read()
+
+            if not at_first:
+                cases.until(lambda said=said: said(b"watching"), 60, "a round")
+                resource.prlimit(watch.pid, resource.RLIMIT_FSIZE, small)
+                write_all()
+            cases.until(lambda said=said: said(b"E0102"), 60, "a full disk")
+            kept = s.listed()
+            assert "a.md" in kept and len(kept) < 13, kept
+            resource.prlimit(watch.pid, resource.RLIMIT_FSIZE, whole)
+            cases.until(lambda s=s: s.indexed() == 13, 120, "no going on")
+            cases.until(lambda said=said: said(b"room again"), 60, "no word")
+            finish(watch, signal.SIGINT).exits(0)
+            with open(log.name, "rb") as f:
+                assert f.read().count(b"E0102") == 2  # and its explanation
+            s.check()
+
+
 def case_a_watched_folder_that_is_unplugged_keeps_its_documents():
     with site() as s:
         s.write("a.md", prose(1))
