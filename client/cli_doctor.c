@@ -20,6 +20,7 @@ struct examination {
     const struct options *o;
     struct device *d;
     json_t *list;
+    struct progress progress; /* of --index */
     int n_bad;
 };
 
@@ -110,11 +111,27 @@ static enum tacit_err check_corpus(struct device *d, struct corpus *c)
     return d->db.is_readonly ? TACIT_OK : words_check(&d->db);
 }
 
+/* One line for each piece of work. */
+static void show_step(void *ctx, const char *what, const char *unit,
+                      uint64_t done, uint64_t total)
+{
+    struct examination *x = ctx;
+    if (x->progress.label != what || done < x->progress.done) {
+        progress_end(&x->progress);
+        progress_begin(&x->progress, cli_progress(x->o), what, unit, total);
+    }
+    progress_update(&x->progress, done, NULL);
+}
+
+/* Ctrl-C ends the program at once: what is not committed is rolled back, and
+ * the next time goes on. */
 static void note_vectors(struct examination *x, struct corpus *c)
 {
     char text[512] = "", embedded[64] = "";
     struct corpus_examined r = {0};
-    enum tacit_err err = corpus_examine(c, &r);
+    const struct corpus_watch watch = {show_step, x};
+    enum tacit_err err = corpus_examine(c, &watch, &r);
+    progress_end(&x->progress);
     if (r.n_embedded)
         snprintf(embedded, sizeof embedded, "%zu of them embedded again, ",
                  r.n_embedded);

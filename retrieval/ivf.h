@@ -290,6 +290,11 @@ struct ivf_report {
     uint64_t problems;     /* 0 = sound */
     char first[160];       /* what the first problem is */
 };
+/* ivf_validate() and ivf_rebuild() say how far they are, in lists; NULL: to
+ * nobody. */
+void ivf_watch(struct ivf *ix,
+               void (*step)(void *ctx, uint64_t done, uint64_t total),
+               void *ctx);
 /* Check that every row has its one or two slots, each slot its row, that codes
  * agree with rows, and that all is well-formed. Damage is counted, not
  * returned; the store's errors are. */

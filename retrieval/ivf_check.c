@@ -38,6 +38,14 @@ enum tacit_err ivf_optimise(struct ivf *ix, uint64_t budget, bool *done)
     return ivf_meta_write(ix);
 }
 
+void ivf_watch(struct ivf *ix,
+               void (*step)(void *ctx, uint64_t done, uint64_t total),
+               void *ctx)
+{
+    ix->step = step;
+    ix->step_ctx = ctx;
+}
+
 /* ---- validate ------------------------------------------------------------ */
 
 struct check {
@@ -271,6 +279,7 @@ enum tacit_err ivf_validate(struct ivf *ix, struct ivf_report *report)
     TRY(partitions_count(&k));
     for (k.list = 1; k.list < end; k.list++) {
         bool headed = false;
+        if (ix->step != NULL) ix->step(ix->step_ctx, k.list, end);
         TRY(judge(&k, head_check(&k, &headed)));
         TRY(list_check(&k, headed ? HEADED : HEADLESS));
     }
@@ -427,6 +436,7 @@ static enum tacit_err lists_return(struct rebuild *r, uint32_t end)
     struct numbers segs = {0};
     enum tacit_err e = TACIT_OK;
     for (uint32_t list = 1; e == TACIT_OK && list < end; list++) {
+        if (ix->step != NULL) ix->step(ix->step_ctx, list, end);
         e = segs_list(ix, ivf_entries_of(list), &segs);
         if (e == TACIT_OK) e = segs_delete(ix, ivf_entries_of(list), &segs);
         if (e == TACIT_OK) e = segs_list(ix, ivf_rows_of(list), &segs);

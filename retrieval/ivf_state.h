@@ -120,7 +120,9 @@ struct ivf {
     size_t room_dots;
     struct arena arena; /* of one split or merge */
     struct ivf_scratch *scratch;
-    struct ivf_kept *kept; /* or NULL */
+    struct ivf_kept *kept;                                  /* or NULL */
+    void (*step)(void *ctx, uint64_t done, uint64_t total); /* or NULL */
+    void *step_ctx;
 };
 
 #define IVF_DAMAGED(...) fail_as(E_INDEX_DAMAGED, __VA_ARGS__)
