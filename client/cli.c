@@ -10,12 +10,25 @@
 #include "common/base/codes.h"
 #include "common/base/file.h"
 
+static enum tacit_err find_home(const struct options *o,
+                                char out[DEVICE_PATH_MAX])
+{
+    return file_home(out, DEVICE_PATH_MAX, options_value(o, "home"),
+                     "TACIT_HOME", "tacit");
+}
+
 enum tacit_err cli_open(const struct options *o, struct device *d)
 {
     char home[DEVICE_PATH_MAX];
-    TRY(file_home(home, sizeof home, options_value(o, "home"), "TACIT_HOME",
-                  "tacit"));
+    TRY(find_home(o, home));
     return device_open_with(d, home, options_value(o, "passphrase"));
+}
+
+enum tacit_err cli_open_to_read(const struct options *o, struct device *d)
+{
+    char home[DEVICE_PATH_MAX];
+    TRY(find_home(o, home));
+    return device_open_to_read(d, home, options_value(o, "passphrase"));
 }
 
 enum progress_mode cli_progress(const struct options *o)

@@ -14,6 +14,9 @@
 /* cli.c: what the commands share. */
 TACIT_CHECKED enum tacit_err cli_open(const struct options *o,
                                       struct device *d);
+/* For a command that changes nothing, on a read-only medium, too. */
+TACIT_CHECKED enum tacit_err cli_open_to_read(const struct options *o,
+                                              struct device *d);
 static inline int cli_json(const struct options *o)
 {
     return options_flag(o, "json");

@@ -144,10 +144,11 @@ static void print_answer(const struct options *o, const struct answer *a,
                  "%zu more sentence%s would do as well; `tacit search` shows "
                  "the passages.",
                  a->n_more, a->n_more == 1 ? "" : "s");
-    cli_hint(o,
-             "Was this right? `tacit feedback %" PRId64 " good` or `bad`. "
-             "`tacit open 1` opens a source.",
-             id);
+    if (id)
+        cli_hint(o,
+                 "Was this right? `tacit feedback %" PRId64 " good` or `bad`. "
+                 "`tacit open 1` opens a source.",
+                 id);
 }
 
 /* From a place that has r->query.text, as `chat` asks one after another. */

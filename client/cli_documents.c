@@ -1,5 +1,6 @@
 /* Commands for documents: init, add, reindex, ls, rm. */
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -56,7 +57,7 @@ enum tacit_err cli_init(const struct options *o)
 
 /* ---- add, reindex ------------------------------------------------------- */
 
-enum { WATCH_WAIT_MS = 500 };
+enum { WATCH_WAIT_MS = 500, FULL_MS_MIN = 1000, FULL_MS_MAX = 16000 };
 
 struct adding {
     const struct options *o;
@@ -70,7 +71,9 @@ struct adding {
     json_t *failed, *notes; /* with --json */
     unsigned first_id;      /* of the first failure */
     char first[512];
-    int is_watching; /* the first round is done */
+    int is_remembered; /* the folders are, and are watched */
+    int is_watching;   /* the first round is done */
+    int full_ms;       /* so long the disk is waited for, when it is full */
 };
 
 static int is_stopped(void *ctx)
@@ -241,6 +244,7 @@ static enum tacit_err add_given(struct adding *a)
         TRY(remember(a, path));
         if (file_walk(path, count_one, &a->n_total)) err_clear();
     }
+    a->is_remembered = 1;
     progress_begin(&a->progress, cli_progress(o), "indexing", "files",
                    a->n_total);
     enum tacit_err err = TACIT_OK;
@@ -267,6 +271,46 @@ static enum tacit_err change_one(const char *path, void *ctx)
     return TACIT_OK;
 }
 
+/* A full disk stays full for a while: it is tried again, more and more seldom.
+ */
+static void wait_for_room(struct adding *a, enum tacit_err err)
+{
+    if (!a->full_ms && !cli_json(a->o))
+        options_print_error(stderr, "tacit", err);
+    if (!a->full_ms)
+        cli_hint(a->o, "What is indexed is kept; this goes on when there is "
+                       "room again.");
+    err_clear();
+    a->full_ms = a->full_ms ? 2 * a->full_ms : FULL_MS_MIN;
+    if (a->full_ms > FULL_MS_MAX) a->full_ms = FULL_MS_MAX;
+    for (int ms = 0; ms < a->full_ms && !cli_interrupted(); ms += WATCH_WAIT_MS)
+        poll(NULL, 0, WATCH_WAIT_MS);
+}
+
+static enum tacit_err take_changed(struct adding *a)
+{
+    enum tacit_err err = watch_take(a->watch, change_one, a);
+    if (err && err_id() == E_DISK_FULL) {
+        wait_for_room(a, err); /* what is left stays noted */
+        return TACIT_OK;
+    }
+    if (!err && a->full_ms) cli_hint(a->o, "There is room again.");
+    if (!err) a->full_ms = 0;
+    return err;
+}
+
+/* The first round broke off at a full disk: all is looked at again. */
+static enum tacit_err note_given(struct adding *a)
+{
+    for (int i = 0; i < a->o->n_args; i++) {
+        char path[CORPUS_PATH_MAX], folder[FOLDER_PATH_MAX];
+        TRY(cli_full_path(a->o->args[i], path, sizeof path));
+        TRY(folders_path(path, folder));
+        TRY(watch_note(a->watch, folder));
+    }
+    return TACIT_OK;
+}
+
 /* Until Ctrl-C, which is how one ends it. */
 static enum tacit_err go_on(struct adding *a)
 {
@@ -276,7 +320,7 @@ static enum tacit_err go_on(struct adding *a)
     while (!err && !cli_interrupted()) {
         int is_due = 0;
         err = watch_wait(a->watch, -1, WATCH_WAIT_MS, &is_due);
-        if (!err && is_due) err = watch_take(a->watch, change_one, a);
+        if (!err && is_due) err = take_changed(a);
         forget_prompts(a);
         /* Another program writes for long: what is noted stays noted. */
         if (err_id() == E_STORE_BUSY || err_id() == E_INTERRUPTED) {
@@ -306,6 +350,10 @@ enum tacit_err cli_add(const struct options *o)
     struct adding a;
     enum tacit_err err = adding_begin(&a, o);
     if (!err) err = add_given(&a);
+    if (err && err_id() == E_DISK_FULL && a.watch && a.is_remembered) {
+        wait_for_room(&a, err);
+        err = note_given(&a);
+    }
     if (!err) err = offer_reindex(&a);
     if (!err && a.watch) err = go_on(&a);
     return adding_end(&a, err);
@@ -371,10 +419,13 @@ static enum tacit_err list_one(const struct corpus_document *doc, void *ctx)
     return TACIT_OK;
 }
 
-static enum tacit_err with_corpus(const struct options *o, struct device *d,
-                                  struct encoder **e, struct corpus **c)
+typedef enum tacit_err opener(const struct options *o, struct device *d);
+
+static enum tacit_err with_corpus(const struct options *o, opener *open,
+                                  struct device *d, struct encoder **e,
+                                  struct corpus **c)
 {
-    TRY(cli_open(o, d));
+    TRY(open(o, d));
     enum tacit_err err = embedding_open(d, e);
     if (!err) err = corpus_open(&d->db, *e, c);
     if (!err) return TACIT_OK;
@@ -388,7 +439,7 @@ static enum tacit_err list_folders(const struct options *o)
     struct device d;
     struct buf paths;
     buf_init(&paths, 0);
-    TRY(cli_open(o, &d));
+    TRY(cli_open_to_read(o, &d));
     enum tacit_err err = folders_list(&d.db, &paths);
     json_t *list = cli_json(o) ? json_array() : NULL;
     for (size_t at = 0; !err && at < paths.len;) {
@@ -418,7 +469,7 @@ enum tacit_err cli_ls(const struct options *o)
     struct encoder *e = NULL;
     struct corpus *c = NULL;
     struct listing l = {0};
-    TRY(with_corpus(o, &d, &e, &c));
+    TRY(with_corpus(o, cli_open_to_read, &d, &e, &c));
     if (cli_json(o)) l.list = json_array();
     enum tacit_err err = corpus_list(c, list_one, &l);
     if (!err && l.list)
@@ -461,7 +512,7 @@ enum tacit_err cli_rm(const struct options *o)
     struct encoder *e = NULL;
     struct corpus *c = NULL;
     size_t n_documents = 0, n_folders = 0;
-    TRY(with_corpus(o, &d, &e, &c));
+    TRY(with_corpus(o, cli_open, &d, &e, &c));
     enum tacit_err err = TACIT_OK;
     for (int i = 0; !err && i < o->n_args; i++)
         err = forget(&d, c, o->args[i], &n_documents, &n_folders);

@@ -70,6 +70,7 @@ enum tacit_err writer_open(const struct options *o, struct device *d,
     const struct generator_how how = {.context = (size_t)context,
                                       .memory = (uint64_t)memory << 20,
                                       .keeps_no_prompts =
+                                          d->db.is_readonly ||
                                           options_flag(o, "no-prompt-cache")};
     return generator_open(d, &how, &w->generator);
 }
@@ -262,10 +263,14 @@ static void print_end(const struct writer *w, const struct generated *g,
     }
     shown_cut(o, &g->found.report);
     say_limits(o, g);
-    cli_hint(o,
-             "Written by %s; compare it with its sources. `tacit feedback "
-             "%" PRId64 " good` or `bad`; `tacit open 1` opens a source.",
-             w->generator.choice.name, id);
+    if (id)
+        cli_hint(o,
+                 "Written by %s; compare it with its sources. `tacit feedback "
+                 "%" PRId64 " good` or `bad`; `tacit open 1` opens a source.",
+                 w->generator.choice.name, id);
+    else
+        cli_hint(o, "Written by %s; compare it with its sources.",
+                 w->generator.choice.name);
 }
 
 enum tacit_err writer_answer(struct writer *w, struct reading *r,

@@ -176,7 +176,7 @@ static enum tacit_err export_adapter(const struct options *o)
     struct adapter_found a = {0};
     char path[DEVICE_PATH_MAX];
     TRY(cli_full_path(o->args[1], path, sizeof path));
-    TRY(cli_open(o, &d));
+    TRY(cli_open_to_read(o, &d));
     enum tacit_err err = adapters_find(&d, o->args[0], &a);
     if (!err) err = adapters_export(&a, path);
     if (!err) err = tell_file(o, "exported the adapter of", &a, path);
@@ -193,7 +193,7 @@ enum tacit_err cli_model_merge(const struct options *o)
     int type;
     TRY(take_type(options_value(o, "type"), &type));
     TRY(cli_full_path(o->args[1], path, sizeof path));
-    TRY(cli_open(o, &d));
+    TRY(cli_open_to_read(o, &d));
     enum tacit_err err = adapters_find(&d, o->args[0], &a);
     if (!err) err = adapters_merge(&a, path, type);
     if (!err) err = tell_file(o, "merged", &a, path);
@@ -227,7 +227,7 @@ enum tacit_err cli_model_export(const struct options *o)
     int is_folder = options_flag(o, "folder");
     TRY(take_export(o, &job.type));
     TRY(cli_full_path(o->args[1], path, sizeof path));
-    TRY(cli_open(o, &d));
+    TRY(cli_open_to_read(o, &d));
     cli_catch_interrupt();
     enum tacit_err err = networks_find(&d, o->args[0], &m);
     if (!err)
@@ -299,7 +299,7 @@ enum tacit_err cli_model_ls(const struct options *o)
     struct device d;
     struct listing l = {.list = cli_json(o) ? json_array() : NULL};
     int64_t n = 0;
-    enum tacit_err err = cli_open(o, &d);
+    enum tacit_err err = cli_open_to_read(o, &d);
     if (err) {
         json_decref(l.list);
         return err;
@@ -400,7 +400,7 @@ enum tacit_err cli_model_show(const struct options *o)
     char path[DEVICE_PATH_MAX];
     json_t *all = NULL;
     struct listing uses = {0};
-    TRY(cli_open(o, &d));
+    TRY(cli_open_to_read(o, &d));
     enum tacit_err err = networks_find(&d, o->args[0], &m);
     if (!err) err = find_uses(&d, &uses);
     if (!err) err = networks_path(&d, &m, path);

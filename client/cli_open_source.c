@@ -85,7 +85,7 @@ enum tacit_err cli_open_source(const struct options *o)
     if (*end || end == o->args[0] || number < 1 || number > SOURCE_MAX)
         return fail_as(E_USAGE, "\"%.40s\" is not a source's number",
                        o->args[0]);
-    TRY(cli_open(o, &d));
+    TRY(cli_open_to_read(o, &d));
     enum tacit_err err =
         feedback_last(&d.db, (int)number, path, sizeof path, &s);
     device_close(&d);

@@ -7,6 +7,7 @@
 #include "client/embedding.h"
 #include "client/generator.h"
 #include "client/readers.h"
+#include "client/reranker.h"
 #include "common/base/codes.h"
 #include "common/base/tick.h"
 
@@ -159,7 +160,7 @@ enum tacit_err cli_audit(const struct options *o)
     struct auditing a = {0};
     struct policy p;
     uint64_t first_bad = 0;
-    TRY(cli_open(o, &d));
+    TRY(cli_open_to_read(o, &d));
     if (cli_json(o)) a.list = json_array();
     /* What has left is told even where policy.yaml cannot be read. */
     a.delta = POLICY_DELTA;
@@ -295,7 +296,7 @@ enum tacit_err cli_policy(const struct options *o)
     struct policy_spent spent;
     struct policy_epsilon epsilon;
     char path[DEVICE_PATH_MAX];
-    TRY(cli_open(o, &d));
+    TRY(cli_open_to_read(o, &d));
     enum tacit_err err = device_path(&d, "policy.yaml", path);
     if (!err) err = device_policy(&d, &p);
     if (!err) err = ledger_spent(&d.db, tick_wall_s(), &spent);
@@ -339,6 +340,7 @@ static enum tacit_err add_reader(struct device *d, json_t *out)
 static enum tacit_err add_encoder(struct device *d, json_t *out)
 {
     struct embedding_choice c;
+    struct reranker_choice again;
     struct generator_choice writes;
     char version[ENCODER_VERSION_MAX];
     int is_aside = 0;
@@ -350,6 +352,10 @@ static enum tacit_err add_encoder(struct device *d, json_t *out)
                                   "numbers", (json_int_t)c.dim,
                                   "adapter_set_aside", is_aside,
                                   "built_in_version", version));
+    TRY(reranker_chosen(d, &again));
+    json_object_set_new(out, "reranker",
+                        json_pack("{s:s, s:I}", "name", again.name, "passages",
+                                  (json_int_t)again.n));
     TRY(generator_chosen(d, &writes));
     json_object_set_new(out, "generator", json_string(writes.name));
     return add_reader(d, out);
@@ -396,6 +402,14 @@ static void print_reader(const json_t *r)
            *aside ? "; set aside: " : "", aside);
 }
 
+static void print_reranker(const json_t *r)
+{
+    json_int_t n = json_integer_value(json_object_get(r, "passages"));
+    printf("reranker     %s", json_string_value(json_object_get(r, "name")));
+    if (n) printf(", the best %" JSON_INTEGER_FORMAT " passages", n);
+    putchar('\n');
+}
+
 static void print_status(const json_t *s)
 {
     const json_t *f = json_object_get(s, "federation");
@@ -411,14 +425,19 @@ static void print_status(const json_t *s)
     printf("documents    %lld (%lld passages)\n",
            json_integer_value(json_object_get(s, "documents")),
            json_integer_value(json_object_get(s, "passages")));
-    printf("encoder      %s (%lld numbers; built in: %s)%s\n",
-           json_string_value(json_object_get(e, "name")),
+    const char *name = json_string_value(json_object_get(e, "name"));
+    int is_built_in = strcmp(name, EMBEDDING_BUILT_IN) == 0;
+    printf("encoder      %s%s%s, %lld numbers%s\n", name,
+           is_built_in ? " " : "",
+           is_built_in
+               ? json_string_value(json_object_get(e, "built_in_version"))
+               : "",
            json_integer_value(json_object_get(e, "numbers")),
-           json_string_value(json_object_get(e, "built_in_version")),
            json_is_true(json_object_get(e, "adapter_set_aside"))
                ? "; the federation's search adapter is set aside"
                : "");
     print_reader(json_object_get(s, "reader"));
+    print_reranker(json_object_get(s, "reranker"));
     printf("generator    %s\n",
            json_string_value(json_object_get(s, "generator")));
     if (json_is_null(f))
@@ -443,7 +462,7 @@ enum tacit_err cli_status(const struct options *o)
 {
     struct device d;
     json_t *status = json_object();
-    enum tacit_err err = cli_open(o, &d);
+    enum tacit_err err = cli_open_to_read(o, &d);
     if (err) {
         json_decref(status);
         return err;

@@ -232,16 +232,17 @@ static enum tacit_err hold_home(struct device *d)
     return TACIT_OK;
 }
 
-static enum tacit_err open_home(struct device *d, const char *passphrase)
+static enum tacit_err open_home(struct device *d, const char *passphrase,
+                                enum db_mode mode)
 {
     TRY(hold_home(d));
     TRY(store_key_open(d->home, passphrase, &d->vfs));
-    TRY(open_db(d, DB_EXISTING));
+    TRY(open_db(d, mode));
     return load_federation(d);
 }
 
-enum tacit_err device_open_with(struct device *d, const char *home,
-                                const char *passphrase)
+static enum tacit_err open_as(struct device *d, const char *home,
+                              const char *passphrase, enum db_mode mode)
 {
     char path[DEVICE_PATH_MAX];
     TRY(set_home(d, home));
@@ -250,9 +251,21 @@ enum tacit_err device_open_with(struct device *d, const char *home,
         return fail_as(E_NOT_INITIALISED,
                        "%s: no device here; run `tacit init`", home);
     TRY(keys_load(&d->keys, path));
-    enum tacit_err err = open_home(d, passphrase);
+    enum tacit_err err = open_home(d, passphrase, mode);
     if (err) device_close(d);
     return err;
+}
+
+enum tacit_err device_open_with(struct device *d, const char *home,
+                                const char *passphrase)
+{
+    return open_as(d, home, passphrase, DB_EXISTING);
+}
+
+enum tacit_err device_open_to_read(struct device *d, const char *home,
+                                   const char *passphrase)
+{
+    return open_as(d, home, passphrase, DB_READABLE);
 }
 
 enum tacit_err device_open(struct device *d, const char *home)

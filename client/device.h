@@ -60,6 +60,11 @@ TACIT_CHECKED enum tacit_err device_open_with(struct device *d,
                                               const char *home,
                                               const char *passphrase);
 TACIT_CHECKED enum tacit_err device_open(struct device *d, const char *home);
+/* The same for what only reads; d->db.is_readonly where nothing may be written
+ * (db.h: DB_READABLE). E_STORE_LOG. */
+TACIT_CHECKED enum tacit_err device_open_to_read(struct device *d,
+                                                 const char *home,
+                                                 const char *passphrase);
 /* A connection of its own to the store of an open device, for another thread;
  * it asks for no passphrase, has no keys and no federation, and is closed
  * before `of`. */

@@ -10,6 +10,7 @@
 
 #include "client/cli.h"
 #include "client/readers.h"
+#include "client/reranker.h"
 #include "common/base/arena.h"
 #include "retrieval/judged.h"
 #include "retrieval/search.h"
@@ -25,7 +26,8 @@ struct eval_store {
     struct device device; /* when it is the device's own */
     int has_device;
     float *adapter;
-    struct readers readers; /* of the device's own */
+    struct readers readers;   /* of the device's own */
+    struct reranker reranker; /* how.n 0: none reads */
     struct arena a;
 };
 
@@ -40,6 +42,13 @@ TACIT_CHECKED enum tacit_err eval_store_fill(struct eval_store *s,
 /* This device's documents and search model. */
 TACIT_CHECKED enum tacit_err eval_store_home(struct eval_store *s,
                                              const struct options *o);
+/* Who reads hits again: the one that --reranker names; of the device's own
+ * documents, else the chosen one; --rerank hits, none of them with 0.
+ * E_NO_RERANKER. */
+TACIT_CHECKED enum tacit_err eval_store_reranker(struct eval_store *s,
+                                                 const struct options *o);
+/* "reranker": {name, passages}, where one reads. */
+void eval_store_tell(const struct eval_store *s, json_t *data);
 void eval_store_close(struct eval_store *s);
 
 #endif

@@ -150,7 +150,9 @@ static enum tacit_err load(struct evaluation *e)
         TRY(load_squad(e, file));
     if (e->n > (size_t)limit) e->n = (size_t)limit;
     if (e->n == 0) return fail_as(E_JUDGED_EMPTY, "%s asks nothing", file);
-    if (!e->store.has_device) return TACIT_OK;
+    int is_told = e->store.has_device; /* by --model, or it is all of its own */
+    TRY(eval_store_reranker(&e->store, e->o));
+    if (!is_told) return TACIT_OK;
     struct tuning_model m = {e->store.encoder, e->store.adapter};
     return tuning_weight(&e->store.device.db, &m, &e->weight, &e->has_weight);
 }
@@ -216,14 +218,15 @@ static enum tacit_err ask_one(struct evaluation *e, const struct asked *q,
 {
     const double any = 0;
     struct filter filter = {.n = 0};
-    struct search_query query = {.text = q->text,
-                                 .adapter = e->store.adapter,
-                                 .weight =
-                                     e->has_weight ? &e->weight.weight : NULL,
-                                 .filter = &filter,
-                                 .limit = 5,
-                                 .threshold = &any,
-                                 .reader = e->store.readers.reader};
+    struct search_query query = {
+        .text = q->text,
+        .adapter = e->store.adapter,
+        .weight = e->has_weight ? &e->weight.weight : NULL,
+        .filter = &filter,
+        .limit = 5,
+        .threshold = &any,
+        .reread = e->store.reranker.how.n ? &e->store.reranker.how : NULL,
+        .reader = e->store.readers.reader};
     *out = (struct outcome){.given = ""};
     arena_reset(&e->scratch);
     if (e->is_closed) TRY(filter_add(&filter, "path", q->path, FILTER_LIKE));
@@ -386,6 +389,7 @@ static enum tacit_err print_json(const struct evaluation *e,
                             json_real(f->exact_answerable));
         json_object_set_new(data, "f1_answerable", json_real(f->f1_answerable));
     }
+    eval_store_tell(&e->store, data);
     json_object_set_new(data, "per_question", rows);
     return json_print_ok(stdout, data);
 }
@@ -426,6 +430,9 @@ static void print_table(const struct evaluation *e, const struct figures *f)
     printf("%zu questions, %zu answerable; AUROC of the confidence %.3f; "
            "reader: %s\n",
            e->n, f->n_answerable, f->auroc, reader_name(e));
+    if (e->store.reranker.how.n)
+        printf("the best %zu passages read again by %s\n",
+               e->store.reranker.how.n, e->store.reranker.choice.name);
     if (e->knows_answers)
         printf("answerable ones, never refusing: exact %.3f, F1 %.3f\n",
                f->exact_answerable, f->f1_answerable);

@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 
 #include "client/eval.h"
-#include "client/reranker.h"
 #include "client/tuning.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
@@ -40,7 +39,6 @@ struct result {
 struct evaluation {
     const struct options *o;
     struct eval_store store;
-    struct reranker reranker; /* how.n 0: none reads */
     struct judged_queries queries;
     struct judged_qrels qrels, train;
     struct weight_learnt weight;
@@ -200,7 +198,7 @@ static enum tacit_err search_all(struct evaluation *e, enum way way,
         struct search_hit *hits = NULL;
         size_t n = 0;
         query.report = &report;
-        if (e->reranker.how.n) query.reread = &e->reranker.how;
+        if (e->store.reranker.how.n) query.reread = &e->store.reranker.how;
         if (judged_of(&e->qrels, q->id).n == 0) continue;
         if (cli_interrupted()) return fail_as(E_INTERRUPTED, "interrupted");
         arena_reset(&e->scratch);
@@ -368,32 +366,6 @@ static enum tacit_err evaluate_run(struct evaluation *e, const char *path)
     return measure(e, &run, r);
 }
 
-/* The one that --reranker names; of the device's own documents, else the chosen
- * one. */
-static enum tacit_err open_reranker(struct evaluation *e)
-{
-    const char *name = options_value(e->o, "reranker");
-    struct device *d = &e->store.device;
-    struct reranker_choice chosen = {.name = RERANKER_NONE};
-    struct network_row m;
-    int64_t n = 0;
-    int asked = options_value(e->o, "rerank") != NULL;
-    TRY(options_int(e->o, "rerank", 0, REREAD_MAX, 0, &n));
-    if (asked && n == 0) return TACIT_OK;
-    if (!name && !*e->corpus) TRY(reranker_chosen(d, &chosen));
-    int is_chosen = strcmp(chosen.name, RERANKER_NONE) != 0;
-    if (is_chosen) return reranker_open(d, (size_t)n, &e->reranker);
-    if (!name && asked)
-        return fail_as(E_NO_RERANKER,
-                       "--rerank wants a cross-encoder: --reranker NAME");
-    if (!name) return TACIT_OK;
-    if (!e->store.has_device) TRY(cli_open(e->o, d));
-    e->store.has_device = 1;
-    TRY(networks_find(d, name, &m));
-    return reranker_open_row(d, &m, n ? (size_t)n : REREAD_DEFAULT,
-                             &e->reranker);
-}
-
 static enum tacit_err evaluate(struct evaluation *e)
 {
     unsigned chosen;
@@ -417,7 +389,7 @@ static enum tacit_err evaluate(struct evaluation *e)
     }
     if (*e->train_path) TRY(learn_weight(e));
     TRY(take_weight(e));
-    TRY(open_reranker(e));
+    TRY(eval_store_reranker(&e->store, e->o));
     for (unsigned way = 0; way < N_WAYS; way++) {
         if (!(chosen & 1u << way)) continue;
         if (way == SCORES && !e->has_weight) {
@@ -452,11 +424,7 @@ static enum tacit_err print_json(struct evaluation *e)
     json_t *data = json_pack("{s:I, s:I, s:I, s:o}", "k", (json_int_t)e->k,
                              "queries", (json_int_t)e->n_judged, "unasked",
                              (json_int_t)e->n_unasked, "modes", list);
-    if (e->reranker.how.n)
-        json_object_set_new(data, "reranker",
-                            json_pack("{s:s, s:I}", "name",
-                                      e->reranker.choice.name, "passages",
-                                      (json_int_t)e->reranker.how.n));
+    eval_store_tell(&e->store, data);
     if (e->has_weight)
         json_object_set_new(data, "weight", json_real(e->weight.weight));
     return json_print_ok(stdout, data);
@@ -472,9 +440,9 @@ static void print_table(const struct evaluation *e)
     if (e->has_weight && e->weight.n_questions)
         printf("weight of the vectors %.2f, from %zu queries\n",
                e->weight.weight, e->weight.n_questions);
-    if (e->reranker.how.n)
+    if (e->store.reranker.how.n)
         printf("the best %zu hits of each are read again by %s\n",
-               e->reranker.how.n, e->reranker.choice.name);
+               e->store.reranker.how.n, e->store.reranker.choice.name);
     printf("%-8s %8s@%-3d %6s@%-3d %4s@%-3d %7s %7s %10s %8s\n", "", "nDCG", k,
            "recall", k, "P", k, "MRR", "MAP", "recall@100", "ms/query");
     for (size_t i = 0; i < e->n_results; i++) {
@@ -505,7 +473,6 @@ enum tacit_err cli_eval_retrieval(const struct options *o)
     else if (!err)
         print_table(e);
     for (size_t i = 0; i < N_WAYS; i++) json_decref(e->results[i].queries);
-    reranker_close(&e->reranker);
     eval_store_close(&e->store);
     arena_release(&e->text);
     arena_release(&e->scratch);

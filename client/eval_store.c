@@ -30,7 +30,7 @@ static enum tacit_err open_encoder(struct eval_store *s,
     struct embedding_choice c;
     const char *name = options_value(o, "model");
     if (!name) return encoder_new(&s->encoder);
-    TRY(cli_open(o, &s->device));
+    TRY(cli_open_to_read(o, &s->device));
     s->has_device = 1;
     TRY(embedding_read(&s->device, name, NULL, NULL, &c));
     return embedding_make(&s->device, &c, &s->encoder);
@@ -127,12 +127,46 @@ enum tacit_err eval_store_fill(struct eval_store *s, const struct options *o,
 enum tacit_err eval_store_home(struct eval_store *s, const struct options *o)
 {
     arena_init(&s->a, 0);
-    TRY(cli_open(o, &s->device));
+    TRY(cli_open_to_read(o, &s->device));
     s->has_device = 1;
     TRY(embedding_open(&s->device, &s->encoder));
     TRY(corpus_open(&s->device.db, s->encoder, &s->corpus));
     TRY(readers_open(&s->device, &s->readers));
     return embedding_adapter(&s->device, s->encoder, &s->adapter);
+}
+
+enum tacit_err eval_store_reranker(struct eval_store *s,
+                                   const struct options *o)
+{
+    const char *name = options_value(o, "reranker");
+    int is_home = !s->folder[0];
+    struct reranker_choice chosen = {.name = RERANKER_NONE};
+    struct network_row m;
+    int64_t n = 0;
+    int asked = options_value(o, "rerank") != NULL;
+    TRY(options_int(o, "rerank", 0, REREAD_MAX, 0, &n));
+    if (asked && n == 0) return TACIT_OK;
+    if (!name && is_home) TRY(reranker_chosen(&s->device, &chosen));
+    if (strcmp(chosen.name, RERANKER_NONE) != 0)
+        return reranker_open(&s->device, (size_t)n, &s->reranker);
+    if (!name && asked)
+        return fail_as(E_NO_RERANKER,
+                       "--rerank wants a cross-encoder: --reranker NAME");
+    if (!name) return TACIT_OK;
+    if (!s->has_device) TRY(cli_open_to_read(o, &s->device));
+    s->has_device = 1;
+    TRY(networks_find(&s->device, name, &m));
+    return reranker_open_row(&s->device, &m, n ? (size_t)n : REREAD_DEFAULT,
+                             &s->reranker);
+}
+
+void eval_store_tell(const struct eval_store *s, json_t *data)
+{
+    if (s->reranker.how.n)
+        json_object_set_new(data, "reranker",
+                            json_pack("{s:s, s:I}", "name",
+                                      s->reranker.choice.name, "passages",
+                                      (json_int_t)s->reranker.how.n));
 }
 
 static void remove_folder(const char *folder)
@@ -151,6 +185,7 @@ void eval_store_close(struct eval_store *s)
 {
     corpus_close(s->corpus);
     readers_close(&s->readers);
+    reranker_close(&s->reranker);
     if (s->db.sql) db_close(&s->db);
     if (s->folder[0]) remove_folder(s->folder);
     if (s->has_device) device_close(&s->device);

@@ -91,15 +91,19 @@ static const struct option_row tune_options[] = {
     {"data", 'd', "FILE", NULL,
      "question-document pairs (CSV), besides the feedback given here"},
 };
+#define RERANKER_OPTIONS                                                       \
+ {"reranker", 0, "NAME", NULL,                                                 \
+  "have this imported cross-encoder read hits again"},                         \
+ {                                                                             \
+  "rerank", 0, "N", NULL,                                                      \
+      "how many of them, 0 to 100 (20; of this device's documents as chosen)"  \
+ }
 static const struct option_row retrieval_options[] = {
     {"queries", 0, "FILE", NULL, "queries.jsonl"},
     {"qrels", 0, "FILE", NULL, "judgements: BEIR's .tsv, or TREC's"},
     {"corpus", 0, "FILE", NULL, "corpus.jsonl; else this device's documents"},
     {"model", 0, "NAME", NULL, "of a corpus: this imported encoder"},
-    {"reranker", 0, "NAME", NULL,
-     "have this imported cross-encoder read hits again"},
-    {"rerank", 0, "N", NULL,
-     "how many of them, 0 to 100 (20; of this device's documents as chosen)"},
+    RERANKER_OPTIONS,
     {"split", 0, "NAME", NULL, "of a folder: qrels/NAME.tsv (test)"},
     {"run", 0, "FILE", NULL, "measure this run (TREC) and search nothing"},
     {"mode", 0, "MODE", NULL,
@@ -123,6 +127,7 @@ static const struct option_row answers_options[] = {
      "device's documents"},
     {"model", 0, "NAME", NULL, "of --texts or SQuAD: this imported encoder"},
     {"limit", 'n', "N", NULL, "ask only the first N questions"},
+    RERANKER_OPTIONS,
     {"open", 0, NULL, NULL,
      "SQuAD: search all paragraphs, not the question's alone"},
     {"per-question", 0, NULL, NULL, "every question's answer, too"},
@@ -232,7 +237,7 @@ static const struct option_command commands[] = {
              "not. Adding again does nothing for an unchanged file, replaces "
              "a changed one, and drops those that are gone from the folder. A "
              "folder is remembered: `tacit run` keeps its documents up to "
-             "date, and so does --watch.",
+             "date, and so does --watch, which waits while the disk is full.",
      OPTIONS(add_options),
      .run = cli_add},
     {.name = "reindex",

@@ -131,10 +131,14 @@ static enum tacit_err prepare(const struct options *o, struct reading *r)
 enum tacit_err reading_begin(const struct options *o, struct reading *r)
 {
     memset(r, 0, sizeof *r);
-    TRY(cli_open(o, &r->d));
+    TRY(cli_open_to_read(o, &r->d));
     arena_init(&r->arena, 0);
     enum tacit_err err = prepare(o, r);
-    if (err) reading_end(r);
+    if (err)
+        reading_end(r);
+    else if (r->d.db.is_readonly && strcmp(o->command->name, "search") != 0)
+        cli_hint(o, "The store may only be read here: no answer is noted, for "
+                    "`tacit open` and `tacit feedback`.");
     return err;
 }
 
@@ -143,6 +147,8 @@ enum tacit_err reading_remember(struct reading *r, const char *question,
                                 int64_t *id)
 {
     struct feedback_source s[ANSWER_CITATIONS_MAX];
+    *id = 0;
+    if (r->d.db.is_readonly) return TACIT_OK;
     if (n > ANSWER_CITATIONS_MAX) n = ANSWER_CITATIONS_MAX;
     for (size_t i = 0; i < n; i++) {
         const struct answer_citation *c = &list[i];

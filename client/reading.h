@@ -44,7 +44,7 @@ TACIT_CHECKED enum tacit_err reading_begin(const struct options *o,
                                            struct reading *r);
 void reading_end(struct reading *r);
 /* Keep an answer to `question` with its sources; *id names it in `tacit
- * feedback`. */
+ * feedback`: 0 where the store may only be read, so that it is not kept. */
 TACIT_CHECKED enum tacit_err reading_remember(struct reading *r,
                                               const char *question,
                                               const struct answer_citation *c,

@@ -471,6 +471,9 @@ enum tacit_err store_hold(const char *home, enum store_use use, int *out_fd)
                       .l_whence = SEEK_SET};
     TRY(in_home(home, "use.lock", path));
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 && use == STORE_SHARED) fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && (errno == EROFS || errno == EACCES))
+        return fail_as(E_STORE_READONLY, "%s: it may only be read", home);
     if (fd < 0) return fail(TACIT_IO, "%s: %s", path, strerror(errno));
     if (fcntl(fd, F_OFD_SETLK, &l) == 0) {
         *out_fd = fd;

@@ -107,7 +107,14 @@ struct corpus_examined {
     size_t k, n_queries;
     double recall, search_ms, exact_ms; /* mean wall time of a query */
 };
+/* Told what is done now and how far it is; may be NULL. */
+struct corpus_watch {
+    void (*step)(void *ctx, const char *what, const char *unit, uint64_t done,
+                 uint64_t total);
+    void *ctx;
+};
 TACIT_CHECKED enum tacit_err corpus_examine(struct corpus *c,
+                                            const struct corpus_watch *watch,
                                             struct corpus_examined *out);
 
 /* All passages with their vectors, for training and measuring search: the

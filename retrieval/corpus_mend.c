@@ -12,13 +12,37 @@
 
 enum { PER_WRITE = 1000, RECALL_QUERIES = 100, RECALL_K = 10 };
 
+/* One piece of work, and who is told of it. */
+struct telling {
+    const struct corpus_watch *watch; /* or NULL */
+    const char *what, *unit;
+    uint64_t done, total;
+};
+
+static const char checking[] = "checking the index";
+
+static void tell(struct telling *t)
+{
+    if (t->watch)
+        t->watch->step(t->watch->ctx, t->what, t->unit, t->done, t->total);
+}
+
+static void tell_step(void *ctx, uint64_t done, uint64_t total)
+{
+    struct telling *t = ctx;
+    t->done = done;
+    t->total = total;
+    tell(t);
+}
+
 /* ---- passages without a vector --------------------------------------------
  */
 
 /* Those that are to have one and have none, from `after` on, at most PER_WRITE.
  * *after moves to the last of them. */
 static enum tacit_err mend_some(struct corpus *c, enum corpus_mend how,
-                                int64_t *after, size_t *n_seen, size_t *n)
+                                struct telling *t, int64_t *after,
+                                size_t *n_seen, size_t *n)
 {
     sqlite3_stmt *st = NULL;
     int has_row = 0;
@@ -44,23 +68,26 @@ static enum tacit_err mend_some(struct corpus *c, enum corpus_mend how,
                   : fail(TACIT_NOMEM, "out of memory");
         if (!err) *n += (size_t)corpus_has_direction(c, v);
         if (!err && how == CORPUS_MEND) err = corpus_vector_add(c, *after, v);
+        t->done++;
+        tell(t);
         if (!err) err = db_step(c->db, st, &has_row);
     }
     db_finish(st);
     return err;
 }
 
-static enum tacit_err write_some(struct corpus *c, int64_t *after,
-                                 size_t *n_seen, size_t *n)
+static enum tacit_err write_some(struct corpus *c, struct telling *t,
+                                 int64_t *after, size_t *n_seen, size_t *n)
 {
     TRY(db_begin(c->db));
-    enum tacit_err err = mend_some(c, CORPUS_MEND, after, n_seen, n);
+    enum tacit_err err = mend_some(c, CORPUS_MEND, t, after, n_seen, n);
     if (!err) err = db_commit(c->db);
     if (err) db_rollback(c->db);
     return err;
 }
 
-enum tacit_err corpus_mend(struct corpus *c, enum corpus_mend how, size_t *n)
+static enum tacit_err mend_all(struct corpus *c, enum corpus_mend how,
+                               struct telling *t, size_t *n)
 {
     int64_t after = INT64_MIN;
     size_t n_seen = PER_WRITE;
@@ -69,9 +96,15 @@ enum tacit_err corpus_mend(struct corpus *c, enum corpus_mend how, size_t *n)
         TRY(db_exec(c->db, "DELETE FROM " CORPUS_VECTORS
                            " WHERE rowid NOT IN (SELECT id FROM chunk)"));
     while (n_seen == PER_WRITE)
-        TRY(how == CORPUS_MEND ? write_some(c, &after, &n_seen, n)
-                               : mend_some(c, how, &after, &n_seen, n));
+        TRY(how == CORPUS_MEND ? write_some(c, t, &after, &n_seen, n)
+                               : mend_some(c, how, t, &after, &n_seen, n));
     return TACIT_OK;
+}
+
+enum tacit_err corpus_mend(struct corpus *c, enum corpus_mend how, size_t *n)
+{
+    struct telling nobody = {0};
+    return mend_all(c, how, &nobody, n);
 }
 
 /* ---- the table ------------------------------------------------------------
@@ -135,14 +168,16 @@ static enum tacit_err check(struct corpus *c, struct ivf_report *r,
     return TACIT_OK;
 }
 
-static enum tacit_err make_sound(struct corpus *c, struct ivf_report *r,
-                                 int *was_damaged)
+static enum tacit_err make_sound(struct corpus *c, struct telling *t,
+                                 struct ivf_report *r, int *was_damaged)
 {
     int is_sound;
     TRY(check(c, r, &is_sound));
     *was_damaged = !is_sound;
     if (is_sound) return TACIT_OK;
+    t->what = "making the index anew";
     if (vecindex_rebuild(c->db->sql, "main", CORPUS_VECTORS)) err_clear();
+    t->what = checking;
     TRY(check(c, r, &is_sound));
     if (is_sound) return TACIT_OK;
     TRY(make_empty(c));
@@ -151,16 +186,29 @@ static enum tacit_err make_sound(struct corpus *c, struct ivf_report *r,
     return fail_as(E_INDEX_DAMAGED, "%s: %s", c->db->path, r->first);
 }
 
-enum tacit_err corpus_examine(struct corpus *c, struct corpus_examined *out)
+static enum tacit_err examine(struct corpus *c, struct telling *t,
+                              struct corpus_examined *out)
 {
     struct corpus_examined x = {0};
     struct ivf_report r = {0};
     struct vecindex_recall m = {0};
-    TRY(make_sound(c, &r, &x.was_damaged));
-    TRY(corpus_mend(c, CORPUS_MEND, &x.n_embedded));
+    struct corpus_counts n;
+    TRY(make_sound(c, t, &r, &x.was_damaged));
+    TRY(corpus_count(c, &n));
+    struct telling embedding = {.watch = t->watch,
+                                .what = "embedding again",
+                                .unit = "passages",
+                                .total =
+                                    (uint64_t)(n.n_chunks > n.n_vectors
+                                                   ? n.n_chunks - n.n_vectors
+                                                   : 0)};
+    TRY(mend_all(c, CORPUS_MEND, &embedding, &x.n_embedded));
+    t->what = checking;
     TRY(vecindex_check(c->db->sql, "main", CORPUS_VECTORS, &r));
+    t->what = "measuring recall";
+    t->unit = "queries";
     TRY(vecindex_measure(c->db->sql, "main", CORPUS_VECTORS, RECALL_QUERIES,
-                         RECALL_K, &m));
+                         RECALL_K, &(struct vecindex_watch){tell_step, t}, &m));
     x.n_vectors = r.rows;
     x.n_lists = r.lists;
     x.k = m.k;
@@ -170,4 +218,17 @@ enum tacit_err corpus_examine(struct corpus *c, struct corpus_examined *out)
     x.exact_ms = m.exact_ms;
     *out = x;
     return TACIT_OK;
+}
+
+enum tacit_err corpus_examine(struct corpus *c,
+                              const struct corpus_watch *watch,
+                              struct corpus_examined *out)
+{
+    struct telling t = {.watch = watch, .what = checking, .unit = "lists"};
+    TRY(vecindex_watch(c->db->sql, (struct vecindex_watch){tell_step, &t}));
+    enum tacit_err err = examine(c, &t, out);
+    /* It cannot fail now that it has not; t ends here. */
+    if (vecindex_watch(c->db->sql, (struct vecindex_watch){NULL, NULL}))
+        err_clear();
+    return err;
 }

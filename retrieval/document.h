@@ -51,8 +51,8 @@
 #include "common/base/err.h"
 
 enum {
-    DOCUMENT_BYTES_MAX = 32 << 20,  /* of a file that is text */
-    DOCUMENT_FILE_MAX = 256 << 20,  /* of a PDF, a container, a mailbox */
+    DOCUMENT_BYTES_MAX = 32 << 20,  /* of text; of a page, what is read */
+    DOCUMENT_FILE_MAX = 256 << 20,  /* of a PDF, a container, a mailbox, HTML */
     DOCUMENT_SOURCE_MAX = 64 << 20, /* of the text taken out of one */
     DOCUMENT_PAGES_MAX = 10000,     /* of a PDF; the rest is not read */
     DOCUMENT_BLOCKS_MAX = 1 << 20,

@@ -539,6 +539,9 @@ void document_html_part(struct builder *b, size_t first, size_t end)
 static enum tacit_err read_html(struct builder *b, size_t first, size_t end)
 {
     struct reading r = {.b = b, .first = first, .end = end, .wants_title = 1};
+    if (b->d->file.len > DOCUMENT_BYTES_MAX)
+        builder_note(b, "only the first %d MiB were read, the limit",
+                     DOCUMENT_BYTES_MAX >> 20);
     read_range(&r);
     return builder_end(b);
 }

@@ -26,9 +26,20 @@ static int is_text(const struct document *d)
     return d->reader->input == INPUT_TEXT || d->reader->input == INPUT_HTML;
 }
 
+/* A page is read in part where it is long; half a text would be no text. */
 static size_t bytes_max(const struct document *d)
 {
-    return is_text(d) ? DOCUMENT_BYTES_MAX : DOCUMENT_FILE_MAX;
+    return d->reader->input == INPUT_TEXT ? DOCUMENT_BYTES_MAX
+                                          : DOCUMENT_FILE_MAX;
+}
+
+/* How much of a file that is text is read: whole characters of UTF-8. */
+static size_t bytes_read(const struct buf *s)
+{
+    size_t n = DOCUMENT_BYTES_MAX;
+    if (s->len <= n) return s->len;
+    while (n > DOCUMENT_BYTES_MAX - 4 && (s->data[n] & 0xc0) == 0x80) n--;
+    return n;
 }
 
 static enum tacit_err refuse_size(const struct document *d, const char *path)
@@ -108,7 +119,7 @@ static int named_charset(const struct buf *s, char out[32])
 
 static enum tacit_err convert(struct document *d, const char *charset)
 {
-    document_charset(&d->made, charset, d->file.data, d->file.len);
+    document_charset(&d->made, charset, d->file.data, bytes_read(&d->file));
     TRY(buf_end(&d->made));
     /* A zero character is no text. */
     for (size_t i = 0; i < d->made.len; i++)
@@ -123,17 +134,18 @@ static enum tacit_err check_text(struct document *d, const char *path)
     char named[32];
     const struct buf *s = &d->file;
     const char *charset = marked_charset(s);
+    size_t len = bytes_read(s);
     d->source.data = s->data;
-    d->source.len = s->len;
-    size_t mark = document_mark_length(d), bad = s->len;
-    if (!charset && s->len > mark)
-        bad = mark + utf8_find_bad((const char *)s->data + mark, s->len - mark);
-    if (bad < s->len && d->reader->input == INPUT_HTML &&
-        !memchr(s->data, '\0', s->len) && named_charset(s, named))
+    d->source.len = len;
+    size_t mark = document_mark_length(d), bad = len;
+    if (!charset && len > mark)
+        bad = mark + utf8_find_bad((const char *)s->data + mark, len - mark);
+    if (bad < len && d->reader->input == INPUT_HTML &&
+        !memchr(s->data, '\0', len) && named_charset(s, named))
         charset = named;
     if (charset)
         TRY(convert(d, charset));
-    else if (bad < s->len)
+    else if (bad < len)
         return refuse_bytes(path, s, bad);
     for (size_t i = document_mark_length(d); i < d->source.len; i++)
         if (!strchr(" \t\r\n\f\v", d->source.data[i])) return TACIT_OK;

@@ -23,7 +23,7 @@ enum tacit_err ivf_create(const struct ivf_store *store,
     if (set.metric > IVF_DOT || set.rows > IVF_ROWS_F32)
         return fail(TACIT_SHAPE, "no such metric or kind of rows");
     TRY(ivf_shape_set(&set, &shape));
-    struct ivf_counters count = {.epoch = 1, .next_list = 1};
+    struct ivf_counters count = {.epoch = 1, .next_list = 1, .heads = 1};
     return ivf_meta_store(store, &set, &count);
 }
 

@@ -35,7 +35,7 @@
  *
  *   0   u32  2 L               16 + block B:  codes   [width / 8][16] u8
  *   4   u32  segment                          add     [16] bfloat16
- *   8   u16  blocks                           mul     [16] bfloat16, 0 = empty
+ *   8   u16  blocks, + 2^15: one follows      mul     [16] bfloat16, 0 = empty
  *   10  u16  live slots                       id      [16] i64
  *   12  u16  width                            word    [columns][16] i64
  *   14  u16  columns
@@ -45,9 +45,10 @@
  *   6   u16  rows                             f32 scale, f32 norm2, i8 [width]
  *                                             or f32 [dim] as given
  *
- * All little-endian. A head: i64 partition, f32 scale, f32 norm2, i8 [width].
- * A row's bytes are rotated; under cosine of unit length, and `length` is what
- * it was (1 under other metrics).
+ * A list has one segment of entries at least, and meta the number of heads, so
+ * that a search notices what is gone. All little-endian. A head: i64 partition,
+ * f32 scale, f32 norm2, i8 [width]. A row's bytes are rotated; under cosine of
+ * unit length, and `length` is what it was (1 under other metrics).
  *
  * Chen et al.: SPANN, arXiv 2111.08566; Xu et al.: SPFresh (LIRE), arXiv
  * 2410.14452; differs in: 1. all maintenance is inside the caller's write, with
@@ -111,6 +112,8 @@ struct ivf_store {
     enum tacit_err (*heads_next)(void *ctx, uint32_t *list, const void **data,
                                  size_t *n);
     void (*heads_end)(void *ctx);
+    /* How many there are, of all partitions. */
+    enum tacit_err (*heads_count)(void *ctx, uint64_t *n);
     /* One head; *data NULL when there is none. */
     enum tacit_err (*head_read)(void *ctx, uint32_t list, const void **data,
                                 size_t *n);
@@ -287,6 +290,11 @@ struct ivf_report {
     uint64_t problems;     /* 0 = sound */
     char first[160];       /* what the first problem is */
 };
+/* ivf_validate() and ivf_rebuild() say how far they are, in lists; NULL: to
+ * nobody. */
+void ivf_watch(struct ivf *ix,
+               void (*step)(void *ctx, uint64_t done, uint64_t total),
+               void *ctx);
 /* Check that every row has its one or two slots, each slot its row, that codes
  * agree with rows, and that all is well-formed. Damage is counted, not
  * returned; the store's errors are. */

@@ -38,6 +38,14 @@ enum tacit_err ivf_optimise(struct ivf *ix, uint64_t budget, bool *done)
     return ivf_meta_write(ix);
 }
 
+void ivf_watch(struct ivf *ix,
+               void (*step)(void *ctx, uint64_t done, uint64_t total),
+               void *ctx)
+{
+    ix->step = step;
+    ix->step_ctx = ctx;
+}
+
 /* ---- validate ------------------------------------------------------------ */
 
 struct check {
@@ -46,6 +54,7 @@ struct check {
     uint32_t list;
     float *c, *x; /* [width] */
     size_t slot;  /* of the next segment of entries */
+    bool follows; /* another segment is to stand there */
 };
 
 /* Count a problem; the first is told. */
@@ -138,6 +147,7 @@ static enum tacit_err segment_check(struct check *k, uint32_t seg,
     if (!copies && seg - IVF_SEG_FIRST != k->slot / k->ix->shape.slots_max)
         problem(k, "a segment is missing");
     if (!copies) k->slot = (seg - IVF_SEG_FIRST) * k->ix->shape.slots_max;
+    if (!copies) k->follows = ivf_followed(data);
     for (size_t i = 0; i < ivf_blocks(data) * IVF_BLOCK; i++) {
         if (!ivf_slot_live(&k->ix->shape, data, i)) continue;
         live++;
@@ -154,6 +164,7 @@ static enum tacit_err list_check(struct check *k, enum headed headed)
 {
     const struct ivf_store *s = k->ix->store;
     k->slot = 0;
+    k->follows = headed == HEADED && k->ix->count.heads > 0;
     enum tacit_err e = s->segs_begin(s->ctx, ivf_entries_of(k->list));
     while (e == TACIT_OK) {
         uint32_t seg;
@@ -167,6 +178,7 @@ static enum tacit_err list_check(struct check *k, enum headed headed)
             problem(k, "segments without a head");
     }
     s->segs_end(s->ctx);
+    if (e == TACIT_OK && k->follows) problem(k, "its last segments are gone");
     if (e == TACIT_OK)
         e = s->segs_begin(s->ctx, ivf_rows_of(k->list));
     else
@@ -267,9 +279,13 @@ enum tacit_err ivf_validate(struct ivf *ix, struct ivf_report *report)
     TRY(partitions_count(&k));
     for (k.list = 1; k.list < end; k.list++) {
         bool headed = false;
+        if (ix->step != NULL) ix->step(ix->step_ctx, k.list, end);
         TRY(judge(&k, head_check(&k, &headed)));
         TRY(list_check(&k, headed ? HEADED : HEADLESS));
     }
+    k.list = 0;
+    if (ix->count.heads > 0 && report->lists + 1 != ix->count.heads)
+        problem(&k, "lists and their number differ");
     return places_check(&k);
 }
 
@@ -420,6 +436,7 @@ static enum tacit_err lists_return(struct rebuild *r, uint32_t end)
     struct numbers segs = {0};
     enum tacit_err e = TACIT_OK;
     for (uint32_t list = 1; e == TACIT_OK && list < end; list++) {
+        if (ix->step != NULL) ix->step(ix->step_ctx, list, end);
         e = segs_list(ix, ivf_entries_of(list), &segs);
         if (e == TACIT_OK) e = segs_delete(ix, ivf_entries_of(list), &segs);
         if (e == TACIT_OK) e = segs_list(ix, ivf_rows_of(list), &segs);
@@ -448,6 +465,7 @@ enum tacit_err ivf_rebuild(struct ivf *ix,
     TRY(places_delete(ix));
     ivf_trees_forget(ix);
     ix->count.epoch++;
+    ix->count.heads = 1;
     ix->count.sweep = 0;
     memset(ix->count.levels, 0, sizeof ix->count.levels);
     TRY(ivf_meta_write(ix));

@@ -7,7 +7,8 @@
 #include "common/base/codes.h"
 
 enum {
-    META_VERSION = 2, /* 1 counted other distances in its levels */
+    META_VERSION = 3, /* 1 counted other distances in its levels, */
+    META_OLDEST = 2,  /* 2 neither its heads nor marked what is followed */
     META_BYTES = 64 + 4 * IVF_RANKS * IVF_LEVELS,
     STRANDS = 16,
     COARSE_LEAST = 64
@@ -75,6 +76,7 @@ enum tacit_err ivf_meta_store(const struct ivf_store *store,
     memcpy(b + 40, &count->epoch, sizeof count->epoch);
     memcpy(b + 48, &count->next_list, sizeof count->next_list);
     memcpy(b + 52, &count->sweep, sizeof count->sweep);
+    memcpy(b + 56, &count->heads, sizeof count->heads);
     memcpy(b + 64, count->levels, sizeof count->levels);
     return store->meta_write(store->ctx, b, sizeof b);
 }
@@ -93,7 +95,8 @@ static enum tacit_err meta_sound(const struct ivf_settings *set,
         err_clear();
         return IVF_DAMAGED("the index's settings are out of range");
     }
-    if (count->next_list < 1 || count->next_list > IVF_LISTS_MAX)
+    if (count->next_list < 1 || count->next_list > IVF_LISTS_MAX ||
+        count->heads > count->next_list)
         return IVF_DAMAGED("the index's list counter is out of range");
     const float *levels = &count->levels[0][0];
     for (size_t i = 0; i < IVF_RANKS * IVF_LEVELS; i++)
@@ -113,7 +116,7 @@ enum tacit_err ivf_meta_decode(const void *data, size_t n,
         return fail(TACIT_UNSUPPORTED,
                     "the index has format %u, this program reads up to %d",
                     ivf_u32(b + 8), META_VERSION);
-    if (ivf_u32(b + 8) != META_VERSION)
+    if (ivf_u32(b + 8) < META_OLDEST)
         return IVF_DAMAGED("the index has the older format %u", ivf_u32(b + 8));
     if (n != META_BYTES)
         return IVF_DAMAGED("the index's settings have %zu bytes, want %d", n,
@@ -124,7 +127,8 @@ enum tacit_err ivf_meta_decode(const void *data, size_t n,
                              .rows = (enum ivf_rows)ivf_u32(b + 24),
                              .segment_bytes = ivf_u32(b + 28)};
     struct ivf_counters c = {.next_list = ivf_u32(b + 48),
-                             .sweep = ivf_u32(b + 52)};
+                             .sweep = ivf_u32(b + 52),
+                             .heads = ivf_u32(b + 56)};
     memcpy(&s.seed, b + 32, sizeof s.seed);
     memcpy(&c.epoch, b + 40, sizeof c.epoch);
     memcpy(c.levels, b + 64, sizeof c.levels);
@@ -188,6 +192,11 @@ size_t ivf_segment_free(const struct ivf_shape *s, uint8_t *seg)
     memset(seg + IVF_HEADER + ivf_blocks(seg) * s->block, 0, s->block);
     put_u16(seg + 8, ivf_blocks(seg) + 1);
     return slots;
+}
+
+void ivf_segment_follow(uint8_t *seg)
+{
+    put_u16(seg + 8, ivf_blocks(seg) | IVF_FOLLOWED);
 }
 
 void ivf_segment_put(const struct ivf_shape *s, uint8_t *seg, size_t slot,

@@ -15,7 +15,7 @@ struct ivf_entry ivf_entry_make(const struct ivf *ix, const float *x,
                                                        ix->shape.width, bits)};
 }
 
-enum { ROWS_GROW = 7 }; /* a segment has a multiple of 8 rows, or its most */
+enum { ROWS_GROW = 3 }; /* a segment has a multiple of 4 rows, or its most */
 
 static bool of_kind(enum ivf_kind kind, uint32_t seg)
 {
@@ -284,17 +284,25 @@ static enum tacit_err segment_write(struct ivf *ix, uint32_t list, uint32_t seg)
                                 ivf_segment_bytes(&ix->shape, ix->segment));
 }
 
+/* Its header alone, where that can be. */
+static enum tacit_err header_write(struct ivf *ix, uint32_t list, uint32_t seg)
+{
+    const struct ivf_store *s = ix->store;
+    if (s->seg_patch == NULL) return segment_write(ix, list, seg);
+    return s->seg_patch(s->ctx, ivf_entries_of(list), seg, 0, IVF_HEADER,
+                        ix->segment);
+}
+
 /* The same after one slot of a block that was there has changed. */
 static enum tacit_err slot_write(struct ivf *ix, uint32_t list, uint32_t seg,
                                  size_t slot)
 {
     const struct ivf_store *s = ix->store;
-    uint32_t run = ivf_entries_of(list);
     size_t from = IVF_HEADER + slot / IVF_BLOCK * ix->shape.block;
     if (s->seg_patch == NULL) return segment_write(ix, list, seg);
-    TRY(s->seg_patch(s->ctx, run, seg, 0, IVF_HEADER, ix->segment));
-    return s->seg_patch(s->ctx, run, seg, from, ix->shape.block,
-                        ix->segment + from);
+    TRY(header_write(ix, list, seg));
+    return s->seg_patch(s->ctx, ivf_entries_of(list), seg, from,
+                        ix->shape.block, ix->segment + from);
 }
 
 void ivf_writer_start(struct ivf_writer *w, struct ivf *ix, uint32_t list,
@@ -313,7 +321,10 @@ enum tacit_err ivf_writer_add(struct ivf_writer *w, const float *x,
     uint32_t seg = IVF_SEG_FIRST + (uint32_t)(w->slot / s->slots_max);
     uint32_t rows_seg = (uint32_t)(w->slot / s->rows_max);
     if (at == 0) {
-        if (w->slot > 0) TRY(segment_write(ix, w->list, seg - 1));
+        if (w->slot > 0) {
+            ivf_segment_follow(ix->segment);
+            TRY(segment_write(ix, w->list, seg - 1));
+        }
         ivf_segment_start(s, ix->segment, w->list, seg);
     }
     if (row_at == 0) {
@@ -334,11 +345,15 @@ enum tacit_err ivf_writer_end(struct ivf_writer *w, size_t old_segs,
     const struct ivf_shape *s = &ix->shape;
     size_t segs = (w->slot + s->slots_max - 1) / s->slots_max;
     size_t rows_segs = (w->slot + s->rows_max - 1) / s->rows_max;
-    ix->open[w->list % IVF_OPEN] = (struct ivf_open){0};
+    if (w->slot == 0 && w->c != NULL) {
+        /* an empty one tells an empty list from one whose segments are gone */
+        ivf_segment_start(s, ix->segment, w->list, IVF_SEG_FIRST);
+        (void)ivf_segment_free(s, ix->segment);
+        TRY(segment_write(ix, w->list, IVF_SEG_FIRST));
+        segs = 1;
+    }
     if (w->slot > 0) {
-        uint32_t last = (uint32_t)(IVF_SEG_FIRST + segs - 1);
-        TRY(segment_write(ix, w->list, last));
-        ix->open[w->list % IVF_OPEN] = (struct ivf_open){w->list, last};
+        TRY(segment_write(ix, w->list, (uint32_t)(IVF_SEG_FIRST + segs - 1)));
         TRY(rows_write(ix, w->list, (uint32_t)(rows_segs - 1)));
     }
     for (; segs < old_segs; segs++)
@@ -382,61 +397,31 @@ enum tacit_err ivf_list_pack(struct ivf *ix, const struct ivf_tree *t,
 
 /* ---- one entry ----------------------------------------------------------- */
 
-/* A segment of a list into ix->segment, and a free slot of it, a new one if
- * need be; slots_max: it is full. *old slots were there. */
-static enum tacit_err slot_open(struct ivf *ix, uint32_t list, uint32_t seg,
-                                const void *data, size_t n, size_t *old,
-                                size_t *slot)
-{
-    TRY(ivf_segment_check(ix, list, seg, data, n));
-    memcpy(ix->segment, data, n);
-    *old = ivf_blocks(data) * IVF_BLOCK;
-    *slot = ivf_segment_free(&ix->shape, ix->segment);
-    return TACIT_OK;
-}
-
-/* The same of the segment where the last entry went: where it has room, nobody
- * has to search for the list's last one. */
-static enum tacit_err slot_reopen(struct ivf *ix, uint32_t list, uint32_t *seg,
-                                  size_t *old, size_t *slot)
-{
-    const struct ivf_open *open = &ix->open[list % IVF_OPEN];
-    const void *data = NULL;
-    size_t n = 0;
-    *slot = ix->shape.slots_max;
-    *seg = open->seg;
-    if (!open->seg || open->list != list) return TACIT_OK;
-    TRY(ix->store->seg_read(ix->store->ctx, ivf_entries_of(list), *seg, &data,
-                            &n));
-    return data ? slot_open(ix, list, *seg, data, n, old, slot) : TACIT_OK;
-}
-
-static enum tacit_err slot_last(struct ivf *ix, uint32_t list, uint32_t *seg,
-                                size_t *old, size_t *slot)
-{
-    const void *data = NULL;
-    size_t n = 0;
-    TRY(ix->store->seg_last(ix->store->ctx, ivf_entries_of(list), seg, &data,
-                            &n));
-    if (data == NULL || *seg < IVF_SEG_FIRST) {
-        *seg = IVF_SEG_FIRST;
-        return TACIT_OK;
-    }
-    TRY(slot_open(ix, list, *seg, data, n, old, slot));
-    if (*slot == ix->shape.slots_max && (*seg)++ == IVF_SEG_MAX)
-        return IVF_DAMAGED("list %u has too many segments", list);
-    return TACIT_OK;
-}
-
 enum tacit_err ivf_list_add(struct ivf *ix, uint32_t list,
                             const struct ivf_entry *e, const uint8_t *row,
                             size_t *slots)
 {
+    const struct ivf_store *s = ix->store;
     const struct ivf_shape *shape = &ix->shape;
     uint32_t seg = 0;
-    size_t slot, old = 0;
-    TRY(slot_reopen(ix, list, &seg, &old, &slot));
-    if (slot == shape->slots_max) TRY(slot_last(ix, list, &seg, &old, &slot));
+    const void *data = NULL;
+    size_t n = 0, slot = shape->slots_max, old = 0;
+    TRY(s->seg_last(s->ctx, ivf_entries_of(list), &seg, &data, &n));
+    if (data == NULL || seg < IVF_SEG_FIRST) {
+        seg = IVF_SEG_FIRST;
+    } else {
+        TRY(ivf_segment_check(ix, list, seg, data, n));
+        memcpy(ix->segment, data, n);
+        old = ivf_blocks(data) * IVF_BLOCK;
+        slot = ivf_segment_free(shape, ix->segment);
+        if (ivf_followed(data) ||
+            (slot == shape->slots_max && seg == IVF_SEG_MAX))
+            return IVF_DAMAGED("list %u has no segment %u", list, seg + 1);
+        if (slot == shape->slots_max) {
+            ivf_segment_follow(ix->segment);
+            TRY(header_write(ix, list, seg++));
+        }
+    }
     if (slot == shape->slots_max) {
         ivf_segment_start(shape, ix->segment, list, seg);
         slot = ivf_segment_free(shape, ix->segment);
@@ -445,7 +430,6 @@ enum tacit_err ivf_list_add(struct ivf *ix, uint32_t list,
     ivf_segment_put(shape, ix->segment, slot, e);
     TRY(slot < old ? slot_write(ix, list, seg, slot)
                    : segment_write(ix, list, seg));
-    ix->open[list % IVF_OPEN] = (struct ivf_open){list, seg};
     slot += (seg - IVF_SEG_FIRST) * shape->slots_max;
     *slots = slot + 1;
     return row_put(ix, list, slot, row);

@@ -95,7 +95,8 @@ static enum tacit_err stored_take(struct ivf_searcher *s,
     const struct ivf_store *store = ix->store;
     const struct ivf_shape *shape = &ix->shape;
     uint32_t run = ivf_entries_of(list);
-    bool keeps = may_keep(s);
+    bool keeps = may_keep(s), follows = ix->count.heads > 0;
+    uint32_t next = IVF_SEG_FIRST;
     enum tacit_err e = store->scan_begin != NULL
                            ? store->scan_begin(store->ctx, run)
                            : store->segs_begin(store->ctx, run);
@@ -109,6 +110,12 @@ static enum tacit_err stored_take(struct ivf_searcher *s,
         e = ivf_segment_check(ix, list, seg, data, n);
         if (e != TACIT_OK) break;
         bool copies = seg < IVF_SEG_FIRST;
+        if (!copies && seg != next++)
+            e = IVF_DAMAGED("list %u misses segment"
+                            " %u",
+                            list, next - 1);
+        if (e != TACIT_OK) break;
+        if (!copies) follows = ivf_followed(data);
         if (copies && isinf(s->bound)) continue;
         if (keeps) ivf_kept_add(ix, seg, data);
         s->work.segments++;
@@ -119,6 +126,8 @@ static enum tacit_err stored_take(struct ivf_searcher *s,
                                     b * IVF_BLOCK);
     }
     store->segs_end(store->ctx);
+    if (e == TACIT_OK && follows)
+        return IVF_DAMAGED("list %u misses segment %u", list, next);
     if (keeps && e == TACIT_OK) ivf_kept_end(ix, list);
     return e;
 }

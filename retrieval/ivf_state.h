@@ -39,8 +39,9 @@ enum {
     IVF_LIST_SLOTS_MAX = 8 * IVF_LIST_MAX,
     IVF_NEAR_MAX = 32,
     IVF_LISTS_MAX = (1 << 30) - 1,
-    IVF_LEVELS = 64, /* of a histogram of the probing rule */
-    IVF_RANKS = 3    /* histograms: of the 10, 100, 1000 nearest */
+    IVF_FOLLOWED = 0x8000, /* in a segment's number of blocks */
+    IVF_LEVELS = 64,       /* of a histogram of the probing rule */
+    IVF_RANKS = 3          /* histograms: of the 10, 100, 1000 nearest */
 };
 
 /* Where things lie in a block. */
@@ -60,6 +61,7 @@ struct ivf_counters {
     uint64_t epoch;
     uint32_t next_list;
     uint32_t sweep; /* where ivf_optimise() goes on */
+    uint32_t heads; /* 1 + lists there are; 0 = not counted: format 2 */
     float levels[IVF_RANKS][IVF_LEVELS];
 };
 
@@ -89,14 +91,13 @@ struct ivf_near {
 struct ivf_scratch; /* of a search: ivf_search.c */
 struct ivf_kept;    /* of searches: ivf_kept.c */
 
-enum { IVF_OPEN = 4096 };
-
 struct ivf {
     const struct ivf_store *store;
     struct ivf_settings set;
     struct ivf_shape shape, lean; /* lean: blocks that are kept, without ids */
     struct ivf_counters count;
-    bool stale; /* counters are read anew before they are used */
+    bool stale;     /* counters are read anew before they are used */
+    bool heads_met; /* as many heads as count.heads says, since trees were */
     struct rabitq *rq;
     const struct rabitq_kernels *kernels;
     enum rabitq_metric metric;
@@ -119,12 +120,9 @@ struct ivf {
     size_t room_dots;
     struct arena arena; /* of one split or merge */
     struct ivf_scratch *scratch;
-    struct ivf_kept *kept; /* or NULL */
-    /* Where the last entry of some lists went, by list: a hint, which nothing
-     * has to keep true. seg 0: none. */
-    struct ivf_open {
-        uint32_t list, seg;
-    } open[IVF_OPEN];
+    struct ivf_kept *kept;                                  /* or NULL */
+    void (*step)(void *ctx, uint64_t done, uint64_t total); /* or NULL */
+    void *step_ctx;
 };
 
 #define IVF_DAMAGED(...) fail_as(E_INDEX_DAMAGED, __VA_ARGS__)
@@ -202,7 +200,12 @@ static inline float ivf_f32(const uint8_t *p)
 /* Parts of a segment; slot counts through its blocks. */
 static inline size_t ivf_blocks(const uint8_t *seg)
 {
-    return ivf_u16(seg + 8);
+    return ivf_u16(seg + 8) & (IVF_FOLLOWED - 1);
+}
+/* Whether the list has a segment behind this one. */
+static inline bool ivf_followed(const uint8_t *seg)
+{
+    return ivf_u16(seg + 8) & IVF_FOLLOWED;
 }
 static inline size_t ivf_live(const uint8_t *seg)
 {
@@ -245,6 +248,8 @@ void ivf_segment_start(const struct ivf_shape *s, uint8_t *seg, uint32_t list,
 /* The first empty slot, a new block when there is room for one; slots_max when
  * the segment is full. */
 size_t ivf_segment_free(const struct ivf_shape *s, uint8_t *seg);
+/* Another segment is to stand behind this one, which is full. */
+void ivf_segment_follow(uint8_t *seg);
 void ivf_segment_put(const struct ivf_shape *s, uint8_t *seg, size_t slot,
                      const struct ivf_entry *e);
 void ivf_segment_zero(const struct ivf_shape *s, uint8_t *seg, size_t slot);

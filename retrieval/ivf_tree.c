@@ -36,12 +36,27 @@ void ivf_trees_forget(struct ivf *ix)
     for (size_t i = 0; i < ix->n_trees; i++) tree_free(ix->trees[i]);
     ix->n_trees = 0;
     ix->parts_known = false;
+    ix->heads_met = false;
+}
+
+/* A list whose head is gone would be left out without a word. */
+static enum tacit_err heads_meet(struct ivf *ix)
+{
+    uint64_t n = 0;
+    if (ix->heads_met) return TACIT_OK;
+    TRY(ix->store->heads_count(ix->store->ctx, &n));
+    if (ix->count.heads > 0 && n + 1 != ix->count.heads)
+        return IVF_DAMAGED("of %u lists %llu have a head", ix->count.heads - 1,
+                           (unsigned long long)n);
+    ix->heads_met = true;
+    return TACIT_OK;
 }
 
 enum tacit_err ivf_parts_get(struct ivf *ix)
 {
     const struct ivf_store *s = ix->store;
     if (ix->parts_known) return TACIT_OK;
+    TRY(heads_meet(ix));
     ix->n_parts = 0;
     enum tacit_err e = s->heads_begin(s->ctx, NULL);
     while (e == TACIT_OK) {
@@ -274,6 +289,7 @@ enum tacit_err ivf_tree_get(struct ivf *ix, int64_t part, struct ivf_tree **out)
             *out = ix->trees[i];
             return TACIT_OK;
         }
+    TRY(heads_meet(ix));
     TRY(trees_reserve(ix));
     struct ivf_tree *t;
     TRY(tree_new(ix, part, &t));
@@ -319,6 +335,7 @@ enum tacit_err ivf_tree_put(struct ivf *ix, struct ivf_tree *t, uint32_t list,
         TRY(dots_reserve(ix, t->room));
         if (t->n == 0) ix->parts_known = false;
         t->list[t->n++] = list;
+        ix->count.heads += ix->count.heads > 0;
     }
     memcpy(t->codes + at * width, codes, width);
     t->scale[at] = row.scale;
@@ -355,6 +372,7 @@ enum tacit_err ivf_tree_drop(struct ivf *ix, struct ivf_tree *t, uint32_t list)
     block_put(ix, t->coarse, ix->shape.coarse, last, none, empty);
     t->n--;
     if (t->n == 0) ix->parts_known = false;
+    ix->count.heads -= ix->count.heads > 0;
     ix->count.epoch++;
     return ix->store->head_delete(ix->store->ctx, list);
 }

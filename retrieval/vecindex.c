@@ -64,12 +64,20 @@ static enum tacit_err check_settings(const struct vecindex_table *t)
                    t->name);
 }
 
+static void tell(void *ctx, uint64_t done, uint64_t total)
+{
+    struct vecindex_table *t = ctx;
+    const struct vecindex_watch *w = &t->module->watch;
+    if (w->step) w->step(w->ctx, done, total);
+}
+
 enum tacit_err vecindex_ready(struct vecindex_table *t)
 {
     if (!t->ivf) {
         struct ivf *ix;
         TRY(ivf_open(&t->store, &ix));
         t->ivf = ix;
+        ivf_watch(ix, tell, t);
         enum tacit_err err = check_settings(t);
         if (!err) return TACIT_OK;
         ivf_close(ix);

@@ -64,6 +64,16 @@ TACIT_CHECKED enum tacit_err vecindex_search(sqlite3 *db, const char *schema,
                                              const struct ivf_query *query,
                                              struct ivf_hit *hits, size_t *n);
 
+/* Whom what takes long on a connection tells how far it is. Kept until another
+ * is given; step NULL: nobody. */
+struct vecindex_watch {
+    void (*step)(void *ctx, uint64_t done, uint64_t total);
+    void *ctx;
+};
+/* NOTFOUND: tacit_vec is not known to db. */
+TACIT_CHECKED enum tacit_err vecindex_watch(sqlite3 *db,
+                                            struct vecindex_watch watch);
+
 /* Check the whole index of schema.table. NOTFOUND: no such tacit_vec table. */
 TACIT_CHECKED enum tacit_err vecindex_check(sqlite3 *db, const char *schema,
                                             const char *table,
@@ -80,9 +90,8 @@ struct vecindex_recall {
 };
 /* Search with `n` of the table's own vectors, spread over it, approximately and
  * exactly. n = 0 in the result: the table is empty. NOTFOUND; LIMIT: k. */
-TACIT_CHECKED enum tacit_err vecindex_measure(sqlite3 *db, const char *schema,
-                                              const char *table, size_t n,
-                                              size_t k,
-                                              struct vecindex_recall *out);
+TACIT_CHECKED enum tacit_err vecindex_measure(
+    sqlite3 *db, const char *schema, const char *table, size_t n, size_t k,
+    const struct vecindex_watch *watch, struct vecindex_recall *out);
 
 #endif

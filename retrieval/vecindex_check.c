@@ -9,6 +9,7 @@
 #define VERSION        "1"
 #define REPORT_POINTER "tacit_vec_report"
 #define SEARCH_POINTER "tacit_vec_search"
+#define WATCH_POINTER  "tacit_vec_watch"
 /* One optimize does at most about so many lists. */
 #define OPTIMIZE_BUDGET UINT64_C(1000000)
 
@@ -332,6 +333,15 @@ static void search_function(sqlite3_context *ctx, int n, sqlite3_value **v)
     sqlite3_result_error_code(ctx, rc);
 }
 
+/* tacit_vec_watch(pointer): for vecindex_watch() alone. */
+static void watch_function(sqlite3_context *ctx, int n, sqlite3_value **v)
+{
+    struct vecindex_module *m = sqlite3_user_data(ctx);
+    const struct vecindex_watch *w = sqlite3_value_pointer(v[0], WATCH_POINTER);
+    (void)n;
+    if (w) m->watch = *w;
+}
+
 /* tacit_vec_column(schema, table): the name of its vectors' column. */
 static void column_function(sqlite3_context *ctx, int n, sqlite3_value **v)
 {
@@ -368,6 +378,7 @@ int vecindex_functions(struct vecindex_module *m)
         {"tacit_vec_column", 2, 0, column_function},
         {"tacit_vec_import", 2, 0, import_function},
         {"tacit_vec_search", 3, 0, search_function},
+        {"tacit_vec_watch", 1, 0, watch_function},
         {"tacit_vec_version", 0, SQLITE_DETERMINISTIC, version_function},
     };
     int rc = SQLITE_OK;
@@ -391,6 +402,21 @@ static enum tacit_err failed(sqlite3 *db, int rc, const char *table)
                 : rc == SQLITE_ERROR ? TACIT_NOTFOUND
                                      : TACIT_IO,
                 "%s: %s", table, sqlite3_errmsg(db));
+}
+
+enum tacit_err vecindex_watch(sqlite3 *db, struct vecindex_watch watch)
+{
+    sqlite3_stmt *st = NULL;
+    int rc =
+        sqlite3_prepare_v2(db, "SELECT tacit_vec_watch(?1)", -1, &st, NULL);
+    if (!rc) {
+        sqlite3_bind_pointer(st, 1, &watch, WATCH_POINTER, NULL);
+        rc = sqlite3_step(st);
+    }
+    enum tacit_err err =
+        rc == SQLITE_ROW ? TACIT_OK : failed(db, rc, "tacit_vec");
+    sqlite3_finalize(st);
+    return err;
 }
 
 enum tacit_err vecindex_check(sqlite3 *db, const char *schema,

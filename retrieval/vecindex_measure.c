@@ -15,6 +15,7 @@ struct measuring {
     size_t k;
     double *distance; /* [k] */
     size_t n_found, n_wanted;
+    struct vecindex_watch watch;
     struct vecindex_recall r;
 };
 
@@ -136,6 +137,7 @@ static enum tacit_err measure_all(struct measuring *m, const char *schema,
     sqlite3_finalize(st);
     for (size_t i = 0; i < n && !err; i++) {
         int has = 0;
+        if (m->watch.step) m->watch.step(m->watch.ctx, i, n);
         double at = first + (last - first) * (double)i / (double)n;
         err = sample(m, (sqlite3_int64)at, &has);
         if (!err && !has) break;
@@ -146,9 +148,11 @@ static enum tacit_err measure_all(struct measuring *m, const char *schema,
 
 enum tacit_err vecindex_measure(sqlite3 *db, const char *schema,
                                 const char *table, size_t n, size_t k,
+                                const struct vecindex_watch *watch,
                                 struct vecindex_recall *out)
 {
     struct measuring m = {.db = db, .k = k};
+    if (watch) m.watch = *watch;
     if (k < 1 || k > IVF_K_MAX)
         return fail(TACIT_LIMIT, "k is %zu, want 1 to %d", k, IVF_K_MAX);
     m.distance = malloc(k * sizeof *m.distance);

@@ -31,6 +31,7 @@ static const struct {
     [SQL_HEADS] = {"list", "SELECT id, head FROM % ORDER BY part, id"},
     [SQL_HEADS_OF] = {"list",
                       "SELECT id, head FROM % WHERE part = ?1 ORDER BY id"},
+    [SQL_HEADS_COUNT] = {"list", "SELECT count(*) FROM %"},
     [SQL_HEAD_READ] = {"list", "SELECT head FROM % WHERE id = ?1"},
     [SQL_HEAD_WRITE] = {"list", "REPLACE INTO % VALUES (?1, ?2, ?3)"},
     [SQL_HEAD_DELETE] = {"list", "DELETE FROM % WHERE id = ?1"},

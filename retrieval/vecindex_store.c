@@ -104,6 +104,18 @@ static void heads_end(void *ctx)
     vecindex_sql_reset(t, SQL_HEADS_OF);
 }
 
+static enum tacit_err heads_count(void *ctx, uint64_t *n)
+{
+    struct vecindex_table *t = ctx;
+    sqlite3_stmt *st;
+    bool has;
+    TRY(vecindex_sql_get(t, SQL_HEADS_COUNT, &st));
+    TRY(vecindex_sql_step(t, SQL_HEADS_COUNT, &has));
+    *n = has ? (uint64_t)sqlite3_column_int64(st, 0) : 0;
+    vecindex_sql_reset(t, SQL_HEADS_COUNT);
+    return TACIT_OK;
+}
+
 static enum tacit_err head_write(void *ctx, uint32_t list, int64_t part,
                                  const void *data, size_t n)
 {
@@ -532,6 +544,7 @@ void vecindex_store_init(struct vecindex_table *t)
         .heads_begin = heads_begin,
         .heads_next = heads_next,
         .heads_end = heads_end,
+        .heads_count = heads_count,
         .head_read = head_read,
         .head_write = head_write,
         .head_delete = head_delete,

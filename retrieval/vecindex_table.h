@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "retrieval/ivf.h"
+#include "retrieval/vecindex.h"
 #include "retrieval/vecindex_args.h"
 #include "retrieval/vecindex_sqlite.h"
 
@@ -17,6 +18,7 @@ enum vecindex_stmt {
     SQL_META_WRITE,
     SQL_HEADS,
     SQL_HEADS_OF,
+    SQL_HEADS_COUNT,
     SQL_HEAD_READ,
     SQL_HEAD_WRITE,
     SQL_HEAD_DELETE,
@@ -48,6 +50,7 @@ struct vecindex_module {
     int users;
     sqlite3 *db;
     struct vecindex_table *first;
+    struct vecindex_watch watch; /* of vecindex_check(), _rebuild() */
 };
 
 /* Which segments a list has, so that a search goes to them directly. A note

@@ -82,9 +82,16 @@
    "libsecret-tools), which needs a running Secret Service, as desktops "      \
    "have. Elsewhere use a key file or a passphrase.")                          \
  X(STORE_READONLY, 112, IO, FAILED, "the store may not be written",            \
-   "A read-only medium, or files of another user. Searching, too, writes "     \
-   "beside the store. Copy the home folder with `cp -a` to where you may "     \
-   "write, and name the copy with --home.")                                    \
+   "A read-only medium, or files of another user. It can be searched and "     \
+   "asked as it is; what changes it cannot be done here. Copy the home "       \
+   "folder with `cp -a` to where you may write, and name the copy with "       \
+   "--home.")                                                                  \
+ X(STORE_LOG, 113, IO, FAILED, "the store's newest changes cannot be read",    \
+   "The store may only be read here, and whoever wrote it last has ended "     \
+   "before all was in its file: the rest is in tacit.db-wal, for which an "    \
+   "index has to be written beside it. Copy the whole home folder with `cp "   \
+   "-a` to where you may write, and name the copy with --home; or let any "    \
+   "`tacit` command run once where it may be written.")                        \
  X(DOCUMENT_MISSING, 201, NOTFOUND, FAILED, "the document is not there",       \
    "The file does not exist, or vanished while it was read. What was indexed " \
    "of it before is kept until it is removed.")                                \

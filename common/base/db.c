@@ -31,6 +31,7 @@ static enum tacit_err vfs_error(struct db *db, int rc)
 /* Whether the store or its folder is not for us to write. */
 static int is_readonly(const struct db *db)
 {
+    if (db->is_readonly) return 1;
     char folder[sizeof db->path];
     const char *slash = strrchr(db->path, '/');
     size_t n = slash ? (size_t)(slash - db->path) + 1 : 0;
@@ -251,7 +252,7 @@ static enum tacit_err configure(struct db *db, const struct db_opening *how)
     /* The first read finds out whether this is a database at all. */
     TRY(db_exec(db, "SELECT count(*) FROM sqlite_master"));
     TRY(check_version(db, how->n, &version));
-    if (how->mode == DB_READONLY) return TACIT_OK;
+    if (db->is_readonly) return TACIT_OK;
     return db_exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;");
 }
 
@@ -263,14 +264,14 @@ static int is_empty(const struct stat *st, const struct db_vfs *vfs)
 }
 
 static enum tacit_err open_sql(struct db *db, const struct db_opening *how,
-                               int is_new)
+                               const char *name, int is_new)
 {
     const struct db_vfs *vfs = how->vfs;
     char page[48];
-    int flags =
-        how->mode == DB_READONLY ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+    int flags = db->is_readonly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
     if (how->mode == DB_CREATE) flags |= SQLITE_OPEN_CREATE;
-    int rc = sqlite3_open_v2(db->path, &db->sql, flags, vfs ? vfs->name : NULL);
+    if (name != db->path) flags |= SQLITE_OPEN_URI;
+    int rc = sqlite3_open_v2(name, &db->sql, flags, vfs ? vfs->name : NULL);
     TRY(db_error(db, rc, "cannot open"));
     snprintf(page, sizeof page, "PRAGMA page_size=%d", how->page_bytes);
     if (is_new && how->page_bytes) TRY(db_exec(db, page));
@@ -279,6 +280,83 @@ static enum tacit_err open_sql(struct db *db, const struct db_opening *how,
     rc = sqlite3_file_control(db->sql, "main", SQLITE_FCNTL_RESERVE_BYTES,
                               &reserve);
     return db_error(db, rc, "cannot open");
+}
+
+static enum tacit_err migrate_or_refuse(struct db *db,
+                                        const struct db_opening *how)
+{
+    int64_t version = 0;
+    if (how->mode == DB_READONLY) return TACIT_OK;
+    if (!db->is_readonly) return migrate(db, how->migrations, how->n);
+    TRY(check_version(db, how->n, &version));
+    if ((uint64_t)version == how->n) return TACIT_OK;
+    return fail_as(E_STORE_READONLY,
+                   "%s: it may only be read, and an older version wrote it: "
+                   "this one would have to change it first",
+                   db->path);
+}
+
+/* name: db->path, or a URI of it. */
+static enum tacit_err open_file(struct db *db, const struct db_opening *how,
+                                const char *name, int is_new)
+{
+    TRY(open_sql(db, how, name, is_new));
+    if (sqlite3_db_readonly(db->sql, "main") == 1) db->is_readonly = 1;
+    TRY(configure(db, how));
+    TRY(db_error(db,
+                 sqlite3_prepare_v3(db->sql, "ROLLBACK", -1,
+                                    SQLITE_PREPARE_PERSISTENT, &db->rollback,
+                                    NULL),
+                 "cannot open"));
+    return how->prepare ? how->prepare(db) : TACIT_OK;
+}
+
+/* A file: URI of a path, for SQL: whatever else has a meaning in either. */
+static enum tacit_err put_uri(struct buf *b, const char *path, const char *vfs)
+{
+    buf_printf(b, "file:");
+    for (const char *p = path; *p; p++)
+        if (strchr("%?#'", *p))
+            buf_printf(b, "%%%02x", (unsigned)(unsigned char)*p);
+        else
+            buf_put(b, p, 1);
+    buf_printf(b, "?vfs=%s", vfs);
+    return buf_end(b);
+}
+
+/* Whether changes lie beside the store that are not in it yet. */
+static int has_log(const struct db *db)
+{
+    char log[sizeof db->path + 4];
+    struct stat st;
+    snprintf(log, sizeof log, "%s-wal", db->path);
+    return stat(log, &st) == 0 && st.st_size > 0;
+}
+
+/* SQLite wants a log and its index beside the store, and could make neither.
+ * Without changes in a log the file is all there is: it is read without locks.
+ */
+static enum tacit_err open_alone(struct db *db, const struct db_opening *how)
+{
+    struct buf uri;
+    err_clear();
+    db_close(db);
+    db->is_readonly = 1;
+    if (has_log(db))
+        return fail_as(E_STORE_LOG,
+                       "%s: it may only be read, and its newest changes lie in "
+                       "%s-wal, which is read only where something may be "
+                       "written beside it",
+                       db->path, db->path);
+    buf_init(&uri, 0);
+    enum tacit_err err =
+        put_uri(&uri, db->path, how->vfs ? how->vfs->name : "unix");
+    buf_printf(&uri, "&immutable=1");
+    const char *name = buf_cstr(&uri);
+    if (!err && !name) err = buf_end(&uri);
+    if (!err) err = open_file(db, how, name, 0);
+    buf_release(&uri);
+    return err;
 }
 
 enum tacit_err db_open_with(struct db *db, const char *path,
@@ -297,17 +375,11 @@ enum tacit_err db_open_with(struct db *db, const char *path,
         return fail_as(E_NOT_INITIALISED, "%s: there is no store here", path);
     if (how->mode != DB_CREATE && is_new)
         return fail_as(E_STORE_DAMAGED, "%s: the file is empty", path);
-    enum tacit_err err = open_sql(db, how, is_new);
-    if (!err) err = configure(db, how);
-    if (!err)
-        err = db_error(db,
-                       sqlite3_prepare_v3(db->sql, "ROLLBACK", -1,
-                                          SQLITE_PREPARE_PERSISTENT,
-                                          &db->rollback, NULL),
-                       "cannot open");
-    if (!err && how->prepare) err = how->prepare(db);
-    if (!err && how->mode != DB_READONLY)
-        err = migrate(db, how->migrations, how->n);
+    db->is_readonly = how->mode == DB_READONLY;
+    enum tacit_err err = open_file(db, how, db->path, is_new);
+    if (err && how->mode == DB_READABLE && err_id() == E_STORE_READONLY)
+        err = open_alone(db, how);
+    if (!err) err = migrate_or_refuse(db, how);
     if (err) db_close(db);
     return err;
 }
@@ -330,19 +402,6 @@ enum tacit_err db_open(struct db *db, const char *path, enum db_mode mode,
 }
 
 /* ---- a copy through another VFS ------------------------------------------ */
-
-/* A file: URI of a path, for SQL: whatever else has a meaning in either. */
-static enum tacit_err put_uri(struct buf *b, const char *path, const char *vfs)
-{
-    buf_printf(b, "file:");
-    for (const char *p = path; *p; p++)
-        if (strchr("%?#'", *p))
-            buf_printf(b, "%%%02x", (unsigned)(unsigned char)*p);
-        else
-            buf_put(b, p, 1);
-    buf_printf(b, "?vfs=%s", vfs);
-    return buf_end(b);
-}
 
 static enum tacit_err copy_rows(const char *from, const struct db_vfs *through,
                                 const char *to, const struct db_vfs *into)

@@ -21,6 +21,7 @@ struct db {
     sqlite3_stmt *rollback; /* owned: made before memory can run out */
     char path[512];
     char vfs[32]; /* SQLite's name of what its files go through; "": its own */
+    int is_readonly; /* it was opened so */
 };
 
 /* Files that do not lie as SQLite would lay them: see common/crypto/sealed.h.
@@ -32,7 +33,10 @@ struct db_vfs {
     int64_t empty_bytes; /* a file no longer than this holds no page */
 };
 
-enum db_mode { DB_CREATE, DB_EXISTING, DB_READONLY };
+/* DB_READABLE: as DB_EXISTING where the store may be written, else to be read,
+ * from a medium, too, where nothing may lie beside it: then as it is when it is
+ * opened, and nobody may write to it meanwhile. */
+enum db_mode { DB_CREATE, DB_EXISTING, DB_READABLE, DB_READONLY };
 
 /* How a store is opened, beside its path. */
 struct db_opening {
@@ -47,8 +51,10 @@ struct db_opening {
 };
 
 /* Open path and run migrations[current..n) each in its transaction.
- * NOT_INITIALISED when DB_EXISTING/READONLY and absent; FORMAT when it is not
- * a database. */
+ * NOT_INITIALISED when absent and not DB_CREATE; FORMAT when it is not a
+ * database; E_STORE_READONLY when it would have to be written first;
+ * E_STORE_LOG when its newest changes lie in a log that cannot be read there.
+ */
 TACIT_CHECKED enum tacit_err db_open(struct db *db, const char *path,
                                      enum db_mode mode,
                                      const char *const *migrations, size_t n);

@@ -4,6 +4,9 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "common/base/codes.h"
 #include "common/base/db.h"
@@ -288,6 +291,70 @@ static void a_reader_cannot_write(void **state)
     db_close(&db);
 }
 
+/* ---- where nothing may be written ---------------------------------------- */
+
+enum { NOBODY = 65534, SEES_NONE = 200 };
+
+/* What somebody finds who may read the file and write neither it nor beside it:
+ * the error's number, or SEES_NONE + rows of t. */
+static int opened_by_nobody(const char *file, size_t n_steps)
+{
+    int status;
+    check(chmod(dir, 0555) == 0);
+    pid_t pid = fork();
+    check(pid >= 0);
+    if (pid == 0) {
+        struct db db;
+        if (geteuid() == 0 && setresuid(NOBODY, NOBODY, NOBODY) != 0) _exit(1);
+        if (db_open(&db, file, DB_READABLE, steps, n_steps))
+            _exit((int)err_id());
+        int64_t n = number(&db, "SELECT count(*) FROM t");
+        enum tacit_err err = db_run(&db, "DELETE FROM t", "");
+        if (!db.is_readonly || !err || err_id() != E_STORE_READONLY) _exit(2);
+        db_close(&db);
+        _exit(SEES_NONE + (int)n);
+    }
+    check(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+    check(chmod(dir, 0755) == 0);
+    return WEXITSTATUS(status);
+}
+
+static void copy_to(const char *from, const char *to)
+{
+    struct buf b;
+    buf_init(&b, 0);
+    check_ok(file_read(from, 1 << 20, &b));
+    check_ok(file_write(to, b.data, b.len, 0444));
+    buf_release(&b);
+}
+
+static void what_may_only_be_read_is_read(void **state)
+{
+    (void)state;
+    struct db db;
+    char log[400], file[400], cut[500];
+    snprintf(log, sizeof log, "%s-wal", path);
+    open_store(&db, 2);
+    db_close(&db);
+    check(chmod(path, 0444) == 0);
+    check(opened_by_nobody(path, 2) == SEES_NONE + 1);
+    check(opened_by_nobody(path, 3) == E_STORE_READONLY);
+    check(opened_by_nobody(path, 1) == E_STORE_NEWER);
+    /* Beside a log whose index is there, and one whose is not. */
+    check(chmod(path, 0644) == 0);
+    open_store(&db, 2);
+    check_ok(db_run(&db, "INSERT INTO t(name) VALUES('new')", ""));
+    check(!db.is_readonly);
+    snprintf(file, sizeof file, "%s/a ?#%%'.db", dir);
+    snprintf(cut, sizeof cut, "%s-wal", file);
+    copy_to(path, file);
+    check(opened_by_nobody(path, 2) == SEES_NONE + 2);
+    check(opened_by_nobody(file, 2) == SEES_NONE + 1);
+    copy_to(log, cut);
+    check(opened_by_nobody(file, 2) == E_STORE_LOG);
+    db_close(&db);
+}
+
 static void a_path_too_long_is_refused(void **state)
 {
     (void)state;
@@ -317,6 +384,7 @@ int main(void)
         IN_FOLDER(a_second_writer_finds_the_store_busy),
         IN_FOLDER(a_full_disk_keeps_what_was_committed),
         IN_FOLDER(a_reader_cannot_write),
+        IN_FOLDER(what_may_only_be_read_is_read),
         IN_FOLDER(a_path_too_long_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -255,27 +255,72 @@ def case_what_may_not_be_read_is_named():
         assert s.add(**how).exits(0).data["added"] == 1
 
 
-def read_only_home(at):
-    s = Site(at)
-    s.write("a.md", prose(1))
-    s.add().exits(0)
-    before = files_of(s.home)
-    if subprocess.run(["mount", "--bind", s.home, s.home],
+def lock_up(path):
+    """Nothing below may be written from now on."""
+    if subprocess.run(["mount", "--bind", path, path],
                       check=False).returncode or \
-            subprocess.run(["mount", "-o", "remount,ro,bind", s.home],
+            subprocess.run(["mount", "-o", "remount,ro,bind", path],
                            check=False).returncode:
         print("nothing may be mounted read-only here")
         sys.exit(77)
-    for words in ([["add", s.docs], *READERS]):
-        s.run(*words).exits(1).says("E0112", "may only be read")
-    assert files_of(s.home) == before
-    copy = os.path.join(at, "copy")  # the way out that explain names
-    subprocess.run(["cp", "-a", s.home, copy], check=True)
-    cases.tacit("--home", copy, "search", "name1").exits(0).prints("a.md")
 
 
-def case_a_store_on_a_read_only_medium_is_named():
+ASKED = ["ask", "What is the word of this note?", "--threshold", "0"]
+
+
+def read_only_home(at):
+    for key in ("file", "none"):
+        s = Site(os.path.join(at, key), key=key)
+        s.write("a.md", prose(1))
+        s.add().exits(0)
+        s.run(*ASKED).exits(0)
+        before = files_of(s.home)
+        lock_up(s.home)
+        s.run("search", "name1").exits(0).prints("a.md")
+        done = s.run(*ASKED).exits(0).prints("a.md")
+        done.says("no answer is noted")
+        assert "feedback 1" not in done.err, done
+        assert s.run(*ASKED, "--json").exits(0).data["answer"] == 0
+        assert s.listed() == {"a.md"} and s.indexed() == 1
+        s.run("open", "1", "--json").exits(0)  # of the answer before
+        s.run("doctor").exits(0).prints("may only be read", "agree")
+        for words in (["add", s.docs], ["rm", s.docs], ["reindex"], ["run"],
+                      ["feedback", "1", "good"], ["key", "none"],
+                      ["model", "use", "none"]):
+            s.run(*words).exits(1).says("E0112", "may only be read")
+        s.run("doctor", "--index").exits(1).prints("E0112")
+        assert files_of(s.home) == before
+        copy = os.path.join(at, key + "-copy")  # as explain says
+        subprocess.run(["cp", "-a", s.home, copy], check=True)
+        cases.tacit("--home", copy, "rm", s.docs).exits(0)
+
+
+def case_a_store_on_a_read_only_medium_is_read():
     cases.in_namespace(__file__, "read_only_home")
+
+
+def read_only_log(at):
+    """Copies of a store that a program has open: its log is not in it."""
+    for key in ("file", "none"):
+        s = Site(os.path.join(at, key), key=key)
+        s.write("a.md", prose(1))
+        with Watching(s):
+            s.write("b.md", prose(2))
+            cases.until(lambda: s.finds("name2"), 60, "b.md was not read")
+            whole, cut = s.home + "-whole", s.home + "-cut"
+            for copy in (whole, cut):
+                subprocess.run(["cp", "-a", s.home, copy], check=True)
+        assert os.path.getsize(os.path.join(whole, "tacit.db-wal")) > 0
+        os.unlink(os.path.join(cut, "tacit.db-shm"))
+        lock_up(whole)
+        lock_up(cut)
+        tacit("--home", whole, "search", "name2").exits(0).prints("b.md")
+        tacit("--home", cut, "search", "name2").exits(1).says(
+            "E0113", "tacit.db-wal")
+
+
+def case_a_log_that_a_read_only_medium_hides_is_named():
+    cases.in_namespace(__file__, "read_only_log")
 
 
 def case_a_store_that_another_program_locks_is_named():
@@ -654,6 +699,46 @@ def case_a_watched_folder_is_followed():
         w.done.exits(0)
         assert w.done.data["failed"] == [], w.done
         s.check()
+
+
+def case_a_full_disk_is_waited_for_while_a_folder_is_watched():
+    whole = resource.getrlimit(resource.RLIMIT_FSIZE)
+    small = (500_000, whole[1])
+    for at_first in (True, False):
+        with site() as s, open(os.path.join(s.at, "log"), "w+b") as log:
+            s.write("a.md", prose(0))
+            s.add().exits(0)
+            def write_all(s=s):
+                for i in range(12):
+                    s.write(f"n{i:02}.md", prose(i, 4000))
+
+            if at_first:
+                write_all()
+                resource.setrlimit(resource.RLIMIT_FSIZE, small)
+            try:
+                watch = begin("tacit", "add", s.docs, "--watch", "--home",
+                              s.home, log=log)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, whole)
+
+            def said(text, log=log):
+                with open(log.name, "rb") as f:
+                    return text in f.read()
+
+            if not at_first:
+                cases.until(lambda said=said: said(b"watching"), 60, "a round")
+                resource.prlimit(watch.pid, resource.RLIMIT_FSIZE, small)
+                write_all()
+            cases.until(lambda said=said: said(b"E0102"), 60, "a full disk")
+            kept = s.listed()
+            assert "a.md" in kept and len(kept) < 13, kept
+            resource.prlimit(watch.pid, resource.RLIMIT_FSIZE, whole)
+            cases.until(lambda s=s: s.indexed() == 13, 120, "no going on")
+            cases.until(lambda said=said: said(b"room again"), 60, "no word")
+            finish(watch, signal.SIGINT).exits(0)
+            with open(log.name, "rb") as f:
+                assert f.read().count(b"E0102") == 2  # and its explanation
+            s.check()
 
 
 def case_a_watched_folder_that_is_unplugged_keeps_its_documents():

@@ -130,7 +130,7 @@ def case_an_imported_encoder_searches_and_the_built_in_one_again():
         assert home.found("vectors") == vectors
         answer = home.run("ask", "What is the dose of warfarin?")
         answer.exits(0).prints("5 mg", "dose.md")
-        home.run("status").exits(0).prints("tiny (96 numbers")
+        home.run("status").exits(0).prints("tiny, 96 numbers")
         home.run("model", "ls").exits(0).prints("USE", "  search ")
         assert home.data("model", "ls")["searches"] == "tiny"
         # A document that comes now gets its vector from it.

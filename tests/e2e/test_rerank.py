@@ -314,6 +314,22 @@ def case_a_collection_is_measured_with_it():
             "read again by judge")
 
 
+def case_answers_are_measured_with_it():
+    with folder() as at:
+        home = Home(at)
+        csv = write(os.path.join(at, "asked.csv"),
+                    f'question,answer\n"{QUESTION}",valve\n')
+        words = ("eval", "answers", csv)
+        assert "reranker" not in home.data(*words)
+        home.run(*words, "--rerank", "5").exits(1).says("E0737")
+        got = home.data(*words, "--reranker", "judge", "--rerank", "5")
+        assert got["reranker"] == {"name": "judge", "passages": 5}, got
+        home.data("model", "use", "judge", "--rerank", "3")
+        assert home.data(*words)["reranker"]["passages"] == 3
+        assert "reranker" not in home.data(*words, "--rerank", "0")
+        home.run(*words).exits(0).prints("read again by judge")
+
+
 def case_a_damaged_one_is_not_chosen():
     with folder() as at:
         home = Home(at)

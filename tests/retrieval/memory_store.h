@@ -172,6 +172,15 @@ static inline void memory_heads_end(void *ctx)
     (void)ctx;
 }
 
+static inline enum tacit_err memory_heads_count(void *ctx, uint64_t *n)
+{
+    struct memory_store *m = ctx;
+    *n = 0;
+    for (uint32_t i = 1; i < m->n_lists; i++)
+        *n += m->lists[i].head.data != NULL;
+    return memory_call(m);
+}
+
 static inline enum tacit_err memory_head_read(void *ctx, uint32_t list,
                                               const void **data, size_t *n)
 {
@@ -433,6 +442,7 @@ static inline void memory_store_init(struct memory_store *m)
                                          .heads_begin = memory_heads_begin,
                                          .heads_next = memory_heads_next,
                                          .heads_end = memory_heads_end,
+                                         .heads_count = memory_heads_count,
                                          .head_read = memory_head_read,
                                          .head_write = memory_head_write,
                                          .head_delete = memory_head_delete,

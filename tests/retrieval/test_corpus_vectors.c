@@ -166,6 +166,58 @@ static void fill(struct shelf *s, int n)
     check_ok(db_commit(&s->db));
 }
 
+/* What an examination says of itself, joined by commas. */
+struct told {
+    char what[128];
+    const char *last;
+    uint64_t done, total;
+};
+
+static void take_step(void *ctx, const char *what, const char *unit,
+                      uint64_t done, uint64_t total)
+{
+    struct told *t = ctx;
+    assert_true(*unit && done <= total);
+    if (t->last && strcmp(t->last, what) == 0) {
+        /* what follows another check that was sound is one, too */
+        assert_true(done <= 1 || (done >= t->done && total == t->total));
+    } else {
+        size_t n = strlen(t->what);
+        snprintf(t->what + n, sizeof t->what - n, "%s%s", n ? "," : "", what);
+    }
+    t->last = what;
+    t->done = done;
+    t->total = total;
+}
+
+static void an_examination_tells_how_far_it_is(void **state)
+{
+    (void)state;
+    struct shelf s;
+    struct corpus_examined x;
+    struct told t = {.what = ""};
+    const struct corpus_watch watch = {take_step, &t};
+    shelf_new(&s);
+    fill(&s, 700);
+    check_ok(db_exec(&s.db, "DELETE FROM passage_vector WHERE rowid < 50"));
+    check_ok(corpus_examine(s.corpus, &watch, &x));
+    assert_string_equal(t.what, "checking the index,embedding again,"
+                                "checking the index,measuring recall");
+    assert_int_equal(x.n_embedded, 49);
+    t = (struct told){.what = ""};
+    check_ok(db_exec(&s.db, "DELETE FROM passage_vector_list"));
+    shelf_close(&s);
+    shelf_open(&s);
+    check_ok(corpus_examine(s.corpus, &watch, &x));
+    assert_string_equal(t.what, "checking the index,making the index anew,"
+                                "checking the index,measuring recall");
+    /* Nobody is told any more. */
+    t = (struct told){.what = ""};
+    check_ok(corpus_examine(s.corpus, NULL, &x));
+    assert_string_equal(t.what, "");
+    shelf_free(&s);
+}
+
 static void damage_is_found_and_mended_from_rows_or_text(void **state)
 {
     (void)state;
@@ -198,7 +250,7 @@ static void damage_is_found_and_mended_from_rows_or_text(void **state)
         check_ok(db_exec(&s.db, cases[i].sql));
         shelf_close(&s);
         shelf_open(&s);
-        check_ok(corpus_examine(s.corpus, &x));
+        check_ok(corpus_examine(s.corpus, NULL, &x));
         assert_int_equal(x.was_damaged, cases[i].is_damage);
         assert_int_equal(x.n_embedded > 0, cases[i].some_are_lost);
         assert_int_equal(x.n_vectors, N);
@@ -221,13 +273,19 @@ static void a_search_of_a_damaged_table_names_the_way_out(void **state)
     enum corpus_outcome outcome;
     shelf_new(&s);
     fill(&s, 50);
-    check_ok(db_exec(&s.db, "UPDATE passage_vector_info SET value = x'00'"));
-    shelf_close(&s);
-    shelf_open(&s);
-    assert_int_not_equal(search_hybrid(s.corpus, &q, &s.a, &hits, &n), 0);
-    assert_int_equal(err_id(), E_INDEX_DAMAGED);
-    assert_non_null(strstr(err_message(), "tacit doctor --index"));
-    err_clear();
+    static const char *const damages[] = {
+        "DELETE FROM passage_vector_seg WHERE id >> 20 & 1 = 0",
+        "DELETE FROM passage_vector_list",
+        "UPDATE passage_vector_info SET value = x'00'"};
+    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
+        check_ok(db_exec(&s.db, damages[i]));
+        shelf_close(&s);
+        shelf_open(&s);
+        assert_int_not_equal(search_hybrid(s.corpus, &q, &s.a, &hits, &n), 0);
+        assert_int_equal(err_id(), E_INDEX_DAMAGED);
+        assert_non_null(strstr(err_message(), "tacit doctor --index"));
+        err_clear();
+    }
     /* Nor is anything added that could not be found. */
     check_code(corpus_add(s.corpus, shelf_write(&s, "a.txt", "One more.\n"),
                           &outcome, &n),
@@ -258,7 +316,7 @@ static void what_has_no_words_has_no_vector_and_harms_nothing(void **state)
     assert_int_equal(c.n_vectors, 5);
     check_ok(corpus_mend(s.corpus, CORPUS_MEND_COUNT, &n));
     assert_int_equal(n, 0);
-    check_ok(corpus_examine(s.corpus, &x));
+    check_ok(corpus_examine(s.corpus, NULL, &x));
     assert_true(!x.was_damaged && !x.n_embedded && x.n_vectors == 5);
     check_ok(corpus_vector(s.corpus, 6, v));
     assert_memory_equal(v, zero, sizeof v);
@@ -356,6 +414,7 @@ int main(void)
         cmocka_unit_test(a_store_of_before_keeps_its_vectors),
         cmocka_unit_test(so_does_a_sealed_one),
         cmocka_unit_test(a_new_store_has_pages_for_the_vectors),
+        cmocka_unit_test(an_examination_tells_how_far_it_is),
         cmocka_unit_test(damage_is_found_and_mended_from_rows_or_text),
         cmocka_unit_test(a_search_of_a_damaged_table_names_the_way_out),
         cmocka_unit_test(what_has_no_words_has_no_vector_and_harms_nothing),

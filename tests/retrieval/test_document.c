@@ -427,6 +427,35 @@ static void a_file_that_changes_after_it_was_hashed_is_said(void **state)
     check_tmpdir_remove(dir);
 }
 
+/* A hundred megabytes, and the limit within a character. */
+static void of_a_long_page_the_beginning_is_read(void **state)
+{
+    static const char head[] = "<p>The gloves are here.</p><!--";
+    _Static_assert(sizeof head % 2 == 0, "the limit is within a character");
+    static const char fill[] = "\xc3\xa9";
+    static char line[1 << 16];
+    struct document d;
+    char dir[256], path[300];
+    (void)state;
+    for (size_t i = 0; i < sizeof line; i++) line[i] = fill[i % 2];
+    check_tmpdir(dir);
+    snprintf(path, sizeof path, "%s/long.html", dir);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(head, f);
+    for (size_t i = 0; i < (100 << 20) / sizeof line; i++)
+        fwrite(line, 1, sizeof line, f);
+    fputs("--><p>The end is not.</p>", f);
+    fclose(f);
+    check_ok(document_open(&d, path));
+    check_ok(document_parse(&d));
+    assert_int_equal(d.n_blocks, 1);
+    assert_string_equal(text_at(&d, 0), "The gloves are here.");
+    assert_string_equal(d.note, "only the first 32 MiB were read, the limit");
+    document_release(&d);
+    check_tmpdir_remove(dir);
+}
+
 static void unreadable_and_huge_files_are_named(void **state)
 {
     (void)state;
@@ -443,7 +472,7 @@ static void unreadable_and_huge_files_are_named(void **state)
     f = fopen(path, "w");
     assert_non_null(f);
     fclose(f);
-    assert_int_equal(truncate(path, 100 << 20), 0);
+    assert_int_equal(truncate(path, DOCUMENT_FILE_MAX + 1L), 0);
     check_code(document_open(&d, path), E_DOCUMENT_TOO_LARGE);
     assert_int_equal(truncate(path, 10), 0);
     assert_int_equal(chmod(path, 0), 0);
@@ -576,6 +605,7 @@ int main(void)
         cmocka_unit_test(a_page_may_name_its_charset),
         cmocka_unit_test(text_gets_one_spelling_and_keeps_its_places),
         cmocka_unit_test(a_file_that_changes_after_it_was_hashed_is_said),
+        cmocka_unit_test(of_a_long_page_the_beginning_is_read),
         cmocka_unit_test(unreadable_and_huge_files_are_named),
         cmocka_unit_test(a_number_is_no_ending),
         cmocka_unit_test(random_markup_keeps_text_and_source_together),

@@ -541,9 +541,10 @@ static void commands_and_functions_say_ok(void **state)
     vectable_refused(db, "SELECT tacit_vec_check('sqlite_master')", "no such");
     vectable_is(db, NEAR " AND k = 9 AND tenant > 'a'", "3 4 5 6");
     struct vecindex_recall m;
-    check_ok(vecindex_measure(db, "main", "v", 3, 2, &m));
+    check_ok(vecindex_measure(db, "main", "v", 3, 2, NULL, &m));
     assert_true(m.n_queries == 3 && m.recall == 1.0);
-    check_err(vecindex_measure(db, "main", "w", 3, 2, &m), TACIT_NOTFOUND);
+    check_err(vecindex_measure(db, "main", "w", 3, 2, NULL, &m),
+              TACIT_NOTFOUND);
     sqlite3_close(db);
 }
 

@@ -105,6 +105,78 @@ static void what_is_made_from_rows_is_made_again(void **state)
     sqlite3_close(from);
 }
 
+/* Nothing is found fewer without a word: what is gone is missed by the search
+ * that would have read it, and what is added is refused beside lists that are
+ * not found. */
+static void a_search_misses_what_is_gone(void **state)
+{
+#define ENTRIES "id IN (SELECT id FROM v_seg WHERE (id >> 20) % 2 = 0"
+    static const struct {
+        const char *damage;
+        bool unread; /* only a search that reads every list comes by it */
+    } cases[] = {
+        {"DELETE FROM v_info", false},
+        {"DELETE FROM v_list", false},
+        {"DELETE FROM v_list WHERE part = 1", false},
+        {"DELETE FROM v_list WHERE id = (SELECT max(id) FROM v_list)", false},
+        {"DELETE FROM v_list WHERE id % 2", false},
+        {"DELETE FROM v_seg", false},
+        {"DELETE FROM v_seg WHERE " ENTRIES ")", false},
+        {"DELETE FROM v_seg WHERE (id >> 20) % 2", false},
+        {"DELETE FROM v_seg WHERE " ENTRIES " ORDER BY id DESC LIMIT 1)", true},
+        {"DELETE FROM v_seg WHERE " ENTRIES " AND id & 1048575 = 17)", true},
+        {"DELETE FROM v_seg WHERE " ENTRIES " AND id & 1048575 > 16)", true},
+        {"DELETE FROM v_seg WHERE id >> 20 = (SELECT max(id) >> 20 FROM v_seg)",
+         true},
+    };
+#define NEAR "SELECT count(*) FROM v WHERE e MATCH '[1,2,3,4,5,6,7,8]' AND k = "
+    sqlite3 *from = vectable_open(":memory:");
+    (void)state;
+    vectable_run(from, "PRAGMA page_size = 512");
+    vecdamage_fill(from, ROWS);
+    vectable_is(from, "SELECT count(*) > 4 FROM v_list", "1");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct ivf_report r = {0};
+        sqlite3 *db = copy_of(from);
+        vectable_is(db, NEAR "800 AND exact = 1", "800");
+        sqlite3_close(db);
+        db = copy_of(from);
+        vectable_run(db, cases[i].damage);
+        vectable_is(db, "SELECT changes() > 0", "1");
+        vectable_refused(db, NEAR "800 AND exact = 1", "('rebuild')");
+        vectable_refused(db, NEAR "100 AND recall = 1.0", "('rebuild')");
+        if (!cases[i].unread) vectable_refused(db, NEAR "10", "('rebuild')");
+        enum tacit_err err = vecindex_check(db, "main", "v", &r);
+        err_clear();
+        if (!err && !r.problems) fail_msg("%s: not found", cases[i].damage);
+        sqlite3_close(db);
+    }
+    vectable_run(from, "DELETE FROM v_list WHERE id % 2");
+    sqlite3 *db = copy_of(from);
+    vectable_refused(db,
+                     "INSERT INTO v(e, tenant) VALUES ('[1,1,2,3,4,5,6,7]',"
+                     " 'a')",
+                     "('rebuild')");
+    sqlite3_close(db);
+    sqlite3_close(from);
+}
+
+/* An index of format 2 counts no heads, and is read as it is. */
+static void an_index_of_the_format_before_is_read_and_written(void **state)
+{
+    sqlite3 *db = original();
+    (void)state;
+    vectable_run(db, "UPDATE v_info SET value = CAST(substr(value, 1, 8) ||"
+                     " x'02' || substr(value, 10, 47) || zeroblob(4) ||"
+                     " substr(value, 61) AS BLOB)");
+    vectable_is(db, NEAR "800 AND exact = 1", "800");
+    vectable_sound(db, "main");
+    vectable_run(db, "INSERT INTO v(e, tenant) SELECT e, tenant FROM v");
+    vectable_sound(db, "main");
+    vectable_is(db, NEAR "1600 AND exact = 1", "1600");
+    sqlite3_close(db);
+}
+
 /* One bad value of the other columns does not stand in the way of all rows. */
 static void a_value_of_another_type_is_null_to_the_index_made_anew(void **state)
 {
@@ -251,6 +323,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(drawn_damage_never_does_worse_than_an_error),
         cmocka_unit_test(what_is_made_from_rows_is_made_again),
+        cmocka_unit_test(a_search_misses_what_is_gone),
+        cmocka_unit_test(an_index_of_the_format_before_is_read_and_written),
         cmocka_unit_test(
             a_value_of_another_type_is_null_to_the_index_made_anew),
         cmocka_unit_test(a_change_that_breaks_off_cannot_be_committed),

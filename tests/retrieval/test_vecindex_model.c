@@ -214,7 +214,7 @@ static void compare_all(struct world *w)
 static void check_recall(struct world *w)
 {
     struct vecindex_recall r;
-    check_ok(vecindex_measure(w->db, "main", "v", 20, 10, &r));
+    check_ok(vecindex_measure(w->db, "main", "v", 20, 10, NULL, &r));
     if (r.recall < 0.9) fail_msg("recall %.3f", r.recall);
 }
 
