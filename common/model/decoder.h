@@ -127,8 +127,8 @@ TACIT_CHECKED enum tacit_err decoder_generate(struct decoder *d,
  * for the next. What each says is what it would say alone, to the bit. */
 struct decoder_queue {
     void *ctx;
-    /* The next, which stays where it is until its end; NULL: there is none,
-     * and none is asked for again. An error ends all. */
+    /* The next, which stays where it is until its end; NULL: none now. It is
+     * asked again after each pass while any is under way. An error ends all. */
     enum tacit_err (*next)(void *ctx, const struct decoder_job **job);
     /* One that next() gave is over, once, in whichever order they end: err as
      * decoder_generate() would give it, its message recorded. The others go

@@ -44,7 +44,6 @@ struct crowd {
     struct work *works; /* [d->n_seats] */
     size_t n_live;
     float *row; /* [n_vocab] what may be drawn */
-    int has_more;
 };
 
 /* ---- passes ------------------------------------------------------------- */
@@ -384,11 +383,10 @@ static enum tacit_err settle(struct crowd *c, struct work *w,
 
 static enum tacit_err fill_seats(struct crowd *c)
 {
-    while (c->has_more && c->n_live < c->d->n_seats) {
+    while (c->n_live < c->d->n_seats) {
         const struct decoder_job *job = NULL;
         struct work *w = c->works;
         TRY(c->queue->next(c->queue->ctx, &job));
-        c->has_more = job != NULL;
         if (!job) break;
         while (w->job) w++;
         *w = (struct work){.d = c->d, .job = job};
@@ -443,18 +441,18 @@ static enum tacit_err step_all(struct crowd *c)
 
 static enum tacit_err run_all(struct crowd *c)
 {
-    do {
+    for (;;) {
         TRY(fill_seats(c));
+        if (!c->n_live) return TACIT_OK;
         TRY(ask_all(c));
         if (c->n_live) TRY(step_all(c));
-    } while (c->n_live || c->has_more);
-    return TACIT_OK;
+    }
 }
 
 enum tacit_err decoder_generate_all(struct decoder *d,
                                     const struct decoder_queue *q)
 {
-    struct crowd c = {.d = d, .queue = q, .has_more = 1};
+    struct crowd c = {.d = d, .queue = q};
     c.works = calloc(d->n_seats, sizeof *c.works);
     c.row = calloc(d->n_vocab, sizeof *c.row);
     enum tacit_err err = TACIT_OK;
