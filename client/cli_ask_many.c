@@ -178,19 +178,10 @@ static enum tacit_err end(void *ctx, const struct generate_order *order,
     return TACIT_OK;
 }
 
-static double mib(uint64_t bytes)
-{
-    return (double)bytes / (1 << 20);
-}
-
 static enum tacit_err write_all(struct many *m)
 {
     const struct decoder_need *n = decoder_need(m->writer.generator.decoder);
-    cli_hint(m->o,
-             "%s takes up to %.0f MiB for %zu answers at once (weights %.0f, "
-             "keys and values %.0f, work %.0f).",
-             m->writer.generator.choice.name, mib(n->all), n->sequences,
-             mib(n->weights), mib(n->cache), mib(n->work));
+    writer_hint(&m->writer);
     m->n_slots = SLOTS_PER_SEQUENCE * n->sequences;
     m->slots = calloc(m->n_slots, sizeof *m->slots);
     if (!m->slots) return fail(TACIT_NOMEM, "no memory for answers");

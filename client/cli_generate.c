@@ -80,6 +80,22 @@ void writer_close(struct writer *w)
     generator_close(&w->generator);
 }
 
+static double mib(uint64_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
+void writer_hint(const struct writer *w)
+{
+    const struct decoder_need *n = decoder_need(w->generator.decoder);
+    cli_hint(w->o,
+             "%s takes up to %.0f MiB for %zu answer%s at once (weights %.0f, "
+             "keys and values %.0f, work %.0f).",
+             w->generator.choice.name, mib(n->all), n->sequences,
+             n->sequences == 1 ? "" : "s", mib(n->weights), mib(n->cache),
+             mib(n->work));
+}
+
 /* ---- as it comes -------------------------------------------------------- */
 
 static void show(void *ctx, const char *text, size_t n)

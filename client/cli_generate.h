@@ -31,6 +31,8 @@ TACIT_CHECKED enum tacit_err writer_open(const struct options *o,
                                          struct device *d, size_t sequences,
                                          struct writer *w);
 void writer_close(struct writer *w);
+/* Say what so many at once will take. */
+void writer_hint(const struct writer *w);
 
 /* Where the text of an answer goes as it comes. */
 struct writer_page {

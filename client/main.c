@@ -134,6 +134,11 @@ static const struct option_row answers_options[] = {
     {"open", 0, NULL, NULL,
      "SQuAD: search all paragraphs, not the question's alone"},
     {"per-question", 0, NULL, NULL, "every question's answer, too"},
+    {"generate", 'g', NULL, NULL,
+     "have the network write that is chosen here, and judge its whole text"},
+    {"at-once", 0, "N", NULL, "answers it writes at once, 1 to 64 (4)"},
+    {"max-tokens", 0, "N", NULL, "length of a written answer (256)"},
+    {"memory", 0, "MIB", NULL, "that the network may take (what is free)"},
 };
 static const struct option_row feedback_options[] = {
     {"citation", 'c', "N", NULL, "which citation is meant (1)"},
@@ -340,7 +345,8 @@ static const struct option_command commands[] = {
              "question, answer (empty: nothing answers it) and, or instead, "
              "document. Prints exact match, F1, precision and recall of "
              "refusals, citation precision, and how they move with the "
-             "threshold.",
+             "threshold. Answers are quoted, or with --generate written by the "
+             "chosen decoder, several at once.",
      OPTIONS(answers_options),
      .run = cli_eval_answers},
     {.name = "train",

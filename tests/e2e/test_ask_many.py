@@ -12,7 +12,8 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))
 import cases  # noqa: E402
 from cases import folder, write  # noqa: E402
-from test_generate import BOTH, CITES, QUESTION, TEXT, Home  # noqa: E402
+from test_generate import (BOTH, CITES, INVENTS, QUESTION, TEXT,  # noqa: E402
+                           Home)
 
 QUESTIONS = [
     QUESTION,
@@ -86,6 +87,40 @@ def case_answers_are_in_the_order_of_their_questions():
         one.exits(0)
         home.run("ask", "--questions", path, "--memory", "1").exits(1).says(
             "E0721")
+
+
+def case_written_answers_are_judged_as_quoted_ones_are():
+    with folder() as at:
+        home = Home(at)
+        judged = write(os.path.join(at, "judged.csv"),
+                       "question,answer,document\n"
+                       f"{QUESTION},give 2 mg to the elderly,dose.md\n"
+                       "What dose for the elderly?,2 mg,dose.md\n"
+                       "Who won the regatta in Cowes?,,\n")
+        words = ("eval", "answers", judged, "--per-question")
+        assert home.data(*words)["writer"] is None
+        home.run(*words, "--generate").exits(1).says("E0722")
+        home.use(CITES)
+        assert home.data(*words)["writer"] is None
+        seen = []
+        for n in ("1", "2", "8"):
+            data = home.data(*words, "--generate", "--at-once", n)
+            assert data["writer"] == "writer", data
+            one, two, three = data["per_question"]
+            assert one["answer"].startswith("Give 2 mg to the elderly"), one
+            assert "[1]" not in one["answer"], one
+            assert one["exact"] == 1 and one["f1"] == 1, one
+            assert two["exact"] == 0 and 0.3 < two["f1"] < 0.7, two
+            assert three["answer"] == "" or three["f1"] == 0, three
+            assert data["operating_point"]["citation_precision"] > 0, data
+            seen.append(data)
+        assert seen[0] == seen[1] == seen[2], seen
+        home.run(*words, "--generate").exits(0).prints("writer: writer").says(
+            "at once")
+        home.use(INVENTS, "inventor")
+        data = home.data(*words, "--generate")
+        assert all(q["answer"] == "" for q in data["per_question"]), data
+        home.run(*words, "--generate", "--at-once", "0").exits(4)
 
 
 def case_many_are_quoted_where_nothing_writes():
