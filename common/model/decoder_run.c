@@ -1,5 +1,6 @@
 /* What a decoder does: prompts are read, one at a time, and answers written,
  * all that are under way in one pass. */
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,6 +148,7 @@ static struct decoder_seat *find_seat(const struct work *w, size_t *n)
         best = s;
         *n = has;
     }
+    assert(best);
     return best;
 }
 
@@ -253,6 +255,7 @@ static enum tacit_err draw(const struct crowd *c, struct work *w,
                            const float *logits, uint32_t *out)
 {
     const struct decoder *d = c->d;
+    assert(logits);
     memcpy(c->row, logits, d->n_vocab * sizeof *c->row);
     for (size_t i = 0; i < d->n_vocab; i++)
         if (d->silent[i]) c->row[i] = -INFINITY;
@@ -337,6 +340,7 @@ static enum tacit_err start(const struct crowd *c, struct work *w)
     const float *logits = NULL;
     size_t n = 0;
     uint32_t first;
+    assert(job);
     TRY(check_job(c->d, job));
     TRY(sampler_new(&job->sampling, c->d->n_vocab, &w->sampler));
     w->token = calloc(job->n_prompt + job->n_max + 1, sizeof *w->token);
