@@ -177,7 +177,7 @@ static enum tacit_err generate(const struct options *o, struct reading *r)
     struct writer w;
     struct generated *g = calloc(1, sizeof *g);
     if (!g) return fail(TACIT_NOMEM, "no memory for an answer");
-    enum tacit_err err = writer_open(o, &r->d, &w);
+    enum tacit_err err = writer_open(o, &r->d, 1, &w);
     if (!err) {
         cli_catch_interrupt();
         err = writer_answer(&w, r, r->text, NULL, 0, g);
@@ -187,13 +187,36 @@ static enum tacit_err generate(const struct options *o, struct reading *r)
     return err;
 }
 
+int cli_goes_on(enum tacit_err err)
+{
+    unsigned id = err_id();
+    return !err || id == E_NOTHING_RELEVANT || id == E_UNSUPPORTED_ANSWER ||
+           id == E_QUESTION_EMPTY || id == E_QUESTION_LIMIT ||
+           id == E_PROMPT_ROOM;
+}
+
+void cli_tell(const struct options *o, enum tacit_err err)
+{
+    fflush(stdout);
+    if (cli_json(o))
+        json_print_error(stdout, err);
+    else
+        options_print_error(stderr, "tacit", err);
+    err_clear();
+}
+
 enum tacit_err cli_ask(const struct options *o)
 {
     struct reading r;
     enum writer_kind kind = WRITER_EXTRACTS;
+    int many = options_value(o, "questions") != NULL;
+    if (many == (o->n_args > 0))
+        return fail_as(E_USAGE, "ask a question, or --questions FILE");
     TRY(reading_begin(o, &r));
     enum tacit_err err = cli_writer(o, &r.d, &kind);
-    if (!err)
+    if (!err && many)
+        err = cli_ask_many(o, &r, kind);
+    else if (!err)
         err = kind == WRITER_GENERATES ? generate(o, &r) : cli_quote(o, &r);
     reading_end(&r);
     return err;

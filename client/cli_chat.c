@@ -117,27 +117,13 @@ static enum tacit_err one_answer(struct chat *c, const char *question)
     return err;
 }
 
-/* What ends a question need not end the conversation. */
-static int goes_on(enum tacit_err err)
-{
-    unsigned id = err_id();
-    return !err || id == E_NOTHING_RELEVANT || id == E_UNSUPPORTED_ANSWER ||
-           id == E_QUESTION_EMPTY || id == E_QUESTION_LIMIT ||
-           id == E_PROMPT_ROOM || id == E_INTERRUPTED;
-}
-
 static enum tacit_err ask(struct chat *c, const char *question)
 {
     enum tacit_err err = one_answer(c, question);
-    if (!goes_on(err) || cli_interrupted() == SIGTERM) return err;
-    if (err) {
-        fflush(stdout);
-        if (cli_json(c->o))
-            json_print_error(stdout, err);
-        else
-            options_print_error(stderr, "tacit", err);
-        err_clear();
-    }
+    int is_cut = err && err_id() == E_INTERRUPTED;
+    if ((!cli_goes_on(err) && !is_cut) || cli_interrupted() == SIGTERM)
+        return err;
+    if (err) cli_tell(c->o, err);
     fflush(stdout);
     return TACIT_OK;
 }
@@ -184,7 +170,7 @@ enum tacit_err cli_chat(const struct options *o)
     }
     err = cli_writer(o, &c->r.d, &c->kind);
     if (!err && c->kind == WRITER_GENERATES)
-        err = writer_open(o, &c->r.d, &c->writer);
+        err = writer_open(o, &c->r.d, 1, &c->writer);
     int is_open = !err && c->kind == WRITER_GENERATES;
     if (!err && c->kind == WRITER_EXTRACTS)
         cli_hint(o, "No network is chosen that writes: answers are quoted from "

@@ -54,7 +54,7 @@ static enum tacit_err read_unsupported(const struct options *o,
 }
 
 enum tacit_err writer_open(const struct options *o, struct device *d,
-                           struct writer *w)
+                           size_t sequences, struct writer *w)
 {
     int64_t n_max, guesses, context, memory;
     *w = (struct writer){.o = o};
@@ -69,6 +69,7 @@ enum tacit_err writer_open(const struct options *o, struct device *d,
     w->guesses = (unsigned)guesses;
     const struct generator_how how = {.context = (size_t)context,
                                       .memory = (uint64_t)memory << 20,
+                                      .sequences = sequences,
                                       .keeps_no_prompts =
                                           d->db.is_readonly ||
                                           options_flag(o, "no-prompt-cache")};
@@ -80,29 +81,51 @@ void writer_close(struct writer *w)
     generator_close(&w->generator);
 }
 
+static double mib(uint64_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
+void writer_hint(const struct writer *w)
+{
+    const struct decoder_need *n = decoder_need(w->generator.decoder);
+    cli_hint(w->o,
+             "%s takes up to %.0f MiB for %zu answer%s at once (weights %.0f, "
+             "keys and values %.0f, work %.0f).",
+             w->generator.choice.name, mib(n->all), n->sequences,
+             n->sequences == 1 ? "" : "s", mib(n->weights), mib(n->cache),
+             mib(n->work));
+}
+
 /* ---- as it comes -------------------------------------------------------- */
 
 static void show(void *ctx, const char *text, size_t n)
 {
-    struct writer *w = ctx;
-    if (cli_json(w->o)) return;
+    struct writer_page *p = ctx;
+    if (cli_json(p->o)) return;
+    p->is_shown = 1;
+    if (p->later) {
+        buf_put(p->later, text, n);
+        return;
+    }
     fwrite(text, 1, n, stdout);
     fflush(stdout);
-    w->is_shown = 1;
 }
 
 /* Citations that were found, and whether there are any. */
 static void judge(void *ctx, const struct claim *c)
 {
-    const struct writer *w = ctx;
-    int colour = progress_colour(STDOUT_FILENO);
-    if (cli_json(w->o)) return;
+    char mark[16];
     for (unsigned i = 0; c->is_found && i < PROMPT_PASSAGES_MAX; i++)
-        if (c->cited >> i & 1) printf(" [%u]", i + 1);
-    if (!c->is_supported)
-        printf("%s",
-               colour ? " \033[33m[unsupported]\033[0m" : " [unsupported]");
-    fflush(stdout);
+        if (c->cited >> i & 1)
+            show(ctx, mark,
+                 (size_t)snprintf(mark, sizeof mark, " [%u]", i + 1));
+    if (!c->is_supported) {
+        const char *text = progress_colour(STDOUT_FILENO)
+                               ? " \033[33m[unsupported]\033[0m"
+                               : " [unsupported]";
+        show(ctx, text, strlen(text));
+    }
 }
 
 static enum tacit_err go_on(void *ctx)
@@ -273,40 +296,51 @@ static void print_end(const struct writer *w, const struct generated *g,
                  w->generator.choice.name);
 }
 
+struct generate_job writer_job(const struct writer *w, struct corpus *c,
+                               const struct search_query *q,
+                               const char *question, struct writer_page *page)
+{
+    const struct generator *g = &w->generator;
+    return (struct generate_job){.c = c,
+                                 .decoder = g->decoder,
+                                 .guard = g->guard,
+                                 .q = q,
+                                 .question = question,
+                                 .sampling = w->sampling,
+                                 .n_max = w->n_max,
+                                 .guesses = w->guesses,
+                                 .unsupported = w->unsupported,
+                                 .ctx = page,
+                                 .show = show,
+                                 .judge = judge,
+                                 .go_on = go_on};
+}
+
+enum tacit_err writer_print(const struct writer *w, struct reading *r,
+                            const char *question, const struct generated *g)
+{
+    int64_t id = 0;
+    TRY(reading_remember(r, question, g->sources, g->n_passages, &id));
+    if (cli_json(w->o))
+        return json_print_ok(stdout, generated_json(w, g, question, id));
+    print_end(w, g, id);
+    return TACIT_OK;
+}
+
 enum tacit_err writer_answer(struct writer *w, struct reading *r,
                              const char *question,
                              const struct prompt_turn *turns, size_t n_turns,
                              struct generated *out)
 {
-    int64_t id = 0;
-    const struct generator *g = &w->generator;
-    const struct generate_job job = {.c = r->corpus,
-                                     .decoder = g->decoder,
-                                     .guard = g->guard,
-                                     .q = &r->query,
-                                     .question = question,
-                                     .turns = turns,
-                                     .n_turns = n_turns,
-                                     .sampling = w->sampling,
-                                     .n_max = w->n_max,
-                                     .guesses = w->guesses,
-                                     .unsupported = w->unsupported,
-                                     .cache = g->prompts.bytes_max ? &g->prompts
-                                                                   : NULL,
-                                     .ctx = w,
-                                     .show = show,
-                                     .judge = judge,
-                                     .go_on = go_on};
-    w->is_shown = 0;
+    struct writer_page page = {.o = w->o};
+    struct generate_job job =
+        writer_job(w, r->corpus, &r->query, question, &page);
+    job.turns = turns;
+    job.n_turns = n_turns;
+    if (w->generator.prompts.bytes_max) job.cache = &w->generator.prompts;
     enum tacit_err err = generate_answer(&job, &r->arena, out);
-    if (err && w->is_shown) putchar('\n');
+    if (err && page.is_shown) putchar('\n');
     if (err && !cli_json(w->o) && options_flag(w->o, "explain"))
         shown_passages(&out->found);
-    if (!err)
-        err = reading_remember(r, question, out->sources, out->n_passages, &id);
-    if (!err && cli_json(w->o))
-        err = json_print_ok(stdout, generated_json(w, out, question, id));
-    else if (!err)
-        print_end(w, out, id);
-    return err;
+    return err ? err : writer_print(w, r, question, out);
 }

@@ -9,9 +9,11 @@
 #define TACIT_CLIENT_EVAL_H
 
 #include "client/cli.h"
+#include "client/networks.h"
 #include "client/readers.h"
 #include "client/reranker.h"
 #include "common/base/arena.h"
+#include "retrieval/answerer.h"
 #include "retrieval/judged.h"
 #include "retrieval/search.h"
 
@@ -50,5 +52,22 @@ TACIT_CHECKED enum tacit_err eval_store_reranker(struct eval_store *s,
 /* "reranker": {name, passages}, where one reads. */
 void eval_store_tell(const struct eval_store *s, json_t *data);
 void eval_store_close(struct eval_store *s);
+
+/* Questions for the decoder of this home (eval_generate.c). */
+struct eval_asking {
+    const struct options *o;
+    struct eval_store *store;
+    size_t n;
+    void *ctx;
+    /* What is searched for question i; *f is empty and stays with it. */
+    enum tacit_err (*query)(void *ctx, size_t i, struct filter *f,
+                            struct search_query *out);
+    /* What was written as if it had been quoted, its span the whole text; NULL:
+     * there is no answer. In whichever order they end. */
+    enum tacit_err (*judge)(void *ctx, size_t i, const struct answer *a);
+};
+/* name: of the network that wrote. E_NO_GENERATOR; as generate_all(). */
+TACIT_CHECKED enum tacit_err eval_generate(const struct eval_asking *a,
+                                           char name[NETWORK_NAME_MAX]);
 
 #endif

@@ -46,6 +46,7 @@ struct evaluation {
     struct outcome *outcomes;
     size_t n;
     int knows_answers, knows_documents;
+    char writer[NETWORK_NAME_MAX]; /* ""; answers are quoted */
 };
 
 /* ---- questions -----------------------------------------------------------
@@ -213,32 +214,57 @@ static enum tacit_err judge_answer(struct evaluation *e, const struct asked *q,
     return judge_citations(e, q, a, out);
 }
 
-static enum tacit_err ask_one(struct evaluation *e, const struct asked *q,
-                              struct answer *a, struct outcome *out)
+static enum tacit_err query_of(void *ctx, size_t i, struct filter *filter,
+                               struct search_query *out)
 {
-    const double any = 0;
-    struct filter filter = {.n = 0};
-    struct search_query query = {
-        .text = q->text,
-        .adapter = e->store.adapter,
-        .weight = e->has_weight ? &e->weight.weight : NULL,
-        .filter = &filter,
-        .limit = 5,
-        .threshold = &any,
-        .reread = e->store.reranker.how.n ? &e->store.reranker.how : NULL,
-        .reader = e->store.readers.reader};
-    *out = (struct outcome){.given = ""};
+    static const double any = 0;
+    struct evaluation *e = ctx;
+    const struct asked *q = &e->asked[i];
     arena_reset(&e->scratch);
-    if (e->is_closed) TRY(filter_add(&filter, "path", q->path, FILTER_LIKE));
+    *out = (struct search_query){.text = q->text,
+                                 .adapter = e->store.adapter,
+                                 .weight =
+                                     e->has_weight ? &e->weight.weight : NULL,
+                                 .filter = filter,
+                                 .limit = 5,
+                                 .threshold = &any,
+                                 .reader = e->store.readers.reader};
+    e->outcomes[i] = (struct outcome){.given = ""};
+    if (!e->is_closed) return TACIT_OK;
+    return filter_add(filter, "path", q->path, FILTER_LIKE);
+}
+
+/* NULL: there is none. */
+static enum tacit_err judge(void *ctx, size_t i, const struct answer *a)
+{
+    struct evaluation *e = ctx;
+    if (!a) return TACIT_OK;
+    e->outcomes[i].confidence = a->confidence;
+    return judge_answer(e, &e->asked[i], a, &e->outcomes[i]);
+}
+
+static enum tacit_err ask_one(struct evaluation *e, size_t i, struct answer *a)
+{
+    struct filter filter = {.n = 0};
+    struct search_query query;
+    TRY(query_of(e, i, &filter, &query));
     enum tacit_err err = answerer_ask(e->store.corpus, &query, &e->scratch, a);
     if (err && err_id() != E_NOTHING_RELEVANT && err_id() != E_QUESTION_EMPTY)
-        return err_context(err, "question %.40s", q->id);
-    if (err) {
-        err_clear();
-        return TACIT_OK;
-    }
-    out->confidence = a->confidence;
-    return judge_answer(e, q, a, out);
+        return err_context(err, "question %.40s", e->asked[i].id);
+    if (err) err_clear();
+    return judge(e, i, err ? NULL : a);
+}
+
+/* By the chosen decoder. */
+static enum tacit_err write_all(struct evaluation *e)
+{
+    const struct eval_asking a = {.o = e->o,
+                                  .store = &e->store,
+                                  .n = e->n,
+                                  .ctx = e,
+                                  .query = query_of,
+                                  .judge = judge};
+    return eval_generate(&a, e->writer);
 }
 
 static enum tacit_err ask_all(struct evaluation *e)
@@ -251,7 +277,7 @@ static enum tacit_err ask_all(struct evaluation *e)
     progress_begin(&p, cli_progress(e->o), "asking", "questions", e->n);
     for (size_t i = 0; i < e->n && !err; i++) {
         if (cli_interrupted()) err = fail_as(E_INTERRUPTED, "interrupted");
-        if (!err) err = ask_one(e, &e->asked[i], a, &e->outcomes[i]);
+        if (!err) err = ask_one(e, i, a);
         progress_update(&p, i + 1, NULL);
     }
     progress_end(&p);
@@ -391,6 +417,8 @@ static enum tacit_err print_json(const struct evaluation *e,
     }
     eval_store_tell(&e->store, data);
     json_object_set_new(data, "per_question", rows);
+    json_object_set_new(data, "writer",
+                        *e->writer ? json_string(e->writer) : json_null());
     return json_print_ok(stdout, data);
 }
 
@@ -428,8 +456,9 @@ static void draw_curve(const struct evaluation *e, const struct figures *f)
 static void print_table(const struct evaluation *e, const struct figures *f)
 {
     printf("%zu questions, %zu answerable; AUROC of the confidence %.3f; "
-           "reader: %s\n",
-           e->n, f->n_answerable, f->auroc, reader_name(e));
+           "%s: %s\n",
+           e->n, f->n_answerable, f->auroc, *e->writer ? "writer" : "reader",
+           *e->writer ? e->writer : reader_name(e));
     if (e->store.reranker.how.n)
         printf("the best %zu passages read again by %s\n",
                e->store.reranker.how.n, e->store.reranker.choice.name);
@@ -452,7 +481,7 @@ static enum tacit_err evaluate(struct evaluation *e)
     struct figures f = {0};
     TRY(load(e));
     TRY(arena_alloc(&e->text, e->n, sizeof *e->outcomes, &e->outcomes));
-    TRY(ask_all(e));
+    TRY(options_flag(e->o, "generate") ? write_all(e) : ask_all(e));
     TRY(sum_up(e, &f));
     if (cli_json(e->o)) return print_json(e, &f);
     print_table(e, &f);

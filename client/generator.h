@@ -43,8 +43,9 @@ TACIT_CHECKED enum tacit_err generator_check_unused(
     struct device *d, const struct network_row *m);
 
 struct generator_how {
-    size_t context;  /* tokens; 0: the network's */
-    uint64_t memory; /* bytes that may be taken; 0: what is free */
+    size_t context;   /* tokens; 0: the network's */
+    uint64_t memory;  /* bytes that may be taken; 0: what is free */
+    size_t sequences; /* at once, at most; 0: 1 */
     int keeps_no_prompts;
 };
 

@@ -71,13 +71,21 @@ static const struct option_row ls_options[] = {
  }
 #define TEXT_OF(x) #x
 #define AS_TEXT(x) TEXT_OF(x)
+#define ANSWER_OPTIONS                                                         \
+ FILTER_OPTIONS,                                                               \
+     {"threshold", 0, "X", NULL,                                               \
+      "0 to 1: the confidence that an answer needs (" AS_TEXT(                 \
+          RELEVANCE_THRESHOLD) ")"},                                           \
+     WRITER_OPTIONS
 static const struct option_row ask_options[] = {
-    FILTER_OPTIONS,
-    {"threshold", 0, "X", NULL,
-     "0 to 1: the confidence that an answer needs (" AS_TEXT(
-         RELEVANCE_THRESHOLD) ")"},
-    WRITER_OPTIONS,
+    ANSWER_OPTIONS,
+    {"questions", 0, "FILE", NULL,
+     "a question on each line, - for standard input; answered in their order"},
+    {"at-once", 0, "N", NULL,
+     "of these, how many a network writes at once, 1 to 64, where memory has "
+     "room; changes the speed, not the answers (4)"},
 };
+static const struct option_row chat_options[] = {ANSWER_OPTIONS};
 static const struct option_row search_options[] = {
     FILTER_OPTIONS,
     {"limit", 'n', "N", NULL, "how many passages to show (5)"},
@@ -131,6 +139,11 @@ static const struct option_row answers_options[] = {
     {"open", 0, NULL, NULL,
      "SQuAD: search all paragraphs, not the question's alone"},
     {"per-question", 0, NULL, NULL, "every question's answer, too"},
+    {"generate", 'g', NULL, NULL,
+     "have the network write that is chosen here, and judge its whole text"},
+    {"at-once", 0, "N", NULL, "answers it writes at once, 1 to 64 (4)"},
+    {"max-tokens", 0, "N", NULL, "length of a written answer (256)"},
+    {"memory", 0, "MIB", NULL, "that the network may take (what is free)"},
 };
 static const struct option_row feedback_options[] = {
     {"citation", 'c', "N", NULL, "which citation is meant (1)"},
@@ -263,20 +276,25 @@ static const struct option_command commands[] = {
      OPTIONS(search_options),
      .run = cli_search},
     {.name = "ask",
-     .args = "QUESTION…",
-     .args_min = 1,
+     .args = "[QUESTION…]",
+     .args_min = 0,
      .args_max = -1,
      .summary = "answer from the documents, with sources",
-     .help = "The answer is made of sentences taken word by word from the "
-             "documents, each with a numbered source. Where nothing answers "
-             "the question it says so and exits with 6: a higher --threshold "
-             "refuses more, a lower one less (`tacit eval answers` shows the "
-             "curve). With a decoder chosen by `tacit model use`, that network "
-             "writes the answer from the passages that were found, and can "
-             "cite no other: each sentence is compared with the passages that "
-             "it cites, and where their words do not support it, it is marked "
-             "or dropped. An answer without a supported sentence is none: exit "
-             "6. The same seed gives the same answer.",
+     .help =
+         "The answer is made of sentences taken word by word from the "
+         "documents, each with a numbered source. Where nothing answers "
+         "the question it says so and exits with 6: a higher --threshold "
+         "refuses more, a lower one less (`tacit eval answers` shows the "
+         "curve). With a decoder chosen by `tacit model use`, that network "
+         "writes the answer from the passages that were found, and can "
+         "cite no other: each sentence is compared with the passages that "
+         "it cites, and where their words do not support it, it is marked "
+         "or dropped. An answer without a supported sentence is none: exit "
+         "6. The same seed gives the same answer. --questions answers many, "
+         "each for itself and in their order, with an envelope for each "
+         "under --json; a network writes several at once, which reads its "
+         "weights once for all of them. A question without an answer says "
+         "so in its place and does not end the rest.",
      OPTIONS(ask_options),
      .run = cli_ask},
     {.name = "chat",
@@ -286,7 +304,7 @@ static const struct option_command commands[] = {
              "reads the conversation so far, which is kept in memory alone. "
              "Ctrl-C ends an answer, Ctrl-D the conversation; lines may come "
              "from a pipe. With --json each answer is an envelope.",
-     OPTIONS(ask_options),
+     OPTIONS(chat_options),
      .run = cli_chat},
     {.name = "open",
      .args = "N",
@@ -332,7 +350,8 @@ static const struct option_command commands[] = {
              "question, answer (empty: nothing answers it) and, or instead, "
              "document. Prints exact match, F1, precision and recall of "
              "refusals, citation precision, and how they move with the "
-             "threshold.",
+             "threshold. Answers are quoted, or with --generate written by the "
+             "chosen decoder, several at once.",
      OPTIONS(answers_options),
      .run = cli_eval_answers},
     {.name = "train",

@@ -1,5 +1,6 @@
 #include "retrieval/generate.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/codes.h"
@@ -10,9 +11,12 @@
 enum { SNIPPET_BYTES = 400, REPEATS_MAX = 1 };
 
 struct writing {
-    const struct generate_job *job;
+    const struct generate_queue *queue;
+    struct generate_order order;
+    const struct generate_job *job; /* of the order, as are a and out */
     struct arena *a;
     struct generated *out;
+    struct decoder_job decoding;
     const struct search_hit *hits[PROMPT_PASSAGES_MAX];
     enum language language;
     struct cite_state cite;
@@ -212,28 +216,26 @@ static enum tacit_err find_passages(struct writing *w,
     return g->n_offered ? TACIT_OK : answerer_refuse(&g->found);
 }
 
-static enum tacit_err write(struct writing *w, const struct prompt *p,
-                            size_t n_max)
+static void plan_decoding(struct writing *w, const struct prompt *p,
+                          size_t n_max)
 {
     const struct generate_job *job = w->job;
-    struct decoder_job d = {.prompt = p->token,
-                            .n_prompt = p->n,
-                            .n_cuts = p->n_cuts,
-                            .n_max = n_max,
-                            .sampling = job->sampling,
-                            .guesses = job->guesses,
-                            .cache = job->cache,
-                            .ctx = w,
-                            .forbid = forbid,
-                            .take = take,
-                            .go_on = go_on};
-    for (size_t i = 0; i < p->n_cuts; i++) d.cut[i] = p->cut[i];
-    enum tacit_err err = decoder_generate(job->decoder, &d, &w->out->report);
-    if (err) return err;
-    return finish_claims(w, CLAIM_AT_END);
+    w->decoding = (struct decoder_job){.prompt = p->token,
+                                       .n_prompt = p->n,
+                                       .n_cuts = p->n_cuts,
+                                       .n_max = n_max,
+                                       .sampling = job->sampling,
+                                       .guesses = job->guesses,
+                                       .cache = job->cache,
+                                       .ctx = w,
+                                       .forbid = forbid,
+                                       .take = take,
+                                       .go_on = go_on};
+    memcpy(w->decoding.cut, p->cut, p->n_cuts * sizeof *p->cut);
 }
 
-static enum tacit_err generate(struct writing *w)
+/* What is found, and the prompt that is made of it. */
+static enum tacit_err prepare(struct writing *w)
 {
     const struct generate_job *job = w->job;
     struct generated *g = w->out;
@@ -261,33 +263,126 @@ static enum tacit_err generate(struct writing *w)
     }
     w->language = language_guess(job->question, strlen(job->question));
     w->ends_at_gap = source.chat == CHAT_NONE;
-    return write(w, &p, n_max);
+    plan_decoding(w, &p, n_max);
+    return TACIT_OK;
 }
 
-enum tacit_err generate_answer(const struct generate_job *job, struct arena *a,
-                               struct generated *out)
+static enum tacit_err conclude(struct writing *w)
 {
-    struct writing w = {.job = job, .a = a, .out = out};
+    struct generated *g = w->out;
     char *text = NULL;
-    *out = (struct generated){.text = ""};
-    buf_init(&w.pending, 0);
-    buf_init(&w.text, 0);
-    buf_init(&w.visible, 0);
-    enum tacit_err err = generate(&w);
-    if (!err) err = buf_end(&w.visible);
-    if (!err && w.visible.len)
-        err =
-            arena_strdup(a, (const char *)w.visible.data, w.visible.len, &text);
-    if (text) out->text = text;
-    buf_release(&w.pending);
-    buf_release(&w.text);
-    buf_release(&w.visible);
-    if (err || out->n_supported) return err;
-    if (out->n_claims == 0)
+    TRY(finish_claims(w, CLAIM_AT_END));
+    TRY(buf_end(&w->visible));
+    if (w->visible.len)
+        TRY(arena_strdup(w->a, (const char *)w->visible.data, w->visible.len,
+                         &text));
+    if (text) g->text = text;
+    if (g->n_supported) return TACIT_OK;
+    if (g->n_claims == 0)
         return fail_as(E_UNSUPPORTED_ANSWER,
                        "the model wrote no sentence that says anything");
     return fail_as(E_UNSUPPORTED_ANSWER,
                    "of %zu sentence%s that the model wrote none is supported "
                    "by the documents",
-                   out->n_claims, out->n_claims == 1 ? "" : "s");
+                   g->n_claims, g->n_claims == 1 ? "" : "s");
+}
+
+/* ---- many ---------------------------------------------------------------- */
+
+static struct writing *begin_writing(const struct generate_queue *q,
+                                     const struct generate_order *order)
+{
+    struct writing *w = calloc(1, sizeof *w);
+    if (!w) return NULL;
+    w->queue = q;
+    w->order = *order;
+    w->job = order->job;
+    w->a = order->a;
+    w->out = order->out;
+    *w->out = (struct generated){.text = ""};
+    buf_init(&w->pending, 0);
+    buf_init(&w->text, 0);
+    buf_init(&w->visible, 0);
+    return w;
+}
+
+static enum tacit_err end_writing(struct writing *w, enum tacit_err err)
+{
+    const struct generate_queue *q = w->queue;
+    const struct generate_order order = w->order;
+    buf_release(&w->pending);
+    buf_release(&w->text);
+    buf_release(&w->visible);
+    free(w);
+    TRY(q->end(q->ctx, &order, err));
+    if (err) err_clear();
+    return TACIT_OK;
+}
+
+static enum tacit_err next_writing(void *ctx, const struct decoder_job **job)
+{
+    const struct generate_queue *q = ctx;
+    for (;;) {
+        struct generate_order order = {0};
+        TRY(q->next(q->ctx, &order));
+        if (!order.job) return TACIT_OK;
+        struct writing *w = begin_writing(q, &order);
+        if (!w) {
+            enum tacit_err err = fail(TACIT_NOMEM, "no memory for an answer");
+            TRY(q->end(q->ctx, &order, err));
+            err_clear();
+            continue;
+        }
+        enum tacit_err err = prepare(w);
+        if (!err) {
+            *job = &w->decoding;
+            return TACIT_OK;
+        }
+        TRY(end_writing(w, err));
+    }
+}
+
+static enum tacit_err written(void *ctx, const struct decoder_job *job,
+                              const struct decoder_report *report,
+                              enum tacit_err err)
+{
+    struct writing *w = job->ctx;
+    (void)ctx;
+    w->out->report = *report;
+    return end_writing(w, err ? err : conclude(w));
+}
+
+enum tacit_err generate_all(const struct generate_queue *q)
+{
+    struct generate_queue queue = *q;
+    return decoder_generate_all(q->decoder,
+                                &(struct decoder_queue){&queue, next_writing,
+                                                        written});
+}
+
+/* ---- one alone ----------------------------------------------------------- */
+
+static enum tacit_err give(void *ctx, struct generate_order *out)
+{
+    struct generate_order *one = ctx;
+    *out = *one;
+    one->job = NULL;
+    return TACIT_OK;
+}
+
+static enum tacit_err pass_on(void *ctx, const struct generate_order *order,
+                              enum tacit_err err)
+{
+    (void)ctx;
+    (void)order;
+    return err;
+}
+
+enum tacit_err generate_answer(const struct generate_job *job, struct arena *a,
+                               struct generated *out)
+{
+    struct generate_order one = {job, a, out};
+    *out = (struct generated){.text = ""};
+    return generate_all(
+        &(struct generate_queue){job->decoder, &one, give, pass_on});
 }

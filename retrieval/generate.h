@@ -65,6 +65,24 @@ struct generated {
     struct decoder_report report;
 };
 
+/* Many, written at once as decoder_generate_all() does: each with what it would
+ * have alone. */
+struct generate_order {
+    const struct generate_job *job; /* NULL: none now */
+    struct arena *a;
+    struct generated *out;
+};
+struct generate_queue {
+    struct decoder *decoder; /* of every job */
+    void *ctx;
+    /* As decoder_queue's: what it gives stays where it is until its end. */
+    enum tacit_err (*next)(void *ctx, struct generate_order *out);
+    /* err as generate_answer() would give it. */
+    enum tacit_err (*end)(void *ctx, const struct generate_order *order,
+                          enum tacit_err err);
+};
+TACIT_CHECKED enum tacit_err generate_all(const struct generate_queue *q);
+
 /* E_NOTHING_RELEVANT: nothing was found to answer from; E_UNSUPPORTED_ANSWER:
  * no sentence that was written is supported; *out is filled for both.
  * E_PROMPT_ROOM; what go_on() returns. */

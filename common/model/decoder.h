@@ -11,6 +11,18 @@
  * prompt before, or read from disk (prompt_cache.h). Guesses change no bit
  * either: see net_batch.cache.
  *
+ * Several prompts may be gone on with at once:
+ *
+ *   queue ─next─> seat 0  prompt ─> t t t t t end ──> next prompt …
+ *                 seat 1  prompt ─────> t t t t t t t t …
+ *                 seat 2  prompt ─────────> t t end ─> …
+ *                                           └ one pass: the weights are read
+ *                                             once for a token of each
+ *
+ * Each has its own keys and values, sampler and end, and says what it would say
+ * alone. A prompt is read by itself; what it has in common with one that any
+ * seat has read, up to an edge of both, is copied from there.
+ *
  * Marks that end nothing (another turn's beginning) are never drawn.
  *
  * Thread rule: one thread at a time.
@@ -34,7 +46,8 @@ enum {
     DECODER_CUTS_MAX = 4,
     DECODER_CONTEXT = 4096, /* where nothing else is said */
     DECODER_CONTEXT_MAX = 1 << 17,
-    DECODER_ANSWER_MAX = 1 << 14
+    DECODER_ANSWER_MAX = 1 << 14,
+    DECODER_SEQUENCES_MAX = 64
 };
 
 struct decoder_model {
@@ -43,8 +56,9 @@ struct decoder_model {
     size_t context;          /* tokens of prompt and answer; 0: its own, at most
                                 DECODER_CONTEXT */
     uint64_t memory;         /* bytes that may be taken; 0: what is free */
-    enum quant_type cache;   /* of keys and values: F32, F16 or Q8_0 */
-    unsigned threads;        /* 0: one for each core */
+    size_t sequences;      /* at once, at most; fewer where memory ends; 0: 1 */
+    enum quant_type cache; /* of keys and values: F32, F16 or Q8_0 */
+    unsigned threads;      /* 0: one for each core */
     /* What was learnt of it, as tuned.h lays it out; NULL: it is as its file
      * has it. All borrowed until decoder_open() returns. */
     const struct model_base *base;
@@ -58,6 +72,7 @@ struct model_base;
 /* What it takes, all at its largest. */
 struct decoder_need {
     uint64_t weights, cache, work, all, free;
+    size_t sequences; /* that it has room for, of those that were wanted */
 };
 
 /* E_MODEL_MEMORY, with figures, when it would not fit; UNSUPPORTED for an
@@ -107,5 +122,22 @@ struct decoder_job {
 TACIT_CHECKED enum tacit_err decoder_generate(struct decoder *d,
                                               const struct decoder_job *job,
                                               struct decoder_report *out);
+
+/* Many, as many at once as the decoder has sequences: one that ends makes room
+ * for the next. What each says is what it would say alone, to the bit. */
+struct decoder_queue {
+    void *ctx;
+    /* The next, which stays where it is until its end; NULL: none now. It is
+     * asked again after each pass while any is under way. An error ends all. */
+    enum tacit_err (*next)(void *ctx, const struct decoder_job **job);
+    /* One that next() gave is over, once, in whichever order they end: err as
+     * decoder_generate() would give it, its message recorded. The others go
+     * on, unless this gives an error: then it is the end of all, with it. */
+    enum tacit_err (*end)(void *ctx, const struct decoder_job *job,
+                          const struct decoder_report *report,
+                          enum tacit_err err);
+};
+TACIT_CHECKED enum tacit_err decoder_generate_all(
+    struct decoder *d, const struct decoder_queue *q);
 
 #endif

@@ -296,7 +296,7 @@ static enum tacit_err check_batch(const struct net_run *r,
     for (size_t i = 0; i < b->segments.n; i++) {
         const struct kv_shape *c = kv_shape(b->cache[i]);
         if (c->layers != s->layers || c->heads != s->kv_heads ||
-            c->width != s->head_width)
+            c->width != s->head_width || (c->window && c->window != s->window))
             return fail(TACIT_SHAPE, "a cache of another network");
     }
     return TACIT_OK;
@@ -346,12 +346,22 @@ static struct var *blocks(const struct pass *p, struct var *h)
     return h;
 }
 
+/* A few tokens each: rows that have the bits they would have alone. */
+static enum weight_rows rows_of(const struct net_batch *b)
+{
+    for (size_t i = 0; b->cache && i < b->segments.n; i++)
+        if (b->segments.start[i + 1] - b->segments.start[i] > NET_STEPS_MAX)
+            return WEIGHT_ROWS_FAST;
+    return b->cache ? WEIGHT_ROWS_ALIKE : WEIGHT_ROWS_FAST;
+}
+
 struct var *net_hidden(const struct net_run *r, const struct net_batch *b)
 {
     struct tape *t = r->tape;
     const struct net *n = r->net;
     if (!t->err) t->err = check_batch(r, b);
     if (t->err) return NULL;
+    t->rows = rows_of(b);
     struct pass p = {.run = r, .batch = b, .position = places(t, b)};
     if (!p.position) return NULL;
     if (n->shape.rope.dims)

@@ -47,7 +47,7 @@ enum {
     NET_WIDTH_MAX = 1 << 16,
     NET_VOCAB_MAX = 1 << 22,
     NET_TOKENS_MAX = 1 << 20, /* in one batch */
-    NET_STEPS_MAX = 4,        /* see net_batch.cache */
+    NET_STEPS_MAX = 4,        /* of a sequence: see net_batch.cache */
     NET_RANK_MAX = 512
 };
 
@@ -158,9 +158,10 @@ struct net_batch {
     const uint32_t *type;        /* [n] BERT's token types; NULL: 0 */
     struct kv *const *cache;     /* [segments.n] of decoders; NULL: none. Each
                                     gets the rows of its sequence. In a batch
-                                    of at most NET_STEPS_MAX tokens all rows
-                                    have the bits that they would have had one
-                                    at a time. */
+                                    of sequences of at most NET_STEPS_MAX
+                                    tokens each all rows have the bits that
+                                    they would have had one at a time, and one
+                                    sequence at a time. */
 };
 
 /* Hidden rows [n, width], after the last norm. Errors stick in the tape. */

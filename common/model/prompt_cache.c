@@ -232,7 +232,7 @@ enum tacit_err prompt_cache_write(const struct prompt_cache *c,
     struct buf b;
     char path[PATH_CAP];
     uint64_t bytes = HEAD + 4 * p->n + kv_packed_bytes(kv, p->n);
-    if (bytes > c->bytes_max / 2) return TACIT_OK;
+    if (bytes > c->bytes_max / 2 || !kv_holds(kv, p->n)) return TACIT_OK;
     prompt_cache_name(p, kv_shape(kv), &name);
     TRY(path_of(c, &name, path));
     if (file_exists(path)) return TACIT_OK;

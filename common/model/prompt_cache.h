@@ -48,7 +48,8 @@ struct prompt_prefix {
 TACIT_CHECKED enum tacit_err prompt_cache_read(const struct prompt_cache *c,
                                                const struct prompt_prefix *p,
                                                struct kv *kv, int *found);
-/* Keep the first p->n tokens of kv, unless they are there. */
+/* Keep the first p->n tokens of kv, unless they are there, or the ring of a
+ * window holds them no more. */
 TACIT_CHECKED enum tacit_err prompt_cache_write(const struct prompt_cache *c,
                                                 const struct prompt_prefix *p,
                                                 const struct kv *kv);

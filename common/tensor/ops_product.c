@@ -19,6 +19,7 @@ struct product {
     size_t rows;
     enum gemm_mode mode;
     const ptrdiff_t *row; /* [w->rows] where each begins, for few rows */
+    int by_rows;          /* few, or all to have the bits of one alone */
     enum gemm_numbers numbers;
     size_t slab;
 };
@@ -50,7 +51,7 @@ static void forward_slab(void *ctx, size_t i, unsigned worker)
     size_t from = i * p->slab, k = w->cols;
     size_t n = slab_from(from, w->rows, p->slab);
     (void)worker;
-    if (p->rows > FEW) {
+    if (!p->by_rows) {
         gemm_run_in(p->numbers,
                     &(struct gemm){p->rows, n, k, p->a, k, 1, w->v + from * k,
                                    1, k, p->c + from, w->rows, p->mode});
@@ -111,6 +112,7 @@ void product_rows(struct tape *t, const struct var *w, const ptrdiff_t *row,
                         .rows = rows,
                         .mode = mode,
                         .row = row,
+                        .by_rows = rows <= FEW || t->rows == WEIGHT_ROWS_ALIKE,
                         .numbers = t->numbers,
                         .slab = slab_of(t, w->rows)};
     pool_run(t->pool, n_slabs(w->rows, p.slab), forward_slab, &p);

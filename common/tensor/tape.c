@@ -240,8 +240,10 @@ static void take_back(struct tape *t, struct var *x)
 struct weight_room *tape_room(struct tape *t)
 {
     if (!t->err && !t->room) t->err = weight_room_new(&t->room, t->pool);
-    if (!t->err) weight_room_back_in(t->room, t->numbers);
-    return t->err ? NULL : t->room;
+    if (t->err) return NULL;
+    weight_room_back_in(t->room, t->numbers);
+    weight_room_rows(t->room, t->rows);
+    return t->room;
 }
 
 static enum tacit_err grow(struct tape *t)

@@ -21,9 +21,9 @@
 #include "common/base/arena.h"
 #include "common/base/err.h"
 #include "common/tensor/kernels.h"
+#include "common/tensor/weights.h"
 
 struct pool;
-struct weight_room;
 
 enum { TAPE_NODES_MAX = 1 << 16, TAPE_INPUTS_MAX = 5 };
 
@@ -66,6 +66,7 @@ struct tape {
      * GEMM_BF16 makes training faster where the processor has it. Set before
      * the first op. */
     enum gemm_numbers numbers;
+    enum weight_rows rows;    /* of products forward: weights.h */
     struct weight_room *room; /* owned; see tape_room() */
     enum tacit_err err;       /* sticky: the first failure of an op */
     /* As many floats as the inputs of this step have, wanted after them; NULL:

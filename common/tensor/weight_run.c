@@ -29,6 +29,7 @@ struct weight_room {
     struct pool *pool;
     const struct weight_set *set;
     enum gemm_numbers back;
+    enum weight_rows rows;
     uint8_t *panels; /* rows of x as bytes, of one pass */
     size_t panels_bytes;
     float *pieces; /* [threads][piece] decoded W */
@@ -91,6 +92,11 @@ void weight_room_free(struct weight_room *room)
 void weight_room_back_in(struct weight_room *room, enum gemm_numbers numbers)
 {
     room->back = numbers;
+}
+
+void weight_room_rows(struct weight_room *room, enum weight_rows rows)
+{
+    room->rows = rows;
 }
 
 size_t weight_room_bytes(const struct weight_room *room)
@@ -271,7 +277,7 @@ static void product_item(void *ctx, size_t i, unsigned worker)
     end = end < n_tiles ? end : n_tiles;
     if (as_bytes(job->w))
         for (; tile < end; tile++) tile_of_blocks(p, job, tile);
-    else if (p->n_rows <= FEW_ROWS)
+    else if (p->n_rows <= FEW_ROWS || p->room->rows == WEIGHT_ROWS_ALIKE)
         for (; tile < end; tile++) tile_by_rows(p, job, tile);
     else
         for (; tile < end; tile += PIECE_TILES)

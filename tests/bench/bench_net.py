@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Whole networks of real shapes: prefill_vs_llamacpp, decode_vs_llamacpp,
-embed_vs_llamacpp, embed_vs_torch, first_token_ms, first_token_mib, contention,
-lora_vs_torch, lora_mem_vs_torch, encoder_ft_vs_torch, encoder_ft_mem_vs_torch,
-engine_code_kib; engine: all of them.
+decode_batch, embed_vs_llamacpp, embed_vs_torch, first_token_ms,
+first_token_mib, contention, lora_vs_torch, lora_mem_vs_torch,
+encoder_ft_vs_torch, encoder_ft_mem_vs_torch, engine_code_kib; engine: all of
+them.
 
     bench_net.py [ID]
 
@@ -25,6 +26,8 @@ BUILD = os.environ.get("TACIT_BUILD", "build/release")
 OURS = f"{BUILD}/bench/engine_net"
 FILES = "build/netbench"
 TOKENS, ANSWER, SENTENCES = 256, 48, 16
+PROMPT, STEPS = 16, 32
+BATCHES = (1, 4, 8, 16)
 SECONDS = 2
 DECODERS = ["135m"] if os.environ.get("TACIT_NET_SMALL") else ["135m", "1b"]
 
@@ -136,6 +139,35 @@ def decoders(bench, work, count):
                 line(bench, f"{shape} {kind}, threads {threads}",
                      ours(work, path, count, threads)[threads - 1],
                      "tokens per " + clock(threads), name, value, limit)
+
+
+def batch_of_theirs(path, count, steps):
+    """CPU seconds of llama-batched-bench, one thread, or None."""
+    program = os.path.join(os.path.dirname(llama_bench() or ""),
+                           "llama-batched-bench")
+    if not llama_bench() or not os.path.exists(program):
+        return None
+    before = children_s()
+    done = subprocess.run(
+        [program, "-m", path, "-c", str(count * 2 * (PROMPT + 4 * STEPS)),
+         "-npp", str(PROMPT), "-ntg", str(steps), "-npl", str(count), "-t",
+         "1", "-tb", "1"], stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, timeout=900, check=False)
+    return children_s() - before if done.returncode == 0 else None
+
+
+def decode_batch():
+    """A token of each of several sequences in one pass; one thread."""
+    path = model("135m", "Q8_0")
+    for count in BATCHES:
+        value = ours("decode_batch", path, count, 1)[0]
+        theirs_s = None
+        long = batch_of_theirs(path, count, 3 * STEPS)
+        short = batch_of_theirs(path, count, STEPS) if long else None
+        if short and long > short:
+            theirs_s = round(2 * STEPS * count / (long - short), 3)
+        line("decode_batch", f"135m Q8_0, {count} at once, threads 1", value,
+             "tokens per CPU second", "llama.cpp", theirs_s, 1)
 
 
 def prefill():
@@ -264,6 +296,7 @@ WORK = {
     "prefill_vs_llamacpp": prefill,
     "decode_vs_llamacpp":
         lambda: decoders("decode_vs_llamacpp", "decode", ANSWER),
+    "decode_batch": decode_batch,
     "embed_vs_llamacpp": embed,
     "embed_vs_torch": embed,
     "first_token_ms": first_token,

@@ -8,6 +8,7 @@
  * SHAPE: 135m (SmolLM2), 1b (TinyLlama), qwen (Qwen 2 0.5B), minilm. WORK:
  *   prefill   COUNT tokens at once, tokens per second
  *   decode    COUNT tokens, each the likeliest, after 16; tokens per second
+ *   decode_batch  32 tokens of each of COUNT sequences, a pass a token of each
  *   embed     COUNT sentences of 128 tokens; sentences per second
  *   embed_mixed  COUNT of 16 to 128 tokens
  *   first     a file's first token after 16, its opening included; COUNT is
@@ -38,7 +39,15 @@
 #include "common/tensor/weights.h"
 #include "tests/bench/bench.h"
 
-enum { PROMPT = 16, CHECKED = 4, SENTENCE = 128, SEQUENCE = 256, RANK = 8 };
+enum {
+    PROMPT = 16,
+    CHECKED = 4,
+    BATCH_STEPS = 32,
+    BATCH_MAX = 64,
+    SENTENCE = 128,
+    SEQUENCE = 256,
+    RANK = 8
+};
 
 static double cpu_s(void)
 {
@@ -236,6 +245,7 @@ struct bench {
     enum net_train_numbers numbers;
     uint32_t *token, *label, *row, *start;
     struct kv *kv;
+    struct kv *batch[BATCH_MAX]; /* [count] of decode_batch */
     struct net_train *train;
     size_t budget;
 };
@@ -275,12 +285,12 @@ static void draw(struct bench *b, size_t n_sequences, size_t len)
     b->label = b->token + 1;
 }
 
-static void new_kv(struct bench *b, size_t n_max)
+static void new_kv(struct bench *b, size_t n_max, struct kv **out)
 {
     const struct net_shape *s = net_shape(b->net);
-    const struct kv_shape k = {s->layers, s->kv_heads, s->head_width, n_max,
-                               QUANT_F16};
-    must(kv_new(&k, &b->kv));
+    const struct kv_shape k = {s->layers, s->kv_heads, s->head_width,
+                               n_max,     QUANT_F16,   s->window};
+    must(kv_new(&k, out));
 }
 
 /* Logits of the last of n tokens behind what is in the cache. */
@@ -318,6 +328,39 @@ static void decode(struct bench *b)
     uint32_t next = b->token[PROMPT];
     for (size_t i = 0; i < b->count; i++)
         next = likeliest(b, feed(b, &next, 1));
+}
+
+/* The first turn has the prompts to read as well, and is not counted. */
+static void decode_batch(struct bench *b)
+{
+    uint32_t token[BATCH_MAX], start[BATCH_MAX + 1];
+    const struct net_run run = {.net = b->net, .tape = &b->tape};
+    const struct net_batch batch = {.token = token,
+                                    .n = b->count,
+                                    .segments = {start, b->count},
+                                    .cache = b->batch};
+    size_t n_vocab = net_shape(b->net)->vocab;
+    if (b->count > BATCH_MAX) exit(4);
+    for (size_t i = 0; i < b->count; i++) {
+        if (!b->batch[i]) {
+            new_kv(b, PROMPT + BATCH_STEPS, &b->batch[i]);
+            b->kv = b->batch[i];
+            feed(b, b->token, PROMPT);
+        }
+        kv_truncate(b->batch[i], PROMPT);
+        token[i] = b->token[i + 1];
+        start[i] = (uint32_t)i;
+    }
+    b->kv = NULL;
+    start[b->count] = (uint32_t)b->count;
+    for (size_t k = 0; k < BATCH_STEPS; k++) {
+        tape_reset(&b->tape);
+        const struct var *z =
+            net_logits(&run, net_hidden(&run, &batch), NULL, 0);
+        must(b->tape.err);
+        for (size_t i = 0; i < b->count; i++)
+            token[i] = likeliest(b, z->v + i * n_vocab);
+    }
 }
 
 static void check_decode(struct bench *b)
@@ -365,7 +408,7 @@ static void embed_mixed(struct bench *b)
 static void first(struct bench *b)
 {
     open_net(b, NET_FROZEN);
-    new_kv(b, SEQUENCE);
+    new_kv(b, SEQUENCE, &b->kv);
     draw(b, 1, SEQUENCE);
     likeliest(b, feed(b, b->token, PROMPT));
     close_net(b);
@@ -441,6 +484,7 @@ static const struct work {
 } works[] = {
     {"prefill", prefill, NET_FROZEN, 0, 0, 1, 0, 0},
     {"decode", decode, NET_FROZEN, 0, 0, 1, 0, 0},
+    {"decode_batch", decode_batch, NET_FROZEN, 0, 0, BATCH_STEPS, 0, 0},
     {"embed", embed, NET_FROZEN, 1, SENTENCE, 1, 0, 0},
     {"embed_mixed", embed_mixed, NET_FROZEN, 1, SENTENCE, 1, 0, 0},
     {"first", first, NET_FROZEN, 0, 0, 0, 0, 0},
@@ -461,7 +505,7 @@ static void prepare(struct bench *b, const struct work *w)
         return;
     }
     draw(b, 1, b->count + PROMPT + CHECKED);
-    new_kv(b, b->count + PROMPT + CHECKED);
+    new_kv(b, b->count + PROMPT + CHECKED, &b->kv);
     check_decode(b);
 }
 

@@ -139,7 +139,7 @@ int main(int argc, char **argv)
     must(file_read(argv[3], CASES_BYTES, &b));
     const struct net_shape *s = net_shape(r.net);
     const struct kv_shape shape = {s->layers, s->kv_heads, s->head_width,
-                                   CONTEXT, QUANT_F16};
+                                   CONTEXT,   QUANT_F16,   s->window};
     must(kv_new(&shape, &r.kv));
     must(sampler_new(&(struct sampling){0}, s->vocab, &r.sampler));
     tape_init(&r.tape, 0);

@@ -32,7 +32,7 @@ static void try_bytes(const struct prompt_cache *c, enum quant_type type,
     static const uint32_t token[TOKENS] = {1, 2, 3}, edge[] = {3};
     static const struct digest model = {{1}};
     const struct prompt_prefix p = {&model, token, TOKENS, edge, 1};
-    const struct kv_shape shape = {2, 1, 32, 8, type};
+    const struct kv_shape shape = {2, 1, 32, 8, type, 0};
     struct kv *kv = NULL;
     uint8_t *copy = malloc(size + 1);
     if (!copy || kv_new(&shape, &kv)) abort();
@@ -53,7 +53,7 @@ static void try_body(const struct prompt_cache *c, enum quant_type type,
     static const uint32_t token[TOKENS] = {1, 2, 3}, edge[] = {3};
     static const struct digest model = {{1}};
     const struct prompt_prefix p = {&model, token, TOKENS, edge, 1};
-    const struct kv_shape shape = {2, 1, 32, 8, type};
+    const struct kv_shape shape = {2, 1, 32, 8, type, 0};
     struct kv *kv = NULL;
     struct digest name, hash;
     if (kv_new(&shape, &kv)) abort();

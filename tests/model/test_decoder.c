@@ -20,147 +20,28 @@
 #include "common/model/gguf.h"
 #include "common/model/model.h"
 #include "common/model/net.h"
-#include "common/tensor/weights.h"
+#include "tests/model/drawn_model.h"
 
 enum {
-    WIDTH = 64,
-    LAYERS = 2,
-    HEADS = 4,
-    KV_HEADS = 2,
-    FEED = 96,
-    VOCAB = 288,
-    CONTEXT = 1024,
+    VOCAB = DRAWN_VOCAB,
+    CONTEXT = DRAWN_CONTEXT,
     LONG = 700,
     ANSWER = 96,
     RANK = 4,
     /* Rows of q, k, v, output, gate, up, down. */
     N_LEARNT =
-        LAYERS * RANK * (3 * WIDTH + 2 * (WIDTH / HEADS * KV_HEADS) + 2 * FEED)
+        DRAWN_LAYERS * RANK *
+        (3 * DRAWN_WIDTH + 2 * (DRAWN_WIDTH / DRAWN_HEADS * DRAWN_KV_HEADS) +
+         2 * DRAWN_FEED)
 };
 
 static char dir[256], model_path[512], prompts[512];
 
 /* ---- a network of random numbers ---- */
 
-struct drawn {
-    struct gguf_writer w;
-    struct rng rng;
-    enum quant_type type;
-    int data;
-};
-
-static void put(struct drawn *d, const char *name, size_t rows, size_t cols,
-                float scale)
-{
-    static float x[VOCAB * FEED];
-    static uint8_t raw[sizeof x], packed[sizeof x + 4096];
-    int is_matrix = rows > 1;
-    enum quant_type type = is_matrix ? d->type : QUANT_F32;
-    const uint64_t dims[] = {cols, rows};
-    if (!d->data) {
-        gguf_put_tensor(&d->w, name,
-                        (uint32_t)type + (is_matrix ? GGUF_PACKED : 0),
-                        is_matrix ? 2 : 1, dims);
-        return;
-    }
-    for (size_t i = 0; i < rows * cols; i++)
-        x[i] = (is_matrix ? 0 : 1) + scale * rng_normal(&d->rng);
-    check_ok(quant_encode(type, x, raw, rows * cols));
-    size_t n = quant_bytes(type, rows * cols);
-    if (is_matrix) {
-        n = weight_bytes(type, rows, cols);
-        check(n <= sizeof packed);
-        weight_pack(type, rows, cols, raw, packed);
-    }
-    check_ok(gguf_put_data(&d->w, is_matrix ? packed : raw, n));
-    check_ok(gguf_end_tensor(&d->w));
-}
-
-static void put_tensors(struct drawn *d)
-{
-    char name[64];
-    size_t kv = WIDTH / HEADS * KV_HEADS;
-    rng_init(&d->rng, 11, 0, 0);
-    put(d, "token_embd.weight", VOCAB, WIDTH, 1);
-    put(d, "output_norm.weight", 1, WIDTH, 0.1f);
-    for (int i = 0; i < LAYERS; i++) {
-        const struct {
-            const char *name;
-            size_t rows, cols;
-        } parts[] = {{"attn_norm", 1, WIDTH},   {"ffn_norm", 1, WIDTH},
-                     {"attn_q", WIDTH, WIDTH},  {"attn_k", kv, WIDTH},
-                     {"attn_v", kv, WIDTH},     {"attn_output", WIDTH, WIDTH},
-                     {"ffn_gate", FEED, WIDTH}, {"ffn_up", FEED, WIDTH},
-                     {"ffn_down", WIDTH, FEED}};
-        for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
-            snprintf(name, sizeof name, "blk.%d.%s.weight", i, parts[k].name);
-            put(d, name, parts[k].rows, parts[k].cols,
-                parts[k].rows > 1 ? 1.5f / sqrtf(WIDTH) : 0.1f);
-        }
-    }
-}
-
-static void put_u32(struct gguf_writer *w, const char *key, uint32_t v)
-{
-    char full[96];
-    snprintf(full, sizeof full, "llama.%s", key);
-    gguf_put_u32(w, full, v);
-}
-
-static void put_vocabulary(struct gguf_writer *w)
-{
-    static char spelt[VOCAB][16];
-    const char *tokens[VOCAB];
-    size_t len[VOCAB];
-    int32_t classes[VOCAB];
-    float scores[VOCAB] = {0};
-    for (int i = 0; i < VOCAB; i++) {
-        classes[i] = i == 0  ? VOCAB_UNKNOWN
-                     : i < 3 ? VOCAB_CONTROL
-                             : VOCAB_NORMAL;
-        if (i < 3)
-            snprintf(spelt[i], 16, "%s",
-                     i == 0   ? "<unk>"
-                     : i == 1 ? "<s>"
-                              : "</s>");
-        else if (i < 259)
-            snprintf(spelt[i], 16, "<0x%02X>", (unsigned)(i - 3));
-        else
-            snprintf(spelt[i], 16, "w%d", i);
-        if (i >= 3 && i < 259) classes[i] = VOCAB_BYTE;
-        tokens[i] = spelt[i];
-        len[i] = strlen(spelt[i]);
-    }
-    gguf_put_text(w, "tokenizer.ggml.model", "llama", 5);
-    gguf_put_texts(w, "tokenizer.ggml.tokens", tokens, len, VOCAB);
-    gguf_put_array(w, "tokenizer.ggml.scores", GGUF_F32, scores, VOCAB);
-    gguf_put_array(w, "tokenizer.ggml.token_type", GGUF_I32, classes, VOCAB);
-    gguf_put_u32(w, "tokenizer.ggml.bos_token_id", 1);
-    gguf_put_u32(w, "tokenizer.ggml.eos_token_id", 2);
-    gguf_put_u32(w, "tokenizer.ggml.unknown_token_id", 0);
-}
-
 static void make_model(enum quant_type type)
 {
-    struct drawn d = {.type = type};
-    check_ok(gguf_writer_init(&d.w, dir, 64));
-    gguf_put_text(&d.w, "general.architecture", "llama", 5);
-    put_u32(&d.w, "context_length", CONTEXT);
-    put_u32(&d.w, "block_count", LAYERS);
-    put_u32(&d.w, "embedding_length", WIDTH);
-    put_u32(&d.w, "feed_forward_length", FEED);
-    put_u32(&d.w, "attention.head_count", HEADS);
-    put_u32(&d.w, "attention.head_count_kv", KV_HEADS);
-    put_u32(&d.w, "rope.dimension_count", WIDTH / HEADS);
-    gguf_put_f32(&d.w, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
-    put_vocabulary(&d.w);
-    put_tensors(&d);
-    d.data = 1;
-    put_tensors(&d);
-    check_ok(gguf_writer_end(&d.w, NULL));
-    unlink(model_path);
-    check_ok(gguf_writer_commit(&d.w, model_path));
-    gguf_writer_release(&d.w);
+    drawn_write(&(struct drawn_shape){.type = type}, dir, model_path);
 }
 
 static struct decoder *open_model(enum quant_type cache)
@@ -620,7 +501,7 @@ static const struct prompt_prefix prefix = {&model_hash, tokens, 4, edges, 1};
 
 static struct kv *new_kv(enum quant_type type)
 {
-    const struct kv_shape shape = {2, 2, 32, 16, type};
+    const struct kv_shape shape = {2, 2, 32, 16, type, 0};
     struct kv *kv = NULL;
     check_ok(kv_new(&shape, &kv));
     return kv;

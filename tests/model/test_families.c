@@ -302,8 +302,8 @@ static void check_pieces(const struct tiny_net *n, const struct var *want,
                          enum quant_type type, size_t piece, double tolerance)
 {
     const struct net_shape *s = net_shape(n->net);
-    const struct kv_shape shape = {s->layers, s->kv_heads, s->head_width,
-                                   TINY_FIRST, type};
+    const struct kv_shape shape = {s->layers,  s->kv_heads, s->head_width,
+                                   TINY_FIRST, type,        s->window};
     struct tiny_batch tiny;
     struct kv *cache[2];
     struct tape t;
@@ -547,7 +547,7 @@ static void what_a_network_cannot_do_is_said(void **state)
     tiny_tokens(&tiny);
     tiny_open(&n, &tiny_families[0], QUANT_F32, NULL);
     tiny_open(&bert, &tiny_families[TINY_FAMILIES - 1], QUANT_F32, NULL);
-    const struct kv_shape shape = {2, 1, 8, 4, QUANT_F16};
+    const struct kv_shape shape = {2, 1, 8, 4, QUANT_F16, 0};
     check_ok(kv_new(&shape, &small));
     static const uint32_t backwards[] = {0, 20, 10, TINY_ROWS}, one[] = {0, 1};
     static const uint32_t far[] = {40}, outside[] = {64};

@@ -11,7 +11,7 @@ enum { LAYERS = 2, HEADS = 3, WIDTH = 32, TOKENS = 20, ROW = HEADS * WIDTH };
 
 static struct kv_shape shape_of(enum quant_type type)
 {
-    return (struct kv_shape){LAYERS, HEADS, WIDTH, TOKENS, type};
+    return (struct kv_shape){LAYERS, HEADS, WIDTH, TOKENS, type, 0};
 }
 
 static float k_of[LAYERS][TOKENS * ROW], v_of[LAYERS][TOKENS * ROW];

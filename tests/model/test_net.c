@@ -166,7 +166,7 @@ static void tell(const struct net *n, enum quant_type type, size_t lead,
 {
     const struct net_shape *s = net_shape(n);
     const struct kv_shape shape = {s->layers, s->kv_heads, s->head_width,
-                                   TOKENS, type};
+                                   TOKENS,    type,        0};
     uint32_t token[TOKENS];
     struct kv *cache;
     struct tape t;
