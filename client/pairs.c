@@ -374,20 +374,16 @@ static enum tacit_err find_hard(struct loading *l, struct examples *ex)
 {
     size_t n = l->plan->hard_negatives;
     uint32_t *hard = NULL;
-    struct token_rows *text = NULL;
-    if (!ex->text || !n || ex->n_pool < 2) return TACIT_OK;
+    if (!n || ex->n_pool < 2) return TACIT_OK;
     TRY(arena_alloc(&l->d->arena, ex->n_rows * n + 1, sizeof *hard, &hard));
-    TRY(arena_alloc(&l->d->arena, 1, sizeof *text, &text));
     size_t least = n;
     for (size_t i = 0; i < ex->n_rows; i++) {
         size_t have = nearest_others(l, ex, i, n, hard + i * n);
         if (have < least) least = have;
     }
     if (!least && l->plan->privacy.record) return TACIT_OK;
-    *text = *ex->text;
-    text->hard = hard;
-    text->n_hard = n;
-    ex->text = text;
+    ex->hard = hard;
+    ex->n_hard = n;
     return TACIT_OK;
 }
 

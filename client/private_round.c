@@ -57,7 +57,7 @@ static enum tacit_err check_rows(const struct trainer_task *t,
                                  const struct examples *ex)
 {
     if (t->plan->task != PLAN_RETRIEVER) return TACIT_OK;
-    if (ex->text && ex->text->hard) return TACIT_OK;
+    if (ex->hard) return TACIT_OK;
     return fail_as(E_PRIVACY_NEGATIVES,
                    "plan %s: no indexed document gives a question a passage "
                    "that is wrong for it",

@@ -168,7 +168,7 @@ struct var *arch_loss(const struct model_spec *s, struct tape *t,
     case MODEL_LM: return op_softmax_ce(t, output, b->class);
     case MODEL_RETRIEVER:
         return op_contrastive(t, output,
-                              tape_constant(t, b->p, b->n, s->n_inputs),
+                              tape_constant(t, b->p.v, b->p.n, s->n_inputs),
                               (float)temperature);
     case MODEL_READER:
         return op_span(t, output, &b->texts.segments, b->texts.span);

@@ -88,6 +88,45 @@ enum tacit_err batch_classes(struct tape *t, const struct model_spec *s,
     return copy_classes(t, s, ex->y, &r, out);
 }
 
+enum tacit_err batch_check_hard(const struct examples *ex, size_t i)
+{
+    for (size_t k = 0; ex->hard && k < ex->n_hard; k++)
+        if (ex->hard[i * ex->n_hard + k] >= ex->n_pool)
+            return fail(TACIT_SHAPE, "row %zu: no passage %u", i,
+                        ex->hard[i * ex->n_hard + k]);
+    return TACIT_OK;
+}
+
+struct batch_passages batch_passages(struct tape *t, const struct examples *ex,
+                                     const uint32_t *idx, size_t first,
+                                     size_t n)
+{
+    const struct rows r = {idx, first, n};
+    size_t d = ex->x_dim, n_hard = ex->hard ? ex->n_hard : 0;
+    struct batch_passages p = {.n = n * (1 + n_hard)};
+    if (!n_hard) {
+        p.v = copy_rows(t, ex->p, d, &r);
+        return p;
+    }
+    p.v = tape_raw(t, p.n * d, sizeof *p.v);
+    for (size_t i = 0; p.v && i < n; i++) {
+        size_t row = row_at(&r, i);
+        memcpy(p.v + i * d, ex->p + row * d, d * sizeof *p.v);
+        for (size_t k = 0; k < n_hard; k++)
+            memcpy(p.v + (n + i * n_hard + k) * d,
+                   ex->pool + ex->hard[row * n_hard + k] * d, d * sizeof *p.v);
+    }
+    return p;
+}
+
+static enum tacit_err copy_passages(struct tape *t, const struct examples *ex,
+                                    const struct rows *r, struct batch *b)
+{
+    for (size_t i = 0; i < r->n; i++) TRY(batch_check_hard(ex, row_at(r, i)));
+    b->p = batch_passages(t, ex, r->idx, r->first, r->n);
+    return TACIT_OK;
+}
+
 static enum tacit_err copy_survival(struct tape *t, const float *y,
                                     const struct rows *r, struct batch *b)
 {
@@ -121,7 +160,7 @@ enum tacit_err batch_gather(struct tape *t, const struct model_spec *s,
     } else {
         b.x = copy_rows(t, ex->x, ex->x_dim, &r);
         if (s->task == MODEL_RETRIEVER)
-            b.p = copy_rows(t, ex->p, ex->x_dim, &r);
+            TRY(copy_passages(t, ex, &r, &b));
         else if (s->task == MODEL_COX)
             TRY(copy_survival(t, ex->y, &r, &b));
         else if (s->classes > 1)

@@ -43,7 +43,10 @@ struct batch {
     float *event;             /* [n], cox */
     uint32_t *class;          /* [n], classes; lm: [n T] next tokens */
     uint32_t *token;          /* [n T], lm */
-    float *p;                 /* [n, x_dim], retriever */
+    struct batch_passages {
+        float *v; /* [n, x_dim] those that answer, then the hard negatives */
+        size_t n;
+    } p; /* retriever */
 };
 
 /* Numbers of y per row that a spec wants; 0 for a retriever. */
@@ -57,6 +60,14 @@ TACIT_CHECKED enum tacit_err batch_gather(struct tape *t,
                                           const uint32_t *idx, size_t first,
                                           size_t n, struct batch *out);
 
+/* Their passages alone: of each row the one that answers, then row by row its
+ * hard negatives, which batch_check_hard() has seen. v NULL: no memory. */
+struct batch_passages batch_passages(struct tape *t, const struct examples *ex,
+                                     const uint32_t *idx, size_t first,
+                                     size_t n);
+/* SHAPE when a hard negative of row i is not in the pool. */
+TACIT_CHECKED enum tacit_err batch_check_hard(const struct examples *ex,
+                                              size_t i);
 /* Their classes alone. */
 TACIT_CHECKED enum tacit_err batch_classes(struct tape *t,
                                            const struct model_spec *s,

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "common/base/codes.h"
+#include "common/model/batch.h"
 #include "common/model/metrics.h"
 #include "common/model/model_files.h"
 #include "common/model/net.h"
@@ -205,11 +206,7 @@ static enum tacit_err check_row(const struct tuned *t,
         !(ex->y[i] >= 0 && ex->y[i] < (float)classes))
         return fail(TACIT_SHAPE, "row %zu: class %g of %zu", i,
                     (double)ex->y[i], classes);
-    for (size_t k = 0; r->hard && k < r->n_hard; k++)
-        if (r->hard[i * r->n_hard + k] >= ex->n_pool)
-            return fail(TACIT_SHAPE, "row %zu: no passage %u", i,
-                        r->hard[i * r->n_hard + k]);
-    return TACIT_OK;
+    return t->spec.task == MODEL_RETRIEVER ? batch_check_hard(ex, i) : TACIT_OK;
 }
 
 static enum tacit_err check_targets(const struct tuned *t,
@@ -282,23 +279,12 @@ static enum tacit_err gather(const struct tuned *m, struct tape *t,
 
 /* ---- losses ------------------------------------------------------------- */
 
-/* Positive passages [n, d], then hard negatives [n n_hard, d]. */
 static struct var *passages(struct tuned *t, struct tape *tape,
                             const struct rows *r)
 {
-    const struct examples *ex = r->ex;
-    const struct token_rows *text = ex->text;
-    size_t d = t->spec.n_inputs, n_hard = text->hard ? text->n_hard : 0;
-    float *p = tape_raw(tape, r->n * (1 + n_hard) * d, sizeof *p);
-    if (!p) return NULL;
-    for (size_t i = 0; i < r->n; i++) {
-        size_t row = row_at(r, i);
-        memcpy(p + i * d, ex->p + row * d, d * sizeof *p);
-        for (size_t k = 0; k < n_hard; k++)
-            memcpy(p + (r->n + i * n_hard + k) * d,
-                   ex->pool + text->hard[row * n_hard + k] * d, d * sizeof *p);
-    }
-    return tape_constant(tape, p, r->n * (1 + n_hard), d);
+    const struct batch_passages p =
+        batch_passages(tape, r->ex, r->idx, r->first, r->n);
+    return p.v ? tape_constant(tape, p.v, p.n, t->spec.n_inputs) : NULL;
 }
 
 static const uint32_t *spans(struct tape *tape, const struct rows *r)
@@ -384,9 +370,9 @@ static struct var *loss_of(struct tuned *t, const struct net_run *run,
 /* Of a batch's passages and their scores, on its tape. */
 static size_t passages_bytes(const struct tuned *t, const struct rows *r)
 {
-    const struct token_rows *text = r->ex->text;
+    const struct examples *ex = r->ex;
     size_t n_hard =
-        t->spec.task == MODEL_RETRIEVER && text->hard ? text->n_hard : 0;
+        t->spec.task == MODEL_RETRIEVER && ex->hard ? ex->n_hard : 0;
     return r->n * (1 + n_hard) * (2 * t->spec.n_inputs + 4 * r->n) *
            sizeof(float);
 }
@@ -470,6 +456,7 @@ enum tacit_err tuned_loss(struct tuned *t, struct tape *tape, const float *w,
 
 struct sums {
     double loss, metric;
+    float *place; /* [n_rows] of a retriever's answers; NULL: not wanted */
 };
 
 /* Scores of side `side` over a sequence's rows: the best one. */
@@ -569,8 +556,27 @@ static enum tacit_err measure(struct tuned *t, struct tape *tape,
         sums->metric += (double)exact_spans(&r, out);
     else if (t->spec.task == MODEL_CLASSIFY)
         sums->metric += (double)right_classes(&r, out);
+    else if (sums->place)
+        for (size_t i = 0; i < n; i++)
+            sums->place[first + i] =
+                metrics_place(ex, first + i, out->v + i * out->cols);
     else
         sums->metric += metrics_sum(&t->spec, ex, first, &b, out);
+    return TACIT_OK;
+}
+
+static enum tacit_err measure_all(struct tuned *t, struct tape *tape,
+                                  const float *w, const struct examples *ex,
+                                  struct sums *out)
+{
+    /* A retriever's rows are short, and measured against each other. */
+    int few = t->spec.base.memory_bytes && t->spec.task != MODEL_RETRIEVER;
+    size_t step = few ? EVALUATE_FEW : EVALUATE_ROWS;
+    load(t, w);
+    for (size_t first = 0; first < ex->n_rows; first += step) {
+        size_t left = ex->n_rows - first;
+        TRY(measure(t, tape, ex, first, left < step ? left : step, out));
+    }
     return TACIT_OK;
 }
 
@@ -579,19 +585,19 @@ enum tacit_err tuned_evaluate(struct tuned *t, struct tape *tape,
                               struct model_metrics *out)
 {
     struct sums s = {0};
-    /* A retriever's rows are short, and measured against each other. */
-    int few = t->spec.base.memory_bytes && t->spec.task != MODEL_RETRIEVER;
-    size_t step = few ? EVALUATE_FEW : EVALUATE_ROWS;
-    load(t, w);
-    for (size_t first = 0; first < ex->n_rows; first += step) {
-        size_t left = ex->n_rows - first;
-        TRY(measure(t, tape, ex, first, left < step ? left : step, &s));
-    }
     double n = (double)ex->n_rows;
+    TRY(measure_all(t, tape, w, ex, &s));
     *out = (struct model_metrics){.loss = s.loss / n,
                                   .metric = s.metric / n,
                                   .n_rows = ex->n_rows,
                                   .loss_sum = s.loss,
                                   .metric_sum = s.metric};
     return TACIT_OK;
+}
+
+enum tacit_err tuned_places(struct tuned *t, struct tape *tape, const float *w,
+                            const struct examples *ex, float *out)
+{
+    struct sums s = {.place = out};
+    return measure_all(t, tape, w, ex, &s);
 }

@@ -83,5 +83,10 @@ TACIT_CHECKED enum tacit_err tuned_evaluate(struct tuned *t, struct tape *tape,
                                             const float *w,
                                             const struct examples *ex,
                                             struct model_metrics *out);
+/* A retriever: as model_predict(). */
+TACIT_CHECKED enum tacit_err tuned_places(struct tuned *t, struct tape *tape,
+                                          const float *w,
+                                          const struct examples *ex,
+                                          float *out /* [n_rows] */);
 
 #endif

@@ -362,12 +362,12 @@ static enum tacit_err take_local(const struct check *c,
         TRY(plan_wrong(c, "local.momentum",
                        "local.momentum is for sgd; %s has %s", p->optimizer,
                        which < 3 ? "its own" : "none"));
-    int negatives = p->task == PLAN_RETRIEVER && plan_has_base(p);
-    if (r->hard_negatives && !negatives)
+    if (r->hard_negatives && p->task != PLAN_RETRIEVER)
         TRY(plan_wrong(c, "local.hard_negatives",
-                       "local.hard_negatives is for a retriever with a base"));
+                       "local.hard_negatives is for a retriever"));
     TRY(plan_integer(c, "local.hard_negatives", r->hard_negatives, 0, 32,
-                     negatives ? 4 : 0, &p->hard_negatives));
+                     p->task == PLAN_RETRIEVER && plan_has_base(p) ? 4 : 0,
+                     &p->hard_negatives));
     TRY(plan_take_effort(c, r));
     if (r->temperature && p->task != PLAN_RETRIEVER)
         TRY(plan_wrong(c, "local.temperature",

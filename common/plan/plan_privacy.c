@@ -90,10 +90,10 @@ static enum tacit_err check_rows(const struct check *c)
                           "data.format: text cuts one document into many rows; "
                           "under privacy take an lm plan with a base, where a "
                           "row is one text");
-    if (p->task == PLAN_RETRIEVER && !(plan_has_base(p) && p->hard_negatives))
+    if (p->task == PLAN_RETRIEVER && !p->hard_negatives)
         return plan_wrong(c, "task",
                           "a retriever's negatives may not be other people's "
-                          "questions under privacy: take a base, and "
+                          "questions under privacy: write "
                           "local.hard_negatives of at least 1");
     if (is(p->norm, "batch"))
         return plan_wrong(c, "model.norm",

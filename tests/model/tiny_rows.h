@@ -68,8 +68,7 @@ static inline void make_rows(struct world *w, size_t width)
             sum += w->p[i * width + k] * w->p[i * width + k];
         for (size_t k = 0; k < width; k++) w->p[i * width + k] /= sqrtf(sum);
     }
-    w->text = (struct token_rows){w->token, w->start, w->second,
-                                  w->span,  w->hard,  HARD};
+    w->text = (struct token_rows){w->token, w->start, w->second, w->span};
     w->ex = (struct examples){.n_rows = N,
                               .x_dim = width,
                               .y = w->y,
@@ -78,6 +77,8 @@ static inline void make_rows(struct world *w, size_t width)
                               .n_pool = N,
                               .pool_group = w->group,
                               .row_group = w->group,
+                              .hard = w->hard,
+                              .n_hard = HARD,
                               .text = &w->text};
 }
 

@@ -183,6 +183,10 @@ static void rows_that_reach_into_each_other_are_refused(void **state)
     refused_in(batch, "privacy: {}", "4", "mixes the rows");
     refused_in(text, "privacy: {}", "4", "many rows");
     refused_in(pairs, "privacy: {}", "2", "negatives");
+    struct plan *p = NULL;
+    check_ok(parse(pairs, "local: {hard_negatives: 16}\nprivacy: {}", &p));
+    check(p->privacy.record && p->hard_negatives == 16);
+    plan_free(p);
 }
 
 int main(void)
