@@ -16,9 +16,7 @@ size_t metrics_argmax(const float *z, size_t n)
     return best;
 }
 
-/* Does one of the RECALL_K best passages answer row r? Ties count against it:
- * a passage of the same score stands before the answer. */
-static int is_recalled(const struct examples *ex, size_t r, const float *q)
+float metrics_place(const struct examples *ex, size_t r, const float *q)
 {
     const float *pool = ex->pool ? ex->pool : ex->p;
     size_t n = ex->pool ? ex->n_pool : ex->n_rows, n_before = 0;
@@ -35,7 +33,7 @@ static int is_recalled(const struct examples *ex, size_t r, const float *q)
                 n_before += s >= best;
         }
     }
-    return best > -INFINITY && n_before < RECALL_K;
+    return best > -INFINITY ? (float)n_before + 1 : INFINITY;
 }
 
 /* Classes or tokens predicted right. */
@@ -87,7 +85,7 @@ double metrics_sum(const struct model_spec *s, const struct examples *ex,
     for (size_t i = 0; i < b->n; i++) {
         const float *z = out->v + i * out->cols;
         if (s->task == MODEL_RETRIEVER) {
-            sum += is_recalled(ex, first + i, z);
+            sum += metrics_place(ex, first + i, z) <= RECALL_K;
             continue;
         }
         double off = (double)z[0] - (double)b->y[i];

@@ -19,6 +19,9 @@ size_t metrics_argmax(const float *z, size_t n);
  * first row is row `first` of the examples. */
 double metrics_sum(const struct model_spec *s, const struct examples *ex,
                    size_t first, const struct batch *b, const struct var *out);
+/* Place of the best answer to row r among the site's passages, from 1, where q
+ * is the question's vector; ties count against it. INFINITY: none answers. */
+float metrics_place(const struct examples *ex, size_t r, const float *q);
 /* z [n, 2]: scores of rows as the first and last of a span; row 0 stands for
  * none. The best span of rows 1 … n - 1 of at most `longest`; 1 when it scores
  * above none. n = 1 leaves *first and *last as they are. */

@@ -378,16 +378,21 @@ enum tacit_err model_predict(struct model *m, const struct examples *ex,
     m = at_work(m);
     size_t step = evaluate_rows(m);
     TRY(check_examples(m, ex));
-    if (m->spec.task == MODEL_RETRIEVER || m->spec.task == MODEL_READER ||
-        m->tuned)
-        return fail(TACIT_UNSUPPORTED, "a retriever or a network predicts no "
+    if (m->tuned && m->spec.task == MODEL_RETRIEVER)
+        return tuned_places(m->tuned, &m->tape, m->p.flat, ex, out);
+    if (m->spec.task == MODEL_READER || m->tuned)
+        return fail(TACIT_UNSUPPORTED, "a reader or a network predicts no "
                                        "numbers");
     for (size_t first = 0; first < ex->n_rows; first += step) {
         struct batch b;
         struct var *y;
         size_t n = ex->n_rows - first < step ? ex->n_rows - first : step;
         TRY(look(m, ex, first, n, &b, &y));
-        for (size_t i = 0; i < n; i++) out[first + i] = prediction(m, y, i, n);
+        for (size_t i = 0; i < n; i++)
+            out[first + i] =
+                m->spec.task == MODEL_RETRIEVER
+                    ? metrics_place(ex, first + i, y->v + i * y->cols)
+                    : prediction(m, y, i, n);
     }
     return TACIT_OK;
 }

@@ -64,12 +64,12 @@ struct examples {
     size_t n_pool;
     const uint32_t *pool_group; /* [n_pool] */
     const uint32_t *row_group;  /* [n_rows] */
-    size_t y_dim;               /* 0 = 1 */
-    const struct token_rows *text;
-    const struct reader_row *read; /* [n_rows] */
     const uint32_t *hard; /* [n_rows, n_hard] retriever: passages of the pool
                              that are near and wrong; NULL: none */
     size_t n_hard;
+    size_t y_dim; /* 0 = 1 */
+    const struct token_rows *text;
+    const struct reader_row *read; /* [n_rows] */
 };
 
 struct model_metrics {
@@ -216,7 +216,9 @@ TACIT_CHECKED enum tacit_err model_evaluate(struct model *m,
                                             const struct examples *ex,
                                             struct model_metrics *out);
 /* One prediction per row: probability (classify), class number (classify with
- * classes), value (regress), log hazard (cox), next token (lm). */
+ * classes), value (regress), log hazard (cox), next token (lm), place of the
+ * answer among the site's passages, from 1 (retriever; infinite: none is one).
+ * UNSUPPORTED for a reader, and a network of another task. */
 TACIT_CHECKED enum tacit_err model_predict(struct model *m,
                                            const struct examples *ex,
                                            float *out /* [n_rows] */);

@@ -326,13 +326,18 @@ enum tacit_err tuned_fits(struct tuned *t, const struct tape *tape,
     return TACIT_OK;
 }
 
-enum tacit_err tuned_room(struct tuned *t, struct tape *tape,
+enum tacit_err tuned_room(struct tuned *t, const struct tape *tape,
                           const struct examples *ex, size_t tokens)
 {
-    const struct rows r = {.ex = ex, .n = 1, .batch = {.n = tokens}};
-    struct net_run run = {.net = t->net, .tape = tape};
+    const struct tuned_count c = counting(t, tape);
+    const struct tuned_batch b = {.way = TUNED_LEARNS,
+                                  .rows = 1,
+                                  .tokens = tokens,
+                                  .labels = tokens,
+                                  .hard = hard_of(t, ex)};
+    struct net_memory m;
     TRY(tuned_check(t, ex));
-    return plan_batch(t, tape, &r, &run);
+    return tuned_count_batch(&c, &b, &m);
 }
 
 static void load(struct tuned *t, const float *w)
@@ -391,6 +396,7 @@ enum tacit_err tuned_loss(struct tuned *t, struct tape *tape, const float *w,
 
 struct sums {
     double loss, metric;
+    float *place; /* [n_rows] of a retriever's answers; NULL: not wanted */
 };
 
 /* Scores of side `side` over a sequence's rows: the best one. */
@@ -514,6 +520,9 @@ static enum tacit_err measure_vectors(struct tuned *t, struct tape *tape,
     if (!loss) return tape->err;
     sums->loss += (double)loss->v[0] * (double)r->n;
     sums->metric += metrics_sum(&t->spec, r->ex, r->first, &b, v);
+    for (size_t i = 0; sums->place && i < r->n; i++)
+        sums->place[r->first + i] =
+            metrics_place(r->ex, r->first + i, v->v + i * v->cols);
     return TACIT_OK;
 }
 
@@ -564,11 +573,10 @@ static enum tacit_err measure(struct tuned *t, struct tape *tape,
     return measure_vectors(t, tape, &r, vectors, sums);
 }
 
-enum tacit_err tuned_evaluate(struct tuned *t, struct tape *tape,
-                              const float *w, const struct examples *ex,
-                              struct model_metrics *out)
+static enum tacit_err measure_all(struct tuned *t, struct tape *tape,
+                                  const float *w, const struct examples *ex,
+                                  struct sums *out)
 {
-    struct sums s = {0};
     float *vectors = NULL;
     size_t width = t->spec.n_inputs;
     if (t->spec.task == MODEL_RETRIEVER) {
@@ -580,16 +588,32 @@ enum tacit_err tuned_evaluate(struct tuned *t, struct tape *tape,
     enum tacit_err err = TACIT_OK;
     for (size_t first = 0; !err && first < ex->n_rows; first += EVALUATE_ROWS) {
         size_t left = ex->n_rows - first;
-        err = measure(t, tape, ex, first,
-                      left < EVALUATE_ROWS ? left : EVALUATE_ROWS, vectors, &s);
+        err =
+            measure(t, tape, ex, first,
+                    left < EVALUATE_ROWS ? left : EVALUATE_ROWS, vectors, out);
     }
     free(vectors);
-    TRY(err);
+    return err;
+}
+
+enum tacit_err tuned_evaluate(struct tuned *t, struct tape *tape,
+                              const float *w, const struct examples *ex,
+                              struct model_metrics *out)
+{
+    struct sums s = {0};
     double n = (double)ex->n_rows;
+    TRY(measure_all(t, tape, w, ex, &s));
     *out = (struct model_metrics){.loss = s.loss / n,
                                   .metric = s.metric / n,
                                   .n_rows = ex->n_rows,
                                   .loss_sum = s.loss,
                                   .metric_sum = s.metric};
     return TACIT_OK;
+}
+
+enum tacit_err tuned_places(struct tuned *t, struct tape *tape, const float *w,
+                            const struct examples *ex, float *out)
+{
+    struct sums s = {.place = out};
+    return measure_all(t, tape, w, ex, &s);
 }

@@ -69,12 +69,13 @@ void tuned_use_pool(struct tuned *t, struct pool *pool);
 void tuned_init(const struct tuned *t, struct params *p);
 /* SHAPE when the rows have no texts, or not this task's targets. A row that the
  * network cannot read is named (SHAPE) by the batch that it is in. */
-/* model_room() */
-TACIT_CHECKED enum tacit_err tuned_room(struct tuned *t, struct tape *tape,
-                                        const struct examples *ex,
-                                        size_t tokens);
 TACIT_CHECKED enum tacit_err tuned_check(const struct tuned *t,
                                          const struct examples *ex);
+/* As model_room(). */
+TACIT_CHECKED enum tacit_err tuned_room(struct tuned *t,
+                                        const struct tape *tape,
+                                        const struct examples *ex,
+                                        size_t tokens);
 /* As model_fits(). */
 TACIT_CHECKED enum tacit_err tuned_fits(struct tuned *t,
                                         const struct tape *tape,
@@ -96,5 +97,10 @@ TACIT_CHECKED enum tacit_err tuned_evaluate(struct tuned *t, struct tape *tape,
                                             const float *w,
                                             const struct examples *ex,
                                             struct model_metrics *out);
+/* A retriever: as model_predict(). */
+TACIT_CHECKED enum tacit_err tuned_places(struct tuned *t, struct tape *tape,
+                                          const float *w,
+                                          const struct examples *ex,
+                                          float *out /* [n_rows] */);
 
 #endif

@@ -217,7 +217,7 @@ struct plan {
     double epsilon;                /* mezo: how far it looks */
     uint32_t seeds;                /* mezo: directions; 0: all weights travel */
     double learning_rate, momentum, weight_decay, temperature;
-    uint32_t hard_negatives; /* retriever with a base: of each question */
+    uint32_t hard_negatives; /* retriever: of each question */
     int fast;                /* with a base: bf16 where a processor has it */
     uint32_t memory_mib;     /* with a base: bound of a training; 0: none */
     enum plan_weighting weighting;

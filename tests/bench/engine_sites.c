@@ -4,9 +4,11 @@
  *
  *   engine_sites together|alone PLAN BASE FOLDER   (sites_table.py calls it)
  *
- * A line of JSON for each site, and one for every sixth of the rounds. Alone,
- * the one that has all rows makes half the steps of all sites together, in
- * batches of the plan's size. A plan with privacy says what it cost.
+ * A line of JSON for every site at the start and after every sixth of the
+ * rounds: the place of each held-out question's answer among the site's
+ * passages. Alone, the one that has all rows makes as many steps between these
+ * as half of the sites together, in batches of the plan's size. A plan with
+ * privacy says what it cost.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,19 +26,29 @@ struct bench {
     struct buf text;
     struct sites sites;
     struct model *model;
-    double *base, *trained; /* [sites] */
+    uint32_t every; /* rounds */
 };
 
-static enum tacit_err measure(struct bench *b, double *out, double *mean)
+static enum tacit_err say_site(struct bench *b, size_t i, uint32_t round)
 {
-    double sum = 0;
-    for (size_t i = 0; i < b->sites.n; i++) {
-        struct model_metrics m;
-        TRY(model_evaluate(b->model, &b->sites.data[i].test, &m));
-        out[i] = m.metric;
-        sum += m.metric;
-    }
-    *mean = sum / (double)b->sites.n;
+    const struct dataset *d = &b->sites.data[i];
+    size_t n = d->test.n_rows;
+    float *place = malloc((n ? n : 1) * sizeof *place);
+    if (!place) return fail(TACIT_NOMEM, "no memory");
+    enum tacit_err err = model_predict(b->model, &d->test, place);
+    printf("{\"round\": %u, \"site\": \"%s\", \"n_train\": %zu, \"place\": [",
+           round, b->sites.name[i], d->train.n_rows);
+    for (size_t k = 0; !err && k < n; k++)
+        printf("%s%.0f", k ? ", " : "", (double)place[k]);
+    printf("]}\n");
+    free(place);
+    return err;
+}
+
+static enum tacit_err say_round(struct bench *b, uint32_t round)
+{
+    for (size_t i = 0; i < b->sites.n; i++) TRY(say_site(b, i, round));
+    fflush(stdout);
     return TACIT_OK;
 }
 
@@ -65,21 +77,16 @@ static enum tacit_err federated(struct bench *b)
                                    .data = b->sites.data,
                                    .n_clients = b->sites.n};
     struct fleet *f = NULL;
-    uint32_t each = b->plan->rounds > 6 ? b->plan->rounds / 6 : 1;
     enum tacit_err err = fleet_new(&c, &f);
     if (!err) err = say_privacy(b);
     for (uint32_t i = 1; !err && i <= b->plan->rounds; i++) {
         struct fleet_round r;
         struct params *p = model_params(b->model);
-        double mean;
         err = fleet_round(f, &r);
-        if (err || (i % each && i != b->plan->rounds)) continue;
+        if (err || (i % b->every && i != b->plan->rounds)) continue;
         memcpy(p->flat, model_params(fleet_model(f))->flat,
                p->n_flat * sizeof *p->flat);
-        err = measure(b, b->trained, &mean);
-        printf("{\"round\": %u, \"mean\": %.4f, \"loss\": %.4f}\n", i, mean,
-               r.loss_after);
-        fflush(stdout);
+        err = say_round(b, i);
     }
     fleet_free(f);
     return err;
@@ -87,69 +94,92 @@ static enum tacit_err federated(struct bench *b)
 
 /* ---- all rows in one place ---------------------------------------------- */
 
-static void join(const struct bench *b, struct arena *a, struct examples *out,
-                 struct token_rows *rows)
+/* What all sites have, one behind another. */
+struct joined {
+    struct examples ex;
+    struct token_rows text;
+    float *x, *p, *pool;
+    uint32_t *hard, *token, *start;
+};
+
+static void count(const struct bench *b, struct joined *j, size_t *n_token)
 {
-    size_t n = 0, n_token = 0, n_pool = 0, d = b->sites.data[0].train.x_dim;
-    size_t h = b->sites.data[0].train.text->n_hard;
+    *n_token = 0;
     for (size_t i = 0; i < b->sites.n; i++) {
         const struct examples *x = &b->sites.data[i].train;
-        n += x->n_rows;
-        n_token += x->text->start[x->n_rows];
-        n_pool += x->n_pool;
+        j->ex.n_rows += x->n_rows;
+        j->ex.n_pool += x->n_pool;
+        if (x->text) *n_token += x->text->start[x->n_rows];
     }
-    float *p = NULL, *pool = NULL;
-    uint32_t *token = NULL, *start = NULL, *hard = NULL;
-    if (arena_alloc(a, n * d, sizeof *p, &p) ||
-        arena_alloc(a, n_pool * d, sizeof *pool, &pool) ||
-        arena_alloc(a, n_token, sizeof *token, &token) ||
-        arena_alloc(a, n + 1, sizeof *start, &start) ||
-        arena_alloc(a, n * h + 1, sizeof *hard, &hard))
-        abort();
-    n = n_token = n_pool = 0;
+    j->ex.x_dim = b->sites.data[0].train.x_dim;
+    j->ex.n_hard = b->sites.data[0].train.n_hard;
+}
+
+static void add(struct joined *j, const struct examples *x, size_t n,
+                size_t n_pool)
+{
+    size_t d = x->x_dim, h = x->n_hard;
+    memcpy(j->x + n * d, x->x, x->n_rows * d * sizeof *j->x);
+    memcpy(j->p + n * d, x->p, x->n_rows * d * sizeof *j->p);
+    memcpy(j->pool + n_pool * d, x->pool, x->n_pool * d * sizeof *j->pool);
+    for (size_t k = 0; k < x->n_rows * h; k++)
+        j->hard[n * h + k] = x->hard[k] + (uint32_t)n_pool;
+    if (!x->text) return;
+    uint32_t at = j->start[n];
+    memcpy(j->token + at, x->text->token,
+           x->text->start[x->n_rows] * sizeof *j->token);
+    for (size_t k = 0; k < x->n_rows; k++)
+        j->start[n + k + 1] = at + x->text->start[k + 1];
+}
+
+static enum tacit_err join(const struct bench *b, struct arena *a,
+                           struct joined *j)
+{
+    struct examples *ex = &j->ex;
+    size_t n_token, n = 0, n_pool = 0;
+    count(b, j, &n_token);
+    size_t d = ex->x_dim;
+    TRY(arena_alloc(a, ex->n_rows * d, sizeof *j->x, &j->x));
+    TRY(arena_alloc(a, ex->n_rows * d, sizeof *j->p, &j->p));
+    TRY(arena_alloc(a, ex->n_pool * d, sizeof *j->pool, &j->pool));
+    TRY(arena_alloc(a, ex->n_rows * ex->n_hard + 1, sizeof *j->hard, &j->hard));
+    TRY(arena_alloc(a, n_token + 1, sizeof *j->token, &j->token));
+    TRY(arena_alloc(a, ex->n_rows + 1, sizeof *j->start, &j->start));
     for (size_t i = 0; i < b->sites.n; i++) {
         const struct examples *x = &b->sites.data[i].train;
-        memcpy(p + n * d, x->p, x->n_rows * d * sizeof *p);
-        memcpy(pool + n_pool * d, x->pool, x->n_pool * d * sizeof *pool);
-        memcpy(token + n_token, x->text->token,
-               x->text->start[x->n_rows] * sizeof *token);
-        for (size_t k = 0; k < x->n_rows * h; k++)
-            hard[n * h + k] = x->hard[k] + (uint32_t)n_pool;
-        for (size_t k = 0; k < x->n_rows; k++)
-            start[n + k + 1] = (uint32_t)n_token + x->text->start[k + 1];
+        add(j, x, n, n_pool);
         n += x->n_rows;
         n_pool += x->n_pool;
-        n_token += x->text->start[x->n_rows];
     }
-    *rows = (struct token_rows){.token = token, .start = start};
-    *out = (struct examples){.n_rows = n,
-                             .x_dim = d,
-                             .p = p,
-                             .pool = pool,
-                             .n_pool = n_pool,
-                             .text = rows,
-                             .hard = h ? hard : NULL,
-                             .n_hard = h};
+    j->text = (struct token_rows){.token = j->token, .start = j->start};
+    ex->x = j->x;
+    ex->p = j->p;
+    ex->pool = j->pool;
+    ex->hard = ex->n_hard ? j->hard : NULL;
+    ex->text = n_token ? &j->text : NULL;
+    return TACIT_OK;
 }
 
 static enum tacit_err centralised(struct bench *b)
 {
     const struct plan *p = b->plan;
     struct arena a;
-    struct examples all;
-    struct token_rows rows;
-    double mean;
+    struct joined all = {0};
     arena_init(&a, 0);
-    join(b, &a, &all, &rows);
-    const struct model_training how = {.optimizer = p->optimizer,
-                                       .steps = p->local_steps * p->rounds *
-                                                (uint32_t)b->sites.n / 2,
-                                       .batch = p->batch,
-                                       .learning_rate = p->learning_rate,
-                                       .seed = p->seed};
+    enum tacit_err err = join(b, &a, &all);
+    struct model_training how = {.optimizer = p->optimizer,
+                                 .batch = p->batch,
+                                 .learning_rate = p->learning_rate,
+                                 .weight_decay = p->weight_decay,
+                                 .seed = p->seed};
     model_init(b->model, p->seed);
-    enum tacit_err err = model_train(b->model, &how, &all);
-    if (!err) err = measure(b, b->trained, &mean);
+    for (uint32_t i = 0; !err && i < p->rounds; i += b->every) {
+        uint32_t n = p->rounds - i < b->every ? p->rounds - i : b->every;
+        how.steps = n * p->local_steps * (uint32_t)b->sites.n / 2;
+        how.round = i;
+        err = model_train(b->model, &how, &all.ex);
+        if (!err) err = say_round(b, i + n);
+    }
     arena_release(&a);
     return err;
 }
@@ -157,27 +187,17 @@ static enum tacit_err centralised(struct bench *b)
 static enum tacit_err run(struct bench *b, char **argv)
 {
     struct model_spec spec;
-    double mean;
     buf_init(&b->text, 0);
     TRY(file_read(argv[2], PLAN_BYTES_MAX, &b->text));
     TRY(plan_load(argv[2], &b->plan));
     b->plan->base.where = argv[3];
     TRY(sites_load(b->plan, argv[4], &b->sites));
-    b->base = calloc(2 * b->sites.n, sizeof *b->base);
-    if (!b->base) return fail(TACIT_NOMEM, "no memory");
-    b->trained = b->base + b->sites.n;
+    b->every = b->plan->rounds > 6 ? b->plan->rounds / 6 : 1;
     task_spec(b->plan, &spec);
     TRY(model_new(&spec, &b->model));
-    TRY(measure(b, b->base, &mean));
-    printf("{\"round\": 0, \"mean\": %.4f, \"loss\": 0}\n", mean);
-    fflush(stdout);
-    TRY(strcmp(argv[1], "alone") == 0 ? centralised(b) : federated(b));
-    for (size_t i = 0; i < b->sites.n; i++)
-        printf("{\"site\": \"%s\", \"n_train\": %zu, \"n_test\": %zu, "
-               "\"base\": %.4f, \"trained\": %.4f}\n",
-               b->sites.name[i], b->sites.data[i].train.n_rows,
-               b->sites.data[i].test.n_rows, b->base[i], b->trained[i]);
-    return TACIT_OK;
+    model_init(b->model, b->plan->seed);
+    TRY(say_round(b, 0));
+    return strcmp(argv[1], "alone") == 0 ? centralised(b) : federated(b);
 }
 
 int main(int argc, char **argv)
@@ -193,6 +213,5 @@ int main(int argc, char **argv)
     sites_release(&b.sites);
     plan_free(b.plan);
     buf_release(&b.text);
-    free(b.base);
     return err ? 1 : 0;
 }

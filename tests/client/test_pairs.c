@@ -363,6 +363,40 @@ static void a_passage_given_as_text_joins_the_pool(void **state)
     dataset_release(&d);
 }
 
+static void wrong_passages_near_a_question_are_found_on_request(void **state)
+{
+    (void)state;
+    static const char rows[] = "question,passage,document\n"
+                               "Who may enter?,Only staff.,\n"
+                               "What is heparin for?,It thins the blood.,\n";
+    struct plan *was = plan;
+    struct dataset d;
+    add_guides();
+    check_ok(load(rows, &d));
+    check(!d.train.hard && !d.train.n_hard);
+    dataset_release(&d);
+    plan = retriever("holdout: 0}\nlocal: {hard_negatives: 2", "");
+    check_ok(load(rows, &d));
+    assert_int_equal(d.train.n_hard, 2);
+    for (size_t i = 0; i < 4; i++) {
+        check(d.train.hard[i] < d.train.n_pool);
+        check(d.train.pool_group[d.train.hard[i]] != d.train.row_group[i / 2]);
+    }
+    check(d.train.hard[0] != d.train.hard[1]);
+    dataset_release(&d);
+    plan_free(plan);
+    /* Under privacy they are of documents: no other row's passage. */
+    plan = retriever("holdout: 0}\nlocal: {hard_negatives: 4}\n"
+                     "privacy: {sample: 0.5",
+                     "");
+    check_ok(load(rows, &d));
+    for (size_t i = 0; i < 8; i++)
+        check(d.train.hard[i] < d.train.n_pool - d.train.n_rows);
+    dataset_release(&d);
+    plan_free(plan);
+    plan = was;
+}
+
 static void pairs_need_no_indexed_document(void **state)
 {
     (void)state;
@@ -574,6 +608,7 @@ int main(void)
         ROW(without_a_heading_any_passage_of_the_document_answers),
         ROW(under_privacy_rows_do_not_reach_into_each_other),
         ROW(a_passage_given_as_text_joins_the_pool),
+        ROW(wrong_passages_near_a_question_are_found_on_request),
         ROW(pairs_need_no_indexed_document),
         ROW(empty_cells_are_left_out_and_counted),
         ROW(the_split_column_has_the_word),

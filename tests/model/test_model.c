@@ -316,6 +316,58 @@ static void recall_counts_any_passage_of_the_right_group(void **state)
     check_ok(model_evaluate(m, &ex, &got));
     /* Question 1 ranks it sixth, question 2 second. */
     check_near(got.metric, 0.5, 1e-9);
+    float place[2];
+    check_ok(model_predict(m, &ex, place));
+    check(place[0] == 6 && place[1] == 2);
+    ex.row_group = (const uint32_t[]){9, 10};
+    check_ok(model_predict(m, &ex, place));
+    check(place[0] == 6 && isinf(place[1]));
+    model_free(m);
+}
+
+/* One question alone: -log of its passage's share of two, then of three. */
+static void hard_negatives_stand_beside_the_passage(void **state)
+{
+    (void)state;
+    const struct model_spec spec = {.kind = "static",
+                                    .task = MODEL_RETRIEVER,
+                                    .n_inputs = 2,
+                                    .temperature = 0.5};
+    const float x[] = {1, 0, 0, 1}, p[] = {0.6f, 0.8f, 0, 1};
+    const float pool[] = {0.6f, 0.8f, 0, 1, 0.8f, 0.6f, -1, 0};
+    const uint32_t group[] = {1, 2, 3, 4};
+    uint32_t hard[] = {2, 3, 2, 0};
+    struct examples ex = {.n_rows = 2,
+                          .x_dim = 2,
+                          .x = x,
+                          .p = p,
+                          .pool = pool,
+                          .n_pool = 4,
+                          .pool_group = group,
+                          .row_group = group,
+                          .hard = hard,
+                          .n_hard = 2};
+    const uint32_t row = 0, both[] = {1, 0};
+    struct model *m = NULL;
+    float loss, grad[4];
+    check_ok(model_new(&spec, &m));
+    model_init(m, 1);
+    check_ok(model_loss(m, &ex, &row, 1, &loss));
+    double all = exp(1.2) + exp(1.6) + exp(-2);
+    check_near((double)loss, log(all) - 1.2, 1e-6);
+    check_ok(model_gradient(m, &ex, &row, 1, grad, &loss));
+    check_near((double)loss, log(all) - 1.2, 1e-6);
+    /* Along the question its length stays 1; across it, the second numbers. */
+    check_near((double)grad[0], 0, 1e-6);
+    check_near((double)grad[1],
+               2 * ((exp(1.2) * 0.8 + exp(1.6) * 0.6) / all - 0.8), 1e-6);
+    /* In one batch each has the other's negatives as well. */
+    check_ok(model_loss(m, &ex, both, 2, &loss));
+    double first = exp(1.2) + 1 + exp(1.6) + exp(-2) + exp(1.6) + exp(1.2);
+    double second = exp(2) + exp(1.6) + exp(1.2) + exp(1.6) + exp(1.2) + 1;
+    check_near((double)loss, (log(first) - 1.2 + log(second) - 2) / 2, 1e-6);
+    hard[3] = 4;
+    check_err(model_loss(m, &ex, both, 2, &loss), TACIT_SHAPE);
     model_free(m);
 }
 
@@ -400,6 +452,7 @@ int main(void)
         cmocka_unit_test(a_training_that_is_stopped_restores_the_weights),
         cmocka_unit_test(an_epoch_sees_every_row_once),
         cmocka_unit_test(recall_counts_any_passage_of_the_right_group),
+        cmocka_unit_test(hard_negatives_stand_beside_the_passage),
         cmocka_unit_test(wrong_specs_and_examples_are_named),
         cmocka_unit_test(predictions_are_probabilities),
     };

@@ -440,6 +440,11 @@ static void hard_negatives_make_the_task_harder(void **state)
     begin(&w, MODEL_RETRIEVER, QUANT_F32);
     struct model *m = open_model(&w, MODEL_RETRIEVER, MODEL_FFA);
     check_ok(model_evaluate(m, &w.ex, &with));
+    float place[N];
+    double found = 0;
+    check_ok(model_predict(m, &w.ex, place));
+    for (size_t i = 0; i < N; i++) found += place[i] <= 5;
+    check_near(found / N, with.metric, 1e-9);
     w.ex.hard = NULL;
     check_ok(model_evaluate(m, &w.ex, &without));
     check(with.loss > without.loss);

@@ -115,6 +115,20 @@ static void a_retriever_has_no_columns(void **state)
     assert_string_equal(plan_task_name(PLAN_CLASSIFY), "classify");
 }
 
+static void a_retriever_has_wrong_passages_on_request(void **state)
+{
+    (void)state;
+    struct plan *p = NULL;
+    char text[512];
+    check_ok(parse(retriever, &p));
+    check(p->hard_negatives == 0);
+    plan_free(p);
+    snprintf(text, sizeof text, "%slocal: {hard_negatives: 16}\n", retriever);
+    check_ok(parse(text, &p));
+    check(p->hard_negatives == 16);
+    plan_free(p);
+}
+
 static void the_hash_is_of_the_files_bytes(void **state)
 {
     (void)state;
@@ -775,6 +789,7 @@ int main(void)
         cmocka_unit_test(every_key_arrives),
         cmocka_unit_test(what_is_absent_has_its_default),
         cmocka_unit_test(a_retriever_has_no_columns),
+        cmocka_unit_test(a_retriever_has_wrong_passages_on_request),
         cmocka_unit_test(the_hash_is_of_the_files_bytes),
         cmocka_unit_test(every_bound_holds),
         cmocka_unit_test(a_time_has_a_number_and_a_unit),
