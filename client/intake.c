@@ -53,7 +53,8 @@ static enum tacit_err add_one(const char *path, void *ctx)
     enum corpus_outcome outcome = CORPUS_UNCHANGED;
     size_t n_passages = 0;
     if (is_stopped(k))
-        return fail_as(E_INTERRUPTED, "stopped; %zu documents are indexed",
+        return fail_as(E_INTERRUPTED,
+                       "stopped after %zu documents, which are indexed",
                        k->n_added + k->n_replaced + k->n_unchanged);
     if (k->before) k->before(path, k->ctx);
     enum tacit_err err = add_patiently(k, path, &outcome, &n_passages);

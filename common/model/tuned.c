@@ -544,7 +544,7 @@ static enum tacit_err measure_piece(struct tuned *t, struct tape *tape,
         return TACIT_OK;
     }
     const struct var *loss = loss_of(t, &run, r, hidden, &out);
-    if (!loss) return tape->err;
+    if (!loss || !out) return tape->err;
     sums->loss += (double)loss->v[0] * (double)r->n;
     sums->metric +=
         (double)(t->spec.task == MODEL_READER ? exact_spans(r, out)
