@@ -388,6 +388,7 @@ enum tacit_err model_predict(struct model *m, const struct examples *ex,
         struct var *y;
         size_t n = ex->n_rows - first < step ? ex->n_rows - first : step;
         TRY(look(m, ex, first, n, &b, &y));
+        assert(y); /* a reader alone has no output */
         for (size_t i = 0; i < n; i++)
             out[first + i] =
                 m->spec.task == MODEL_RETRIEVER
