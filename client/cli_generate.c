@@ -53,10 +53,19 @@ static enum tacit_err read_unsupported(const struct options *o,
     return TACIT_OK;
 }
 
+static enum tacit_err read_cache(const struct options *o, int *out)
+{
+    const char *value = options_value(o, "kv-cache");
+    *out = value && strcmp(value, "q8_0") == 0;
+    if (!value || *out || strcmp(value, "f16") == 0) return TACIT_OK;
+    return fail_as(E_USAGE, "--kv-cache is f16 or q8_0");
+}
+
 enum tacit_err writer_open(const struct options *o, struct device *d,
                            size_t sequences, struct writer *w)
 {
     int64_t n_max, guesses, context, memory;
+    int packs_cache;
     *w = (struct writer){.o = o};
     TRY(read_sampling(o, &w->sampling));
     TRY(read_unsupported(o, &w->unsupported));
@@ -65,11 +74,13 @@ enum tacit_err writer_open(const struct options *o, struct device *d,
     TRY(options_int(o, "guesses", 0, DRAFT_MAX, DRAFT_MAX, &guesses));
     TRY(options_int(o, "context", 64, DECODER_CONTEXT_MAX, 0, &context));
     TRY(options_int(o, "memory", 1, 1 << 24, 0, &memory));
+    TRY(read_cache(o, &packs_cache));
     w->n_max = (size_t)n_max;
     w->guesses = (unsigned)guesses;
     const struct generator_how how = {.context = (size_t)context,
                                       .memory = (uint64_t)memory << 20,
                                       .sequences = sequences,
+                                      .packs_cache = packs_cache,
                                       .keeps_no_prompts =
                                           d->db.is_readonly ||
                                           options_flag(o, "no-prompt-cache")};

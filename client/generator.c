@@ -53,7 +53,8 @@ static enum tacit_err open_decoder(struct device *d,
                                     .context = how->context,
                                     .memory = how->memory,
                                     .sequences = how->sequences,
-                                    .cache = QUANT_F16,
+                                    .cache = how->packs_cache ? QUANT_Q8_0
+                                                              : QUANT_F16,
                                     .base = learnt ? &learnt->spec.base : NULL,
                                     .learnt = w ? w->flat : NULL,
                                     .n_learnt = w ? w->n_flat : 0};

@@ -46,6 +46,7 @@ struct generator_how {
     size_t context;   /* tokens; 0: the network's */
     uint64_t memory;  /* bytes that may be taken; 0: what is free */
     size_t sequences; /* at once, at most; 0: 1 */
+    int packs_cache;  /* keys and values as Q8_0, in half of F16's memory */
     int keeps_no_prompts;
 };
 

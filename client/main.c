@@ -66,6 +66,8 @@ static const struct option_row ls_options[] = {
       "tokens tried ahead, 0 to 3; changes the speed, not the answer (3)"},    \
      {"context", 0, "N", NULL, "tokens of prompt and answer (the model's)"},   \
      {"memory", 0, "MIB", NULL, "that the model may take (what is free)"},     \
+     {"kv-cache", 0, "TYPE", NULL,                                             \
+      "keys and values as f16, or as q8_0 in half the memory (f16)"},          \
  {                                                                             \
   "no-prompt-cache", 0, NULL, NULL, "keep nothing of the prompt on disk"       \
  }
@@ -144,6 +146,8 @@ static const struct option_row answers_options[] = {
     {"at-once", 0, "N", NULL, "answers it writes at once, 1 to 64 (4)"},
     {"max-tokens", 0, "N", NULL, "length of a written answer (256)"},
     {"memory", 0, "MIB", NULL, "that the network may take (what is free)"},
+    {"kv-cache", 0, "TYPE", NULL,
+     "keys and values as f16, or as q8_0 in half the memory (f16)"},
 };
 static const struct option_row feedback_options[] = {
     {"citation", 'c', "N", NULL, "which citation is meant (1)"},

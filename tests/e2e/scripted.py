@@ -48,10 +48,11 @@ def noisy(rows, cols, at, r, sd=0.1):
     return struct.pack(f"<{rows * cols}f", *numbers)
 
 
-def script(steps, context=8192, loops=False, end="<|im_end|>", noise=None):
+def script(steps, context=8192, loops=False, end="<|im_end|>", noise=None,
+           block=2):
     """noise: a random.Random; then no matrix is of zeros, choices are near each
     other and text is cut into these tokens, so that another one can be
-    learnt."""
+    learnt. block: of what a head's numbers are a multiple."""
     words = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"]
     classes = [2, 3, 3, 3, 3] + [6] * 256
     words += [f"<0x{i:02X}>" for i in range(256)]
@@ -66,7 +67,8 @@ def script(steps, context=8192, loops=False, end="<|im_end|>", noise=None):
         classes += [1] * len(parts)
     words += own
     classes += [1] * len(own)
-    width = (len(words) + 7) // 8 * 8
+    head = -(-len(words) // (HEADS * block)) * block
+    width = head * HEADS
     number = {word: i for i, word in enumerate(words)}
     # Rows of the output by columns of the last token.
     table = {}
@@ -98,7 +100,6 @@ def script(steps, context=8192, loops=False, end="<|im_end|>", noise=None):
          matrix(n, width, table)),
         ("blk.0.attn_norm.weight", (width,), one * width),
         ("blk.0.ffn_norm.weight", (width,), one * width)]
-    head = width // HEADS
     for name, cols, rows in (("attn_q", width, width), ("attn_k", width, head),
                              ("attn_v", width, head),
                              ("attn_output", width, width),

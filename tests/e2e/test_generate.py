@@ -222,8 +222,24 @@ def case_options_out_of_range_are_named():
         home.use(CITES)
         for name, value in (("temperature", "-1"), ("top-p", "2"),
                             ("min-p", "x"), ("repeat-penalty", "0"),
-                            ("guesses", "4"), ("max-tokens", "0")):
+                            ("guesses", "4"), ("max-tokens", "0"),
+                            ("kv-cache", "q4_0")):
             home.run("ask", QUESTION, "--" + name, value).exits(4).says(name)
+
+
+def case_keys_and_values_in_half_the_memory_answer_too():
+    with folder() as at:
+        home = Home(at)
+        home.use(CITES, block=32)
+        for n in range(8, 4096, 8):  # the least that is enough
+            words = ("ask", QUESTION, "--no-prompt-cache", "--memory", str(n),
+                     "--kv-cache")
+            done = home.run(*words, "q8_0")
+            if done.status == 0:
+                break
+        done.exits(0)
+        home.run(*words, "f16").exits(1).says("E0721")
+        assert home.run(*words, "q8_0", "--json").data["text"] == TEXT
 
 
 def case_a_seed_draws_the_same_again():
