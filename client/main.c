@@ -48,13 +48,19 @@ static const struct option_row add_options[] = {
 static const struct option_row ls_options[] = {
     {"folders", 0, NULL, NULL, "list the folders that are kept up to date"},
 };
+#define WRITER_SIZE_OPTIONS                                                    \
+ {"max-tokens", 0, "N", NULL, "length of a written answer (256)"},             \
+     {"memory", 0, "MIB", NULL, "that the model may take (what is free)"},     \
+ {                                                                             \
+  "kv-cache", 0, "TYPE", NULL,                                                 \
+      "keys and values as f16, or as q8_0 in half the memory (f16)"            \
+ }
 #define WRITER_OPTIONS                                                         \
  {"generate", 'g', NULL, NULL,                                                 \
   "have the chosen network write the answer (when one is chosen)"},            \
      {"extract", 0, NULL, NULL, "quote sentences, whatever is chosen"},        \
      {"unsupported", 0, "HOW", NULL,                                           \
       "what the passages do not support: mark or drop (mark)"},                \
-     {"max-tokens", 0, "N", NULL, "length of a written answer (256)"},         \
      {"temperature", 0, "X", NULL, "0: the likeliest word, always (0)"},       \
      {"top-k", 0, "N", NULL, "draw from the N likeliest (0: all)"},            \
      {"top-p", 0, "X", NULL, "from the fewest that reach X together (1)"},     \
@@ -65,9 +71,7 @@ static const struct option_row ls_options[] = {
      {"guesses", 0, "N", NULL,                                                 \
       "tokens tried ahead, 0 to 3; changes the speed, not the answer (3)"},    \
      {"context", 0, "N", NULL, "tokens of prompt and answer (the model's)"},   \
-     {"memory", 0, "MIB", NULL, "that the model may take (what is free)"},     \
-     {"kv-cache", 0, "TYPE", NULL,                                             \
-      "keys and values as f16, or as q8_0 in half the memory (f16)"},          \
+     WRITER_SIZE_OPTIONS,                                                      \
  {                                                                             \
   "no-prompt-cache", 0, NULL, NULL, "keep nothing of the prompt on disk"       \
  }
@@ -144,10 +148,7 @@ static const struct option_row answers_options[] = {
     {"generate", 'g', NULL, NULL,
      "have the network write that is chosen here, and judge its whole text"},
     {"at-once", 0, "N", NULL, "answers it writes at once, 1 to 64 (4)"},
-    {"max-tokens", 0, "N", NULL, "length of a written answer (256)"},
-    {"memory", 0, "MIB", NULL, "that the network may take (what is free)"},
-    {"kv-cache", 0, "TYPE", NULL,
-     "keys and values as f16, or as q8_0 in half the memory (f16)"},
+    WRITER_SIZE_OPTIONS,
 };
 static const struct option_row feedback_options[] = {
     {"citation", 'c', "N", NULL, "which citation is meant (1)"},
