@@ -354,7 +354,7 @@ struct rebuild {
     enum tacit_err (*describe)(void *arg, int64_t id, int64_t *part,
                                int64_t *words);
     void *arg;
-    uint8_t *rows; /* one segment of rows */
+    uint8_t *rows; /* one segment of rows, of whatever page size */
     float *x;
 };
 
@@ -392,7 +392,7 @@ static enum tacit_err list_return(struct rebuild *r, uint32_t list,
         const void *data = NULL;
         size_t n = 0;
         TRY(s->seg_read(s->ctx, ivf_rows_of(list), seg, &data, &n));
-        if (ivf_rows_check(ix, list, seg, data, n) != TACIT_OK) {
+        if (ivf_rows_whole(ix, list, seg, data, n) != TACIT_OK) {
             err_clear();
             continue;
         }
@@ -469,7 +469,7 @@ enum tacit_err ivf_rebuild(struct ivf *ix,
     ix->count.sweep = 0;
     memset(ix->count.levels, 0, sizeof ix->count.levels);
     TRY(ivf_meta_write(ix));
-    r.rows = malloc(IVF_ROWS_HEADER + ix->shape.rows_max * ix->shape.row);
+    r.rows = malloc(IVF_ROWS_HEADER + ivf_rows_most(ix) * ix->shape.row);
     r.x = malloc(ix->shape.width * sizeof *r.x);
     enum tacit_err e = r.rows == NULL || r.x == NULL
                            ? fail(TACIT_NOMEM, "no memory to rebuild")

@@ -16,6 +16,12 @@ enum {
 static const char meta_magic[8] = {'T', 'A', 'C', 'I', 'T', 'I', 'V', 'F'};
 _Static_assert((int)META_BYTES <= (int)IVF_META_MAX, "limits");
 
+static size_t rows_held(size_t segment_bytes, size_t row)
+{
+    size_t n = (segment_bytes - IVF_ROWS_HEADER) / row;
+    return n ? n : 1;
+}
+
 enum tacit_err ivf_shape_set(const struct ivf_settings *set,
                              struct ivf_shape *shape)
 {
@@ -49,8 +55,7 @@ enum tacit_err ivf_shape_set(const struct ivf_settings *set,
     s.row =
         IVF_ROW_FIXED + (set->rows == IVF_ROWS_F32 ? set->dim * sizeof(float)
                                                    : IVF_ROW_INT8 + s.width);
-    s.rows_max = (set->segment_bytes - IVF_ROWS_HEADER) / s.row;
-    if (s.rows_max == 0) s.rows_max = 1;
+    s.rows_max = rows_held(set->segment_bytes, s.row);
     *shape = s;
     return TACIT_OK;
 }
@@ -254,15 +259,30 @@ MANY_TARGETS static void two_sums(const float *restrict a,
     }
 }
 
-enum tacit_err ivf_rows_check(const struct ivf *ix, uint32_t list, uint32_t seg,
+size_t ivf_rows_most(const struct ivf *ix)
+{
+    return rows_held(IVF_SEGMENT_BYTES_MAX, ix->shape.row);
+}
+
+enum tacit_err ivf_rows_whole(const struct ivf *ix, uint32_t list, uint32_t seg,
                               const void *data, size_t n)
 {
     const uint8_t *b = data;
     if (data == NULL || n < IVF_ROWS_HEADER ||
-        ivf_u16(b + 6) > ix->shape.rows_max ||
+        ivf_u16(b + 6) > ivf_rows_most(ix) ||
         n != IVF_ROWS_HEADER + ivf_u16(b + 6) * ix->shape.row ||
         ivf_u32(b) != ivf_rows_of(list) || ivf_u16(b + 4) != (seg & 0xffff))
         return IVF_DAMAGED("rows %u of list %u are missing or malformed", seg,
+                           list);
+    return TACIT_OK;
+}
+
+enum tacit_err ivf_rows_check(const struct ivf *ix, uint32_t list, uint32_t seg,
+                              const void *data, size_t n)
+{
+    TRY(ivf_rows_whole(ix, list, seg, data, n));
+    if (ivf_u16((const uint8_t *)data + 6) > ix->shape.rows_max)
+        return IVF_DAMAGED("rows %u of list %u are of another page size", seg,
                            list);
     return TACIT_OK;
 }

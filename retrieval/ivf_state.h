@@ -147,10 +147,16 @@ static inline uint32_t ivf_rows_of(uint32_t list)
 {
     return 2 * list + 1;
 }
-/* Segment blobs are well-formed. */
+/* Rows that a segment has at most, whatever the page size it was made for. */
+size_t ivf_rows_most(const struct ivf *ix);
+/* Segment blobs are well-formed; `whole` also when they were made for another
+ * page size. */
 TACIT_CHECKED enum tacit_err ivf_segment_check(const struct ivf *ix,
                                                uint32_t list, uint32_t seg,
                                                const void *data, size_t n);
+TACIT_CHECKED enum tacit_err ivf_rows_whole(const struct ivf *ix, uint32_t list,
+                                            uint32_t seg, const void *data,
+                                            size_t n);
 TACIT_CHECKED enum tacit_err ivf_rows_check(const struct ivf *ix, uint32_t list,
                                             uint32_t seg, const void *data,
                                             size_t n);

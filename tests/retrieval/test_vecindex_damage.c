@@ -195,6 +195,29 @@ static void a_value_of_another_type_is_null_to_the_index_made_anew(void **state)
     sqlite3_close(db);
 }
 
+/* VACUUM may change it: no vector is lost, up or down. */
+static void a_rebuild_keeps_all_rows_of_another_page_size(void **state)
+{
+    static const char *const sizes[] = {"4096", "65536", "512", "8192"};
+    char folder[256], path[300], sql[64];
+    (void)state;
+    check_tmpdir(folder);
+    snprintf(path, sizeof path, "%s/a.db", folder);
+    sqlite3 *db = vectable_open(path);
+    vectable_run(db, "PRAGMA page_size = 16384");
+    vecdamage_fill(db, ROWS);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        snprintf(sql, sizeof sql, "PRAGMA page_size = %s; VACUUM", sizes[i]);
+        vectable_run(db, sql);
+        vectable_is(db, "PRAGMA page_size", sizes[i]);
+        vectable_run(db, "INSERT INTO v(v) VALUES ('rebuild')");
+        vectable_sound(db, "main");
+        vectable_is(db, "SELECT count(*) FROM v", "800");
+    }
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    check_tmpdir_remove(folder);
+}
+
 /* A change that breaks off midway is not committed, however one tries. */
 static void a_change_that_breaks_off_cannot_be_committed(void **state)
 {
@@ -327,6 +350,7 @@ int main(void)
         cmocka_unit_test(an_index_of_the_format_before_is_read_and_written),
         cmocka_unit_test(
             a_value_of_another_type_is_null_to_the_index_made_anew),
+        cmocka_unit_test(a_rebuild_keeps_all_rows_of_another_page_size),
         cmocka_unit_test(a_change_that_breaks_off_cannot_be_committed),
         cmocka_unit_test(an_interrupt_anywhere_takes_the_change_back),
         cmocka_unit_test(damaged_pages_never_do_worse_than_an_error),
