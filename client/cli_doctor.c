@@ -9,6 +9,7 @@
 #include "client/embedding.h"
 #include "client/networks.h"
 #include "common/base/codes.h"
+#include "common/base/db_mend.h"
 #include "common/base/file.h"
 #include "common/base/tick.h"
 #include "common/wire/session.h"
@@ -46,16 +47,19 @@ static void note(struct examination *x, const char *what, enum tacit_err err,
 
 static enum tacit_err check_store(struct device *d)
 {
-    sqlite3_stmt *st = NULL;
-    int has = 0;
-    TRY(db_query(&d->db, &st, "PRAGMA integrity_check(1)", ""));
-    enum tacit_err err = db_step(&d->db, st, &has);
-    const unsigned char *text = !err && has ? sqlite3_column_text(st, 0) : NULL;
-    if (!err && (!text || strcmp((const char *)text, "ok") != 0))
-        err = fail_as(E_STORE_DAMAGED,
-                      "%s is damaged: restore it from a backup", d->db.path);
-    db_finish(st);
-    return err;
+    static const char way_out[] = "`tacit doctor --index` makes indexes anew, "
+                                  "the rest is restored from a backup";
+    enum db_condition condition;
+    enum tacit_err err = db_examine(&d->db, &condition);
+    if (err_id() == E_STORE_DAMAGED) return err_context(err, way_out);
+    if (err || condition == DB_WHOLE) return err;
+    if (condition == DB_DAMAGED)
+        return fail_as(E_STORE_DAMAGED, "%s: %s is damaged", way_out,
+                       d->db.path);
+    return fail_as(E_STORE_DAMAGED,
+                   "%s has pages that belong to nothing: `tacit doctor "
+                   "--index` gives them back",
+                   d->db.path);
 }
 
 /* A finding that is no fault: the person may have wanted it so. */
@@ -170,6 +174,8 @@ static void note_corpus(struct examination *x)
     note(x, "indexes", err, "words and vectors agree");
     corpus_close(c);
     encoder_free(e);
+    /* Of what was made anew; the check of the store says if it did not work. */
+    if (options_flag(x->o, "index") && db_reclaim(&x->d->db)) err_clear();
 }
 
 static enum tacit_err check_ledger(struct device *d)
@@ -247,11 +253,11 @@ enum tacit_err cli_doctor(const struct options *o)
     TRY(cli_open_to_read(o, &d));
     if (cli_json(o)) x.list = json_array();
     note(&x, "keys", TACIT_OK, "made here, readable by this user only");
+    note(&x, "seal", TACIT_OK, describe_seal(&d, seal));
+    note_corpus(&x);
     note(&x, "store", check_store(&d),
          d.db.is_readonly ? "tacit.db is whole; it may only be read here"
                           : "tacit.db is whole");
-    note(&x, "seal", TACIT_OK, describe_seal(&d, seal));
-    note_corpus(&x);
     note(&x, "models", networks_check(&d), "each file is what was imported");
     note(&x, "ledger", check_ledger(&d), "the chain is whole");
     note(&x, "policy", check_policy(&d), "policy.yaml and its files are fine");

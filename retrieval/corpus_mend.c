@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/codes.h"
+#include "common/base/db_mend.h"
 #include "retrieval/corpus_state.h"
 #include "retrieval/embedder.h"
 #include "retrieval/schema.h"
@@ -148,13 +149,10 @@ enum tacit_err corpus_fit(struct corpus *c)
     return corpus_end(c);
 }
 
-static enum tacit_err make_empty(struct corpus *c)
+static enum tacit_err make_in(struct db *db, void *ctx)
 {
-    TRY(db_begin(c->db));
-    enum tacit_err err = make_table(c);
-    if (!err) err = db_commit(c->db);
-    if (err) db_rollback(c->db);
-    return err;
+    (void)db;
+    return make_table(ctx);
 }
 
 /* OK with *is_sound 0 where the table is damaged, whatever shows it. */
@@ -180,7 +178,7 @@ static enum tacit_err make_sound(struct corpus *c, struct telling *t,
     t->what = checking;
     TRY(check(c, r, &is_sound));
     if (is_sound) return TACIT_OK;
-    TRY(make_empty(c));
+    TRY(db_make_anew(c->db, &(struct db_made){CORPUS_VECTORS, make_in, c}));
     TRY(check(c, r, &is_sound));
     if (is_sound) return TACIT_OK;
     return fail_as(E_INDEX_DAMAGED, "%s: %s", c->db->path, r->first);

@@ -396,7 +396,7 @@ int vecindex_functions(struct vecindex_module *m)
 /* What SQLite's code of a table's failure is to a caller. */
 static enum tacit_err failed(sqlite3 *db, int rc, const char *table)
 {
-    if ((rc & 0xff) == SQLITE_CORRUPT)
+    if ((rc & 0xff) == SQLITE_CORRUPT || rc == SQLITE_IOERR_DATA)
         return fail_as(E_INDEX_DAMAGED, "%s: %s", table, sqlite3_errmsg(db));
     return fail(rc == SQLITE_NOMEM   ? TACIT_NOMEM
                 : rc == SQLITE_ERROR ? TACIT_NOTFOUND

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/codes.h"
+#include "common/base/db_mend.h"
 #include "retrieval/filter.h"
 #include "retrieval/question.h"
 #include "retrieval/stem.h"
@@ -302,56 +303,28 @@ static enum tacit_err integrity(struct db *db)
                    (long long)n_missing);
 }
 
-/* Whether it may be the index: not when the disk or the memory is full. */
-static int may_be_damage(enum tacit_err err)
-{
-    return err_id() == E_STORE_DAMAGED || err == TACIT_INTERNAL;
-}
-
 enum tacit_err words_check(struct db *db)
 {
     enum tacit_err err = integrity(db);
-    if (!may_be_damage(err)) return err;
+    if (!db_may_be_damage(err)) return err;
     err_clear();
     return fail_as(E_STORE_DAMAGED,
                    "the word index is damaged: `tacit doctor --index` makes it "
                    "anew");
 }
 
-/* Where even DROP TABLE fails, as FTS5 reads some of its rows first. */
-static enum tacit_err tear_out(struct db *db)
+static enum tacit_err make_in(struct db *db, void *ctx)
 {
-    enum tacit_err err =
-        db_exec(db, "PRAGMA writable_schema = on;"
-                    "DELETE FROM sqlite_schema WHERE name = 'chunk_fts'");
-    TRY(db_exec(db, "PRAGMA writable_schema = reset"));
-    if (err) return err;
-    return db_exec(db, "DROP TABLE IF EXISTS chunk_fts_data;"
-                       "DROP TABLE IF EXISTS chunk_fts_idx;"
-                       "DROP TABLE IF EXISTS chunk_fts_docsize;"
-                       "DROP TABLE IF EXISTS chunk_fts_config");
-}
-
-static enum tacit_err make_anew(struct db *db)
-{
-    TRY(db_begin(db));
-    enum tacit_err err = db_exec(db, "DROP TABLE chunk_fts");
-    if (may_be_damage(err)) {
-        err_clear();
-        err = tear_out(db);
-    }
-    if (!err) err = make(db);
-    if (!err) err = db_commit(db);
-    if (err) db_rollback(db);
-    return err;
+    (void)ctx;
+    return make(db);
 }
 
 enum tacit_err words_mend(struct db *db, int *was_damaged)
 {
     enum tacit_err err = integrity(db);
-    *was_damaged = may_be_damage(err);
+    *was_damaged = db_may_be_damage(err);
     if (!*was_damaged) return err;
     err_clear();
-    TRY(make_anew(db));
+    TRY(db_make_anew(db, &(struct db_made){"chunk_fts", make_in, NULL}));
     return words_check(db);
 }

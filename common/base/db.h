@@ -33,6 +33,10 @@ struct db_vfs {
     int64_t empty_bytes; /* a file no longer than this holds no page */
 };
 
+/* A file control of such a VFS, with an int: 1 = from now on a damaged page of
+ * the store is zeros, not a fault. */
+enum { DB_FCNTL_DAMAGE_IS_ZEROS = 0x7ac17 };
+
 /* DB_READABLE: as DB_EXISTING where the store may be written, else to be read,
  * from a medium, too, where nothing may lie beside it: then as it is when it is
  * opened, and nobody may write to it meanwhile. */

@@ -48,6 +48,7 @@ struct sealed_file {
     uint8_t *keys;    /* [2 * SEAL_KEY]: pages, masks; guarded, owned; NULL
                        * until the header is known */
     uint8_t *scratch; /* [SEALED_PAGE_MAX + WAL_FRAME_ROOM], owned */
+    int damage_is_zeros;
     /* log: the head that was written last */
     int64_t head_of; /* its frame; -1: none */
     uint8_t head[WAL_FRAME];

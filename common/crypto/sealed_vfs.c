@@ -145,6 +145,9 @@ int sealed_control(sqlite3_file *file, int op, void *arg)
         *(char **)arg =
             sqlite3_mprintf("%s/%s", f->vfs->name, f->vfs->real->zName);
         return SQLITE_OK;
+    case DB_FCNTL_DAMAGE_IS_ZEROS:
+        f->damage_is_zeros = *(const int *)arg;
+        return SQLITE_OK;
     /* Hints about offsets, which differ here. */
     case SQLITE_FCNTL_SIZE_HINT: return SQLITE_OK;
     case SQLITE_FCNTL_CHUNK_SIZE:

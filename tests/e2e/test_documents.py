@@ -549,6 +549,43 @@ def damaged_store(key):
         s.check()
 
 
+def case_an_index_with_unreadable_pages_is_made_anew():
+    for key in ("file", "none"):
+        unreadable_index(key)
+
+
+def unreadable_index(key):
+    """The first page of each table that is made of the passages, in turn: the
+    store is whole again afterwards, whatever of it could not be dropped."""
+    with site(key=key) as s:
+        for i in range(20):
+            s.write(f"n{i:02}.md", prose(i, 500))
+        s.add().exits(0)
+        if key == "file":  # A copy then has the same pages.
+            with cases.store_to_change(s.home):
+                pass
+        roots = dict(s.rows("SELECT name, rootpage FROM sqlite_schema"
+                            " WHERE name LIKE 'chunk_fts_%'"
+                            " OR name LIKE 'passage_vector_%'"))
+        store = os.path.join(s.home, "tacit.db")
+        whole = open(store, "rb").read()
+        size = 8192
+        head = len(whole) % size  # of a sealed store
+        for name in ("chunk_fts_data", "chunk_fts_docsize",
+                     "passage_vector_seg", "passage_vector_place"):
+            write(store, whole)
+            with open(store, "r+b") as f:
+                f.seek(head + (roots[name] - 1) * size)
+                f.write(random.Random(1).randbytes(size))
+            s.run("doctor").exits(1).prints("doctor --index")
+            s.run("search", "name1")
+            s.run("doctor", "--index").exits(0).prints("made anew")
+            s.run("doctor").exits(0)
+            assert s.finds("name1"), name
+            assert s.indexed() == 20
+            s.check()
+
+
 LONG = 6
 
 
