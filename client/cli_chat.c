@@ -90,7 +90,7 @@ static enum tacit_err answer(struct chat *c, const char *question,
     if (!err || err_id() != E_NOTHING_RELEVANT ||
         !leans_on_another(c, question))
         return err;
-    buf_init(&b, SEARCH_QUERY_MAX);
+    buf_init(&b, SEARCH_QUERY_MAX + 1); /* and its end */
     buf_printf(&b, "%s %s", c->said[c->n_turns - 1].question, question);
     const char *both = buf_cstr(&b);
     if (both && buf_end(&b) == TACIT_OK) {

@@ -14,7 +14,7 @@
 static enum tacit_err join_words(const struct options *o, char **out)
 {
     struct buf b;
-    buf_init(&b, SEARCH_QUERY_MAX);
+    buf_init(&b, SEARCH_QUERY_MAX + 1); /* and its end */
     for (int i = 0; i < o->n_args; i++)
         buf_printf(&b, "%s%s", i ? " " : "", o->args[i]);
     const char *text = buf_cstr(&b);

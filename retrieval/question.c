@@ -58,6 +58,16 @@ enum tacit_err question_quote(struct arena *a, const char *term,
     return finish(a, &b, out);
 }
 
+/* Two capitals side by side: "WHO" is a name, "Who" begins a sentence. */
+static int has_capitals(const char *text)
+{
+    for (; *text; text++)
+        if (text[0] >= 'A' && text[0] <= 'Z' && text[1] >= 'A' &&
+            text[1] <= 'Z')
+            return 1;
+    return 0;
+}
+
 enum tacit_err question_read(struct arena *a, const char *text,
                              struct question *out)
 {
@@ -72,6 +82,7 @@ enum tacit_err question_read(struct arena *a, const char *text,
                        SEARCH_QUERY_MAX);
     TRY(tokenizer_words(a, text, n, &words, &n_words));
     for (size_t i = 0; i < n_words; i++) n_strong += !word_is_weak(&words[i]);
+    q.names_nothing = n_strong == 0 && !has_capitals(text);
     for (size_t i = 0; i < n_words; i++) {
         char *copy = NULL;
         if (n_strong && word_is_weak(&words[i])) continue;

@@ -20,7 +20,8 @@ struct question {
     const char *text;
     const char *term[QUESTION_TERMS_MAX]; /* arena, each once */
     size_t n_terms, n_cut;                /* n_cut: left out */
-    const char *fts;                      /* arena; phrase i is term i */
+    int names_nothing; /* function words alone, none in capitals as "IT" is */
+    const char *fts;   /* arena; phrase i is term i */
 };
 
 /* Read a question of at most SEARCH_QUERY_MAX bytes (`text` is borrowed).

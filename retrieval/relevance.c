@@ -27,6 +27,8 @@
 #define GAIN_SLOPE     2.27
 #define OFFSET         (-5.65)
 #define ADAPTED_OFFSET (-1.05)
+/* Log odds of any passage when the question names nothing. */
+#define NAMELESS (-30.0)
 
 /* Keeps one common word of a question of two from being half an answer. */
 #define PRIOR_TERMS 2.0
@@ -121,6 +123,8 @@ static void measure(const struct inquiry *q, struct passage *p)
     r->log_odds = SENTENCE_SLOPE * r->sentence + PASSAGE_SLOPE * r->passage +
                   COSINE_SLOPE * r->cosine + GAIN_SLOPE * r->gain + OFFSET;
     if (q->is_adapted) r->log_odds += ADAPTED_OFFSET;
+    /* Every text holds function words. */
+    if (q->question.names_nothing) r->log_odds = NAMELESS;
 }
 
 static void weigh(const struct inquiry *q, struct passage *p)

@@ -158,7 +158,8 @@ def case_a_name_is_never_a_command():
 
 def case_what_nobody_knows_is_refused():
     with site() as (_, _, run):
-        for words in ("who won the chess championship", "zanzibar"):
+        for words in ("who won the chess championship", "zanzibar",
+                      "what is it", "the of and"):
             done = run("ask", words, "--json").exits(6)
             assert done.code == "TACIT-E0230", done
         run("ask", "zanzibar", "--explain").exits(6).prints("needed confidence")
@@ -190,7 +191,8 @@ def case_a_question_that_denies_what_the_text_says_is_doubted():
 
 def case_questions_that_nobody_should_ask_have_an_answer():
     with site() as (_, _, run):
-        for words in ("x" * 100_000, "pump " * 20_000):
+        run("search", "x" * 8192).exits(6)
+        for words in ("x" * 8193, "x" * 100_000, "pump " * 20_000):
             done = run("ask", words, "--json").exits(4)
             assert done.code == "TACIT-E0221", done
             assert "8192" in done.envelope()["error"]["message"]

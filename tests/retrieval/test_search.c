@@ -51,8 +51,11 @@ static void a_question_becomes_quoted_terms(void **state)
     assert_string_equal(q.fts, "\"use\" OR \"contributors\" OR \"patents\"");
     check_ok(question_read(&a, "The HOSPITAL\xe2\x80\x99s wi-fi, wi-fi", &q));
     assert_string_equal(q.term[0], "hospital");
+    assert_false(q.names_nothing);
     check_ok(question_read(&a, "who are you", &q));
-    assert_true(q.n_terms > 0); /* nothing but function words */
+    assert_true(q.n_terms > 0 && q.names_nothing);
+    check_ok(question_read(&a, "Who is the WHO?", &q));
+    assert_false(q.names_nothing);
     check_code(question_read(&a, "", &q), E_QUESTION_EMPTY);
     check_code(question_read(&a, " ?! ... \"*\" ", &q), E_QUESTION_EMPTY);
     static char longest[SEARCH_QUERY_MAX + 2];
