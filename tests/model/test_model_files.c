@@ -245,7 +245,8 @@ static void a_bert_folder_keeps_its_pooling(void **state)
              "{\"model_type\":\"bert\",\"hidden_act\":\"gelu\","
              "\"num_hidden_layers\":12,\"hidden_size\":8,"
              "\"max_position_embeddings\":16,\"intermediate_size\":4,"
-             "\"vocab_size\":6,\"num_attention_heads\":2}");
+             "\"vocab_size\":6,\"num_attention_heads\":2,"
+             "\"type_vocab_size\":3}");
     put_text(folder, "vocab.txt", vocab_txt);
     snprintf(pooling, sizeof pooling, "%s/1_Pooling", folder);
     check_ok(file_mkdirs(pooling, 0700));
@@ -261,6 +262,9 @@ static void a_bert_folder_keeps_its_pooling(void **state)
     assert_non_null(model_files_find(c, "blk.11.layer_output_norm.weight"));
     check_ok(model_files_int(c, "pooling_type", 1, 2, &n));
     assert_int_equal(n, 2);
+    check_ok(gguf_int(model_files_metadata(c),
+                      "tokenizer.ggml.token_type_count", 1, 99, &n));
+    assert_int_equal(n, 3);
     check_ok(gguf_int(model_files_metadata(c), "tacit.tokens_max", 1, 99, &n));
     assert_int_equal(n, 7);
     model_files_close(c);
