@@ -134,21 +134,31 @@ static enum tacit_err open_net(const struct adapter_found *a,
 
 /* ---- merging ------------------------------------------------------------ */
 
-/* The head of classes that was learnt, under the names of net_classes(). */
+int adapters_has_head(const struct adapter_found *a)
+{
+    return a->spec.task == MODEL_CLASSIFY || a->spec.task == MODEL_READER;
+}
+
+/* The head that was learnt, under the names of net_classes() or, of a reader,
+ * of net_reader_open(). */
 struct head {
     struct gguf_tensor list[2];
     size_t n; /* 0: there is none */
 };
 
+static const char *const head_names[] = {"head.weight", "head.bias"};
+static const char *const class_names[] = {"cls.output.weight",
+                                          "cls.output.bias"};
+
 static void find_head(const struct adapter_found *a, struct head *out)
 {
-    static const char *const names[][2] = {{"head.weight", "cls.output.weight"},
-                                           {"head.bias", "cls.output.bias"}};
+    const char *const *names =
+        a->spec.task == MODEL_CLASSIFY ? class_names : head_names;
     struct params *p = model_params(a->model);
     out->n = 0;
-    if (a->spec.task != MODEL_CLASSIFY) return;
+    if (!adapters_has_head(a)) return;
     for (size_t i = 0; i < 2; i++) {
-        const struct param *from = params_find(p, names[i][0]);
+        const struct param *from = params_find(p, head_names[i]);
         struct gguf_tensor *t = &out->list[out->n++];
         assert(from);
         size_t rows = i ? 1 : from->dims[0], cols = from->len / rows;
@@ -158,7 +168,7 @@ static void find_head(const struct adapter_found *a, struct head *out)
                                  .dims = {cols, rows, 1, 1},
                                  .bytes = from->len * sizeof(float),
                                  .data = (const uint8_t *)params_data(p, from)};
-        snprintf(t->name, sizeof t->name, "%s", names[i][1]);
+        snprintf(t->name, sizeof t->name, "%s", names[i]);
     }
 }
 

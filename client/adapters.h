@@ -5,8 +5,9 @@
  *   newest adopted model of a plan with a base
  *      ├─ embedding.c: questions are read with it
  *      ├─ generator.c: answers are written with it
- *      ├─ adapters_merge    W + scale B A, a GGUF file of its own; with a
- *      │                    classifier's head, so that it can read hits again
+ *      ├─ adapters_merge    W + scale B A, a GGUF file of its own; with the
+ *      │                    head that was learnt: of classes, so that it can
+ *      │                    read hits again, or a reader's
  *      └─ adapters_export   a folder as PEFT writes it
  *
  * Thread rule: as the device.
@@ -45,7 +46,10 @@ TACIT_CHECKED enum tacit_err adapters_base(struct device *d, int *has,
  * must not be there; type: enum quant_type or REPACK_KEEP. */
 TACIT_CHECKED enum tacit_err adapters_merge(const struct adapter_found *a,
                                             const char *path, int type);
-/* adapter_model.safetensors and adapter_config.json in the folder. */
+/* 1: what was learnt has a head behind its pairs. */
+int adapters_has_head(const struct adapter_found *a);
+/* adapter_model.safetensors and adapter_config.json in the folder; a head has
+ * no place there. */
 TACIT_CHECKED enum tacit_err adapters_export(const struct adapter_found *a,
                                              const char *folder);
 

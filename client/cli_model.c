@@ -180,6 +180,11 @@ static enum tacit_err export_adapter(const struct options *o)
     enum tacit_err err = adapters_find(&d, o->args[0], &a);
     if (!err) err = adapters_export(&a, path);
     if (!err) err = tell_file(o, "exported the adapter of", &a, path);
+    if (!err && adapters_has_head(&a))
+        cli_hint(o,
+                 "The head that was learnt is not in it; `tacit model merge %s "
+                 "FILE` writes a network with both.",
+                 a.plan->name);
     adapters_release(&a);
     device_close(&d);
     return err;

@@ -68,8 +68,13 @@ static enum tacit_err check_need(const struct decoder *d)
     const struct decoder_need *n = &d->need;
     if (!n->cache)
         return fail(TACIT_UNSUPPORTED,
-                    "%s: heads of %zu numbers do not fit this type of cache",
-                    d->name, net_shape(d->net)->head_width);
+                    "its heads of %zu numbers do not fit keys and values in "
+                    "%s%s",
+                    net_shape(d->net)->head_width,
+                    quant_info(d->cache_type)->name,
+                    d->cache_type == QUANT_Q8_0
+                        ? ", whose blocks have 32; f16 takes any"
+                        : "");
     if (n->all <= n->free) return TACIT_OK;
     const struct kv_shape cache = largest_cache(d);
     size_t rows = kv_rows(&cache) < d->context ? kv_rows(&cache) : d->context;

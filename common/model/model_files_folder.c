@@ -264,6 +264,16 @@ static void read_labels(const struct folder *f)
     gguf_put_texts(f->w, key, names, bytes, n);
 }
 
+/* Kinds of token, which llama.cpp wants to be told. */
+static enum tacit_err put_types(const struct folder *f)
+{
+    int64_t n = 2;
+    if (json_is_integer(json_object_get(f->config, "type_vocab_size")))
+        TRY(model_files_whole(f->config, "type_vocab_size", 1 << 16, &n));
+    gguf_put_u32(f->w, "tokenizer.ggml.token_type_count", (uint32_t)n);
+    return TACIT_OK;
+}
+
 static enum tacit_err read_config(struct folder *f)
 {
     TRY(find_family(f));
@@ -292,6 +302,7 @@ static enum tacit_err read_config(struct folder *f)
              real_or(f->config, "layer_norm_eps", 1e-12));
     snprintf(key, sizeof key, "%s.attention.causal", family);
     gguf_put_bool(f->w, key, 0);
+    TRY(put_types(f));
     find_head(f);
     read_labels(f);
     return model_files_sentences(f->path, f->family->family, f->shape.has_head,

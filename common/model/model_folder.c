@@ -166,6 +166,7 @@ static enum tacit_err decoder_config(const struct writing *w, json_t *o)
     }
     json_object_set_new(o, "tie_word_embeddings",
                         json_boolean(!model_files_find(w->f, "output.weight")));
+    TRY(model_folder_biases(w->f, type, o));
     TRY(copy(w, "attention.sliding_window", o, "sliding_window"));
     TRY(copy_real(w, "attention.layer_norm_rms_epsilon", 1e-6, o,
                   "rms_norm_eps"));
@@ -222,7 +223,8 @@ static enum tacit_err encoder_config(const struct writing *w, json_t *o)
     json_object_set_new(o, "architectures",
                         json_pack("[s]", head_of(w)
                                              ? "BertForSequenceClassification"
-                                             : "BertModel"));
+                                         : reads(w) ? "BertForQuestionAnswering"
+                                                    : "BertModel"));
     if (head_of(w)) TRY(put_labels(w, o));
     json_object_set_new(o, "hidden_act", json_string("gelu"));
     json_object_set_new(o, "position_embedding_type", json_string("absolute"));

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct CMUnitTest {
     const char *name;
@@ -21,7 +22,11 @@ struct CMUnitTest {
 #define print_message(...) printf(__VA_ARGS__)
 #define skip()             return
 #define fail()             _fail(__FILE__, __LINE__)
-#define fail_msg(...)      fail()
+
+/* For whatever asserts: our err.h has another fail(). */
+#define fail_msg(...) _fail(__FILE__, __LINE__)
+#define assert_memory_equal(a, b, bytes)                                       \
+ (memcmp(a, b, bytes) ? _fail(__FILE__, __LINE__) : (void)0)
 
 static inline void _fail(const char *file, int line)
 {

@@ -15,6 +15,6 @@ for t in tensor/test_quant tensor/test_weights tensor/test_kernels \
         -ffp-contract=off -o "$out/${t#*/}" "tests/$t.c" $sources -lm -lpthread
     for cpu in max cortex-a53; do
         echo "$t ($cpu)"
-        timeout 300 qemu-aarch64 -cpu $cpu "$out/${t#*/}"
+        timeout 1800 qemu-aarch64 -cpu $cpu "$out/${t#*/}"
     done
 done

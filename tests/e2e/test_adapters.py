@@ -212,7 +212,21 @@ def case_a_reader_is_learnt_together():
         write(os.path.join(at, "a.txt"), "Clean the wound with saline.\n")
         south.run("add", os.path.join(at, "a.txt"))
         ask = ("ask", "--threshold", "0", "what cleans a wound")
-        assert south.json(*ask)["reader"].endswith("over tiny")
+        before = south.json(*ask)
+        assert before["reader"].endswith("over tiny"), before
+        # PEFT has no place for its head; merged, it reads as before.
+        peft = south.run("model", "export", "reader", os.path.join(at, "peft"),
+                         "--adapter")
+        assert "tacit model merge reader" in peft.stderr, peft.stderr
+        merged = os.path.join(at, "merged.gguf")
+        south.run("model", "merge", "reader", merged, "--type", "f32")
+        south.run("model", "import", merged, "--name", "whole")
+        assert south.json("model", "use", "whole") == {"reads": "whole"}
+        after = south.json(*ask)
+        assert after["reader"] == "whole", after
+        assert after["span"]["text"] == before["span"]["text"], (before, after)
+        south.run("model", "use", "built-in-reader")
+        south.run("model", "rm", "whole")
         south.run("model", "rm", "tiny")
         reader = south.json("status")["reader"]
         assert reader["name"] == "built-in", reader

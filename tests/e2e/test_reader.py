@@ -6,6 +6,7 @@ and what was adopted reads at once.
 The sites write their doses in a way that no text that the reader learnt from
 does, and want the code behind the dose.
 """
+import json
 import os
 import sys
 
@@ -108,6 +109,10 @@ def case_an_imported_network_with_a_head_for_spans_reads():
         assert [m["reads"] for m in listed["models"]] == [True], listed
         assert home.data("model", "show", "qa")["use"] == "reads"
         assert home.data("status")["encoder"]["name"] == "built-in"
+        home.run("model", "export", "qa", path + "-out", "--folder").exits(0)
+        with open(path + "-out/config.json") as f:
+            assert json.load(f)["architectures"] == [
+                "BertForQuestionAnswering"]
         home.run("add", home.notes).exits(0)
         ask = ("ask", "--threshold", "0", "what dose of warfarin")
         said = home.data(*ask)

@@ -82,17 +82,39 @@ static const struct entry llama[] = {
     {"model.layers.0.mlp.up_proj.weight", 4, 8},
     {"model.layers.0.mlp.down_proj.weight", 8, 4},
     {"model.layers.0.self_attn.rotary_emb.inv_freq", 1, 2}};
-enum { N_LLAMA = sizeof llama / sizeof *llama };
+static const struct entry biases[] = {
+    {"model.layers.0.self_attn.q_proj.bias", 1, 8},
+    {"model.layers.0.self_attn.k_proj.bias", 1, 4},
+    {"model.layers.0.self_attn.v_proj.bias", 1, 4},
+    {"model.layers.0.self_attn.o_proj.bias", 1, 8},
+    {"model.layers.0.mlp.gate_proj.bias", 1, 4},
+    {"model.layers.0.mlp.up_proj.bias", 1, 4},
+    {"model.layers.0.mlp.down_proj.bias", 1, 8}};
+enum {
+    N_LLAMA = sizeof llama / sizeof *llama,
+    N_QKV = 3,
+    N_ATTENTION = 4,
+    N_BIASES = sizeof biases / sizeof *biases
+};
 
-static void make_llama(char folder[256], const char *config)
+/* With the first n_biases of the biases. */
+static void make_biased(char folder[256], const char *config, size_t n_biases)
 {
+    struct entry all[N_LLAMA + N_BIASES];
     struct buf b;
+    memcpy(all, llama, sizeof llama);
+    memcpy(all + N_LLAMA, biases, sizeof biases);
     check_tmpdir(folder);
     put_text(folder, "config.json", config);
     put_text(folder, "tokenizer.json", tokenizer_json);
-    make(&b, llama, N_LLAMA);
+    make(&b, all, N_LLAMA + n_biases);
     put(folder, "model.safetensors", b.data, b.len);
     buf_release(&b);
+}
+
+static void make_llama(char folder[256], const char *config)
+{
+    make_biased(folder, config, 0);
 }
 
 static float value(const struct gguf_tensor *t, size_t i)
@@ -223,7 +245,8 @@ static void a_bert_folder_keeps_its_pooling(void **state)
              "{\"model_type\":\"bert\",\"hidden_act\":\"gelu\","
              "\"num_hidden_layers\":12,\"hidden_size\":8,"
              "\"max_position_embeddings\":16,\"intermediate_size\":4,"
-             "\"vocab_size\":6,\"num_attention_heads\":2}");
+             "\"vocab_size\":6,\"num_attention_heads\":2,"
+             "\"type_vocab_size\":3}");
     put_text(folder, "vocab.txt", vocab_txt);
     snprintf(pooling, sizeof pooling, "%s/1_Pooling", folder);
     check_ok(file_mkdirs(pooling, 0700));
@@ -239,6 +262,9 @@ static void a_bert_folder_keeps_its_pooling(void **state)
     assert_non_null(model_files_find(c, "blk.11.layer_output_norm.weight"));
     check_ok(model_files_int(c, "pooling_type", 1, 2, &n));
     assert_int_equal(n, 2);
+    check_ok(gguf_int(model_files_metadata(c),
+                      "tokenizer.ggml.token_type_count", 1, 99, &n));
+    assert_int_equal(n, 3);
     check_ok(gguf_int(model_files_metadata(c), "tacit.tokens_max", 1, 99, &n));
     assert_int_equal(n, 7);
     model_files_close(c);
@@ -340,7 +366,8 @@ static void a_folder_that_is_written_is_the_one_that_was_read(void **state)
     };
     for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
         char folder[256];
-        make_llama(folder, configs[i]);
+        make_biased(folder, configs[i],
+                    strstr(configs[i], "qwen2") ? N_QKV : 0);
         written_again(folder);
         check_tmpdir_remove(folder);
     }
@@ -360,6 +387,56 @@ static void what_a_folder_has_no_place_for_is_named(void **state)
     check(!file_exists(out));
     model_files_close(c);
     check_tmpdir_remove(folder);
+}
+
+/* Transformers drops a bias that config.json does not ask for. */
+static void a_written_folder_asks_for_its_biases(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *type;
+        size_t n_biases;
+        int fits, attention, feed;
+    } cases[] = {{"llama", 0, 1, 0, 0},
+                 {"llama", N_ATTENTION, 1, 1, 0},
+                 {"llama", N_BIASES, 1, 1, 1},
+                 {"llama", N_QKV, 0, 0, 0},
+                 {"llama", N_BIASES - 1, 0, 0, 0},
+                 {"mistral", 0, 1, 0, 0},
+                 {"mistral", N_ATTENTION, 0, 0, 0},
+                 {"qwen2", N_QKV, 1, 0, 0},
+                 {"qwen2", 0, 0, 0, 0},
+                 {"qwen2", N_ATTENTION, 0, 0, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char folder[256], out[300], path[400], config[512];
+        struct model_files *c = NULL;
+        struct buf text;
+        snprintf(config, sizeof config,
+                 "{\"model_type\":\"%s\"," LLAMA_SIZES "\"sliding_window\":%s}",
+                 cases[i].type,
+                 strcmp(cases[i].type, "mistral") ? "null" : "16");
+        make_biased(folder, config, cases[i].n_biases);
+        snprintf(out, sizeof out, "%s/out", folder);
+        check_ok(model_files_open(folder, &c));
+        if (cases[i].fits) {
+            written_again(folder);
+            snprintf(path, sizeof path, "%s/config.json", out);
+            buf_init(&text, 0);
+            check_ok(file_read(path, 1 << 16, &text));
+            assert_int_equal(strstr(buf_cstr(&text),
+                                    "\"attention_bias\": true") != NULL,
+                             cases[i].attention);
+            assert_int_equal(strstr(buf_cstr(&text), "\"mlp_bias\": true") !=
+                                 NULL,
+                             cases[i].feed);
+            buf_release(&text);
+        } else {
+            check_code(model_folder_write(c, out, &plain), E_MODEL_UNSUPPORTED);
+            check(!file_exists(out));
+        }
+        model_files_close(c);
+        check_tmpdir_remove(folder);
+    }
 }
 
 static void refused(const char *config, enum tacit_err want, const char *says)
@@ -436,6 +513,7 @@ int main(void)
         cmocka_unit_test(a_bert_folder_keeps_its_pooling),
         cmocka_unit_test(a_folder_that_is_written_is_the_one_that_was_read),
         cmocka_unit_test(what_a_folder_has_no_place_for_is_named),
+        cmocka_unit_test(a_written_folder_asks_for_its_biases),
         cmocka_unit_test(what_is_not_read_is_named),
         cmocka_unit_test(every_cut_and_flip_of_a_safetensors_file_is_survived),
     };

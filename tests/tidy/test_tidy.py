@@ -208,6 +208,18 @@ class Rules(unittest.TestCase):
         self.fires('tests_registered', {path: text}, path, 3,
                    'a_thing_has_a_size')
 
+    def test_arm(self):
+        path = 'tests/base/test_thing.c'
+        stand_in = HEADER % ('TESTS_ARM_CMOCKA', 'TESTS_ARM_CMOCKA', (
+            '#define cmocka_unit_test(f) {#f, f}\n'
+            '#define cmocka_run_group_tests(t, up, down) run_all(t)\n'))
+        tree = {'tests/arm/cmocka.h': stand_in,
+                'tests/arm/run.sh': 'for t in base/test_thing; do\n'}
+        self.quiet(tree)
+        text = CLEAN[path].replace('(void)state;',
+                                   '(void)state;\n    assert_int_equal(1, 1);')
+        self.fires('arm', {**tree, path: text}, path, 6, 'assert_int_equal')
+
     def test_guarantees(self):
         path = 'tests/GUARANTEES.md'
         good = ('| 1 | Sizes. | guesses | `thing: a_thing_has_a_size`, '

@@ -442,6 +442,22 @@ def rule_tests_registered(tree):
                    f'{m.group(1)} is never registered')
 
 
+def rule_arm(tree):
+    """tests/arm/run.sh builds without cmocka: what its tests say of it stands
+    in tests/arm/cmocka.h."""
+    ours = tree.blank.get('tests/arm/cmocka.h', '')
+    script = tree.text.get('tests/arm/run.sh', '')
+    known = set(re.findall(r'#\s*define (\w+)', ours))
+    for name in re.findall(r'\b\w+/test_\w+', script) + ['check']:
+        path = f'tests/{name}.c'
+        for m in re.finditer(r'\b(assert_\w+|expect_\w+|will_return\w*|'
+                             r'cmocka_\w+|fail_msg|skip)\s*\(',
+                             tree.blank.get(path, '')):
+            if m.group(1) not in known and ours:
+                yield (path, line_at(tree.blank[path], m.start()),
+                       f'{m.group(1)} is not in tests/arm/cmocka.h')
+
+
 def rule_guarantees(tree):
     """Every promise has a number of its own and tests that are there: a file
     of tests/e2e, a name as `secagg: the_sum_is_exact`, or one alone."""
