@@ -1,7 +1,7 @@
 # Tacit: one static library per folder, in floor order.
 #
 #   make            programs in build/release/bin
-#   make demo       the whole story in three minutes (installs what is missing)
+#   make demo       four hospitals learn together (installs what is missing)
 #   make test       every test (installs what is missing)
 #   make help       the rest
 

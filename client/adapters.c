@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/networks.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/model/model_files.h"
@@ -49,8 +50,10 @@ static enum tacit_err load(struct device *d, const struct device_model *m,
                            struct adapter_found *a)
 {
     TRY(load_plan(d, &m->plan_hash, &a->plan));
+    const struct plan_base *base = &a->plan->base;
     task_spec(a->plan, &a->spec);
-    TRY(model_new(&a->spec, &a->model));
+    TRY(networks_explain_missing(d, base->name, &base->hash,
+                                 model_new(&a->spec, &a->model)));
     a->version = m->version;
     return device_weights(d, &m->plan_hash, model_params(a->model));
 }

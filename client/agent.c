@@ -102,8 +102,9 @@ void agent_stop(struct agent *a)
     pthread_mutex_unlock(&a->lock);
 }
 
-int agent_stopped(const struct agent *a)
+static int is_stopped(const void *of)
 {
+    const struct agent *a = of;
     return atomic_load(&a->stop);
 }
 
@@ -120,7 +121,7 @@ static void wait_ms(struct agent *a, int64_t ms)
     }
     pthread_mutex_lock(&a->lock);
     int late = 0;
-    while (!agent_stopped(a) && !late)
+    while (!is_stopped(a) && !late)
         late = pthread_cond_timedwait(&a->wake, &a->lock, &until) != 0;
     pthread_mutex_unlock(&a->lock);
 }
@@ -262,11 +263,6 @@ static enum tacit_err load_state(struct agent *a,
     *out = NULL;
     if (!t->strategy->n_client) return TACIT_OK;
     return device_state(a->d, &t->plan->hash, n * t->strategy->n_client, out);
-}
-
-static int is_stopped(const void *of)
-{
-    return agent_stopped(of);
 }
 
 static enum tacit_err train(struct agent *a, const struct participate_action *t)
@@ -442,7 +438,7 @@ static enum tacit_err carry_out(struct agent *a,
 static int is_done(struct agent *a, enum agent_until until, int64_t patience_ms,
                    const struct participate_action *t, enum tacit_err *err)
 {
-    if (agent_stopped(a)) return 1;
+    if (is_stopped(a)) return 1;
     if (t->news == PARTICIPATE_REVOKED)
         return (*err = fail_as(E_REVOKED, "%s", t->why)) != TACIT_OK;
     if (until == AGENT_FOREVER) return 0;
@@ -501,11 +497,11 @@ enum tacit_err agent_run(struct agent *a, enum agent_until until,
         say(a, t);
         if (is_done(a, until, patience_ms, t, &err)) break;
         if (carry_out(a, t) != TACIT_OK) {
-            if (agent_stopped(a)) break;
+            if (is_stopped(a)) break;
             a->event = (struct participate_event){.kind = PARTICIPATE_FAILED};
         }
     }
-    if (agent_stopped(a)) {
+    if (is_stopped(a)) {
         err_clear();
         err = TACIT_OK;
     }

@@ -32,6 +32,5 @@ TACIT_CHECKED enum tacit_err agent_run(struct agent *a, enum agent_until until,
                                        int64_t patience_ms);
 /* End agent_run soon. Not from a signal handler. */
 void agent_stop(struct agent *a);
-int agent_stopped(const struct agent *a);
 
 #endif

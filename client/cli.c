@@ -9,6 +9,7 @@
 
 #include "common/base/codes.h"
 #include "common/base/file.h"
+#include "common/base/terminal.h"
 
 static enum tacit_err find_home(const struct options *o,
                                 char out[DEVICE_PATH_MAX])
@@ -43,9 +44,8 @@ void cli_hint(const struct options *o, const char *fmt, ...)
     if (cli_progress(o) == PROGRESS_QUIET) return;
     fflush(stdout); /* a hint comes behind what it is about */
     va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
+    terminal_vsay(stderr, 0, fmt, ap);
     va_end(ap);
-    fputc('\n', stderr);
 }
 
 static volatile sig_atomic_t interrupted;

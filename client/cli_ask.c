@@ -10,6 +10,7 @@
 #include "client/reading.h"
 #include "client/shown.h"
 #include "common/base/codes.h"
+#include "common/base/terminal.h"
 #include "common/base/tick.h"
 
 /* ---- search ------------------------------------------------------------- */
@@ -124,11 +125,11 @@ static void print_sentence(const struct answer *a, size_t i)
     if (bold && a->sentences[i].citation == a->span_citation)
         at = strstr(text, a->span);
     if (at)
-        printf("%.*s\033[1m%s\033[0m%s", (int)(at - text), text, a->span,
-               at + strlen(a->span));
+        terminal_say(stdout, 0, "%.*s\033[1m%s\033[0m%s [%d]", (int)(at - text),
+                     text, a->span, at + strlen(a->span),
+                     a->sentences[i].citation);
     else
-        printf("%s", text);
-    printf(" [%d]\n", a->sentences[i].citation);
+        terminal_say(stdout, 0, "%s [%d]", text, a->sentences[i].citation);
 }
 
 static void print_answer(const struct options *o, const struct answer *a,

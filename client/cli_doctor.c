@@ -11,6 +11,7 @@
 #include "common/base/codes.h"
 #include "common/base/db_mend.h"
 #include "common/base/file.h"
+#include "common/base/terminal.h"
 #include "common/base/tick.h"
 #include "common/wire/session.h"
 #include "retrieval/corpus.h"
@@ -26,6 +27,22 @@ struct examination {
     int n_bad;
 };
 
+enum {
+    NOTE_COLUMN = 18, /* where what is said of it begins */
+    NOTE_BYTES = 1024 /* a message and its code */
+};
+
+static void print_note(const char *how, const char *what, const char *text,
+                       const char *code)
+{
+    char line[NOTE_BYTES];
+    snprintf(line, sizeof line, "%s%s%s%s", text, *code ? " (" : "", code,
+             *code ? ")" : "");
+    printf("%-4s %-12s ", how, what);
+    terminal_put(stdout, line, NOTE_COLUMN, NOTE_COLUMN);
+    putchar('\n');
+}
+
 /* One finding: what was looked at, and the recorded failure if there is one. */
 static void note(struct examination *x, const char *what, enum tacit_err err,
                  const char *fine)
@@ -40,8 +57,7 @@ static void note(struct examination *x, const char *what, enum tacit_err err,
                                         "ok", err == TACIT_OK, "text", text,
                                         "code", code));
     else
-        printf("%-4s %-12s %s%s%s%s\n", err ? "BAD" : "ok", what, text,
-               err ? " (" : "", code, err ? ")" : "");
+        print_note(err ? "BAD" : "ok", what, text, code);
     err_clear();
 }
 

@@ -153,7 +153,9 @@ static enum tacit_err print_added(struct adding *a)
     printf("%zu added, %zu replaced, %zu unchanged, %zu removed; %zu passages",
            k->n_added, k->n_replaced, k->n_unchanged, k->n_removed,
            k->n_passages);
-    if (k->n_skipped) printf("; %zu files of other kinds", k->n_skipped);
+    if (k->n_skipped)
+        printf("; %zu file%s of other kinds", k->n_skipped,
+               k->n_skipped == 1 ? "" : "s");
     if (k->n_failed) printf("; %zu could not be read", k->n_failed);
     putchar('\n');
     return TACIT_OK;
@@ -383,6 +385,8 @@ enum tacit_err cli_reindex(const struct options *o)
     buf_init(&paths, 0);
     enum tacit_err err = adding_begin(&a, o);
     if (!err) err = corpus_stale(a.intake.corpus, &paths, &n);
+    if (!err && n == 0)
+        cli_hint(o, "Nothing to read again: all is as this version reads it.");
     if (!err) err = reindex_all(&a, &paths, n);
     buf_release(&paths);
     return adding_end(&a, err);

@@ -5,6 +5,7 @@
 
 #include "client/cli.h"
 #include "client/local.h"
+#include "client/networks.h"
 #include "client/trainer.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
@@ -62,11 +63,9 @@ static enum tacit_err count_memory(struct job *j)
     return TACIT_OK;
 }
 
-static enum tacit_err load(struct job *j)
+static enum tacit_err load_parts(struct job *j)
 {
     struct model_spec spec;
-    TRY(plan_load(options_value(j->o, "plan"), &j->plan));
-    j->plan->base.where = j->d.blobs;
     TRY(find_data(j));
     TRY(local_new(&j->d, &j->local));
     TRY(local_dataset(j->local, j->plan, &j->policy, &j->data));
@@ -79,6 +78,15 @@ static enum tacit_err load(struct job *j)
     j->rows = j->data->test.n_rows ? &j->data->test : &j->data->train;
     if (!options_flag(j->o, "eval")) TRY(count_memory(j));
     return model_evaluate(j->model, j->rows, &j->initial);
+}
+
+static enum tacit_err load(struct job *j)
+{
+    TRY(plan_load(options_value(j->o, "plan"), &j->plan));
+    struct plan_base *base = &j->plan->base;
+    base->where = j->d.blobs;
+    return networks_explain_missing(&j->d, base->name, &base->hash,
+                                    load_parts(j));
 }
 
 static int is_interrupted(const void *of)

@@ -1,5 +1,6 @@
 #include "client/feedback.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "common/base/codes.h"
@@ -60,6 +61,22 @@ enum tacit_err feedback_answer(struct db *db, int64_t now_s,
     return err;
 }
 
+static enum tacit_err no_source(struct db *db, int number)
+{
+    int64_t n = 0;
+    TRY(db_int(db, &n,
+               "SELECT count(*) FROM citation"
+               " WHERE answer = (SELECT max(id) FROM answer)",
+               ""));
+    if (n == 0)
+        return fail_as(E_NO_CITATION,
+                       "the last answer has no sources, or there is none yet; "
+                       "`tacit ask` first");
+    return fail_as(E_NO_CITATION,
+                   "the last answer has no source [%d]; it has %" PRId64,
+                   number, n);
+}
+
 enum tacit_err feedback_last(struct db *db, int number, char *path, size_t cap,
                              struct feedback_source *out)
 {
@@ -71,9 +88,7 @@ enum tacit_err feedback_last(struct db *db, int number, char *path, size_t cap,
                  " WHERE answer = (SELECT max(id) FROM answer) AND number = ?",
                  "i", (int64_t)number));
     enum tacit_err err = db_step(db, st, &has_row);
-    if (!err && !has_row)
-        err = fail_as(E_NO_CITATION, "the last answer has no source [%d]",
-                      number);
+    if (!err && !has_row) err = no_source(db, number);
     if (!err) {
         const char *at = (const char *)sqlite3_column_text(st, 0);
         if (snprintf(path, cap, "%s", at ? at : "") >= (int)cap)
@@ -98,10 +113,10 @@ enum tacit_err feedback_give(struct db *db, int64_t now_s, int64_t answer,
                "ON c.answer = a.id WHERE a.id = ? AND c.number = ?",
                "iiii", now_s, (int64_t)v, answer, (int64_t)number));
     if (sqlite3_changes(db->sql)) return TACIT_OK;
-    return fail(TACIT_NOTFOUND,
-                "answer %lld has no citation [%d]; `tacit ask` prints the "
-                "answer's number",
-                (long long)answer, number);
+    return fail_as(E_NO_CITATION,
+                   "answer %lld has no citation [%d]; `tacit ask` prints the "
+                   "answer's number",
+                   (long long)answer, number);
 }
 
 enum tacit_err feedback_pairs(

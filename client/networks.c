@@ -117,6 +117,30 @@ enum tacit_err networks_find(struct device *d, const char *name,
     return err;
 }
 
+enum tacit_err networks_explain_missing(struct device *d, const char *name,
+                                        const struct digest *hash,
+                                        enum tacit_err err)
+{
+    sqlite3_stmt *st = NULL;
+    struct network_row m = {0};
+    char hex[DIGEST_HEX];
+    int has = 0;
+    if (err == TACIT_OK || err_id() != E_BASE_MISSING || !name[0]) return err;
+    if (db_query(&d->db, &st, "SELECT " COLUMNS " FROM model WHERE name = ?",
+                 "s", name) != TACIT_OK)
+        return err; /* the first failure stands */
+    if (db_step(&d->db, st, &has) == TACIT_OK && has &&
+        take_row(d, st, &m) == TACIT_OK && !digest_equal(&m.hash, hash)) {
+        hex_encode(hex, m.hash.b, DIGEST_BYTES);
+        err = err_context(err,
+                          "%s is here as %s (%.16s), another file than the "
+                          "plan's",
+                          m.name, m.type, hex);
+    }
+    db_finish(st);
+    return err;
+}
+
 static enum tacit_err insert_row(struct device *d, const struct network_row *m)
 {
     return db_run(&d->db,

@@ -86,6 +86,12 @@ TACIT_CHECKED enum tacit_err networks_walk(
 /* By name, or by eight digits or more of the hash. NOTFOUND. */
 TACIT_CHECKED enum tacit_err networks_find(struct device *d, const char *name,
                                            struct network_row *out);
+/* Puts in front of an E_BASE_MISSING what is here under the base's name, where
+ * that is another file than hash. Returns err, as does what needs no word. */
+TACIT_CHECKED enum tacit_err networks_explain_missing(struct device *d,
+                                                      const char *name,
+                                                      const struct digest *hash,
+                                                      enum tacit_err err);
 /* Forget it; its file goes when no other name has it. */
 TACIT_CHECKED enum tacit_err networks_remove(struct device *d,
                                              const struct network_row *m);

@@ -8,11 +8,12 @@
 #include <unistd.h>
 
 #include "client/cli.h"
+#include "common/base/terminal.h"
 #include "common/base/utf8.h"
 #include "retrieval/corpus.h"
 #include "retrieval/language.h"
 
-enum { SNIPPET_BYTES = 240, SNIPPET_BEFORE = 60, STARTS_MAX = 64 };
+enum { SNIPPET_BYTES = 240, SNIPPET_BEFORE = 60, STARTS_MAX = 64, INDENT = 4 };
 
 /* Bytes of a path as they stand in a file:// link. */
 static void print_encoded(const char *path)
@@ -107,10 +108,12 @@ void shown_snippet(const struct search_hit *h, const struct question *q)
     size_t from = best_begin(h, q), to = from + SNIPPET_BYTES;
     if (to > h->text_len) to = h->text_len;
     while (to < h->text_len && to > from && (h->text[to] & 0xc0) == 0x80) to--;
-    printf("    %s", from ? "…" : "");
-    for (size_t i = from; i < to; i++)
-        putchar(h->text[i] == '\n' ? ' ' : h->text[i]);
-    puts(to < h->text_len ? "…" : "");
+    char text[SNIPPET_BYTES + 1];
+    memcpy(text, h->text + from, to - from);
+    text[to - from] = '\0';
+    for (char *end = text; (end = strchr(end, '\n'));) *end = ' ';
+    terminal_say(stdout, INDENT, "%s%s%s", from ? "…" : "", text,
+                 to < h->text_len ? "…" : "");
 }
 
 double shown_ms(int64_t ns)
@@ -168,25 +171,27 @@ void shown_search(const struct search_report *r)
                r->n_reread, r->n_reread_cut, shown_ms(r->reread_ns));
 }
 
-static void print_rank(const char *name, int rank)
+static void write_rank(char out[16], int rank)
 {
-    if (rank)
-        printf("%s #%d", name, rank);
-    else
-        printf("%s -", name);
+    snprintf(out, 16, "-");
+    if (rank) snprintf(out, 16, "#%d", rank);
 }
 
 void shown_hit(const struct search_hit *h, int is_by_scores)
 {
-    printf("    ");
-    print_rank("words", h->rank_words);
-    printf(" (BM25 %.2f), ", h->words);
-    print_rank("vectors", h->rank_vectors);
-    printf(" (cosine %.3f), score %.4f", (double)h->cosine, h->score);
-    if (is_by_scores) printf(", %.0f %% by words", 100 * h->share);
+    char words[16], vectors[16], share[32] = "", before[64] = "";
+    write_rank(words, h->rank_words);
+    write_rank(vectors, h->rank_vectors);
+    if (is_by_scores)
+        snprintf(share, sizeof share, ", %.0f %% by words", 100 * h->share);
     if (h->rank_before)
-        printf("; reranker %.3f, before it #%d", h->rerank, h->rank_before);
-    putchar('\n');
+        snprintf(before, sizeof before, "; reranker %.3f, before it #%d",
+                 h->rerank, h->rank_before);
+    terminal_say(stdout, INDENT,
+                 "words %s (BM25 %.2f), vectors %s (cosine %.3f), score "
+                 "%.4f%s%s",
+                 words, h->words, vectors, (double)h->cosine, h->score, share,
+                 before);
 }
 
 void shown_cut(const struct options *o, const struct search_report *r)
@@ -273,11 +278,13 @@ void shown_passages(const struct answer *a)
         if (p->citation) printf(" [%d]", p->citation);
         putchar('\n');
         shown_hit(h, a->report.is_by_scores);
-        printf("    confidence %.2f: about the question %.2f, answers it %.2f; "
-               "of its words the best sentence holds %.2f, the passage %.2f; "
-               "moved by training %.2f\n",
-               p->confidence, about(p), p->relevance.answers,
-               p->relevance.sentence, p->relevance.passage, p->relevance.gain);
+        terminal_say(stdout, INDENT,
+                     "confidence %.2f: about the question %.2f, answers it "
+                     "%.2f; of its words the best sentence holds %.2f, the "
+                     "passage %.2f; moved by training %.2f",
+                     p->confidence, about(p), p->relevance.answers,
+                     p->relevance.sentence, p->relevance.passage,
+                     p->relevance.gain);
     }
 }
 

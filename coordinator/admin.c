@@ -16,6 +16,7 @@
 #include "common/base/json.h"
 #include "common/base/log.h"
 #include "common/base/rng.h"
+#include "common/base/terminal.h"
 #include "common/base/tick.h"
 #include "common/base/utf8.h"
 #include "common/crypto/keys.h"
@@ -143,9 +144,9 @@ enum tacit_err admin_init(const struct options *o)
            f.listen);
     if (f.address[0]) printf("invites say  %s\n", f.address);
     printf("fingerprint  %s\n", fingerprint);
-    fprintf(stderr,
-            "next: tacit-coordinator run, then tacit-coordinator invite "
-            "SITE\n");
+    terminal_say(stderr, 0,
+                 "Next: `tacit-coordinator run`, then `tacit-coordinator "
+                 "invite SITE`.");
     return TACIT_OK;
 }
 
@@ -311,10 +312,13 @@ enum tacit_err admin_invite(const struct options *o)
     }
     if (v.list)
         return json_print_ok(stdout, json_pack("{s:o}", "invites", v.list));
-    fprintf(stderr,
-            "one use each, for %lld h; on the device: tacit join LINK%s\n",
-            (long long)(v.ttl_s / 3600),
-            v.approve ? "" : ", then here: tacit-coordinator approve NAME");
+    fflush(stdout); /* a hint comes behind what it is about */
+    terminal_say(stderr, 0,
+                 "Each works once, for %lld h. On the device: `tacit join "
+                 "LINK`%s",
+                 (long long)(v.ttl_s / 3600),
+                 v.approve ? "."
+                           : "; then here: `tacit-coordinator approve NAME`.");
     return TACIT_OK;
 }
 
@@ -573,10 +577,10 @@ enum tacit_err admin_plan_submit(const struct options *o)
         err = plan_print(o, plan, again ? "already submitted" : "submitted");
     if (err == TACIT_OK && n_approved < plan->min_reports &&
         !options_flag(o, "json"))
-        fprintf(stderr,
-                "%s waits for devices: a round takes at least %u, and %u are "
-                "approved\n",
-                plan->name, plan->min_reports, n_approved);
+        terminal_say(stderr, 0,
+                     "%s waits for devices: a round takes at least %u, and %u "
+                     "are approved",
+                     plan->name, plan->min_reports, n_approved);
     buf_release(&text);
     plan_free(plan);
     return err;

@@ -37,10 +37,6 @@ struct round {
     uint8_t signatures[SECAGG_CLIENTS_MAX * SECAGG_SIGNATURE];
 };
 
-static const char *const state_names[] = {"open",        "shares", "input",
-                                          "consistency", "reveal", "finishing",
-                                          "committed",   "aborted"};
-
 enum tacit_err round_new(const struct round_config *c, int64_t now_ms,
                          struct round **out)
 {
@@ -86,11 +82,6 @@ void round_free(struct round *r)
 enum round_state round_state(const struct round *r)
 {
     return r->state;
-}
-
-const char *round_state_name(enum round_state s)
-{
-    return (unsigned)s <= ROUND_ABORTED ? state_names[s] : "?";
 }
 
 static int ended(const struct round *r)
@@ -650,15 +641,6 @@ static void take_tick(struct round *r, const struct round_event *ev,
     }
 }
 
-static void take_gone(struct round *r, const struct round_event *ev,
-                      struct round_actions *out)
-{
-    int seat = round_seat(r, ev->id);
-    if (seat < 0) return;
-    r->seats[seat].gone = 1;
-    advance(r, ev->now_ms, out);
-}
-
 static void take_done(struct round *r, const struct round_event *ev,
                       struct round_actions *out)
 {
@@ -675,7 +657,6 @@ void round_step(struct round *r, const struct round_event *ev,
     switch (ev->kind) {
     case ROUND_MESSAGE: take_message(r, ev, out); break;
     case ROUND_TICK: take_tick(r, ev, out); break;
-    case ROUND_GONE: take_gone(r, ev, out); break;
     case ROUND_ADDED: take_added(r, ev, out); break;
     case ROUND_REFUSED: refuse(out, ev, ev->code); break;
     case ROUND_DONE: take_done(r, ev, out); break;

@@ -60,7 +60,6 @@ struct round; /* owned */
 enum round_event_kind {
     ROUND_MESSAGE, /* id, identity, token, message */
     ROUND_TICK,
-    ROUND_GONE,    /* id: the device is known to be lost */
     ROUND_ADDED,   /* id, token: its input is in the sum */
     ROUND_REFUSED, /* id, token, code, reason: its input could not be used */
     ROUND_DONE,    /* over: the new model is durable */
@@ -125,7 +124,6 @@ struct round_counts {
         n_signatures, n_reveals;
 };
 enum round_state round_state(const struct round *r);
-const char *round_state_name(enum round_state s);
 void round_counts(const struct round *r, struct round_counts *out);
 /* The device's seat, or -1. */
 int round_seat(const struct round *r, const uint8_t id[KEYS_ID]);

@@ -290,12 +290,6 @@ void runner_tick(struct runner *r, int64_t now_ms)
     step(r, &(struct round_event){.kind = ROUND_TICK, .now_ms = now_ms});
 }
 
-void runner_gone(struct runner *r, int64_t now_ms, const uint8_t id[KEYS_ID])
-{
-    step(r,
-         &(struct round_event){.kind = ROUND_GONE, .now_ms = now_ms, .id = id});
-}
-
 void runner_abort(struct runner *r, int64_t now_ms, unsigned code,
                   const char *reason)
 {
@@ -319,11 +313,6 @@ int runner_ended(const struct runner *r)
 const struct round *runner_round(const struct runner *r)
 {
     return r->round;
-}
-
-const struct ring_mean *runner_mean(const struct runner *r)
-{
-    return &r->mean;
 }
 
 unsigned runner_n_same_identity(const struct runner *r)

@@ -67,8 +67,6 @@ int runner_message(struct runner *r, int64_t now_ms,
                    const struct runner_peer *peer, uint64_t token,
                    const struct message *m);
 void runner_tick(struct runner *r, int64_t now_ms);
-/* The device is known to be lost. */
-void runner_gone(struct runner *r, int64_t now_ms, const uint8_t id[KEYS_ID]);
 /* End it now; every waiting request is told. */
 void runner_abort(struct runner *r, int64_t now_ms, unsigned code,
                   const char *reason);
@@ -80,8 +78,6 @@ int64_t runner_next_ms(const struct runner *r);
 /* COMMITTED or ABORTED. */
 int runner_ended(const struct runner *r);
 const struct round *runner_round(const struct runner *r);
-/* Valid once committed. */
-const struct ring_mean *runner_mean(const struct runner *r);
 /* How often two devices showed one identity in this round. */
 unsigned runner_n_same_identity(const struct runner *r);
 

@@ -350,6 +350,22 @@ enum tacit_err store_members(struct store *s, store_member_fn *fn, void *ctx)
     return store_each(s, st, member_row, &(struct member_visit){fn, ctx});
 }
 
+/* Nobody of that name has joined: whether an invite waits for it. */
+static enum tacit_err member_missing(struct store *s, const char *who)
+{
+    int64_t waiting = 0;
+    TRY(db_int(&s->db, &waiting,
+               "SELECT count(*) FROM invites WHERE name = ? AND used_s = 0",
+               "s", who));
+    if (waiting)
+        return fail(TACIT_NOTFOUND,
+                    "`%.64s` is invited and has not joined yet: run `tacit "
+                    "join` with its link on the device first",
+                    who);
+    return fail(TACIT_NOTFOUND,
+                "no member is called `%.64s`; `members` lists them", who);
+}
+
 enum tacit_err store_member_set(struct store *s, const char *who,
                                 enum member_state state, int64_t now_s, int *n)
 {
@@ -359,9 +375,7 @@ enum tacit_err store_member_set(struct store *s, const char *who,
                " AND state <> ?",
                "iissi", (int64_t)state, now_s, who, who, (int64_t)MEMBER_LEFT));
     int changed = sqlite3_changes(s->db.sql);
-    if (changed == 0)
-        return fail(TACIT_NOTFOUND,
-                    "no member is called `%.64s`; `members` lists them", who);
+    if (changed == 0) return member_missing(s, who);
     *n = changed;
     return TACIT_OK;
 }

@@ -308,7 +308,9 @@ static enum tacit_err model_one(struct store *s, sqlite3_stmt *st,
     int has_row = 0;
     enum tacit_err err = db_step(&s->db, st, &has_row);
     if (err == TACIT_OK && !has_row)
-        err = fail(TACIT_NOTFOUND, "there is no such model version");
+        err = fail(TACIT_NOTFOUND,
+                   "there is no such model yet; `models` lists the committed "
+                   "ones");
     if (err == TACIT_OK) err = model_read(st, out);
     db_finish(st);
     return err;

@@ -31,7 +31,8 @@ static int is_framing(const char *s, size_t n)
            (n > 1 && s[0] == '[' && s[1] >= '0' && s[1] <= '9');
 }
 
-void prompt_plain(struct buf *b, const char *text, size_t n)
+/* Append text as it may stand in a prompt. */
+static void put_plain(struct buf *b, const char *text, size_t n)
 {
     size_t from = 0;
     for (size_t i = 0; i < n; i++) {
@@ -47,7 +48,7 @@ void prompt_plain(struct buf *b, const char *text, size_t n)
 static void put_line(struct buf *b, const char *text)
 {
     size_t before = b->len;
-    prompt_plain(b, text, strlen(text));
+    put_plain(b, text, strlen(text));
     for (size_t i = before; i < b->len; i++)
         if (b->data[i] == '\n') b->data[i] = ' ';
 }
@@ -81,7 +82,7 @@ static void put_passages(struct buf *b, const struct draft_prompt *d)
             put_line(b, h->heading);
         }
         buf_printf(b, "\n");
-        prompt_plain(b, h->text, n);
+        put_plain(b, h->text, n);
         buf_printf(b, "\n\n");
     }
 }
@@ -140,7 +141,7 @@ static enum tacit_err encode(const struct draft_prompt *d, int passages,
     put_passages(&b, &none);
     if (passages) {
         buf_printf(&b, "%s", question_head);
-        if (question) prompt_plain(&b, question, strlen(question));
+        if (question) put_plain(&b, question, strlen(question));
     }
     enum tacit_err err = buf_end(&b);
     if (!err && d->s->chat == CHAT_NONE)
@@ -239,7 +240,7 @@ static enum tacit_err plain_copy(struct arena *a, const char *text,
     struct buf b;
     char *copy = NULL;
     buf_init(&b, 0);
-    prompt_plain(&b, text, strlen(text));
+    put_plain(&b, text, strlen(text));
     enum tacit_err err = buf_end(&b);
     if (!err)
         err = arena_strdup(a, b.data ? (const char *)b.data : "", b.len, &copy);

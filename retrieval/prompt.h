@@ -53,7 +53,5 @@ struct prompt {
 /* E_PROMPT_ROOM when not even the question fits. */
 TACIT_CHECKED enum tacit_err prompt_build(const struct prompt_source *s,
                                           struct arena *a, struct prompt *out);
-/* Append text as it may stand in a prompt. */
-void prompt_plain(struct buf *b, const char *text, size_t n);
 
 #endif

@@ -65,11 +65,6 @@ void rabitq_free(struct rabitq *rq)
     free(rq);
 }
 
-size_t rabitq_dim(const struct rabitq *rq)
-{
-    return rq->dim;
-}
-
 size_t rabitq_width(const struct rabitq *rq)
 {
     return rq->width;

@@ -1,5 +1,6 @@
 #include "sims/report.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <string.h>
 
@@ -32,9 +33,10 @@ static const char style[] =
     "display:inline-block;width:.8em;height:.8em;border-radius:3px;"
     "margin-right:.4em;vertical-align:-.05em}"
     "table{border-collapse:collapse;width:100%;margin:.6rem 0 1rem;"
-    "font-size:.94rem}th,td{text-align:left;padding:.4rem .6rem;"
-    "border-bottom:1px solid var(--line)}th{color:var(--soft);font-weight:600}"
-    ".n{text-align:right;white-space:nowrap;"
+    "font-size:.94rem}th,td{text-align:left;padding:.4rem;"
+    "border-bottom:1px solid var(--line)}.wide{overflow-x:auto}"
+    "th{color:var(--soft);font-weight:600}"
+    ".n{text-align:right}td.n{white-space:nowrap;"
     "font-variant-numeric:tabular-nums}.qa{background:"
     "var(--card);border:1px solid var(--line);border-left:4px solid var(--c0);"
     "border-radius:10px;padding:.7rem 1rem;margin:.8rem 0}.qa b{display:block}"
@@ -353,9 +355,16 @@ void report_bars(struct report *r, const char *title, double top,
     close_chart(r, names, n_series);
 }
 
+enum { UNIT_MAX = 3 }; /* letters: min */
+
+/* A number, or one with its unit: "0.76 ± 0.01", "2.3 MB", "8.4 min". */
 static int numeric(const char *s)
 {
-    return *s && strspn(s, "0123456789.,+-%/ \xc2\xb1") == strlen(s); /* ± */
+    size_t n = strspn(s, "0123456789.,+-%/ \xc2\xb1"); /* ± */
+    if (n < 2 || s[n - 1] != ' ') return *s && s[n] == '\0';
+    for (size_t unit = 0; s[n]; n++)
+        if (!isalpha((unsigned char)s[n]) || ++unit > UNIT_MAX) return 0;
+    return 1;
 }
 
 void report_table(struct report *r, const char *const *header, size_t n_columns,
@@ -365,7 +374,7 @@ void report_table(struct report *r, const char *const *header, size_t n_columns,
     size_t stride = n_columns;
     if (n_columns > REPORT_COLUMNS_MAX) n_columns = REPORT_COLUMNS_MAX;
     end_cards(r);
-    buf_printf(&r->out, "<table><tr>");
+    buf_printf(&r->out, "<div class=\"wide\"><table><tr>");
     for (size_t c = 0; c < n_columns; c++) {
         right[c] = n_rows > 0;
         for (size_t i = 0; i < n_rows; i++)
@@ -380,7 +389,7 @@ void report_table(struct report *r, const char *const *header, size_t n_columns,
                     cells[i * stride + c], "</td>");
         buf_printf(&r->out, "</tr>\n");
     }
-    buf_printf(&r->out, "</table>\n");
+    buf_printf(&r->out, "</table></div>\n");
 }
 
 void report_answer(struct report *r, const char *place_name,

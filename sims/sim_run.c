@@ -8,6 +8,7 @@
 #include "common/base/json.h"
 #include "common/base/memory.h"
 #include "common/base/progress.h"
+#include "common/base/terminal.h"
 #include "common/base/tick.h"
 #include "sims/attacks.h"
 #include "sims/checkpoint.h"
@@ -136,11 +137,12 @@ static void say_what_comes(const struct running *r)
     if (sim_is_quiet(r->o)) return;
     page_seconds(seconds, r->estimate.seconds);
     page_bytes(bytes, (double)r->estimate.total);
-    fprintf(stderr,
-            "plan %s, seed %llu, %zu clients, %u per round, %u rounds, %s; "
-            "estimate: %s, %s of memory\n",
-            p->name, (unsigned long long)p->seed, r->sites.n, p->cohort_size,
-            p->rounds, p->strategy.kind, seconds, bytes);
+    terminal_say(
+        stderr, 0,
+        "plan %s, seed %llu, %zu clients, %u per round, %u rounds, %s; "
+        "estimate: %s, %s of memory",
+        p->name, (unsigned long long)p->seed, r->sites.n, p->cohort_size,
+        p->rounds, p->strategy.kind, seconds, bytes);
 }
 
 /* ---- during ------------------------------------------------------------- */

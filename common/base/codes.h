@@ -401,7 +401,9 @@
    "The plan trains an adapter for one network, which it names by the hash "   \
    "of its file, and this device has no such file. `tacit model import` the "  \
    "file that the plan's author names, with the same --type; `tacit model "    \
-   "show NAME` prints the hash. The coordinator takes it with `plan submit "   \
+   "show NAME` prints the hash. A model of that name in another type is "      \
+   "another file: `tacit model import FILE --name OTHER --type TYPE` brings "  \
+   "the right one in beside it. The coordinator takes it with `plan submit "   \
    "--base FILE`, the simulator with --base FILE.")                            \
  X(NOT_A_RERANKER, 736, UNSUPPORTED, FAILED,                                   \
    "the model does not score pairs of texts",                                  \

@@ -1,6 +1,7 @@
 /* options: what the table prints: help, manual, completion, errors. */
 #include <ctype.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include "common/base/json.h"
 #include "common/base/options.h"
 #include "common/base/progress.h"
+#include "common/base/terminal.h"
 
 enum { HELP_WIDTH = 78, HELP_COLUMN = 26 };
 
@@ -24,48 +26,25 @@ static struct style style_for(FILE *f)
     return (struct style){"", ""};
 }
 
-/* Columns a UTF-8 text takes (no wide characters in our tables). */
-static int columns(const char *s)
+/* Print words of s from column `at`, wrapping to `indent`: in a file, too. */
+static void print_wrapped(FILE *f, const char *s, size_t at, size_t indent)
 {
-    int n = 0;
-    for (; *s; s++) n += ((unsigned char)*s & 0xC0) != 0x80;
-    return n;
-}
-
-/* Print words of s from column `at`, wrapping to `indent`. */
-static void print_wrapped(FILE *f, const char *s, int at, int indent)
-{
-    int first = 1;
-    while (*s) {
-        size_t len = strcspn(s, " \n");
-        char word[128];
-        snprintf(word, sizeof word, "%.*s", (int)(len < 120 ? len : 120), s);
-        int width = columns(word);
-        if (!first && at + 1 + width > HELP_WIDTH) {
-            fprintf(f, "\n%*s", indent, "");
-            at = indent;
-        } else if (!first) {
-            fputc(' ', f);
-            at++;
-        }
-        fputs(word, f);
-        at += width;
-        first = 0;
-        s += len;
-        while (*s == ' ' || *s == '\n') s++;
-    }
+    size_t columns = terminal_columns(fileno(f));
+    if (columns == 0 || columns > HELP_WIDTH) columns = HELP_WIDTH;
+    terminal_wrap(f, s, at, indent, columns);
     fputc('\n', f);
 }
 
 /* "  left        right", the right part wrapped in its column. */
 static void print_pair(FILE *f, const char *left, const char *right)
 {
-    int width = columns(left);
+    size_t width;
+    (void)terminal_fit(left, SIZE_MAX, &width);
     fprintf(f, "  %s", left);
     if (width + 2 >= HELP_COLUMN)
         fprintf(f, "\n%*s", HELP_COLUMN, "");
     else
-        fprintf(f, "%*s", HELP_COLUMN - 2 - width, "");
+        fprintf(f, "%*s", HELP_COLUMN - 2 - (int)width, "");
     print_wrapped(f, right, HELP_COLUMN, HELP_COLUMN);
 }
 
@@ -349,10 +328,11 @@ void options_print_error(FILE *f, const char *program, enum tacit_err err)
     int fd = fileno(f);
     int colour = fd >= 0 && progress_colour(fd);
     const char *message = err_message();
-    fprintf(f, "%s%s:%s %s", colour ? "\033[31m" : "", program,
-            colour ? "\033[0m" : "", message[0] ? message : err_text(err));
-    if (err_id()) fprintf(f, " (TACIT-E%04u)", err_id());
-    fputc('\n', f);
+    char code[20] = "";
+    if (err_id()) snprintf(code, sizeof code, " (TACIT-E%04u)", err_id());
+    terminal_say(f, 0, "%s%s:%s %s%s", colour ? "\033[31m" : "", program,
+                 colour ? "\033[0m" : "", message[0] ? message : err_text(err),
+                 code);
     if (err_id() && err_exit(err) != TACIT_EXIT_USAGE)
         fprintf(f, "  more: %s explain E%04u\n", program, err_id());
 }

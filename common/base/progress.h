@@ -3,12 +3,14 @@
  *
  *   indexing ▕████████░░░░▏ 61 %  612/1000  84.1 files/s  4 s left  name
  *
- * On a terminal it is redrawn at most ten times a second; elsewhere a plain
+ * On a terminal it is redrawn at most ten times a second, never wider than the
+ * window: the bar shrinks, the rate goes, the name is cut. Elsewhere a plain
  * line is written at most every 5 s and at the end. Quiet when disabled.
  */
 #ifndef TACIT_BASE_PROGRESS_H
 #define TACIT_BASE_PROGRESS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum progress_mode { PROGRESS_AUTO, PROGRESS_QUIET };
@@ -17,7 +19,8 @@ struct progress {
     const char *label, *unit; /* borrowed */
     uint64_t done, total;     /* total 0 = unknown */
     int64_t start_ms, shown_ms;
-    int tty, quiet, drawn;
+    size_t columns; /* of the terminal; 0: there is none to redraw on */
+    int quiet, drawn;
 };
 
 void progress_begin(struct progress *p, enum progress_mode mode,

@@ -68,21 +68,23 @@ static void put_path(char out[PATH_BYTES], const struct report *r, size_t from)
 
 size_t yaml_distance(const char *a, const char *b)
 {
-    size_t row[WORD_MAX + 1];
+    size_t rows[3][WORD_MAX + 1]; /* of a[i - 2], a[i - 1] and a[i] */
     size_t na = strnlen(a, WORD_MAX), nb = strnlen(b, WORD_MAX);
-    for (size_t j = 0; j <= nb; j++) row[j] = j;
+    for (size_t j = 0; j <= nb; j++) rows[0][j] = j;
     for (size_t i = 1; i <= na; i++) {
-        size_t diagonal = row[0];
+        size_t *row = rows[i % 3], *last = rows[(i - 1) % 3];
         row[0] = i;
         for (size_t j = 1; j <= nb; j++) {
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-            if (row[j] + 1 < best) best = row[j] + 1;
+            size_t best = last[j - 1] + (a[i - 1] != b[j - 1]);
+            if (last[j] + 1 < best) best = last[j] + 1;
             if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-            diagonal = row[j];
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] &&
+                a[i - 2] == b[j - 1] && rows[(i - 2) % 3][j - 2] + 1 < best)
+                best = rows[(i - 2) % 3][j - 2] + 1;
             row[j] = best;
         }
     }
-    return row[nb];
+    return rows[na % 3][nb];
 }
 
 /* Does one begin with the other, where that says something? */
@@ -100,8 +102,9 @@ const char *yaml_nearest(const char *word, const char *const *candidates,
     size_t best_distance = NEAR_ENOUGH + 1;
     for (size_t i = 0; i < n; i++) {
         size_t d = yaml_distance(word, candidates[i]);
-        /* "lr" must not be taken for "cp": something has to agree. */
-        if (d >= best_distance || d >= strlen(word)) continue;
+        /* "lr" must not be taken for "cp", nor "foo" for "from": half of it
+         * has to agree. */
+        if (d >= best_distance || 2 * d > strlen(word)) continue;
         best = candidates[i];
         best_distance = d;
     }

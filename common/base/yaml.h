@@ -34,11 +34,12 @@ void yaml_unload(const cyaml_schema_value_t *schema, void *value);
 /* The line where the value of "cohort.size" stands in text[n], 0 when it is not
  * there: for messages about values that a schema cannot judge. */
 unsigned yaml_line(const char *text, size_t n, const char *path);
-/* Levenshtein distance, for "did you mean" in any module; at most 64 bytes of
- * each string count. */
+/* Letters to change, add, leave out, or exchange with the next (Damerau's
+ * distance, no letter twice), for "did you mean" in any module; at most 64
+ * bytes of each string count. */
 size_t yaml_distance(const char *a, const char *b);
-/* The candidate nearest to word within distance 3, else one that it goes on
- * from or that goes on from it, or NULL. */
+/* The candidate nearest to word within distance 3 and half its length, else one
+ * that it goes on from or that goes on from it, or NULL. */
 const char *yaml_nearest(const char *word, const char *const *candidates,
                          size_t n);
 

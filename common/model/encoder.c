@@ -145,8 +145,3 @@ enum tacit_err encoder_adapt(struct encoder *e, const struct model_base *base,
     if (e->net) return encoder_net_adapt(e->net, base, w, n);
     return fail(TACIT_UNSUPPORTED, "an adapter for the built-in encoder");
 }
-
-int encoder_is_adapted(const struct encoder *e)
-{
-    return e->net && encoder_net_is_adapted(e->net);
-}

@@ -95,6 +95,5 @@ struct model_base;
 TACIT_CHECKED enum tacit_err encoder_adapt(struct encoder *e,
                                            const struct model_base *base,
                                            const float *w, size_t n);
-int encoder_is_adapted(const struct encoder *e);
 
 #endif

@@ -499,8 +499,3 @@ enum tacit_err encoder_net_adapt(struct encoder_net *e,
     pthread_mutex_unlock(&e->lock);
     return err;
 }
-
-int encoder_net_is_adapted(const struct encoder_net *e)
-{
-    return e->asked != NULL;
-}

@@ -47,6 +47,5 @@ TACIT_CHECKED enum tacit_err encoder_net_tokens(struct encoder_net *e,
 TACIT_CHECKED enum tacit_err encoder_net_adapt(struct encoder_net *e,
                                                const struct model_base *base,
                                                const float *w, size_t n);
-int encoder_net_is_adapted(const struct encoder_net *e);
 
 #endif

@@ -1,6 +1,7 @@
 /* progress: plain lines off a terminal, at most one in 5 s, none when quiet;
  * under a clock that the test turns. */
 #include "tests/base/capture.h"
+#include "tests/base/window.h"
 
 #include <string.h>
 
@@ -104,6 +105,45 @@ static void more_than_the_total_is_no_harm(void **state)
     check(strstr(text, "left") == NULL);
 }
 
+/* Eight draws in a window of so many columns. */
+static void run_in_window(unsigned short columns, const char *detail)
+{
+    struct progress p;
+    struct window w;
+    window_begin(&w, columns);
+    progress_begin(&p, PROGRESS_AUTO, "simulating", "rounds", 30);
+    for (uint64_t i = 1; i <= 8; i++) {
+        now_ms += 200;
+        progress_update(&p, i, detail);
+    }
+    progress_end(&p);
+    window_end(&w, text, sizeof text);
+}
+
+static void a_redrawn_line_is_never_wider_than_the_window(void **state)
+{
+    (void)state;
+    static const unsigned short windows[] = {20, 40, 60, 80, 100, 200};
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
+        run_in_window(windows[i], "loss 0.4651  accuracy 0.768, and more");
+        check(strstr(text, "simulating") && lines() == 0);
+        check(window_widest(text) < windows[i]);
+    }
+}
+
+static void the_bar_gives_way_before_what_is_said(void **state)
+{
+    (void)state;
+    run_in_window(80, "loss 0.4651  accuracy 0.768");
+    check(strstr(text, "8/30 rounds") &&
+          strstr(text, "loss 0.4651  accuracy 0.768"));
+    check(strstr(text, "░▏") && !strstr(text, "5.0/s"));
+    run_in_window(120, "loss 0.4651");
+    check(strstr(text, "loss 0.4651") && strstr(text, "5.0/s"));
+    run_in_window(60, "\xe6\x97\xa5\xe6\x9c\xac loss 0.4651");
+    check(strstr(text, "8/30 rounds") && !strstr(text, "0.4651"));
+}
+
 static void a_file_is_not_coloured(void **state)
 {
     (void)state;
@@ -125,6 +165,10 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(more_than_the_total_is_no_harm, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(
+            a_redrawn_line_is_never_wider_than_the_window, begin, end),
+        cmocka_unit_test_setup_teardown(the_bar_gives_way_before_what_is_said,
+                                        begin, end),
         cmocka_unit_test(a_file_is_not_coloured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

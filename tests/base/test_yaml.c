@@ -243,6 +243,7 @@ static void the_nearest_word_is_near(void **state)
     assert_string_equal(yaml_nearest("clipping_norm", words, 3), "clip");
     check(yaml_nearest("temperature", words, 3) == NULL);
     check(yaml_nearest("lr", words, 3) == NULL);
+    check(yaml_nearest("cup", words, 3) == NULL);
     check(yaml_nearest("", words, 3) == NULL);
     check(yaml_nearest("x", words, 0) == NULL);
 }
@@ -254,6 +255,7 @@ static void distances_are_levenshteins(void **state)
     check(yaml_distance("kitten", "sitting") == 3);
     check(yaml_distance("", "abc") == 3 && yaml_distance("abc", "") == 3);
     check(yaml_distance("same", "same") == 0);
+    check(yaml_distance("onw", "own") == 1 && yaml_distance("abc", "bca") == 2);
     memset(long_a, 'a', sizeof long_a);
     memset(long_b, 'b', sizeof long_b);
     long_a[199] = long_b[199] = '\0';

@@ -144,6 +144,23 @@ static void a_revoked_device_needs_the_operator_again(void **unused)
                               MEMBER_APPROVED, 24, &n));
 }
 
+static void approving_whom_was_only_invited_says_so(void **unused)
+{
+    (void)unused;
+    struct store_member a = device(1);
+    int n = 0;
+    invite(1, 0);
+    enum tacit_err err =
+        store_member_set(&store, "site-1", MEMBER_APPROVED, 5, &n);
+    check(strstr(err_message(), "`site-1` is invited and has not joined yet"));
+    check_err(err, TACIT_NOTFOUND);
+    check_ok(store_enrol(&store, 1, 20, &a));
+    check_ok(store_member_set(&store, "site-1", MEMBER_APPROVED, 21, &n));
+    err = store_member_set(&store, "site-2", MEMBER_APPROVED, 22, &n);
+    check(strstr(err_message(), "no member is called `site-2`") != NULL);
+    check_err(err, TACIT_NOTFOUND);
+}
+
 static void two_devices_with_one_link_key_are_refused(void **unused)
 {
     (void)unused;
@@ -450,6 +467,7 @@ int main(void)
         T(an_invite_is_used_once_by_one_device),
         T(expired_and_unknown_invites_are_told_apart),
         T(a_revoked_device_needs_the_operator_again),
+        T(approving_whom_was_only_invited_says_so),
         T(two_devices_with_one_link_key_are_refused),
         T(a_round_and_its_model_are_one_change),
         T(a_restart_aborts_what_was_running),

@@ -390,6 +390,14 @@ def case_a_device_without_the_base_says_how_to_get_it():
         done = west.run("train", "--plan", path, check=False)
         assert done.returncode == 1, done
         assert "tacit model import" in done.stderr, done.stderr
+        assert "is here as" not in done.stderr, done.stderr
+        # In another type it is another file, which is said.
+        other = imported(west.home, checkpoint(os.path.join(at, "west", "f16")),
+                         kind="f16")
+        done = west.run("train", "--plan", path, check=False)
+        assert (f"tiny is here as F16 ({other['hash'][:16]})" in done.stderr
+                and "E0730" in done.stderr), done.stderr
+        west.run("model", "rm", "tiny")
         # It declines, and the others go on without it.
         for device in f.devices.values():
             device.start()

@@ -350,6 +350,36 @@ static void numbers_stand_right_and_words_left(void **state)
     report_release(&r);
 }
 
+static void a_number_keeps_its_unit_beside_it(void **state)
+{
+    (void)state;
+    const char *header[] = {"time", "rows", "said"};
+    const char *cells[] = {"8.35 min", "12",  "3 sites", "-",     "7",
+                           "4 x",      "9 J", "1",       "5 days"};
+    struct report r;
+    report_begin(&r, "t", NULL);
+    report_table(&r, header, 3, cells, 3);
+    const char *text = finish(&r);
+    check(strstr(text, "<td class=\"n\">8.35 min</td>") != NULL);
+    check(strstr(text, "<td class=\"n\">9 J</td>") != NULL);
+    check(strstr(text, "<td>3 sites</td>") && strstr(text, "<td>4 x</td>"));
+    report_release(&r);
+}
+
+/* On a telephone the page stays where it is: the table moves in its frame. */
+static void a_wide_table_scrolls_by_itself(void **state)
+{
+    (void)state;
+    const char *cell[] = {"a"};
+    struct report r;
+    report_begin(&r, "t", NULL);
+    report_table(&r, cell, 1, cell, 1);
+    const char *text = finish(&r);
+    check(strstr(text, "<div class=\"wide\"><table>") != NULL);
+    check(strstr(text, ".wide{overflow-x:auto}") != NULL);
+    report_release(&r);
+}
+
 static void a_band_goes_there_along_one_and_back_along_the_other(void **state)
 {
     (void)state;
@@ -440,6 +470,8 @@ int main(void)
         cmocka_unit_test(many_bars_have_a_width),
         cmocka_unit_test(numbers_stand_right_and_words_left),
         cmocka_unit_test(a_band_goes_there_along_one_and_back_along_the_other),
+        cmocka_unit_test(a_number_keeps_its_unit_beside_it),
+        cmocka_unit_test(a_wide_table_scrolls_by_itself),
         cmocka_unit_test(a_table_too_wide_loses_its_last_columns_only),
         cmocka_unit_test(an_answer_may_lack_its_source),
         cmocka_unit_test(a_page_beyond_its_limit_is_an_error_at_the_end),
