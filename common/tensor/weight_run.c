@@ -233,8 +233,6 @@ static size_t whole_panels(const struct pass *p, const struct weight_job *job,
     float out[MANY_PANELS][PANEL_ROWS * WEIGHT_TILE]
         __attribute__((aligned(ALIGN)));
     struct weight_chunk c;
-    if (n_whole == 0) return 0;
-    many->begin();
     for (size_t i0 = 0; i0 < n_whole; i0 += MANY_PANELS)
         for (size_t b = 0; b < t.n_blocks; b += CHUNK_BLOCKS) {
             size_t n =
@@ -251,7 +249,6 @@ static size_t whole_panels(const struct pass *p, const struct weight_job *job,
                     put(job, tile, p->row0 + i * PANEL_ROWS, PANEL_ROWS, to);
             }
         }
-    many->end();
     return n_whole;
 }
 
@@ -269,6 +266,16 @@ static void tile_of_blocks(const struct pass *p, const struct weight_job *job,
                                                              out);
         put(job, tile, p->row0 + x.first, x.rows, out);
     }
+}
+
+static void tiles_of_blocks(const struct pass *p, const struct weight_job *job,
+                            size_t tile, size_t end)
+{
+    const struct weight_many *many =
+        p->n_rows >= PANEL_ROWS ? p->room->many : NULL;
+    if (many) many->begin();
+    for (; tile < end; tile++) tile_of_blocks(p, job, tile);
+    if (many) many->end();
 }
 
 static void tile_by_rows(const struct pass *p, const struct weight_job *job,
@@ -322,7 +329,7 @@ static void product_item(void *ctx, size_t i, unsigned worker)
     float *piece = p->room->pieces + worker * p->room->piece;
     end = end < n_tiles ? end : n_tiles;
     if (as_bytes(job->w))
-        for (; tile < end; tile++) tile_of_blocks(p, job, tile);
+        tiles_of_blocks(p, job, tile, end);
     else if (p->n_rows <= FEW_ROWS || p->room->rows == WEIGHT_ROWS_ALIKE)
         for (; tile < end; tile++) tile_by_rows(p, job, tile);
     else
