@@ -22,12 +22,14 @@ enum {
     BACK_COLUMNS_MOST = 576, /* as many as leave a piece for every thread */
     BACK_COLUMNS_STEP = 32,
     BACK_DEPTH = 256, /* outputs decoded at a time */
+    MANY_PANELS = 8,  /* of x, that meet a chunk of W */
     ALIGN = 64
 };
 
 struct weight_room {
     struct pool *pool;
     const struct weight_set *set;
+    const struct weight_many *many; /* NULL: every panel by the set */
     enum gemm_numbers back;
     enum weight_rows rows;
     uint8_t *panels; /* rows of x as bytes, of one pass */
@@ -69,6 +71,14 @@ const struct weight_set *weight_set_at(size_t i)
     return NULL;
 }
 
+const struct weight_many *weight_many_best(void)
+{
+#if WEIGHT_SETS_X86
+    if (kernel_may(KERNEL_AMXINT8)) return &weight_many_amx;
+#endif
+    return NULL;
+}
+
 /* ---- the room ------------------------------------------------------------ */
 
 enum tacit_err weight_room_new(struct weight_room **out, struct pool *pool)
@@ -77,6 +87,7 @@ enum tacit_err weight_room_new(struct weight_room **out, struct pool *pool)
     if (!room) return fail(TACIT_NOMEM, "out of memory");
     room->pool = pool;
     room->set = weight_set_best();
+    room->many = weight_many_best();
     *out = room;
     return TACIT_OK;
 }
@@ -210,19 +221,61 @@ static void put(const struct weight_job *job, size_t tile, size_t row,
     }
 }
 
+/* The whole panels by what takes many; returns how many those are. Each panel's
+ * outputs are put while the next is worked out: a line of y for every row, all
+ * at once, would be waited for. */
+static size_t whole_panels(const struct pass *p, const struct weight_job *job,
+                           size_t tile)
+{
+    const struct weight_many *many = p->room->many;
+    size_t n_whole = many ? p->n_rows / PANEL_ROWS : 0;
+    const struct weight_tile t = weight_tile(job->w, tile);
+    float out[MANY_PANELS][PANEL_ROWS * WEIGHT_TILE]
+        __attribute__((aligned(ALIGN)));
+    struct weight_chunk c;
+    for (size_t i0 = 0; i0 < n_whole; i0 += MANY_PANELS)
+        for (size_t b = 0; b < t.n_blocks; b += CHUNK_BLOCKS) {
+            size_t n =
+                t.n_blocks - b < CHUNK_BLOCKS ? t.n_blocks - b : CHUNK_BLOCKS;
+            (job->w->type == QUANT_Q8_0 ? many->fill_bytes
+                                        : many->fill_nibbles)(&t, b, n, &c);
+            for (size_t i = i0; i < n_whole && i < i0 + MANY_PANELS; i++) {
+                const uint8_t *x =
+                    panel_at(p->room->panels, p->n_rows, p->n_in, i).data;
+                float *to = out[i - i0];
+                many->run(&c, x + b * PANEL_ROWS * PANEL_ROW_BYTES,
+                          b ? to : NULL, to);
+                if (b + n == t.n_blocks)
+                    put(job, tile, p->row0 + i * PANEL_ROWS, PANEL_ROWS, to);
+            }
+        }
+    return n_whole;
+}
+
 static void tile_of_blocks(const struct pass *p, const struct weight_job *job,
                            size_t tile)
 {
     const struct weight_set *set = p->room->set;
     const struct weight_tile t = weight_tile(job->w, tile);
     float out[PANEL_ROWS * WEIGHT_TILE] __attribute__((aligned(ALIGN)));
-    for (size_t i = 0; i < panel_count(p->n_rows); i++) {
+    size_t i = whole_panels(p, job, tile);
+    for (; i < panel_count(p->n_rows); i++) {
         struct weight_panel x =
             panel_at(p->room->panels, p->n_rows, p->n_in, i);
         (job->w->type == QUANT_Q8_0 ? set->q8_0 : set->q4_0)(&t, x.data, x.rows,
                                                              out);
         put(job, tile, p->row0 + x.first, x.rows, out);
     }
+}
+
+static void tiles_of_blocks(const struct pass *p, const struct weight_job *job,
+                            size_t tile, size_t end)
+{
+    const struct weight_many *many =
+        p->n_rows >= PANEL_ROWS ? p->room->many : NULL;
+    if (many) many->begin();
+    for (; tile < end; tile++) tile_of_blocks(p, job, tile);
+    if (many) many->end();
 }
 
 static void tile_by_rows(const struct pass *p, const struct weight_job *job,
@@ -276,7 +329,7 @@ static void product_item(void *ctx, size_t i, unsigned worker)
     float *piece = p->room->pieces + worker * p->room->piece;
     end = end < n_tiles ? end : n_tiles;
     if (as_bytes(job->w))
-        for (; tile < end; tile++) tile_of_blocks(p, job, tile);
+        tiles_of_blocks(p, job, tile, end);
     else if (p->n_rows <= FEW_ROWS || p->room->rows == WEIGHT_ROWS_ALIKE)
         for (; tile < end; tile++) tile_by_rows(p, job, tile);
     else

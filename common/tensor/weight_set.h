@@ -88,12 +88,38 @@ struct weight_set {
     weight_kernel q8_0, q4_0;
 };
 
+/*
+ * For many rows: W is made ready a chunk at a time, which panels of 16 rows
+ * then meet. A thread begins, fills and runs, and ends before anything else.
+ */
+enum { CHUNK_BLOCKS = 32 };
+struct weight_chunk {
+    size_t n_blocks;
+    float scales[CHUNK_BLOCKS][WEIGHT_TILE] __attribute__((aligned(64)));
+    int8_t numbers[CHUNK_BLOCKS][WEIGHT_TILE * WEIGHT_BLOCK];
+};
+struct weight_many {
+    const char *name;
+    void (*begin)(void);
+    /* n blocks from block b of a tile of Q8_0 or Q4_0. */
+    void (*fill_bytes)(const struct weight_tile *t, size_t b, size_t n,
+                       struct weight_chunk *c);
+    void (*fill_nibbles)(const struct weight_tile *t, size_t b, size_t n,
+                         struct weight_chunk *c);
+    /* out [16][16] = from [16][16] + panel x chunk; from NULL: zeros, out: it
+     * is 64-byte aligned. panel begins with the block that the chunk has. */
+    void (*run)(const struct weight_chunk *c, const uint8_t *panel,
+                const float *from, float *out);
+    void (*end)(void);
+};
+
 extern const struct weight_set weight_set_base;
 #if defined __x86_64__ && defined __GNUC__ && !defined __clang__
 # define WEIGHT_SETS_X86 1
 extern const struct weight_set weight_set_avx2;
 extern const struct weight_set weight_set_avxvnni;
 extern const struct weight_set weight_set_avx512;
+extern const struct weight_many weight_many_amx;
 #else
 # define WEIGHT_SETS_X86 0
 #endif
@@ -109,5 +135,8 @@ extern const struct weight_set weight_set_dotprod;
 const struct weight_set *weight_set_best(void);
 /* Entry i of those that this processor has, best first; NULL past the end. */
 const struct weight_set *weight_set_at(size_t i);
+
+/* What takes panels of 16 rows faster than that one; NULL: nothing may. */
+const struct weight_many *weight_many_best(void);
 
 #endif
