@@ -26,8 +26,10 @@ extern const struct kernel_set kernel_set_base;
 # define KERNEL_SETS_X86 1
 extern const struct kernel_set kernel_set_avx2;
 extern const struct kernel_set kernel_set_avx512;
-/* The gemm of GEMM_BF16, for k > 0; a_row or a_col is 1. */
+/* The gemm of GEMM_BF16, for k > 0; a_row or a_col is 1: by pairs
+ * (KERNEL_AVX512BF16), by tiles (KERNEL_AMXBF16); the same bits. */
 void kernel_gemm_bf16(const struct gemm *g);
+void kernel_gemm_amx(const struct gemm *g);
 #else
 # define KERNEL_SETS_X86 0
 #endif
