@@ -21,12 +21,23 @@
 enum {
     TILE_WORDS = LANES * LANES,
     TILE_ROW = LANES * 4, /* bytes */
-    DEPTH = 576,          /* along k at a time, so that A's strip stays in the
-                             first cache */
+    DEPTH = 384, /* along k at a time: a strip of A stays in the first cache */
     BLOCKS = DEPTH / KERNEL_BLOCK,
-    WIDE = 512, /* columns of B: with its DEPTH a third of the second cache */
-    STRIP = 2 * LANES
+    WIDE = 576,        /* columns of B: with its DEPTH in the second cache */
+    STRIP = 2 * LANES, /* rows, or columns, of four tiles */
+    TALL = 2 * STRIP   /* rows of A packed at a time */
 };
+
+ALWAYS size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* How many of `whole` hold n. */
+ALWAYS size_t up(size_t n, size_t whole)
+{
+    return (n + whole - 1) / whole;
+}
 
 /* What the compiler has not been told that the tiles read and write. */
 ALWAYS void memory_is_shared(void)
@@ -51,42 +62,69 @@ struct lines {
     size_t line, step;
 };
 enum side { ROWS_OF_A, COLUMNS_OF_B };
+enum lie { ALONG, ACROSS }; /* step is 1; line is 1 */
 
 /* One tile from up to 16 lines, up to 32 along k. */
-ALWAYS void pack_tile(uint32_t *out, const struct lines *a, size_t n, size_t k,
-                      enum side side)
+ALWAYS void pack_part(uint32_t *out, const struct lines *a, size_t n, size_t k,
+                      enum side side, enum lie lie)
 {
     __m512i r[LANES];
-    if (a->step == 1) {
 # pragma GCC unroll 16
-        for (size_t i = 0; i < LANES; i++)
+    for (size_t i = 0; i < LANES; i++) {
+        size_t l = i ^ 1, h = l + LANES;
+        if (lie == ALONG)
             r[i] = i < n ? halves_of(a->x + i * a->line, k)
                          : _mm512_setzero_si512();
-    } else {
-# pragma GCC unroll 16
-        for (size_t p = 0; p < LANES; p++) {
-            size_t l = p ^ 1, h = l + LANES;
-            r[p] = pairs_across(l < k ? a->x + l * a->step : NULL,
+        else
+            r[i] = pairs_across(l < k ? a->x + l * a->step : NULL,
                                 h < k ? a->x + h * a->step : NULL, first(n));
-        }
     }
-    if ((a->step == 1) == (side == COLUMNS_OF_B)) turn_block(r);
+    if ((lie == ALONG) == (side == COLUMNS_OF_B)) turn_block(r);
 # pragma GCC unroll 16
     for (size_t i = 0; i < LANES; i++)
         _mm512_store_si512(out + i * LANES, r[i]);
 }
 
-/* out [groups of 16 lines][blocks along k][TILE_WORDS]. */
-static void pack(uint32_t *out, struct lines a, size_t n, size_t k,
-                 enum side side)
+/* The same; of a whole one the compiler knows the size. */
+ALWAYS void pack_tile(uint32_t *out, const struct lines *a, size_t n, size_t k,
+                      enum side side, enum lie lie)
 {
-    for (size_t i = 0; i < n; i += LANES)
-        for (size_t l = 0; l < k; l += KERNEL_BLOCK, out += TILE_WORDS) {
-            const struct lines at = {a.x + i * a.line + l * a.step, a.line,
-                                     a.step};
-            pack_tile(out, &at, n - i,
-                      k - l < KERNEL_BLOCK ? k - l : KERNEL_BLOCK, side);
-        }
+    if (n >= LANES && k >= KERNEL_BLOCK)
+        pack_part(out, a, LANES, KERNEL_BLOCK, side, lie);
+    else
+        pack_part(out, a, n, least(k, KERNEL_BLOCK), side, lie);
+}
+
+/* out [groups of 16 lines][blocks along k][TILE_WORDS], read as it lies. */
+ALWAYS void pack_all(uint32_t *out, const struct lines *a, size_t n, size_t k,
+                     enum side side, enum lie lie)
+{
+    size_t groups = up(n, LANES), blocks = up(k, KERNEL_BLOCK);
+    for (size_t t = 0; t < groups * blocks; t++) {
+        size_t g = lie == ALONG ? t / blocks : t % groups;
+        size_t b = lie == ALONG ? t % blocks : t / groups;
+        size_t i = g * LANES, l = b * KERNEL_BLOCK;
+        const struct lines at = {a->x + i * a->line + l * a->step, a->line,
+                                 a->step};
+        pack_tile(out + (g * blocks + b) * TILE_WORDS, &at, n - i, k - l, side,
+                  lie);
+    }
+}
+
+static void pack_rows(uint32_t *out, struct lines a, size_t n, size_t k)
+{
+    if (a.step == 1)
+        pack_all(out, &a, n, k, ROWS_OF_A, ALONG);
+    else
+        pack_all(out, &a, n, k, ROWS_OF_A, ACROSS);
+}
+
+static void pack_columns(uint32_t *out, struct lines b, size_t n, size_t k)
+{
+    if (b.step == 1)
+        pack_all(out, &b, n, k, COLUMNS_OF_B, ALONG);
+    else
+        pack_all(out, &b, n, k, COLUMNS_OF_B, ACROSS);
 }
 
 /* 2 x 2 tiles of C or what is left of them, all blocks of a slice. */
@@ -98,11 +136,6 @@ struct square {
     size_t m, n; /* rows and columns of C, up to 32 */
     enum gemm_mode mode;
 };
-
-ALWAYS size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 
 /* Tile i of C comes and goes by a buffer where it is not whole. */
 enum { C_TILES = 4 };
@@ -202,23 +235,23 @@ static void square_run(const struct square *s)
 static void run_slice(const struct gemm *g, const uint32_t *b, size_t l,
                       size_t k, size_t j0, size_t n)
 {
-    uint32_t a[2 * BLOCKS * TILE_WORDS] __attribute__((aligned(64)));
-    size_t blocks = (k + KERNEL_BLOCK - 1) / KERNEL_BLOCK;
+    uint32_t a[TALL / LANES * BLOCKS * TILE_WORDS] __attribute__((aligned(64)));
+    size_t line = up(k, KERNEL_BLOCK) * TILE_WORDS / LANES; /* packed */
     for (size_t i = 0; i < g->m; i += STRIP) {
-        size_t m = least(g->m - i, STRIP);
-        const struct lines rows = {g->a + i * g->a_row + l * g->a_col, g->a_row,
-                                   g->a_col};
-        pack(a, rows, m, k, ROWS_OF_A);
+        if (i % TALL == 0)
+            pack_rows(a,
+                      (struct lines){g->a + i * g->a_row + l * g->a_col,
+                                     g->a_row, g->a_col},
+                      least(g->m - i, TALL), k);
         for (size_t j = 0; j < n; j += STRIP)
-            square_run(
-                &(struct square){.a = a,
-                                 .b = b + j / LANES * blocks * TILE_WORDS,
-                                 .blocks = blocks,
-                                 .c = g->c + i * g->c_row + j0 + j,
-                                 .c_row = g->c_row,
-                                 .m = m,
-                                 .n = least(n - j, STRIP),
-                                 .mode = l ? GEMM_ADD : g->mode});
+            square_run(&(struct square){.a = a + i % TALL * line,
+                                        .b = b + j * line,
+                                        .blocks = up(k, KERNEL_BLOCK),
+                                        .c = g->c + i * g->c_row + j0 + j,
+                                        .c_row = g->c_row,
+                                        .m = least(g->m - i, STRIP),
+                                        .n = least(n - j, STRIP),
+                                        .mode = l ? GEMM_ADD : g->mode});
     }
 }
 
@@ -248,9 +281,10 @@ void kernel_gemm_amx(const struct gemm *g)
         size_t k = least(g->k - l, DEPTH);
         for (size_t j = 0; j < g->n; j += WIDE) {
             size_t n = least(g->n - j, WIDE);
-            const struct lines columns = {g->b + l * g->b_row + j * g->b_col,
-                                          g->b_col, g->b_row};
-            pack(b, columns, n, k, COLUMNS_OF_B);
+            pack_columns(b,
+                         (struct lines){g->b + l * g->b_row + j * g->b_col,
+                                        g->b_col, g->b_row},
+                         n, k);
             run_slice(g, b, l, k, j, n);
         }
     }
