@@ -38,17 +38,22 @@ ALWAYS __m512i pairs_of(const float *x, size_t n)
     return (__m512i)_mm512_cvtne2ps_pbh(high, low);
 }
 
-/* Pairs of two rows of up to 16 numbers; NULL: zeros. */
-ALWAYS __m512i pairs_across(const float *x, const float *y, __mmask16 mask)
+/* Pairs of 16 numbers and 16 others. */
+ALWAYS __m512i pairs_from(__m512 low, __m512 high)
 {
     const __m512i order =
         _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9,
                          24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1,
                          16, 0);
-    __m512 low = x ? _mm512_maskz_loadu_ps(mask, x) : _mm512_setzero_ps();
-    __m512 high = y ? _mm512_maskz_loadu_ps(mask, y) : _mm512_setzero_ps();
     return _mm512_permutexvar_epi16(order,
                                     (__m512i)_mm512_cvtne2ps_pbh(high, low));
+}
+
+/* Pairs of two rows of up to 16 numbers; NULL: zeros. */
+ALWAYS __m512i pairs_across(const float *x, const float *y, __mmask16 mask)
+{
+    return pairs_from(x ? _mm512_maskz_loadu_ps(mask, x) : _mm512_setzero_ps(),
+                      y ? _mm512_maskz_loadu_ps(mask, y) : _mm512_setzero_ps());
 }
 
 /* The rows of a 16 x 16 block of words become its columns. */

@@ -273,7 +273,8 @@ static void tiles_begin(void)
     _tile_loadconfig(&t);
 }
 
-void kernel_gemm_amx(const struct gemm *g)
+void kernel_gemm_filled(const struct gemm *g, kernel_fill *fill,
+                        const void *ctx)
 {
     uint32_t b[WIDE / LANES * BLOCKS * TILE_WORDS] __attribute__((aligned(64)));
     tiles_begin();
@@ -281,13 +282,25 @@ void kernel_gemm_amx(const struct gemm *g)
         size_t k = least(g->k - l, DEPTH);
         for (size_t j = 0; j < g->n; j += WIDE) {
             size_t n = least(g->n - j, WIDE);
-            pack_columns(b,
-                         (struct lines){g->b + l * g->b_row + j * g->b_col,
-                                        g->b_col, g->b_row},
-                         n, k);
+            fill(ctx, l, k, j, n, b);
             run_slice(g, b, l, k, j, n);
         }
     }
     _tile_release(); /* or the kernel would save 8 KiB for this thread */
+}
+
+static void fill_from_memory(const void *ctx, size_t l, size_t k, size_t j,
+                             size_t n, uint32_t *tiles)
+{
+    const struct gemm *g = ctx;
+    pack_columns(tiles,
+                 (struct lines){g->b + l * g->b_row + j * g->b_col, g->b_col,
+                                g->b_row},
+                 n, k);
+}
+
+void kernel_gemm_amx(const struct gemm *g)
+{
+    kernel_gemm_filled(g, fill_from_memory, g);
 }
 #endif
