@@ -11,6 +11,8 @@
 #ifndef TACIT_TENSOR_KERNEL_SET_H
 #define TACIT_TENSOR_KERNEL_SET_H
 
+#include <stdint.h>
+
 #include "common/tensor/kernels.h"
 
 struct kernel_set {
@@ -26,8 +28,18 @@ extern const struct kernel_set kernel_set_base;
 # define KERNEL_SETS_X86 1
 extern const struct kernel_set kernel_set_avx2;
 extern const struct kernel_set kernel_set_avx512;
-/* The gemm of GEMM_BF16, for k > 0; a_row or a_col is 1. */
+/* The gemm of GEMM_BF16, for k > 0; a_row or a_col is 1: by pairs
+ * (KERNEL_AVX512BF16), by tiles (KERNEL_AMXBF16); the same bits. */
 void kernel_gemm_bf16(const struct gemm *g);
+void kernel_gemm_amx(const struct gemm *g);
+/* The second, where B is never in memory as a whole: fill() packs rows
+ * [l, l + k) and columns [j, j + n) of it, l and j whole tiles, into
+ * tiles [groups of 16 columns][blocks of 32 along k][16 x 16 words], as
+ * kernels_amx.c has them. g->b is not read. */
+typedef void kernel_fill(const void *ctx, size_t l, size_t k, size_t j,
+                         size_t n, uint32_t *tiles);
+void kernel_gemm_filled(const struct gemm *g, kernel_fill *fill,
+                        const void *ctx);
 #else
 # define KERNEL_SETS_X86 0
 #endif

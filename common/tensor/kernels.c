@@ -54,7 +54,7 @@ void gemm_run_in(enum gemm_numbers numbers, const struct gemm *g)
 #if KERNEL_SETS_X86
     if (numbers == GEMM_BF16 && g->k > 0 && (g->a_row == 1 || g->a_col == 1) &&
         kernel_may(KERNEL_AVX512BF16)) {
-        kernel_gemm_bf16(g);
+        (kernel_may(KERNEL_AMXBF16) ? kernel_gemm_amx : kernel_gemm_bf16)(g);
         return;
     }
 #endif

@@ -1,6 +1,7 @@
 /*
  * gemm with numbers rounded to bf16 and sums in f32, for processors that
- * multiply pairs of them (AVX512-BF16): twice the work of a step in f32.
+ * multiply pairs of them (AVX512-BF16): two products in a step, which some
+ * take in the time of one (Zen 4) and others in twice that (Sapphire Rapids).
  *
  * Both operands are rounded as they are packed, two neighbours along k in a
  * word:
@@ -8,56 +9,26 @@
  *   A  a few rows x DEPTH, as they lie: [rows][pairs] or [pairs][rows]
  *   B  DEPTH x PANEL columns, [pairs][PANEL]
  *
- * A sum goes along k in order, whatever the shape of the piece it is part of.
+ * A sum of C is two, of half a block of k each, in the order of
+ * kernel_pairs.h, whatever the shape of the piece it is part of.
  */
 #include "common/tensor/kernel_set.h"
 
 #if KERNEL_SETS_X86
 # pragma GCC target("avx512f,avx512vl,avx512bw,avx512bf16,avx2,fma")
 # pragma GCC optimize("O3")
-# include <immintrin.h>
-# include <stdint.h>
-# include <string.h>
-
-# define ALWAYS static inline __attribute__((always_inline))
+# include "common/tensor/kernel_pairs.h"
 
 enum {
-    LANES = 16,
-    ROWS = 6,
+    ROWS = 3, /* with two sums each: what the registers hold */
     COLUMNS = 4,
+    HALF = KERNEL_BLOCK / 4, /* pairs of half a block */
     PANEL = COLUMNS * LANES,
     DEPTH = 384,
     PAIRS = DEPTH / 2,
     TALL = 48, /* rows of A packed at a time */
     WIDE = 512 /* columns of B: with its DEPTH a quarter of the second cache */
 };
-
-ALWAYS __mmask16 first(size_t n)
-{
-    return (__mmask16)(n >= LANES ? 0xffffu : (1u << n) - 1);
-}
-
-/* Pairs from up to 32 numbers in a row; what is missing is 0. */
-ALWAYS __m512i pairs_of(const float *x, size_t n)
-{
-    __m512 low = _mm512_maskz_loadu_ps(first(n), x);
-    __m512 high = n > LANES ? _mm512_maskz_loadu_ps(first(n - LANES), x + LANES)
-                            : _mm512_setzero_ps();
-    return (__m512i)_mm512_cvtne2ps_pbh(high, low);
-}
-
-/* Pairs of two rows of up to 16 numbers. */
-ALWAYS __m512i pairs_across(const float *x, const float *y, __mmask16 mask)
-{
-    const __m512i order =
-        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9,
-                         24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1,
-                         16, 0);
-    __m512 low = _mm512_maskz_loadu_ps(mask, x);
-    __m512 high = y ? _mm512_maskz_loadu_ps(mask, y) : _mm512_setzero_ps();
-    return _mm512_permutexvar_epi16(order,
-                                    (__m512i)_mm512_cvtne2ps_pbh(high, low));
-}
 
 /* out [n][PAIRS] from rows of k numbers. */
 static void pack_along(uint32_t *out, const float *x, size_t x_row, size_t n,
@@ -80,36 +51,6 @@ static void pack_across(uint32_t *out, size_t out_row, const float *x,
             _mm512_store_si512(out + l / 2 * out_row + j,
                                pairs_across(at + j, next ? next + j : NULL,
                                             first(n - j)));
-    }
-}
-
-/* The rows of a 16 x 16 block of words become its columns. */
-ALWAYS void turn_block(__m512i r[LANES])
-{
-    __m512i s[LANES];
-# pragma GCC unroll 8
-    for (size_t i = 0; i < LANES; i += 2) {
-        s[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        s[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-# pragma GCC unroll 4
-    for (size_t i = 0; i < LANES; i += 4) {
-        r[i] = _mm512_unpacklo_epi64(s[i], s[i + 2]);
-        r[i + 1] = _mm512_unpackhi_epi64(s[i], s[i + 2]);
-        r[i + 2] = _mm512_unpacklo_epi64(s[i + 1], s[i + 3]);
-        r[i + 3] = _mm512_unpackhi_epi64(s[i + 1], s[i + 3]);
-    }
-# pragma GCC unroll 4
-    for (size_t i = 0; i < 4; i++) {
-        s[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-        s[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
-        s[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-        s[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
-    }
-# pragma GCC unroll 8
-    for (size_t i = 0; i < 8; i++) {
-        r[i] = _mm512_shuffle_i32x4(s[i], s[i + 8], 0x88);
-        r[i + 8] = _mm512_shuffle_i32x4(s[i], s[i + 8], 0xdd);
     }
 }
 
@@ -141,40 +82,61 @@ struct tile {
     enum gemm_mode mode;
 };
 
+/* sum + pairs of A by pairs of B, one row of A by up to PANEL columns. */
+ALWAYS void add_pairs(__m512 sum[COLUMNS], uint32_t a, const uint32_t *b,
+                      size_t cols)
+{
+    __m512bh left = (__m512bh)_mm512_set1_epi32((int)a);
+# pragma GCC unroll 8
+    for (size_t j = 0; j < cols; j++)
+        sum[j] = _mm512_dpbf16_ps(sum[j], left,
+                                  (__m512bh)_mm512_load_si512(b + j * LANES));
+}
+
+/* What a block of up to 2 HALF pairs adds to C. */
+ALWAYS void block_run(const struct tile *t, const uint32_t *a,
+                      const uint32_t *b, size_t pairs, enum gemm_mode mode,
+                      size_t rows, size_t cols)
+{
+    __m512 sum[2][ROWS][COLUMNS];
+# pragma GCC unroll 8
+    for (size_t i = 0; i < rows; i++)
+# pragma GCC unroll 8
+        for (size_t j = 0; j < cols; j++)
+            sum[0][i][j] = sum[1][i][j] = _mm512_setzero_ps();
+    size_t n = pairs < HALF ? pairs : HALF, above = pairs - n;
+    for (size_t p = 0; p < n; p++)
+# pragma GCC unroll 8
+        for (size_t i = 0; i < rows; i++)
+            add_pairs(sum[0][i], a[i * t->a_row + p * t->a_col], b + p * PANEL,
+                      cols);
+    a += HALF * t->a_col;
+    b += HALF * PANEL;
+    for (size_t p = 0; p < above; p++)
+# pragma GCC unroll 8
+        for (size_t i = 0; i < rows; i++)
+            add_pairs(sum[1][i], a[i * t->a_row + p * t->a_col], b + p * PANEL,
+                      cols);
+# pragma GCC unroll 8
+    for (size_t i = 0; i < rows; i++)
+# pragma GCC unroll 8
+        for (size_t j = 0; j < cols; j++) {
+            float *c = t->c + i * t->c_row + j * LANES;
+            __mmask16 mask = first(j + 1 < cols ? LANES : t->last);
+            __m512 was = mode == GEMM_SET ? _mm512_setzero_ps()
+                                          : _mm512_maskz_loadu_ps(mask, c);
+            __m512 more = _mm512_add_ps(sum[0][i][j], sum[1][i][j]);
+            _mm512_mask_storeu_ps(c, mask, _mm512_add_ps(was, more));
+        }
+}
+
 ALWAYS void tile_run(const struct tile *t, size_t rows, size_t cols)
 {
-    __m512 sum[ROWS][COLUMNS];
-    const uint32_t *a = t->a, *b = t->b;
-# pragma GCC unroll 8
-    for (size_t i = 0; i < rows; i++)
-# pragma GCC unroll 8
-        for (size_t j = 0; j < cols; j++)
-            sum[i][j] =
-                t->mode == GEMM_SET
-                    ? _mm512_setzero_ps()
-                    : _mm512_maskz_loadu_ps(first(j + 1 < cols ? LANES
-                                                               : t->last),
-                                            t->c + i * t->c_row + j * LANES);
-    for (size_t p = 0; p < t->pairs; p++, a += t->a_col, b += PANEL) {
-        __m512bh right[COLUMNS];
-# pragma GCC unroll 8
-        for (size_t j = 0; j < cols; j++)
-            right[j] = (__m512bh)_mm512_load_si512(b + j * LANES);
-# pragma GCC unroll 8
-        for (size_t i = 0; i < rows; i++) {
-            __m512bh left = (__m512bh)_mm512_set1_epi32((int)a[i * t->a_row]);
-# pragma GCC unroll 8
-            for (size_t j = 0; j < cols; j++)
-                sum[i][j] = _mm512_dpbf16_ps(sum[i][j], left, right[j]);
-        }
-    }
-# pragma GCC unroll 8
-    for (size_t i = 0; i < rows; i++)
-# pragma GCC unroll 8
-        for (size_t j = 0; j < cols; j++)
-            _mm512_mask_storeu_ps(t->c + i * t->c_row + j * LANES,
-                                  first(j + 1 < cols ? LANES : t->last),
-                                  sum[i][j]);
+    enum gemm_mode mode = t->mode;
+    for (size_t p = 0; p < t->pairs; p += 2 * HALF, mode = GEMM_ADD)
+        block_run(t, t->a + p * t->a_col, t->b + p * PANEL,
+                  t->pairs - p < 2 * HALF ? t->pairs - p : 2 * HALF, mode, rows,
+                  cols);
 }
 
 /* Every size of a tile is its own function, so that its sums have names. */
@@ -186,14 +148,10 @@ ALWAYS void tile_run(const struct tile *t, size_t rows, size_t cols)
 # define TILES(cols)                                                           \
   TILE(1, cols)                                                                \
   TILE(2, cols)                                                                \
-  TILE(3, cols)                                                                \
-  TILE(4, cols)                                                                \
-  TILE(5, cols)                                                                \
-  TILE(6, cols)
+  TILE(3, cols)
 # define LIST(cols)                                                            \
   {                                                                            \
-   tile_1_##cols, tile_2_##cols, tile_3_##cols, tile_4_##cols, tile_5_##cols,  \
-       tile_6_##cols                                                           \
+   tile_1_##cols, tile_2_##cols, tile_3_##cols                                 \
   }
 TILES(1)
 TILES(2)
@@ -260,6 +218,8 @@ static void run_slice(const struct gemm *g, const uint32_t *b, size_t l,
 void kernel_gemm_bf16(const struct gemm *g)
 {
     uint32_t b[WIDE * PAIRS] __attribute__((aligned(64)));
+    unsigned rounding = _mm_getcsr();
+    _mm_setcsr(rounding | _MM_FLUSH_ZERO_ON | _MM_DENORMALS_ZERO_ON);
     for (size_t l = 0; l < g->k; l += DEPTH) {
         size_t k = g->k - l < DEPTH ? g->k - l : DEPTH;
         for (size_t j = 0; j < g->n; j += WIDE) {
@@ -268,5 +228,6 @@ void kernel_gemm_bf16(const struct gemm *g)
             run_slice(g, b, l, k, j, n);
         }
     }
+    _mm_setcsr(rounding);
 }
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/tensor/kernel_choice.h"
+#include "common/tensor/kernel_set.h"
 #include "common/tensor/weight_set.h"
 
 enum {
@@ -410,6 +411,27 @@ struct back {
     enum gemm_mode mode;
 };
 
+/* Blocks go to the tiles of a processor that has them, and never to f32. */
+static bool back_by_tiles(const struct weight_room *room,
+                          const struct weight *w)
+{
+    return KERNEL_SETS_X86 && room->back == GEMM_BF16 && as_bytes(w) &&
+           kernel_may(KERNEL_AMXBF16);
+}
+
+static void back_of_tiles(const struct weight *w, size_t j0, struct gemm g)
+{
+#if KERNEL_SETS_X86
+    g.k = w->n_out;
+    kernel_gemm_filled(&g, weight_back_tiles,
+                       &(struct weight_columns_at){w, j0});
+#else
+    (void)w;
+    (void)j0;
+    (void)g;
+#endif
+}
+
 /* dx of some rows and columns: W's columns pass by, decoded. */
 static void back_item(void *ctx, size_t i, unsigned worker)
 {
@@ -419,6 +441,18 @@ static void back_item(void *ctx, size_t i, unsigned worker)
     size_t row = i / b->n_columns * BACK_ROWS;
     size_t n = w->n_in - j0 < b->columns ? w->n_in - j0 : b->columns;
     size_t m = b->n_rows - row < BACK_ROWS ? b->n_rows - row : BACK_ROWS;
+    if (back_by_tiles(b->room, w)) {
+        back_of_tiles(w, j0,
+                      (struct gemm){.m = m,
+                                    .n = n,
+                                    .a = b->dy + row * w->n_out,
+                                    .a_row = w->n_out,
+                                    .a_col = 1,
+                                    .c = b->dx + row * w->n_in + j0,
+                                    .c_row = w->n_in,
+                                    .mode = b->mode});
+        return;
+    }
     float *piece = b->room->pieces + worker * b->room->piece;
     for (size_t i0 = 0; i0 < w->n_out; i0 += BACK_DEPTH) {
         size_t k = w->n_out - i0 < BACK_DEPTH ? w->n_out - i0 : BACK_DEPTH;
@@ -459,7 +493,8 @@ enum tacit_err weight_product_back(struct weight_room *room,
     struct back b = {room, w, dy, dx, n_rows, 0, 0, mode};
     b.columns = back_columns(room, w->n_in);
     b.n_columns = (w->n_in + b.columns - 1) / b.columns;
-    TRY(need_pieces(room, (size_t)BACK_DEPTH * BACK_COLUMNS_MOST));
+    if (!back_by_tiles(room, w))
+        TRY(need_pieces(room, (size_t)BACK_DEPTH * BACK_COLUMNS_MOST));
     pool_run(room->pool, b.n_columns * ((n_rows + BACK_ROWS - 1) / BACK_ROWS),
              back_item, &b);
     return TACIT_OK;

@@ -63,6 +63,15 @@ void weight_tile_decode(const struct weight *w, size_t i, size_t r0, size_t r1,
 void weight_columns(const struct weight *w, size_t i, size_t j0, size_t n,
                     float *dst, size_t dst_col);
 
+/* Rows l to l + k of W, columns j to j + n of those from column `j` of ctx on,
+ * as kernel_fill (kernel_set.h); Q8_0 and Q4_0, columns in whole blocks. */
+struct weight_columns_at {
+    const struct weight *w;
+    size_t j;
+};
+void weight_back_tiles(const void *ctx, size_t l, size_t k, size_t j, size_t n,
+                       uint32_t *out);
+
 /* out [16] = x [n_in] by tile i of a plain type. */
 void weight_row(const struct weight *w, size_t i, const float *x, float *out);
 

@@ -1,6 +1,7 @@
 /* kernels: every product against the sum of its definition in f64. */
 #include "tests/check.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,10 @@
 #include "common/tensor/kernel_choice.h"
 #include "common/tensor/kernel_set.h"
 #include "common/tensor/kernels.h"
+
+#if KERNEL_SETS_X86
+# include <immintrin.h>
+#endif
 
 enum { SIDE_MAX = 150 };
 
@@ -192,6 +197,90 @@ static void bf16_products_are_those_of_cut_numbers(void **state)
         }
 }
 
+#if KERNEL_SETS_X86
+/* bf16 as the processor reads it: denormal numbers are zeros. */
+static float taken(float x)
+{
+    return fabsf(x) < FLT_MIN ? 0 : bf16_decode(bf16_encode(x));
+}
+
+/* c + (e + o), the order of kernel_pairs.h, along k of one element of C. */
+static float in_order(const struct gemm *g, size_t row, size_t col, float c)
+{
+    for (size_t l = 0; l < g->k; l += 32) {
+        float sum[2] = {0};
+        for (size_t i = 0; i < 32; i++) {
+            size_t at = l + (i ^ 1);
+            if (at >= g->k) continue;
+            float a = g->a[row * g->a_row + at * g->a_col];
+            float b = g->b[at * g->b_row + col * g->b_col];
+            sum[i / 16] = fmaf(taken(a), taken(b), sum[i / 16]);
+        }
+        c += sum[0] + sum[1];
+    }
+    return c;
+}
+
+/* Numbers of every size whose products are finite, some of them denormal. */
+static void spread(struct rng *r, float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] =
+            ldexpf(x[i], (int)rng_below(r, 80) - (rng_below(r, 4) ? 40 : 120));
+}
+
+static void check_order(void (*gemm)(const struct gemm *), const size_t side[3],
+                        int how, struct rng *r)
+{
+    size_t m = side[0], n = side[1], k = side[2], a_row = k + 3, c_row = n + 5;
+    float *a = numbers(r, (m + 3) * (k + 3)),
+          *b = numbers(r, (n + 2) * (k + 2));
+    float *c = numbers(r, m * c_row), *want = numbers(r, m * c_row);
+    struct gemm g = {m, n, k,     a, a_row, 1,
+                     b, 1, k + 2, c, c_row, how & 4 ? GEMM_ADD : GEMM_SET};
+    if (how & 1) g.a_row = 1, g.a_col = m + 3;
+    if (how & 2) g.b_row = n + 2, g.b_col = 1;
+    spread(r, a, (m + 3) * (k + 3));
+    spread(r, b, (n + 2) * (k + 2));
+    spread(r, c, m * c_row);
+    memcpy(want, c, m * c_row * sizeof *c);
+    unsigned before = _mm_getcsr();
+    _mm_setcsr(before | 0x8040); /* denormal numbers are zeros */
+    for (size_t i = 0; i < m * n; i++) {
+        float *to = &want[i / n * c_row + i % n];
+        *to = in_order(&g, i / n, i % n, how & 4 ? *to : 0);
+    }
+    _mm_setcsr(before);
+    gemm(&g);
+    check(_mm_getcsr() == before);
+    check(memcmp(c, want, m * c_row * sizeof *c) == 0);
+    free(a);
+    free(b);
+    free(c);
+    free(want);
+}
+
+/* Whole tiles and parts, several strips and slices; what lies between the rows
+ * of C stays. */
+static void bf16_products_sum_in_one_order_on_every_processor(void **state)
+{
+    (void)state;
+    static const size_t sides[][3] = {{1, 1, 1},     {3, 2, 31},
+                                      {16, 16, 32},  {17, 33, 15},
+                                      {32, 32, 64},  {40, 70, 300},
+                                      {5, 1200, 40}, {65, 48, 1300}};
+    struct rng r;
+    rng_init(&r, 10, 0, 0);
+    for (size_t s = 0; s < sizeof sides / sizeof *sides; s++)
+        for (int how = 0; how < 8; how++) {
+            if (kernel_has(KERNEL_AVX512BF16))
+                check_order(kernel_gemm_bf16, sides[s], how, &r);
+            if (kernel_has(KERNEL_AMXBF16))
+                check_order(kernel_gemm_amx, sides[s], how, &r);
+        }
+}
+#endif
+
 /* k of more than one panel; A and B lie both ways. */
 static void every_set_gives_the_same_product(void **state)
 {
@@ -288,6 +377,9 @@ int main(void)
         cmocka_unit_test(products_of_thin_and_deep_shapes),
         cmocka_unit_test(a_product_replays_to_the_bit),
         cmocka_unit_test(bf16_products_are_those_of_cut_numbers),
+#if KERNEL_SETS_X86
+        cmocka_unit_test(bf16_products_sum_in_one_order_on_every_processor),
+#endif
         cmocka_unit_test(every_set_gives_the_same_product),
         cmocka_unit_test(dot_and_axpy_of_every_short_length),
         cmocka_unit_test(normalise_makes_length_one),

@@ -527,6 +527,60 @@ static void the_way_back_equals_its_definition(void **state)
     pool_free(pool);
 }
 
+/* However W gets to where it is multiplied: the bits of the product with all of
+ * it decoded. Rows that a last tile has too much count for nothing, whatever a
+ * file has there. */
+static void the_way_back_in_bf16_has_the_bits_of_the_decoded_matrix(
+    void **state)
+{
+    (void)state;
+    static const size_t shapes[][3] = {
+        {1, 1, 32}, {9, 40, 96}, {33, 17, 640}, {5, 800, 64}, {40, 32, 1216}};
+    struct pool *pool = NULL;
+    struct weight_room *room = NULL;
+    struct rng r;
+    rng_init(&r, 14, 0, 0);
+    check_ok(pool_new(&pool, 2));
+    check_ok(weight_room_new(&room, pool));
+    weight_room_back_in(room, GEMM_BF16);
+    for (size_t t = 0; t < N_TYPES; t++)
+        for (size_t s = 0; s < 5; s++) {
+            size_t n_rows = shapes[s][0], n_out = shapes[s][1];
+            size_t n_in = shapes[s][2], n = n_rows * n_in;
+            size_t whole =
+                (n_out + WEIGHT_TILE - 1) / WEIGHT_TILE * WEIGHT_TILE;
+            struct matrix m = draw(&r, types[t], whole, n_in);
+            m.w.n_out = n_out;
+            float *dy = numbers(&r, n_rows * n_out), *dx = numbers(&r, n);
+            float *want = memory(n * sizeof *want);
+            memcpy(want, dx, n * sizeof *want);
+            for (int add = 1; add >= 0; add--) {
+                struct gemm g = {.m = n_rows,
+                                 .n = n_in,
+                                 .k = n_out,
+                                 .a = dy,
+                                 .a_row = n_out,
+                                 .a_col = 1,
+                                 .b = m.decoded,
+                                 .b_row = n_in,
+                                 .b_col = 1,
+                                 .c = want,
+                                 .c_row = n_in,
+                                 .mode = add ? GEMM_ADD : GEMM_SET};
+                gemm_run_in(GEMM_BF16, &g);
+                check_ok(
+                    weight_product_back(room, &m.w, dy, dx, n_rows, g.mode));
+                check(memcmp(dx, want, n * sizeof *want) == 0);
+            }
+            drop(&m);
+            free(dy);
+            free(dx);
+            free(want);
+        }
+    weight_room_free(room);
+    pool_free(pool);
+}
+
 static void a_room_stops_growing(void **state)
 {
     (void)state;
@@ -570,6 +624,8 @@ int main(void)
         cmocka_unit_test(a_row_that_is_not_finite_spoils_no_other),
         cmocka_unit_test(rows_of_zeros_and_tiny_numbers_give_tiny_products),
         cmocka_unit_test(the_way_back_equals_its_definition),
+        cmocka_unit_test(
+            the_way_back_in_bf16_has_the_bits_of_the_decoded_matrix),
         cmocka_unit_test(a_room_stops_growing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,306 @@
+/*
+ * gemm with numbers rounded to bf16 and sums in f32, for processors with tiles
+ * (AMX-BF16): 16 x 16 sums take 32 products each in one instruction.
+ *
+ *   A  16 rows x 32 along k     one tile, [16 rows][16 words]
+ *   B  32 along k x 16 columns  one tile, [16 words][16 columns]
+ *   C  2 x 2 tiles of sums, so that each tile read serves two products
+ *
+ * An instruction adds what the lower halves of the words come to, and the upper
+ * ones, each from 0 in order, to C. Word p of a block of 32 numbers has number
+ * p ^ 1 below and 16 + (p ^ 1) above: that makes the order of kernel_pairs.h.
+ */
+#include "common/tensor/kernel_set.h"
+
+#if KERNEL_SETS_X86
+# pragma GCC target("avx512f,avx512vl,avx512bw,avx512bf16,avx2,fma")
+# pragma GCC target("amx-tile,amx-bf16")
+# pragma GCC optimize("O3")
+# include "common/tensor/kernel_pairs.h"
+
+enum {
+    TILE_WORDS = LANES * LANES,
+    TILE_ROW = LANES * 4, /* bytes */
+    DEPTH = 384, /* along k at a time: a strip of A stays in the first cache */
+    BLOCKS = DEPTH / KERNEL_BLOCK,
+    WIDE = 576,        /* columns of B: with its DEPTH in the second cache */
+    STRIP = 2 * LANES, /* rows, or columns, of four tiles */
+    TALL = 2 * STRIP   /* rows of A packed at a time */
+};
+
+ALWAYS size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* How many of `whole` hold n. */
+ALWAYS size_t up(size_t n, size_t whole)
+{
+    return (n + whole - 1) / whole;
+}
+
+/* What the compiler has not been told that the tiles read and write. */
+ALWAYS void memory_is_shared(void)
+{
+    __asm__ volatile("" ::: "memory");
+}
+
+/* As pairs_of(), number p ^ 1 beside 16 + (p ^ 1). */
+ALWAYS __m512i halves_of(const float *x, size_t n)
+{
+    const __m512i order =
+        _mm512_set_epi16(30, 14, 31, 15, 28, 12, 29, 13, 26, 10, 27, 11, 24, 8,
+                         25, 9, 22, 6, 23, 7, 20, 4, 21, 5, 18, 2, 19, 3, 16, 0,
+                         17, 1);
+    return _mm512_permutexvar_epi16(order, pairs_of(x, n));
+}
+
+/* Lines of an operand: rows of A or columns of B; number l of line i is
+ * x[i line + l step], of which one is 1. */
+struct lines {
+    const float *x;
+    size_t line, step;
+};
+enum side { ROWS_OF_A, COLUMNS_OF_B };
+enum lie { ALONG, ACROSS }; /* step is 1; line is 1 */
+
+/* One tile from up to 16 lines, up to 32 along k. */
+ALWAYS void pack_part(uint32_t *out, const struct lines *a, size_t n, size_t k,
+                      enum side side, enum lie lie)
+{
+    __m512i r[LANES];
+# pragma GCC unroll 16
+    for (size_t i = 0; i < LANES; i++) {
+        size_t l = i ^ 1, h = l + LANES;
+        if (lie == ALONG)
+            r[i] = i < n ? halves_of(a->x + i * a->line, k)
+                         : _mm512_setzero_si512();
+        else
+            r[i] = pairs_across(l < k ? a->x + l * a->step : NULL,
+                                h < k ? a->x + h * a->step : NULL, first(n));
+    }
+    if ((lie == ALONG) == (side == COLUMNS_OF_B)) turn_block(r);
+# pragma GCC unroll 16
+    for (size_t i = 0; i < LANES; i++)
+        _mm512_store_si512(out + i * LANES, r[i]);
+}
+
+/* The same; of a whole one the compiler knows the size. */
+ALWAYS void pack_tile(uint32_t *out, const struct lines *a, size_t n, size_t k,
+                      enum side side, enum lie lie)
+{
+    if (n >= LANES && k >= KERNEL_BLOCK)
+        pack_part(out, a, LANES, KERNEL_BLOCK, side, lie);
+    else
+        pack_part(out, a, n, least(k, KERNEL_BLOCK), side, lie);
+}
+
+/* out [groups of 16 lines][blocks along k][TILE_WORDS], read as it lies. */
+ALWAYS void pack_all(uint32_t *out, const struct lines *a, size_t n, size_t k,
+                     enum side side, enum lie lie)
+{
+    size_t groups = up(n, LANES), blocks = up(k, KERNEL_BLOCK);
+    for (size_t t = 0; t < groups * blocks; t++) {
+        size_t g = lie == ALONG ? t / blocks : t % groups;
+        size_t b = lie == ALONG ? t % blocks : t / groups;
+        size_t i = g * LANES, l = b * KERNEL_BLOCK;
+        const struct lines at = {a->x + i * a->line + l * a->step, a->line,
+                                 a->step};
+        pack_tile(out + (g * blocks + b) * TILE_WORDS, &at, n - i, k - l, side,
+                  lie);
+    }
+}
+
+static void pack_rows(uint32_t *out, struct lines a, size_t n, size_t k)
+{
+    if (a.step == 1)
+        pack_all(out, &a, n, k, ROWS_OF_A, ALONG);
+    else
+        pack_all(out, &a, n, k, ROWS_OF_A, ACROSS);
+}
+
+static void pack_columns(uint32_t *out, struct lines b, size_t n, size_t k)
+{
+    if (b.step == 1)
+        pack_all(out, &b, n, k, COLUMNS_OF_B, ALONG);
+    else
+        pack_all(out, &b, n, k, COLUMNS_OF_B, ACROSS);
+}
+
+/* 2 x 2 tiles of C or what is left of them, all blocks of a slice. */
+struct square {
+    const uint32_t *a, *b; /* of the first of two groups of lines */
+    size_t blocks;
+    float *c;
+    size_t c_row;
+    size_t m, n; /* rows and columns of C, up to 32 */
+    enum gemm_mode mode;
+};
+
+/* Tile i of C comes and goes by a buffer where it is not whole. */
+enum { C_TILES = 4 };
+struct corner {
+    float *at;
+    size_t row, m, n;
+};
+
+static struct corner corner_of(const struct square *s, size_t i)
+{
+    size_t down = i / 2 * LANES, right = i % 2 * LANES;
+    if (down >= s->m || right >= s->n) return (struct corner){0};
+    return (struct corner){s->c + down * s->c_row + right, s->c_row,
+                           least(s->m - down, LANES),
+                           least(s->n - right, LANES)};
+}
+
+static void fetch(const struct corner *c, float *buffer)
+{
+    for (size_t i = 0; i < LANES; i++)
+        _mm512_store_ps(buffer + i * LANES,
+                        i < c->m ? _mm512_maskz_loadu_ps(first(c->n),
+                                                         c->at + i * c->row)
+                                 : _mm512_setzero_ps());
+}
+
+static void put_back(const struct corner *c, const float *buffer)
+{
+    for (size_t i = 0; i < c->m; i++)
+        _mm512_mask_storeu_ps(c->at + i * c->row, first(c->n),
+                              _mm512_load_ps(buffer + i * LANES));
+}
+
+/* Where a tile is read and written: in C, or, of a part, in the buffer. */
+struct place {
+    float *at;
+    size_t bytes; /* from row to row */
+};
+
+static struct place place_of(const struct corner *c, float *buffer)
+{
+    if (c->m == LANES && c->n == LANES)
+        return (struct place){c->at, c->row * sizeof *c->at};
+    return (struct place){buffer, TILE_ROW};
+}
+
+/* Tiles 0 to 3 are C, 4 and 5 A, 6 and 7 B. */
+static void square_run(const struct square *s)
+{
+    float buffer[C_TILES][TILE_WORDS] __attribute__((aligned(64)));
+    struct corner corner[C_TILES];
+    struct place c[C_TILES];
+    const uint32_t *a = s->a, *b = s->b;
+    size_t next = s->blocks * TILE_WORDS;
+    int below = s->m > LANES, right = s->n > LANES;
+    for (size_t i = 0; i < C_TILES; i++) {
+        corner[i] = corner_of(s, i);
+        c[i] = place_of(&corner[i], buffer[i]);
+        if (s->mode == GEMM_ADD && corner[i].at && c[i].at == buffer[i])
+            fetch(&corner[i], buffer[i]);
+    }
+    memory_is_shared();
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    if (s->mode == GEMM_ADD) {
+        _tile_loadd(0, c[0].at, c[0].bytes);
+        if (right) _tile_loadd(1, c[1].at, c[1].bytes);
+        if (below) _tile_loadd(2, c[2].at, c[2].bytes);
+        if (right && below) _tile_loadd(3, c[3].at, c[3].bytes);
+    }
+    for (size_t l = 0; l < s->blocks; l++, a += TILE_WORDS, b += TILE_WORDS) {
+        _tile_loadd(4, a, TILE_ROW);
+        _tile_loadd(6, b, TILE_ROW);
+        _tile_dpbf16ps(0, 4, 6);
+        if (right) {
+            _tile_loadd(7, b + next, TILE_ROW);
+            _tile_dpbf16ps(1, 4, 7);
+        }
+        if (!below) continue;
+        _tile_loadd(5, a + next, TILE_ROW);
+        _tile_dpbf16ps(2, 5, 6);
+        if (right) _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, c[0].at, c[0].bytes);
+    if (right) _tile_stored(1, c[1].at, c[1].bytes);
+    if (below) _tile_stored(2, c[2].at, c[2].bytes);
+    if (right && below) _tile_stored(3, c[3].at, c[3].bytes);
+    memory_is_shared();
+    for (size_t i = 0; i < C_TILES; i++)
+        if (corner[i].at && c[i].at == buffer[i])
+            put_back(&corner[i], buffer[i]);
+}
+
+/* All rows of A by columns [j0, j0 + n) of B, inputs [l, l + k). */
+static void run_slice(const struct gemm *g, const uint32_t *b, size_t l,
+                      size_t k, size_t j0, size_t n)
+{
+    uint32_t a[TALL / LANES * BLOCKS * TILE_WORDS] __attribute__((aligned(64)));
+    size_t line = up(k, KERNEL_BLOCK) * TILE_WORDS / LANES; /* packed */
+    for (size_t i = 0; i < g->m; i += STRIP) {
+        if (i % TALL == 0)
+            pack_rows(a,
+                      (struct lines){g->a + i * g->a_row + l * g->a_col,
+                                     g->a_row, g->a_col},
+                      least(g->m - i, TALL), k);
+        for (size_t j = 0; j < n; j += STRIP)
+            square_run(&(struct square){.a = a + i % TALL * line,
+                                        .b = b + j * line,
+                                        .blocks = up(k, KERNEL_BLOCK),
+                                        .c = g->c + i * g->c_row + j0 + j,
+                                        .c_row = g->c_row,
+                                        .m = least(g->m - i, STRIP),
+                                        .n = least(n - j, STRIP),
+                                        .mode = l ? GEMM_ADD : g->mode});
+    }
+}
+
+/* Eight tiles of 16 rows of 64 bytes. */
+struct tile_shapes {
+    uint8_t palette, start, unused[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+};
+
+static void tiles_begin(void)
+{
+    struct tile_shapes t = {.palette = 1};
+    for (size_t i = 0; i < 8; i++) {
+        t.row_bytes[i] = TILE_ROW;
+        t.rows[i] = LANES;
+    }
+    memory_is_shared();
+    _tile_loadconfig(&t);
+}
+
+void kernel_gemm_filled(const struct gemm *g, kernel_fill *fill,
+                        const void *ctx)
+{
+    uint32_t b[WIDE / LANES * BLOCKS * TILE_WORDS] __attribute__((aligned(64)));
+    tiles_begin();
+    for (size_t l = 0; l < g->k; l += DEPTH) {
+        size_t k = least(g->k - l, DEPTH);
+        for (size_t j = 0; j < g->n; j += WIDE) {
+            size_t n = least(g->n - j, WIDE);
+            fill(ctx, l, k, j, n, b);
+            run_slice(g, b, l, k, j, n);
+        }
+    }
+    _tile_release(); /* or the kernel would save 8 KiB for this thread */
+}
+
+static void fill_from_memory(const void *ctx, size_t l, size_t k, size_t j,
+                             size_t n, uint32_t *tiles)
+{
+    const struct gemm *g = ctx;
+    pack_columns(tiles,
+                 (struct lines){g->b + l * g->b_row + j * g->b_col, g->b_col,
+                                g->b_row},
+                 n, k);
+}
+
+void kernel_gemm_amx(const struct gemm *g)
+{
+    kernel_gemm_filled(g, fill_from_memory, g);
+}
+#endif
