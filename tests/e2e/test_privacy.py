@@ -204,9 +204,14 @@ def case_a_retrievers_pairs_are_private_beside_indexed_documents():
                 write(os.path.join(at, site, "notes", name), note)
             f.devices[site].run("model", "use", "tiny")
             f.devices[site].run("add", os.path.join(at, site, "notes"))
-        nets.go(f, NETWORK.format(name="guide", task="retriever",
-                             more=", hard_negatives: 2",
-                             hash=base["hash"]), base)
+        plan = NETWORK.replace("fedadam", "finetune").format(
+            name="guide", task="retriever", hash=base["hash"],
+            more=", hard_negatives: 2, steps: 3, optimizer: adamw")
+        nets.go(f, plan, base)
+        search = ("search", "--mode", "vectors", "dose of warfarin")
+        own = [[h["cosine"] for h in f.devices[site].json(*search)["hits"]]
+               for site in SITES]
+        assert all(own) and own[0] != own[1] != own[2], own
         audit = f.devices["west"].json("audit")
         assert audit["privacy"]["with_noise"] == 2, audit
         assert audit["privacy"]["epsilon"] <= 8, audit
