@@ -193,7 +193,7 @@ static enum tacit_err train_own(struct training *x, struct model *m,
 /* The device's own model beside the noisy sum, which does not know of it:
  * out->next_state. Nothing of it leaves, so that a batch's other questions may
  * be negatives, and it needs no others. What cannot be trained on is no reason
- * to stay out of the round, which would tell: the shared model is kept then. */
+ * to stay out of the round, which would tell. */
 static enum tacit_err private_own(const struct trainer_task *t, struct model *m,
                                   const struct dataset *d, struct trained *out)
 {
@@ -208,7 +208,8 @@ static enum tacit_err private_own(const struct trainer_task *t, struct model *m,
         return fail(TACIT_NOMEM, "no memory to train %zu weights", p->n_flat);
     memcpy(x.global, p->flat, bytes);
     enum tacit_err err = rows.n_rows ? train_own(&x, m, &rows) : TACIT_OK;
-    memcpy(out->next_state, err ? x.global : p->flat, bytes);
+    out->without_own = err || !rows.n_rows;
+    memcpy(out->next_state, p->flat, bytes);
     memcpy(p->flat, x.global, bytes);
     free(x.global);
     if (!err || err_id() == E_INTERRUPTED) return err;
@@ -229,6 +230,7 @@ enum tacit_err trainer_run(const struct trainer_task *t, struct model *m,
 {
     struct params *p = model_params(m);
     size_t n = p->n_flat, n_state = n * t->strategy->n_client;
+    out->without_own = 0;
     if (t->plan->privacy.record) return run_private(t, m, d, out);
     if (d->train.n_rows == 0)
         return fail_as(E_NO_EXAMPLES, "plan %s: no rows to train on",
