@@ -316,6 +316,9 @@ static enum tacit_err train(struct agent *a, const struct participate_action *t)
                   "plan=%s rows=%zu unusable=%zu without_gradient=%zu",
                   t->plan->name, d->train.n_rows, d->n_dropped,
                   a->trained.n_left_out);
+    if (a->trained.without_own)
+        log_event(LOG_WARN, "no_own_model", "plan=%s round=%u rows=%zu",
+                  t->plan->name, t->round, d->train.n_rows);
     a->event = (struct participate_event){.kind = PARTICIPATE_TRAINED,
                                           .trained = &a->trained,
                                           .now_s = tick_wall_s()};
@@ -344,7 +347,7 @@ static enum tacit_err adopt(struct agent *a, const struct participate_action *t)
     /* What the strategy keeps belongs to the sum that was committed: it is
      * kept only where this device's update is in it. */
     int keeps = t->counted && a->strategy == t->strategy && a->strategy &&
-                a->strategy->n_client;
+                a->strategy->n_client && !a->trained.without_own;
     TRY(device_adopt(a->d, t->plan, &t->over,
                      keeps ? a->trained.next_state : NULL,
                      keeps ? a->n_trained * a->strategy->n_client : 0));

@@ -311,18 +311,25 @@ enum tacit_err cli_policy(const struct options *o)
 
 /* ---- status ------------------------------------------------------------- */
 
+struct models {
+    struct device *d;
+    json_t *list; /* borrowed */
+};
+
 static enum tacit_err add_model(const struct device_model *m, void *ctx)
 {
+    struct models *x = ctx;
     char hash[DIGEST_HEX], when[21];
+    int is_own;
+    TRY(device_own(x->d, &m->plan_hash, NULL, &is_own));
     hex_encode(hash, m->model_hash.b, DIGEST_BYTES);
     tick_iso8601(m->adopted_s, when);
-    json_array_append_new(ctx,
-                          json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:s}",
-                                    "plan", m->plan, "task",
-                                    plan_task_name(m->task), "kind", m->kind,
-                                    "version", (json_int_t)m->version,
-                                    "devices", (json_int_t)m->n_clients,
-                                    "model_hash", hash, "adopted", when));
+    json_array_append_new(
+        x->list,
+        json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:s, s:s}", "plan", m->plan,
+                  "task", plan_task_name(m->task), "kind", m->kind, "version",
+                  (json_int_t)m->version, "devices", (json_int_t)m->n_clients,
+                  "own", is_own, "model_hash", hash, "adopted", when));
     return TACIT_OK;
 }
 
@@ -369,7 +376,7 @@ static enum tacit_err gather_status(struct device *d, json_t *out)
     char print[KEYS_FINGERPRINT], key[STORE_PLACE_MAX + 16];
     json_t *models = json_array();
     json_object_set_new(out, "models", models);
-    TRY(device_models(d, add_model, models));
+    TRY(device_models(d, add_model, &(struct models){d, models}));
     TRY(add_encoder(d, out));
     TRY(db_int(&d->db, &n_documents, "SELECT count(*) FROM document", ""));
     TRY(db_int(&d->db, &n_chunks, "SELECT count(*) FROM chunk", ""));
@@ -451,10 +458,13 @@ static void print_status(const json_t *s)
     printf("left device  %lld masked updates (`tacit audit`)\n",
            json_integer_value(json_object_get(s, "updates_left_device")));
     json_array_foreach(models, i, m)
-        printf("%-12s %s version %lld, of %lld devices, %s\n",
+        printf("%-12s %s version %lld, of %lld devices%s, %s\n",
                i ? "" : "models", json_string_value(json_object_get(m, "plan")),
                json_integer_value(json_object_get(m, "version")),
                json_integer_value(json_object_get(m, "devices")),
+               json_is_true(json_object_get(m, "own"))
+                   ? ", and this device's own"
+                   : "",
                json_string_value(json_object_get(m, "adopted")));
 }
 

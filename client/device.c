@@ -18,7 +18,6 @@
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/base/tick.h"
-#include "common/model/adapter.h"
 #include "common/model/encoder.h"
 #include "common/model/model.h"
 #include "common/model/safetensors.h"
@@ -375,13 +374,15 @@ static enum tacit_err write_adopted(struct device *d, const struct plan *plan,
                                     const struct msg_over *over,
                                     const float *state, size_t n_state)
 {
+    int of_encoder = plan->task == PLAN_RETRIEVER || plan->task == PLAN_READER;
     if (state)
         TRY(db_run(&d->db, "INSERT OR REPLACE INTO kept VALUES(?, ?, ?)", "bib",
                    (const void *)over->plan_hash.b, (size_t)DIGEST_BYTES,
                    (int64_t)over->model_version, (const void *)state,
                    n_state * sizeof *state));
-    if (plan->task == PLAN_RETRIEVER || plan->task == PLAN_READER)
-        TRY(write_encoder(d, &over->model_hash));
+    /* What is kept may be older than what is adopted: it goes by its plan. */
+    if (state && of_encoder) TRY(write_encoder(d, &over->plan_hash));
+    if (of_encoder) TRY(write_encoder(d, &over->model_hash));
     return db_run(
         &d->db,
         "INSERT OR REPLACE INTO adopted VALUES(?, ?, ?, ?, ?, ?, ?, ?, "
@@ -503,68 +504,6 @@ enum tacit_err device_weights(struct device *d, const struct digest *plan_hash,
     if (k.version == 0)
         return fail(TACIT_NOTFOUND, "no model of this plan was adopted yet");
     return load_weights(d, &k.model_hash, p);
-}
-
-struct newest {
-    int found;
-    struct device_model m;
-};
-
-static enum tacit_err note_retriever(const struct device_model *m, void *ctx)
-{
-    struct newest *n = ctx;
-    if (m->task == PLAN_RETRIEVER && strcmp(m->kind, "static") == 0)
-        *n = (struct newest){1, *m};
-    return TACIT_OK;
-}
-
-enum tacit_err device_along(struct device *d, const struct digest *plan,
-                            struct model_along *out)
-{
-    struct buf text;
-    struct plan *p = NULL;
-    buf_init(&text, PLAN_BYTES_MAX);
-    if (blob_get(d->blobs, plan, PLAN_BYTES_MAX, &text)) {
-        buf_release(&text);
-        err_clear();
-        return TACIT_OK;
-    }
-    enum tacit_err err =
-        plan_parse("plan", (const char *)text.data, text.len, &p);
-    buf_release(&text);
-    TRY(err);
-    *out = (struct model_along){p->seeds, p->seed};
-    plan_free(p);
-    return TACIT_OK;
-}
-
-enum tacit_err device_adapter(struct device *d, size_t dim, float **out)
-{
-    struct newest n = {0};
-    struct model_spec spec = {.kind = "static",
-                              .task = MODEL_RETRIEVER,
-                              .n_inputs = dim};
-    struct model *m = NULL;
-    int fits = 0;
-    TRY(device_models(d, note_retriever, &n));
-    if (n.found) TRY(device_fits_encoder(d, &n.m.model_hash, &fits));
-    if (!fits) {
-        *out = NULL;
-        return TACIT_OK;
-    }
-    TRY(device_along(d, &n.m.plan_hash, &spec.along));
-    TRY(model_new(&spec, &m));
-    enum tacit_err err = load_weights(d, &n.m.model_hash, model_params(m));
-    const struct params *p = model_weights(m);
-    float *w = err ? NULL : malloc(p->n_flat * sizeof *w);
-    if (!err && !w) err = fail(TACIT_NOMEM, "no memory for the adapter");
-    if (!err) {
-        memcpy(w, p->flat, p->n_flat * sizeof *w);
-        *out = w;
-    }
-    model_free(m);
-    return err ? err_context(err, "the retriever model of plan %s", n.m.plan)
-               : TACIT_OK;
 }
 
 /* ---- one daemon per home ------------------------------------------------ */

@@ -120,14 +120,20 @@ TACIT_CHECKED enum tacit_err device_models(
 TACIT_CHECKED enum tacit_err device_weights(struct device *d,
                                             const struct digest *plan_hash,
                                             struct params *p);
+/* This device's own model of a plan whose strategy keeps one (ditto, finetune)
+ * into p, of the plan's layout: *has 0, and p untouched, where there is none.
+ * p NULL: only whether there is one. */
+TACIT_CHECKED enum tacit_err device_own(struct device *d,
+                                        const struct digest *plan_hash,
+                                        struct params *p, int *has);
 /* Along which directions a plan's model lies, where the plan is at hand. */
 struct model_along;
 TACIT_CHECKED enum tacit_err device_along(struct device *d,
                                           const struct digest *plan,
                                           struct model_along *out);
-/* Query-side adapter of the newest adopted retriever model: [dim, dim], owned
- * by the caller (free), NULL when there is none, or it was adopted with another
- * built-in encoder than this program's. */
+/* Query-side adapter of the newest adopted retriever model, or this device's
+ * own of that plan: [dim, dim], owned by the caller (free), NULL when there is
+ * none, or it was adopted with another built-in encoder than this program's. */
 TACIT_CHECKED enum tacit_err device_adapter(struct device *d, size_t dim,
                                             float **out);
 

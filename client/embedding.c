@@ -188,8 +188,10 @@ static enum tacit_err adapt(struct device *d, const struct embedding_choice *c,
     TRY(adapters_base(d, &has, &base));
     if (!has || !digest_equal(&base, &c->hash)) return TACIT_OK;
     TRY(adapters_find(d, NULL, &a));
+    enum tacit_err err =
+        device_own(d, &a.plan->hash, model_params(a.model), &has);
     const struct params *p = model_weights(a.model);
-    enum tacit_err err = encoder_adapt(e, &a.spec.base, p->flat, p->n_flat);
+    if (!err) err = encoder_adapt(e, &a.spec.base, p->flat, p->n_flat);
     adapters_release(&a);
     return err;
 }

@@ -157,18 +157,72 @@ static enum tacit_err run(struct training *x, struct model *m,
         return fail_as(E_LOSS_NAN, "plan %s: a loss or metric is not a number",
                        x->t->plan->name);
     if (!(s->flags & STRATEGY_PERSONAL) || s->begin) return TACIT_OK;
-    if (s->personal) TRY(train_personal(x, m, d, out));
+    if (s->personal)
+        TRY(train_personal(x, m, d, out));
+    else
+        memcpy(out->next_state, p->flat, p->n_flat * sizeof *p->flat);
     return measure_personal(m, d, out);
+}
+
+static enum tacit_err fits(const struct plan *p, uint32_t batch,
+                           struct model *m, const struct examples *rows,
+                           uint64_t *out_bytes)
+{
+    const struct model_training how = {.optimizer = p->optimizer,
+                                       .batch = batch};
+    return model_fits(m, &how, rows, out_bytes);
 }
 
 enum tacit_err trainer_fits(const struct plan *p, struct model *m,
                             const struct examples *rows, uint64_t *out_bytes)
 {
     /* Under privacy each row has a gradient of its own. */
-    const struct model_training how = {.optimizer = p->optimizer,
-                                       .batch =
-                                           p->privacy.record ? 1 : p->batch};
-    return model_fits(m, &how, rows, out_bytes);
+    return fits(p, p->privacy.record ? 1 : p->batch, m, rows, out_bytes);
+}
+
+/* ---- under privacy ------------------------------------------------------ */
+
+static enum tacit_err train_own(struct training *x, struct model *m,
+                                const struct examples *rows)
+{
+    uint64_t bytes;
+    TRY(fits(x->t->plan, x->t->plan->batch, m, rows, &bytes));
+    return train(x, m, rows, 0, NULL);
+}
+
+/* The device's own model beside the noisy sum, which does not know of it:
+ * out->next_state. Nothing of it leaves, so that a batch's other questions may
+ * be negatives, and it needs no others. What cannot be trained on is no reason
+ * to stay out of the round, which would tell. */
+static enum tacit_err private_own(const struct trainer_task *t, struct model *m,
+                                  const struct dataset *d, struct trained *out)
+{
+    struct params *p = model_params(m);
+    struct training x = {.t = t};
+    struct examples rows = d->train;
+    size_t bytes = p->n_flat * sizeof *p->flat;
+    rows.hard = NULL;
+    rows.n_hard = 0;
+    x.global = malloc(bytes);
+    if (!x.global)
+        return fail(TACIT_NOMEM, "no memory to train %zu weights", p->n_flat);
+    memcpy(x.global, p->flat, bytes);
+    enum tacit_err err = rows.n_rows ? train_own(&x, m, &rows) : TACIT_OK;
+    out->without_own = err || !rows.n_rows;
+    memcpy(out->next_state, p->flat, bytes);
+    memcpy(p->flat, x.global, bytes);
+    free(x.global);
+    if (!err || err_id() == E_INTERRUPTED) return err;
+    err_clear();
+    return TACIT_OK;
+}
+
+static enum tacit_err run_private(const struct trainer_task *t, struct model *m,
+                                  const struct dataset *d, struct trained *out)
+{
+    TRY(private_round(t, m, d, out));
+    return strategy_keeps_model(t->strategy) ? private_own(t, m, d, out)
+                                             : TACIT_OK;
 }
 
 enum tacit_err trainer_run(const struct trainer_task *t, struct model *m,
@@ -176,7 +230,8 @@ enum tacit_err trainer_run(const struct trainer_task *t, struct model *m,
 {
     struct params *p = model_params(m);
     size_t n = p->n_flat, n_state = n * t->strategy->n_client;
-    if (t->plan->privacy.record) return private_round(t, m, d, out);
+    out->without_own = 0;
+    if (t->plan->privacy.record) return run_private(t, m, d, out);
     if (d->train.n_rows == 0)
         return fail_as(E_NO_EXAMPLES, "plan %s: no rows to train on",
                        t->plan->name);

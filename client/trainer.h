@@ -50,6 +50,8 @@ struct trained {
     double metrics[TASK_METRICS];
     size_t n_examples;
     size_t n_left_out; /* of a private round's sample: without a gradient */
+    int without_own;   /* under privacy: no model of its own came of it, and
+                          what was kept before stays */
     int unclipped;     /* a simulated attacker (ring.h) */
 };
 

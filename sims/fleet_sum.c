@@ -65,7 +65,7 @@ enum tacit_err fleet_train(struct sum *s, struct seat *seat, struct model *m,
     if (seat->attacks)
         attacks_update(f->c.plan, seat->client, s->round, out->up,
                        a->n * a->strategy->n_up);
-    if (out->next_state) {
+    if (out->next_state && !out->without_own) {
         size_t n = a->n * a->strategy->n_client;
         seat->next_state = malloc(n * sizeof *seat->next_state);
         if (!seat->next_state)

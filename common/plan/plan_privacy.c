@@ -35,7 +35,9 @@ static enum tacit_err check_unread(const struct check *c,
                                    const struct raw_plan *raw)
 {
     static const struct raw_local none;
-    const struct raw_local *l = raw->local ? raw->local : &none;
+    /* A model of the device's own is trained as they say. */
+    int own = c->plan->strategy.personalises;
+    const struct raw_local *l = raw->local && !own ? raw->local : &none;
     const struct {
         const char *key;
         int given;
@@ -65,15 +67,15 @@ static enum tacit_err check_unread(const struct check *c,
 
 static enum tacit_err check_strategy(const struct check *c)
 {
-    static const char *const fit[] = {"fedavg", "fedavgm", "fedadam", "fedyogi",
-                                      "fedadagrad"};
+    static const char *const fit[] = {"fedavg",  "fedavgm",    "fedadam",
+                                      "fedyogi", "fedadagrad", "finetune"};
     const struct plan *p = c->plan;
     for (size_t i = 0; i < sizeof fit / sizeof *fit; i++)
         if (is(p->strategy.kind, fit[i])) return TACIT_OK;
     return plan_wrong(c, "strategy.kind",
                       "strategy.kind is %s; under privacy only the noisy sum "
-                      "may be read: fedavg, fedavgm, fedadam, fedyogi or "
-                      "fedadagrad",
+                      "may be read: fedavg, fedavgm, fedadam, fedyogi, "
+                      "fedadagrad or finetune",
                       p->strategy.kind);
 }
 

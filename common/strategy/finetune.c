@@ -4,7 +4,11 @@
  * steps on its own train rows (Yu, Bagdasaryan, Shmatikov, Salvaging Federated
  * Learning by Local Adaptation, 2020, arXiv 2002.04758, section 4.1).
  *
- * The fine-tuned weights never leave the device.
+ * Differs in: the fine-tuned weights are kept on the device, and are those of
+ * the last round that it took part in: what it trained from that round's model,
+ * not from the one that the round made. They never leave, and no later round
+ * reads them. Under privacy these K steps are beside the noisy sum, which alone
+ * goes into the model.
  * Secure aggregation: yes.
  */
 #include "common/strategy/rows.h"
@@ -14,4 +18,5 @@ const struct strategy strategy_finetune = {
     .paper = "Yu et al. 2020",
     .flags = STRATEGY_SUM | STRATEGY_PERSONAL,
     .n_up = 1,
+    .n_client = 1,
 };

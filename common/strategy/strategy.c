@@ -40,6 +40,13 @@ const struct strategy *strategy_at(size_t i)
     return i < N_STRATEGIES ? table[i] : NULL;
 }
 
+int strategy_keeps_model(const struct strategy *s)
+{
+    /* One that moves the start keeps what stands in for a part of the global
+     * model. */
+    return s->flags & STRATEGY_PERSONAL && s->n_client == 1 && !s->begin;
+}
+
 double strategy_steps(uint32_t n_steps, double momentum)
 {
     double k = (double)n_steps, rho = momentum;

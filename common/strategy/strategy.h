@@ -149,6 +149,9 @@ const struct strategy *strategy_at(size_t i);
  * and it stands where fedavg would. */
 extern const struct strategy strategy_flora;
 
+/* Whether what a device keeps is a whole model, its own. */
+int strategy_keeps_model(const struct strategy *s);
+
 /* The two defaults, for hosts: up = w - global; weights += lr * mean. */
 void strategy_finish(const struct strategy *s, const struct strategy_local *l,
                      const float *w, float *up, double *scalars);

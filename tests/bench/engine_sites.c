@@ -2,13 +2,14 @@
  * engine_sites: a retriever's adapter, trained by sites together or by one that
  * has all their rows; recall@5 of each site's held-out questions.
  *
- *   engine_sites together|alone PLAN BASE FOLDER   (sites_table.py calls it)
+ *   engine_sites together|alone|each PLAN BASE FOLDER   (for sites_table.py)
  *
  * A line of JSON for every site at the start and after every sixth of the
  * rounds: the place of each held-out question's answer among the site's
  * passages. Alone, the one that has all rows makes as many steps between these
  * as half of the sites together, in batches of the plan's size. A plan with
- * privacy says what it cost.
+ * privacy says what it cost. Under strategy.kind finetune the last lines are of
+ * each site's own model; each: what these steps come to without the others.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,17 +28,22 @@ struct bench {
     struct sites sites;
     struct model *model;
     uint32_t every; /* rounds */
+    uint32_t own_steps;
 };
 
-static enum tacit_err say_site(struct bench *b, size_t i, uint32_t round)
+enum whose { SHARED, OWN };
+
+static enum tacit_err say_site(struct bench *b, size_t i, uint32_t round,
+                               enum whose whose)
 {
     const struct dataset *d = &b->sites.data[i];
     size_t n = d->test.n_rows;
     float *place = malloc((n ? n : 1) * sizeof *place);
     if (!place) return fail(TACIT_NOMEM, "no memory");
     enum tacit_err err = model_predict(b->model, &d->test, place);
-    printf("{\"round\": %u, \"site\": \"%s\", \"n_train\": %zu, \"place\": [",
-           round, b->sites.name[i], d->train.n_rows);
+    printf("{\"round\": %u, \"own\": %d, \"site\": \"%s\", \"n_train\": %zu, "
+           "\"place\": [",
+           round, whose == OWN, b->sites.name[i], d->train.n_rows);
     for (size_t k = 0; !err && k < n; k++)
         printf("%s%.0f", k ? ", " : "", (double)place[k]);
     printf("]}\n");
@@ -47,7 +53,7 @@ static enum tacit_err say_site(struct bench *b, size_t i, uint32_t round)
 
 static enum tacit_err say_round(struct bench *b, uint32_t round)
 {
-    for (size_t i = 0; i < b->sites.n; i++) TRY(say_site(b, i, round));
+    for (size_t i = 0; i < b->sites.n; i++) TRY(say_site(b, i, round, SHARED));
     fflush(stdout);
     return TACIT_OK;
 }
@@ -69,6 +75,51 @@ static enum tacit_err say_privacy(const struct bench *b)
     return TACIT_OK;
 }
 
+/* What site i makes of its rows from where b->model stands, as a device does
+ * under this plan (client/trainer.c). */
+static enum tacit_err train_own(struct bench *b, size_t i, uint32_t round)
+{
+    const struct plan *p = b->plan;
+    const struct model_training how = {.optimizer = p->optimizer,
+                                       .steps = b->own_steps,
+                                       .batch = p->batch,
+                                       .learning_rate = p->learning_rate,
+                                       .momentum = p->momentum,
+                                       .weight_decay = p->weight_decay,
+                                       .epsilon = p->epsilon,
+                                       .seed = p->seed,
+                                       .round = round,
+                                       .client = i};
+    struct examples rows = b->sites.data[i].train;
+    if (p->privacy.record) {
+        rows.hard = NULL;
+        rows.n_hard = 0;
+    }
+    return model_train(b->model, &how, &rows);
+}
+
+static enum tacit_err say_own(struct bench *b, uint32_t round)
+{
+    struct params *p = model_params(b->model);
+    size_t bytes = p->n_flat * sizeof *p->flat;
+    float *start = malloc(bytes);
+    if (!start) return fail(TACIT_NOMEM, "no memory");
+    memcpy(start, p->flat, bytes);
+    enum tacit_err err = TACIT_OK;
+    for (size_t i = 0; !err && i < b->sites.n; i++) {
+        memcpy(p->flat, start, bytes);
+        err = train_own(b, i, round);
+        if (!err) err = say_site(b, i, round, OWN);
+    }
+    free(start);
+    return err;
+}
+
+static int has_own(const struct plan *p)
+{
+    return strcmp(p->strategy.kind, "finetune") == 0;
+}
+
 static enum tacit_err federated(struct bench *b)
 {
     const struct fleet_config c = {.plan = b->plan,
@@ -82,10 +133,16 @@ static enum tacit_err federated(struct bench *b)
     for (uint32_t i = 1; !err && i <= b->plan->rounds; i++) {
         struct fleet_round r;
         struct params *p = model_params(b->model);
+        const float *w = model_params(fleet_model(f))->flat;
+        int is_last = i == b->plan->rounds;
+        /* A device's own model goes on from the one that its last round had. */
+        if (is_last && has_own(b->plan))
+            memcpy(p->flat, w, p->n_flat * sizeof *p->flat);
         err = fleet_round(f, &r);
-        if (err || (i % b->every && i != b->plan->rounds)) continue;
-        memcpy(p->flat, model_params(fleet_model(f))->flat,
-               p->n_flat * sizeof *p->flat);
+        if (!err && is_last && has_own(b->plan)) err = say_own(b, i);
+        if (err || (i % b->every && !is_last)) continue;
+        w = model_params(fleet_model(f))->flat;
+        memcpy(p->flat, w, p->n_flat * sizeof *p->flat);
         err = say_round(b, i);
     }
     fleet_free(f);
@@ -192,11 +249,16 @@ static enum tacit_err run(struct bench *b, char **argv)
     TRY(plan_load(argv[2], &b->plan));
     b->plan->base.where = argv[3];
     TRY(sites_load(b->plan, argv[4], &b->sites));
+    b->own_steps = b->plan->local_steps;
+    /* A noisy sum knows nothing of them: one is as good in the rounds whose own
+     * models are not measured. */
+    if (b->plan->privacy.record) b->plan->local_steps = 1;
     b->every = b->plan->rounds > 6 ? b->plan->rounds / 6 : 1;
     task_spec(b->plan, &spec);
     TRY(model_new(&spec, &b->model));
     model_init(b->model, b->plan->seed);
     TRY(say_round(b, 0));
+    if (strcmp(argv[1], "each") == 0) return say_own(b, b->plan->rounds);
     return strcmp(argv[1], "alone") == 0 ? centralised(b) : federated(b);
 }
 
@@ -204,7 +266,7 @@ int main(int argc, char **argv)
 {
     struct bench b = {0};
     if (argc != 5) {
-        fprintf(stderr, "engine_sites together|alone PLAN BASE FOLDER\n");
+        fprintf(stderr, "engine_sites together|alone|each PLAN BASE FOLDER\n");
         return 4;
     }
     enum tacit_err err = run(&b, argv);

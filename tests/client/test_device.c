@@ -451,9 +451,11 @@ static struct model *model_of(const struct plan *p, size_t n_inputs,
     return m;
 }
 
-/* Put such a model into the blobs and adopt it; returns its hash. */
-static struct digest adopt(struct device *d, const struct plan *p,
-                           uint32_t version, float value)
+/* Put such a model into the blobs and adopt it, with what is kept, or NULL;
+ * returns its hash. */
+static struct digest adopt_with(struct device *d, const struct plan *p,
+                                uint32_t version, float value,
+                                const float *state, size_t n_state)
 {
     struct msg_over over = {.plan_hash = p->hash,
                             .model_version = version,
@@ -463,10 +465,16 @@ static struct digest adopt(struct device *d, const struct plan *p,
     buf_init(&b, 0);
     check_ok(safetensors_encode(model_params(m), NULL, &b));
     check_ok(blob_put(d->blobs, b.data, b.len, &over.model_hash));
-    check_ok(device_adopt(d, p, &over, NULL, 0));
+    check_ok(device_adopt(d, p, &over, state, n_state));
     buf_release(&b);
     model_free(m);
     return over.model_hash;
+}
+
+static struct digest adopt(struct device *d, const struct plan *p,
+                           uint32_t version, float value)
+{
+    return adopt_with(d, p, version, value, NULL, 0);
 }
 
 static void check_weights(struct device *d, const struct plan *p, float value)
@@ -758,6 +766,83 @@ static void the_adapter_is_that_of_the_newest_retriever(void **state)
     device_close(&d);
 }
 
+/* A retriever's plan, its text among the blobs as a device has it. */
+static struct plan *searching_plan(struct device *d, const char *strategy)
+{
+    char text[300];
+    struct plan *p = NULL;
+    struct digest hash;
+    int n = snprintf(text, sizeof text,
+                     "name: guide\ntask: retriever\nmodel: {kind: static}\n"
+                     "data: {source: pairs}\nrounds: 3\n"
+                     "cohort: {size: 3, min_reports: 3}\n"
+                     "strategy: {kind: %s}\n",
+                     strategy);
+    check_ok(plan_parse("plan", text, (size_t)n, &p));
+    check_ok(blob_put(d->blobs, text, (size_t)n, &hash));
+    check(digest_equal(&hash, &p->hash));
+    return p;
+}
+
+static void check_adapter(struct device *d, float value)
+{
+    float *w = NULL;
+    check_ok(device_adapter(d, 8, &w));
+    check(w != NULL);
+    for (size_t i = 0; i < 64; i++) check_near(w[i], (double)value, 0);
+    free(w);
+}
+
+static void the_devices_own_model_searches_where_its_plan_keeps_one(
+    void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {"ditto", "finetune", "scaffold",
+                                        "fedper"};
+    float own[64];
+    for (int i = 0; i < 64; i++) own[i] = 0.125F;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct device d;
+        open_home(&d);
+        struct plan *p = searching_plan(&d, kinds[i]);
+        int has = 1;
+        adopt(&d, p, 1, 0.5F);
+        check_adapter(&d, 0.5F);
+        check_ok(device_own(&d, &p->hash, NULL, &has));
+        check(!has);
+        adopt_with(&d, p, 2, 0.75F, own, 64);
+        check_adapter(&d, i < 2 ? 0.125F : 0.75F);
+        check_ok(device_own(&d, &p->hash, NULL, &has));
+        check(has == (i < 2));
+        /* A round without this device: it goes on with its own. */
+        adopt(&d, p, 3, 0.25F);
+        check_adapter(&d, i < 2 ? 0.125F : 0.25F);
+        check_weights(&d, p, 0.25F);
+        device_close(&d);
+        plan_free(p);
+    }
+}
+
+static void an_own_model_of_another_encoder_does_not_search(void **state)
+{
+    (void)state;
+    struct device d;
+    float own[64] = {1};
+    open_home(&d);
+    struct plan *p = searching_plan(&d, "ditto");
+    adopt_with(&d, p, 1, 0.5F, own, 64);
+    check_ok(db_exec(&d.db, "UPDATE adapter_encoder"
+                            " SET version = 'static-1-4379beb478'"));
+    adopt(&d, p, 2, 0.25F);
+    check_adapter(&d, 0.25F);
+    adopt_with(&d, p, 3, 0.75F, own, 3);
+    float *w = NULL;
+    check_code(device_adapter(&d, 8, &w), E_STORE_DAMAGED);
+    check(w == NULL);
+    plan_free(p);
+    device_close(&d);
+}
+
 /* ---- two at once --------------------------------------------------------- */
 
 static void one_daemon_works_on_a_home(void **state)
@@ -894,6 +979,8 @@ int main(void)
         ROW(models_are_listed_with_the_last_adopted_last),
         ROW(weights_that_are_damaged_gone_or_of_another_model_are_refused),
         ROW(the_adapter_is_that_of_the_newest_retriever),
+        ROW(the_devices_own_model_searches_where_its_plan_keeps_one),
+        ROW(an_own_model_of_another_encoder_does_not_search),
         ROW(one_daemon_works_on_a_home),
         ROW(a_killed_daemon_leaves_no_lock),
         ROW(asking_for_a_daemon_never_keeps_one_out),

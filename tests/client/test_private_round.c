@@ -246,6 +246,62 @@ static void a_row_without_a_gradient_counts_as_zeros(void **state)
     model_free(many);
 }
 
+/* strategy.kind: finetune: the sum is what it was, and what is kept is what the
+ * plan's steps from the round's model come to. */
+static void an_own_model_is_trained_beside_the_sum_and_kept(void **state)
+{
+    (void)state;
+    static float w[WEIGHTS], before[WEIGHTS], kept[WEIGHTS];
+    const struct strategy *shared = strategy;
+    struct params *p = model_params(model);
+    int32_t want[WEIGHTS];
+    struct trained t;
+    float label = y[9];
+    round_of(key, ROWS, want, &t);
+    memcpy(before, p->flat, sizeof before);
+    plan.local_steps = 20;
+    plan.learning_rate = 0.001;
+    check_ok(strategy_find("finetune", &strategy));
+    /* A row that cannot be trained on is no reason to stay out. */
+    for (int broken = 0; broken < 2; broken++) {
+        y[9] = broken ? NAN : label;
+        const struct dataset d = {
+            .train = {.n_rows = ROWS, .x_dim = INPUTS, .x = x, .y = y}};
+        const struct trainer_task task = {.plan = &plan,
+                                          .strategy = strategy,
+                                          .numbers = &numbers,
+                                          .round = 1,
+                                          .work = 1,
+                                          .privacy = &privacy,
+                                          .secret = key};
+        check_ok(trained_new(strategy, WEIGHTS, &t));
+        check_ok(trainer_run(&task, model, &d, &t));
+        if (!broken) check(memcmp(t.whole, want, sizeof want) == 0);
+        for (int i = 0; i < TASK_METRICS; i++) check_near(t.metrics[i], 0, 0);
+        check(memcmp(p->flat, before, sizeof before) == 0);
+        check(t.without_own == broken);
+        memcpy(kept, t.next_state, broken ? 0 : sizeof kept);
+        trained_release(&t, strategy, WEIGHTS);
+    }
+    y[9] = label;
+    const struct examples ex = {.n_rows = ROWS,
+                                .x_dim = INPUTS,
+                                .x = x,
+                                .y = y};
+    const struct model_training how = {.optimizer = plan.optimizer,
+                                       .steps = 20,
+                                       .batch = plan.batch,
+                                       .learning_rate = 0.001,
+                                       .seed = plan.seed,
+                                       .round = 1};
+    check_ok(model_train(model, &how, &ex));
+    memcpy(w, p->flat, sizeof w);
+    memcpy(p->flat, before, sizeof before);
+    check(memcmp(w, before, sizeof w) != 0);
+    check(memcmp(kept, w, sizeof w) == 0);
+    strategy = shared;
+}
+
 static void a_retriever_without_documents_is_refused(void **state)
 {
     (void)state;
@@ -274,6 +330,7 @@ int main(void)
         cmocka_unit_test(the_noise_has_the_variance_that_was_worked_out),
         cmocka_unit_test(another_secret_is_another_sample),
         cmocka_unit_test(a_row_without_a_gradient_counts_as_zeros),
+        cmocka_unit_test(an_own_model_is_trained_beside_the_sum_and_kept),
         cmocka_unit_test(a_retriever_without_documents_is_refused),
     };
     return cmocka_run_group_tests(tests, begin, end);

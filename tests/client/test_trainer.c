@@ -410,7 +410,10 @@ static void a_device_goes_on_with_its_own_model(void **unused)
     double w[WEIGHTS];
     size_t n_right = 0;
     global_weights(w);
-    for (int i = 0; i < WEIGHTS; i++) w[i] += (double)t.up[i];
+    for (int i = 0; i < WEIGHTS; i++) {
+        w[i] += (double)t.up[i];
+        check_near(t.next_state[i], w[i], 1e-6);
+    }
     for (size_t i = 0; i < data.test.n_rows; i++)
         n_right += (predict(w, data.test.x + i * INPUTS) > 0.5) ==
                    (data.test.y[i] > 0.5f);

@@ -53,8 +53,9 @@ model: {{kind: static, encoder: {version}}}
 data: {{source: pairs, holdout: 0.3}}
 rounds: 2
 cohort: {{size: 3, min_reports: 3, over_select: 1}}
-strategy: {{kind: fedadam, server_learning_rate: 0.01}}
-local: {{batch: 4, hard_negatives: 2}}
+strategy: {{kind: finetune, server_learning_rate: 0.01}}
+local: {{batch: 4, hard_negatives: 2, steps: 20, optimizer: adamw,
+  learning_rate: 0.003}}
 privacy: {{epsilon: 8, clip: 0.5}}
 deadline: {{stage: 60s, train: 5m}}
 seed: 5
@@ -203,15 +204,20 @@ def case_a_retrievers_pairs_are_private_beside_indexed_documents():
                 write(os.path.join(at, site, "notes", name), note)
             f.devices[site].run("model", "use", "tiny")
             f.devices[site].run("add", os.path.join(at, site, "notes"))
-        nets.go(f, NETWORK.format(name="guide", task="retriever",
-                             more=", hard_negatives: 2",
-                             hash=base["hash"]), base)
+        plan = NETWORK.replace("fedadam", "finetune").format(
+            name="guide", task="retriever", hash=base["hash"],
+            more=", hard_negatives: 2, steps: 3, optimizer: adamw")
+        nets.go(f, plan, base)
+        search = ("search", "--mode", "vectors", "dose of warfarin")
+        own = [[h["cosine"] for h in f.devices[site].json(*search)["hits"]]
+               for site in SITES]
+        assert all(own) and own[0] != own[1] != own[2], own
         audit = f.devices["west"].json("audit")
         assert audit["privacy"]["with_noise"] == 2, audit
         assert audit["privacy"]["epsilon"] <= 8, audit
 
 
-def case_the_built_in_encoders_pairs_are_private():
+def case_the_built_in_encoders_pairs_are_private_and_each_has_its_own():
     with Federation() as f, folder() as at:
         f.start_coordinator()
         for site in SITES:
@@ -228,11 +234,17 @@ def case_the_built_in_encoders_pairs_are_private():
         for device in f.devices.values():
             device.start()
         f.wait_committed(2, 120)
-        nets.has_adopted(north, 2)
         for device in f.devices.values():
+            nets.has_adopted(device, 2)
             device.process.stop()
-        after = [h["cosine"] for h in north.json(*search)["hits"]]
-        assert len(after) == len(before) and after != before, (before, after)
+        after = [[h["cosine"] for h in device.json(*search)["hits"]]
+                 for device in f.devices.values()]
+        assert all(after) and before not in after, (before, after)
+        # The same notes and one shared model: what differs is their own.
+        assert after[0] != after[1], after
+        model, = north.json("status")["models"]
+        assert model["own"] and model["plan"] == "guide", model
+        assert "and this device's own" in north.run("status").stdout
         audit = north.json("audit")
         assert audit["privacy"]["with_noise"] == 2, audit
         assert audit["privacy"]["epsilon"] <= 8, audit

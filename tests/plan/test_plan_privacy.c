@@ -138,9 +138,9 @@ static void what_reads_more_than_the_noisy_sum_is_refused(void **state)
 static void what_reads_the_noisy_sum_alone_is_taken(void **state)
 {
     (void)state;
-    static const char *const kinds[] = {"fedavg", "fedavgm", "fedadam",
-                                        "fedyogi", "fedadagrad"};
-    for (size_t i = 0; i < 5; i++) {
+    static const char *const kinds[] = {"fedavg",  "fedavgm",    "fedadam",
+                                        "fedyogi", "fedadagrad", "finetune"};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         struct plan *p = NULL;
         char rest[96];
         snprintf(rest, sizeof rest, "privacy: {}\nstrategy: {kind: %s}",
@@ -148,6 +148,22 @@ static void what_reads_the_noisy_sum_alone_is_taken(void **state)
         check_ok(parse(table, rest, &p));
         plan_free(p);
     }
+}
+
+/* They are of the model that the device keeps, not of the sum. */
+static void an_own_model_is_trained_as_the_plan_says(void **state)
+{
+    (void)state;
+    struct plan *p = NULL;
+    check_ok(parse(table,
+                   "privacy: {}\nstrategy: {kind: finetune}\n"
+                   "local: {steps: 4, optimizer: adamw, learning_rate: 0.5}",
+                   &p));
+    check(p->local_steps == 4 && p->learning_rate > 0.4);
+    check(strcmp(p->optimizer, "adamw") == 0);
+    plan_free(p);
+    refused("privacy: {}\nstrategy: {kind: finetune}\nclip: 2", "13",
+            "privacy.clip bounds each row");
 }
 
 /* Each would let one row into another's gradient. */
@@ -215,6 +231,7 @@ int main(void)
         cmocka_unit_test(a_key_that_is_not_read_is_refused),
         cmocka_unit_test(what_reads_more_than_the_noisy_sum_is_refused),
         cmocka_unit_test(what_reads_the_noisy_sum_alone_is_taken),
+        cmocka_unit_test(an_own_model_is_trained_as_the_plan_says),
         cmocka_unit_test(rows_that_reach_into_each_other_are_refused),
         cmocka_unit_test(a_retriever_under_privacy_has_hard_negatives),
     };

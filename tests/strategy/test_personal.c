@@ -139,7 +139,7 @@ static void dittos_global_model_is_fedavgs(void **unused)
 
 /* ---- fine-tuning --------------------------------------------------------- */
 
-static void fine_tuning_sends_what_fedavg_sends_and_keeps_nothing(void **unused)
+static void fine_tuning_sends_what_fedavg_sends_and_keeps_a_model(void **unused)
 {
     (void)unused;
     const struct strategy *s = find("finetune"), *avg = NULL;
@@ -147,10 +147,20 @@ static void fine_tuning_sends_what_fedavg_sends_and_keeps_nothing(void **unused)
     struct strategy_local l = local(1);
     const float w[N] = {0, 4, 3, 1};
     check_ok(strategy_find("fedavg", &avg));
-    check(s->n_client == 0 && s->n_up == 1 && !s->gradient && !s->apply);
+    check(s->n_client == 1 && s->n_up == 1 && !s->gradient && !s->apply);
     strategy_finish(s, &l, w, up, NULL);
     strategy_finish(avg, &l, w, want, NULL);
     check_tensor(up, want, N, 0);
+}
+
+static void what_is_a_whole_model_is_told_from_other_states(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; strategy_at(i); i++) {
+        const struct strategy *s = strategy_at(i);
+        check(strategy_keeps_model(s) == (strcmp(s->name, "ditto") == 0 ||
+                                          strcmp(s->name, "finetune") == 0));
+    }
 }
 
 int main(void)
@@ -164,7 +174,8 @@ int main(void)
         T(fedper_of_all_weights_is_local_training),
         T(dittos_own_model_stands_between_both),
         T(dittos_global_model_is_fedavgs),
-        T(fine_tuning_sends_what_fedavg_sends_and_keeps_nothing),
+        T(fine_tuning_sends_what_fedavg_sends_and_keeps_a_model),
+        T(what_is_a_whole_model_is_told_from_other_states),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
