@@ -280,14 +280,15 @@ def training(bench, work, shape, kind, count, unit, limits):
 
 def code():
     """What a network needs: the code of tensor and model, without retrieval and
-    without the weights of the built-in encoder."""
+    without the weights of the built-in encoder and reader."""
     total = 0
     for folder in ("base", "tensor", "model"):
         done = subprocess.run(["size", "-t",
                                f"{BUILD}/libcommon_{folder}.a"],
                               stdout=subprocess.PIPE, text=True, check=True)
         total += int(done.stdout.split("\n")[-2].split()[0])
-    total -= os.path.getsize("models/encoder.gguf")
+    for weights in ("encoder.gguf", "reader.safetensors"):
+        total -= os.path.getsize(f"models/{weights}")
     line("engine_code_kib", "base, tensor and model", total / 1024, "KiB",
          limit=1024)
 
