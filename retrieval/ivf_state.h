@@ -7,7 +7,7 @@
  *   ivf_near.c    the nearest lists
  *   ivf_list.c    one list read into memory, changed, written back
  *   ivf_means.c   2-means
- *   ivf_split.c   splits, reassignment, merges
+ *   ivf_split.c   splits, merges; ivf_mover.h: how entries move
  *   ivf_search.c  search: partitions, lists, ids
  *   ivf_probe.c   which lists, in what order, and how far
  *   ivf_pool.c    candidates by estimate, their rows, the k best
