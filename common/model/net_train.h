@@ -13,9 +13,9 @@
  * even none fits, the error says by how much and what would help. The tapes
  * keep to what was counted: a batch that wants more is LIMIT, not more memory.
  *
- * Products are in bf16 where the processor has it (AVX512-BF16), sums and
- * parameters in f32; losses stay within a hundredth of those in f32 (near the
- * end of an encoder's training, of what it began with).
+ * Products are in bf16 where the processor has it (AMX-BF16, AVX512-BF16), sums
+ * and parameters in f32; losses stay within a hundredth of those in f32 (near
+ * the end of an encoder's training, of what it began with).
  *
  * Thread rule: one thread, which may not be a worker of the pool.
  */
