@@ -269,11 +269,8 @@ enum tacit_err embedding_check_unused(struct device *d,
 {
     struct embedding_choice c;
     TRY(embedding_chosen(d, &c));
-    if (strcmp(c.name, m->name) != 0) return TACIT_OK;
-    return fail(TACIT_STATE,
-                "%s is the encoder that searches here; `tacit model use "
-                "built-in`, or another one, before it is removed",
-                m->name);
+    return networks_check_unused(m, c.name, "is the encoder that searches",
+                                 EMBEDDING_BUILT_IN);
 }
 
 /* ---- the federation's adapter --------------------------------------------

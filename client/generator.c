@@ -108,12 +108,8 @@ enum tacit_err generator_check_unused(struct device *d,
 {
     struct generator_choice c;
     TRY(generator_chosen(d, &c));
-    if (strcmp(c.name, m->name) != 0) return TACIT_OK;
-    return fail(
-        TACIT_STATE,
-        "%s writes the answers here; `tacit model use none`, or another "
-        "one, before it is removed",
-        m->name);
+    return networks_check_unused(m, c.name, "writes the answers",
+                                 GENERATOR_NONE);
 }
 
 /* ---- using -------------------------------------------------------------- */

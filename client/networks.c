@@ -117,6 +117,17 @@ enum tacit_err networks_find(struct device *d, const char *name,
     return err;
 }
 
+enum tacit_err networks_check_unused(const struct network_row *m,
+                                     const char *chosen, const char *does,
+                                     const char *back)
+{
+    if (strcmp(chosen, m->name) != 0) return TACIT_OK;
+    return fail(TACIT_STATE,
+                "%s %s here; `tacit model use %s`, or another one, before it "
+                "is removed",
+                m->name, does, back);
+}
+
 enum tacit_err networks_explain_missing(struct device *d, const char *name,
                                         const struct digest *hash,
                                         enum tacit_err err)

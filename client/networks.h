@@ -86,6 +86,12 @@ TACIT_CHECKED enum tacit_err networks_walk(
 /* By name, or by eight digits or more of the hash. NOTFOUND. */
 TACIT_CHECKED enum tacit_err networks_find(struct device *d, const char *name,
                                            struct network_row *out);
+/* STATE when m is what was chosen; `does` says what it does here ("writes the
+ * answers"), `back` what `tacit model use` takes instead. */
+TACIT_CHECKED enum tacit_err networks_check_unused(const struct network_row *m,
+                                                   const char *chosen,
+                                                   const char *does,
+                                                   const char *back);
 /* Puts in front of an E_BASE_MISSING what is here under the base's name, where
  * that is another file than hash. Returns err, as does what needs no word. */
 TACIT_CHECKED enum tacit_err networks_explain_missing(struct device *d,

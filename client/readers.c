@@ -257,9 +257,7 @@ enum tacit_err readers_check_unused(struct device *d,
 {
     struct choice c;
     TRY(chosen(d, &c));
-    if (!c.given || strcmp(c.name, m->name) != 0) return TACIT_OK;
-    return fail(TACIT_STATE,
-                "%s reads the passages here; `tacit model use %s`, or another "
-                "one, before it is removed",
-                m->name, READERS_BUILT_IN);
+    if (!c.given) return TACIT_OK;
+    return networks_check_unused(m, c.name, "reads the passages",
+                                 READERS_BUILT_IN);
 }

@@ -122,9 +122,6 @@ enum tacit_err reranker_check_unused(struct device *d,
 {
     struct reranker_choice c;
     TRY(reranker_chosen(d, &c));
-    if (strcmp(c.name, m->name) != 0) return TACIT_OK;
-    return fail(TACIT_STATE,
-                "%s reads hits again here; `tacit model use none --as rerank`, "
-                "or another one, before it is removed",
-                m->name);
+    return networks_check_unused(m, c.name, "reads hits again",
+                                 RERANKER_NONE " --as rerank");
 }
