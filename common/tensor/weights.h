@@ -4,7 +4,7 @@
  * Sixteen output rows make a tile; a tile's bytes lie together, so a product
  * reads W once, in order, as it lies in a mapped file. One layout serves every
  * instruction set: 64 bytes are one register of AVX-512, two of AVX2, four of
- * NEON. The last tile is filled up with rows of zeros.
+ * NEON, a row of AMX's tiles. The last tile is filled up with rows of zeros.
  *
  *   F32, F16, BF16   [n_in][16 rows]
  *   Q8_0   for two blocks of 32 inputs: scales [2][16 rows] f16, then
