@@ -21,7 +21,7 @@
  *
  * Up to IVF_LIST_MAX vectors are one list: every search is then exact but for
  * the bytes. Nothing is ever trained. Rows lie with their list, so that what a
- * search reads, and a split, is a run of neighbouring pages. Where a partition
+ * search reads, and a split, is under neighbouring keys. Where a partition
  * has 1,024 lists, each holds twice as much from then on: more lists would cost
  * a transaction more pages, and an insert more comparisons, than they would
  * spare a search. What a search reads of entries is kept for the next, until
@@ -91,6 +91,12 @@ enum {
 enum ivf_metric { IVF_COSINE, IVF_L2, IVF_DOT };
 enum ivf_rows { IVF_ROWS_INT8, IVF_ROWS_F32 };
 
+/* Segments first … last of a list, as the store knows them. */
+struct ivf_span {
+    uint32_t list, first, last;
+};
+enum { IVF_SPANS_MAX = 64 };
+
 /* Where everything lies. Lists of segments are 2 … 2^31 - 1, of heads half of
  * that; segments 0 … IVF_SEG_MAX. Blobs that are handed out are borrowed until
  * the next call of the same family (meta_, heads_, segs_, seg_, places_) or its
@@ -129,6 +135,9 @@ struct ivf_store {
     void (*segs_end)(void *ctx);
     /* As segs_begin(), for a search, which writes nothing; may be NULL. */
     enum tacit_err (*scan_begin)(void *ctx, uint32_t list);
+    /* These are read soon, at most IVF_SPANS_MAX: a hint, for a search whose
+     * pages are on the disk. May be NULL. */
+    void (*expect)(void *ctx, const struct ivf_span *spans, size_t n);
     /* The highest list that has a segment; 0 when there is none. */
     enum tacit_err (*list_last)(void *ctx, uint32_t *list);
     /* One segment; *data NULL when there is none. Called most of all. */

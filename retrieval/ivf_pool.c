@@ -193,6 +193,25 @@ int ivf_candidate_compare(const void *a, const void *b)
     return place_compare(a, b);
 }
 
+/* Tell the store of the rows that are read next: of sorted candidates. */
+static void rows_expect(struct ivf_searcher *s, const struct ivf_candidate *c,
+                        size_t n)
+{
+    const struct ivf *ix = s->ix;
+    struct ivf_span spans[IVF_SPANS_MAX];
+    size_t some = 0;
+    for (size_t i = 0; i < n && some < IVF_SPANS_MAX; i++) {
+        uint32_t seg = c[i].slot / (uint32_t)ix->shape.rows_max;
+        uint32_t list = ivf_rows_of(c[i].list);
+        if (c[i].slot == IVF_NO_SLOT) continue;
+        if (some > 0 && spans[some - 1].list == list &&
+            spans[some - 1].last == seg)
+            continue;
+        spans[some++] = (struct ivf_span){list, seg, seg};
+    }
+    if (some > 1) ix->store->expect(ix->store->ctx, spans, some);
+}
+
 /* Read the rows of sorted candidates batch by batch, each in the order in which
  * rows lie, as long as they may be among the best: by their lower bound, or,
  * where only likely ones are wanted, by their estimate. *done: how many were
@@ -217,6 +236,7 @@ static enum tacit_err sorted_read(struct ivf_searcher *s,
         for (; i < n && some < want; i++)
             if (c[i].lower < best) batch[some++] = c[i];
         qsort(batch, some, sizeof *batch, place_compare);
+        if (s->expects) rows_expect(s, batch, some);
         for (size_t k = 0; k < some; k++) TRY(ivf_candidate_read(s, &batch[k]));
     }
     *done = i;

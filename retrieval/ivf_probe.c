@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 enum { LEARNT_MIN = 50, LEARNT_MAX = 4096 };
+enum { EXPECT_FIRST = 8, EXPECT_MAX = 32 };
+_Static_assert((int)EXPECT_MAX <= IVF_SPANS_MAX, "they are told at once");
 /* Of what a search may miss, as much may be lost by not reading lists: the
  * neighbours of rows, which are learnt from, are easier than a question's. */
 static const float probing_part = 0.35F;
@@ -148,6 +150,10 @@ enum tacit_err ivf_probes_start(struct ivf_searcher *s, int64_t part)
     TRY(ivf_tree_get(ix, part, &tree));
     s->s->n_probes = tree->n;
     s->tree = tree;
+    s->expects = !s->learns && !tree->is_met && tree->n > EXPECT_FIRST &&
+                 ix->store->expect != NULL;
+    s->n_expected = 0;
+    tree->is_met |= !s->learns;
     if (tree->n == 0) return TACIT_OK;
     TRY(probes_reserve(s->s, tree->n));
     float *estimate = ix->estimates;
@@ -259,4 +265,23 @@ bool ivf_enough(struct ivf_searcher *s, float h, size_t i)
     }
     return ivf_hardness(h, i, s->s->n_probes) >
            s->reach * ivf_ball(s->ix, best);
+}
+
+/* Far enough ahead to keep a disk busy, and little in vain: where the search
+ * ends is known once it has found k. */
+void ivf_probes_expect(struct ivf_searcher *s, size_t i, size_t ready)
+{
+    struct ivf_span spans[EXPECT_MAX];
+    size_t n = 0, many = i < EXPECT_FIRST ? EXPECT_FIRST : EXPECT_MAX;
+    size_t end = i + many < ready ? i + many : ready;
+    if (i + many / 2 < s->n_expected) return;
+    if (s->n_expected < i) s->n_expected = i;
+    for (size_t k = s->n_expected; k < end; k++) {
+        const struct ivf_probe *p = &s->s->probes[k];
+        if (s->q->probes > 0 ? k >= s->q->probes : ivf_enough(s, p->key, k))
+            break;
+        spans[n++] = (struct ivf_span){ivf_entries_of(p->list), 0, IVF_SEG_MAX};
+    }
+    s->n_expected += n;
+    if (n > 0) s->ix->store->expect(s->ix->store->ctx, spans, n);
 }

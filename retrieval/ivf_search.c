@@ -168,6 +168,7 @@ static enum tacit_err probes_run(struct ivf_searcher *s)
         if (!all &&
             (s->q->probes > 0 ? i >= s->q->probes : ivf_enough(s, p->key, i)))
             break;
+        if (s->expects) ivf_probes_expect(s, i, ready);
         TRY(list_take(s, p));
         TRY(all ? ivf_possible_read(s) : ivf_likely_read(s));
     }

@@ -53,6 +53,9 @@ struct ivf_searcher {
     float heading;           /* of the list being read: ivf_hardness() */
     float first;             /* base of the nearest list */
     float reach, reach_rank; /* as far as a search of this rank goes */
+    bool expects;            /* the store is told what is read next: the first
+                                search of a partition */
+    size_t n_expected;       /* probes that it has been told */
     /* the segment of rows that was read last; borrowed */
     const uint8_t *rows;
     uint32_t rows_list, rows_seg;
@@ -89,6 +92,8 @@ float ivf_hardness(float h, size_t i, size_t n);
 /* Whether the i-th list, whose plane is at h, and those after it are unlikely
  * to hold one of the k best. */
 bool ivf_enough(struct ivf_searcher *s, float h, size_t i);
+/* Tell the store of lists that are read soon: of probes i … ready. */
+void ivf_probes_expect(struct ivf_searcher *s, size_t i, size_t ready);
 /* What h is measured in, where the k-th best is at d2. */
 float ivf_ball(const struct ivf *ix, float d2);
 /* Count a neighbour in the list whose h is so many balls. */

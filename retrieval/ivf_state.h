@@ -81,6 +81,7 @@ struct ivf_tree {
     float mean_scale, mean_norm2;
     size_t n_mean; /* lists when it was taken */
     uint64_t used; /* for eviction */
+    bool is_met;   /* a search has read of its lists */
 };
 
 struct ivf_near {

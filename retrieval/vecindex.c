@@ -23,6 +23,7 @@ static int code_of(enum tacit_err err)
 int vecindex_end(struct vecindex_table *t, enum tacit_err err)
 {
     vecindex_sql_reset_all(t);
+    vecindex_ahead_end(t);
     if (t->is_outdated && t->ivf) ivf_forget(t->ivf);
     t->is_outdated = false;
     int rc = t->rc;

@@ -19,13 +19,14 @@
  *            └ _check.c       integrity, rebuilding, measuring; functions
  *                 └> ivf (lists, probing; no SQL) ──> rabitq
  *   shadow tables <── _store.c (struct ivf_store) ── _sql.c (statements)
+ *                      └ _ahead.c: the disk is asked for pages early
  *
  * Shadow tables of v; all integers are rowids:
  *
  *   v_info   id, value           1 = ivf's meta blob
  *   v_list   id, part, head      a list's centroid
  *   v_seg    id, data            list << 20 | segment: a list's entries and its
- *                                vectors are runs of neighbouring pages
+ *                                vectors are neighbours, a page each
  *   v_place  id, list, second    where a vector lies: one row each
  *   v_part   id, p0 …            partitions by their keys   (if there are any)
  *   v_aux    id, p0 … f0 … a0 …  the other columns          (if there are any)

@@ -6,7 +6,10 @@
 
 #include "common/base/codes.h"
 
-enum { SEG_BITS = 20 };
+enum {
+    SEG_BITS = 20,
+    HEADS_MANY = 64 /* whose pages are asked for together */
+};
 _Static_assert(IVF_SEG_MAX == (1 << SEG_BITS) - 1, "a segment's number fits");
 
 /* Bind [n] bytes, also none. */
@@ -75,6 +78,8 @@ static enum tacit_err meta_write(void *ctx, const void *data, size_t n)
     return vecindex_sql_run(t, SQL_META_WRITE);
 }
 
+static const struct vecindex_keys every_key = {INT64_MIN, INT64_MAX};
+
 static enum tacit_err heads_begin(void *ctx, const int64_t *part)
 {
     struct vecindex_table *t = ctx;
@@ -83,6 +88,9 @@ static enum tacit_err heads_begin(void *ctx, const int64_t *part)
     TRY(vecindex_sql_get(t, part ? SQL_HEADS_OF : SQL_HEADS, &st));
     if (part) sqlite3_bind_int64(st, 1, *part);
     t->walks_part = part != NULL;
+    /* of many partitions, one has few */
+    if (t->n_heads >= HEADS_MANY && (!part || !t->args.n_keys))
+        vecindex_ahead_want(t, VECINDEX_AHEAD_LIST, &every_key, 1);
     return TACIT_OK;
 }
 
@@ -112,6 +120,7 @@ static enum tacit_err heads_count(void *ctx, uint64_t *n)
     TRY(vecindex_sql_get(t, SQL_HEADS_COUNT, &st));
     TRY(vecindex_sql_step(t, SQL_HEADS_COUNT, &has));
     *n = has ? (uint64_t)sqlite3_column_int64(st, 0) : 0;
+    t->n_heads = *n;
     vecindex_sql_reset(t, SQL_HEADS_COUNT);
     return TACIT_OK;
 }
@@ -362,6 +371,15 @@ static void segs_end(void *ctx)
     vecindex_sql_reset(ctx, SQL_SEG_KEYS);
 }
 
+static void expect(void *ctx, const struct ivf_span *spans, size_t n)
+{
+    struct vecindex_keys keys[IVF_SPANS_MAX];
+    for (size_t i = 0; i < n; i++)
+        keys[i] = (struct vecindex_keys){seg_key(spans[i].list, spans[i].first),
+                                         seg_key(spans[i].list, spans[i].last)};
+    vecindex_ahead_want(ctx, VECINDEX_AHEAD_SEG, keys, n);
+}
+
 static enum tacit_err list_last(void *ctx, uint32_t *list)
 {
     struct vecindex_table *t = ctx;
@@ -552,6 +570,7 @@ void vecindex_store_init(struct vecindex_table *t)
         .segs_next = segs_next,
         .segs_end = segs_end,
         .scan_begin = scan_begin,
+        .expect = expect,
         .list_last = list_last,
         .seg_read = seg_read,
         .seg_part = seg_part,

@@ -85,6 +85,8 @@ struct vecindex_scan {
     sqlite3_int64 changes;
 };
 
+struct vecindex_ahead; /* what vecindex_ahead.c knows of the file */
+
 struct vecindex_table {
     sqlite3_vtab base;
     struct vecindex_module *module;
@@ -100,6 +102,7 @@ struct vecindex_table {
     bool is_outdated; /* rolled back then: to be forgotten at the end */
     int rc;           /* SQLite's own code of a failure beneath, or 0 */
     bool walks_part;  /* heads_begin() was given a partition */
+    uint64_t n_heads; /* when they were counted */
     struct vecindex_scan scan;
     struct vecindex_spot spot;
     /* Segments as a search reads them: open until the operation ends. */
@@ -111,6 +114,7 @@ struct vecindex_table {
     int savepoints; /* open ones */
     int torn;       /* 0, or 1 + those open when a change broke off */
     float *vector;  /* [dim] scratch */
+    struct vecindex_ahead *ahead; /* of one operation, owned; may be NULL */
 };
 
 /* ---- vecindex_sql.c -------------------------------------------------------
@@ -154,6 +158,22 @@ TACIT_CHECKED enum tacit_err vecindex_sql_room(struct vecindex_table *t,
 void vecindex_store_init(struct vecindex_table *t);
 /* Let go of the segment that a search read last. */
 void vecindex_store_rest(struct vecindex_table *t);
+
+/* ---- vecindex_ahead.c -----------------------------------------------------
+ */
+
+/* The shadow tables whose pages can be asked for. */
+enum vecindex_ahead_table { VECINDEX_AHEAD_LIST, VECINDEX_AHEAD_SEG };
+enum { VECINDEX_AHEAD_N = VECINDEX_AHEAD_SEG + 1 };
+struct vecindex_keys {
+    int64_t low, high;
+};
+/* The rows under these keys are read soon: a hint, which fails silently. */
+void vecindex_ahead_want(struct vecindex_table *t,
+                         enum vecindex_ahead_table which,
+                         const struct vecindex_keys *keys, size_t n);
+/* Forget the file, which may be another one in the next operation. */
+void vecindex_ahead_end(struct vecindex_table *t);
 
 /* ---- vecindex_value.c -----------------------------------------------------
  */

@@ -14,7 +14,8 @@
  *                                    query once unmeasured and ROUNDS times;
  *                                    the first ten rowids go to the file IDS
  *     cold   DIR SQL                 the file is dropped from the page cache;
- *                                    then open, load, prepare and one query
+ *                                    then open, load, prepare and one query;
+ *                                    how often that waited for something
  *
  * Times are of whole statements, from binding to reset, in ms: wall time, and
  * CPU time of the thread; memory is this process's. DIR: see ann_data.
@@ -23,6 +24,7 @@
 #include <sqlite3.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -237,20 +239,27 @@ static void do_cold(char **argv)
     size_t n;
     const float *query = map_rows(argv[5], "query.f32", &n);
     int64_t ids[ANN_BEST];
-    double begin, opened, first;
+    double begin, opened, first, cpu;
+    struct rusage before, after;
     sqlite3_stmt *s;
     sqlite3 *db;
     volatile float touched = query[0];
     (void)touched;
     drop_from_cache(argv[2]);
+    getrusage(RUSAGE_SELF, &before);
+    cpu = bench_cpu_ms();
     begin = now_ms();
     db = open_db(argv[1], argv[2], argv[3]);
     s = prepare(db, argv[6]);
     opened = now_ms();
     ask(db, s, query, ids);
     first = now_ms();
+    cpu = bench_cpu_ms() - cpu;
+    getrusage(RUSAGE_SELF, &after);
     printf("\"open_ms\": %.3f, \"first_ms\": %.3f, \"ms\": %.3f",
            opened - begin, first - opened, first - begin);
+    printf(", \"cpu_ms\": %.3f, \"waits\": %ld", cpu,
+           after.ru_nvcsw - before.ru_nvcsw);
     sqlite3_finalize(s);
     sqlite3_close(db);
 }

@@ -553,7 +553,9 @@ def ann_open_ms():
         got.sort(key=lambda x: x["ms"])
         line("ann_open_ms", label(name), got[2]["ms"], "ms", 300,
              open=got[2]["open_ms"], first=got[2]["first_ms"],
-             most=got[4]["ms"])
+             least=got[0]["ms"], most=got[4]["ms"],
+             cpu=min(x["cpu_ms"] for x in got),
+             waits=min(x["waits"] for x in got))
 
 
 def ann_kills():
