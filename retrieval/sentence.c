@@ -172,6 +172,11 @@ static const uint8_t can_end[256] = {
     [0xdb] = 1, [0xe0] = 1, [0xe2] = 1, [0xe3] = 1,
 };
 
+static int is_run(char c)
+{
+    return c == '.' || c == '!' || c == '?';
+}
+
 /* Length of a sentence's end mark at text[i], with what closes it; 0 when none
  * stands there or the sentence goes on. */
 static size_t end_mark(enum language language, const char *text, size_t i,
@@ -185,7 +190,7 @@ static size_t end_mark(enum language language, const char *text, size_t i,
     if (k == 0) return 0;
     if (alone) return k + closers(p + k, left - k);
     int is_dot = k == 1 && *p == '.';
-    while (k < left && (p[k] == '.' || p[k] == '!' || p[k] == '?')) {
+    while (k < left && k < SENTENCE_BYTES_MAX && is_run(p[k])) {
         is_dot = 0;
         k++;
     }
@@ -214,7 +219,11 @@ size_t sentence_length(enum language language, const char *text, size_t n)
     for (size_t i = 0; i < limit; i++) {
         if (!can_end[(uint8_t)text[i]]) continue;
         size_t k = end_mark(language, text, i, n);
-        if (k == 0) continue;
+        if (k == 0) {
+            /* What follows one mark of a run follows all. */
+            while (is_run(text[i]) && i + 1 < limit && is_run(text[i + 1])) i++;
+            continue;
+        }
         size_t end = i + k;
         while (end < limit && (text[end] == ' ' || text[end] == '\n')) end++;
         return end;

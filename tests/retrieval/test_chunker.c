@@ -447,6 +447,24 @@ static void places_survive_the_store(void **state)
     buf_release(&bytes);
 }
 
+static void a_run_of_marks_is_cut_like_any_text(void **state)
+{
+    enum { RUN = 200000 };
+    static const char *const ends[] = {" evening.", " Evening.", "x", ""};
+    static char text[RUN + 64];
+    (void)state;
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        memset(text, '.', RUN);
+        memcpy(text, "every ", 6);
+        memcpy(text + RUN, ends[i], strlen(ends[i]) + 1);
+        size_t n = strlen(text);
+        for (size_t at = 0, k; at < n; at += k) {
+            k = sentence_length(LANGUAGE_ENGLISH, text + at, n - at);
+            assert_in_range(k, 1, SENTENCE_BYTES_MAX + 16);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,6 +481,7 @@ int main(void)
         cmocka_unit_test(a_row_is_not_torn),
         cmocka_unit_test(random_documents_lose_no_text),
         cmocka_unit_test(places_survive_the_store),
+        cmocka_unit_test(a_run_of_marks_is_cut_like_any_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
