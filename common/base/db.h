@@ -50,6 +50,11 @@ struct db_opening {
     enum tacit_err (*prepare)(struct db *db);
 };
 
+/* SQLite's settings for the whole process, once and before its first use: it
+ * does not count what memory it takes, for which each request would take a lock
+ * that all threads share. Every opening sees to it; whoever calls SQLite before
+ * does so, too. */
+void db_setup(void);
 /* Open path and run migrations[current..n) each in its transaction.
  * NOT_INITIALISED when absent and not DB_CREATE; FORMAT when it is not a
  * database; E_STORE_READONLY when it would have to be written first;

@@ -375,6 +375,7 @@ static void a_database_in_memory_is_in_no_file(void **state)
     assert_int_equal(number(&db, "PRAGMA temp_store"), 2); /* memory */
     assert_int_equal(number(&db, "SELECT file = '' FROM pragma_database_list"),
                      1);
+    assert_int_equal(sqlite3_memory_used(), 0); /* db_setup() */
     db_close(&db);
     check(db.sql == NULL);
 }
