@@ -332,7 +332,9 @@ void corpus_gather(struct corpus *c)
 enum tacit_err corpus_settle(struct corpus *c)
 {
     c->is_gathering = 0;
-    return flush(c);
+    enum tacit_err err = flush(c);
+    corpus_rest(c);
+    return err;
 }
 
 int corpus_is_broken(const struct corpus *c)
@@ -428,6 +430,11 @@ const char *corpus_note(const struct corpus *c)
 /* ---- open and close ------------------------------------------------------
  */
 
+static void forget(void *c)
+{
+    corpus_forget(c);
+}
+
 enum tacit_err corpus_open(struct db *db, const struct encoder *encoder,
                            struct corpus **out)
 {
@@ -441,6 +448,7 @@ enum tacit_err corpus_open(struct db *db, const struct encoder *encoder,
     c->dim = encoder_dim(encoder);
     encoder_version(encoder, c->enc_version);
     arena_init(&c->scratch, SCRATCH_BYTES_MAX);
+    sqlite3_rollback_hook(db->sql, forget, c);
     *out = c;
     return TACIT_OK;
 }
@@ -448,6 +456,8 @@ enum tacit_err corpus_open(struct db *db, const struct encoder *encoder,
 void corpus_close(struct corpus *c)
 {
     if (!c) return;
+    sqlite3_rollback_hook(c->db->sql, NULL, NULL);
+    corpus_rest(c);
     for (int i = 0; i < CORPUS_STMTS; i++) db_finish(c->stmt[i]);
     drop_gathered(c);
     /* Without a message: an earlier failure may be on its way. */

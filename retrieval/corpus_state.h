@@ -9,6 +9,7 @@
 #include "retrieval/chunker.h"
 #include "retrieval/corpus.h"
 #include "retrieval/document.h"
+#include "retrieval/words_ahead.h"
 
 /* Statements that a passage or a question needs: prepared once. */
 enum corpus_stmt {
@@ -40,6 +41,7 @@ struct corpus {
     int64_t gathered_since_ns;
     int is_gathering, is_broken;
     int64_t words_from; /* passages from here on lack their words; 0 = none */
+    struct words_ahead *ahead; /* their words; owned, NULL until needed */
 };
 
 /* Statement `which`, reset: bind, then step, then corpus_done(). */
@@ -73,8 +75,10 @@ TACIT_CHECKED enum tacit_err corpus_erase(struct corpus *c,
                                           int64_t document_id);
 /* The end of each write: the words of what it added, and count it. */
 TACIT_CHECKED enum tacit_err corpus_end(struct corpus *c);
-/* A write was rolled back. */
+/* A write was rolled back: by us, or as SQLite says of whoever did. */
 void corpus_forget(struct corpus *c);
+/* The writes are over: the memory that was kept between them goes. */
+void corpus_rest(struct corpus *c);
 
 /* ---- vectors (corpus_vectors.c) -------------------------------------------
  */

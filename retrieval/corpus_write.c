@@ -85,14 +85,6 @@ static enum tacit_err write_chunk(struct corpus *c,
     return err;
 }
 
-enum tacit_err corpus_write(struct corpus *c, const struct corpus_row *row)
-{
-    TRY(write_chunk(c, row));
-    int64_t id = sqlite3_last_insert_rowid(c->db->sql);
-    if (!c->words_from) c->words_from = id;
-    return corpus_vector_add(c, id, row->v);
-}
-
 /* ---- words ----------------------------------------------------------------
  */
 
@@ -105,15 +97,13 @@ static enum tacit_err add_words(struct corpus *c, sqlite3_stmt *passage)
     return corpus_run(c, CORPUS_WORDS_ADD);
 }
 
-/* The words of a write's passages, when all their vectors are written: a list
- * of vectors that splits is a statement with a savepoint, at which FTS5 writes
- * out what it has gathered; and each finds its own data in the processor's
- * caches. */
-static enum tacit_err write_words(struct corpus *c)
+/* When all their vectors are written: a list of vectors that splits is a
+ * statement with a savepoint, at which FTS5 writes out what it has gathered;
+ * and each finds its own data in the processor's caches. */
+static enum tacit_err insert_words(struct corpus *c)
 {
     sqlite3_stmt *st;
     int has_row = 0;
-    if (!c->words_from) return TACIT_OK;
     if (!c->stmt[CORPUS_WORDS_ADD]) TRY(words_make_room(c->db));
     TRY(db_query(c->db, &st,
                  "SELECT id, title, heading, text FROM chunk_content"
@@ -125,13 +115,56 @@ static enum tacit_err write_words(struct corpus *c)
         if (!err) err = db_step(c->db, st, &has_row);
     }
     db_finish(st);
-    if (!err) c->words_from = 0;
     return err;
+}
+
+/* The words of a write's passages so far: a second thread made them, or they
+ * are few. */
+static enum tacit_err write_words(struct corpus *c)
+{
+    int are_in = 0;
+    if (!c->words_from) return TACIT_OK;
+    if (c->ahead)
+        TRY(words_ahead_adopt(c->ahead, c->db, c->words_from, &are_in));
+    if (!are_in) TRY(insert_words(c));
+    c->words_from = 0;
+    return TACIT_OK;
+}
+
+static enum tacit_err give_words(struct corpus *c, int64_t id,
+                                 const struct corpus_row *row)
+{
+    if (!c->ahead) TRY(words_ahead_new(&c->ahead));
+    if (!c->words_from) {
+        words_ahead_begin(c->ahead);
+        c->words_from = id;
+    }
+    words_ahead_give(c->ahead,
+                     &(struct words_text){.id = id,
+                                          .title = row->title,
+                                          .heading = row->chunk->heading,
+                                          .text = row->text,
+                                          .text_len = row->text_len});
+    return words_ahead_is_full(c->ahead) ? write_words(c) : TACIT_OK;
 }
 
 void corpus_forget(struct corpus *c)
 {
     c->words_from = 0;
+}
+
+void corpus_rest(struct corpus *c)
+{
+    words_ahead_free(c->ahead);
+    c->ahead = NULL;
+}
+
+enum tacit_err corpus_write(struct corpus *c, const struct corpus_row *row)
+{
+    TRY(write_chunk(c, row));
+    int64_t id = sqlite3_last_insert_rowid(c->db->sql);
+    TRY(corpus_vector_add(c, id, row->v));
+    return give_words(c, id, row);
 }
 
 /* ---- documents ------------------------------------------------------------

@@ -8,6 +8,7 @@
 #include "retrieval/filter.h"
 #include "retrieval/question.h"
 #include "retrieval/stem.h"
+#include "retrieval/words_ahead.h"
 
 #define K1      1.2
 #define B       0.75
@@ -254,9 +255,7 @@ enum tacit_err words_make_room(struct db *db)
 
 static enum tacit_err make(struct db *db)
 {
-    TRY(db_exec(db, "CREATE VIRTUAL TABLE chunk_fts USING fts5("
-                    " title, heading, text, content='chunk_content',"
-                    " content_rowid='id', tokenize='" STEM_TOKENIZER "');"));
+    TRY(db_exec(db, WORDS_TABLE));
     TRY(words_make_room(db));
     return db_exec(db, "INSERT INTO chunk_fts(chunk_fts) VALUES('rebuild')");
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,18 @@
 #include "common/base/codes.h"
 
 enum { BUSY_MS = 5000 };
+
+static void configure_sqlite(void)
+{
+    /* Refused when it was used before, which costs time alone. */
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
+void db_setup(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, configure_sqlite);
+}
 
 /* A fault that the VFS found: OK when it is none of those. */
 static enum tacit_err vfs_error(struct db *db, int rc)
@@ -363,6 +376,7 @@ enum tacit_err db_open_with(struct db *db, const char *path,
                             const struct db_opening *how)
 {
     struct stat st;
+    db_setup();
     int n_path = snprintf(db->path, sizeof db->path, "%s", path);
     db->sql = NULL;
     snprintf(db->vfs, sizeof db->vfs, "%s", how->vfs ? how->vfs->name : "");
@@ -399,6 +413,23 @@ enum tacit_err db_open(struct db *db, const char *path, enum db_mode mode,
                        const char *const *migrations, size_t n)
 {
     return db_open_through(db, path, mode, NULL, migrations, n);
+}
+
+enum tacit_err db_open_memory(struct db *db)
+{
+    const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+                      SQLITE_OPEN_MEMORY | SQLITE_OPEN_NOMUTEX;
+    db_setup();
+    *db = (struct db){.path = ":memory:"};
+    if (!sqlite3_threadsafe())
+        return fail(TACIT_UNSUPPORTED, "SQLite was built for one thread");
+    int rc = sqlite3_open_v2(db->path, &db->sql, flags, NULL);
+    enum tacit_err err = db_error(db, rc, "cannot open");
+    if (!err)
+        err = db_exec(db, "PRAGMA temp_store=MEMORY; PRAGMA journal_mode=OFF;"
+                          "PRAGMA page_size=8192");
+    if (err) db_close(db);
+    return err;
 }
 
 /* ---- a copy through another VFS ------------------------------------------ */

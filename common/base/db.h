@@ -54,6 +54,11 @@ struct db_opening {
     enum tacit_err (*prepare)(struct db *db);
 };
 
+/* SQLite's settings for the whole process, once and before its first use: it
+ * does not count what memory it takes, for which each request would take a lock
+ * that all threads share. Every opening sees to it; whoever calls SQLite before
+ * does so, too. */
+void db_setup(void);
 /* Open path and run migrations[current..n) each in its transaction.
  * NOT_INITIALISED when absent and not DB_CREATE; FORMAT when it is not a
  * database; E_STORE_READONLY when it would have to be written first;
@@ -72,6 +77,10 @@ TACIT_CHECKED enum tacit_err db_open_through(struct db *db, const char *path,
 /* The same with all that can be said. */
 TACIT_CHECKED enum tacit_err db_open_with(struct db *db, const char *path,
                                           const struct db_opening *how);
+/* An empty database that is never in a file, not even in part, and ends with
+ * db_close(): one thread at a time. It cannot be rolled back. UNSUPPORTED when
+ * SQLite was built without locks, so that another thread may have none. */
+TACIT_CHECKED enum tacit_err db_open_memory(struct db *db);
 /* Write the store at `from` anew into the file `to`, which must not be there:
  * the same rows, through another VFS, whole and on the disk when this returns.
  * Nobody may write to `from` meanwhile. What is left of a failed copy is

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/base/codes.h"
+#include "common/base/db.h"
 #include "common/base/rng.h"
 #include "common/crypto/sealed.h"
 #include "common/crypto/sealed_file.h"
@@ -354,6 +355,7 @@ enum tacit_err sealed_new(const uint8_t key[SEAL_KEY], struct sealed_vfs **out)
     }
     memcpy(v->key, key, SEAL_KEY);
     pthread_mutex_init(&v->lock, NULL);
+    db_setup();
     v->real = sqlite3_vfs_find("unix");
     if (v->real) fill(v);
     if (!v->real || sqlite3_vfs_register(&v->base, 0) != SQLITE_OK) {

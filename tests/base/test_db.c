@@ -366,6 +366,20 @@ static void a_path_too_long_is_refused(void **state)
     check(db.sql == NULL);
 }
 
+static void a_database_in_memory_is_in_no_file(void **state)
+{
+    (void)state;
+    struct db db;
+    check_ok(db_open_memory(&db));
+    check_ok(db_exec(&db, "CREATE TABLE t(x)"));
+    assert_int_equal(number(&db, "PRAGMA temp_store"), 2); /* memory */
+    assert_int_equal(number(&db, "SELECT file = '' FROM pragma_database_list"),
+                     1);
+    assert_int_equal(sqlite3_memory_used(), 0); /* db_setup() */
+    db_close(&db);
+    check(db.sql == NULL);
+}
+
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
@@ -386,6 +400,7 @@ int main(void)
         IN_FOLDER(a_reader_cannot_write),
         IN_FOLDER(what_may_only_be_read_is_read),
         IN_FOLDER(a_path_too_long_is_refused),
+        cmocka_unit_test(a_database_in_memory_is_in_no_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
