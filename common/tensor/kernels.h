@@ -20,9 +20,9 @@ enum gemm_mode { GEMM_SET, GEMM_ADD };
 /* GEMM_BF16: A and B are rounded to bf16 as they are read, and the sums stay
  * f32, where the processor multiplies pairs of bf16: by tiles (AMX-BF16, five
  * to ten times as fast as f32) or by pairs (AVX512-BF16, faster or slower, as
- * the processor is). Both sum in one order (kernel_pairs.h), so those
- * processors give the same bits, for any number of threads. Elsewhere it is as
- * GEMM_F32, from which it differs by some 2^-9 of the numbers. */
+ * the processor is). Both sum in one order (kernel_pairs.h) and give the same
+ * bits where a processor has both, for any number of threads. Elsewhere it is
+ * as GEMM_F32, from which it differs by some 2^-9 of the numbers. */
 enum gemm_numbers { GEMM_F32, GEMM_BF16 };
 
 /* C [m, n] (+)= A [m, k] B [k, n] in any layout: a_il = a[i a_row + l a_col];
