@@ -13,30 +13,27 @@ CLINIC=$PWD/sims/clinic
 SITES=(northgate harbour lakeside hillcrest)
 TEST_PATIENTS=300 # seen later: never trained on
 WORK=
-PIDS=()
 STARTED=$(date +%s)
 
-# Ask every process to end, then make sure of it.
+# Ask every process to end, then make sure of it. They are the shell's jobs: a
+# list of ours would lack one whose start a signal came between.
 stop_all() {
-    local pid alive
-    for pid in "${PIDS[@]:-}"; do
-        [ -n "$pid" ] && kill "$pid" 2>/dev/null || true
-    done
+    local pids
+    pids=$(jobs -p)
+    [ -n "$pids" ] || return 0
+    kill $pids 2>/dev/null || true
     for _ in $(seq 100); do
-        alive=0
-        for pid in "${PIDS[@]:-}"; do
-            [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null && alive=1
-        done
-        [ $alive -eq 0 ] && return 0
+        kill -0 $pids 2>/dev/null || return 0 # as long as one is there
         sleep 0.05
     done
-    for pid in "${PIDS[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
+    kill -9 $pids 2>/dev/null || true
 }
 
-finish() {
-    local status=$? log
-    trap - EXIT
+# Each call does it all: a signal's may come in the middle of the one at exit.
+finish() { # STATUS
+    local status=$1 log
     trap '' INT TERM # a second Ctrl-C leaves nothing half removed
+    trap - EXIT
     stop_all
     if [ "$status" -ne 0 ] && [ "$status" -ne 130 ]; then
         echo "demo: failed; the last lines of each log:" >&2
@@ -49,9 +46,9 @@ finish() {
     [ -n "$WORK" ] && rm -rf "$WORK"
     exit "$status"
 }
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+trap 'finish $?' EXIT
+trap 'finish 130' INT
+trap 'finish 143' TERM
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/tacit-demo-XXXXXX")
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
@@ -75,7 +72,6 @@ LIMIT=${TACIT_DEMO_LIMIT_S:-300}
     sleep "$LIMIT" &
     wait $! && kill -TERM $$
 ) >/dev/null 2>&1 &
-PIDS+=($!)
 
 free_port() {
     local port
@@ -98,7 +94,6 @@ lead init --name clinic --listen "tcp://127.0.0.1:$PORT" \
 # Not through lead: the process to end must be the program, not a subshell.
 "$BIN/tacit-coordinator" run --home "$WORK/coordinator" \
     >"$WORK/coordinator.log" 2>&1 &
-PIDS+=($!)
 for _ in $(seq 100); do
     (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null && break
     sleep 0.05
@@ -137,7 +132,6 @@ DEVICES=()
 for site in "${SITES[@]}"; do
     "$BIN/tacit" run --until-finished --wait 60s --home "$WORK/$site" \
         >"$WORK/$site.log" 2>&1 &
-    PIDS+=($!)
     DEVICES+=($!)
 done
 lead watch || true
