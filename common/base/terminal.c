@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <utf8proc.h>
 
 #include "common/base/utf8.h"
 
@@ -20,47 +21,23 @@ size_t terminal_columns(int fd)
 
 /* ---- columns ------------------------------------------------------------ */
 
-struct range {
-    uint32_t first, last;
-};
-
-/* Unicode's East Asian Width W and F, by blocks. */
-static const struct range wide[] = {{0x1100, 0x115f},   {0x2e80, 0x303e},
-                                    {0x3041, 0xa4cf},   {0xa960, 0xa97c},
-                                    {0xac00, 0xd7a3},   {0xf900, 0xfaff},
-                                    {0xfe30, 0xfe6f},   {0xff01, 0xff60},
-                                    {0xffe0, 0xffe6},   {0x1f300, 0x1f64f},
-                                    {0x1f900, 0x1f9ff}, {0x20000, 0x3fffd}};
-/* Marks on the letter before, and what is not drawn. */
-static const struct range still[] = {{0x0300, 0x036f}, {0x0483, 0x0489},
-                                     {0x0591, 0x05bd}, {0x064b, 0x065f},
-                                     {0x200b, 0x200f}, {0x20d0, 0x20f0},
-                                     {0xfe00, 0xfe0f}, {0xfe20, 0xfe2f}};
-
-static int among(uint32_t u, const struct range *list, size_t n)
+/* Bytes of the character at s, of n, and its columns. */
+static size_t character(const char *s, size_t n, size_t *columns)
 {
-    for (size_t i = 0; i < n; i++)
-        if (u >= list[i].first && u <= list[i].last) return 1;
-    return 0;
-}
-
-static size_t columns_of(uint32_t u)
-{
-    if (u < 0x300) return 1;
-    if (among(u, still, sizeof still / sizeof *still)) return 0;
-    return among(u, wide, sizeof wide / sizeof *wide) ? 2 : 1;
+    uint32_t u = 0;
+    size_t step = utf8_next(s, n, &u);
+    *columns = step ? (size_t)utf8proc_charwidth((utf8proc_int32_t)u) : 1;
+    return step ? step : 1;
 }
 
 size_t terminal_fit(const char *s, size_t columns, size_t *used)
 {
     size_t n = strlen(s), at = 0, width = 0;
     while (at < n) {
-        uint32_t u = 0;
-        size_t step = utf8_next(s + at, n - at, &u);
-        size_t more = step ? columns_of(u) : 1;
+        size_t more, step = character(s + at, n - at, &more);
         if (width + more > columns) break;
         width += more;
-        at += step ? step : 1;
+        at += step;
     }
     if (used) *used = width;
     return at;
@@ -73,15 +50,14 @@ static size_t word_columns(const char *s, size_t n)
 {
     size_t width = 0;
     for (size_t at = 0; at < n;) {
-        uint32_t u = 0;
-        size_t step = utf8_next(s + at, n - at, &u);
+        size_t more, step = character(s + at, n - at, &more);
         if (s[at] == '\033') {
             while (at < n && s[at] != 'm') at++;
             at += at < n;
             continue;
         }
-        width += step ? columns_of(u) : 1;
-        at += step ? step : 1;
+        width += more;
+        at += step;
     }
     return width;
 }

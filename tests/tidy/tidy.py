@@ -46,7 +46,8 @@ DOORS = [
     (r'cyaml/.*|yaml\.h', r'common/base/yaml(_strict|_edit)?\.[ch]'),
     (r'zstd.*\.h', r'common/base/file\.c'),
     (r'utf8proc\.h',
-     r'common/(model/(tokenizer.*|vocab_wordpiece\.c)|base/nfkc\.c)'),
+     r'common/(model/(tokenizer.*|vocab_wordpiece\.c)'
+     r'|base/(nfkc|terminal)\.c)'),
     (r'pcre2\.h', r'common/model/vocab_bpe\.c'),
     (r'gumbo\.h|md4c.*\.h|zip\.h|expat\.h|iconv\.h',
      r'retrieval/document.*'),
