@@ -1,6 +1,7 @@
 /* sites: a folder with one file, or for a retriever one folder, per client. */
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,53 @@ static enum tacit_err fit(struct db *db, struct corpus *corpus)
     return err;
 }
 
+/* ---- a kept index ------------------------------------------------------- */
+
+struct elsewhere {
+    char folder[PATH_MAX]; /* with a slash behind it */
+    struct buf paths;      /* each with its zero */
+};
+
+static enum tacit_err note_elsewhere(const struct corpus_document *d, void *ctx)
+{
+    struct elsewhere *e = ctx;
+    if (strncmp(d->path, e->folder, strlen(e->folder)) != 0)
+        buf_put(&e->paths, d->path, strlen(d->path) + 1);
+    return buf_end(&e->paths);
+}
+
+static enum tacit_err remove_noted(struct corpus *corpus,
+                                   const struct elsewhere *e)
+{
+    size_t n;
+    for (size_t at = 0; at < e->paths.len;) {
+        const char *path = (const char *)e->paths.data + at;
+        TRY(corpus_remove(corpus, path, &n));
+        at += strlen(path) + 1;
+    }
+    return TACIT_OK;
+}
+
+/* An index came along with a copied or renamed folder, or a file is gone: those
+ * documents are not this client's, and would be among its passages. */
+static enum tacit_err forget_others(struct corpus *corpus,
+                                    const char *documents)
+{
+    struct elsewhere e;
+    size_t n;
+    if (!realpath(documents, e.folder)) return TACIT_OK; /* file_walk() says */
+    n = strlen(e.folder);
+    if (n + 2 > sizeof e.folder)
+        return fail(TACIT_LIMIT, "%s: a path too long", documents);
+    memcpy(e.folder + n, "/", 2);
+    buf_init(&e.paths, 0);
+    enum tacit_err err = corpus_list(corpus, note_elsewhere, &e);
+    if (!err) err = remove_noted(corpus, &e);
+    if (!err) err = corpus_prune(corpus, documents, &n);
+    buf_release(&e.paths);
+    return err;
+}
+
 /* One client's documents in a store of its own. */
 static enum tacit_err load_pairs(const struct plan *plan, const char *folder,
                                  const struct encoder *encoder,
@@ -80,6 +128,7 @@ static enum tacit_err load_pairs(const struct plan *plan, const char *folder,
     TRY(schema_open_with(&db, index, &how));
     enum tacit_err err = corpus_open(&db, encoder, &x.corpus);
     if (!err && plan_has_base(plan)) err = fit(&db, x.corpus);
+    if (!err) err = forget_others(x.corpus, documents);
     if (!err) err = file_walk(documents, index_one, &x);
     if (!err) err = pairs_load(plan, questions, &db, x.corpus, encoder, out);
     corpus_close(x.corpus);

@@ -545,6 +545,38 @@ def case_the_simulators_sum_has_the_protocols_bits():
             assert len(set(got)) == 1, (task, got)
 
 
+def case_a_kept_index_holds_the_clients_documents_alone():
+    with folder() as at:
+        home = os.path.join(at, "home")
+        tacit("init", "--home", home).exits(0)
+        base = imported(home, checkpoint(os.path.join(at, "model")))
+        first, copied = (os.path.join(at, x) for x in ("first", "copied"))
+        for site in SITES:
+            write(os.path.join(first, site, "questions.csv"), PAIRS)
+            for name, note in NOTES.items():
+                write(os.path.join(first, site, "documents", name), note)
+        plan = os.path.join(at, "plan.yaml")
+        write(plan, PLAN.format(name="guide", task="retriever", kind="ffa",
+                                hash=base["hash"]))
+
+        def learnt(data, out):
+            out = os.path.join(at, out)
+            sim("run", plan, "--base", base["path"], "--data", data, "-q",
+                "-o", out).exits(0)
+            return model_bytes(out)
+
+        want = learnt(first, "a")
+        assert any(x.startswith(".index-")
+                   for x in os.listdir(os.path.join(first, SITES[0])))
+        shutil.copytree(first, copied)
+        assert learnt(copied, "b") == want
+        gone = os.path.join(first, SITES[0], "documents", "gone.md")
+        write(gone, "# Gone\n\nThis note is there for one run.\n")
+        learnt(first, "c")
+        os.remove(gone)
+        assert learnt(first, "d") == want
+
+
 def case_a_simulation_of_different_ranks_has_the_protocols_bits():
     with folder() as at:
         home = os.path.join(at, "home")
