@@ -11,6 +11,7 @@
 #endif
 
 #include "client/local.h"
+#include "client/trial.h"
 #include "common/base/codes.h"
 #include "common/base/log.h"
 #include "common/base/pool.h"
@@ -342,6 +343,30 @@ static enum tacit_err debit(struct agent *a, const struct participate_action *t)
     return TACIT_OK;
 }
 
+/* A model that could not be tried searches as one without held-out rows. */
+static void hold_trial(struct agent *a, const struct plan *plan)
+{
+    const struct dataset *d = NULL;
+    struct trial t = {0};
+    if (plan->task != PLAN_RETRIEVER || plan_has_base(plan)) return;
+    enum tacit_err err = examples(a, plan, &d);
+    if (!err) err = trial_hold(a->d, plan, &d->test);
+    if (!err) err = trial_find(a->d, &plan->hash, &t);
+    if (err) {
+        log_event(LOG_WARN, "not_tried", "plan=%s why=\"%s\"", plan->name,
+                  err_message());
+        err_clear();
+    } else if (t.n_rows) {
+        log_event(LOG_INFO, "tried",
+                  "plan=%s held_out=%lld untrained=%lld shared=%lld own=%lld "
+                  "searches=%s",
+                  plan->name, (long long)t.n_rows,
+                  (long long)t.hits[TRIAL_UNTRAINED],
+                  (long long)t.hits[TRIAL_SHARED], (long long)t.hits[TRIAL_OWN],
+                  trial_name(trial_choose(&t)));
+    }
+}
+
 static enum tacit_err adopt(struct agent *a, const struct participate_action *t)
 {
     /* What the strategy keeps belongs to the sum that was committed: it is
@@ -353,6 +378,7 @@ static enum tacit_err adopt(struct agent *a, const struct participate_action *t)
                      keeps ? a->n_trained * a->strategy->n_client : 0));
     log_event(LOG_INFO, "adopted", "plan=%s version=%u devices=%u",
               t->plan->name, t->over.model_version, t->over.n_clients);
+    hold_trial(a, t->plan);
     a->event = (struct participate_event){.kind = PARTICIPATE_ADOPTED};
     return TACIT_OK;
 }

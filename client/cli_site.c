@@ -8,6 +8,7 @@
 #include "client/generator.h"
 #include "client/readers.h"
 #include "client/reranker.h"
+#include "client/trial.h"
 #include "common/base/codes.h"
 #include "common/base/tick.h"
 
@@ -316,20 +317,36 @@ struct models {
     json_t *list; /* borrowed */
 };
 
+/* Of held-out questions, for how many the answer is among the first five. */
+static json_t *trial_json(const struct trial *t)
+{
+    if (t->n_rows == 0) return json_null();
+    return json_pack("{s:I, s:I, s:I, s:o, s:s}", "held_out",
+                     (json_int_t)t->n_rows, "untrained",
+                     (json_int_t)t->hits[TRIAL_UNTRAINED], "shared",
+                     (json_int_t)t->hits[TRIAL_SHARED], "own",
+                     t->hits[TRIAL_OWN] < 0 ? json_null()
+                                            : json_integer(t->hits[TRIAL_OWN]),
+                     "searches", trial_name(trial_choose(t)));
+}
+
 static enum tacit_err add_model(const struct device_model *m, void *ctx)
 {
     struct models *x = ctx;
     char hash[DIGEST_HEX], when[21];
     int is_own;
+    struct trial tried;
     TRY(device_own(x->d, &m->plan_hash, NULL, &is_own));
+    TRY(trial_find(x->d, &m->plan_hash, &tried));
     hex_encode(hash, m->model_hash.b, DIGEST_BYTES);
     tick_iso8601(m->adopted_s, when);
     json_array_append_new(
         x->list,
-        json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:s, s:s}", "plan", m->plan,
-                  "task", plan_task_name(m->task), "kind", m->kind, "version",
-                  (json_int_t)m->version, "devices", (json_int_t)m->n_clients,
-                  "own", is_own, "model_hash", hash, "adopted", when));
+        json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:s, s:s, s:o}", "plan",
+                  m->plan, "task", plan_task_name(m->task), "kind", m->kind,
+                  "version", (json_int_t)m->version, "devices",
+                  (json_int_t)m->n_clients, "own", is_own, "model_hash", hash,
+                  "adopted", when, "trial", trial_json(&tried)));
     return TACIT_OK;
 }
 
@@ -417,6 +434,20 @@ static void print_reranker(const json_t *r)
     putchar('\n');
 }
 
+static void print_trial(const json_t *t)
+{
+    const json_t *own = json_object_get(t, "own");
+    if (json_is_null(t)) return;
+    printf(
+        "             of %lld held-out questions %lld untrained, %lld shared",
+        json_integer_value(json_object_get(t, "held_out")),
+        json_integer_value(json_object_get(t, "untrained")),
+        json_integer_value(json_object_get(t, "shared")));
+    if (json_is_integer(own)) printf(", %lld own", json_integer_value(own));
+    printf(": %s searches\n",
+           json_string_value(json_object_get(t, "searches")));
+}
+
 static void print_status(const json_t *s)
 {
     const json_t *f = json_object_get(s, "federation");
@@ -458,6 +489,7 @@ static void print_status(const json_t *s)
     printf("left device  %lld masked updates (`tacit audit`)\n",
            json_integer_value(json_object_get(s, "updates_left_device")));
     json_array_foreach(models, i, m)
+    {
         printf("%-12s %s version %lld, of %lld devices%s, %s\n",
                i ? "" : "models", json_string_value(json_object_get(m, "plan")),
                json_integer_value(json_object_get(m, "version")),
@@ -466,6 +498,8 @@ static void print_status(const json_t *s)
                    ? ", and this device's own"
                    : "",
                json_string_value(json_object_get(m, "adopted")));
+        print_trial(json_object_get(m, "trial"));
+    }
 }
 
 enum tacit_err cli_status(const struct options *o)

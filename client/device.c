@@ -14,6 +14,7 @@
 #include "client/networks.h"
 #include "client/readers.h"
 #include "client/reranker.h"
+#include "client/trial.h"
 #include "client/tuning.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
@@ -30,7 +31,8 @@ enum {
         CORPUS_N_MIGRATIONS + LEDGER_N_MIGRATIONS + FEEDBACK_N_MIGRATIONS +
         OWN_MIGRATIONS + TUNING_N_MIGRATIONS + FEEDBACK_N_LATER +
         FOLDERS_N_MIGRATIONS + NETWORKS_N_MIGRATIONS + EMBEDDING_N_MIGRATIONS +
-        GENERATOR_N_MIGRATIONS + RERANKER_N_MIGRATIONS + READERS_N_MIGRATIONS
+        GENERATOR_N_MIGRATIONS + RERANKER_N_MIGRATIONS + READERS_N_MIGRATIONS +
+        TRIAL_N_MIGRATIONS
 };
 
 static const char *const own_migrations[OWN_MIGRATIONS] = {
@@ -79,6 +81,8 @@ static void list_migrations(const char *out[N_MIGRATIONS])
         out[n++] = ledger_migrations[i];
     for (size_t i = 0; i < READERS_N_MIGRATIONS; i++)
         out[n++] = readers_migrations[i];
+    for (size_t i = 0; i < TRIAL_N_MIGRATIONS; i++)
+        out[n++] = trial_migrations[i];
 }
 
 enum tacit_err device_path(const struct device *d, const char *name,

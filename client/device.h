@@ -133,7 +133,8 @@ TACIT_CHECKED enum tacit_err device_along(struct device *d,
                                           struct model_along *out);
 /* Query-side adapter of the newest adopted retriever model, or this device's
  * own of that plan: [dim, dim], owned by the caller (free), NULL when there is
- * none, or it was adopted with another built-in encoder than this program's. */
+ * none, it was adopted with another built-in encoder than this program's, or
+ * this device's held-out questions speak against it (trial.h). */
 TACIT_CHECKED enum tacit_err device_adapter(struct device *d, size_t dim,
                                             float **out);
 

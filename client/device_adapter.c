@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "client/device.h"
+#include "client/trial.h"
 #include "common/strategy/strategy.h"
 #include "common/task/task.h"
 #include "common/wire/blob.h"
@@ -94,11 +95,11 @@ static enum tacit_err note_retriever(const struct device_model *m, void *ctx)
 }
 
 static enum tacit_err load(struct device *d, const struct digest *plan_hash,
-                           struct params *p)
+                           enum trial_choice which, struct params *p)
 {
     int has;
     TRY(device_weights(d, plan_hash, p));
-    return device_own(d, plan_hash, p, &has);
+    return which == TRIAL_OWN ? device_own(d, plan_hash, p, &has) : TACIT_OK;
 }
 
 enum tacit_err device_adapter(struct device *d, size_t dim, float **out)
@@ -108,16 +109,19 @@ enum tacit_err device_adapter(struct device *d, size_t dim, float **out)
                               .task = MODEL_RETRIEVER,
                               .n_inputs = dim};
     struct model *m = NULL;
+    struct trial t = {0};
     int fits = 0;
     TRY(device_models(d, note_retriever, &n));
     if (n.found) TRY(device_fits_encoder(d, &n.m.model_hash, &fits));
-    if (!fits) {
+    if (fits) TRY(trial_find(d, &n.m.plan_hash, &t));
+    enum trial_choice which = trial_choose(&t);
+    if (!fits || which == TRIAL_UNTRAINED) {
         *out = NULL;
         return TACIT_OK;
     }
     TRY(device_along(d, &n.m.plan_hash, &spec.along));
     TRY(model_new(&spec, &m));
-    enum tacit_err err = load(d, &n.m.plan_hash, model_params(m));
+    enum tacit_err err = load(d, &n.m.plan_hash, which, model_params(m));
     const struct params *p = model_weights(m);
     float *w = err ? NULL : malloc(p->n_flat * sizeof *w);
     if (!err && !w) err = fail(TACIT_NOMEM, "no memory for the adapter");

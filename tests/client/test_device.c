@@ -286,6 +286,7 @@ static void a_store_of_an_older_version_is_brought_up_to_date(void **state)
     change_store(
         "INSERT INTO document(path, title, kind, hash, size_bytes, n_chunks,"
         " added_s) VALUES('/a.md', 'A', 'markdown', x'00', 1, 0, 0);"
+        "DROP TABLE trial;"
         "DROP TABLE answer_reader;"
         "DROP TABLE ledger_noise;"
         "DROP TABLE reranker;"

@@ -244,10 +244,56 @@ def case_the_built_in_encoders_pairs_are_private_and_each_has_its_own():
         assert after[0] != after[1], after
         model, = north.json("status")["models"]
         assert model["own"] and model["plan"] == "guide", model
+        assert model["trial"]["held_out"] == 2, model
+        assert model["trial"]["searches"] == "own", model
         assert "and this device's own" in north.run("status").stdout
         audit = north.json("audit")
         assert audit["privacy"]["with_noise"] == 2, audit
         assert audit["privacy"]["epsilon"] <= 8, audit
+
+
+THINGS = ("anchor basket candle dragon engine feather garden hammer island "
+          "jacket kettle ladder mirror needle orchard pencil quarry ribbon "
+          "saddle tunnel").split()
+
+
+def case_a_model_that_finds_less_than_none_does_not_search():
+    rows = "question,document,split\n" + "".join(
+        f"where is the {x},{x}.md,{split}\n"
+        for x in THINGS for split in ("train", "test"))
+    with Federation() as f, folder() as at:
+        f.start_coordinator()
+        for site in SITES:
+            pairs = write(os.path.join(at, site, "pairs.csv"), rows)
+            for x in THINGS:
+                write(os.path.join(at, site, "notes", x + ".md"),
+                      f"# {x.title()}\n\nThe {x} is in room {len(x)}.\n")
+            device = f.add_device(site, data={"pairs": pairs})
+            device.run("add", os.path.join(at, site, "notes"))
+        north = f.devices["north"]
+        search = ("search", "--mode", "vectors", "where is the ladder")
+        before = [h["cosine"] for h in north.json(*search)["hits"]]
+        version = north.json("status")["encoder"]["built_in_version"]
+        # So little epsilon and so long a step leave nothing but noise.
+        f.submit(GUIDE.format(version=version).replace(
+            "kind: finetune, server_learning_rate: 0.01",
+            "kind: fedavg, server_learning_rate: 100").replace(
+                ", steps: 20, optimizer: adamw,\n  learning_rate: 0.003", "")
+            .replace("epsilon: 8", "epsilon: 0.1"))
+        for device in f.devices.values():
+            device.start()
+        f.wait_committed(2, 120)
+        for device in f.devices.values():
+            nets.has_adopted(device, 2)
+            device.process.stop()
+            model, = device.json("status")["models"]
+            tried = model["trial"]
+            assert tried["held_out"] == len(THINGS) == tried["untrained"], tried
+            assert tried["shared"] < len(THINGS), tried
+            assert tried["searches"] == "untrained", tried
+            assert tried["own"] is None, tried
+        assert [h["cosine"] for h in north.json(*search)["hits"]] == before
+        assert "20 held-out questions" in north.run("status").stdout
 
 
 def case_what_cannot_be_private_is_refused_with_the_way_out():

@@ -1,0 +1,228 @@
+/* trial: an adopted search model is tried on the device's own held-out
+ * questions, and searches only where nothing finds more of them. */
+#include "tests/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/trial.h"
+#include "common/base/rng.h"
+#include "common/model/model.h"
+#include "common/model/safetensors.h"
+#include "common/wire/blob.h"
+
+enum { DIM = 16, N_ROWS = 8, N_WEIGHTS = DIM * DIM };
+
+static char dir[256], home[300];
+
+static int begin(void **state)
+{
+    (void)state;
+    rng_setup();
+    check_tmpdir(dir);
+    snprintf(home, sizeof home, "%s/home", dir);
+    check_ok(device_init(home));
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    check_tmpdir_remove(dir);
+    return 0;
+}
+
+/* Question i lies along axis i, its answer along the next one: an adapter of
+ * `turn` times that shift finds it, an untrained one does not. */
+struct held {
+    float x[N_ROWS * DIM], pool[DIM * DIM];
+    uint32_t row_group[N_ROWS], pool_group[DIM];
+    struct examples rows;
+};
+
+static void make_held(struct held *h)
+{
+    memset(h, 0, sizeof *h);
+    for (uint32_t i = 0; i < N_ROWS; i++) {
+        h->x[i * DIM + i] = 1;
+        h->row_group[i] = i + 1;
+    }
+    for (uint32_t i = 0; i < DIM; i++) {
+        h->pool[i * DIM + i] = 1;
+        h->pool_group[i] = i;
+    }
+    h->rows = (struct examples){.n_rows = N_ROWS,
+                                .x_dim = DIM,
+                                .x = h->x,
+                                .p = h->x,
+                                .pool = h->pool,
+                                .n_pool = DIM,
+                                .pool_group = h->pool_group,
+                                .row_group = h->row_group};
+}
+
+/* Finds the answers to the first n questions; the others' are where they would
+ * be without it, behind more than five equals. */
+static void shift(float *w, uint32_t n)
+{
+    memset(w, 0, N_WEIGHTS * sizeof *w);
+    for (uint32_t i = 0; i < n; i++) w[i * DIM + i + 1] = 3;
+}
+
+/* The strategy decides whether the device keeps a model of its own. */
+static struct plan *plan_of(struct device *d, const char *strategy)
+{
+    char text[300];
+    struct plan *p = NULL;
+    struct digest hash;
+    int n = snprintf(text, sizeof text,
+                     "name: guide\ntask: retriever\n"
+                     "model: {kind: static, dim: 16}\n"
+                     "data: {source: pairs}\nrounds: 3\n"
+                     "cohort: {size: 3, min_reports: 3}\n"
+                     "strategy: {kind: %s}\n",
+                     strategy);
+    check_ok(plan_parse("plan", text, (size_t)n, &p));
+    check_ok(blob_put(d->blobs, text, (size_t)n, &hash));
+    return p;
+}
+
+static void adopt(struct device *d, const struct plan *p, uint32_t version,
+                  const float *shared, const float *own)
+{
+    struct msg_over over = {.plan_hash = p->hash,
+                            .model_version = version,
+                            .n_clients = 4};
+    struct model *m = NULL;
+    const struct model_spec spec = {.kind = "static",
+                                    .task = MODEL_RETRIEVER,
+                                    .n_inputs = DIM};
+    struct buf b;
+    check_ok(model_new(&spec, &m));
+    memcpy(model_params(m)->flat, shared, N_WEIGHTS * sizeof *shared);
+    buf_init(&b, 0);
+    check_ok(safetensors_encode(model_params(m), NULL, &b));
+    check_ok(blob_put(d->blobs, b.data, b.len, &over.model_hash));
+    check_ok(device_adopt(d, p, &over, own, own ? N_WEIGHTS : 0));
+    buf_release(&b);
+    model_free(m);
+}
+
+static void check_searches(struct device *d, const float *want)
+{
+    float *w = NULL;
+    check_ok(device_adapter(d, DIM, &w));
+    check((w != NULL) == (want != NULL));
+    for (size_t i = 0; want && i < N_WEIGHTS; i++)
+        check_near(w[i], (double)want[i], 0);
+    free(w);
+}
+
+static void check_trial(struct device *d, const struct plan *p, int64_t shared,
+                        int64_t own, enum trial_choice choice)
+{
+    struct trial t;
+    check_ok(trial_find(d, &p->hash, &t));
+    assert_int_equal(t.n_rows, N_ROWS);
+    assert_int_equal(t.hits[TRIAL_UNTRAINED], 0);
+    assert_int_equal(t.hits[TRIAL_SHARED], shared);
+    assert_int_equal(t.hits[TRIAL_OWN], own);
+    check(trial_choose(&t) == choice);
+}
+
+static void what_finds_the_most_held_out_answers_searches(void **state)
+{
+    (void)state;
+    struct device d;
+    struct held h;
+    float low[N_WEIGHTS], high[N_WEIGHTS];
+    make_held(&h);
+    shift(low, 2);
+    shift(high, 5);
+    check_ok(device_open(&d, home));
+    struct plan *p = plan_of(&d, "finetune");
+    adopt(&d, p, 1, low, high);
+    check_ok(trial_hold(&d, p, &h.rows));
+    check_trial(&d, p, 2, 5, TRIAL_OWN);
+    check_searches(&d, high);
+    adopt(&d, p, 2, high, low);
+    check_ok(trial_hold(&d, p, &h.rows));
+    check_trial(&d, p, 5, 2, TRIAL_SHARED);
+    check_searches(&d, high);
+    adopt(&d, p, 3, low, low);
+    check_ok(trial_hold(&d, p, &h.rows));
+    check_trial(&d, p, 2, 2, TRIAL_OWN);
+    plan_free(p);
+    device_close(&d);
+}
+
+/* Passages that are the questions themselves, so that the untrained encoder
+ * finds all, and an adapter that turns away from some. */
+static void a_model_that_finds_fewer_than_none_does_not_search(void **state)
+{
+    (void)state;
+    struct device d;
+    struct held h;
+    struct trial t;
+    float w[N_WEIGHTS] = {0};
+    make_held(&h);
+    for (uint32_t i = 0; i < N_ROWS; i++) h.row_group[i] = i;
+    w[0] = -2;
+    check_ok(device_open(&d, home));
+    struct plan *p = plan_of(&d, "fedavg");
+    adopt(&d, p, 1, w, NULL);
+    check_searches(&d, w);
+    check_ok(trial_hold(&d, p, &h.rows));
+    check_ok(trial_find(&d, &p->hash, &t));
+    assert_int_equal(t.hits[TRIAL_UNTRAINED], N_ROWS);
+    assert_int_equal(t.hits[TRIAL_SHARED], N_ROWS - 1);
+    assert_int_equal(t.hits[TRIAL_OWN], -1);
+    check(trial_choose(&t) == TRIAL_UNTRAINED);
+    check_searches(&d, NULL);
+    device_close(&d);
+    check_ok(device_open(&d, home));
+    check_searches(&d, NULL);
+    /* The next version stands on its own trial; of equals it searches. */
+    w[0] = 2;
+    adopt(&d, p, 2, w, NULL);
+    check_searches(&d, w);
+    check_ok(trial_hold(&d, p, &h.rows));
+    check_ok(trial_find(&d, &p->hash, &t));
+    check(trial_choose(&t) == TRIAL_SHARED);
+    check_searches(&d, w);
+    plan_free(p);
+    device_close(&d);
+}
+
+static void without_held_out_rows_nothing_is_tried(void **state)
+{
+    (void)state;
+    struct device d;
+    struct trial t;
+    float w[N_WEIGHTS];
+    shift(w, 3);
+    check_ok(device_open(&d, home));
+    struct plan *p = plan_of(&d, "fedavg");
+    adopt(&d, p, 1, w, NULL);
+    check_ok(trial_hold(&d, p, &(struct examples){.x_dim = DIM}));
+    check_ok(trial_find(&d, &p->hash, &t));
+    assert_int_equal(t.n_rows, 0);
+    check(trial_choose(&t) == TRIAL_OWN);
+    check_searches(&d, w);
+    plan_free(p);
+    device_close(&d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            what_finds_the_most_held_out_answers_searches, begin, end),
+        cmocka_unit_test_setup_teardown(
+            a_model_that_finds_fewer_than_none_does_not_search, begin, end),
+        cmocka_unit_test_setup_teardown(without_held_out_rows_nothing_is_tried,
+                                        begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
