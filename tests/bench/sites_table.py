@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One search encoder, many sites: what learning together is worth.
 
-    sites_table.py [--choose] [--open|--private] [built-in] [minilm]
+    sites_table.py [--choose|--trial] [--open|--private] [built-in] [minilm]
                    [medquad] [pubmedqa] [key=x]
 
 built-in   the encoder that is part of the program: a matrix that turns the
@@ -24,9 +24,11 @@ in the mean recall@1 and the reciprocal place. Gains have the middle 95 % of
 10,000 paired draws of the site's questions, with replacement.
 
 --choose holds out a fifth of the training questions instead, runs what stands
-in GRID, and names the best numbers; those stand in OPEN and PRIVATE. --open and
---private run one half. A run's lines are kept in TACIT_TABLE_DIR and not made
-again while its plan is the same.
+in GRID, and names the best numbers; those stand in OPEN and PRIVATE. --trial
+holds them out, too, for each site to try what it adopts under privacy by them
+(client/trial.h), and says what it then searches with. --open and --private run
+one half. A run's lines are kept in TACIT_TABLE_DIR and not made again while its
+plan is the same.
 
 Tables go to stdout; whole ones of MedQuAD also to common/model/sites.svg, as
 curves. Exits 1 when an expectation does not hold.
@@ -141,16 +143,20 @@ def share(text):
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**32
 
 
-def side(question, choose):
-    held = share("test" + question) < 0.2
-    if not choose:
-        return "test" if held else "train"
-    if held:
+def is_test(question):
+    return share("test" + question) < 0.2
+
+
+def side(question, split):
+    chosen = share("choose" + question) < 0.2
+    if split == "table" or split == "trial" and not chosen:
+        return "test" if is_test(question) else "train"
+    if split == "choose" and is_test(question):
         return None
-    return "test" if share("choose" + question) < 0.2 else "train"
+    return "test" if chosen else "train"
 
 
-def write_site(folder, rows, choose):
+def write_site(folder, rows, split):
     """rows: (id, question, passage). Documents are written once."""
     documents = os.path.join(folder, "documents")
     os.makedirs(documents, exist_ok=True)
@@ -164,7 +170,7 @@ def write_site(folder, rows, choose):
         if not os.path.exists(path):
             with open(path, "w", encoding="utf-8") as f:
                 f.write(" ".join(passage.split()[:WORDS]) + "\n")
-        where = side(question, choose)
+        where = side(question, split)
         if where:
             lines.append((question, name, where))
     path = os.path.join(folder, "questions.csv")
@@ -202,18 +208,18 @@ def pubmedqa():
     return sites
 
 
-def lay_out(name, sites, choose):
-    """Both splits lie in one folder, so that passages are embedded once: not
-    to be laid out twice at once."""
+def lay_out(name, sites, split):
+    """All splits lie in one folder, so that passages are embedded once: not to
+    be laid out twice at once."""
     folder = os.path.join(WORK, name)
     for site, rows in sites.items():
-        write_site(os.path.join(folder, site), rows, choose)
+        write_site(os.path.join(folder, site), rows, split)
     return folder
 
 
-def run(how, text, folder, file, choose=False):
+def run(how, text, folder, file, split="table"):
     """The lines of one training, made once."""
-    named = f"{how} {folder} {choose} {text}"
+    named = f"{how} {folder} {split} {text}"
     key = hashlib.sha256(named.encode()).hexdigest()[:16]
     plan = os.path.join(WORK, f"{key}.yaml")
     kept = os.path.join(WORK, f"{key}.jsonl")
@@ -289,13 +295,13 @@ def say_curve(what, lines):
 
 def choose_table(task, sites, halves, given):
     which, name, (file, content) = task
-    folder = lay_out(name, sites, True)
+    folder = lay_out(name, sites, "choose")
     for half in halves:
         best = (0, None)
         for tried in GRID[which][half]:
             text = plan_text(which, half == "private", len(sites), content,
                              {**given, **tried})
-            lines = run("together", text, folder, file, True)
+            lines = run("together", text, folder, file, "choose")
             say_curve(f"{which} {name} {half} {tried}", lines)
             # Fewer rounds of a private plan are another plan, of less noise.
             points = [(r, x) for r, x in curve(lines).items() if r]
@@ -305,6 +311,34 @@ def choose_table(task, sites, halves, given):
                 best = max(best, (mean(x), json.dumps({**tried, "rounds": r})))
             sys.stdout.flush()
         print(f"{which} {name} {half}: best {best[0]:.1f} with {best[1]}")
+
+
+def trial_table(task, sites, given):
+    """Each site's best of untrained, shared and own by its own held-out
+    questions, of equals the one learnt the longer; measured on the others."""
+    which, name, (file, content) = task
+    folder = lay_out(name, sites, "trial")
+    lines = run("together", plan_text(which, True, len(sites), content, given),
+                folder, file, "trial")
+    rounds = curve(lines)
+    models = {"untrained": rounds[0], "shared": rounds[max(rounds)]}
+    if own(lines):
+        models["own"] = own(lines)
+    total = dict.fromkeys([*models, "searches"], 0)
+    print(f"{which} {name}, trial: recall@5 of the others")
+    for site, rows in sites.items():
+        is_held = [is_test(q) for q in dict.fromkeys(r[1] for r in rows)
+                  if side(q, "trial") == "test"]
+        tried, held = ({m: [p for p, t in zip(x[site], is_held) if t == want]
+                        for m, x in models.items()} for want in (False, True))
+        best = max(reversed(models), key=lambda m: score(tried[m]))
+        got = {m: score(x) for m, x in held.items()}
+        got["searches"] = got[best]
+        print(f"  {site}, tried on {len(tried[best])}: "
+              + ", ".join(f"{m} {v:.1f}" for m, v in got.items())
+              + f" ({best})")
+        total = {m: v + got[m] / len(sites) for m, v in total.items()}
+    print("  mean: " + ", ".join(f"{m} {v:.1f}" for m, v in total.items()))
 
 
 def rows_of(first, last, trained):
@@ -363,7 +397,7 @@ def expectations(first, last):
 def table(task, sites, halves, given):
     """The expectations, and the curves."""
     which, name, (file, content) = task
-    folder = lay_out(name, sites, False)
+    folder = lay_out(name, sites, "table")
     got = {}
     if "open" in halves:
         text = plan_text(which, False, len(sites), content, given)
@@ -474,6 +508,9 @@ def main():
             task = which, name, files
             if "--choose" in words:
                 choose_table(task, known[name](), halves, given)
+                continue
+            if "--trial" in words:
+                trial_table(task, known[name](), given)
                 continue
             checks, curves = table(task, known[name](), halves, given)
             for what, holds in checks:
