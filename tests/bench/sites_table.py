@@ -61,7 +61,8 @@ task: retriever
 rounds: {rounds}
 cohort: {{size: {n}, min_reports: {n}, over_select: 1}}
 local: {{steps: {steps}, batch: {batch}, optimizer: adamw,
-  learning_rate: {rate}, temperature: {temperature}, hard_negatives: {hard}}}
+  learning_rate: {rate}, temperature: {temperature},
+  hard_negatives: {hard}{more}}}
 weighting: {{by: uniform}}
 clip: {clip}
 seed: 1
@@ -82,10 +83,10 @@ sim: {{clients: {n}, protocol: sum, evaluate_every: 1000}}
 """
 ALL = "q, k, v, output, gate, up, down"
 OPEN = {"built-in": {"rounds": 24, "steps": 12, "batch": 64, "rate": 0.003,
-                     "hard": 0, "temperature": 0.04, "clip": 10.0},
-        "minilm": {"rank": 8, "targets": ALL, "rounds": 4, "steps": 12,
+                     "hard": 0, "temperature": 0.04, "clip": 10.0, "more": ""},
+        "minilm": {"rank": 8, "targets": ALL, "rounds": 6, "steps": 12,
                    "batch": 32, "rate": 0.002, "hard": 4, "temperature": 0.05,
-                   "clip": 5.0}}
+                   "clip": 5.0, "more": ",\n  numbers: fast"}}
 # What one place does otherwise: its steps have no others' beside them.
 ALONE = {"built-in": {"batch": 288, "rate": 0.001}, "minilm": {}}
 # A step along the noisy sum as it is: Adam, which makes all coordinates' steps
@@ -109,7 +110,7 @@ GRID = {"built-in": {
                        [{"rate": r, "temperature": t}
                         for r, t in ((2.16, 0.05), (3.6, 0.05), (5.04, 0.05),
                                      (3.6, 0.03))]},
-        "minilm": {"open": [{"rate": r} for r in (0.001, 0.002)],
+        "minilm": {"open": [{"rate": r, "rounds": 10} for r in (0.001, 0.002)],
                    "private": [{"rate": r} for r in (0.002, 0.005)]}}
 FULL = 0.97  # a base over this has no three points left
 TITLES = {"federated": "together", "centralised": "one place",
