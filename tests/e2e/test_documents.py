@@ -551,6 +551,24 @@ def case_so_is_one_that_is_not_sealed():
     damaged_store("none")
 
 
+def case_a_flipped_letter_of_the_tables_is_a_damaged_store():
+    with site(key="none") as s:
+        s.write("a.md", prose(1))
+        s.add().exits(0)
+        store = os.path.join(s.home, "tacit.db")
+        whole = open(store, "rb").read()
+        for name, command in (
+                (b"dh BLOB", ("status",)),
+                (b"adopted_s INTEGER", ("ask", "a?")),
+                (b"document_id INTEGER", ("search", "name1")),
+                (b"made_by INTEGER", ("add", s.docs)),
+                (b"all_links INTEGER", ("add", s.docs))):
+            assert name in whole, name
+            write(store, whole.replace(name, bytes([name[0] ^ 1]) + name[1:]))
+            s.run(*command).exits(1).says("E0108", "tacit.db", "damaged")
+            assert s.run("doctor").status in (0, 1)
+
+
 def damaged_store(key):
     def overwrite(first, n):
         def damage(path):
