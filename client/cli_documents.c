@@ -129,6 +129,26 @@ static void note_failure(const char *path, enum tacit_err err, void *ctx)
         options_print_error(stderr, "tacit", err);
 }
 
+static void note_link(const char *path, const char *to, void *ctx)
+{
+    struct adding *a = ctx;
+    char shown[CORPUS_PATH_MAX], target[CORPUS_PATH_MAX],
+        note[2 * sizeof shown];
+    utf8_printable(shown, sizeof shown, path);
+    utf8_printable(target, sizeof target, to);
+    snprintf(note, sizeof note,
+             "not read: a link to %s, which is in no folder that was added; "
+             "--follow reads all that links of this folder lead to",
+             target);
+    if (a->notes) {
+        json_array_append_new(a->notes, json_pack("{s:s, s:s}", "path", shown,
+                                                  "note", note));
+        return;
+    }
+    progress_end(&a->progress);
+    cli_hint(a->o, "%s: %s", shown, note);
+}
+
 static enum tacit_err count_one(const char *path, void *ctx)
 {
     size_t *n = ctx;
@@ -142,20 +162,24 @@ static enum tacit_err print_added(struct adding *a)
     const struct intake *k = &a->intake;
     if (cli_json(a->o))
         return json_print_ok(
-            stdout, json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O}",
-                              "added", (json_int_t)k->n_added, "replaced",
-                              (json_int_t)k->n_replaced, "unchanged",
-                              (json_int_t)k->n_unchanged, "removed",
-                              (json_int_t)k->n_removed, "skipped",
-                              (json_int_t)k->n_skipped, "passages",
-                              (json_int_t)k->n_passages, "failed", a->failed,
-                              "notes", a->notes));
+            stdout,
+            json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O}", "added",
+                      (json_int_t)k->n_added, "replaced",
+                      (json_int_t)k->n_replaced, "unchanged",
+                      (json_int_t)k->n_unchanged, "removed",
+                      (json_int_t)k->n_removed, "skipped",
+                      (json_int_t)k->n_skipped, "links", (json_int_t)k->n_links,
+                      "passages", (json_int_t)k->n_passages, "failed",
+                      a->failed, "notes", a->notes));
     printf("%zu added, %zu replaced, %zu unchanged, %zu removed; %zu passages",
            k->n_added, k->n_replaced, k->n_unchanged, k->n_removed,
            k->n_passages);
     if (k->n_skipped)
         printf("; %zu file%s of other kinds", k->n_skipped,
                k->n_skipped == 1 ? "" : "s");
+    if (k->n_links)
+        printf("; %zu link%s out of the folders", k->n_links,
+               k->n_links == 1 ? "" : "s");
     if (k->n_failed) printf("; %zu could not be read", k->n_failed);
     putchar('\n');
     return TACIT_OK;
@@ -174,7 +198,9 @@ static enum tacit_err adding_begin(struct adding *a, const struct options *o)
                                 .is_stopped = is_stopped,
                                 .before = note_before,
                                 .after = note_after,
-                                .failed = note_failure};
+                                .failed = note_failure,
+                                .leads_out = note_link,
+                                .db = &a->d.db};
     TRY(embedding_open(&a->d, &a->encoder));
     return corpus_open(&a->d.db, a->encoder, &a->intake.corpus);
 }
@@ -233,7 +259,10 @@ static enum tacit_err remember(struct adding *a, const char *path)
         return fail_as(E_USAGE, "%s: only folders can be watched", path);
     if (!is_folder) return TACIT_OK;
     TRY(folders_path(path, folder));
-    TRY(folders_remember(&a->d.db, folder, tick_wall_s()));
+    TRY(folders_remember(&a->d.db, folder,
+                         options_flag(a->o, "follow") ? FOLDER_ALL_LINKS
+                                                      : FOLDER_LINKS_INSIDE,
+                         tick_wall_s()));
     return is_watch ? watch_given(a, folder) : TACIT_OK;
 }
 
@@ -369,7 +398,7 @@ static enum tacit_err reindex_all(struct adding *a, const struct buf *paths,
                    "documents", n);
     const char *path = (const char *)paths->data;
     for (size_t i = 0; !err && i < n; i++, path += strlen(path) + 1)
-        err = intake_path(&a->intake, path);
+        err = intake_stored(&a->intake, path);
     progress_update(&a->progress, a->n_seen, NULL);
     progress_end(&a->progress);
     return err;

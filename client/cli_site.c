@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/cli.h"
 #include "client/embedding.h"
@@ -10,6 +11,7 @@
 #include "client/reranker.h"
 #include "client/trial.h"
 #include "common/base/codes.h"
+#include "common/base/terminal.h"
 #include "common/base/tick.h"
 
 /* Said with every number about what left. */
@@ -91,10 +93,23 @@ static json_t *release_json(const struct ledger_row *r)
         "hash", hash);
 }
 
+/* One line, or two where the window has no room for the widest. */
+static void print_halves(const char *front, const char *rest)
+{
+    enum { WIDEST = 136, INDENT = 6 };
+    size_t columns = terminal_columns(STDOUT_FILENO);
+    if (columns == 0 || columns >= WIDEST) {
+        printf("%s %s\n", front, rest);
+        return;
+    }
+    terminal_say(stdout, 0, "%s", front);
+    terminal_say(stdout, INDENT, "%s", rest);
+}
+
 static enum tacit_err audit_row(const struct ledger_row *r, void *ctx)
 {
     struct auditing *a = ctx;
-    char when[21], size[32];
+    char when[21], size[32], front[256], rest[256];
     a->n++;
     a->bytes += r->bytes;
     a->head = r->hash;
@@ -109,16 +124,19 @@ static enum tacit_err audit_row(const struct ledger_row *r, void *ctx)
     if (r->noise > 0)
         snprintf(noise, sizeof noise, "%.3f x clip, epsilon %.3g", r->noise,
                  epsilon);
-    if (!a->header++)
-        printf("%5s %-20s %-20s %5s %3s %10s %9s %6s %6s %6s %s\n", "ID",
-               "WHEN", "PLAN", "ROUND", "TRY", "MASKED", "NORM", "CLIP",
-               "WEIGHT", "COHORT", "NOISE");
+    snprintf(front, sizeof front, "%5s %-20s %-20s %5s %3s %10s", "ID", "WHEN",
+             "PLAN", "ROUND", "TRY", "MASKED");
+    snprintf(rest, sizeof rest, "%9s %6s %6s %6s %s", "NORM", "CLIP", "WEIGHT",
+             "COHORT", "NOISE");
+    if (!a->header++) print_halves(front, rest);
     tick_iso8601(r->time_s, when);
-    printf("%5" PRIu64 " %-20s %-20.20s %5" PRIu32 " %3" PRIu32
-           " %10s %9.4f %6g %6.3f   >= %" PRIu32 " %s\n",
-           r->id, when, r->plan, r->round, r->attempt + 1,
-           cli_size(r->bytes, size), r->norm, r->clip,
-           (double)r->weight / 65535, r->min_cohort, noise);
+    snprintf(front, sizeof front,
+             "%5" PRIu64 " %-20s %-20.20s %5" PRIu32 " %3" PRIu32 " %10s",
+             r->id, when, r->plan, r->round, r->attempt + 1,
+             cli_size(r->bytes, size));
+    snprintf(rest, sizeof rest, "%9.4f %6g %6.3f   >= %" PRIu32 " %s", r->norm,
+             r->clip, (double)r->weight / 65535, r->min_cohort, noise);
+    print_halves(front, rest);
     return TACIT_OK;
 }
 
@@ -143,14 +161,18 @@ static enum tacit_err print_audit(const struct options *o,
     if (a->n == 0)
         printf("Nothing has left this device.\n");
     else
-        printf("%" PRIu64 " masked updates, %s in all; nothing else ever "
-               "leaves\nchain %s, head %s\n",
-               a->n, cli_size(a->bytes, size), first_bad ? "BROKEN" : "whole",
-               head);
+        terminal_say(stdout, 0,
+                     "%" PRIu64
+                     " masked updates, %s in all; nothing else ever leaves",
+                     a->n, cli_size(a->bytes, size));
+    if (a->n)
+        terminal_say(stdout, 0, "chain %s, head %s",
+                     first_bad ? "BROKEN" : "whole", head);
     if (a->n_noised)
-        printf("epsilon %.4g at delta %g of one record, in %" PRIu64
-               " updates with noise; %" PRIu64 " without\n",
-               epsilon, a->delta, a->n_noised, a->n - a->n_noised);
+        terminal_say(stdout, 0,
+                     "epsilon %.4g at delta %g of one record, in %" PRIu64
+                     " updates with noise; %" PRIu64 " without",
+                     epsilon, a->delta, a->n_noised, a->n - a->n_noised);
     cli_hint(o, "Note: %s.", note);
     return TACIT_OK;
 }

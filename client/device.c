@@ -65,7 +65,7 @@ static void list_migrations(const char *out[N_MIGRATIONS])
     for (size_t i = 0; i < FEEDBACK_N_LATER; i++) out[n++] = feedback_later[i];
     for (size_t i = CORPUS_N_FIRST; i < CORPUS_N_SECOND; i++)
         out[n++] = corpus_migrations[i];
-    for (size_t i = 0; i < FOLDERS_N_MIGRATIONS; i++)
+    for (size_t i = 0; i < FOLDERS_N_FIRST; i++)
         out[n++] = folders_migrations[i];
     for (size_t i = CORPUS_N_SECOND; i < CORPUS_N_MIGRATIONS; i++)
         out[n++] = corpus_migrations[i];
@@ -83,6 +83,8 @@ static void list_migrations(const char *out[N_MIGRATIONS])
         out[n++] = readers_migrations[i];
     for (size_t i = 0; i < TRIAL_N_MIGRATIONS; i++)
         out[n++] = trial_migrations[i];
+    for (size_t i = FOLDERS_N_FIRST; i < FOLDERS_N_MIGRATIONS; i++)
+        out[n++] = folders_migrations[i];
 }
 
 enum tacit_err device_path(const struct device *d, const char *name,

@@ -116,9 +116,11 @@ static enum tacit_err load_csv(struct evaluation *e, const char *file)
     TRY(csv_load(file, &e->text, &t));
     TRY(csv_column(&t, "question", &question));
     long answer = csv_find(&t, "answer"), document = csv_find(&t, "document");
+    char all[CSV_NAMES_BYTES];
     if (answer < 0 && document < 0)
-        return fail_as(E_CSV_COLUMN, "%s: no column answer and none document",
-                       file);
+        return fail_as(E_CSV_COLUMN,
+                       "%s: no column answer and none document; it has %s",
+                       file, csv_names(&t, all));
     e->knows_answers = answer >= 0;
     e->knows_documents = document >= 0;
     TRY(arena_alloc(&e->text, t.n_rows + 1, sizeof *e->asked, &e->asked));

@@ -10,7 +10,8 @@
 
 const char *const folders_migrations[FOLDERS_N_MIGRATIONS] = {
     "CREATE TABLE folder("
-    " path TEXT PRIMARY KEY, added_s INTEGER NOT NULL) STRICT;"};
+    " path TEXT PRIMARY KEY, added_s INTEGER NOT NULL) STRICT;",
+    "ALTER TABLE folder ADD COLUMN all_links INTEGER NOT NULL DEFAULT 0;"};
 
 enum tacit_err folders_path(const char *path, char *out)
 {
@@ -23,7 +24,8 @@ enum tacit_err folders_path(const char *path, char *out)
     return TACIT_OK;
 }
 
-enum tacit_err folders_remember(struct db *db, const char *path, int64_t now_s)
+enum tacit_err folders_remember(struct db *db, const char *path,
+                                enum folder_links links, int64_t now_s)
 {
     int64_t n = 0;
     TRY(db_int(db, &n, "SELECT count(*) FROM folder WHERE path <> ?", "s",
@@ -33,8 +35,30 @@ enum tacit_err folders_remember(struct db *db, const char *path, int64_t now_s)
                     "%d folders are remembered already: `tacit rm` forgets "
                     "one; or add the folder above them",
                     FOLDERS_MAX);
-    return db_run(db, "INSERT OR IGNORE INTO folder VALUES(?, ?)", "si", path,
-                  now_s);
+    return db_run(db,
+                  "INSERT INTO folder VALUES(?, ?, ?) ON CONFLICT DO"
+                  " UPDATE SET all_links = excluded.all_links",
+                  "sii", path, now_s, (int64_t)links);
+}
+
+enum tacit_err folders_may_follow(struct db *db, const char *path,
+                                  const char *real, int *may)
+{
+    char above[PATH_MAX], folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    int64_t n = 0;
+    int len = snprintf(above, sizeof above, "%.*s/",
+                       slash ? (int)(slash - path) : 0, path);
+    *may = 0;
+    if (len < 0 || (size_t)len >= sizeof above) return TACIT_OK;
+    if (!realpath(above, folder)) return TACIT_OK; /* it went meanwhile */
+    TRY(db_int(db, &n,
+               "SELECT count(*) FROM folder WHERE"
+               " instr(?1 || '/', rtrim(path, '/') || '/') = 1 OR all_links AND"
+               " instr(?2 || '/', rtrim(path, '/') || '/') = 1",
+               "ss", real, folder));
+    *may = n > 0;
+    return TACIT_OK;
 }
 
 enum tacit_err folders_forget(struct db *db, const char *path, size_t *n)

@@ -11,15 +11,24 @@
 #include "common/base/db.h"
 #include "common/base/err.h"
 
-enum { FOLDERS_N_MIGRATIONS = 1, FOLDERS_MAX = 4096, FOLDER_PATH_MAX = 4096 };
+enum { FOLDERS_N_FIRST = 1, FOLDERS_N_MIGRATIONS = 2 };
+enum { FOLDERS_MAX = 4096, FOLDER_PATH_MAX = 4096 };
+enum folder_links { FOLDER_LINKS_INSIDE, FOLDER_ALL_LINKS };
 extern const char *const folders_migrations[FOLDERS_N_MIGRATIONS];
 
 /* The path under which a folder is known: its real one, into
  * out[FOLDER_PATH_MAX]. E_DOCUMENT_MISSING. */
 TACIT_CHECKED enum tacit_err folders_path(const char *path, char *out);
-/* Remember a folder (folders_path()); once more changes nothing. LIMIT. */
+/* Remember a folder (folders_path()); once more changes its links alone. LIMIT.
+ */
 TACIT_CHECKED enum tacit_err folders_remember(struct db *db, const char *path,
+                                              enum folder_links links,
                                               int64_t now_s);
+/* *may = 1 when the link at `path` may be read, which leads to `real`: that
+ * lies below a folder that is remembered, or the link below one that is with
+ * FOLDER_ALL_LINKS. */
+TACIT_CHECKED enum tacit_err folders_may_follow(struct db *db, const char *path,
+                                                const char *real, int *may);
 /* Forget a folder and those below it; *n of them. */
 TACIT_CHECKED enum tacit_err folders_forget(struct db *db, const char *path,
                                             size_t *n);

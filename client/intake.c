@@ -1,10 +1,13 @@
 #include "client/intake.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
+#include "client/folders.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
 
@@ -47,18 +50,37 @@ static int is_other_kind(const char *path)
             !strchr(slash ? slash + 1 : path, '.'));
 }
 
+/* *out = 1: somebody else's link, to something that nobody added. */
+static enum tacit_err leads_out(struct intake *k, const char *path, int *out)
+{
+    char real[PATH_MAX];
+    int may = 0;
+    *out = 0;
+    if (k->from == INTAKE_GIVEN) return TACIT_OK;
+    if (!realpath(path, real)) return TACIT_OK; /* reading it says why */
+    if (strcmp(real, path) == 0) return TACIT_OK;
+    TRY(folders_may_follow(k->db, path, real, &may));
+    *out = !may;
+    k->n_links += !may;
+    if (!may && k->leads_out) k->leads_out(path, real, k->ctx);
+    return TACIT_OK;
+}
+
 static enum tacit_err add_one(const char *path, void *ctx)
 {
     struct intake *k = ctx;
     enum corpus_outcome outcome = CORPUS_UNCHANGED;
     size_t n_passages = 0;
+    int is_out;
     if (is_stopped(k))
         return fail_as(E_INTERRUPTED,
                        "stopped after %zu documents, which are indexed",
                        k->n_added + k->n_replaced + k->n_unchanged);
     if (k->before) k->before(path, k->ctx);
+    TRY(leads_out(k, path, &is_out));
+    if (is_out) return TACIT_OK;
     enum tacit_err err = add_patiently(k, path, &outcome, &n_passages);
-    if (err && k->is_walking && is_other_kind(path)) {
+    if (err && k->from == INTAKE_FOUND && is_other_kind(path)) {
         k->n_skipped++;
         err_clear();
         return TACIT_OK;
@@ -82,8 +104,9 @@ enum tacit_err intake_path(struct intake *k, const char *path)
 {
     struct stat st;
     size_t n_removed = 0;
-    k->is_walking = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-    if (!k->is_walking) return add_one(path, k);
+    int is_folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    k->from = is_folder ? INTAKE_FOUND : INTAKE_GIVEN;
+    if (!is_folder) return add_one(path, k);
     corpus_gather(k->corpus);
     enum tacit_err err = file_walk(path, add_one, k);
     /* Also where it was stopped: what was counted is indexed. */
@@ -94,19 +117,26 @@ enum tacit_err intake_path(struct intake *k, const char *path)
     return TACIT_OK;
 }
 
+enum tacit_err intake_stored(struct intake *k, const char *path)
+{
+    k->from = INTAKE_STORED;
+    return add_one(path, k);
+}
+
 enum tacit_err intake_changed(struct intake *k, const char *path)
 {
-    struct stat st;
+    struct stat st, own;
     size_t n_removed = 0;
     int is_there = stat(path, &st) == 0;
     int is_gone = !is_there && (errno == ENOENT || errno == ENOTDIR);
-    if (is_there && S_ISDIR(st.st_mode)) {
+    int is_link = lstat(path, &own) == 0 && S_ISLNK(own.st_mode);
+    if (is_there && S_ISDIR(st.st_mode) && !is_link) {
         enum tacit_err err = intake_path(k, path);
         if (err != TACIT_NOTFOUND) return err;
         err_clear(); /* it went meanwhile, and its watch tells so */
         return TACIT_OK;
     }
-    k->is_walking = 1;
+    k->from = INTAKE_FOUND;
     if (is_there && !S_ISREG(st.st_mode)) return TACIT_OK;
     if (!is_gone) return add_one(path, k);
     TRY(corpus_remove(k->corpus, path, &n_removed));

@@ -54,6 +54,12 @@ static void say_failed(const char *path, enum tacit_err err, void *ctx)
     say("document_failed");
 }
 
+static void say_link(const char *path, const char *to, void *ctx)
+{
+    (void)ctx;
+    log_event(LOG_WARN, "link_not_followed", "path=\"%s\" to=\"%s\"", path, to);
+}
+
 /* ---- folders ------------------------------------------------------------ */
 
 static int holds(const struct buf *paths, const char *path)
@@ -131,7 +137,9 @@ static enum tacit_err take(struct keeper *k)
 {
     struct intake in = {.ctx = k,
                         .is_stopped = is_stopped,
-                        .failed = say_failed};
+                        .failed = say_failed,
+                        .leads_out = say_link,
+                        .db = &k->d.db};
     enum tacit_err err = index_changed(k, &in);
     if (in.n_added || in.n_replaced || in.n_removed || in.n_failed)
         log_event(LOG_INFO, "indexed",

@@ -44,6 +44,8 @@ static const struct option_row key_options[] = {
 static const struct option_row add_options[] = {
     {"watch", 'w', NULL, NULL,
      "stay, and index what changes in these folders, until Ctrl-C"},
+    {"follow", 0, NULL, NULL,
+     "read every file that links in these folders lead to"},
 };
 static const struct option_row ls_options[] = {
     {"folders", 0, NULL, NULL, "list the folders that are kept up to date"},
@@ -255,7 +257,13 @@ static const struct option_command commands[] = {
              "not. Adding again does nothing for an unchanged file, replaces "
              "a changed one, and drops those that are gone from the folder. A "
              "folder is remembered: `tacit run` keeps its documents up to "
-             "date, and so does --watch, which waits while the disk is full.",
+             "date, and so does --watch, which waits while the disk is full. "
+             "A link that is named here is followed. One in a folder is read "
+             "where it leads to a file in a folder that was added; others are "
+             "listed, for whoever may write into the folder could have made "
+             "them. --follow reads those, too, here and in `tacit run`, until "
+             "the folder is added without it. Links to folders are not gone "
+             "into: add those by their names.",
      OPTIONS(add_options),
      .run = cli_add},
     {.name = "reindex",

@@ -31,11 +31,8 @@ enum tacit_err corpus_statement(struct corpus *c, enum corpus_stmt which,
                                 sqlite3_stmt **out)
 {
     if (!c->stmt[which])
-        TRY(db_error(c->db,
-                     sqlite3_prepare_v3(c->db->sql, statements[which], -1,
-                                        SQLITE_PREPARE_PERSISTENT,
-                                        &c->stmt[which], NULL),
-                     "cannot use the store"));
+        TRY(db_prepare(c->db, statements[which], SQLITE_PREPARE_PERSISTENT,
+                       &c->stmt[which]));
     *out = c->stmt[which];
     return TACIT_OK;
 }

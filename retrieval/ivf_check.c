@@ -48,6 +48,8 @@ void ivf_watch(struct ivf *ix,
 
 /* ---- validate ------------------------------------------------------------ */
 
+enum headed { HEADLESS, HEADED };
+
 struct check {
     struct ivf *ix;
     struct ivf_report *report;
@@ -55,6 +57,8 @@ struct check {
     float *c, *x; /* [width] */
     size_t slot;  /* of the next segment of entries */
     bool follows; /* another segment is to stand there */
+    enum headed headed;
+    int64_t last_part;
 };
 
 /* Count a problem; the first is told. */
@@ -158,43 +162,34 @@ static enum tacit_err segment_check(struct check *k, uint32_t seg,
     return TACIT_OK;
 }
 
-enum headed { HEADLESS, HEADED };
+static enum tacit_err entries_visit(void *ctx, uint32_t seg, const void *data,
+                                    size_t n)
+{
+    struct check *k = ctx;
+    if (k->headed == HEADED) return judge(k, segment_check(k, seg, data, n));
+    problem(k, "segments without a head");
+    return TACIT_OK;
+}
+
+static enum tacit_err rows_visit(void *ctx, uint32_t seg, const void *data,
+                                 size_t n)
+{
+    struct check *k = ctx;
+    k->report->blocks_bytes += n;
+    enum tacit_err e = judge(k, ivf_rows_check(k->ix, k->list, seg, data, n));
+    if (k->headed == HEADLESS) problem(k, "rows without a head");
+    return e;
+}
 
 static enum tacit_err list_check(struct check *k, enum headed headed)
 {
     const struct ivf_store *s = k->ix->store;
     k->slot = 0;
+    k->headed = headed;
     k->follows = headed == HEADED && k->ix->count.heads > 0;
-    enum tacit_err e = s->segs_begin(s->ctx, ivf_entries_of(k->list));
-    while (e == TACIT_OK) {
-        uint32_t seg;
-        const void *data;
-        size_t n;
-        e = s->segs_next(s->ctx, &seg, &data, &n);
-        if (e != TACIT_OK || data == NULL) break;
-        if (headed == HEADED)
-            e = judge(k, segment_check(k, seg, data, n));
-        else
-            problem(k, "segments without a head");
-    }
-    s->segs_end(s->ctx);
-    if (e == TACIT_OK && k->follows) problem(k, "its last segments are gone");
-    if (e == TACIT_OK)
-        e = s->segs_begin(s->ctx, ivf_rows_of(k->list));
-    else
-        return e;
-    while (e == TACIT_OK) {
-        uint32_t seg;
-        const void *data;
-        size_t n;
-        e = s->segs_next(s->ctx, &seg, &data, &n);
-        if (e != TACIT_OK || data == NULL) break;
-        k->report->blocks_bytes += n;
-        e = judge(k, ivf_rows_check(k->ix, k->list, seg, data, n));
-        if (headed == HEADLESS) problem(k, "rows without a head");
-    }
-    s->segs_end(s->ctx);
-    return e;
+    TRY(ivf_segs_walk(s, ivf_entries_of(k->list), entries_visit, k));
+    if (k->follows) problem(k, "its last segments are gone");
+    return ivf_segs_walk(s, ivf_rows_of(k->list), rows_visit, k);
 }
 
 static enum tacit_err head_check(struct check *k, bool *headed)
@@ -242,24 +237,16 @@ static enum tacit_err places_check(struct check *k)
 }
 
 /* Partitions, from heads in their order. */
-static enum tacit_err partitions_count(struct check *k)
+static enum tacit_err partition_count(void *ctx, uint32_t list,
+                                      const void *data, size_t n)
 {
-    const struct ivf_store *s = k->ix->store;
-    int64_t last = 0;
-    enum tacit_err e = s->heads_begin(s->ctx, NULL);
-    while (e == TACIT_OK) {
-        uint32_t list;
-        const void *data;
-        size_t n;
-        e = s->heads_next(s->ctx, &list, &data, &n);
-        if (e != TACIT_OK || data == NULL) break;
-        if (n < IVF_HEAD_FIXED) continue;
-        if (k->report->partitions == 0 || ivf_i64(data) != last)
-            k->report->partitions++;
-        last = ivf_i64(data);
-    }
-    s->heads_end(s->ctx);
-    return e;
+    struct check *k = ctx;
+    (void)list;
+    if (n < IVF_HEAD_FIXED) return TACIT_OK;
+    if (k->report->partitions == 0 || ivf_i64(data) != k->last_part)
+        k->report->partitions++;
+    k->last_part = ivf_i64(data);
+    return TACIT_OK;
 }
 
 enum tacit_err ivf_validate(struct ivf *ix, struct ivf_report *report)
@@ -276,7 +263,7 @@ enum tacit_err ivf_validate(struct ivf *ix, struct ivf_report *report)
     TRY(ix->store->list_last(ix->store->ctx, &last));
     end = ix->count.next_list;
     if (last / 2 >= end) problem(&k, "segments of lists that never were");
-    TRY(partitions_count(&k));
+    TRY(ivf_heads_walk(ix->store, NULL, partition_count, &k));
     for (k.list = 1; k.list < end; k.list++) {
         bool headed = false;
         if (ix->step != NULL) ix->step(ix->step_ctx, k.list, end);
@@ -309,20 +296,19 @@ static enum tacit_err numbers_add(struct numbers *a, int64_t v)
     return TACIT_OK;
 }
 
+static enum tacit_err number_visit(void *ctx, uint32_t number, const void *data,
+                                   size_t n)
+{
+    (void)data;
+    (void)n;
+    return numbers_add(ctx, number);
+}
+
 static enum tacit_err heads_delete(struct ivf *ix)
 {
     const struct ivf_store *s = ix->store;
     struct numbers lists = {0};
-    enum tacit_err e = s->heads_begin(s->ctx, NULL);
-    while (e == TACIT_OK) {
-        uint32_t list;
-        const void *data;
-        size_t n;
-        e = s->heads_next(s->ctx, &list, &data, &n);
-        if (e != TACIT_OK || data == NULL) break;
-        e = numbers_add(&lists, list);
-    }
-    s->heads_end(s->ctx);
+    enum tacit_err e = ivf_heads_walk(s, NULL, number_visit, &lists);
     for (size_t i = 0; e == TACIT_OK && i < lists.n; i++)
         e = s->head_delete(s->ctx, (uint32_t)lists.at[i]);
     free(lists.at);
@@ -407,19 +393,8 @@ static enum tacit_err list_return(struct rebuild *r, uint32_t list,
 static enum tacit_err segs_list(struct ivf *ix, uint32_t run,
                                 struct numbers *segs)
 {
-    const struct ivf_store *s = ix->store;
     segs->n = 0;
-    enum tacit_err e = s->segs_begin(s->ctx, run);
-    while (e == TACIT_OK) {
-        uint32_t seg;
-        const void *data;
-        size_t n;
-        e = s->segs_next(s->ctx, &seg, &data, &n);
-        if (e != TACIT_OK || data == NULL) break;
-        e = numbers_add(segs, seg);
-    }
-    s->segs_end(s->ctx);
-    return e;
+    return ivf_segs_walk(ix->store, run, number_visit, segs);
 }
 
 static enum tacit_err segs_delete(struct ivf *ix, uint32_t run,

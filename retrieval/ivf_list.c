@@ -203,29 +203,23 @@ static enum tacit_err walk_segment(struct walk *w, const uint8_t *seg,
     return TACIT_OK;
 }
 
+static enum tacit_err walk_visit(void *ctx, uint32_t seg, const void *data,
+                                 size_t n)
+{
+    struct walk *w = ctx;
+    if (!of_kind(w->kind, seg)) return TACIT_OK;
+    TRY(ivf_segment_check(w->ix, w->list, seg, data, n));
+    size_t number = w->kind == IVF_FIRST ? seg - IVF_SEG_FIRST : seg;
+    if (w->kind == IVF_FIRST && number != w->segs)
+        return IVF_DAMAGED("list %u misses segment %zu", w->list, w->segs);
+    w->segs = number + 1;
+    return walk_segment(w, data, number);
+}
+
 static enum tacit_err walk_list(struct walk *w)
 {
-    const struct ivf_store *s = w->ix->store;
     w->n = w->segs = 0;
-    enum tacit_err e = s->segs_begin(s->ctx, ivf_entries_of(w->list));
-    while (e == TACIT_OK) {
-        uint32_t seg;
-        const void *data;
-        size_t n;
-        e = s->segs_next(s->ctx, &seg, &data, &n);
-        if (e != TACIT_OK || data == NULL) break;
-        if (!of_kind(w->kind, seg)) continue;
-        e = ivf_segment_check(w->ix, w->list, seg, data, n);
-        if (e != TACIT_OK) break;
-        size_t number = w->kind == IVF_FIRST ? seg - IVF_SEG_FIRST : seg;
-        if (w->kind == IVF_FIRST && number != w->segs)
-            e = IVF_DAMAGED("list %u misses segment %zu", w->list, w->segs);
-        else
-            e = walk_segment(w, data, number);
-        w->segs = number + 1;
-    }
-    s->segs_end(s->ctx);
-    return e;
+    return ivf_segs_walk(w->ix->store, ivf_entries_of(w->list), walk_visit, w);
 }
 
 /* The rows of the gathered slots, which rise. */

@@ -16,6 +16,8 @@ struct pull {
 };
 
 struct pulls {
+    const struct ivf_mover *m;
+    uint32_t list; /* that is scanned */
     size_t n;
     struct pull best[IVF_PULL_MAX];
     struct rabitq_scan scan[2];
@@ -50,11 +52,15 @@ static float own_d2(const struct ivf *ix, float mul)
     return f * f * (float)ix->shape.width * 0.6366F;
 }
 
-static void segment_pulls(struct ivf_mover *m, struct pulls *p, uint32_t list,
-                          const uint8_t *seg)
+static enum tacit_err segment_pulls(void *ctx, uint32_t number, const void *seg,
+                                    size_t n)
 {
+    struct pulls *p = ctx;
+    const struct ivf_mover *m = p->m;
     const struct ivf_shape *s = &m->ix->shape;
     float d[2][IVF_BLOCK], lower[IVF_BLOCK];
+    if (number < IVF_SEG_FIRST) return TACIT_OK;
+    TRY(ivf_segment_check(m->ix, p->list, number, seg, n));
     for (size_t b = 0; b < ivf_blocks(seg); b++) {
         const uint8_t *block = ivf_block(s, seg, b);
         uint32_t live = m->ix->kernels->scan(&p->scan[0], block, d[0], lower);
@@ -66,17 +72,18 @@ static void segment_pulls(struct ivf_mover *m, struct pulls *p, uint32_t list,
             float own = own_d2(m->ix, mul);
             float near = d[0][i] < d[1][i] ? d[0][i] : d[1][i];
             if (near < pull_share * own)
-                pull_add(p, s, seg, b * IVF_BLOCK + i, list, near / own);
+                pull_add(p, s, seg, b * IVF_BLOCK + i, p->list, near / own);
         }
     }
+    return TACIT_OK;
 }
 
 /* Estimates from the new centroids to the entries of list k of the choice. */
 static enum tacit_err list_pulls(struct ivf_mover *m, struct pulls *p, size_t k,
                                  struct rabitq_query *const q[2])
 {
-    const struct ivf_store *s = m->ix->store;
-    uint32_t list = m->to.list[k];
+    p->m = m;
+    p->list = m->to.list[k];
     for (size_t h = 0; h < 2; h++)
         p->scan[h] = (struct rabitq_scan){.tables = q[h]->tables,
                                           .width = m->ix->shape.width,
@@ -84,19 +91,8 @@ static enum tacit_err list_pulls(struct ivf_mover *m, struct pulls *p, size_t k,
                                           .offset = q[h]->offset,
                                           .base = ivf_choice_between(m, h, k),
                                           .limit = INFINITY};
-    enum tacit_err e = s->segs_begin(s->ctx, ivf_entries_of(list));
-    while (e == TACIT_OK) {
-        uint32_t seg;
-        const void *data;
-        size_t n;
-        e = s->segs_next(s->ctx, &seg, &data, &n);
-        if (e != TACIT_OK || data == NULL) break;
-        if (seg < IVF_SEG_FIRST) continue;
-        e = ivf_segment_check(m->ix, list, seg, data, n);
-        if (e == TACIT_OK) segment_pulls(m, p, list, data);
-    }
-    s->segs_end(s->ctx);
-    return e;
+    return ivf_segs_walk(m->ix->store, ivf_entries_of(p->list), segment_pulls,
+                         p);
 }
 
 static bool listed(const struct ivf_gather *g, size_t n, int64_t id)

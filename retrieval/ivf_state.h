@@ -148,6 +148,18 @@ static inline uint32_t ivf_rows_of(uint32_t list)
 {
     return 2 * list + 1;
 }
+/* A head by the number of its list, or a segment by its own; the bytes are
+ * borrowed until it returns. An error ends the walk. */
+typedef enum tacit_err ivf_visit(void *ctx, uint32_t number, const void *data,
+                                 size_t n);
+/* Heads of a partition, or of all (NULL), in their order. */
+TACIT_CHECKED enum tacit_err ivf_heads_walk(const struct ivf_store *s,
+                                            const int64_t *part,
+                                            ivf_visit *visit, void *ctx);
+/* Segments of a run (ivf_entries_of(), ivf_rows_of()), rising. */
+TACIT_CHECKED enum tacit_err ivf_segs_walk(const struct ivf_store *s,
+                                           uint32_t run, ivf_visit *visit,
+                                           void *ctx);
 /* Rows that a segment has at most, whatever the page size it was made for. */
 size_t ivf_rows_most(const struct ivf *ix);
 /* Segment blobs are well-formed; `whole` also when they were made for another

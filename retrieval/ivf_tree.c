@@ -52,35 +52,31 @@ static enum tacit_err heads_meet(struct ivf *ix)
     return TACIT_OK;
 }
 
+/* Heads come in the order of their partitions. */
+static enum tacit_err part_read(void *ctx, uint32_t list, const void *data,
+                                size_t n)
+{
+    struct ivf *ix = ctx;
+    TRY(ivf_head_check(ix, list, data, n));
+    if (ix->n_parts > 0 && ix->parts[ix->n_parts - 1] == ivf_i64(data))
+        return TACIT_OK;
+    if (ix->n_parts == ix->room_parts) {
+        size_t room = ix->room_parts ? 2 * ix->room_parts : 16;
+        int64_t *parts = realloc(ix->parts, room * sizeof *parts);
+        if (parts == NULL) return fail(TACIT_NOMEM, "no memory for partitions");
+        ix->parts = parts;
+        ix->room_parts = room;
+    }
+    ix->parts[ix->n_parts++] = ivf_i64(data);
+    return TACIT_OK;
+}
+
 enum tacit_err ivf_parts_get(struct ivf *ix)
 {
-    const struct ivf_store *s = ix->store;
     if (ix->parts_known) return TACIT_OK;
     TRY(heads_meet(ix));
     ix->n_parts = 0;
-    enum tacit_err e = s->heads_begin(s->ctx, NULL);
-    while (e == TACIT_OK) {
-        uint32_t list;
-        const void *data;
-        size_t n;
-        e = s->heads_next(s->ctx, &list, &data, &n);
-        if (e != TACIT_OK || data == NULL) break;
-        e = ivf_head_check(ix, list, data, n);
-        if (e != TACIT_OK) break;
-        if (ix->n_parts > 0 && ix->parts[ix->n_parts - 1] == ivf_i64(data))
-            continue;
-        if (ix->n_parts == ix->room_parts) {
-            size_t room = ix->room_parts ? 2 * ix->room_parts : 16;
-            int64_t *parts = realloc(ix->parts, room * sizeof *parts);
-            e = parts != NULL ? TACIT_OK
-                              : fail(TACIT_NOMEM, "no memory for partitions");
-            if (e != TACIT_OK) break;
-            ix->parts = parts;
-            ix->room_parts = room;
-        }
-        ix->parts[ix->n_parts++] = ivf_i64(data);
-    }
-    s->heads_end(s->ctx);
+    enum tacit_err e = ivf_heads_walk(ix->store, NULL, part_read, ix);
     ix->parts_known = e == TACIT_OK;
     return e;
 }
@@ -244,19 +240,22 @@ static enum tacit_err head_add(struct ivf *ix, struct ivf_tree *t,
     return TACIT_OK;
 }
 
+struct reading {
+    struct ivf *ix;
+    struct ivf_tree *t;
+};
+
+static enum tacit_err head_read(void *ctx, uint32_t list, const void *data,
+                                size_t n)
+{
+    const struct reading *r = ctx;
+    return head_add(r->ix, r->t, list, data, n);
+}
+
 static enum tacit_err tree_read(struct ivf *ix, struct ivf_tree *t)
 {
-    const struct ivf_store *s = ix->store;
-    enum tacit_err e = s->heads_begin(s->ctx, &t->part);
-    while (e == TACIT_OK) {
-        uint32_t list;
-        const void *data;
-        size_t n;
-        e = s->heads_next(s->ctx, &list, &data, &n);
-        if (e != TACIT_OK || data == NULL) break;
-        e = head_add(ix, t, list, data, n);
-    }
-    s->heads_end(s->ctx);
+    struct reading r = {ix, t};
+    enum tacit_err e = ivf_heads_walk(ix->store, &t->part, head_read, &r);
     if (e == TACIT_OK) e = dots_reserve(ix, t->room);
     if (e == TACIT_OK) mean_take(ix, t);
     return e;

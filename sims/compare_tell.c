@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/file.h"
+#include "common/base/terminal.h"
 #include "common/base/utf8.h"
 #include "sims/compare.h"
 #include "sims/report.h"
@@ -56,7 +57,8 @@ static void put_cell(char out[CELL], const struct compare_group *g, int f)
 struct table {
     char (*cell)[CELL]; /* owned */
     char header[COLUMNS_MAX][CELL];
-    size_t n_columns, n_rows;
+    size_t width[COLUMNS_MAX]; /* columns of a terminal */
+    size_t n_keys, n_columns, n_rows;
 };
 
 static const char *metric_of(const struct compare *c)
@@ -72,6 +74,23 @@ static int is_shown(const struct compare *c, int f)
             (c->groups[g].figure[f].mean > 0 || f <= COMPARE_TARGET_TIME))
             return 1;
     return figures[f].needs_target;
+}
+
+static size_t width_of(const char *s)
+{
+    size_t n;
+    (void)terminal_fit(s, SIZE_MAX, &n);
+    return n;
+}
+
+static size_t width_of_column(const struct table *t, size_t k)
+{
+    size_t width = width_of(t->header[k]);
+    for (size_t g = 0; g < t->n_rows; g++) {
+        size_t w = width_of(t->cell[g * COLUMNS_MAX + k]);
+        if (w > width) width = w;
+    }
+    return width;
 }
 
 static enum tacit_err table_make(const struct compare *c, struct table *t)
@@ -99,54 +118,68 @@ static enum tacit_err table_make(const struct compare *c, struct table *t)
             put_cell(t->cell[g * COLUMNS_MAX + at], &c->groups[g], f);
         at++;
     }
+    t->n_keys = c->n_keys;
     t->n_columns = at;
+    for (size_t k = 0; k < at; k++) t->width[k] = width_of_column(t, k);
     return TACIT_OK;
 }
 
-/* Characters, as a terminal counts them here. */
-static int width_of(const char *s)
-{
-    int n = 0;
-    for (; *s; s++) n += ((unsigned char)*s & 0xc0) != 0x80;
-    return n;
-}
+enum { GAP = 2 };
+static const char of_best[] = "  <- best";
 
+/* The keys, by which rows are known, and the columns from..to behind them. */
 static void print_row(FILE *f, const struct table *t, const char (*cells)[CELL],
-                      const int *width, const char *end)
+                      size_t from, size_t to, const char *end)
 {
-    for (size_t i = 0; i < t->n_columns; i++) {
-        int last = i + 1 == t->n_columns;
-        int pad = last ? 0 : width[i] - width_of(cells[i]);
-        fprintf(f, "%s%*s%s", cells[i], pad, "", last ? "" : "  ");
+    for (size_t i = 0; i < to; i++) {
+        if (i >= t->n_keys && i < from) continue;
+        size_t pad = t->width[i] - width_of(cells[i]);
+        fputs(cells[i], f);
+        if (i + 1 < to) fprintf(f, "%*s", (int)pad + GAP, "");
     }
     fprintf(f, "%s\n", end);
 }
 
+/* How many columns from `from` on fit behind the keys: one at least. */
+static size_t columns_that_fit(const struct table *t, size_t from,
+                               size_t window)
+{
+    size_t used = sizeof of_best - 1, to = from;
+    for (size_t k = 0; k < t->n_keys; k++) used += t->width[k] + GAP;
+    while (to < t->n_columns && (to == from || used + t->width[to] <= window))
+        used += t->width[to++] + GAP;
+    return to;
+}
+
+static void print_part(FILE *f, const struct compare *c, const struct table *t,
+                       size_t from, size_t to)
+{
+    print_row(f, t, (const char(*)[CELL])t->header, from, to, "");
+    for (size_t g = 0; g < t->n_rows; g++)
+        print_row(f, t, (const char(*)[CELL])(t->cell + g * COLUMNS_MAX), from,
+                  to, c->groups[g].is_best ? of_best : "");
+}
+
+/* A table that is wider than its window is shown in parts, each with the keys;
+ * in a file or a pipe it is one. */
 void compare_print(FILE *f, const struct compare *c)
 {
     struct table t;
-    int width[COLUMNS_MAX] = {0};
-    size_t i;
+    size_t i, window = terminal_columns(fileno(f));
     json_t *one;
     if (table_make(c, &t) != TACIT_OK) {
         err_clear();
         return;
     }
-    for (size_t k = 0; k < t.n_columns; k++) {
-        width[k] = width_of(t.header[k]);
-        for (size_t g = 0; g < t.n_rows; g++) {
-            int w = width_of(t.cell[g * COLUMNS_MAX + k]);
-            if (w > width[k]) width[k] = w;
-        }
+    for (size_t from = t.n_keys, to; from < t.n_columns; from = to) {
+        to = window ? columns_that_fit(&t, from, window) : t.n_columns;
+        if (from > t.n_keys) fputc('\n', f);
+        print_part(f, c, &t, from, to);
     }
-    print_row(f, &t, (const char(*)[CELL])t.header, width, "");
-    for (size_t g = 0; g < t.n_rows; g++)
-        print_row(f, &t, (const char(*)[CELL])(t.cell + g * COLUMNS_MAX), width,
-                  c->groups[g].is_best ? "  <- best" : "");
     json_array_foreach(c->left_out, i, one)
-        fprintf(f, "left out: %s: %s\n",
-                json_string_value(json_object_get(one, "folder")),
-                json_string_value(json_object_get(one, "why")));
+        terminal_say(f, 0, "left out: %s: %s",
+                     json_string_value(json_object_get(one, "folder")),
+                     json_string_value(json_object_get(one, "why")));
     free(t.cell);
 }
 

@@ -17,6 +17,7 @@
 #include "common/base/json.h"
 #include "common/base/memory.h"
 #include "common/base/progress.h"
+#include "common/base/terminal.h"
 #include "common/base/tick.h"
 #include "sims/commands.h"
 #include "sims/compare.h"
@@ -389,8 +390,9 @@ static enum tacit_err tell(const struct sweeping *s, struct compare *c,
             return json_print_ok(stdout, data); /* else: the error's */
     } else if (!err) {
         compare_print(stdout, c);
-        printf("%zu of %zu runs finished%s; %s\n", t->n[DONE], s->n_runs,
-               reused ? ", some by an earlier sweep" : "", page);
+        terminal_say(stdout, 0, "%zu of %zu runs finished%s; %s", t->n[DONE],
+                     s->n_runs, reused ? ", some by an earlier sweep" : "",
+                     page);
     }
     json_decref(data);
     return err;

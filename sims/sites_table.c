@@ -261,18 +261,12 @@ static enum tacit_err invent_pool(const struct plan *plan, struct sites *s)
 
 static enum tacit_err want_column(const struct csv *t, const char *name)
 {
-    char all[256] = "";
-    size_t at = 0;
+    char all[CSV_NAMES_BYTES];
     if (!name[0] || csv_find(t, name) >= 0) return TACIT_OK;
-    for (size_t i = 0; i < t->n_columns && at < sizeof all; i++) {
-        int k = snprintf(all + at, sizeof all - at, "%s%s", i ? ", " : "",
-                         t->header[i]);
-        if (k > 0) at += (size_t)k;
-    }
     return fail_as(E_CSV_COLUMN,
                    "the patients that are made here have no column \"%s\", "
                    "only %s; name a table of your own with --data",
-                   name, all);
+                   name, csv_names(t, all));
 }
 
 /* Before the first client, so that none is named for what all lack. */

@@ -348,7 +348,8 @@
    "the data.")                                                                \
  X(CSV_COLUMN, 702, FORMAT, FAILED, "a column is missing in the table",        \
    "The plan's schema names columns that the CSV file must have in its "       \
-   "header line. The message names the missing one and the nearest there is.") \
+   "header line. The message names the missing one, the nearest there is and " \
+   "those that the file has.")                                                 \
  X(CSV_VALUE, 703, FORMAT, FAILED, "a value in the table cannot be used",      \
    "The message names file, line and column. Numbers are written like 12 or "  \
    "-3.5e2; an empty cell or ? means unknown, and such rows are left out.")    \

@@ -200,6 +200,24 @@ long csv_find(const struct csv *t, const char *name)
     return -1;
 }
 
+const char *csv_names(const struct csv *t, char out[CSV_NAMES_BYTES])
+{
+    static const char rest[] = ", …";
+    size_t room = CSV_NAMES_BYTES - sizeof rest, used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < t->n_columns; i++) {
+        const char *comma = i ? ", " : "";
+        if (used + strlen(comma) + strlen(t->header[i]) > room) {
+            snprintf(out + used, CSV_NAMES_BYTES - used, "%s",
+                     rest + (i ? 0 : 2));
+            break;
+        }
+        used += (size_t)snprintf(out + used, CSV_NAMES_BYTES - used, "%s%s",
+                                 comma, t->header[i]);
+    }
+    return out;
+}
+
 enum tacit_err csv_column(const struct csv *t, const char *name, size_t *out)
 {
     long found = csv_find(t, name);
@@ -212,9 +230,10 @@ enum tacit_err csv_column(const struct csv *t, const char *name, size_t *out)
         return TACIT_OK;
     }
     const char *near = yaml_nearest(name, t->header, t->n_columns);
-    return fail_as(E_CSV_COLUMN, "%s: no column \"%s\"%s%s%s", t->name, name,
-                   near ? "; did you mean \"" : "", near ? near : "",
-                   near ? "\"?" : "");
+    char all[CSV_NAMES_BYTES];
+    return fail_as(E_CSV_COLUMN, "%s: no column \"%s\"; %s%s%s has %s", t->name,
+                   name, near ? "did you mean \"" : "", near ? near : "",
+                   near ? "\"? It" : "it", csv_names(t, all));
 }
 
 enum tacit_err csv_number(const struct csv *t, size_t row, size_t col,

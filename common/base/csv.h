@@ -39,8 +39,12 @@ TACIT_CHECKED enum tacit_err csv_parse(const char *name, char *text, size_t n,
 TACIT_CHECKED enum tacit_err csv_parse_by(const char *name, char *text,
                                           size_t n, char separator,
                                           struct arena *a, struct csv *out);
+enum { CSV_NAMES_BYTES = 240 };
+/* The names of the columns as a sentence lists them; "…" for those that have no
+ * room. Returns out. */
+const char *csv_names(const struct csv *t, char out[CSV_NAMES_BYTES]);
 /* Column number by name; FORMAT (E_CSV_COLUMN) when it is there twice, or not:
- * then it names the nearest. */
+ * then it names the nearest and all. */
 TACIT_CHECKED enum tacit_err csv_column(const struct csv *t, const char *name,
                                         size_t *out);
 /* The same, but -1 when there is none. */

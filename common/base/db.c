@@ -149,12 +149,27 @@ static enum tacit_err bind(struct db *db, sqlite3_stmt *st, const char *fmt,
     return TACIT_OK;
 }
 
+/* What a program says never changes: where it does not fit, the tables are not
+ * those that were made for it. */
+enum tacit_err db_prepare(struct db *db, const char *sql, unsigned flags,
+                          sqlite3_stmt **out)
+{
+    int rc = sqlite3_prepare_v3(db->sql, sql, -1, flags, out, NULL);
+    const char *file = sqlite3_db_filename(db->sql, "main");
+    if ((rc & 0xff) == SQLITE_ERROR && file && *file)
+        return fail_as(
+            E_STORE_DAMAGED,
+            "%s: the store is damaged: its tables are not those that "
+            "were made (%s)",
+            db->path, sqlite3_errmsg(db->sql));
+    return db_error(db, rc, "cannot read the store");
+}
+
 static enum tacit_err query(struct db *db, sqlite3_stmt **out, const char *sql,
                             const char *fmt, va_list ap)
 {
     sqlite3_stmt *st = NULL;
-    int rc = sqlite3_prepare_v2(db->sql, sql, -1, &st, NULL);
-    enum tacit_err err = db_error(db, rc, "cannot read the store");
+    enum tacit_err err = db_prepare(db, sql, 0, &st);
     if (!err) err = bind(db, st, fmt, ap);
     if (err) {
         sqlite3_finalize(st);
@@ -316,11 +331,7 @@ static enum tacit_err open_file(struct db *db, const struct db_opening *how,
     TRY(open_sql(db, how, name, is_new));
     if (sqlite3_db_readonly(db->sql, "main") == 1) db->is_readonly = 1;
     TRY(configure(db, how));
-    TRY(db_error(db,
-                 sqlite3_prepare_v3(db->sql, "ROLLBACK", -1,
-                                    SQLITE_PREPARE_PERSISTENT, &db->rollback,
-                                    NULL),
-                 "cannot open"));
+    TRY(db_prepare(db, "ROLLBACK", SQLITE_PREPARE_PERSISTENT, &db->rollback));
     return how->prepare ? how->prepare(db) : TACIT_OK;
 }
 

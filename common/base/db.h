@@ -97,6 +97,10 @@ TACIT_CHECKED enum tacit_err db_begin(struct db *db);
 TACIT_CHECKED enum tacit_err db_commit(struct db *db);
 void db_rollback(struct db *db);
 
+/* One statement, with SQLite's flags; *out is owned, untouched on failure.
+ * E_STORE_DAMAGED when a file has other tables than it is about. */
+TACIT_CHECKED enum tacit_err db_prepare(struct db *db, const char *sql,
+                                        unsigned flags, sqlite3_stmt **out);
 /* Prepare and bind in one go. fmt has one letter per argument:
  *   i int64_t · d double · s const char* (NULL allowed) · b const void*,size_t
  * Bytes are borrowed until the statement is finished. *out is owned. */

@@ -177,14 +177,35 @@ static void a_missing_column_names_the_nearest(void **state)
     enum tacit_err err = csv_column(&s.t, "cholestrol", &col);
     assert_string_equal(err_message(),
                         "t.csv: no column \"cholestrol\"; did you mean "
-                        "\"cholesterol\"?");
+                        "\"cholesterol\"? It has age, cholesterol");
     check_code(err, E_CSV_COLUMN);
     err = csv_column(&s.t, "thalassaemia", &col);
-    assert_string_equal(err_message(), "t.csv: no column \"thalassaemia\"");
+    assert_string_equal(err_message(), "t.csv: no column \"thalassaemia\"; it "
+                                       "has age, cholesterol");
     check_code(err, E_CSV_COLUMN);
     assert_int_equal(col, 99);
     assert_int_equal(csv_find(&s.t, "age"), 0);
     assert_int_equal(csv_find(&s.t, "Age"), -1);
+    sheet_close(&s);
+}
+
+static void names_without_room_are_left_out(void **state)
+{
+    (void)state;
+    struct sheet s;
+    char text[4000] = "", all[CSV_NAMES_BYTES];
+    for (int i = 0; i < 100; i++)
+        snprintf(text + strlen(text), 20, "%scolumn-%d", i ? "," : "", i);
+    strcat(text, "\n");
+    sheet_open(&s, text);
+    csv_names(&s.t, all);
+    assert_memory_equal(all, "column-0, column-1, ", 20);
+    assert_string_equal(all + strlen(all) - 8, "-21, …");
+    sheet_close(&s);
+    memset(text, 'a', 300);
+    strcpy(text + 300, ",b\n");
+    sheet_open(&s, text);
+    assert_string_equal(csv_names(&s.t, all), "…");
     sheet_close(&s);
 }
 
@@ -418,6 +439,7 @@ int main(void)
         cmocka_unit_test(an_empty_file_is_no_table),
         cmocka_unit_test(bytes_that_are_not_utf_8_are_refused_with_their_place),
         cmocka_unit_test(a_missing_column_names_the_nearest),
+        cmocka_unit_test(names_without_room_are_left_out),
         cmocka_unit_test(a_column_that_is_there_twice_cannot_be_used),
         cmocka_unit_test(numbers_are_read_and_unknown_ones_said),
         cmocka_unit_test(what_is_no_finite_number_names_line_and_column),

@@ -355,6 +355,23 @@ static void what_may_only_be_read_is_read(void **state)
     db_close(&db);
 }
 
+static void other_tables_than_were_made_are_damage(void **state)
+{
+    (void)state;
+    struct db db;
+    int64_t n = 7;
+    open_store(&db, 2);
+    check_ok(db_exec(&db, "ALTER TABLE t RENAME COLUMN name TO nale"));
+    db_close(&db);
+    open_store(&db, 2);
+    enum tacit_err err = db_int(&db, &n, "SELECT max(name) FROM t", "");
+    assert_non_null(strstr(err_message(), path));
+    assert_non_null(strstr(err_message(), "no such column: name"));
+    check_code(err, E_STORE_DAMAGED);
+    assert_int_equal(n, 7);
+    db_close(&db);
+}
+
 static void a_path_too_long_is_refused(void **state)
 {
     (void)state;
@@ -372,6 +389,8 @@ static void a_database_in_memory_is_in_no_file(void **state)
     struct db db;
     check_ok(db_open_memory(&db));
     check_ok(db_exec(&db, "CREATE TABLE t(x)"));
+    /* Nobody but us can have made its tables. */
+    check_err(db_run(&db, "SELECT y FROM t", ""), TACIT_INTERNAL);
     assert_int_equal(number(&db, "PRAGMA temp_store"), 2); /* memory */
     assert_int_equal(number(&db, "SELECT file = '' FROM pragma_database_list"),
                      1);
@@ -399,6 +418,7 @@ int main(void)
         IN_FOLDER(a_full_disk_keeps_what_was_committed),
         IN_FOLDER(a_reader_cannot_write),
         IN_FOLDER(what_may_only_be_read_is_read),
+        IN_FOLDER(other_tables_than_were_made_are_damage),
         IN_FOLDER(a_path_too_long_is_refused),
         cmocka_unit_test(a_database_in_memory_is_in_no_file),
     };

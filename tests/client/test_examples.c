@@ -196,7 +196,7 @@ static void survival_takes_a_time_and_an_event(void **state)
                   "t.csv:2: column \"died\" must hold 1 (it happened) or 0 "
                   "(censored)");
     check_refused(p, "age,days\n1,1\n", E_CSV_COLUMN,
-                  "t.csv: no column \"died\"");
+                  "t.csv: no column \"died\"; it has age, days");
     plan_free(p);
 }
 
@@ -266,10 +266,12 @@ static void a_cell_that_cannot_be_used_names_its_place(void **state)
                   "t.csv:4: column \"dose\" holds no number");
     check_refused(p, "age,dose,sick\n1,2,nan\n", E_CSV_VALUE,
                   "t.csv:2: column \"sick\" holds no number");
-    check_refused(p, "agee,dose,sick\n1,2,3\n", E_CSV_COLUMN,
-                  "t.csv: no column \"age\"; did you mean \"agee\"?");
+    check_refused(
+        p, "agee,dose,sick\n1,2,3\n", E_CSV_COLUMN,
+        "t.csv: no column \"age\"; did you mean \"agee\"? It has agee, "
+        "dose, sick");
     check_refused(p, "age,dose\n1,2\n", E_CSV_COLUMN,
-                  "t.csv: no column \"sick\"");
+                  "t.csv: no column \"sick\"; it has age, dose");
     check_refused(p, "age,dose,sick,age\n1,2,3,4\n", E_CSV_COLUMN,
                   "t.csv: column \"age\" is there twice");
     check_refused(p, "age,dose,sick,split\n1,2,3,train\n1,2,3,valid\n",

@@ -479,9 +479,11 @@ static void columns_that_are_missing_or_there_twice_are_named(void **state)
 {
     (void)state;
     check_refused("questoin,document\nA?,a.md\n", E_CSV_COLUMN,
-                  ": no column \"question\"; did you mean \"questoin\"?");
+                  ": no column \"question\"; did you mean \"questoin\"? It "
+                  "has questoin, document");
     check_refused("question,documents\nA?,a.md\n", E_CSV_COLUMN,
-                  ": no column \"document\"; did you mean \"documents\"?");
+                  ": no column \"document\"; did you mean \"documents\"? It "
+                  "has question, documents");
     check_refused("question,passage,passage\nA?,a,b\n", E_CSV_COLUMN,
                   ": column \"passage\" is there twice");
     check_refused("question,document,heading,heading\nA?,a,b,c\n", E_CSV_COLUMN,

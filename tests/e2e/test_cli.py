@@ -4,12 +4,17 @@ manual and completion from one table; data on stdout and hints on stderr; one
 JSON envelope; the exit codes; codes that `explain` knows.
 """
 # variants: asan
+import contextlib
+import fcntl
 import os
+import pty
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
@@ -73,6 +78,46 @@ def case_help_lists_every_command_and_each_has_its_own():
         for line in whole.out.splitlines():
             assert len(line) <= 80, line
         whole.prints("Exit codes", "130")
+
+
+def case_the_audit_fits_the_window():
+    with folder() as at:
+        home = os.path.join(at, "home")
+        tacit("init", "--home", home).exits(0)
+        with cases.store_to_change(home) as db:
+            for i in (1, 2):
+                db.execute("INSERT INTO ledger VALUES(?, 1760000000, ?, ?, ?,"
+                           " 12, 0, ?, 123456, 0.5, 1, 65535, 9, 32, 8, ?, ?)",
+                           (i, "a plan of twenty let" * 2, *[bytes(32)] * 5))
+                db.execute("INSERT INTO ledger_noise VALUES(?, 1.25, 0.5,"
+                           " 1e-6)", (i,))
+        whole = tacit("audit", "--home", home).exits(1)
+        assert len(whole.out.splitlines()) == 6, whole
+        row = whole.out.splitlines()[1].split()
+        for columns in (80, 100, 200):
+            shown = on_terminal(columns, "audit", "--home", home)
+            assert max(map(len, shown)) <= columns, shown
+            assert " ".join(shown).split().count("epsilon") == 3, shown
+            at_row = " ".join(shown).split()
+            first = at_row.index(row[0])
+            assert at_row[first:first + len(row)] == row, shown
+
+
+def on_terminal(columns, *words):
+    """The lines that `tacit WORDS` writes to a terminal."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ,
+                struct.pack("HHHH", 24, columns, 0, 0))
+    with subprocess.Popen([os.path.join(cases.BIN, "tacit"), *words],
+                          stdout=slave, stderr=subprocess.DEVNULL) as p:
+        os.close(slave)
+        shown = b""
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while more := os.read(master, 4096):
+                shown += more
+        p.wait(60)
+    os.close(master)
+    return shown.decode().splitlines()
 
 
 def case_without_a_command_help_goes_to_stderr():

@@ -196,6 +196,57 @@ def case_what_is_not_there_or_not_a_file():
         s.check()
 
 
+def case_a_link_out_of_a_folder_is_listed_and_not_followed():
+    with site() as s:
+        home = os.path.realpath(s.at)
+        secret = write(os.path.join(home, "secret", "s.md"), prose(7))
+        other = write(os.path.join(home, "other", "o.md"), prose(8))
+        s.write("a.md", prose(1))
+        hidden = s.write(".kept/h.md", prose(2))
+        os.symlink(secret, s.path("out.md"))
+        os.symlink("../secret/s.md", s.path("relative.md"))
+        os.symlink(s.path("out.md"), s.path("twice.md"))
+        os.symlink(os.path.dirname(secret), s.path("folder"))
+        os.symlink(hidden, s.path("inside.md"))
+        done = s.add().exits(0)
+        assert done.data["links"] == 3 and done.data["added"] == 2, done
+        assert s.listed() == {"a.md", "h.md"}
+        assert {os.path.basename(n["path"]) for n in done.data["notes"]} == {
+            "out.md", "relative.md", "twice.md"}, done
+        done = s.run("add", s.docs).exits(0).prints("3 links out")
+        done.says("out.md: not read", secret, "--follow")
+        # Into another folder that is added it may lead; and a person may name
+        # a link, to a file or to a folder.
+        os.symlink(other, s.path("other.md"))
+        s.add(s.docs, os.path.dirname(other)).exits(0)
+        assert s.listed() == {"a.md", "h.md", "o.md"}
+        s.add(s.path("out.md")).exits(0)
+        assert s.listed() == {"a.md", "h.md", "o.md", "s.md"}
+        s.run("rm", secret).exits(0)
+        os.symlink(s.docs, os.path.join(s.at, "way"))
+        assert s.add(os.path.join(s.at, "way")).exits(0).data["links"] == 3
+        # All of them, until it is said otherwise.
+        done = s.run("add", s.docs, "--follow", "--json").exits(0)
+        assert done.data["links"] == 0 and done.data["added"] == 1, done
+        write(secret, prose(9))
+        s.add().exits(0)
+        assert not s.finds("name9")
+        s.check()
+
+
+def case_a_document_that_became_a_link_is_not_read_again():
+    with site() as s:
+        path = s.write("a.md", prose(1))
+        secret = write(os.path.join(s.at, "s.md"), prose(7))
+        s.add().exits(0)
+        os.remove(path)
+        os.symlink(secret, path)
+        with cases.store_to_change(s.home) as db:
+            db.execute("UPDATE document SET made_by = 0")
+        assert s.run("reindex", "--json").exits(0).data["links"] == 1
+        assert s.listed() == {"a.md"} and not s.finds("name7")
+
+
 def case_hostile_names_are_shown_harmless_and_do_not_stop_the_others():
     with site() as s:
         s.write("good.md", prose(1))
@@ -500,6 +551,24 @@ def case_so_is_one_that_is_not_sealed():
     damaged_store("none")
 
 
+def case_a_flipped_letter_of_the_tables_is_a_damaged_store():
+    with site(key="none") as s:
+        s.write("a.md", prose(1))
+        s.add().exits(0)
+        store = os.path.join(s.home, "tacit.db")
+        whole = open(store, "rb").read()
+        for name, command in (
+                (b"dh BLOB", ("status",)),
+                (b"adopted_s INTEGER", ("ask", "a?")),
+                (b"document_id INTEGER", ("search", "name1")),
+                (b"made_by INTEGER", ("add", s.docs)),
+                (b"all_links INTEGER", ("add", s.docs))):
+            assert name in whole, name
+            write(store, whole.replace(name, bytes([name[0] ^ 1]) + name[1:]))
+            s.run(*command).exits(1).says("E0108", "tacit.db", "damaged")
+            assert s.run("doctor").status in (0, 1)
+
+
 def damaged_store(key):
     def overwrite(first, n):
         def damage(path):
@@ -743,6 +812,20 @@ def case_a_watched_folder_is_followed():
         s.check()
 
 
+def case_a_link_that_comes_into_a_watched_folder_is_not_followed():
+    with site() as s:
+        secret = write(os.path.join(s.at, "secret", "s.md"), prose(7))
+        s.write("a.md", prose(1))
+        with Watching(s) as w:
+            os.symlink(os.path.dirname(secret), s.path("folder"))
+            os.symlink(secret, s.path("out.md"))
+            os.symlink(s.path("a.md"), s.path("inside.md"))
+            s.write("b.md", prose(2))
+            w.shows("a.md", "b.md")
+        assert w.done.exits(0).data["links"] == 1, w.done
+        s.check()
+
+
 def case_a_full_disk_is_waited_for_while_a_folder_is_watched():
     whole = resource.getrlimit(resource.RLIMIT_FSIZE)
     small = (500_000, whole[1])
@@ -970,15 +1053,23 @@ def case_the_daemon_keeps_remembered_folders_up_to_date():
         cases.until(lambda: "E0206" in device.tail(), 15, "the bad file")
         other = f.path("other")
         write(os.path.join(other, "d.md"), prose(4))
-        device.run("add", other)
+        secret = write(f.path("secret.md"), prose(8))
+        os.symlink(secret, os.path.join(docs, "out.md"))
+        cases.until(lambda: "link_not_followed" in device.tail(), 15, "a link")
+        os.symlink(secret, os.path.join(other, "all.md"))
+        device.run("add", other, "--follow")
+        assert "secret.md" in listed(), listed()
+        device.run("rm", secret)
+        os.utime(os.path.join(other, "all.md"), follow_symlinks=False)
         write(os.path.join(other, "e.md"), prose(5))
+        cases.until(lambda: "secret.md" in listed(), 20, "a link that is read")
         cases.until(lambda: "e.md" in listed(), 20, "the second folder")
         device.run("rm", docs)
         time.sleep(6)  # until the daemon has looked at its folders again
         write(os.path.join(docs, "f.md"), prose(6))
         write(os.path.join(other, "g.md"), prose(7))
         cases.until(lambda: "g.md" in listed(), 15, "the folder that is left")
-        assert listed() == {"d.md", "e.md", "g.md"}, listed()
+        assert listed() == {"d.md", "e.md", "g.md", "secret.md"}, listed()
         device.process.stop(signal.SIGTERM)
 
 

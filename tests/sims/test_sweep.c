@@ -10,6 +10,7 @@
 #include "sims/compare.h"
 #include "sims/outputs.h"
 #include "sims/sweep.h"
+#include "tests/base/window.h"
 #include "tests/sims/page.h"
 
 static const char text[] = "name: small\n"
@@ -229,6 +230,41 @@ static void seeds_merge_into_mean_and_sd(void **state)
     check_tmpdir_remove(folder);
 }
 
+static void a_table_fits_its_window_in_parts(void **state)
+{
+    char folder[256], shown[8192];
+    struct window w;
+    struct compare c;
+    FILE *whole = tmpfile();
+    (void)state;
+    check_tmpdir(folder);
+    write_run(folder, "a", 1, 2, .6, RUNLOG_FINISHED);
+    write_run(folder, "b", 1, 4, .9, RUNLOG_FINISHED);
+    check_ok(compare_init(&c, .65));
+    check_ok(compare_add(&c, folder));
+    check_ok(compare_group(&c));
+    for (unsigned short columns = 30; columns <= 80; columns += 10) {
+        window_begin(&w, columns);
+        compare_print(stderr, &c);
+        window_end(&w, shown, sizeof shown);
+        check(window_widest(shown) <= columns);
+        /* Each part has the key, each figure is in one of them. */
+        assert_memory_equal(shown, "rounds", 6);
+        assert_non_null(strstr(shown, "\n\nrounds"));
+        const char *last = strstr(shown, "virtual time");
+        assert_non_null(last);
+        assert_null(strstr(last + 1, "virtual time"));
+    }
+    compare_print(whole, &c);
+    rewind(whole);
+    size_t n_lines = 0;
+    while (fgets(shown, sizeof shown, whole)) n_lines++;
+    assert_int_equal(n_lines, 3);
+    check(fclose(whole) == 0);
+    compare_release(&c);
+    check_tmpdir_remove(folder);
+}
+
 static void folders_without_runs_are_an_error(void **state)
 {
     char folder[256];
@@ -256,6 +292,7 @@ int main(void)
         cmocka_unit_test(every_fault_is_told_at_once),
         cmocka_unit_test(what_would_run_twice_or_for_ever_is_refused),
         cmocka_unit_test(seeds_merge_into_mean_and_sd),
+        cmocka_unit_test(a_table_fits_its_window_in_parts),
         cmocka_unit_test(folders_without_runs_are_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
