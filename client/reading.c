@@ -131,6 +131,7 @@ static enum tacit_err prepare(const struct options *o, struct reading *r)
 enum tacit_err reading_begin(const struct options *o, struct reading *r)
 {
     memset(r, 0, sizeof *r);
+    r->options = o;
     TRY(cli_open_to_read(o, &r->d));
     arena_init(&r->arena, 0);
     enum tacit_err err = prepare(o, r);
@@ -159,5 +160,11 @@ enum tacit_err reading_remember(struct reading *r, const char *question,
         s[i] = (struct feedback_source){c->path, heading, c->page_first,
                                         c->line_first};
     }
-    return feedback_answer(&r->d.db, tick_wall_s(), question, s, n, id);
+    enum tacit_err err =
+        feedback_answer(&r->d.db, tick_wall_s(), question, s, n, id);
+    if (!err || err_id() != E_DISK_FULL) return err;
+    err_clear();
+    cli_hint(r->options, "The disk is full: this answer is not noted, for "
+                         "`tacit open` and `tacit feedback`.");
+    return TACIT_OK;
 }

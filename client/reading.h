@@ -24,6 +24,7 @@ enum { READING_LIMIT = 5 /* hits of a search, unless it is told otherwise */ };
 /* What a question needs: store, encoder, documents, the adapter of the
  * newest retriever model, and who reads. */
 struct reading {
+    const struct options *options; /* borrowed */
     struct device d;
     struct encoder *encoder;
     struct corpus *corpus;
@@ -44,7 +45,8 @@ TACIT_CHECKED enum tacit_err reading_begin(const struct options *o,
                                            struct reading *r);
 void reading_end(struct reading *r);
 /* Keep an answer to `question` with its sources; *id names it in `tacit
- * feedback`: 0 where the store may only be read, so that it is not kept. */
+ * feedback`: 0 where it is not kept, for the store may only be read or the disk
+ * is full, which is said. */
 TACIT_CHECKED enum tacit_err reading_remember(struct reading *r,
                                               const char *question,
                                               const struct answer_citation *c,

@@ -474,10 +474,12 @@ void corpus_close(struct corpus *c)
 
 enum which { WHICH_ALL, WHICH_GONE };
 
+/* Also when a folder bears its name now. */
 static int is_gone(const char *path)
 {
     struct stat st;
-    return stat(path, &st) != 0 && (errno == ENOENT || errno == ENOTDIR);
+    if (stat(path, &st) == 0) return !S_ISREG(st.st_mode);
+    return errno == ENOENT || errno == ENOTDIR;
 }
 
 /* Ids of the documents at or below path, into ids (int64_t). */

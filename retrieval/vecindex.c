@@ -209,7 +209,7 @@ static enum tacit_err table_new(struct vecindex_module *m, int argc,
             ? vecindex_args_parse(argv[2], argc - 3, argv + 3, &t->args)
             : fail(TACIT_NOMEM, "out of memory");
     if (!err) {
-        t->vector = malloc(t->args.dim * sizeof *t->vector);
+        t->vector = malloc(2 * t->args.dim * sizeof *t->vector);
         if (!t->vector) err = fail(TACIT_NOMEM, "out of memory");
     }
     if (!err) err = declare(t);

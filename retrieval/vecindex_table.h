@@ -113,7 +113,7 @@ struct vecindex_table {
     bool is_fresh;  /* the cache was compared inside this write */
     int savepoints; /* open ones */
     int torn;       /* 0, or 1 + those open when a change broke off */
-    float *vector;  /* [dim] scratch */
+    float *vector;  /* [2, dim] scratch: given, and kept */
     struct vecindex_ahead *ahead; /* of one operation, owned; may be NULL */
 };
 

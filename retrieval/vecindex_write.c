@@ -262,6 +262,25 @@ static enum tacit_err update_row(const struct change *ch, int64_t from,
     return write_aux(ch, to);
 }
 
+/* UPDATE … FROM hands over every column as a new one, those of a search too:
+ * which of them the statement names is not told. */
+static bool is_update_from(sqlite3_value **hidden)
+{
+    for (int i = 0; i < HIDDEN_N; i++)
+        if (sqlite3_value_nochange(hidden[i])) return false;
+    return true;
+}
+
+/* Whether t->vector is another than that of row id. */
+static enum tacit_err is_other_vector(struct vecindex_table *t, int64_t id,
+                                      bool *is)
+{
+    float *kept = t->vector + t->args.dim;
+    TRY(ivf_vector(t->ivf, id, kept));
+    *is = memcmp(t->vector, kept, t->args.dim * sizeof *kept) != 0;
+    return TACIT_OK;
+}
+
 static enum tacit_err update_one(struct vecindex_table *t, int64_t from,
                                  sqlite3_value *rowid, sqlite3_value **columns)
 {
@@ -273,6 +292,9 @@ static enum tacit_err update_one(struct vecindex_table *t, int64_t from,
         TRY(vecindex_value_vector(t, columns[t->args.vector], t->vector));
     TRY(read_columns(&ch));
     TRY(ready_to_write(t));
+    /* Kept in bytes, a vector that is read and written again drifts. */
+    if (is_update_from(columns + t->args.n_columns))
+        TRY(is_other_vector(t, from, &moves));
     if (moves) TRY(ivf_check(t->ivf, t->vector));
     if (sqlite3_value_type(rowid) != SQLITE_INTEGER ||
         sqlite3_value_int64(rowid) != from)
@@ -297,6 +319,7 @@ static enum tacit_err check_hidden(const struct vecindex_table *t,
                                    sqlite3_value **hidden, enum statement what)
 {
     int first = what == IS_UPDATE ? HIDDEN_COMMAND : HIDDEN_DISTANCE;
+    if (what == IS_UPDATE && is_update_from(hidden)) return TACIT_OK;
     for (int i = first; i < HIDDEN_N; i++)
         if (what == IS_UPDATE ? !sqlite3_value_nochange(hidden[i])
                               : sqlite3_value_type(hidden[i]) != SQLITE_NULL)

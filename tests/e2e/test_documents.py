@@ -489,6 +489,20 @@ def full_disk(at):
     assert done["unchanged"] == kept - 1, (done, kept)
     assert s.indexed() == 31
     s.check()
+    # The log that somebody else has open cannot grow: no answer is noted.
+    s.write("last.md", prose(31))
+    with open(os.path.join(at, "log"), "w+b") as log, \
+            open(os.path.join(at, "home/rest"), "wb", 0) as rest:
+        watch = begin("tacit", "add", s.docs, "--watch", "--home", s.home,
+                      log=log)
+        cases.until(lambda: s.indexed() == 32, 60, "a round")
+        with contextlib.suppress(OSError):
+            while rest.write(bytes(4096)):
+                pass
+        done = s.run("ask", "what is the word of note 1000?",
+                     "--in", "*first.md")
+        done.exits(0).prints("name1000").says("disk is full", "not noted")
+        finish(watch, signal.SIGINT).exits(0)
 
 
 def case_a_full_disk_loses_nothing_and_a_later_run_completes():

@@ -139,7 +139,7 @@ static void folders_are_removed_and_pruned(void **state)
 {
     (void)state;
     struct shelf s;
-    char folder[300], beside[300];
+    char folder[300], beside[300], file[512];
     size_t n;
     shelf_new(&s);
     snprintf(folder, sizeof folder, "%s/docs", s.folder);
@@ -155,6 +155,14 @@ static void folders_are_removed_and_pruned(void **state)
     check_ok(corpus_prune(s.corpus, folder, &n));
     assert_int_equal(n, 1);
     assert_int_equal(shelf_check(&s).n_documents, 2);
+    /* Where a document was there is a folder now. */
+    snprintf(file, sizeof file, "%s", shelf_write(&s, "docs-old/c.txt", ""));
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(mkdir(file, 0700), 0);
+    check_ok(corpus_prune(s.corpus, beside, &n));
+    assert_int_equal(n, 1);
+    assert_int_equal(rmdir(file), 0);
+    shelf_add(&s, "docs-old/c.txt", "Three.\n");
     /* The folder itself is gone; its documents can still be removed. */
     assert_int_equal(unlink(shelf_write(&s, "docs/b.txt", "")), 0);
     assert_int_equal(rmdir(folder), 0);

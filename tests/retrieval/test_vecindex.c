@@ -441,6 +441,36 @@ static void each_kind_of_update_is_seen_by_searches(void **state)
     sqlite3_close(db);
 }
 
+static void an_update_from_another_table_changes_what_it_names(void **state)
+{
+    static const char near[] = "SELECT rowid, distance FROM v WHERE embedding "
+                               "MATCH '[3, 1, 4, 1]' AND k = 9";
+    char before[1024];
+    sqlite3 *db = vectable_open(":memory:");
+    (void)state;
+    vectable_run(db, "CREATE VIRTUAL TABLE v USING tacit_vec("
+                     "embedding float[4] metric=cosine, dept int filter)");
+    vectable_run(db, "INSERT INTO v(rowid, embedding) VALUES"
+                     " (1, '[0.3, 0.1, 0.7, 0.2]'), (2, '[2, 7, 1, 8]')");
+    vectable_run(db, "CREATE TABLE s(id INTEGER PRIMARY KEY, dept, v)");
+    vectable_run(db, "INSERT INTO s VALUES (1, 31, '[9,0,0,0]'), (2, 32, 0)");
+    snprintf(before, sizeof before, "%s", vectable_text(db, near));
+    vectable_run(db, "UPDATE v SET dept = s.dept FROM s WHERE id = v.rowid");
+    vectable_is(db, "SELECT rowid, dept FROM v", "1|31 2|32");
+    vectable_is(db, near, before);
+    vectable_run(db, "UPDATE v SET embedding = s.v FROM s WHERE s.id = 1 AND"
+                     " v.rowid = 2");
+    vectable_is(db,
+                "SELECT rowid, distance FROM v WHERE embedding MATCH"
+                " '[9, 0, 0, 0]' AND k = 1 AND dept = 32",
+                "2|0.0");
+    vectable_run(db, "UPDATE v SET dept = 33 FROM s WHERE s.id = 1 AND"
+                     " v.embedding MATCH s.v AND k = 1");
+    vectable_is(db, "SELECT rowid FROM v WHERE dept = 33", "2");
+    vectable_sound(db, "main");
+    sqlite3_close(db);
+}
+
 static void conflicts_are_settled_as_the_statement_says(void **state)
 {
     sqlite3 *db = with_rows();
@@ -593,6 +623,7 @@ int main(void)
         cmocka_unit_test(a_search_that_cannot_be_is_refused),
         cmocka_unit_test(limit_is_k_where_sqlite_tells_it),
         cmocka_unit_test(each_kind_of_update_is_seen_by_searches),
+        cmocka_unit_test(an_update_from_another_table_changes_what_it_names),
         cmocka_unit_test(conflicts_are_settled_as_the_statement_says),
         cmocka_unit_test(rowids_are_sqlites),
         cmocka_unit_test(a_deleted_vector_leaves_no_bytes),
