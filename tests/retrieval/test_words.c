@@ -256,7 +256,7 @@ static void scores_are_those_of_bm25(void **state)
 /* ---- stems that are kept -------------------------------------------------
  */
 
-enum { PAIRS = 120, WORDS_OF_PAIR = 100 }; /* more words than are kept */
+enum { PAIRS = 200, WORDS_OF_PAIR = 100 }; /* more words than are kept */
 
 /* The same made-up words twice, in a German text and in an English one. */
 static void write_pair(struct shelf *s, int pair)
