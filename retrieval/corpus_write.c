@@ -101,7 +101,6 @@ static enum tacit_err insert_words(struct corpus *c)
 {
     sqlite3_stmt *st;
     int has_row = 0;
-    if (!c->stmt[CORPUS_WORDS_ADD]) TRY(words_make_room(c->db));
     TRY(db_query(c->db, &st,
                  "SELECT id, title, heading, text FROM chunk_content"
                  " WHERE id >= ? ORDER BY id",
@@ -131,7 +130,10 @@ static enum tacit_err write_words(struct corpus *c)
 static enum tacit_err give_words(struct corpus *c, int64_t id,
                                  const struct corpus_row *row)
 {
-    if (!c->ahead) TRY(words_ahead_new(&c->ahead));
+    if (!c->ahead) {
+        TRY(words_make_room(c->db));
+        TRY(words_ahead_new(&c->ahead));
+    }
     if (!c->words_from) {
         words_ahead_begin(c->ahead);
         c->words_from = id;

@@ -437,11 +437,12 @@ enum tacit_err ivf_list_copy(struct ivf *ix, uint32_t list,
     *added = false;
     for (uint32_t seg = 0; seg < IVF_SEG_FIRST; seg++) {
         const void *data = NULL;
-        size_t n = 0;
+        size_t n = 0, old = 0;
         TRY(s->seg_read(s->ctx, ivf_entries_of(list), seg, &data, &n));
         if (data != NULL) {
             TRY(ivf_segment_check(ix, list, seg, data, n));
             memcpy(ix->segment, data, n);
+            old = ivf_blocks(data) * IVF_BLOCK;
         } else {
             ivf_segment_start(shape, ix->segment, list, seg);
         }
@@ -449,7 +450,8 @@ enum tacit_err ivf_list_copy(struct ivf *ix, uint32_t list,
         if (slot == shape->slots_max) continue;
         ivf_segment_put(shape, ix->segment, slot, e);
         *added = true;
-        return segment_write(ix, list, seg);
+        return slot < old ? slot_write(ix, list, seg, slot)
+                          : segment_write(ix, list, seg);
     }
     return TACIT_OK;
 }

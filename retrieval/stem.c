@@ -20,10 +20,9 @@ static const char *const snowball[N_LANGUAGES] = {
 enum {
     STEM_BYTES_MAX = 64, /* a longer word is taken as it is */
     MARK_BYTE = 1,
-    KNOWN_BITS = 13,
-    KNOWN = 1 << KNOWN_BITS, /* words whose stems are kept: 512 KiB */
-    KNOWN_WORD_MAX = 30,
-    KNOWN_STEM_MAX = 31
+    KNOWN_BITS = 14,
+    KNOWN = 1 << KNOWN_BITS, /* places of two words and their stems: 1 MiB */
+    KNOWN_BYTES = 28
 };
 
 /* Of one connection. */
@@ -46,15 +45,21 @@ struct tokens {
     size_t n, cap;
 };
 
-/* A word of a text and its stem. Texts repeat their words, so each stands at
- * the place that its hash names until another word takes that. */
+/* A word of a text and its stem, which mostly is how the word begins; else it
+ * stands behind it. */
 struct known {
     uint8_t n, n_stem; /* 0: nothing stands here */
-    uint8_t language;
-    char word[KNOWN_WORD_MAX];
-    char stem[KNOWN_STEM_MAX];
+    uint8_t language, stem_at;
+    char bytes[KNOWN_BYTES];
 };
-_Static_assert(sizeof(struct known) == 64, "one line of the cache");
+
+/* Texts repeat their words, so each stands at the place that its hash names: a
+ * new one second, and first when it comes again. So a rare word does not take
+ * the place of a common one. */
+struct known_two {
+    struct known word[2];
+};
+_Static_assert(sizeof(struct known_two) == 64, "one line of the cache");
 
 /* FTS5 hands it around as Fts5Tokenizer. */
 struct tokenizer {
@@ -63,7 +68,7 @@ struct tokenizer {
     Fts5Tokenizer *folded, *plain; /* with accents, without */
     struct sb_stemmer *rules[N_LANGUAGES];
     struct tokens tokens;
-    struct known *known; /* [KNOWN] owned, NULL before the first text */
+    struct known_two *known; /* [KNOWN] owned, NULL before the first text */
     char stripped[STEM_BYTES_MAX + 1];
     int n_stripped;
 };
@@ -232,29 +237,53 @@ static int stem(struct tokenizer *k, enum language l, const char **s, size_t *n)
     return rc;
 }
 
+static int is_of(const struct known *k, enum language l, const char *word,
+                 size_t n)
+{
+    return k->n_stem && k->n == n && k->language == (uint8_t)l &&
+           memcmp(k->bytes, word, n) == 0;
+}
+
+/* Whether the word [n] stands at a place; then it stands first. */
+static int find_known(struct known_two *at, enum language l, const char *word,
+                      size_t n)
+{
+    if (is_of(&at->word[0], l, word, n)) return 1;
+    if (!is_of(&at->word[1], l, word, n)) return 0;
+    struct known first = at->word[0];
+    at->word[0] = at->word[1];
+    at->word[1] = first;
+    return 1;
+}
+
+/* Keep the stem of a word, where both have room. */
+static void keep_known(struct known *at, enum language l, const char *word,
+                       size_t n, const char *stem, size_t n_stem)
+{
+    size_t stem_at = n_stem <= n && memcmp(word, stem, n_stem) == 0 ? 0 : n;
+    if (n > KNOWN_BYTES || stem_at + n_stem > KNOWN_BYTES) return;
+    *at = (struct known){
+        (uint8_t)n, (uint8_t)n_stem, (uint8_t)l, (uint8_t)stem_at, {0}};
+    memcpy(at->bytes, word, n);
+    memcpy(at->bytes + stem_at, stem, n_stem);
+}
+
 /* The stem of a text's word: the same, looked up. */
 static int stem_token(struct tokenizer *k, enum language l,
                       const struct token *t, const char **s, size_t *n)
 {
     const char *word = *s = k->tokens.bytes + t->at;
-    struct known *at =
+    struct known_two *at =
         &k->known[(t->hash ^ t->hash >> KNOWN_BITS ^ (uint32_t)l << 4) % KNOWN];
     *n = t->n;
-    if (at->n_stem && at->n == t->n && at->language == (uint8_t)l &&
-        memcmp(at->word, word, t->n) == 0) {
-        *s = at->stem;
-        *n = at->n_stem;
+    if (find_known(at, l, word, t->n)) {
+        *s = at->word[0].bytes + at->word[0].stem_at;
+        *n = at->word[0].n_stem;
         return SQLITE_OK;
     }
     int rc = stem(k, l, s, n);
-    if (rc != SQLITE_OK || t->n > KNOWN_WORD_MAX || *n > KNOWN_STEM_MAX)
-        return rc;
-    at->n = (uint8_t)t->n;
-    at->n_stem = (uint8_t)*n;
-    at->language = (uint8_t)l;
-    memcpy(at->word, word, t->n);
-    memcpy(at->stem, *s, *n);
-    return SQLITE_OK;
+    if (rc == SQLITE_OK) keep_known(&at->word[1], l, word, t->n, *s, *n);
+    return rc;
 }
 
 /* ---- the tokenizer -------------------------------------------------------

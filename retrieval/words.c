@@ -16,7 +16,9 @@
 
 enum {
     COLUMNS = 3,
-    ROOM_BYTES = 16 << 20 /* of the words of one transaction, at most */
+    ROOM_BYTES = 16 << 20, /* of the words of one transaction, at most */
+    MERGED = 8 /* segments of a level, at once: with FTS5's 4 a word is written
+                * half as often again */
 };
 /* Title, heading, text: a word in a heading says more than one in the text. */
 static const double column_weight[COLUMNS] = {1, 3, 1};
@@ -239,18 +241,21 @@ static enum tacit_err is_current(struct db *db, int64_t *out)
 }
 
 /* FTS5 keeps it with the index, so one look is what this costs from then on. */
-enum tacit_err words_make_room(struct db *db)
+static enum tacit_err set_up(struct db *db, const char *key, int64_t value)
 {
     int64_t n = 0;
     TRY(db_int(db, &n,
-               "SELECT count(*) FROM chunk_fts_config"
-               " WHERE k = 'hashsize' AND v = ?",
-               "i", (int64_t)ROOM_BYTES));
+               "SELECT count(*) FROM chunk_fts_config WHERE k = ? AND v = ?",
+               "si", key, value));
     if (n) return TACIT_OK;
-    return db_run(db,
-                  "INSERT INTO chunk_fts(chunk_fts, rank)"
-                  " VALUES('hashsize', ?)",
-                  "i", (int64_t)ROOM_BYTES);
+    return db_run(db, "INSERT INTO chunk_fts(chunk_fts, rank) VALUES(?, ?)",
+                  "si", key, value);
+}
+
+enum tacit_err words_make_room(struct db *db)
+{
+    TRY(set_up(db, "hashsize", ROOM_BYTES));
+    return set_up(db, "usermerge", MERGED);
 }
 
 static enum tacit_err make(struct db *db)

@@ -44,8 +44,9 @@ struct words_query {
 TACIT_CHECKED enum tacit_err words_open(struct db *db);
 /* Within a write: let FTS5 gather the words of a transaction in memory before
  * it writes them. Each time that it writes is a segment of the index, which is
- * sorted, and merged with others later; a word that stands in two of them is
- * written twice. FTS5 would gather one MiB. */
+ * sorted, and merged with others later, when eight are there; a word that
+ * stands in two of them is written twice, and looked up twice by a question.
+ * FTS5 would gather one MiB, and merge four. */
 TACIT_CHECKED enum tacit_err words_make_room(struct db *db);
 /* Find out in which languages there are texts (bits, stem.h), and stem the
  * questions of this connection in them. */

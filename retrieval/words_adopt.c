@@ -294,7 +294,7 @@ static enum tacit_err is_our_form(struct db *db, int *is_known)
                "SELECT (SELECT count(*) FROM sqlite_schema"
                " WHERE name = 'chunk_fts' AND sql = ?)"
                " AND (SELECT sum(k = 'version' AND v = 4) = 1 AND"
-               " sum(k NOT IN ('version', 'hashsize')) = 0"
+               " sum(k NOT IN ('version', 'hashsize', 'usermerge')) = 0"
                " FROM chunk_fts_config)",
                "s", WORDS_TABLE));
     *is_known = n == 1;

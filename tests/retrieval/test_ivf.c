@@ -570,7 +570,7 @@ static void slots_written_alone_give_equal_bytes(void **state)
         same_bytes(&a, &b);
     }
     check(a.m.seg_patches == 0 && b.m.seg_patches > 3000);
-    check(2 * b.m.seg_writes < a.m.seg_writes);
+    check(7 * b.m.seg_writes < a.m.seg_writes); /* also of copies */
     sound(&b);
     shelf_close(&a);
     shelf_close(&b);

@@ -256,7 +256,7 @@ static void scores_are_those_of_bm25(void **state)
 /* ---- stems that are kept -------------------------------------------------
  */
 
-enum { PAIRS = 120, WORDS_OF_PAIR = 100 }; /* more words than are kept */
+enum { PAIRS = 200, WORDS_OF_PAIR = 100 }; /* more words than are kept */
 
 /* The same made-up words twice, in a German text and in an English one. */
 static void write_pair(struct shelf *s, int pair)
@@ -310,11 +310,13 @@ static void an_older_store_gathers_words_from_its_next_text_on(void **state)
 {
     (void)state;
     struct shelf s;
-    int64_t bytes = 0;
+    int64_t bytes = 0, at_once = 0;
     shelf_new(&s);
     /* As a store is that was made before there was a word about it. */
     check_ok(db_exec(&s.db, "INSERT INTO chunk_fts(chunk_fts, rank)"
-                            " VALUES('hashsize', 1048576)"));
+                            " VALUES('hashsize', 1048576);"
+                            "DELETE FROM chunk_fts_config"
+                            " WHERE k = 'usermerge'"));
     shelf_close(&s);
     shelf_open(&s);
     check_ok(db_begin(&s.db));
@@ -324,6 +326,10 @@ static void an_older_store_gathers_words_from_its_next_text_on(void **state)
     check_ok(db_int(&s.db, &bytes,
                     "SELECT v FROM chunk_fts_config WHERE k = 'hashsize'", ""));
     assert_int_equal(bytes, 16 << 20);
+    check_ok(db_int(&s.db, &at_once,
+                    "SELECT v FROM chunk_fts_config WHERE k = 'usermerge'",
+                    ""));
+    assert_int_equal(at_once, 8);
     shelf_free(&s);
 }
 
