@@ -234,7 +234,7 @@ enum tacit_err adapters_merge(const struct adapter_found *a, const char *path,
     TRY(open_net(a, &files, &net));
     enum tacit_err err = gguf_writer_init(&w, folder, GGUF_ALIGNMENT);
     if (!err) err = write_merged(a, files, net, type, &w);
-    if (!err) err = gguf_writer_commit(&w, path);
+    if (!err) err = gguf_writer_commit(&w, path, 0644);
     gguf_writer_release(&w);
     net_close(net);
     model_files_close(files);

@@ -200,7 +200,7 @@ static enum tacit_err write_student(struct distilling *w, const char *path)
             gguf_put_pair(&out, g, i);
     if (!err) err = net_write(w->student.files, w->student.net, &all, &out);
     if (!err) err = gguf_writer_end(&out, NULL);
-    if (!err) err = gguf_writer_commit(&out, path);
+    if (!err) err = gguf_writer_commit(&out, path, 0600);
     gguf_writer_release(&out);
     return err;
 }

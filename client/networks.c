@@ -516,7 +516,7 @@ static enum tacit_err commit(struct device *d, const struct networks_job *job,
     TRY(networks_path(d, m, path));
     m->bytes = w->file_bytes;
     m->added_s = tick_wall_s();
-    TRY(gguf_writer_commit(w, path));
+    TRY(gguf_writer_commit(w, path, 0600));
     enum tacit_err err = check_network(path, m->family);
     if (!err) err = put_row(d, job, m);
     if (err) remove_unused(d, &made, path);
@@ -690,7 +690,7 @@ enum tacit_err networks_export(struct device *d, const struct network_row *from,
     TRY(gguf_open(path, &g));
     enum tacit_err err = gguf_writer_init(&w, folder, GGUF_ALIGNMENT);
     if (!err) err = export_to(g, from, job, &w);
-    if (!err) err = gguf_writer_commit(&w, job->path);
+    if (!err) err = gguf_writer_commit(&w, job->path, 0644);
     gguf_writer_release(&w);
     gguf_close(g);
     return err;

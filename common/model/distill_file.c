@@ -227,7 +227,7 @@ enum tacit_err distilled_write(const struct distilled *d,
         err = quant_encode(d->c.type, d->table, rows, d->n_rows * d->c.dim);
     if (!err) err = put_all(d, o, rows, n, &w);
     if (!err) err = gguf_writer_end(&w, hash);
-    if (!err) err = gguf_writer_commit(&w, path);
+    if (!err) err = gguf_writer_commit(&w, path, 0600);
     gguf_writer_release(&w);
     free(rows);
     return err;

@@ -181,8 +181,10 @@ TACIT_CHECKED enum tacit_err gguf_end_tensor(struct gguf_writer *w);
 /* Finish; hash (of the whole file) may be NULL. */
 TACIT_CHECKED enum tacit_err gguf_writer_end(struct gguf_writer *w,
                                              struct digest *hash);
-/* After the end: give the file its name, replacing one that is there. */
+/* After the end: give the file its name, replacing one that is there. mode:
+ * who may read it, e.g. 0600. */
 TACIT_CHECKED enum tacit_err gguf_writer_commit(struct gguf_writer *w,
-                                                const char *path);
+                                                const char *path,
+                                                unsigned mode);
 
 #endif

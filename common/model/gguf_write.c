@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/codes.h"
@@ -243,9 +244,12 @@ static enum tacit_err sync_folder(const char *path)
     return bad ? fail(TACIT_IO, "%s: %s", folder, strerror(errno)) : TACIT_OK;
 }
 
-enum tacit_err gguf_writer_commit(struct gguf_writer *w, const char *path)
+enum tacit_err gguf_writer_commit(struct gguf_writer *w, const char *path,
+                                  unsigned mode)
 {
     TRY(w->err);
+    if (fchmod(w->fd, (mode_t)mode) != 0)
+        return w->err = disk(w, "cannot set permissions");
     if (rename(w->part, path) != 0) return w->err = disk(w, "cannot rename");
     w->part[0] = '\0';
     return sync_folder(path);

@@ -216,7 +216,7 @@ static int next_run(const struct kv *c, size_t n, struct runs *r)
 {
     size_t heads = c->shape.heads, first = first_seen(c, n);
     if (r->bytes && r->at == n) r->head++;
-    if (!n || r->head == 2 * c->shape.layers * heads) return 0;
+    if (first == n || r->head == 2 * c->shape.layers * heads) return 0;
     if (!r->bytes || r->at == n) r->at = first;
     size_t run = run_of(c, r->at, n);
     r->row = row_at(c, r->head / (2 * heads), r->head / heads % 2,

@@ -138,7 +138,7 @@ static enum tacit_err read_heads(struct folder *f)
 static enum tacit_err llama3_factors(struct folder *f, const json_t *rope,
                                      double base)
 {
-    double factor = real_or(rope, "factor", 8);
+    double factor = real_or(rope, "factor", NAN);
     double low = real_or(rope, "low_freq_factor", 1);
     double high = real_or(rope, "high_freq_factor", 4);
     double old = real_or(rope, "original_max_position_embeddings", 8192);
@@ -183,7 +183,7 @@ static enum tacit_err read_rope(struct folder *f)
     char key[96];
     snprintf(key, sizeof key, "%s.rope.scaling.type", f->family->family);
     gguf_put_text(f->w, key, "linear", 6);
-    put_real(f, "rope.scaling.factor", real_or(rope, "factor", 1));
+    put_real(f, "rope.scaling.factor", real_or(rope, "factor", NAN));
     return TACIT_OK;
 }
 
@@ -276,6 +276,7 @@ static enum tacit_err put_types(const struct folder *f)
 
 static enum tacit_err read_config(struct folder *f)
 {
+    TRY(model_files_kinds(f->config));
     TRY(find_family(f));
     const char *family = f->family->family;
     const char *name = strrchr(f->path, '/');

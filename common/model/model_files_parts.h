@@ -44,6 +44,8 @@ TACIT_CHECKED enum tacit_err model_files_json(const char *path, json_t **out);
 /* A whole number of config.json, 1 to max. FORMAT. */
 TACIT_CHECKED enum tacit_err model_files_whole(const json_t *o, const char *key,
                                                int64_t max, int64_t *out);
+/* model_files_kinds.c: FORMAT names what is there, but of another kind. */
+TACIT_CHECKED enum tacit_err model_files_kinds(const json_t *config);
 
 /* What the name map has to know of a model. */
 struct model_files_shape {

@@ -204,7 +204,7 @@ static enum tacit_err parts_of(const json_t *m, const char **left,
         *n_right = strlen(space + 1);
         return TACIT_OK;
     }
-    if (!json_is_string(a) || !json_is_string(b))
+    if (json_array_size(m) != 2 || !json_is_string(a) || !json_is_string(b))
         return damaged("list of merges");
     *left = json_string_value(a);
     *n_left = json_string_length(a);
@@ -218,7 +218,9 @@ static enum tacit_err take_merges(const json_t *merges, struct vocab *v)
     const char *l = "", *r = "";
     size_t i, n_l = 0, n_r = 0;
     json_t *m;
-    if (json_array_size(merges) > VOCAB_TOKENS_MAX)
+    int has_merges = v->kind == VOCAB_BYTES || v->kind == VOCAB_SPM;
+    if (json_array_size(merges) > VOCAB_TOKENS_MAX ||
+        (has_merges && !json_is_array(merges)))
         return damaged("list of merges");
     TRY(vocab_index(v, v->kind == VOCAB_BYTES ? json_array_size(merges) : 0));
     json_array_foreach(merges, i, m)
@@ -257,7 +259,8 @@ static enum tacit_err chain_of(const json_t *o, const char *members,
     size_t i;
     json_t *step;
     out->n = 0;
-    if (!json_is_object(o)) return TACIT_OK;
+    if (!o || json_is_null(o)) return TACIT_OK;
+    if (!json_is_object(o)) return damaged(where);
     if (strcmp(text(o, "type"), "Sequence") != 0) {
         out->step[out->n++] = o;
         return TACIT_OK;

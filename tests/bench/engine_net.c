@@ -228,7 +228,7 @@ static int make(char **argv)
     m.data = 1;
     put_all(&m);
     must(gguf_writer_end(&m.w, NULL));
-    must(gguf_writer_commit(&m.w, argv[5]));
+    must(gguf_writer_commit(&m.w, argv[5], 0644));
     gguf_writer_release(&m.w);
     return 0;
 }

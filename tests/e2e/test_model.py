@@ -159,6 +159,9 @@ def case_a_model_comes_in_is_shown_and_goes_out_as_it_came():
             "MIT", "https://models.example/some", m["source_hash"])
         out = os.path.join(at, "out.gguf")
         home.run("model", "export", "some-model", out).exits(0)
+        assert os.stat(out).st_mode & 0o777 == 0o644
+        assert os.stat(os.path.join(home.home, "blobs", m["hash"])
+                       ).st_mode & 0o777 == 0o600
         with open(out, "rb") as f:
             keys, tensors = tensors_of(f.read())
         assert tensors == tensors_of(raw)[1]

@@ -163,7 +163,7 @@ static inline void drawn_write(const struct drawn_shape *shape, const char *dir,
     drawn_tensors(d);
     check_ok(gguf_writer_end(&d->w, NULL));
     unlink(path);
-    check_ok(gguf_writer_commit(&d->w, path));
+    check_ok(gguf_writer_commit(&d->w, path, 0600));
     gguf_writer_release(&d->w);
 }
 

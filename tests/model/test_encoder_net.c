@@ -98,7 +98,7 @@ static void write_tiny(const char *name, float spoil, uint32_t tokens_max)
     }
     for (size_t i = 0; i < N_TENSORS; i++) put_tensor(&w, &tensors[i], spoil);
     check_ok(gguf_writer_end(&w, NULL));
-    check_ok(gguf_writer_commit(&w, name));
+    check_ok(gguf_writer_commit(&w, name, 0600));
     gguf_writer_release(&w);
 }
 

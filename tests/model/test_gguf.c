@@ -454,7 +454,7 @@ static void a_file_appears_whole_or_not_at_all(void **state)
     check_ok(gguf_end_tensor(&w));
     check_ok(gguf_writer_end(&w, &hash));
     check_err(gguf_open(path, &g), TACIT_NOTFOUND);
-    check_ok(gguf_writer_commit(&w, path));
+    check_ok(gguf_writer_commit(&w, path, 0600));
     check_ok(gguf_open(path, &g));
     assert_int_equal((uintptr_t)gguf_find(g, "t")->data % 64, 0);
     struct buf b;

@@ -107,6 +107,28 @@ static void a_prefix_is_shared_by_copy(void **state)
     kv_free(other);
 }
 
+/* Each token sees itself alone: nothing of a prefix is kept, but how long it
+ * is. */
+static void a_window_of_one_token_packs_nothing(void **state)
+{
+    (void)state;
+    struct kv_shape shape = shape_of(QUANT_F16);
+    shape.window = 1;
+    struct kv *c, *d;
+    uint8_t none[1] = {7};
+    draw();
+    check_ok(kv_new(&shape, &c));
+    check_ok(kv_new(&shape, &d));
+    put(c, 9);
+    assert_int_equal(kv_packed_bytes(c, 9), 0);
+    kv_pack(c, 9, none);
+    check_ok(kv_unpack(d, none, 0, 9));
+    assert_int_equal(kv_n(d), 9);
+    assert_int_equal(none[0], 7);
+    kv_free(c);
+    kv_free(d);
+}
+
 static void what_cannot_be_cached_is_refused(void **state)
 {
     (void)state;
@@ -133,6 +155,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_cache_gives_back_what_it_got),
         cmocka_unit_test(a_prefix_is_shared_by_copy),
+        cmocka_unit_test(a_window_of_one_token_packs_nothing),
         cmocka_unit_test(what_cannot_be_cached_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -380,6 +380,7 @@ static void what_a_folder_has_no_place_for_is_named(void **state)
     struct model_files *c = NULL;
     make_llama(folder, "{\"model_type\":\"llama\"," LLAMA_SIZES
                        "\"rope_scaling\":{\"rope_type\":\"llama3\","
+                       "\"factor\":8.0,"
                        "\"original_max_position_embeddings\":16}}");
     snprintf(out, sizeof out, "%s/out", folder);
     check_ok(model_files_open(folder, &c));
@@ -463,6 +464,18 @@ static void what_is_not_read_is_named(void **state)
             TACIT_SHAPE, "attn_q.weight");
     refused("{\"model_type\":\"bert\",\"hidden_act\":\"relu\"}",
             TACIT_UNSUPPORTED, "relu");
+    refused("{\"model_type\":\"llama\"," LLAMA_SIZES
+            "\"rope_theta\":\"500000\"}",
+            TACIT_FORMAT, "rope_theta is no number");
+    refused("{\"model_type\":\"mistral\"," LLAMA_SIZES
+            "\"sliding_window\":\"16\"}",
+            TACIT_FORMAT, "sliding_window is no whole number");
+    refused("{\"model_type\":\"llama\"," LLAMA_SIZES
+            "\"rope_scaling\":{\"type\":\"linear\",\"factor\":\"2\"}}",
+            TACIT_FORMAT, "factor is no number");
+    refused("{\"model_type\":\"llama\"," LLAMA_SIZES
+            "\"rope_scaling\":{\"rope_type\":\"llama3\"}}",
+            TACIT_FORMAT, "scaling is damaged");
     char folder[256];
     struct model_files *c = NULL;
     struct buf b;

@@ -309,7 +309,7 @@ static void write_net(const struct size *s, const char *path)
     f.data = 1;
     put_all(&f, s);
     check_ok(gguf_writer_end(&f.w, NULL));
-    check_ok(gguf_writer_commit(&f.w, path));
+    check_ok(gguf_writer_commit(&f.w, path, 0600));
     gguf_writer_release(&f.w);
 }
 

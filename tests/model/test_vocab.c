@@ -273,12 +273,24 @@ static void what_is_not_known_is_refused_by_name(void **state)
         if (!strstr(err_message(), bad[i].says)) fail_msg("%s", err_message());
         err_clear();
     }
-    struct vocab *v = NULL;
-    check_err(vocab_from_json("{}", 2, &v), TACIT_FORMAT);
-    check_err(vocab_from_json("{\"model\":{\"type\":\"BPE\",\"vocab\":"
-                              "{\"a\":-1}}}",
-                              42, &v),
-              TACIT_FORMAT);
+    static const char *const damaged[] = {
+        "{}",
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":-1},\"merges\":[]}}",
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0}}}",
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":"
+        "\"a a\"}}",
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":"
+        "[[\"a\",\"a\",\"a\"]]}}",
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]},"
+        "\"normalizer\":5}"};
+    for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
+        struct vocab *v = NULL;
+        assert_int_equal(vocab_from_json(damaged[i], strlen(damaged[i]), &v),
+                         TACIT_FORMAT);
+        if (i > 0 && !strstr(err_message(), "damaged"))
+            fail_msg("%s: %s", damaged[i], err_message());
+        err_clear();
+    }
 }
 
 static struct vocab *open_gguf(const char *name, struct gguf **g, char **bytes)
