@@ -3,10 +3,6 @@
 
 #include <string.h>
 
-#if defined __GNUC__ && !defined __clang__
-# pragma GCC optimize("O3")
-#endif
-
 #define LANES        4
 #define ROWS         6
 #define COLUMNS      2
@@ -25,12 +21,22 @@ static inline vec vec_load(const float *p)
     return v;
 }
 
-static inline vec vec_load_n(const float *p, size_t n)
+/* Of a part, by a call: tiles of all sizes have many of these. */
+static __attribute__((noinline)) vec load_part(const float *p, size_t n)
 {
     vec v = {0};
-    if (n == LANES) return vec_load(p);
     for (size_t i = 0; i < n; i++) v[i] = p[i];
     return v;
+}
+
+static inline vec vec_load_n(const float *p, size_t n)
+{
+    return n == LANES ? vec_load(p) : load_part(p, n);
+}
+
+static __attribute__((noinline)) void store_part(float *p, vec v, size_t n)
+{
+    for (size_t i = 0; i < n; i++) p[i] = v[i];
 }
 
 static inline void vec_store_n(float *p, vec v, size_t n)
@@ -38,7 +44,7 @@ static inline void vec_store_n(float *p, vec v, size_t n)
     if (n == LANES)
         memcpy(p, &v, sizeof v);
     else
-        for (size_t i = 0; i < n; i++) p[i] = v[i];
+        store_part(p, v, n);
 }
 
 static inline vec vec_all(float x)
