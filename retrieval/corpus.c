@@ -11,16 +11,14 @@
 #include "common/base/digest.h"
 #include "common/base/tick.h"
 #include "common/base/utf8.h"
-#include "retrieval/chunker.h"
 #include "retrieval/corpus_state.h"
-#include "retrieval/document.h"
 #include "retrieval/embedder.h"
 #include "retrieval/evidence.h"
+#include "retrieval/prepared.h"
 #include "retrieval/twin.h"
 #include "retrieval/words.h"
 
 enum {
-    CHUNKS_MAX = 1 << 17,             /* of one document */
     SCRATCH_BYTES_MAX = 64 << 20,     /* of one embedding */
     DOCUMENTS_MAX_IN_WRITE = 1 << 20, /* that one removal may name */
     GATHER_DOCUMENTS_MAX = 128,       /* of one transaction … */
@@ -75,24 +73,6 @@ enum tacit_err corpus_path(const char *path, char *out)
 /* ---- one document to be written -------------------------------------------
  */
 
-/* A document that is read, and embedded: this takes the time of an addition, so
- * it is done before the store is locked. */
-struct prepared {
-    struct prepared *next;
-    char path[CORPUS_PATH_MAX];
-    struct document d;
-    struct buf vectors; /* f32 [n, dim] */
-    size_t n;
-    enum corpus_outcome outcome; /* of writing it */
-};
-
-static void prepared_free(struct prepared *p)
-{
-    document_release(&p->d);
-    buf_release(&p->vectors);
-    free(p);
-}
-
 static const float *vector_at(const struct corpus *c, const struct prepared *p,
                               size_t i)
 {
@@ -104,8 +84,6 @@ static enum tacit_err write_chunks(struct corpus *c, const struct prepared *p,
                                    int64_t document_id)
 {
     const struct document *d = &p->d;
-    struct chunker k;
-    struct chunk chunk;
     uint8_t print[TWIN_PRINT];
     const char *slash = strrchr(p->path, '/');
     const char *name = slash ? slash + 1 : p->path;
@@ -113,15 +91,18 @@ static enum tacit_err write_chunks(struct corpus *c, const struct prepared *p,
     const char *text = (const char *)d->text.data;
     struct corpus_row row = {.document_id = document_id,
                              .title = d->title,
-                             .chunk = &chunk,
                              .print = print};
-    chunker_init_sized(&k, d, &c->sizes);
-    for (size_t i = 0; i < p->n && chunker_next(&k, &chunk); i++) {
-        row.text = text + chunk.text_first;
-        row.text_len = chunk.text_end - chunk.text_first;
+    for (size_t i = 0; i < p->n; i++) {
+        const struct passage *one = prepared_passage(p, i);
+        row.heading = prepared_heading(p, one);
+        row.place = one->place;
+        row.places = p->places.data + one->places;
+        row.n_places = one->n_places;
+        row.text = text + one->text_first;
+        row.text_len = one->text_end - one->text_first;
         row.v = vector_at(c, p, i);
-        twin_print(own, chunk.heading, text + chunk.own_first,
-                   chunk.text_end - chunk.own_first, print);
+        twin_print(own, row.heading, text + one->own_first,
+                   one->text_end - one->own_first, print);
         TRY(corpus_write(c, &row));
     }
     return TACIT_OK;
@@ -227,7 +208,6 @@ static int is_at_once(const struct corpus *c)
 /* Passages that are embedded together, of one document or of several. Those
  * that wait do not wait for a long document. */
 struct window {
-    struct chunk chunks[EMBED_PASSAGES]; /* their headings */
     struct embedder_text texts[EMBED_PASSAGES];
     struct prepared *of[EMBED_PASSAGES];
     size_t n;
@@ -247,15 +227,14 @@ static enum tacit_err embed_document(struct corpus *c, struct prepared *p,
                                      struct window *w)
 {
     const struct document *d = &p->d;
-    struct chunker k;
-    chunker_init_sized(&k, d, &c->sizes);
-    for (size_t i = 0; i < p->n && chunker_next(&k, &w->chunks[w->n]); i++) {
-        const struct chunk *chunk = &w->chunks[w->n];
-        w->texts[w->n] = (struct embedder_text){
-            .title = d->title,
-            .heading = chunk->heading,
-            .text = {(const char *)d->text.data + chunk->text_first,
-                     chunk->text_end - chunk->text_first}};
+    for (size_t i = 0; i < p->n; i++) {
+        const struct passage *one = prepared_passage(p, i);
+        w->texts[w->n] =
+            (struct embedder_text){.title = d->title,
+                                   .heading = prepared_heading(p, one),
+                                   .text = {(const char *)d->text.data +
+                                                one->text_first,
+                                            one->text_end - one->text_first}};
         w->of[w->n++] = p;
         if (w->n == EMBED_PASSAGES) TRY(embed_window(c, w));
         if (is_at_once(c) && c->first && is_enough(c)) TRY(flush(c));
@@ -342,40 +321,14 @@ int corpus_is_broken(const struct corpus *c)
     return c->is_broken;
 }
 
-static enum tacit_err prepare(const struct corpus *c, const char *path,
-                              struct prepared **out)
+static enum tacit_err cut(struct corpus *c, struct prepared *p)
 {
-    struct prepared *p = calloc(1, sizeof *p);
-    if (!p) return fail(TACIT_NOMEM, "out of memory");
-    buf_init(&p->vectors, (size_t)CHUNKS_MAX * c->dim * sizeof(float));
-    enum tacit_err err = corpus_path(path, p->path);
-    if (!err) err = document_open(&p->d, p->path);
-    if (err) {
-        free(p);
-        return err;
-    }
-    *out = p;
-    return TACIT_OK;
-}
-
-/* How many there are. */
-static enum tacit_err count_passages(struct corpus *c, struct prepared *p)
-{
-    struct chunker k;
-    struct chunk chunk;
     if (!c->sizes.target) {
         enum tacit_err err = embedder_sizes(c->encoder, &c->sizes);
         c->is_broken = err != TACIT_OK;
         if (err) return err;
     }
-    chunker_init_sized(&k, &p->d, &c->sizes);
-    while (chunker_next(&k, &chunk)) {
-        if (p->n == CHUNKS_MAX)
-            return fail_as(E_DOCUMENT_TOO_LARGE,
-                           "more than %d passages; split the file", CHUNKS_MAX);
-        p->n++;
-    }
-    return TACIT_OK;
+    return prepared_cut(p, &c->sizes);
 }
 
 /* Read it, then embed and write it with those that are gathered, or later. */
@@ -386,7 +339,7 @@ static enum tacit_err add_changed(struct corpus *c, struct prepared *p,
     enum tacit_err err =
         p->d.file_bytes > GATHER_FILE_MAX ? flush(c) : TACIT_OK;
     if (!err) err = document_parse(&p->d);
-    if (!err) err = count_passages(c, p);
+    if (!err) err = cut(c, p);
     if (!err && is_at_once(c)) err = embed_list(c, p);
     if (err) {
         prepared_free(p);
@@ -408,7 +361,7 @@ enum tacit_err corpus_add(struct corpus *c, const char *path,
     struct prepared *p;
     struct known was = {0};
     c->note[0] = '\0';
-    TRY(prepare(c, path, &p));
+    TRY(prepared_new(path, c->dim, &p));
     enum tacit_err err = is_gathered(c, p->path) ? flush(c) : TACIT_OK;
     if (!err) err = look_up(c, p->path, &p->d.hash, &was);
     if (!err && !(was.id && was.is_same)) {

@@ -62,9 +62,12 @@ struct corpus_row {
     const char *title;
     const char *text;
     size_t text_len;
-    const struct chunk *chunk; /* heading, place, sentences */
-    const uint8_t *print;      /* [TWIN_PRINT] or NULL */
-    const float *v;            /* [dim]; zeros: there are no words */
+    const char *heading;
+    struct place place;
+    const void *places; /* [n_places] bytes: of its sentences (places.h) */
+    size_t n_places;
+    const uint8_t *print; /* [TWIN_PRINT] or NULL */
+    const float *v;       /* [dim]; zeros: there are no words */
 };
 /* Write it, within a write; its words stand in the index from corpus_end() on.
  */

@@ -1,6 +1,5 @@
 /* The rows of documents: text, words and vectors, in the caller's write. */
 #include "retrieval/corpus_state.h"
-#include "retrieval/places.h"
 #include "retrieval/twin.h"
 #include "retrieval/words.h"
 
@@ -57,29 +56,22 @@ enum tacit_err corpus_run(struct corpus *c, enum corpus_stmt which)
 static enum tacit_err write_chunk(struct corpus *c,
                                   const struct corpus_row *row)
 {
-    const struct chunk *chunk = row->chunk;
     sqlite3_stmt *st;
-    struct buf places;
     TRY(corpus_statement(c, CORPUS_CHUNK_ADD, &st));
-    buf_init(&places, PLACES_BYTES_MAX);
-    places_encode(&places, chunk);
-    enum tacit_err err = buf_end(&places);
     sqlite3_bind_int64(st, 1, row->document_id);
-    sqlite3_bind_text(st, 2, chunk->heading, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 2, row->heading, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, 3, row->text, (int)row->text_len, SQLITE_STATIC);
-    sqlite3_bind_int64(st, 4, (int64_t)chunk->place.byte_first);
-    sqlite3_bind_int64(st, 5, (int64_t)chunk->place.byte_end);
-    sqlite3_bind_int64(st, 6, chunk->place.line_first);
-    sqlite3_bind_int64(st, 7, chunk->place.line_last);
-    if (places.len)
-        sqlite3_bind_blob64(st, 8, places.data, places.len, SQLITE_STATIC);
+    sqlite3_bind_int64(st, 4, (int64_t)row->place.byte_first);
+    sqlite3_bind_int64(st, 5, (int64_t)row->place.byte_end);
+    sqlite3_bind_int64(st, 6, row->place.line_first);
+    sqlite3_bind_int64(st, 7, row->place.line_last);
+    if (row->n_places)
+        sqlite3_bind_blob64(st, 8, row->places, row->n_places, SQLITE_STATIC);
     else
         sqlite3_bind_zeroblob(st, 8, 0);
     if (row->print)
         sqlite3_bind_blob(st, 9, row->print, TWIN_PRINT, SQLITE_STATIC);
-    if (!err) err = corpus_run(c, CORPUS_CHUNK_ADD);
-    buf_release(&places);
-    return err;
+    return corpus_run(c, CORPUS_CHUNK_ADD);
 }
 
 /* ---- words ----------------------------------------------------------------
@@ -138,12 +130,11 @@ static enum tacit_err give_words(struct corpus *c, int64_t id,
         words_ahead_begin(c->ahead);
         c->words_from = id;
     }
-    words_ahead_give(c->ahead,
-                     &(struct words_text){.id = id,
-                                          .title = row->title,
-                                          .heading = row->chunk->heading,
-                                          .text = row->text,
-                                          .text_len = row->text_len});
+    words_ahead_give(c->ahead, &(struct words_text){.id = id,
+                                                    .title = row->title,
+                                                    .heading = row->heading,
+                                                    .text = row->text,
+                                                    .text_len = row->text_len});
     return words_ahead_is_full(c->ahead) ? write_words(c) : TACIT_OK;
 }
 

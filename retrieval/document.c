@@ -10,7 +10,7 @@
 #include "retrieval/document_builder.h"
 #include "retrieval/document_input.h"
 
-enum { LINE_STEP = 4096 };
+enum { LINE_STEP = 256 };
 
 /* The formats. The first is also for files whose name has no ending. */
 static const struct document_reader *const readers[] = {

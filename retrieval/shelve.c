@@ -9,6 +9,7 @@
 #include "retrieval/chunker.h"
 #include "retrieval/corpus_state.h"
 #include "retrieval/embedder.h"
+#include "retrieval/places.h"
 #include "retrieval/sentence.h"
 
 /* The sentences of a text; the last one takes what is left. */
@@ -61,6 +62,7 @@ enum tacit_err shelve_vector(struct corpus *c, const char *path,
                              const float *v)
 {
     struct chunk chunk;
+    struct buf places;
     size_t n = strlen(text);
     enum tacit_err err = add_document(c, path, title, text, n);
     if (err == TACIT_STATE) {
@@ -70,16 +72,22 @@ enum tacit_err shelve_vector(struct corpus *c, const char *path,
     }
     if (err) return err;
     cut(text, n, &chunk);
-    chunk.place =
-        (struct place){.byte_end = n, .line_first = 1, .line_last = 1};
-    const struct corpus_row row = {.document_id =
-                                       sqlite3_last_insert_rowid(c->db->sql),
-                                   .title = title,
-                                   .text = text,
-                                   .text_len = n,
-                                   .chunk = &chunk,
-                                   .v = v};
-    return corpus_write(c, &row);
+    buf_init(&places, PLACES_BYTES_MAX);
+    places_encode(&places, &chunk);
+    const struct corpus_row row = {
+        .document_id = sqlite3_last_insert_rowid(c->db->sql),
+        .title = title,
+        .text = text,
+        .text_len = n,
+        .heading = "",
+        .place = {.byte_end = n, .line_first = 1, .line_last = 1},
+        .places = places.data,
+        .n_places = places.len,
+        .v = v};
+    err = buf_end(&places);
+    if (!err) err = corpus_write(c, &row);
+    buf_release(&places);
+    return err;
 }
 
 enum tacit_err shelve_text(struct corpus *c, const char *path,
