@@ -125,7 +125,7 @@ enum tacit_err device_adapter(struct device *d, size_t dim, float **out)
     const struct params *p = model_weights(m);
     float *w = err ? NULL : malloc(p->n_flat * sizeof *w);
     if (!err && !w) err = fail(TACIT_NOMEM, "no memory for the adapter");
-    if (!err) {
+    if (w) {
         memcpy(w, p->flat, p->n_flat * sizeof *w);
         *out = w;
     }

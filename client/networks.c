@@ -474,7 +474,6 @@ static enum tacit_err put_row(struct device *d, const struct networks_job *job,
                               struct network_row *m)
 {
     struct network_row old;
-    TRY(db_begin(&d->db));
     enum tacit_err err = networks_find(d, m->name, &old);
     int is_new = err == TACIT_NOTFOUND || strcmp(old.name, m->name) != 0;
     if (err == TACIT_NOTFOUND) {
@@ -491,8 +490,6 @@ static enum tacit_err put_row(struct device *d, const struct networks_job *job,
                          "give this one another --name, or `tacit model rm "
                          "%s` first",
                          m->name, m->name);
-    if (!err) err = db_commit(&d->db);
-    if (err) db_rollback(&d->db);
     return err;
 }
 
@@ -500,13 +497,16 @@ static void remove_unused(struct device *d, const struct network_row *m,
                           const char *path)
 {
     int64_t users = 0;
+    if (db_begin(&d->db)) return;
     if (db_int(&d->db, &users, "SELECT count(*) FROM model WHERE hash = ?", "b",
                (const void *)m->hash.b, (size_t)DIGEST_BYTES) == TACIT_OK &&
         users == 0)
         unlink(path);
+    db_rollback(&d->db);
 }
 
-/* Write the blob and its row: both or none. */
+/* Write the blob and its row: both or none. Both are there before another
+ * process looks whether the blob that it gives up is anybody's. */
 static enum tacit_err commit(struct device *d, const struct networks_job *job,
                              struct gguf_writer *w, struct network_row *m)
 {
@@ -516,10 +516,15 @@ static enum tacit_err commit(struct device *d, const struct networks_job *job,
     TRY(networks_path(d, m, path));
     m->bytes = w->file_bytes;
     m->added_s = tick_wall_s();
-    TRY(gguf_writer_commit(w, path, 0600));
-    enum tacit_err err = check_network(path, m->family);
+    TRY(db_begin(&d->db));
+    enum tacit_err err = gguf_writer_commit(w, path, 0600);
+    int is_there = !err;
+    if (!err) err = check_network(path, m->family);
     if (!err) err = put_row(d, job, m);
-    if (err) remove_unused(d, &made, path);
+    if (!err) err = db_commit(&d->db);
+    if (!err) return TACIT_OK;
+    db_rollback(&d->db);
+    if (is_there) remove_unused(d, &made, path);
     return err;
 }
 

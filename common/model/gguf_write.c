@@ -11,7 +11,7 @@
 #include "common/base/codes.h"
 #include "common/model/gguf.h"
 
-enum { FLUSH_BYTES = 1 << 20, VERSION = 3 };
+enum { FLUSH_BYTES = 1 << 20, VERSION = 3, PART_TRIES = 16 };
 
 static enum tacit_err disk(const struct gguf_writer *w, const char *doing)
 {
@@ -19,6 +19,29 @@ static enum tacit_err disk(const struct gguf_writer *w, const char *doing)
     if (e == ENOSPC || e == EDQUOT || e == EFBIG)
         return fail_as(E_DISK_FULL, "%s: %s: %s", w->part, doing, strerror(e));
     return fail(TACIT_IO, "%s: %s: %s", w->part, doing, strerror(e));
+}
+
+static enum tacit_err create_part(struct gguf_writer *w, const char *folder)
+{
+    int n = snprintf(w->part, sizeof w->part, "%s/.import-XXXXXX", folder);
+    if (n < 0 || (size_t)n >= sizeof w->part) {
+        w->part[0] = '\0';
+        return fail(TACIT_LIMIT, "%s: the path is too long", folder);
+    }
+    w->fd = mkostemp(w->part, O_CLOEXEC);
+    if (w->fd >= 0) return TACIT_OK;
+    enum tacit_err err = disk(w, "cannot create");
+    w->part[0] = '\0';
+    return err;
+}
+
+/* Held as long as it is unfinished: see client/networks.h. Before it was held
+ * another process may have taken it for what a killed one left: 0. */
+static int hold_part(const struct gguf_writer *w)
+{
+    struct stat st;
+    if (flock(w->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return 0;
+    return fstat(w->fd, &st) != 0 || st.st_nlink > 0;
 }
 
 enum tacit_err gguf_writer_init(struct gguf_writer *w, const char *folder,
@@ -34,20 +57,15 @@ enum tacit_err gguf_writer_init(struct gguf_writer *w, const char *folder,
     if (alignment != GGUF_ALIGNMENT)
         gguf_put_u32(w, "general.alignment", (uint32_t)alignment);
     if (!folder) return TACIT_OK;
-    int n = snprintf(w->part, sizeof w->part, "%s/.import-XXXXXX", folder);
-    if (n < 0 || (size_t)n >= sizeof w->part) {
+    for (int i = 0; i < PART_TRIES; i++) {
+        TRY(create_part(w, folder));
+        if (hold_part(w)) return TACIT_OK;
+        close(w->fd);
+        unlink(w->part);
+        w->fd = -1;
         w->part[0] = '\0';
-        return fail(TACIT_LIMIT, "%s: the path is too long", folder);
     }
-    w->fd = mkostemp(w->part, O_CLOEXEC);
-    if (w->fd < 0) {
-        enum tacit_err err = disk(w, "cannot create");
-        w->part[0] = '\0';
-        return err;
-    }
-    /* Held as long as it is unfinished: see client/networks.h. */
-    (void)flock(w->fd, LOCK_EX | LOCK_NB);
-    return TACIT_OK;
+    return fail(TACIT_IO, "%s: unfinished files do not stay here", folder);
 }
 
 void gguf_writer_release(struct gguf_writer *w)
