@@ -171,16 +171,29 @@ enum tacit_err networks_path(const struct device *d,
     return blob_path(d->blobs, &m->hash, out, DEVICE_PATH_MAX);
 }
 
+/* A blob that no row names goes, in a write: so that no other process names it
+ * between the look and the end of it. */
+static enum tacit_err remove_unused(struct device *d,
+                                    const struct network_row *m,
+                                    const char *path)
+{
+    int64_t users = 0;
+    TRY(db_begin(&d->db));
+    enum tacit_err err =
+        db_int(&d->db, &users, "SELECT count(*) FROM model WHERE hash = ?", "b",
+               (const void *)m->hash.b, (size_t)DIGEST_BYTES);
+    if (!err && users == 0 && unlink(path) != 0 && errno != ENOENT)
+        err = fail(TACIT_IO, "%s: %s", path, strerror(errno));
+    db_rollback(&d->db);
+    return err;
+}
+
 enum tacit_err networks_remove(struct device *d, const struct network_row *m)
 {
     char path[DEVICE_PATH_MAX];
-    int64_t left = 0;
     TRY(networks_path(d, m, path));
     TRY(db_run(&d->db, "DELETE FROM model WHERE name = ?", "s", m->name));
-    TRY(db_int(&d->db, &left, "SELECT count(*) FROM model WHERE hash = ?", "b",
-               (const void *)m->hash.b, (size_t)DIGEST_BYTES));
-    if (left > 0 || unlink(path) == 0 || errno == ENOENT) return TACIT_OK;
-    return fail(TACIT_IO, "%s: %s", path, strerror(errno));
+    return remove_unused(d, m, path);
 }
 
 /* ---- names -------------------------------------------------------------- */
@@ -470,6 +483,7 @@ static enum tacit_err keep_old(struct device *d, const struct networks_job *job,
 }
 
 /* Another command may have taken the name meanwhile. */
+/* Within a write. */
 static enum tacit_err put_row(struct device *d, const struct networks_job *job,
                               struct network_row *m)
 {
@@ -493,18 +507,6 @@ static enum tacit_err put_row(struct device *d, const struct networks_job *job,
     return err;
 }
 
-static void remove_unused(struct device *d, const struct network_row *m,
-                          const char *path)
-{
-    int64_t users = 0;
-    if (db_begin(&d->db)) return;
-    if (db_int(&d->db, &users, "SELECT count(*) FROM model WHERE hash = ?", "b",
-               (const void *)m->hash.b, (size_t)DIGEST_BYTES) == TACIT_OK &&
-        users == 0)
-        unlink(path);
-    db_rollback(&d->db);
-}
-
 /* Write the blob and its row: both or none. Both are there before another
  * process looks whether the blob that it gives up is anybody's. */
 static enum tacit_err commit(struct device *d, const struct networks_job *job,
@@ -524,7 +526,7 @@ static enum tacit_err commit(struct device *d, const struct networks_job *job,
     if (!err) err = db_commit(&d->db);
     if (!err) return TACIT_OK;
     db_rollback(&d->db);
-    if (is_there) remove_unused(d, &made, path);
+    if (is_there) (void)remove_unused(d, &made, path);
     return err;
 }
 

@@ -1,3 +1,5 @@
+/* ivf: what stands in the store of an index, one after the other; a walk that
+ * was begun is ended, whatever comes of it. */
 #include "retrieval/ivf_state.h"
 
 /* What has been begun, whatever became of it. */

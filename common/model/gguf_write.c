@@ -65,7 +65,10 @@ enum tacit_err gguf_writer_init(struct gguf_writer *w, const char *folder,
         w->fd = -1;
         w->part[0] = '\0';
     }
-    return fail(TACIT_IO, "%s: unfinished files do not stay here", folder);
+    return fail(TACIT_IO,
+                "%s: what is written here is removed by another process; try "
+                "again when it has ended",
+                folder);
 }
 
 void gguf_writer_release(struct gguf_writer *w)

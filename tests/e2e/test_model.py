@@ -487,6 +487,21 @@ def case_of_two_at_once_one_has_the_name():
         assert home.blobs() == [m["hash"]], home.blobs()
 
 
+def case_what_is_removed_leaves_another_name_its_weights():
+    with folder() as at:
+        home = Home(at)
+        path = home.file("m.gguf", gguf(SMALL))
+        home.run("model", "import", path, "--name", "a").exits(0)
+        for gone, new in ("ab", "ba") * 4:
+            for p in [begin("tacit", "model", *words, "--home", home.home)
+                      for words in (("rm", gone),
+                                    ("import", path, "--name", new))]:
+                finish(p).exits(0)
+            m, = home.models()
+            assert m["name"] == new, m
+            assert home.blobs() == [m["hash"]], home.blobs()
+
+
 def case_where_it_is_from_goes_along():
     """Through quantising, and both ways out."""
     with folder() as at:
