@@ -1,14 +1,12 @@
 #include "common/model/gguf.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/arena.h"
 #include "common/base/codes.h"
+#include "common/model/gguf_parts.h"
 #include "common/model/mapped.h"
-#include "common/tensor/weights.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "tensors are used as they lie in the file");
@@ -19,125 +17,6 @@ enum {
     PAIR_BYTES_MIN = 4 + 1 + 4 + 1,
     TENSOR_BYTES_MIN = 4 + 1 + 4 + 4 + 4 + 8
 };
-
-struct pair {
-    char *key; /* arena */
-    enum gguf_kind kind;
-    const uint8_t *at; /* the value */
-};
-
-struct gguf {
-    struct arena arena;
-    const uint8_t *bytes;
-    size_t n;
-    int mapped;
-    int wide; /* lengths of 64 bits */
-    uint64_t alignment;
-    struct pair *pairs; /* by key */
-    struct pair *order; /* as they stand in the file */
-    size_t n_pairs;
-    struct gguf_tensor *tensors; /* as they stand in the file */
-    uint32_t *by_name;
-    size_t n_tensors;
-};
-
-/* ---- types -------------------------------------------------------------- */
-
-static const struct type {
-    uint32_t type;
-    const char *name, *packed; /* packed: NULL when weight.h has no tile */
-    unsigned block, bytes;
-} types[] = {
-    {0, "F32", "packed F32", 1, 4},
-    {1, "F16", "packed F16", 1, 2},
-    {2, "Q4_0", "packed Q4_0", 32, 18},
-    {3, "Q4_1", NULL, 32, 20},
-    {6, "Q5_0", NULL, 32, 22},
-    {7, "Q5_1", NULL, 32, 24},
-    {8, "Q8_0", "packed Q8_0", 32, 34},
-    {9, "Q8_1", NULL, 32, 36},
-    {10, "Q2_K", NULL, 256, 84},
-    {11, "Q3_K", NULL, 256, 110},
-    {12, "Q4_K", NULL, 256, 144},
-    {13, "Q5_K", NULL, 256, 176},
-    {14, "Q6_K", NULL, 256, 210},
-    {15, "Q8_K", NULL, 256, 292},
-    {16, "IQ2_XXS", NULL, 256, 66},
-    {17, "IQ2_XS", NULL, 256, 74},
-    {18, "IQ3_XXS", NULL, 256, 98},
-    {19, "IQ1_S", NULL, 256, 50},
-    {20, "IQ4_NL", NULL, 32, 18},
-    {21, "IQ3_S", NULL, 256, 110},
-    {22, "IQ2_S", NULL, 256, 82},
-    {23, "IQ4_XS", NULL, 256, 136},
-    {24, "I8", NULL, 1, 1},
-    {25, "I16", NULL, 1, 2},
-    {26, "I32", NULL, 1, 4},
-    {27, "I64", NULL, 1, 8},
-    {28, "F64", NULL, 1, 8},
-    {29, "IQ1_M", NULL, 256, 56},
-    {30, "BF16", "packed BF16", 1, 2},
-    {34, "TQ1_0", NULL, 256, 54},
-    {35, "TQ2_0", NULL, 256, 66},
-    {39, "MXFP4", NULL, 32, 17},
-};
-
-static const struct type *find_type(uint32_t type)
-{
-    uint32_t plain = type >= GGUF_PACKED ? type - GGUF_PACKED : type;
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (types[i].type == plain)
-            return type >= GGUF_PACKED && !types[i].packed ? NULL : &types[i];
-    return NULL;
-}
-
-const char *gguf_type_name(uint32_t type)
-{
-    const struct type *t = find_type(type);
-    if (!t) return NULL;
-    return type >= GGUF_PACKED ? t->packed : t->name;
-}
-
-uint64_t gguf_type_bytes(uint32_t type, const uint64_t dims[GGUF_DIMS_MAX])
-{
-    const uint64_t most = (uint64_t)1 << 48;
-    const struct type *t = find_type(type);
-    uint64_t rows = 1;
-    if (!t || dims[0] == 0 || dims[0] > most || dims[0] % t->block) return 0;
-    uint64_t row = dims[0] / t->block * t->bytes;
-    for (int i = 1; i < GGUF_DIMS_MAX; i++) {
-        if (dims[i] == 0 || rows > most / dims[i]) return 0;
-        rows *= dims[i];
-    }
-    if (type >= GGUF_PACKED)
-        return weight_bytes((enum quant_type)t->type, (size_t)rows,
-                            (size_t)dims[0]);
-    return row > most / rows ? 0 : row * rows;
-}
-
-/* Bytes of one value of a kind; 0 for texts and arrays. */
-static size_t kind_bytes(enum gguf_kind kind)
-{
-    switch (kind) {
-    case GGUF_U8:
-    case GGUF_I8:
-    case GGUF_BOOL: return 1;
-    case GGUF_U16:
-    case GGUF_I16: return 2;
-    case GGUF_U32:
-    case GGUF_I32:
-    case GGUF_F32: return 4;
-    case GGUF_U64:
-    case GGUF_I64:
-    case GGUF_F64: return 8;
-    default: return 0;
-    }
-}
-
-int gguf_kind_is_int(enum gguf_kind kind)
-{
-    return kind != GGUF_F32 && kind != GGUF_F64 && kind_bytes(kind) > 0;
-}
 
 /* ---- reading ------------------------------------------------------------ */
 
@@ -198,7 +77,7 @@ static enum tacit_err skip_array(struct cursor *c, const char *key)
     uint32_t kind = reader_u32(&c->r);
     uint64_t n = take_count(c);
     if (c->r.err) return cut(c, key);
-    size_t each = kind_bytes((enum gguf_kind)kind);
+    size_t each = gguf_kind_bytes((enum gguf_kind)kind);
     if (kind == GGUF_ARRAY)
         return fail(TACIT_UNSUPPORTED, "%s is an array of arrays", key);
     if (each == 0 && kind != GGUF_TEXT)
@@ -218,7 +97,7 @@ static enum tacit_err skip_array(struct cursor *c, const char *key)
 }
 
 static enum tacit_err read_pair(struct gguf *g, struct cursor *c,
-                                struct pair *p)
+                                struct gguf_pair *p)
 {
     char key[GGUF_KEY_MAX + 1];
     TRY(take_name(c, "a key", key));
@@ -230,8 +109,8 @@ static enum tacit_err read_pair(struct gguf *g, struct cursor *c,
     if (kind == GGUF_ARRAY) return skip_array(c, key);
     if (kind == GGUF_TEXT)
         (void)take_text(c, &n);
-    else if (kind_bytes((enum gguf_kind)kind))
-        (void)reader_take(&c->r, kind_bytes((enum gguf_kind)kind));
+    else if (gguf_kind_bytes((enum gguf_kind)kind))
+        (void)reader_take(&c->r, gguf_kind_bytes((enum gguf_kind)kind));
     else if (!c->r.err)
         return fail(TACIT_FORMAT, "%s is of unknown kind %" PRIu32, key, kind);
     return c->r.err ? cut(c, key) : TACIT_OK;
@@ -239,7 +118,8 @@ static enum tacit_err read_pair(struct gguf *g, struct cursor *c,
 
 static int by_key(const void *a, const void *b)
 {
-    return strcmp(((const struct pair *)a)->key, ((const struct pair *)b)->key);
+    return strcmp(((const struct gguf_pair *)a)->key,
+                  ((const struct gguf_pair *)b)->key);
 }
 
 static enum tacit_err read_pairs(struct gguf *g, struct cursor *c, uint64_t n)
@@ -493,213 +373,4 @@ const uint8_t *gguf_bytes(const struct gguf *g)
 uint64_t gguf_file_bytes(const struct gguf *g)
 {
     return g->n;
-}
-
-size_t gguf_n_pairs(const struct gguf *g)
-{
-    return g->n_pairs;
-}
-
-const char *gguf_key_at(const struct gguf *g, size_t i)
-{
-    return i < g->n_pairs ? g->order[i].key : NULL;
-}
-
-static const struct pair *find_pair(const struct gguf *g, const char *key)
-{
-    size_t lo = 0, hi = g->n_pairs;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        int c = strcmp(g->pairs[mid].key, key);
-        if (c == 0) return &g->pairs[mid];
-        if (c < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return NULL;
-}
-
-int gguf_has(const struct gguf *g, const char *key)
-{
-    return find_pair(g, key) != NULL;
-}
-
-static enum tacit_err need(const struct gguf *g, const char *key,
-                           const struct pair **out)
-{
-    *out = find_pair(g, key);
-    if (*out) return TACIT_OK;
-    return fail(TACIT_NOTFOUND, "the model lacks the key %s", key);
-}
-
-static enum tacit_err wrong_kind(const char *key, const char *want)
-{
-    return fail(TACIT_FORMAT, "the model's %s is no %s", key, want);
-}
-
-/* A value of 64 bits without a sign is at most 2^63 - 1 here. */
-static int64_t load_int(enum gguf_kind kind, const uint8_t *at)
-{
-    uint64_t v = 0;
-    size_t n = kind_bytes(kind);
-    memcpy(&v, at, n);
-    switch (kind) {
-    case GGUF_I8: return (int8_t)v;
-    case GGUF_I16: return (int16_t)v;
-    case GGUF_I32: return (int32_t)v;
-    case GGUF_BOOL: return v != 0;
-    case GGUF_U64: return v > INT64_MAX ? INT64_MAX : (int64_t)v;
-    default: return (int64_t)v;
-    }
-}
-
-static double load_real(enum gguf_kind kind, const uint8_t *at)
-{
-    float f;
-    double d;
-    if (kind == GGUF_F32) {
-        memcpy(&f, at, sizeof f);
-        return (double)f;
-    }
-    if (kind == GGUF_F64) {
-        memcpy(&d, at, sizeof d);
-        return d;
-    }
-    return (double)load_int(kind, at);
-}
-
-enum tacit_err gguf_int(const struct gguf *g, const char *key, int64_t min,
-                        int64_t max, int64_t *out)
-{
-    const struct pair *p;
-    TRY(need(g, key, &p));
-    if (!gguf_kind_is_int(p->kind)) return wrong_kind(key, "whole number");
-    int64_t v = load_int(p->kind, p->at);
-    if (v < min || v > max)
-        return fail(TACIT_LIMIT,
-                    "the model's %s is %" PRId64 "; %" PRId64 " to %" PRId64
-                    " may be",
-                    key, v, min, max);
-    *out = v;
-    return TACIT_OK;
-}
-
-enum tacit_err gguf_real(const struct gguf *g, const char *key, double *out)
-{
-    const struct pair *p;
-    TRY(need(g, key, &p));
-    if (kind_bytes(p->kind) == 0) return wrong_kind(key, "number");
-    double v = load_real(p->kind, p->at);
-    if (!isfinite(v)) return wrong_kind(key, "finite number");
-    *out = v;
-    return TACIT_OK;
-}
-
-static const char *load_text(int wide, const uint8_t *at, size_t *out_n)
-{
-    *out_n = (size_t)(wide ? le64_load(at) : le32_load(at));
-    return (const char *)at + (wide ? 8 : 4);
-}
-
-enum tacit_err gguf_text(const struct gguf *g, const char *key,
-                         const char **out, size_t *out_n)
-{
-    const struct pair *p;
-    TRY(need(g, key, &p));
-    if (p->kind != GGUF_TEXT) return wrong_kind(key, "text");
-    *out = load_text(g->wide, p->at, out_n);
-    return TACIT_OK;
-}
-
-void gguf_text_or_empty(const struct gguf *g, const char *key, char *out,
-                        size_t cap)
-{
-    const struct pair *p = find_pair(g, key);
-    size_t n = 0;
-    const char *s = "";
-    if (p && p->kind == GGUF_TEXT) s = load_text(g->wide, p->at, &n);
-    if (n >= cap) n = cap - 1;
-    memcpy(out, s, n);
-    out[n] = '\0';
-}
-
-static void load_array(int wide, const uint8_t *at, struct gguf_array *out)
-{
-    out->kind = (enum gguf_kind)le32_load(at);
-    out->n = wide ? le64_load(at + 4) : le32_load(at + 4);
-    out->at = at + 4 + (wide ? 8 : 4);
-    out->wide = wide;
-}
-
-enum tacit_err gguf_array(const struct gguf *g, const char *key,
-                          struct gguf_array *out)
-{
-    const struct pair *p;
-    TRY(need(g, key, &p));
-    if (p->kind != GGUF_ARRAY) return wrong_kind(key, "list");
-    load_array(g->wide, p->at, out);
-    return TACIT_OK;
-}
-
-const char *gguf_next_text(struct gguf_array *a, size_t *out_n)
-{
-    const char *s = load_text(a->wide, a->at, out_n);
-    a->at = (const uint8_t *)s + *out_n;
-    a->n--;
-    return s;
-}
-
-int64_t gguf_next_int(struct gguf_array *a)
-{
-    int64_t v = load_int(a->kind, a->at);
-    a->at += kind_bytes(a->kind);
-    a->n--;
-    return v;
-}
-
-double gguf_next_real(struct gguf_array *a)
-{
-    double v = load_real(a->kind, a->at);
-    a->at += kind_bytes(a->kind);
-    a->n--;
-    return v;
-}
-
-/* ---- copying a pair ----------------------------------------------------- */
-
-static void put_text64(struct buf *b, const char *s, size_t n)
-{
-    buf_put_u64(b, n);
-    buf_put(b, s, n);
-}
-
-void gguf_put_pair(struct gguf_writer *w, const struct gguf *from, size_t i)
-{
-    const struct pair *p = &from->order[i];
-    struct gguf_array a;
-    size_t n = 0;
-    put_text64(&w->pairs, p->key, strlen(p->key));
-    buf_put_u32(&w->pairs, (uint32_t)p->kind);
-    w->n_pairs++;
-    if (p->kind == GGUF_TEXT) {
-        const char *s = load_text(from->wide, p->at, &n);
-        put_text64(&w->pairs, s, n);
-        return;
-    }
-    if (p->kind != GGUF_ARRAY) {
-        buf_put(&w->pairs, p->at, kind_bytes(p->kind));
-        return;
-    }
-    load_array(from->wide, p->at, &a);
-    buf_put_u32(&w->pairs, (uint32_t)a.kind);
-    buf_put_u64(&w->pairs, a.n);
-    if (a.kind != GGUF_TEXT) {
-        buf_put(&w->pairs, a.at, (size_t)a.n * kind_bytes(a.kind));
-        return;
-    }
-    while (a.n > 0) {
-        const char *s = gguf_next_text(&a, &n);
-        put_text64(&w->pairs, s, n);
-    }
 }
