@@ -10,7 +10,7 @@
 #include "common/base/file.h"
 #include "common/model/model_files.h"
 #include "common/model/net_write.h"
-#include "common/model/tuned.h"
+#include "common/model/tuned_base.h"
 #include "common/task/task.h"
 #include "common/wire/blob.h"
 

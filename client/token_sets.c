@@ -7,7 +7,7 @@
 #include "common/base/codes.h"
 #include "common/model/model_files.h"
 #include "common/model/text_pair.h"
-#include "common/model/tuned.h"
+#include "common/model/tuned_base.h"
 #include "common/model/vocab.h"
 #include "common/task/task.h"
 

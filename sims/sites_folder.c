@@ -13,7 +13,7 @@
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/model/model_files.h"
-#include "common/model/tuned.h"
+#include "common/model/tuned_base.h"
 #include "common/task/task.h"
 #include "retrieval/schema.h"
 #include "sims/sites_parts.h"

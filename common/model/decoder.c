@@ -8,7 +8,7 @@
 #include "common/base/codes.h"
 #include "common/base/memory.h"
 #include "common/model/decoder_parts.h"
-#include "common/model/tuned.h"
+#include "common/model/tuned_base.h"
 
 enum {
     ROW_COPIES = 12,   /* of a row of width, feed: in one block */

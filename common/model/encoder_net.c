@@ -10,7 +10,7 @@
 #include "common/base/pool.h"
 #include "common/model/net.h"
 #include "common/model/tokenizer.h"
-#include "common/model/tuned.h"
+#include "common/model/tuned_base.h"
 #include "common/model/word_table.h"
 
 #define WAY_OUT                                                                \

@@ -9,7 +9,7 @@
 #include "common/model/metrics.h"
 #include "common/model/model_files.h"
 #include "common/model/net.h"
-#include "common/model/tuned.h"
+#include "common/model/tuned_base.h"
 #include "common/model/vocab.h"
 
 enum {

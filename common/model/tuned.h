@@ -48,13 +48,6 @@ enum { TUNED_ROW_TOKENS_MAX = 8192, TUNED_KEPT_BYTES = 256 << 20 };
 
 struct tuned; /* owned */
 struct pool;
-struct model_files;
-
-/* The base's files; the caller closes them. E_BASE_MISSING, FORMAT. */
-TACIT_CHECKED enum tacit_err tuned_base(const struct model_base *b,
-                                        struct model_files **out);
-/* How its network is opened: which of its numbers are trained. */
-struct net_options tuned_options(const struct model_base *b);
 
 /* Opens the base, and lays out, allocates and fills p. E_BASE_MISSING when the
  * file is not here, FORMAT when it is not the one that was named, and errors of
