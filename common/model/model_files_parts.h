@@ -61,10 +61,5 @@ TACIT_CHECKED enum tacit_err model_files_rename(
 TACIT_CHECKED enum tacit_err model_files_their_name(const char *name,
                                                     int is_decoder,
                                                     char out[GGUF_KEY_MAX + 1]);
-/* model_folder_biases.c: what config.json of a decoder of this type (llama,
- * mistral, qwen2) says of its biases. UNSUPPORTED: such a class has others. */
-TACIT_CHECKED enum tacit_err model_folder_biases(const struct model_files *f,
-                                                 const char *type,
-                                                 json_t *config);
 
 #endif

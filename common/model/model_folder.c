@@ -1,7 +1,6 @@
 #include "common/model/model_folder.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,29 +11,14 @@
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/base/json.h"
-#include "common/model/model_files_parts.h"
-#include "common/tensor/weights.h"
+#include "common/model/model_folder_parts.h"
 
-enum {
-    PATH_BYTES = 4096,
-    FLUSH_BYTES = 1 << 20,
-    CONTEXT_MAX = 1 << 30,
-    FACTORS_MAX = 512
-};
+enum { CONTEXT_MAX = 1 << 30, FACTORS_MAX = 512 };
 #define LABELS_KEY "bert.classifier.output_labels"
-
-struct writing {
-    const struct model_files *f;
-    const struct model_folder *how;
-    const char *path, *family;
-    int is_decoder, pairs; /* pairs: q and k stand in pairs of rows */
-    int64_t heads, kv_heads, width, head_width;
-    uint64_t done, total;
-};
 
 /* ---- what the network is ------------------------------------------------- */
 
-static enum tacit_err look(struct writing *w)
+static enum tacit_err look(struct model_folder_writing *w)
 {
     static const struct {
         const char *family;
@@ -72,8 +56,8 @@ static void put(json_t *o, const char *key, int64_t v)
 }
 
 /* A whole number of the model, where it has one. */
-static enum tacit_err copy(const struct writing *w, const char *from, json_t *o,
-                           const char *to)
+static enum tacit_err copy(const struct model_folder_writing *w,
+                           const char *from, json_t *o, const char *to)
 {
     int64_t v = 0;
     if (!model_files_has(w->f, from)) return TACIT_OK;
@@ -82,8 +66,9 @@ static enum tacit_err copy(const struct writing *w, const char *from, json_t *o,
     return TACIT_OK;
 }
 
-static enum tacit_err copy_real(const struct writing *w, const char *from,
-                                double fallback, json_t *o, const char *to)
+static enum tacit_err copy_real(const struct model_folder_writing *w,
+                                const char *from, double fallback, json_t *o,
+                                const char *to)
 {
     double v = fallback;
     if (model_files_has(w->f, from)) TRY(model_files_real(w->f, from, &v));
@@ -93,8 +78,8 @@ static enum tacit_err copy_real(const struct writing *w, const char *from,
 
 /* The factors of Llama 3.1 follow from four numbers; three of them are the
  * same in every model that has them. */
-static enum tacit_err put_factors(const struct writing *w, double base,
-                                  json_t *o)
+static enum tacit_err put_factors(const struct model_folder_writing *w,
+                                  double base, json_t *o)
 {
     const double low = 1, high = 4, old = 8192;
     const struct gguf_tensor *t = model_files_find(w->f, "rope_freqs.weight");
@@ -129,7 +114,7 @@ static enum tacit_err put_factors(const struct writing *w, double base,
     return TACIT_OK;
 }
 
-static enum tacit_err put_rope(const struct writing *w, json_t *o)
+static enum tacit_err put_rope(const struct model_folder_writing *w, json_t *o)
 {
     char kind[32];
     char key[96];
@@ -147,7 +132,8 @@ static enum tacit_err put_rope(const struct writing *w, json_t *o)
     return TACIT_OK;
 }
 
-static enum tacit_err decoder_config(const struct writing *w, json_t *o)
+static enum tacit_err decoder_config(const struct model_folder_writing *w,
+                                     json_t *o)
 {
     int is_llama = strcmp(w->family, "llama") == 0;
     int window = model_files_has(w->f, "attention.sliding_window");
@@ -173,25 +159,26 @@ static enum tacit_err decoder_config(const struct writing *w, json_t *o)
     return put_rope(w, o);
 }
 
-static const struct gguf_tensor *head_of(const struct writing *w)
+const struct gguf_tensor *model_folder_classes(
+    const struct model_folder_writing *w)
 {
     return model_files_find(w->f, "cls.output.weight");
 }
 
-/* 1 for a head that finds spans. */
-static int reads(const struct writing *w)
+int model_folder_reads(const struct model_folder_writing *w)
 {
     return !w->is_decoder && model_files_find(w->f, "head.weight") != NULL;
 }
 
 /* What the outputs of its head are called. */
-static enum tacit_err put_labels(const struct writing *w, json_t *o)
+static enum tacit_err put_labels(const struct model_folder_writing *w,
+                                 json_t *o)
 {
     const struct gguf *g = model_files_metadata(w->f);
     struct gguf_array names = {0};
     char number[24], unnamed[32];
     json_t *map = json_object(), *back = json_object();
-    uint64_t n = head_of(w)->dims[1];
+    uint64_t n = model_folder_classes(w)->dims[1];
     if (gguf_has(g, LABELS_KEY)) {
         enum tacit_err e = gguf_array(g, LABELS_KEY, &names);
         if (e || names.kind != GGUF_TEXT || names.n != n) names.n = 0;
@@ -215,17 +202,19 @@ static enum tacit_err put_labels(const struct writing *w, json_t *o)
                    "something else of it; a GGUF file has a place for it");
 }
 
-static enum tacit_err encoder_config(const struct writing *w, json_t *o)
+static enum tacit_err encoder_config(const struct model_folder_writing *w,
+                                     json_t *o)
 {
     const struct gguf_tensor *types =
         model_files_find(w->f, "token_types.weight");
     json_object_set_new(o, "model_type", json_string("bert"));
     json_object_set_new(o, "architectures",
-                        json_pack("[s]", head_of(w)
+                        json_pack("[s]", model_folder_classes(w)
                                              ? "BertForSequenceClassification"
-                                         : reads(w) ? "BertForQuestionAnswering"
-                                                    : "BertModel"));
-    if (head_of(w)) TRY(put_labels(w, o));
+                                         : model_folder_reads(w)
+                                             ? "BertForQuestionAnswering"
+                                             : "BertModel"));
+    if (model_folder_classes(w)) TRY(put_labels(w, o));
     json_object_set_new(o, "hidden_act", json_string("gelu"));
     json_object_set_new(o, "position_embedding_type", json_string("absolute"));
     put(o, "type_vocab_size", types ? (int64_t)types->dims[1] : 2);
@@ -235,17 +224,17 @@ static enum tacit_err encoder_config(const struct writing *w, json_t *o)
 
 /* ---- small files --------------------------------------------------------- */
 
-static enum tacit_err write_bytes(const struct writing *w, const char *name,
-                                  const void *bytes, size_t n)
+static enum tacit_err write_bytes(const struct model_folder_writing *w,
+                                  const char *name, const void *bytes, size_t n)
 {
-    char path[PATH_BYTES];
+    char path[MODEL_FOLDER_PATH];
     TRY(file_join(path, sizeof path, w->path, name));
     return file_write(path, bytes, n, 0644);
 }
 
 /* The object is stolen. */
-static enum tacit_err write_json(const struct writing *w, const char *name,
-                                 json_t *o)
+static enum tacit_err write_json(const struct model_folder_writing *w,
+                                 const char *name, json_t *o)
 {
     char *text =
         o ? json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
@@ -256,7 +245,7 @@ static enum tacit_err write_json(const struct writing *w, const char *name,
     return err;
 }
 
-static enum tacit_err write_config(const struct writing *w,
+static enum tacit_err write_config(const struct model_folder_writing *w,
                                    const struct vocab *v)
 {
     struct vocab_marks m = vocab_marks_of(v);
@@ -288,7 +277,7 @@ static void name_mark(json_t *o, const struct vocab *v, const char *key,
 }
 
 /* Which class of transformers reads the tokenizer, and how it is set. */
-static enum tacit_err settings_of(const struct writing *w,
+static enum tacit_err settings_of(const struct model_folder_writing *w,
                                   const struct vocab *v, json_t *o)
 {
     static const char *const classes[] = {[VOCAB_WORDPIECE] = "BertTokenizer",
@@ -322,7 +311,7 @@ static enum tacit_err settings_of(const struct writing *w,
     return TACIT_OK;
 }
 
-static enum tacit_err write_vocab(const struct writing *w,
+static enum tacit_err write_vocab(const struct model_folder_writing *w,
                                   const struct vocab *v)
 {
     struct buf b;
@@ -345,9 +334,9 @@ static enum tacit_err write_vocab(const struct writing *w,
 }
 
 /* What sentence-transformers wants beside an encoder. */
-static enum tacit_err write_modules(const struct writing *w)
+static enum tacit_err write_modules(const struct model_folder_writing *w)
 {
-    char text[2][4096], dir[PATH_BYTES];
+    char text[2][4096], dir[MODEL_FOLDER_PATH];
     int64_t pooling = 1, most = 0;
     const struct gguf *g = model_files_metadata(w->f);
     if (model_files_has(w->f, "pooling_type"))
@@ -399,7 +388,7 @@ static enum tacit_err put_said(struct buf *b, const char *key,
 }
 
 /* The card: lines between two of "---" say where the model is from. */
-static enum tacit_err write_card(const struct writing *w)
+static enum tacit_err write_card(const struct model_folder_writing *w)
 {
     struct buf b;
     enum tacit_err err = TACIT_OK;
@@ -412,179 +401,6 @@ static enum tacit_err write_card(const struct writing *w)
     if (!err) err = buf_end(&b);
     if (!err) err = write_bytes(w, "README.md", b.data, b.len);
     buf_release(&b);
-    return err;
-}
-
-/* ---- tensors ------------------------------------------------------------- */
-
-static int ends(const char *name, const char *with)
-{
-    size_t n = strlen(name), k = strlen(with);
-    return n >= k && strcmp(name + n - k, with) == 0;
-}
-
-/* Not a tensor of a folder: it follows from config.json. */
-static int is_left_out(const struct gguf_tensor *t)
-{
-    return strcmp(t->name, "rope_freqs.weight") == 0;
-}
-
-static size_t rows_of(const struct gguf_tensor *t)
-{
-    return t->n_dims > 1 ? (size_t)t->dims[1] : 1;
-}
-
-/* Heads of this tensor whose rows (or numbers) stand in pairs; 0: none do. */
-static size_t paired_heads(const struct writing *w, const struct gguf_tensor *t)
-{
-    if (!w->pairs) return 0;
-    if (ends(t->name, "attn_q.weight") || ends(t->name, "attn_q.bias"))
-        return (size_t)w->heads;
-    if (ends(t->name, "attn_k.weight") || ends(t->name, "attn_k.bias"))
-        return (size_t)w->kv_heads;
-    return 0;
-}
-
-/* Which of ours stands at place `at` of theirs. */
-static size_t ours_at(const struct writing *w, size_t at)
-{
-    size_t width = (size_t)w->head_width, half = width / 2;
-    size_t in = at % width;
-    return at - in + (in < half ? 2 * in : 2 * (in - half) + 1);
-}
-
-static void row_into(const struct gguf_tensor *t, size_t row, float *to)
-{
-    size_t cols = (size_t)t->dims[0];
-    if (t->type >= GGUF_PACKED) {
-        const struct weight p = {(enum quant_type)(t->type - GGUF_PACKED),
-                                 rows_of(t), cols, t->data};
-        weight_rows(&p, row, row + 1, to);
-    } else {
-        enum quant_type type = (enum quant_type)t->type;
-        quant_decode(type, t->data + row * quant_bytes(type, cols), to, cols);
-    }
-}
-
-struct stream {
-    int fd;
-    char path[PATH_BYTES];
-    struct buf b;
-};
-
-static enum tacit_err flush(struct stream *s)
-{
-    size_t at = 0;
-    TRY(buf_end(&s->b));
-    while (at < s->b.len) {
-        ssize_t n = write(s->fd, s->b.data + at, s->b.len - at);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
-            return fail_as(E_DISK_FULL, "%s: %s", s->path, strerror(errno));
-        if (n < 0) return fail(TACIT_IO, "%s: %s", s->path, strerror(errno));
-        at += (size_t)n;
-    }
-    buf_clear(&s->b);
-    return TACIT_OK;
-}
-
-static enum tacit_err write_tensor(struct writing *w,
-                                   const struct gguf_tensor *t,
-                                   struct stream *s)
-{
-    size_t cols = (size_t)t->dims[0], rows = rows_of(t);
-    size_t n = quant_bytes(w->how->type, cols), heads = paired_heads(w, t);
-    int by_row = t->n_dims > 1;
-    float *v = malloc(cols * sizeof *v), *own = malloc(cols * sizeof *own);
-    uint8_t *bytes = malloc(n);
-    enum tacit_err err = v && own && bytes
-                             ? TACIT_OK
-                             : fail(TACIT_NOMEM, "no memory for %s", t->name);
-    if (!err && heads &&
-        heads * (size_t)w->head_width != (by_row ? rows : cols))
-        err = fail(TACIT_SHAPE, "tensor %s does not fit %zu heads of %zu",
-                   t->name, heads, (size_t)w->head_width);
-    for (size_t r = 0; !err && r < rows; r++) {
-        row_into(t, heads && by_row ? ours_at(w, r) : r, v);
-        for (size_t i = 0; heads && !by_row && i < cols; i++)
-            own[i] = v[ours_at(w, i)];
-        err =
-            quant_encode(w->how->type, heads && !by_row ? own : v, bytes, cols);
-        if (err) err = err_context(err, "tensor %s", t->name);
-        if (!err) buf_put(&s->b, bytes, n);
-        if (!err && s->b.len >= FLUSH_BYTES) {
-            w->done += s->b.len;
-            err = flush(s);
-            if (!err && w->how->step)
-                err = w->how->step(w->how->ctx, w->done, w->total);
-        }
-    }
-    free(v);
-    free(own);
-    free(bytes);
-    model_files_forget(w->f, t);
-    return err;
-}
-
-static enum tacit_err put_header(struct writing *w, struct buf *out)
-{
-    const char *type = w->how->type == QUANT_F32   ? "F32"
-                       : w->how->type == QUANT_F16 ? "F16"
-                                                   : "BF16";
-    char name[GGUF_KEY_MAX + 1];
-    struct buf h;
-    enum tacit_err err = TACIT_OK;
-    buf_init(&h, 0);
-    buf_printf(&h, "{\"__metadata__\":{\"format\":\"pt\"}");
-    w->total = 0;
-    for (size_t i = 0; !err && i < model_files_n_tensors(w->f); i++) {
-        const struct gguf_tensor *t = model_files_tensor_at(w->f, i);
-        if (is_left_out(t)) continue;
-        if (t->n_dims > 2)
-            err = fail(TACIT_SHAPE, "tensor %s has %u dimensions", t->name,
-                       t->n_dims);
-        if (!err) err = model_files_their_name(t->name, w->is_decoder, name);
-        /* Beside a head the encoder is a part of its own. */
-        int is_part = (head_of(w) || reads(w)) &&
-                      strncmp(t->name, "cls.output.", 11) != 0 &&
-                      strncmp(t->name, "head.", 5) != 0;
-        uint64_t from = w->total;
-        w->total += rows_of(t) * quant_bytes(w->how->type, (size_t)t->dims[0]);
-        buf_printf(&h, ",\"%s%s\":{\"dtype\":\"%s\",\"shape\":[",
-                   is_part ? "bert." : "", name, type);
-        if (t->n_dims > 1) buf_printf(&h, "%zu,", rows_of(t));
-        buf_printf(&h, "%zu],\"data_offsets\":[%llu,%llu]}", (size_t)t->dims[0],
-                   (unsigned long long)from, (unsigned long long)w->total);
-    }
-    buf_printf(&h, "}");
-    while (h.len % 8) buf_printf(&h, " ");
-    buf_put_u64(out, h.len);
-    buf_put(out, h.data, h.len);
-    if (!err) err = buf_end(&h);
-    buf_release(&h);
-    return err;
-}
-
-static enum tacit_err write_tensors(struct writing *w)
-{
-    struct stream s = {.fd = -1};
-    buf_init(&s.b, 0);
-    TRY(file_join(s.path, sizeof s.path, w->path, "model.safetensors"));
-    enum tacit_err err = put_header(w, &s.b);
-    if (!err) {
-        s.fd = open(s.path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-        if (s.fd < 0) err = fail(TACIT_IO, "%s: %s", s.path, strerror(errno));
-    }
-    for (size_t i = 0; !err && i < model_files_n_tensors(w->f); i++) {
-        const struct gguf_tensor *t = model_files_tensor_at(w->f, i);
-        if (!is_left_out(t)) err = write_tensor(w, t, &s);
-    }
-    if (!err) err = flush(&s);
-    if (!err && fsync(s.fd))
-        err = fail(TACIT_IO, "%s: %s", s.path, strerror(errno));
-    if (s.fd >= 0 && close(s.fd) && !err)
-        err = fail(TACIT_IO, "%s: %s", s.path, strerror(errno));
-    buf_release(&s.b);
     return err;
 }
 
@@ -603,7 +419,7 @@ static void take_away(const char *path)
                                         "config_sentence_transformers.json",
                                         "README.md",
                                         "1_Pooling"};
-    char full[PATH_BYTES];
+    char full[MODEL_FOLDER_PATH];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (snprintf(full, sizeof full, "%s/%s", path, names[i]) <
             (int)sizeof full)
@@ -611,7 +427,7 @@ static void take_away(const char *path)
     (void)rmdir(path);
 }
 
-static enum tacit_err write_all(struct writing *w)
+static enum tacit_err write_all(struct model_folder_writing *w)
 {
     struct vocab *v = NULL;
     TRY(model_files_vocab(w->f, &v));
@@ -619,15 +435,16 @@ static enum tacit_err write_all(struct writing *w)
     if (!err) err = write_vocab(w, v);
     vocab_free(v);
     TRY(err);
-    if (!w->is_decoder && !head_of(w) && !reads(w)) TRY(write_modules(w));
+    if (!w->is_decoder && !model_folder_classes(w) && !model_folder_reads(w))
+        TRY(write_modules(w));
     TRY(write_card(w));
-    return write_tensors(w);
+    return model_folder_tensors(w);
 }
 
 enum tacit_err model_folder_write(const struct model_files *f, const char *path,
                                   const struct model_folder *how)
 {
-    struct writing w = {.f = f, .how = how, .path = path};
+    struct model_folder_writing w = {.f = f, .how = how, .path = path};
     TRY(look(&w));
     if (mkdir(path, 0755))
         return errno == EEXIST

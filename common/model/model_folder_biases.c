@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "common/base/codes.h"
-#include "common/model/model_files_parts.h"
+#include "common/model/model_folder_parts.h"
 
 enum there { NONE, ALL, SOME };
 
