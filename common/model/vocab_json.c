@@ -1,5 +1,5 @@
 /*
- * tokenizer.json of the tokenizers library, and BERT's vocab.txt.
+ * tokenizer.json of the tokenizers library.
  *
  *   model          WordPiece, BPE or Unigram: tokens, merges or scores
  *   added_tokens   marks, and words that are never cut
@@ -140,21 +140,6 @@ static enum tacit_err take_tokens(const json_t *root, struct tokens *t)
     return take_added(added, t);
 }
 
-/* BERT's spelling to GGUF's: a word begins with U+2581, ## goes. */
-static enum tacit_err add_word(struct vocab *v, const char *s, size_t n,
-                               unsigned class)
-{
-    char word[VOCAB_TOKEN_BYTES_MAX + 3] = VOCAB_SPACE;
-    if (class != VOCAB_NORMAL || n + 3 > sizeof word)
-        return vocab_add(v, s, n, class, 0);
-    if (n > 2 && s[0] == '#' && s[1] == '#')
-        return vocab_add(v, s + 2, n - 2, class, 0);
-    if (n > 2 && s[0] == '[' && s[n - 1] == ']')
-        return vocab_add(v, s, n, class, 0);
-    memcpy(word + 3, s, n);
-    return vocab_add(v, word, n + 3, class, 0);
-}
-
 static enum tacit_err add_tokens(struct vocab *v, const struct tokens *t,
                                  const char *unknown)
 {
@@ -178,7 +163,7 @@ static enum tacit_err add_tokens(struct vocab *v, const struct tokens *t,
             s->n <= sizeof bytes)
             k = vocab_bytes_of(s->text, s->n, bytes);
         if (v->kind == VOCAB_WORDPIECE)
-            TRY(add_word(v, s->text, s->n, class));
+            TRY(vocab_add_word(v, s->text, s->n, class));
         else if (k > 0)
             TRY(vocab_add(v, bytes, k, class, 0));
         else
@@ -444,35 +429,6 @@ static enum tacit_err take_pre_tokeniser(const json_t *root, struct vocab *v)
 
 /* ---- marks -------------------------------------------------------------- */
 
-static int32_t find(const struct vocab *v, const char *const *names)
-{
-    for (; *names; names++)
-        for (int32_t i = 0; i < v->n; i++)
-            if (v->token[i].class == VOCAB_CONTROL &&
-                strlen(*names) == v->token[i].n &&
-                memcmp(v->token[i].text, *names, v->token[i].n) == 0)
-                return i;
-    return VOCAB_NONE;
-}
-
-static void name_marks(struct vocab *v)
-{
-    static const char *const bos[] = {"<s>", "<|begin_of_text|>",
-                                      "<|endoftext|>", "<|im_start|>", NULL};
-    static const char *const eos[] = {"</s>", "<|end_of_text|>",
-                                      "<|endoftext|>", "<|im_end|>", NULL};
-    static const char *const sep[] = {"[SEP]", NULL}, *const cls[] = {"[CLS]",
-                                                                      NULL};
-    static const char *const pad[] = {"[PAD]", "<pad>", NULL};
-    static const char *const mask[] = {"[MASK]", "<mask>", NULL};
-    v->marks.bos = find(v, bos);
-    v->marks.eos = find(v, eos);
-    v->marks.sep = find(v, sep);
-    v->marks.cls = find(v, cls);
-    v->marks.pad = find(v, pad);
-    v->marks.mask = find(v, mask);
-}
-
 static enum tacit_err take_template(const json_t *step, struct vocab *v)
 {
     const json_t *single = get(step, "single");
@@ -485,7 +441,7 @@ static enum tacit_err take_template(const json_t *step, struct vocab *v)
             seen = 1;
             continue;
         }
-        int32_t id = find(v, names);
+        int32_t id = vocab_find_mark(v, names);
         if (id < 0) return damaged("template");
         if (seen) {
             v->add_eos = 1;
@@ -507,7 +463,7 @@ static enum tacit_err take_template(const json_t *step, struct vocab *v)
 static enum tacit_err take_marks(const json_t *root, struct vocab *v)
 {
     struct chain c;
-    name_marks(v);
+    vocab_name_marks(v);
     TRY(chain_of(get(root, "post_processor"), "processors", "template", &c));
     for (size_t i = 0; i < c.n; i++) {
         const char *type = text(c.step[i], "type");
@@ -579,54 +535,4 @@ enum tacit_err vocab_from_json(const char *json, size_t n, struct vocab **out)
     free(t.slot);
     json_decref(root);
     return err;
-}
-
-enum tacit_err vocab_from_lines(const char *lines, size_t n,
-                                enum vocab_case fold, struct vocab **out)
-{
-    static const char *const marks[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]",
-                                        "[MASK]"};
-    struct vocab *v = NULL;
-    size_t count = n > 0 && lines[n - 1] != '\n';
-    for (size_t i = 0; i < n; i++) count += lines[i] == '\n';
-    TRY(vocab_new(VOCAB_WORDPIECE, count, &v));
-    enum tacit_err err = TACIT_OK;
-    for (size_t at = 0; !err && at < n;) {
-        const char *end = memchr(lines + at, '\n', n - at);
-        size_t len = end ? (size_t)(end - lines) - at : n - at, k = len;
-        unsigned class = VOCAB_NORMAL;
-        if (k > 0 && lines[at + k - 1] == '\r') k--;
-        for (size_t m = 0; m < 5; m++)
-            if (strlen(marks[m]) == k && memcmp(marks[m], lines + at, k) == 0) {
-                class = m == 1 ? VOCAB_UNKNOWN : VOCAB_CONTROL;
-                if (m == 1) v->marks.unk = v->n;
-            }
-        err = add_word(v, lines + at, k, class);
-        at += len + 1;
-    }
-    if (!err) {
-        name_marks(v);
-        v->fold = fold == VOCAB_CASE_FOLDED;
-        v->accents_kept = !v->fold;
-        v->add_bos = v->add_eos = 1;
-        err = vocab_index(v, 0);
-    }
-    if (!err) err = vocab_finish(v);
-    if (!err)
-        *out = v;
-    else
-        vocab_free(v);
-    return err;
-}
-
-enum tacit_err vocab_set_marks(struct vocab *v, int64_t bos, int64_t eos,
-                               int64_t pad)
-{
-    if (bos >= v->n || eos >= v->n || pad >= v->n)
-        return fail(TACIT_FORMAT, "the configuration names a token that the "
-                                  "tokenizer lacks");
-    if (bos >= 0) v->marks.bos = (int32_t)bos;
-    if (eos >= 0) v->marks.eos = (int32_t)eos;
-    if (pad >= 0) v->marks.pad = (int32_t)pad;
-    return TACIT_OK;
 }

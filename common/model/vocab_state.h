@@ -172,6 +172,16 @@ const char *vocab_splitter_name(const char *const *patterns, size_t n);
 size_t vocab_splitter_patterns(const char *name, const char *const **out);
 void vocab_splitter_free(struct vocab_splitter *s);
 
+/* vocab_lines.c: a WordPiece token in BERT's spelling as GGUF has it: a word
+ * begins with U+2581, ## goes. */
+TACIT_CHECKED enum tacit_err vocab_add_word(struct vocab *v, const char *s,
+                                            size_t n, unsigned class);
+/* The control token of the first of these names (up to NULL) that is there, or
+ * VOCAB_NONE. */
+int32_t vocab_find_mark(const struct vocab *v, const char *const *names);
+/* Marks by the names that families give them. */
+void vocab_name_marks(struct vocab *v);
+
 /* vocab.c */
 TACIT_CHECKED enum tacit_err vocab_new(enum vocab_kind kind, size_t n,
                                        struct vocab **out);
