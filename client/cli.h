@@ -76,6 +76,7 @@ enum tacit_err cli_model_rm(const struct options *o);
 enum tacit_err cli_model_export(const struct options *o);
 enum tacit_err cli_model_merge(const struct options *o);
 enum tacit_err cli_model_quantize(const struct options *o);
+/* cli_model_use.c */
 enum tacit_err cli_model_use(const struct options *o);
 /* cli_distill.c, cli_distill_lm.c */
 enum tacit_err cli_model_distill(const struct options *o);
