@@ -7,35 +7,7 @@
 #include <string.h>
 
 #include "common/base/codes.h"
-
-/* One invited device. */
-struct seat {
-    uint8_t id[KEYS_ID];
-    uint8_t identity[KEYS_PUBLIC];
-    int member;    /* its number once R0 has closed, else -1 */
-    unsigned done; /* bit s: its message of stage s was accepted */
-    int declined;  /* ended the session without an advert */
-    int gone;      /* nobody waits for it; a message brings it back */
-    int held;      /* a request waits for `stage` to close */
-    uint8_t stage; /* enum message_stage the request asked for */
-    uint64_t token;
-    int64_t hold_until_ms;
-    uint8_t keys[2 * SECAGG_KEY]; /* of its first advert: mask, seal */
-};
-
-struct round {
-    struct msg_task task;
-    uint32_t invite_max, goal;
-    struct secagg_server *secagg; /* owned */
-    enum round_state state;
-    int64_t deadline_ms; /* of the current stage */
-    unsigned n_seats;
-    struct seat seats[SECAGG_CLIENTS_MAX];
-    struct msg_over over;
-    /* What round_message() lends. */
-    uint8_t sealed[SECAGG_CLIENTS_MAX * SECAGG_SEALED];
-    uint8_t signatures[SECAGG_CLIENTS_MAX * SECAGG_SIGNATURE];
-};
+#include "coordinator/round_parts.h"
 
 enum tacit_err round_new(const struct round_config *c, int64_t now_ms,
                          struct round **out)
@@ -77,100 +49,6 @@ void round_free(struct round *r)
     free(r);
 }
 
-/* ---- looking ------------------------------------------------------------ */
-
-enum round_state round_state(const struct round *r)
-{
-    return r->state;
-}
-
-static int ended(const struct round *r)
-{
-    return r->state == ROUND_COMMITTED || r->state == ROUND_ABORTED;
-}
-
-static int did(const struct seat *s, unsigned stage)
-{
-    return (s->done >> stage & 1U) != 0;
-}
-
-static unsigned count_done(const struct round *r, unsigned stage)
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < r->n_seats; i++)
-        n += (unsigned)did(&r->seats[i], stage);
-    return n;
-}
-
-void round_counts(const struct round *r, struct round_counts *out)
-{
-    memset(out, 0, sizeof *out);
-    out->n_invited = r->n_seats;
-    for (unsigned i = 0; i < r->n_seats; i++)
-        out->n_declined += r->seats[i].declined != 0;
-    out->n_advertised = count_done(r, STAGE_ADVERT);
-    out->n_shared = count_done(r, STAGE_SHARES);
-    out->n_inputs = count_done(r, STAGE_INPUT);
-    out->n_signatures = count_done(r, STAGE_CONSISTENCY);
-    out->n_reveals = count_done(r, STAGE_REVEAL);
-}
-
-int round_seat(const struct round *r, const uint8_t id[KEYS_ID])
-{
-    for (unsigned i = 0; i < r->n_seats; i++)
-        if (memcmp(r->seats[i].id, id, KEYS_ID) == 0) return (int)i;
-    return -1;
-}
-
-int round_wants_chunks(const struct round *r, unsigned seat)
-{
-    if (seat >= r->n_seats) return 0;
-    const struct seat *s = &r->seats[seat];
-    if (did(s, STAGE_INPUT)) return 2;
-    return r->state == ROUND_INPUT && did(s, STAGE_SHARES);
-}
-
-const struct msg_over *round_over(const struct round *r)
-{
-    return &r->over;
-}
-
-struct secagg_server *round_secagg(struct round *r)
-{
-    return r->secagg;
-}
-
-const struct msg_task *round_task(const struct round *r)
-{
-    return &r->task;
-}
-
-const uint8_t *round_message_session(const struct message *m)
-{
-    switch (m->type) {
-    case MSG_ADVERT: return m->u.advert.session;
-    case MSG_SHARES: return m->u.shares.session;
-    case MSG_CHUNK_PUT: return m->u.chunk_put.session;
-    case MSG_INPUT: return m->u.input.session;
-    case MSG_CONSISTENCY: return m->u.consistency.session;
-    case MSG_REVEAL: return m->u.reveal.session;
-    case MSG_AWAIT: return m->u.await.session;
-    case MSG_INPUT_STATUS: return m->u.input_status.session;
-    default: return NULL;
-    }
-}
-
-int64_t round_next_ms(const struct round *r)
-{
-    if (ended(r)) return INT64_MAX;
-    /* The host's commit has no deadline of ours: only requests are answered. */
-    int64_t next = r->state == ROUND_FINISHING ? INT64_MAX : r->deadline_ms;
-    for (unsigned i = 0; i < r->n_seats; i++)
-        if (r->seats[i].held && r->seats[i].hold_until_ms < next)
-            next = r->seats[i].hold_until_ms;
-    return next;
-}
-
 /* ---- saying ------------------------------------------------------------- */
 
 static struct round_action *act(struct round_actions *out,
@@ -205,9 +83,9 @@ static const enum message_type answers[] = {[STAGE_ADVERT] = MSG_ROSTER,
 static void say_answer(struct round *r, struct round_actions *out,
                        unsigned seat, unsigned stage, uint64_t token)
 {
-    if (ended(r))
+    if (round_ended(r))
         say(out, token, seat, MSG_OVER, 0);
-    else if (did(&r->seats[seat], stage))
+    else if (round_did(&r->seats[seat], stage))
         say(out, token, seat, answers[stage], 0);
     else
         say(out, token, seat, MSG_OVER, E_ROUND_LATE);
@@ -222,74 +100,6 @@ static void hold(struct round *r, unsigned seat, unsigned stage,
     s->stage = (uint8_t)stage;
     s->token = ev->token;
     s->hold_until_ms = ev->now_ms + WIRE_POLL_HOLD_MS;
-}
-
-static void fill_roster(const struct round *r, struct message *out)
-{
-    unsigned n = secagg_server_n(r->secagg);
-    out->u.roster.n = (uint16_t)n;
-    memcpy(out->u.roster.list, secagg_server_roster(r->secagg),
-           n * sizeof out->u.roster.list[0]);
-}
-
-static void fill_peer_shares(struct round *r, unsigned seat,
-                             struct message *out)
-{
-    struct msg_peer_shares *m = &out->u.peer_shares;
-    unsigned n = 0;
-    secagg_server_shares_for(r->secagg, (unsigned)r->seats[seat].member,
-                             m->senders, r->sealed, &n);
-    m->n = (uint16_t)n;
-    m->sealed = r->sealed;
-}
-
-static void fill_signatures(struct round *r, struct message *out)
-{
-    struct msg_signatures *m = &out->u.signatures;
-    unsigned n = 0;
-    secagg_server_signatures(r->secagg, m->signers, r->signatures, &n);
-    m->n = (uint16_t)n;
-    m->signatures = r->signatures;
-}
-
-static void fill_over(const struct round *r, unsigned code, struct msg_over *o)
-{
-    if (code == 0) {
-        *o = r->over;
-        return;
-    }
-    o->outcome = OUTCOME_ABORTED;
-    o->code = (uint16_t)code;
-    o->round = r->task.round;
-    o->plan_hash = r->task.plan_hash;
-    snprintf(o->reason, sizeof o->reason, "%s", err_code_find(code)->title);
-}
-
-void round_message(struct round *r, const struct round_action *a,
-                   struct message *out)
-{
-    assert(a->kind == ROUND_REPLY);
-    memset(out, 0, sizeof *out);
-    out->type = a->say;
-    switch (a->say) {
-    case MSG_TASK: out->u.task = r->task; return;
-    case MSG_ROSTER: fill_roster(r, out); break;
-    case MSG_PEER_SHARES: fill_peer_shares(r, a->seat, out); break;
-    case MSG_SURVIVORS:
-        out->u.survivors.u3 = *secagg_server_u3(r->secagg);
-        break;
-    case MSG_SIGNATURES: fill_signatures(r, out); break;
-    case MSG_WAIT: out->u.wait.stage = a->stage; break;
-    case MSG_OVER: fill_over(r, a->code, &out->u.over); break;
-    case MSG_ERROR:
-        out->u.error.code = (uint16_t)a->code;
-        snprintf(out->u.error.text, sizeof out->u.error.text, "%s",
-                 err_code_find(a->code)->title);
-        return;
-    default: assert(0 && "a reply the round does not make");
-    }
-    /* Every remaining body starts with the session. */
-    memcpy(&out->u, r->task.session, sizeof r->task.session);
 }
 
 /* ---- stages ------------------------------------------------------------- */
@@ -383,7 +193,8 @@ static void abort_too_few(struct round *r, struct round_actions *out,
                  r->n_seats, what[stage], c.n_declined, want);
     else
         snprintf(reason, sizeof reason, "%u of %u devices %s; %u are needed", n,
-                 stage == STAGE_ADVERT ? r->n_seats : count_done(r, stage - 1),
+                 stage == STAGE_ADVERT ? r->n_seats
+                                       : round_count_done(r, stage - 1),
                  what[stage], want);
     abort_round(r, out, E_ROUND_TOO_FEW, reason);
 }
@@ -393,11 +204,11 @@ static void advance(struct round *r, int64_t now_ms, struct round_actions *out)
 {
     if (r->state > ROUND_REVEAL) return;
     unsigned stage = (unsigned)r->state;
-    unsigned n_done = count_done(r, stage), n_waiting = 0, n_declined = 0;
+    unsigned n_done = round_count_done(r, stage), n_waiting = 0, n_declined = 0;
     for (unsigned i = 0; i < r->n_seats; i++) {
         const struct seat *s = &r->seats[i];
-        int asked = stage == STAGE_ADVERT || did(s, stage - 1);
-        n_waiting += asked && !did(s, stage) && !s->gone && !s->declined;
+        int asked = stage == STAGE_ADVERT || round_did(s, stage - 1);
+        n_waiting += asked && !round_did(s, stage) && !s->gone && !s->declined;
         n_declined += s->declined != 0;
     }
     int late = now_ms >= r->deadline_ms;
@@ -459,7 +270,7 @@ static void take_poll(struct round *r, const struct round_event *ev,
     struct seat *s = &r->seats[i];
     int left = memcmp(ev->message->u.poll.last_session, r->task.session,
                       sizeof r->task.session) == 0;
-    if (r->state == ROUND_OPEN && !did(s, STAGE_ADVERT)) {
+    if (r->state == ROUND_OPEN && !round_did(s, STAGE_ADVERT)) {
         if (!left && !s->declined) {
             say(out, ev->token, (unsigned)i, MSG_TASK, 0);
             return;
@@ -528,16 +339,17 @@ static void take_stage(struct round *r, unsigned seat, unsigned stage,
     struct seat *s = &r->seats[seat];
     const struct message *m = ev->message;
     if (stage > (unsigned)r->state ||
-        (stage > 0 && stage == (unsigned)r->state && !did(s, stage - 1))) {
+        (stage > 0 && stage == (unsigned)r->state &&
+         !round_did(s, stage - 1))) {
         refuse(out, ev, E_ROUND_ORDER);
         return;
     }
-    if (did(s, stage) && m->type == MSG_ADVERT &&
+    if (round_did(s, stage) && m->type == MSG_ADVERT &&
         !same_advert(s, &m->u.advert.advert)) {
         same_identity(out, seat, ev);
         return;
     }
-    if (r->state == ROUND_FINISHING && did(s, STAGE_INPUT)) {
+    if (r->state == ROUND_FINISHING && round_did(s, STAGE_INPUT)) {
         hold(r, seat, stage, ev); /* it is in the sum: it hears the end */
         return;
     }
@@ -545,8 +357,8 @@ static void take_stage(struct round *r, unsigned seat, unsigned stage,
         say_answer(r, out, seat, stage, ev->token);
         return;
     }
-    if (did(s, stage) || m->type == MSG_AWAIT) {
-        if (!did(s, stage))
+    if (round_did(s, stage) || m->type == MSG_AWAIT) {
+        if (!round_did(s, stage))
             refuse(out, ev, E_ROUND_ORDER); /* AWAIT before the message */
         else
             hold(r, seat, stage, ev);
@@ -589,7 +401,7 @@ static void take_message(struct round *r, const struct round_event *ev,
                          struct round_actions *out)
 {
     if (ev->message->type == MSG_POLL) {
-        if (!ended(r)) take_poll(r, ev, out);
+        if (!round_ended(r)) take_poll(r, ev, out);
         return;
     }
     const uint8_t *session = round_message_session(ev->message);
@@ -604,7 +416,7 @@ static void take_message(struct round *r, const struct round_event *ev,
         refuse(out, ev, E_ROUND_UNKNOWN);
         return;
     }
-    if (ended(r)) {
+    if (round_ended(r)) {
         say(out, ev->token, (unsigned)seat, MSG_OVER, 0);
         return;
     }
@@ -653,7 +465,7 @@ void round_step(struct round *r, const struct round_event *ev,
                 struct round_actions *out)
 {
     out->n = 0;
-    if (ended(r) && ev->kind != ROUND_MESSAGE) return;
+    if (round_ended(r) && ev->kind != ROUND_MESSAGE) return;
     switch (ev->kind) {
     case ROUND_MESSAGE: take_message(r, ev, out); break;
     case ROUND_TICK: take_tick(r, ev, out); break;
