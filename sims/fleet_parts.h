@@ -1,11 +1,12 @@
 /*
  * fleet_parts: what the files of the fleet share.
  *
- *   fleet.c          clients, rounds: sums, step
+ *   fleet.c          clients, rounds and their sums
  *   fleet_cohort.c   who takes part, in which sum
  *   fleet_foresee.c  the timetable of one sum: who is in it, when it ends
  *   fleet_full.c     one sum by the production protocol
  *   fleet_sum.c      the same sum by its arithmetic alone
+ *   fleet_learn.c    means of sums, the next model, what devices keep of it
  *   fleet_measure.c  the model on held-out rows
  *   fleet_share.c    the same fleet in several processes
  *   fleet_state.c    what it carries from round to round, as bytes and back
@@ -184,6 +185,14 @@ TACIT_CHECKED enum tacit_err fleet_sum_run(struct sum *s);
 TACIT_CHECKED enum tacit_err fleet_train(struct sum *s, struct seat *seat,
                                          struct model *m, const float *down,
                                          struct trained *out);
+
+/* ---- fleet_learn.c ---- */
+/* The next model of n sums that were run, those that committed: taken, stepped
+ * (out->staleness versions late), sealed, adopted; out's metrics are theirs.
+ * After an error the model is the one before. */
+TACIT_CHECKED enum tacit_err fleet_learn(struct fleet *f,
+                                         struct sum *const *list, unsigned n,
+                                         struct fleet_round *out);
 
 /* ---- fleet_share.c ---- */
 /* Does this process train seat i? */
