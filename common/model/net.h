@@ -14,7 +14,7 @@
  *                               pairs of texts a cross-encoder's score
  *                               (Nogueira and Cho 2019)
  *
- * A family is a row of a table in net_load.c: which norm stands where, how a
+ * A family is a row of a table in net_shape.c: which norm stands where, how a
  * token knows its place, which gate; biases are there when the file has them.
  *   bert    Devlin et al. 2019; MiniLM, BGE, E5
  *   llama   Touvron et al. 2023; also Llama 3 (its frequency factors), SmolLM2,

@@ -1,39 +1,13 @@
-#include <assert.h>
+/* net: how its numbers come in from a file: frozen, packed, trained, or drawn.
+ * See net.h. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/codes.h"
 #include "common/base/rng.h"
 #include "common/model/net_parts.h"
 #include "common/tensor/quant.h"
-
-/* ---- the families ---- */
-
-static const struct net_family families[] = {
-    {"bert", NORM_LAYER, NORM_AFTER, GATE_GELU, PLACES_LEARNED, ATTEND_ALL},
-    {"llama", NORM_RMS, NORM_BEFORE, GATE_SWIGLU, PLACES_PAIRS, ATTEND_CAUSAL},
-    {"qwen2", NORM_RMS, NORM_BEFORE, GATE_SWIGLU, PLACES_HALVES, ATTEND_CAUSAL},
-};
-
-enum part_size { OF_WIDTH, OF_QUERY, OF_KEY, OF_FEED };
-#define AT(member) offsetof(struct net_layer, member)
-static const struct part {
-    const char *name;
-    size_t at; /* of the net_matrix in a net_layer */
-    enum part_size rows, cols;
-    int gated; /* only where the gate is a product */
-} parts[] = {
-    {"attn_q", AT(q), OF_QUERY, OF_WIDTH, 0},
-    {"attn_k", AT(k), OF_KEY, OF_WIDTH, 0},
-    {"attn_v", AT(v), OF_KEY, OF_WIDTH, 0},
-    {"attn_output", AT(mix), OF_WIDTH, OF_QUERY, 0},
-    {"ffn_gate", AT(gate), OF_FEED, OF_WIDTH, 1},
-    {"ffn_up", AT(widen), OF_FEED, OF_WIDTH, 0},
-    {"ffn_down", AT(narrow), OF_WIDTH, OF_FEED, 0},
-};
-enum { N_PARTS = sizeof parts / sizeof *parts };
 
 #define CLASSES_WEIGHT "cls.output.weight"
 
@@ -43,156 +17,6 @@ struct loader {
     const struct model_files *files; /* tensors; NULL: the file's */
     const struct net_options *options;
 };
-
-/* ---- hyper-parameters ---- */
-
-enum { KEY_MAX = 96, FAMILY_MAX = 32 };
-/* Values of the key pooling_type, as llama.cpp counts them. */
-enum { POOLING_MEAN = 1, POOLING_LAST = 3, POOLING_HEAD };
-
-static void full_key(const struct loader *l, const char *key, char out[KEY_MAX])
-{
-    snprintf(out, KEY_MAX, "%s.%s", l->net->family->name, key);
-}
-
-static int has(const struct loader *l, const char *key)
-{
-    char full[KEY_MAX];
-    full_key(l, key, full);
-    return gguf_has(l->file, full);
-}
-
-static enum tacit_err whole(const struct loader *l, const char *key,
-                            int64_t min, int64_t max, size_t *out)
-{
-    char full[KEY_MAX];
-    int64_t v;
-    full_key(l, key, full);
-    TRY(gguf_int(l->file, full, min, max, &v));
-    *out = (size_t)v;
-    return TACIT_OK;
-}
-
-/* Keeps what is in *out when the file has no such key. */
-static enum tacit_err whole_if(const struct loader *l, const char *key,
-                               int64_t min, int64_t max, size_t *out)
-{
-    return has(l, key) ? whole(l, key, min, max, out) : TACIT_OK;
-}
-
-static enum tacit_err real_if(const struct loader *l, const char *key,
-                              double *out)
-{
-    char full[KEY_MAX];
-    full_key(l, key, full);
-    return gguf_has(l->file, full) ? gguf_real(l->file, full, out) : TACIT_OK;
-}
-
-static const struct net_family *family_named(const char *name)
-{
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-        if (strcmp(families[i].name, name) == 0) return &families[i];
-    return NULL;
-}
-
-enum tacit_err net_knows(const char *family)
-{
-    if (family_named(family)) return TACIT_OK;
-    return fail_as(E_MODEL_UNSUPPORTED,
-                   "a model of the family \"%s\"; bert, llama (also Mistral "
-                   "and SmolLM2) and qwen2 are read",
-                   family);
-}
-
-static enum tacit_err find_family(struct loader *l)
-{
-    char name[FAMILY_MAX];
-    gguf_text_or_empty(l->file, "general.architecture", name, sizeof name);
-    l->net->family = family_named(name);
-    TRY(net_knows(name));
-    assert(l->net->family);
-    return TACIT_OK;
-}
-
-static enum tacit_err read_rope(struct loader *l, struct net_shape *s)
-{
-    char kind[FAMILY_MAX], full[KEY_MAX];
-    double factor = 1;
-    if (l->net->family->places == PLACES_LEARNED) return TACIT_OK;
-    s->rope = (struct op_rope){.layout = l->net->family->places == PLACES_PAIRS
-                                             ? ROPE_PAIRS
-                                             : ROPE_HALVES,
-                               .dims = s->head_width,
-                               .base = 10000};
-    TRY(whole_if(l, "rope.dimension_count", 2, (int64_t)s->head_width,
-                 &s->rope.dims));
-    TRY(real_if(l, "rope.freq_base", &s->rope.base));
-    TRY(real_if(l, "rope.scale_linear", &factor));
-    TRY(real_if(l, "rope.scaling.factor", &factor));
-    full_key(l, "rope.scaling.type", full);
-    gguf_text_or_empty(l->file, full, kind, sizeof kind);
-    if (kind[0] && strcmp(kind, "linear") != 0 && strcmp(kind, "none") != 0)
-        return fail_as(E_MODEL_UNSUPPORTED,
-                       "rotary positions scaled by \"%s\"; none and linear "
-                       "are read, and Llama 3's factors",
-                       kind);
-    if (strcmp(kind, "none") == 0) factor = 1;
-    if (s->rope.dims % 2 || !(s->rope.base > 1) || !(factor > 0))
-        return fail(TACIT_FORMAT, "rotary positions of %zu numbers, base %g",
-                    s->rope.dims, s->rope.base);
-    s->rope.scale = 1 / factor;
-    return TACIT_OK;
-}
-
-static enum tacit_err read_heads(struct loader *l, struct net_shape *s)
-{
-    TRY(whole(l, "attention.head_count", 1, 1024, &s->heads));
-    s->kv_heads = s->heads;
-    TRY(whole_if(l, "attention.head_count_kv", 1, 1024, &s->kv_heads));
-    s->head_width = s->width / s->heads;
-    if (!has(l, "attention.key_length") && s->width % s->heads)
-        return fail(TACIT_SHAPE, "%zu heads of a width of %zu", s->heads,
-                    s->width);
-    TRY(whole_if(l, "attention.key_length", 1, ATTEND_WIDTH_MAX,
-                 &s->head_width));
-    size_t value = s->head_width;
-    TRY(whole_if(l, "attention.value_length", 1, ATTEND_WIDTH_MAX, &value));
-    if (s->heads % s->kv_heads || !s->head_width ||
-        s->head_width > ATTEND_WIDTH_MAX || value != s->head_width)
-        return fail_as(E_MODEL_UNSUPPORTED,
-                       "%zu heads over %zu, of %zu and %zu numbers (at most "
-                       "%d)",
-                       s->heads, s->kv_heads, s->head_width, value,
-                       ATTEND_WIDTH_MAX);
-    return TACIT_OK;
-}
-
-static enum tacit_err read_shape(struct loader *l)
-{
-    struct net_shape *s = &l->net->shape;
-    const struct net_family *f = l->net->family;
-    size_t pooling = POOLING_MEAN;
-    TRY(whole(l, "block_count", 1, NET_LAYERS_MAX, &s->layers));
-    TRY(whole(l, "embedding_length", 1, NET_WIDTH_MAX, &s->width));
-    TRY(whole(l, "feed_forward_length", 1, NET_WIDTH_MAX, &s->feed));
-    TRY(read_heads(l, s));
-    TRY(whole_if(l, "context_length", 1, INT32_MAX, &s->context));
-    if (f->mask == ATTEND_CAUSAL)
-        TRY(whole_if(l, "attention.sliding_window", 0, INT32_MAX, &s->window));
-    TRY(whole_if(l, "pooling_type", 1, POOLING_HEAD, &pooling));
-    if (pooling == POOLING_LAST)
-        return fail_as(E_MODEL_UNSUPPORTED, "rows pooled by their last token");
-    s->pooling = pooling == POOLING_MEAN ? POOL_MEAN : POOL_FIRST;
-    s->mask = f->mask;
-    s->epsilon = f->norm == NORM_RMS ? 1e-5 : 1e-12;
-    TRY(real_if(l,
-                f->norm == NORM_RMS ? "attention.layer_norm_rms_epsilon"
-                                    : "attention.layer_norm_epsilon",
-                &s->epsilon));
-    if (!(s->epsilon > 0 && s->epsilon < 1))
-        return fail(TACIT_FORMAT, "a norm's epsilon of %g", s->epsilon);
-    return read_rope(l, s);
-}
 
 /* ---- tensors ---- */
 
@@ -415,7 +239,7 @@ static int has_pairs(const struct loader *l)
     return l->options->train == NET_PAIRS || l->options->train == NET_PAIRS_UP;
 }
 
-/* The bits of enum net_target stand in the order of parts[]. */
+/* The bits of enum net_target stand in the order of net_parts[]. */
 static int is_target(const struct loader *l, size_t part)
 {
     unsigned targets = l->options->targets;
@@ -424,7 +248,7 @@ static int is_target(const struct loader *l, size_t part)
 
 /* ---- layers ---- */
 
-static size_t size_of(const struct net_shape *s, enum part_size which)
+static size_t size_of(const struct net_shape *s, enum net_part_size which)
 {
     switch (which) {
     case OF_QUERY: return s->heads * s->head_width;
@@ -435,31 +259,20 @@ static size_t size_of(const struct net_shape *s, enum part_size which)
     return s->width;
 }
 
-static struct net_matrix *part_of(struct net_layer *layer,
-                                  const struct part *part)
-{
-    return (struct net_matrix *)(void *)((char *)layer + part->at);
-}
-
-static int is_there(const struct loader *l, const struct part *part)
-{
-    return !part->gated || l->net->family->gate == GATE_SWIGLU;
-}
-
 static enum tacit_err take_layer(struct loader *l, size_t i)
 {
     const struct net_shape *s = &l->net->shape;
     struct net_layer *layer = &l->net->layers[i];
     int before = l->net->family->place == NORM_BEFORE;
     char name[PARAMS_NAME_MAX - 16];
-    for (size_t k = 0; k < N_PARTS; k++) {
-        const struct part *p = &parts[k];
-        if (!is_there(l, p)) continue;
+    for (size_t k = 0; k < NET_N_PARTS; k++) {
+        const struct net_part *p = &net_parts[k];
+        if (!net_has_part(l->net, p)) continue;
         snprintf(name, sizeof name, "blk.%zu.%s", i, p->name);
-        struct net_matrix *m = part_of(layer, p);
+        struct net_matrix *m = net_part_of(layer, p);
         TRY(take_matrix(l, name, size_of(s, p->rows), size_of(s, p->cols), m));
         if (has_pairs(l) && is_target(l, k))
-            TRY(add_pair(l, name, i * N_PARTS + k, m));
+            TRY(add_pair(l, name, i * NET_N_PARTS + k, m));
     }
     snprintf(name, sizeof name, "blk.%zu.%s", i,
              before ? "attn_norm" : "attn_output_norm");
@@ -467,50 +280,6 @@ static enum tacit_err take_layer(struct loader *l, size_t i)
     snprintf(name, sizeof name, "blk.%zu.%s", i,
              before ? "ffn_norm" : "layer_output_norm");
     return take_norm(l, name, &layer->second);
-}
-
-/* ---- names ---- */
-
-const char *net_family_name(const struct net *n)
-{
-    return n->family->name;
-}
-
-/* "STEM.weight" or "STEM.bias". */
-static int is_of(const char *name, const char *stem)
-{
-    size_t n = strlen(stem);
-    return strncmp(name, stem, n) == 0 &&
-           (strcmp(name + n, ".weight") == 0 || strcmp(name + n, ".bias") == 0);
-}
-
-static int reads_in_block(const struct net *n, const char *name)
-{
-    int before = n->family->place == NORM_BEFORE;
-    for (size_t i = 0; i < N_PARTS; i++)
-        if (is_of(name, parts[i].name))
-            return !parts[i].gated || n->family->gate == GATE_SWIGLU;
-    return is_of(name, before ? "attn_norm" : "attn_output_norm") ||
-           is_of(name, before ? "ffn_norm" : "layer_output_norm");
-}
-
-int net_reads(const struct net *n, const char *tensor)
-{
-    static const char *const ends[][5] = {{"token_embd", "output_norm",
-                                           "output", "rope_freqs", NULL},
-                                          {"token_embd", "position_embd",
-                                           "token_types", "token_embd_norm",
-                                           "cls"}};
-    int encoder = n->family->mask != ATTEND_CAUSAL;
-    char *rest;
-    if (strncmp(tensor, "blk.", 4) == 0) {
-        unsigned long i = strtoul(tensor + 4, &rest, 10);
-        return i < n->shape.layers && *rest == '.' &&
-               reads_in_block(n, rest + 1);
-    }
-    for (size_t i = 0; i < sizeof *ends / sizeof **ends; i++)
-        if (ends[encoder][i] && is_of(tensor, ends[encoder][i])) return 1;
-    return is_of(tensor, "head") || (encoder && is_of(tensor, "cls.output"));
 }
 
 /* ---- what stands around them ---- */
@@ -655,11 +424,12 @@ static void fill(struct loader *l)
     }
     for (size_t i = 0;
          l->options->train == NET_PAIRS && i < l->net->shape.layers; i++)
-        for (size_t k = 0; k < N_PARTS; k++) {
-            if (!is_there(l, &parts[k]) || !is_target(l, k)) continue;
+        for (size_t k = 0; k < NET_N_PARTS; k++) {
+            if (!net_has_part(l->net, &net_parts[k]) || !is_target(l, k))
+                continue;
             const struct net_tensor *down =
-                &part_of(&l->net->layers[i], &parts[k])->down;
-            draw_down(l, i * N_PARTS + k, down->cols, down->rows,
+                &net_part_of(&l->net->layers[i], &net_parts[k])->down;
+            draw_down(l, i * NET_N_PARTS + k, down->cols, down->rows,
                       p->flat + down->offset);
         }
 }
@@ -671,8 +441,7 @@ static enum tacit_err load(struct loader *l)
     if (has_pairs(l) && (o->rank < 1 || o->rank > NET_RANK_MAX))
         return fail(TACIT_LIMIT, "pairs of rank %zu; 1 to %d", o->rank,
                     NET_RANK_MAX);
-    TRY(find_family(l));
-    TRY(read_shape(l));
+    TRY(net_shape_read(n, l->file));
     TRY(arena_alloc(&n->arena, n->shape.layers, sizeof *n->layers, &n->layers));
     if (has_pairs(l))
         n->pair_scale = (float)((o->alpha > 0 ? o->alpha : (double)o->rank) /
@@ -727,41 +496,4 @@ void net_close(struct net *n)
     params_release(&n->params);
     arena_release(&n->arena);
     free(n);
-}
-
-/* ---- the pairs, for whoever merges or exports them ---- */
-
-static const float *numbers(const struct net *n, const struct net_tensor *t)
-{
-    return t->trained ? n->params.flat + t->offset : t->v;
-}
-
-/* Pair number i, or how many there are in all when i is past them. */
-static size_t walk_pairs(const struct net *n, size_t i, struct net_pair *out)
-{
-    size_t count = 0;
-    for (size_t l = 0; l < n->shape.layers; l++)
-        for (size_t k = 0; k < N_PARTS; k++) {
-            const struct net_matrix *m = part_of(&n->layers[l], &parts[k]);
-            if (!m->up.rows || count++ != i || !out) continue;
-            *out = (struct net_pair){.rows = m->w.rows,
-                                     .cols = m->w.cols,
-                                     .rank = m->down.rows,
-                                     .down = numbers(n, &m->down),
-                                     .up = numbers(n, &m->up),
-                                     .scale = n->pair_scale};
-            snprintf(out->name, sizeof out->name, "blk.%zu.%s.weight", l,
-                     parts[k].name);
-        }
-    return count;
-}
-
-size_t net_n_pairs(const struct net *n)
-{
-    return walk_pairs(n, SIZE_MAX, NULL);
-}
-
-void net_pair_at(const struct net *n, size_t i, struct net_pair *out)
-{
-    (void)walk_pairs(n, i, out);
 }

@@ -1,5 +1,6 @@
 /*
- * net_parts: what net_load.c reads and net.c computes with. Private to them.
+ * net_parts: what net_shape.c and net_load.c read, net_names.c names, and net.c
+ * computes with. Private to them.
  */
 #ifndef TACIT_MODEL_NET_PARTS_H
 #define TACIT_MODEL_NET_PARTS_H
@@ -57,6 +58,26 @@ struct net {
     int trains_blocks;   /* not only a head */
     size_t frozen_bytes; /* of numbers that are not trained */
 };
+
+/* net_shape.c: family and shape of n, from the file's metadata. FORMAT, LIMIT,
+ * SHAPE, UNSUPPORTED. */
+TACIT_CHECKED enum tacit_err net_shape_read(struct net *n,
+                                            const struct gguf *file);
+
+/* net_names.c: the matrices of a layer, in the order of enum net_target. */
+enum net_part_size { OF_WIDTH, OF_QUERY, OF_KEY, OF_FEED };
+struct net_part {
+    const char *name;
+    size_t at; /* of the net_matrix in a net_layer */
+    enum net_part_size rows, cols;
+    int gated; /* only where the gate is a product */
+};
+enum { NET_N_PARTS = 7 };
+extern const struct net_part net_parts[NET_N_PARTS];
+struct net_matrix *net_part_of(struct net_layer *layer,
+                               const struct net_part *part);
+/* 1 where networks of n's family have it. */
+int net_has_part(const struct net *n, const struct net_part *part);
 
 /* Both matrices of a layer's feed are trained, with biases and a GELU between:
  * op_feed() has them as one. */
