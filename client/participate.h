@@ -35,7 +35,6 @@
 #include "common/wire/messages.h"
 
 enum {
-    PARTICIPATE_ROSTER_MAX = 1 << 20,
     PARTICIPATE_BACKOFF_MS = 200,  /* after the first failure, doubled … */
     PARTICIPATE_DECLINE_MS = 5000, /* … after a second refused task */
     PARTICIPATE_QUICK_MAX = 8,     /* replies in a row that allow no pause */

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "client/roster.h"
 #include "common/model/safetensors.h"
 
 static struct federation f;
@@ -330,7 +331,7 @@ static void a_roster_that_is_not_sound_is_declined(void **unused)
 
 static void huge_roster(struct federation *w, struct message *reply)
 {
-    static uint8_t rows[PARTICIPATE_ROSTER_MAX + ROW];
+    static uint8_t rows[ROSTER_BYTES_MAX + ROW];
     reply->u.task.roster_hash = federation_blob(w, rows, sizeof rows);
     sign_roster(&w->coordinator, &reply->u.task);
 }
