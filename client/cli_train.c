@@ -11,6 +11,7 @@
 #include "common/base/file.h"
 #include "common/base/pool.h"
 #include "common/model/safetensors.h"
+#include "common/task/task.h"
 
 struct job {
     const struct options *o;
@@ -99,23 +100,17 @@ static int is_interrupted(const void *of)
 static enum tacit_err train_alone(struct job *j)
 {
     const struct plan *p = j->plan;
-    uint32_t n_steps = trainer_steps(p, j->data->train.n_rows, 1);
     struct progress progress;
+    struct model_training how;
+    task_training(p, &how);
+    how.steps = trainer_steps(p, j->data->train.n_rows, 1);
+    how.client = le64_load(j->d.keys.id);
+    how.stopped = is_interrupted;
     progress_begin(&progress, cli_progress(j->o), "training", "rounds",
                    p->rounds);
     enum tacit_err err = TACIT_OK;
     for (uint32_t r = 1; !err && r <= p->rounds; r++) {
-        const struct model_training how = {.optimizer = p->optimizer,
-                                           .steps = n_steps,
-                                           .batch = p->batch,
-                                           .learning_rate = p->learning_rate,
-                                           .momentum = p->momentum,
-                                           .weight_decay = p->weight_decay,
-                                           .epsilon = p->epsilon,
-                                           .seed = p->seed,
-                                           .round = r,
-                                           .client = le64_load(j->d.keys.id),
-                                           .stopped = is_interrupted};
+        how.round = r;
         if (cli_interrupted())
             err = fail_as(E_INTERRUPTED, "stopped in round %u of %u", r,
                           p->rounds);

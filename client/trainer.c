@@ -70,24 +70,18 @@ static enum tacit_err train(struct training *x, struct model *m,
                             double *losses)
 {
     const struct plan *p = x->t->plan;
-    const struct model_training how = {.optimizer = p->optimizer,
-                                       .steps = trainer_steps(p, rows->n_rows,
-                                                              x->t->work),
-                                       .batch = p->batch,
-                                       .learning_rate = p->learning_rate,
-                                       .momentum = p->momentum,
-                                       .weight_decay = p->weight_decay,
-                                       .epsilon = p->epsilon,
-                                       .seed = p->seed ^ purpose,
-                                       .round = x->t->round,
-                                       .client = x->t->client,
-                                       .gradient =
-                                           x->hook ? add_gradient : NULL,
-                                       .ctx = x,
-                                       .stopped = x->t->stopped,
-                                       .of = x->t->of,
-                                       .next = x->t->next,
-                                       .out_losses = losses};
+    struct model_training how;
+    task_training(p, &how);
+    how.steps = trainer_steps(p, rows->n_rows, x->t->work);
+    how.seed ^= purpose;
+    how.round = x->t->round;
+    how.client = x->t->client;
+    how.gradient = x->hook ? add_gradient : NULL;
+    how.ctx = x;
+    how.stopped = x->t->stopped;
+    how.of = x->t->of;
+    how.next = x->t->next;
+    how.out_losses = losses;
     x->local.steps = how.steps;
     return model_train(m, &how, rows);
 }
@@ -168,8 +162,9 @@ static enum tacit_err fits(const struct plan *p, uint32_t batch,
                            struct model *m, const struct examples *rows,
                            uint64_t *out_bytes)
 {
-    const struct model_training how = {.optimizer = p->optimizer,
-                                       .batch = batch};
+    struct model_training how;
+    task_training(p, &how);
+    how.batch = batch;
     return model_fits(m, &how, rows, out_bytes);
 }
 

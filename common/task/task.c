@@ -61,6 +61,17 @@ void task_spec(const struct plan *plan, struct model_spec *out)
                             .seed = plan->seed};
 }
 
+void task_training(const struct plan *plan, struct model_training *out)
+{
+    *out = (struct model_training){.optimizer = plan->optimizer,
+                                   .batch = plan->batch,
+                                   .learning_rate = plan->learning_rate,
+                                   .momentum = plan->momentum,
+                                   .weight_decay = plan->weight_decay,
+                                   .epsilon = plan->epsilon,
+                                   .seed = plan->seed};
+}
+
 /* FedPer: the personal end begins with the weight matrix of the n-th layer from
  * the end; a layer is a matrix and its bias. */
 static size_t personal_from(const struct plan *plan, const struct params *p)

@@ -41,6 +41,10 @@ enum task_metric {
 
 /* The architecture; borrows strings from the plan. */
 void task_spec(const struct plan *plan, struct model_spec *out);
+/* How it trains locally: optimiser and its numbers, batch, seed. How many
+ * steps, of which round and which device, is for whoever trains; borrows
+ * strings. */
+void task_training(const struct plan *plan, struct model_training *out);
 /* The strategy and its numbers for a model of this layout. E_PLAN_VALUE where
  * the two, or the local optimiser, do not go together. numbers borrow p. */
 TACIT_CHECKED enum tacit_err task_strategy(const struct plan *plan,

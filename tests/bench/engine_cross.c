@@ -34,15 +34,13 @@ static enum tacit_err train_round(struct bench *b, uint32_t round)
 {
     const struct plan *p = b->found.plan;
     double losses[2], left = 1 - (double)round / p->rounds;
-    const struct model_training how = {.optimizer = p->optimizer,
-                                       .steps = p->local_steps,
-                                       .batch = p->batch,
-                                       .learning_rate = p->learning_rate * left,
-                                       .weight_decay = p->weight_decay,
-                                       .seed = p->seed,
-                                       .round = round,
-                                       .out_losses = losses};
     struct model_metrics held = {0};
+    struct model_training how;
+    task_training(p, &how);
+    how.steps = p->local_steps;
+    how.learning_rate *= left;
+    how.round = round;
+    how.out_losses = losses;
     TRY(model_train(b->found.model, &how, &b->data.train));
     if (b->data.test.n_rows && round + 1 == p->rounds)
         TRY(model_evaluate(b->found.model, &b->data.test, &held));

@@ -80,17 +80,12 @@ static enum tacit_err say_privacy(const struct bench *b)
 static enum tacit_err train_own(struct bench *b, size_t i, uint32_t round)
 {
     const struct plan *p = b->plan;
-    const struct model_training how = {.optimizer = p->optimizer,
-                                       .steps = b->own_steps,
-                                       .batch = p->batch,
-                                       .learning_rate = p->learning_rate,
-                                       .momentum = p->momentum,
-                                       .weight_decay = p->weight_decay,
-                                       .epsilon = p->epsilon,
-                                       .seed = p->seed,
-                                       .round = round,
-                                       .client = i};
+    struct model_training how;
     struct examples rows = b->sites.data[i].train;
+    task_training(p, &how);
+    how.steps = b->own_steps;
+    how.round = round;
+    how.client = i;
     if (p->privacy.record) {
         rows.hard = NULL;
         rows.n_hard = 0;
@@ -224,11 +219,8 @@ static enum tacit_err centralised(struct bench *b)
     struct joined all = {0};
     arena_init(&a, 0);
     enum tacit_err err = join(b, &a, &all);
-    struct model_training how = {.optimizer = p->optimizer,
-                                 .batch = p->batch,
-                                 .learning_rate = p->learning_rate,
-                                 .weight_decay = p->weight_decay,
-                                 .seed = p->seed};
+    struct model_training how;
+    task_training(p, &how);
     model_init(b->model, p->seed);
     for (uint32_t i = 0; !err && i < p->rounds; i += b->every) {
         uint32_t n = p->rounds - i < b->every ? p->rounds - i : b->every;

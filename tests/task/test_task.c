@@ -88,6 +88,25 @@ static void the_spec_is_the_plans(void **unused)
     }
 }
 
+static void a_plan_says_how_each_step_is_made(void **unused)
+{
+    (void)unused;
+    struct model_training how = {.round = 7, .steps = 9, .ctx = &how};
+    const struct plan said = {.optimizer = "sgd",
+                              .batch = 12,
+                              .learning_rate = 0.1,
+                              .momentum = 0.2,
+                              .weight_decay = 0.3,
+                              .epsilon = 0.4,
+                              .seed = 5};
+    task_training(&said, &how);
+    assert_string_equal(how.optimizer, "sgd");
+    check(how.batch == 12 && how.seed == 5);
+    check(how.learning_rate == 0.1 && how.momentum == 0.2);
+    check(how.weight_decay == 0.3 && how.epsilon == 0.4);
+    check(how.steps == 0 && how.round == 0 && !how.ctx && !how.gradient);
+}
+
 static void a_model_file_is_the_model_with_what_goes_down_beside_it(
     void **unused)
 {
@@ -385,6 +404,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup(name, setup)
         T(the_spec_is_the_plans),
+        T(a_plan_says_how_each_step_is_made),
         T(a_model_file_is_the_model_with_what_goes_down_beside_it),
         T(the_ring_holds_what_the_strategy_sends),
         T(a_sum_without_masks_has_room_for_all),
