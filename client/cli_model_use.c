@@ -55,8 +55,6 @@ static enum tacit_err use_reader(const struct options *o, struct device *d,
                                  const struct network_row *m)
 {
     const char *name = m ? m->name : "built-in";
-    if (options_value(o, "query-prefix") || options_value(o, "passage-prefix"))
-        return fail_as(E_USAGE, "prefixes are for an encoder");
     TRY(readers_use(d, m));
     if (cli_json(o))
         return json_print_ok(stdout, json_pack("{s:s}", "reads", name));
@@ -69,8 +67,6 @@ static enum tacit_err use_generator(const struct options *o, struct device *d,
                                     const struct network_row *m)
 {
     const char *name = m ? m->name : GENERATOR_NONE;
-    if (options_value(o, "query-prefix") || options_value(o, "passage-prefix"))
-        return fail_as(E_USAGE, "prefixes are for an encoder");
     TRY(generator_use(d, m));
     if (cli_json(o))
         return json_print_ok(stdout, json_pack("{s:s}", "writes", name));
@@ -88,8 +84,6 @@ static enum tacit_err use_reranker(const struct options *o, struct device *d,
 {
     const char *name = m ? m->name : RERANKER_NONE;
     int64_t n = REREAD_DEFAULT;
-    if (options_value(o, "query-prefix") || options_value(o, "passage-prefix"))
-        return fail_as(E_USAGE, "prefixes are for an encoder that searches");
     TRY(options_int(o, "rerank", 1, REREAD_MAX, n, &n));
     TRY(reranker_use(d, m, (size_t)n));
     if (cli_json(o))
@@ -142,6 +136,18 @@ static enum tacit_err find_use(struct device *d, const struct network_row *m,
     return TACIT_OK;
 }
 
+static enum tacit_err check_options(const struct options *o, enum use use)
+{
+    int has_prefix =
+        options_value(o, "query-prefix") || options_value(o, "passage-prefix");
+    if (options_value(o, "rerank") && use != USE_RERANK)
+        return fail_as(E_USAGE, "--rerank is for a reranker; %s is none",
+                       o->args[0]);
+    if (has_prefix && use != USE_SEARCH)
+        return fail_as(E_USAGE, "prefixes are for an encoder that searches");
+    return TACIT_OK;
+}
+
 enum tacit_err cli_model_use(const struct options *o)
 {
     struct device d;
@@ -166,8 +172,7 @@ enum tacit_err cli_model_use(const struct options *o)
         if (!err && use == USE_AS_MADE) err = find_use(&d, &m, &use);
         chosen = &m;
     }
-    if (!err && options_value(o, "rerank") && use != USE_RERANK)
-        err = fail_as(E_USAGE, "--rerank is for a reranker; %s is none", name);
+    if (!err) err = check_options(o, use);
     if (!err && use == USE_SEARCH) err = use_encoder(o, &d);
     if (!err && use == USE_ANSWERS) err = use_generator(o, &d, chosen);
     if (!err && use == USE_RERANK) err = use_reranker(o, &d, chosen);

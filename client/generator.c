@@ -13,6 +13,8 @@ const char *const generator_migrations[GENERATOR_N_MIGRATIONS] = {
     " one INTEGER PRIMARY KEY CHECK(one = 1), name TEXT NOT NULL,"
     " hash BLOB NOT NULL) STRICT;"};
 
+static const struct networks_role role = {.table = "generator"};
+
 int generator_fits(const char *family)
 {
     return strcmp(family, "llama") == 0 || strcmp(family, "qwen2") == 0;
@@ -20,19 +22,12 @@ int generator_fits(const char *family)
 
 enum tacit_err generator_chosen(struct device *d, struct generator_choice *out)
 {
-    sqlite3_stmt *st = NULL;
-    int has = 0;
-    struct generator_choice c = {.name = GENERATOR_NONE};
-    TRY(db_query(&d->db, &st, "SELECT name, hash FROM generator", ""));
-    enum tacit_err err = db_step(&d->db, st, &has);
-    if (!err && has) {
-        const unsigned char *name = sqlite3_column_text(st, 0);
-        snprintf(c.name, sizeof c.name, "%s", name ? (const char *)name : "");
-        err = networks_hash_at(d, st, 1, &c.hash);
-    }
-    db_finish(st);
-    if (!err) *out = c;
-    return err;
+    struct networks_choice c;
+    TRY(networks_chosen(d, &role, &c));
+    *out = (struct generator_choice){.hash = c.hash};
+    snprintf(out->name, sizeof out->name, "%s",
+             c.name[0] ? c.name : GENERATOR_NONE);
+    return TACIT_OK;
 }
 
 /* ---- choosing ----------------------------------------------------------- */
@@ -80,7 +75,7 @@ static enum tacit_err try_out(struct device *d,
 
 enum tacit_err generator_use(struct device *d, const struct network_row *m)
 {
-    struct generator_choice c = {.name = GENERATOR_NONE};
+    struct generator_choice c = {0};
     if (m && !generator_fits(m->family))
         return fail_as(E_MODEL_UNSUPPORTED,
                        "%s is of the family %s, which writes no text", m->name,
@@ -90,17 +85,9 @@ enum tacit_err generator_use(struct device *d, const struct network_row *m)
         c.hash = m->hash;
         TRY(try_out(d, &c));
     }
-    TRY(db_begin(&d->db));
-    enum tacit_err err = db_run(&d->db, "DELETE FROM generator", "");
-    if (!err && m)
-        err = db_run(&d->db, "INSERT INTO generator VALUES(1, ?, ?)", "sb",
-                     c.name, (const void *)c.hash.b, (size_t)DIGEST_BYTES);
-    if (!err) err = db_commit(&d->db);
-    if (err)
-        db_rollback(&d->db);
-    else
-        generator_forget(d);
-    return err;
+    TRY(networks_choose(d, &role, m, 0));
+    generator_forget(d);
+    return TACIT_OK;
 }
 
 enum tacit_err generator_check_unused(struct device *d,

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,6 +11,8 @@
 #include "common/base/utf8.h"
 #include "common/model/mapped.h"
 #include "common/wire/blob.h"
+
+enum { SQL_MAX = 128 };
 
 const char *const networks_migrations[NETWORKS_N_MIGRATIONS] = {
     "CREATE TABLE model("
@@ -101,17 +104,6 @@ enum tacit_err networks_find(struct device *d, const char *name,
     db_finish(st);
     if (!err) *out = m;
     return err;
-}
-
-enum tacit_err networks_check_unused(const struct network_row *m,
-                                     const char *chosen, const char *does,
-                                     const char *back)
-{
-    if (strcmp(chosen, m->name) != 0) return TACIT_OK;
-    return fail(TACIT_STATE,
-                "%s %s here; `tacit model use %s`, or another one, before it "
-                "is removed",
-                m->name, does, back);
 }
 
 enum tacit_err networks_explain_missing(struct device *d, const char *name,
@@ -217,6 +209,67 @@ enum tacit_err networks_remove(struct device *d, const struct network_row *m)
     TRY(networks_path(d, m, path));
     TRY(db_run(&d->db, "DELETE FROM model WHERE name = ?", "s", m->name));
     return networks_remove_unused(d, m, path);
+}
+
+/* ---- what one was chosen for -------------------------------------------- */
+
+enum tacit_err networks_chosen(struct device *d,
+                               const struct networks_role *role,
+                               struct networks_choice *out)
+{
+    sqlite3_stmt *st = NULL;
+    struct networks_choice c = {0};
+    char sql[SQL_MAX];
+    int has = 0;
+    snprintf(sql, sizeof sql, "SELECT name, hash, %s FROM %s",
+             role->number ? role->number : "0", role->table);
+    TRY(db_query(&d->db, &st, sql, ""));
+    enum tacit_err err = db_step(&d->db, st, &has);
+    if (!err && has) {
+        const unsigned char *name = sqlite3_column_text(st, 0);
+        snprintf(c.name, sizeof c.name, "%s", name ? (const char *)name : "");
+        c.number = sqlite3_column_int64(st, 2);
+        err = networks_hash_at(d, st, 1, &c.hash);
+    }
+    db_finish(st);
+    if (!err) *out = c;
+    return err;
+}
+
+static enum tacit_err write_choice(struct device *d,
+                                   const struct networks_role *role,
+                                   const struct network_row *m, int64_t number)
+{
+    char sql[SQL_MAX];
+    snprintf(sql, sizeof sql, "DELETE FROM %s", role->table);
+    TRY(db_run(&d->db, sql, ""));
+    if (!m) return TACIT_OK;
+    snprintf(sql, sizeof sql, "INSERT INTO %s VALUES(1, ?, ?%s)", role->table,
+             role->number ? ", ?" : "");
+    return db_run(&d->db, sql, role->number ? "sbi" : "sb", m->name,
+                  (const void *)m->hash.b, (size_t)DIGEST_BYTES, number);
+}
+
+enum tacit_err networks_choose(struct device *d,
+                               const struct networks_role *role,
+                               const struct network_row *m, int64_t number)
+{
+    TRY(db_begin(&d->db));
+    enum tacit_err err = write_choice(d, role, m, number);
+    if (!err) err = db_commit(&d->db);
+    if (err) db_rollback(&d->db);
+    return err;
+}
+
+enum tacit_err networks_check_unused(const struct network_row *m,
+                                     const char *chosen, const char *does,
+                                     const char *back)
+{
+    if (strcmp(chosen, m->name) != 0) return TACIT_OK;
+    return fail(TACIT_STATE,
+                "%s %s here; `tacit model use %s`, or another one, before it "
+                "is removed",
+                m->name, does, back);
 }
 
 /* ---- names -------------------------------------------------------------- */

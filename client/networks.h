@@ -86,6 +86,24 @@ TACIT_CHECKED enum tacit_err networks_walk(
 /* By name, or by eight digits or more of the hash. NOTFOUND. */
 TACIT_CHECKED enum tacit_err networks_find(struct device *d, const char *name,
                                            struct network_row *out);
+/* One thing that a network can be chosen for: a table of one row (one, name,
+ * hash), where `number` names a column behind these; NULL: there is none. */
+struct networks_role {
+    const char *table, *number;
+};
+struct networks_choice {
+    char name[NETWORK_NAME_MAX]; /* "": nobody */
+    struct digest hash;          /* of its file in blobs/ */
+    int64_t number;
+};
+TACIT_CHECKED enum tacit_err networks_chosen(struct device *d,
+                                             const struct networks_role *role,
+                                             struct networks_choice *out);
+/* Choose m, durably, in place of another one; NULL: nobody. */
+TACIT_CHECKED enum tacit_err networks_choose(struct device *d,
+                                             const struct networks_role *role,
+                                             const struct network_row *m,
+                                             int64_t number);
 /* STATE when m is what was chosen; `does` says what it does here ("writes the
  * answers"), `back` what `tacit model use` takes instead. */
 TACIT_CHECKED enum tacit_err networks_check_unused(const struct network_row *m,

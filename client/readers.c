@@ -1,7 +1,6 @@
 #include "client/readers.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "client/adapters.h"
@@ -16,36 +15,14 @@ const char *const readers_migrations[READERS_N_MIGRATIONS] = {
     " one INTEGER PRIMARY KEY CHECK(one = 1), name TEXT NOT NULL,"
     " hash BLOB NOT NULL) STRICT;"};
 
-struct choice {
-    int given;
-    char name[NETWORK_NAME_MAX];
-    struct digest hash;
-};
+static const struct networks_role role = {.table = "answer_reader"};
 
 /* ---- what there is ------------------------------------------------------- */
 
-static enum tacit_err chosen(struct device *d, struct choice *out)
-{
-    sqlite3_stmt *st = NULL;
-    int has = 0;
-    struct choice c = {0};
-    TRY(db_query(&d->db, &st, "SELECT name, hash FROM answer_reader", ""));
-    enum tacit_err err = db_step(&d->db, st, &has);
-    if (!err && has) {
-        const unsigned char *name = sqlite3_column_text(st, 0);
-        c.given = 1;
-        snprintf(c.name, sizeof c.name, "%s", name ? (const char *)name : "");
-        err = networks_hash_at(d, st, 1, &c.hash);
-    }
-    db_finish(st);
-    if (!err) *out = c;
-    return err;
-}
-
 enum tacit_err readers_chosen(struct device *d, char out[NETWORK_NAME_MAX])
 {
-    struct choice c;
-    TRY(chosen(d, &c));
+    struct networks_choice c;
+    TRY(networks_chosen(d, &role, &c));
     memcpy(out, c.name, sizeof c.name);
     return TACIT_OK;
 }
@@ -121,11 +98,12 @@ static enum tacit_err open_weights(struct device *d,
 
 static enum tacit_err try_weights(struct device *d,
                                   const struct device_model *m,
-                                  const struct choice *c, struct readers *r)
+                                  const struct networks_choice *c,
+                                  struct readers *r)
 {
     int fits = 0;
     TRY(device_fits_encoder(d, &m->model_hash, &fits));
-    if (c->given)
+    if (c->name[0])
         set_aside(r, m, "learnt on the built-in reader; another one reads");
     else if (!fits)
         set_aside(r, m, "was learnt over another built-in encoder's words");
@@ -147,7 +125,8 @@ static enum tacit_err open_adapter(const struct adapter_found *a,
 
 static enum tacit_err try_adapter(struct device *d,
                                   const struct device_model *m,
-                                  const struct choice *c, struct readers *r)
+                                  const struct networks_choice *c,
+                                  struct readers *r)
 {
     struct adapter_found a;
     enum tacit_err err = adapters_find(d, m->plan, &a);
@@ -158,7 +137,7 @@ static enum tacit_err try_adapter(struct device *d,
         return TACIT_OK;
     }
     TRY(err);
-    if (c->given && !digest_equal(&c->hash, &a.plan->base.hash))
+    if (c->name[0] && !digest_equal(&c->hash, &a.plan->base.hash))
         set_aside(r, m, "is for another base than the network that reads");
     else
         err = open_adapter(&a, r);
@@ -166,7 +145,8 @@ static enum tacit_err try_adapter(struct device *d,
     return err;
 }
 
-static enum tacit_err open_chosen(struct device *d, const struct choice *c,
+static enum tacit_err open_chosen(struct device *d,
+                                  const struct networks_choice *c,
                                   struct readers *r)
 {
     char path[DEVICE_PATH_MAX];
@@ -181,15 +161,15 @@ static enum tacit_err open_chosen(struct device *d, const struct choice *c,
 
 static enum tacit_err open_best(struct device *d, struct readers *r)
 {
-    struct choice c;
+    struct networks_choice c;
     struct adopted a = {.n = 0};
-    TRY(chosen(d, &c));
+    TRY(networks_chosen(d, &role, &c));
     TRY(device_models(d, note, &a));
     for (size_t i = a.n; i-- > 0 && !r->reader;)
         TRY(strcmp(a.list[i].kind, "net") == 0
                 ? try_adapter(d, &a.list[i], &c, r)
                 : try_weights(d, &a.list[i], &c, r));
-    if (!r->reader && c.given) TRY(open_chosen(d, &c, r));
+    if (!r->reader && c.name[0]) TRY(open_chosen(d, &c, r));
     if (!r->reader) snprintf(r->name, sizeof r->name, "built-in");
     return TACIT_OK;
 }
@@ -242,22 +222,15 @@ static enum tacit_err try_out(struct device *d, const struct network_row *m)
 enum tacit_err readers_use(struct device *d, const struct network_row *m)
 {
     if (m) TRY(try_out(d, m));
-    TRY(db_begin(&d->db));
-    enum tacit_err err = db_run(&d->db, "DELETE FROM answer_reader", "");
-    if (!err && m)
-        err = db_run(&d->db, "INSERT INTO answer_reader VALUES(1, ?, ?)", "sb",
-                     m->name, (const void *)m->hash.b, (size_t)DIGEST_BYTES);
-    if (!err) err = db_commit(&d->db);
-    if (err) db_rollback(&d->db);
-    return err;
+    return networks_choose(d, &role, m, 0);
 }
 
 enum tacit_err readers_check_unused(struct device *d,
                                     const struct network_row *m)
 {
-    struct choice c;
-    TRY(chosen(d, &c));
-    if (!c.given) return TACIT_OK;
+    struct networks_choice c;
+    TRY(networks_chosen(d, &role, &c));
+    if (!c.name[0]) return TACIT_OK;
     return networks_check_unused(m, c.name, "reads the passages",
                                  READERS_BUILT_IN);
 }

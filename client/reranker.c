@@ -11,23 +11,19 @@ const char *const reranker_migrations[RERANKER_N_MIGRATIONS] = {
     " one INTEGER PRIMARY KEY CHECK(one = 1), name TEXT NOT NULL,"
     " hash BLOB NOT NULL, passages INTEGER NOT NULL) STRICT;"};
 
+static const struct networks_role role = {"reranker", "passages"};
+
 enum tacit_err reranker_chosen(struct device *d, struct reranker_choice *out)
 {
-    sqlite3_stmt *st = NULL;
-    int has = 0;
-    struct reranker_choice c = {.name = RERANKER_NONE};
-    TRY(db_query(&d->db, &st, "SELECT name, hash, passages FROM reranker", ""));
-    enum tacit_err err = db_step(&d->db, st, &has);
-    if (!err && has) {
-        const unsigned char *name = sqlite3_column_text(st, 0);
-        int64_t n = sqlite3_column_int64(st, 2);
-        snprintf(c.name, sizeof c.name, "%s", name ? (const char *)name : "");
-        c.n = n >= 1 && n <= REREAD_MAX ? (size_t)n : REREAD_DEFAULT;
-        err = networks_hash_at(d, st, 1, &c.hash);
-    }
-    db_finish(st);
-    if (!err) *out = c;
-    return err;
+    struct networks_choice c;
+    TRY(networks_chosen(d, &role, &c));
+    *out = (struct reranker_choice){.hash = c.hash};
+    snprintf(out->name, sizeof out->name, "%s",
+             c.name[0] ? c.name : RERANKER_NONE);
+    if (c.name[0])
+        out->n = c.number >= 1 && c.number <= REREAD_MAX ? (size_t)c.number
+                                                         : REREAD_DEFAULT;
+    return TACIT_OK;
 }
 
 enum tacit_err reranker_fits(struct device *d, const struct network_row *m)
@@ -106,15 +102,7 @@ enum tacit_err reranker_use(struct device *d, const struct network_row *m,
 {
     if (m) TRY(reranker_fits(d, m));
     if (m) TRY(try_out(d, m));
-    TRY(db_begin(&d->db));
-    enum tacit_err err = db_run(&d->db, "DELETE FROM reranker", "");
-    if (!err && m)
-        err = db_run(&d->db, "INSERT INTO reranker VALUES(1, ?, ?, ?)", "sbi",
-                     m->name, (const void *)m->hash.b, (size_t)DIGEST_BYTES,
-                     (int64_t)n);
-    if (!err) err = db_commit(&d->db);
-    if (err) db_rollback(&d->db);
-    return err;
+    return networks_choose(d, &role, m, (int64_t)n);
 }
 
 enum tacit_err reranker_check_unused(struct device *d,
