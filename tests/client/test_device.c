@@ -1,6 +1,6 @@
 /* device: a home is made once and private, opened only when it is whole, and
  * remembers its federation and its models. */
-#include "tests/check.h"
+#include "tests/client/home.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -10,33 +10,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "client/device.h"
 #include "client/ledger.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
-#include "common/base/rng.h"
-#include "common/model/model.h"
-#include "common/model/safetensors.h"
-#include "common/wire/blob.h"
-
-static char dir[256], home[300];
-
-static int begin(void **state)
-{
-    (void)state;
-    rng_setup();
-    check_tmpdir(dir);
-    snprintf(home, sizeof home, "%s/a/home", dir);
-    check_ok(device_init(home));
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    check_tmpdir_remove(dir);
-    return 0;
-}
 
 /* "<home>/name" (static). */
 static const char *in_home(const char *name)
@@ -462,12 +438,8 @@ static struct digest adopt_with(struct device *d, const struct plan *p,
                             .model_version = version,
                             .n_clients = 4};
     struct model *m = model_of(p, 8, value);
-    struct buf b;
-    buf_init(&b, 0);
-    check_ok(safetensors_encode(model_params(m), NULL, &b));
-    check_ok(blob_put(d->blobs, b.data, b.len, &over.model_hash));
+    over.model_hash = home_put_model(d, m);
     check_ok(device_adopt(d, p, &over, state, n_state));
-    buf_release(&b);
     model_free(m);
     return over.model_hash;
 }
@@ -949,7 +921,7 @@ static void two_open_one_home_and_see_each_others_changes(void **state)
 
 int main(void)
 {
-#define ROW(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define ROW(name) cmocka_unit_test_setup_teardown(name, home_begin, home_end)
     const struct CMUnitTest tests[] = {
         ROW(a_new_home_is_private_and_whole),
         ROW(a_store_in_an_open_folder_is_private_too),

@@ -1,34 +1,27 @@
 /* Which encoder searches, and what a federation's retriever comes to beside
  * another one. With a real network: tests/e2e/test_encoder.py. */
-#include "tests/check.h"
+#include "tests/client/home.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "client/embedding.h"
 #include "client/local.h"
 #include "common/base/codes.h"
 
-static char dir[256], home[512];
 static struct device d;
 
 static int begin(void **state)
 {
-    (void)state;
-    check_tmpdir(dir);
-    snprintf(home, sizeof home, "%s/home", dir);
-    check_ok(device_init(home));
+    home_begin(state);
     check_ok(device_open(&d, home));
     return 0;
 }
 
 static int end(void **state)
 {
-    (void)state;
     device_close(&d);
-    check_tmpdir_remove(dir);
-    return 0;
+    return home_end(state);
 }
 
 static void choose(const char *hash)

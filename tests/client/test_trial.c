@@ -1,37 +1,14 @@
 /* trial: an adopted search model is tried on the device's own held-out
  * questions, and searches only where nothing finds more of them. */
-#include "tests/check.h"
+#include "tests/client/home.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/trial.h"
-#include "common/base/rng.h"
-#include "common/model/model.h"
-#include "common/model/safetensors.h"
-#include "common/wire/blob.h"
 
 enum { DIM = 16, N_ROWS = 8, N_WEIGHTS = DIM * DIM };
-
-static char dir[256], home[300];
-
-static int begin(void **state)
-{
-    (void)state;
-    rng_setup();
-    check_tmpdir(dir);
-    snprintf(home, sizeof home, "%s/home", dir);
-    check_ok(device_init(home));
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    check_tmpdir_remove(dir);
-    return 0;
-}
 
 /* Question i lies along axis i, its answer along the next one: an adapter of
  * `turn` times that shift finds it, an untrained one does not. */
@@ -98,14 +75,10 @@ static void adopt(struct device *d, const struct plan *p, uint32_t version,
     const struct model_spec spec = {.kind = "static",
                                     .task = MODEL_RETRIEVER,
                                     .n_inputs = DIM};
-    struct buf b;
     check_ok(model_new(&spec, &m));
     memcpy(model_params(m)->flat, shared, N_WEIGHTS * sizeof *shared);
-    buf_init(&b, 0);
-    check_ok(safetensors_encode(model_params(m), NULL, &b));
-    check_ok(blob_put(d->blobs, b.data, b.len, &over.model_hash));
+    over.model_hash = home_put_model(d, m);
     check_ok(device_adopt(d, p, &over, own, own ? N_WEIGHTS : 0));
-    buf_release(&b);
     model_free(m);
 }
 
@@ -218,11 +191,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(
-            what_finds_the_most_held_out_answers_searches, begin, end),
+            what_finds_the_most_held_out_answers_searches, home_begin,
+            home_end),
         cmocka_unit_test_setup_teardown(
-            a_model_that_finds_fewer_than_none_does_not_search, begin, end),
+            a_model_that_finds_fewer_than_none_does_not_search, home_begin,
+            home_end),
         cmocka_unit_test_setup_teardown(without_held_out_rows_nothing_is_tried,
-                                        begin, end),
+                                        home_begin, home_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,46 @@
+/* A home in a folder of its own, and a model's file among its blobs. */
+#ifndef TACIT_TESTS_CLIENT_HOME_H
+#define TACIT_TESTS_CLIENT_HOME_H
+
+#include "tests/check.h"
+
+#include <stdio.h>
+
+#include "client/device.h"
+#include "common/base/rng.h"
+#include "common/model/model.h"
+#include "common/model/safetensors.h"
+#include "common/wire/blob.h"
+
+static char dir[256], home[300];
+
+static inline int home_begin(void **state)
+{
+    (void)state;
+    rng_setup();
+    check_tmpdir(dir);
+    snprintf(home, sizeof home, "%s/a/home", dir);
+    check_ok(device_init(home));
+    return 0;
+}
+
+static inline int home_end(void **state)
+{
+    (void)state;
+    check_tmpdir_remove(dir);
+    return 0;
+}
+
+/* The hash of m's file, which lies among d's blobs now. */
+static inline struct digest home_put_model(struct device *d, struct model *m)
+{
+    struct digest hash;
+    struct buf b;
+    buf_init(&b, 0);
+    check_ok(safetensors_encode(model_params(m), NULL, &b));
+    check_ok(blob_put(d->blobs, b.data, b.len, &hash));
+    buf_release(&b);
+    return hash;
+}
+
+#endif
