@@ -82,13 +82,6 @@ struct session *sessions_find(struct sessions *s, const uint8_t dh[KEYS_PUBLIC])
     return bsearch(&key, s->list, s->n, sizeof *s->list, by_dh);
 }
 
-struct session *sessions_find_id(struct sessions *s, const uint8_t id[KEYS_ID])
-{
-    for (size_t i = 0; i < s->n; i++)
-        if (memcmp(s->list[i].member.id, id, KEYS_ID) == 0) return &s->list[i];
-    return NULL;
-}
-
 int sessions_note_link(struct session *m, const struct link_peer *peer)
 {
     uint64_t link = (uint64_t)peer->generation << 32 | peer->slot;

@@ -59,7 +59,6 @@ TACIT_CHECKED enum tacit_err sessions_reload(struct sessions *s,
 /* Borrowed until the next reload; NULL when unknown. */
 struct session *sessions_find(struct sessions *s,
                               const uint8_t dh[KEYS_PUBLIC]);
-struct session *sessions_find_id(struct sessions *s, const uint8_t id[KEYS_ID]);
 /* Note a POLL on a link; 1 when it shows that two devices use this identity
  * and this one is to be told. */
 int sessions_note_link(struct session *m, const struct link_peer *peer);

@@ -20,7 +20,7 @@
 #include "common/base/err.h"
 #include "common/model/vocab.h"
 
-enum { CITE_PASSAGES_MAX = 99, CITE_BYTES_MAX = 64 };
+enum { CITE_BYTES_MAX = 64 };
 
 /* Where in a citation a text ends. */
 struct cite_state {

@@ -48,12 +48,6 @@ int64_t handset_available_ms(const struct plan *p, const struct handset *d,
     return at < open ? open - at : 0;
 }
 
-int handset_available(const struct plan *p, const struct handset *d,
-                      int64_t now_ms)
-{
-    return handset_available_ms(p, d, now_ms) > 0;
-}
-
 /* Half of the late messages are late by less than two seconds; a few by much
  * more. */
 static int64_t lateness(struct rng *r)

@@ -35,10 +35,8 @@ struct handset {
 };
 
 void handset_of(const struct plan *p, size_t client, struct handset *out);
-/* Is it reachable then? (Whether its battery allows: handset_charge.) */
-int handset_available(const struct plan *p, const struct handset *d,
-                      int64_t now_ms);
-/* How long it stays so, 0 when it is not; at most a day. */
+/* How long it stays reachable, 0 when it is not; at most a day. (Whether its
+ * battery allows: handset_charge.) */
 int64_t handset_available_ms(const struct plan *p, const struct handset *d,
                              int64_t now_ms);
 

@@ -200,14 +200,6 @@ uint64_t reader_u64(struct reader *r)
     return le64_load(le);
 }
 
-float reader_f32(struct reader *r)
-{
-    uint32_t bits = reader_u32(r);
-    float v;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
 void reader_str(struct reader *r, char *out, size_t cap)
 {
     size_t n = reader_u16(r);

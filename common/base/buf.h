@@ -59,7 +59,6 @@ uint8_t reader_u8(struct reader *r);
 uint16_t reader_u16(struct reader *r);
 uint32_t reader_u32(struct reader *r);
 uint64_t reader_u64(struct reader *r);
-float reader_f32(struct reader *r);
 /* Copy n bytes to out (zeros after an error). */
 void reader_copy(struct reader *r, void *out, size_t n);
 /* Borrow n bytes, or NULL after an error. */

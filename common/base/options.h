@@ -106,14 +106,6 @@ TACIT_CHECKED enum tacit_err options_duration_ms(const struct options *o,
                                                  int64_t fallback_ms,
                                                  int64_t *out);
 
-/* Help for one command, or for the program when c is NULL. */
-void options_print_help(FILE *f, const struct options_program *p,
-                        const struct option_command *c);
-/* The whole manual as roff for section 1. */
-void options_print_man(FILE *f, const struct options_program *p);
-/* A bash completion. */
-void options_print_completion(FILE *f, const struct options_program *p);
-
 /* The `explain` command of every program: the catalogue entry for the first
  * argument ("E0203", "TACIT-E0203", "203"), or the whole list without one. */
 TACIT_CHECKED enum tacit_err options_explain(const struct options *o);

@@ -101,8 +101,9 @@ static void print_command_help(FILE *f, const struct options_program *p,
     print_pair(f, "-h, --help", "show this help");
 }
 
-void options_print_help(FILE *f, const struct options_program *p,
-                        const struct option_command *c)
+/* Help for one command, or for the program when c is NULL. */
+static void print_help(FILE *f, const struct options_program *p,
+                       const struct option_command *c)
 {
     if (c) {
         print_command_help(f, p, c);
@@ -191,7 +192,8 @@ static void roff_command(FILE *f, const struct options_program *p,
     roff_options(f, c->options, c->n_options);
 }
 
-void options_print_man(FILE *f, const struct options_program *p)
+/* The whole manual as roff for section 1. */
+static void print_man(FILE *f, const struct options_program *p)
 {
     char upper[64];
     snprintf(upper, sizeof upper, "%s", p->name);
@@ -232,7 +234,8 @@ static void complete_words(FILE *f, const struct option_row *rows, size_t n)
     for (size_t i = 0; i < n; i++) fprintf(f, " --%s", rows[i].name);
 }
 
-void options_print_completion(FILE *f, const struct options_program *p)
+/* A bash completion. */
+static void print_completion(FILE *f, const struct options_program *p)
 {
     char fn[64];
     snprintf(fn, sizeof fn, "%s", p->name);
@@ -351,18 +354,18 @@ int options_main(const struct options_program *p, int argc, char **argv)
         return TACIT_EXIT_OK;
     }
     if (argc == 2 && strcmp(argv[1], "--man") == 0) {
-        options_print_man(stdout, p);
+        print_man(stdout, p);
         return TACIT_EXIT_OK;
     }
     if (argc == 2 && strcmp(argv[1], "--completion") == 0) {
-        options_print_completion(stdout, p);
+        print_completion(stdout, p);
         return TACIT_EXIT_OK;
     }
     struct options o;
     signal(SIGXFSZ, SIG_IGN); /* then a limit on files is an error to report */
     enum tacit_err err = options_parse(p, argc, (const char *const *)argv, &o);
     if (err == TACIT_OK && (o.want_help || !o.command)) {
-        options_print_help(o.want_help ? stdout : stderr, p, o.command);
+        print_help(o.want_help ? stdout : stderr, p, o.command);
         return o.want_help ? TACIT_EXIT_OK : TACIT_EXIT_USAGE;
     }
     if (err == TACIT_OK) err = o.command->run(&o);

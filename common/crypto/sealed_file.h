@@ -71,9 +71,6 @@ int sealed_room(struct sealed_file *f);
  * suffix "-wal" or "-journal". */
 int sealed_of_store(struct sealed_file *f, const char *suffix);
 
-/* sealed_store.c: load the header if there is one. SQLITE_NOTFOUND: not yet. */
-int sealed_load(struct sealed_file *f);
-
 extern const sqlite3_io_methods sealed_store_methods, sealed_wal_methods,
     sealed_journal_methods, sealed_temp_methods;
 

@@ -106,7 +106,8 @@ static int judge(struct sealed_file *f, const uint8_t head[HEAD_BYTES],
                         f->name);
 }
 
-int sealed_load(struct sealed_file *f)
+/* The header, if there is one. SQLITE_NOTFOUND: not yet. */
+static int load(struct sealed_file *f)
 {
     uint8_t head[HEAD_BYTES] = {0};
     int64_t size = 0;
@@ -227,7 +228,7 @@ static int store_read(sqlite3_file *file, void *out, int n, sqlite3_int64 at)
 {
     struct sealed_file *f = of(file);
     int64_t size = 0;
-    int rc = sealed_load(f);
+    int rc = load(f);
     if (rc == SQLITE_OK && n == (int)f->page && at % f->page == 0 && at > 0)
         return read_page(f, at / f->page + 1, out);
     if (rc == SQLITE_OK) rc = real_size(f, &size);
@@ -267,7 +268,7 @@ static int store_write(sqlite3_file *file, const void *bytes, int n,
                        sqlite3_int64 at)
 {
     struct sealed_file *f = of(file);
-    int rc = sealed_load(f);
+    int rc = load(f);
     if (rc == SQLITE_NOTFOUND) rc = make_header(f, (uint32_t)n);
     if (rc == SQLITE_OK) rc = check_write(f, bytes, n, at);
     if (rc) return rc;
@@ -288,7 +289,7 @@ static int store_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
     struct sealed_file *f = of(file);
     int64_t old = 0;
-    int rc = sealed_load(f);
+    int rc = load(f);
     if (rc == SQLITE_NOTFOUND) return size ? SQLITE_IOERR_TRUNCATE : SQLITE_OK;
     if (rc == SQLITE_OK) rc = real_size(f, &old);
     if (rc) return rc;

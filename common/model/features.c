@@ -11,8 +11,7 @@ enum {
     GRAM_MIN = 3,
     GRAM_MAX = 5,
     GRAMS_MAX = 3 * TOKENIZER_WORD_MAX, /* of one word */
-    WORD_BITS = 21,                     /* of FEATURES_ROWS_MAX words + 1 */
-    TAG_BITS = 32 - WORD_BITS
+    WORD_BITS = 21                      /* of FEATURES_ROWS_MAX words + 1 */
 };
 _Static_assert(FEATURES_ROWS_MAX < 1 << WORD_BITS, "a word fits its slot");
 

@@ -254,7 +254,7 @@ static enum tacit_err read_all(struct gguf *g)
     reader_init(&c.r, g->bytes, g->n);
     (void)reader_u32(&c.r);
     uint32_t version = reader_u32(&c.r);
-    if (!gguf_looks_like(g->bytes, g->n))
+    if (g->n < 4 || memcmp(g->bytes, "GGUF", 4) != 0)
         return fail(TACIT_FORMAT, "not a GGUF file");
     if (c.r.err) return cut(&c, "the header");
     if (version && (version & 0xffff) == 0)
@@ -281,11 +281,6 @@ static enum tacit_err read_all(struct gguf *g)
 }
 
 /* ---- opening ------------------------------------------------------------ */
-
-int gguf_looks_like(const uint8_t *bytes, size_t n)
-{
-    return n >= 4 && memcmp(bytes, "GGUF", 4) == 0;
-}
 
 enum tacit_err gguf_open_bytes(const uint8_t *bytes, size_t n,
                                struct gguf **out)

@@ -81,8 +81,6 @@ TACIT_CHECKED enum tacit_err gguf_open(const char *path, struct gguf **out);
 TACIT_CHECKED enum tacit_err gguf_open_bytes(const uint8_t *bytes, size_t n,
                                              struct gguf **out);
 void gguf_close(struct gguf *g);
-/* 1 when these bytes begin like a GGUF file. */
-int gguf_looks_like(const uint8_t *bytes, size_t n);
 
 size_t gguf_n_tensors(const struct gguf *g);
 const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, size_t i);

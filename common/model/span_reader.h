@@ -15,8 +15,6 @@
 
 #include "common/model/reader_text.h"
 
-enum { READER_VERSION_MAX = 32 };
-
 struct span_reader; /* owned */
 
 struct span_found {

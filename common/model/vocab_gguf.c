@@ -148,7 +148,8 @@ static enum tacit_err read_flags(const struct gguf *g, struct vocab *v)
                      &v->ignore_merges);
 }
 
-enum tacit_err vocab_add_merge_text(struct vocab *v, const char *text, size_t n)
+/* "left right". */
+static enum tacit_err add_merge(struct vocab *v, const char *text, size_t n)
 {
     const char *space = n > 1 ? memchr(text + 1, ' ', n - 1) : NULL;
     if (!space)
@@ -168,7 +169,7 @@ static enum tacit_err read_merges(const struct gguf *g, struct vocab *v)
     while (a.n > 0) {
         size_t n;
         const char *s = gguf_next_text(&a, &n);
-        TRY(vocab_add_merge_text(v, s, n));
+        TRY(add_merge(v, s, n));
     }
     return TACIT_OK;
 }

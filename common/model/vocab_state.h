@@ -198,9 +198,6 @@ TACIT_CHECKED enum tacit_err vocab_add_merge(struct vocab *v, const char *left,
                                              size_t n_right);
 /* When all tokens (and their classes) are there, before the merges: tables. */
 TACIT_CHECKED enum tacit_err vocab_index(struct vocab *v, size_t n_merges);
-/* Byte-level merges "left right" of a GGUF's or a JSON's list. */
-TACIT_CHECKED enum tacit_err vocab_add_merge_text(struct vocab *v,
-                                                  const char *text, size_t n);
 /* The replacements of SentencePiece's normaliser; copied. */
 TACIT_CHECKED enum tacit_err vocab_set_charsmap(struct vocab *v,
                                                 const uint8_t *bytes, size_t n);

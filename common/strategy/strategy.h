@@ -44,7 +44,6 @@ enum strategy_flag {
 
 enum {
     STRATEGY_SCALARS_MAX = 2,
-    STRATEGY_UPDATES_MAX = 4096,
     STRATEGY_RANK_MAX = 64 /* FLoRA: of a pair */
 };
 /* Scalars ride in the secure sum beside the metrics, within this bound. */

@@ -79,8 +79,5 @@ void transport_server_trust(struct transport_server *t,
                             const struct transport_ticket *ticket);
 /* Connections now open. */
 size_t transport_server_connections(struct transport_server *t);
-/* Wake a waiting transport_server_receive, or the next one (from another
- * thread, not from a signal handler). */
-void transport_server_wake(struct transport_server *t);
 
 #endif

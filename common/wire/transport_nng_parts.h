@@ -50,7 +50,7 @@ struct queue {
 struct transport_server {
     nng_stream_listener *listener;
     nng_aio *accept;
-    int port, pausing, stopping, woken;
+    int port, pausing, stopping;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     struct conn **conns; /* [WIRE_CONNECTIONS_MAX], by slot */

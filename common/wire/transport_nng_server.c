@@ -162,18 +162,16 @@ enum tacit_err transport_server_receive(struct transport_server *t,
                                         struct buf *out)
 {
     int64_t until_ms = tick_ms() + timeout_ms;
-    int got, woken;
+    int got;
     buf_clear(out);
     pthread_mutex_lock(&t->mutex);
     for (;;) {
         bury(t);
         sweep(t);
         got = take_packet(t, ticket, out);
-        woken = t->woken;
-        if (got || woken || tick_ms() >= until_ms) break;
+        if (got || tick_ms() >= until_ms) break;
         wait_until(t, until_ms);
     }
-    if (!got) t->woken = 0;
     pthread_mutex_unlock(&t->mutex);
     return got ? buf_end(out) : TACIT_TIMEOUT;
 }
@@ -212,14 +210,6 @@ void transport_server_trust(struct transport_server *t,
         c->proof_until_ms = INT64_MAX;
         if (c->state == LENGTH) conn_give_ms(c, WIRE_SESSION_IDLE_MS);
     }
-    pthread_mutex_unlock(&t->mutex);
-}
-
-void transport_server_wake(struct transport_server *t)
-{
-    pthread_mutex_lock(&t->mutex);
-    t->woken = 1;
-    pthread_cond_signal(&t->changed);
     pthread_mutex_unlock(&t->mutex);
 }
 

@@ -49,13 +49,19 @@ static void put_field(struct buf *b, struct rng *r, uint64_t kind)
 static void check_field(struct reader *in, struct rng *r, uint64_t kind)
 {
     uint64_t v = rng_u64(r);
+    uint32_t bits;
+    float f;
     char text[41];
     switch (kind) {
     case 0: check(reader_u8(in) == (uint8_t)v); break;
     case 1: check(reader_u16(in) == (uint16_t)v); break;
     case 2: check(reader_u32(in) == (uint32_t)v); break;
     case 3: check(reader_u64(in) == v); break;
-    case 4: check(reader_f32(in) == (float)(int32_t)v); break;
+    case 4:
+        f = (float)(int32_t)v;
+        memcpy(&bits, &f, sizeof bits);
+        check(reader_u32(in) == bits);
+        break;
     default:
         reader_str(in, text, sizeof text);
         check(strlen(text) == v % sizeof text);
@@ -122,7 +128,7 @@ static void a_reader_past_its_end_yields_zeros(void **state)
     check(reader_u32(&in) == 0);
     /* What would fit is not read either: the error sticks. */
     check(reader_u8(&in) == 0 && reader_u16(&in) == 0 && reader_u64(&in) == 0);
-    check(reader_f32(&in) == 0 && reader_take(&in, 1) == NULL);
+    check(reader_take(&in, 1) == NULL);
     reader_copy(&in, copy, 4);
     check(copy[0] == 0 && copy[3] == 0);
     reader_str(&in, text, sizeof text);

@@ -264,7 +264,7 @@ static void a_device_is_there_for_its_share_of_the_day(void **state)
             int64_t n = 0, step = 60000;
             handset_of(&p, i, &d);
             for (int64_t t = 0; t < DAY_MS; t += step)
-                n += handset_available(&p, &d, t);
+                n += handset_available_ms(&p, &d, t) > 0;
             check_near((double)n * (double)step / (double)DAY_MS, shares[s],
                        1.1 * (double)step / (double)DAY_MS);
         }
@@ -286,13 +286,14 @@ static void it_stays_as_long_as_it_says(void **state)
         int64_t stays = handset_available_ms(&p, &d, t);
         check(stays == handset_available_ms(&p, &d, t + DAY_MS));
         check(stays >= 0 && stays <= (int64_t)(0.4 * (double)DAY_MS));
-        check(handset_available(&p, &d, t) == (stays > 0));
         if (stays == 0) continue;
-        check(handset_available(&p, &d, t + stays - 1));
-        check(!handset_available(&p, &d, t + stays));
+        check(handset_available_ms(&p, &d, t + stays - 1) > 0);
+        check(handset_available_ms(&p, &d, t + stays) == 0);
         /* … for the rest of the day. */
-        check(!handset_available(&p, &d, t + stays + DAY_MS * 6 / 10 - 1));
-        check(handset_available(&p, &d, t + stays + DAY_MS * 6 / 10 + 1));
+        check(handset_available_ms(&p, &d, t + stays + DAY_MS * 6 / 10 - 1) ==
+              0);
+        check(handset_available_ms(&p, &d, t + stays + DAY_MS * 6 / 10 + 1) >
+              0);
     }
     p.sim.available = 1;
     struct handset d;

@@ -75,7 +75,6 @@ static void echo_start(struct echo *e, int port)
 static void echo_stop(struct echo *e)
 {
     atomic_store(&e->stop, 1);
-    transport_server_wake(e->server);
     check(!pthread_join(e->thread, NULL));
     transport_server_free(e->server);
 }
@@ -345,34 +344,6 @@ static void a_blocked_call_can_be_interrupted(void **state)
     buf_release(&reply);
 }
 
-static void *wake_soon(void *arg)
-{
-    usleep(30000);
-    transport_server_wake(arg);
-    return NULL;
-}
-
-static void a_waiting_server_can_be_woken(void **state)
-{
-    (void)state;
-    struct transport_server *s;
-    struct transport_ticket ticket;
-    struct buf packet;
-    pthread_t thread;
-    buf_init(&packet, 0);
-    check_ok(transport_server_new("tcp://127.0.0.1:0", &s));
-    check(!pthread_create(&thread, NULL, wake_soon, s));
-    check_err(transport_server_receive(s, 60000, &ticket, &packet),
-              TACIT_TIMEOUT);
-    check(!pthread_join(thread, NULL));
-    transport_server_wake(s); /* before it waits: remembered once */
-    check_err(transport_server_receive(s, 60000, &ticket, &packet),
-              TACIT_TIMEOUT);
-    check_err(transport_server_receive(s, 1, &ticket, &packet), TACIT_TIMEOUT);
-    transport_server_free(s);
-    buf_release(&packet);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,7 +357,6 @@ int main(void)
         cmocka_unit_test(clients_in_many_threads_get_their_own_replies),
         cmocka_unit_test(many_connections_stand_at_once_and_go),
         cmocka_unit_test(a_blocked_call_can_be_interrupted),
-        cmocka_unit_test(a_waiting_server_can_be_woken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
