@@ -33,7 +33,7 @@ CFLAGS_all := -std=c11 -D_GNU_SOURCE -I. -fstack-protector-strong \
               -fPIE -ffp-contract=off $(WARN) $(CFLAGS_$(VARIANT)) $(CFLAGS)
 LDFLAGS_all := $(CFLAGS_$(VARIANT)) -pie -Wl,-z,relro,-z,now -Wl,--as-needed \
                $(LDFLAGS)
-LIBS := -lsodium -lnng -lsqlite3 -ljansson -lcyaml -lyaml -lzstd -lutf8proc \
+LIBS := -lsodium -lnng -lsqlite3 -ljansson -lcyaml -lyaml -lutf8proc \
         -lgumbo -lmd4c -lzip -lexpat -lstemmer -lpcre2-8 -lm -lpthread
 
 # Folders, highest floor first: the link order.
@@ -148,7 +148,7 @@ $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(LIBRARIES)
 # Debian 12 packages: to build and run, and to look after the code.
 PACKAGES := gcc libc6-dev pkg-config python3 libsodium-dev libnng-dev \
             libsqlite3-dev libjansson-dev libcyaml-dev libstemmer-dev \
-            libyaml-dev libzstd-dev libutf8proc-dev libgumbo-dev libmd4c-dev \
+            libyaml-dev libutf8proc-dev libgumbo-dev libmd4c-dev \
             libzip-dev libexpat1-dev libpcre2-dev poppler-utils \
             libcmocka-dev
 PACKAGES_BENCH := libopenblas-dev

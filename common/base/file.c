@@ -7,16 +7,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zstd.h>
-#include <zstd_errors.h>
 
 #include "common/base/codes.h"
 
 enum {
     PATH_BYTES = 4096,
     DEPTH_MAX = 64,
-    WINDOW_LOG_MAX = 23, /* 8 MiB */
-    STEP = 1 << 16       /* bytes read or unpacked at a time */
+    STEP = 1 << 16 /* bytes read at a time */
 };
 
 static enum tacit_err failed(const char *path, const char *doing)
@@ -279,64 +276,5 @@ enum tacit_err file_walk(const char *path,
     while (!err && depth > 0) err = walk_next(stack, &depth, visit, ctx);
     while (depth > 0) walk_close(&stack[--depth]);
     free(stack);
-    return err;
-}
-
-/* Out of memory, or `otherwise`: whose fault it is depends on the direction. */
-static enum tacit_err zstd_failed(size_t code, enum tacit_err otherwise)
-{
-    if (ZSTD_getErrorCode(code) == ZSTD_error_memory_allocation)
-        return fail(TACIT_NOMEM, "out of memory");
-    return fail(otherwise, "%szstd data: %s",
-                otherwise == TACIT_FORMAT ? "damaged " : "",
-                ZSTD_getErrorName(code));
-}
-
-enum tacit_err file_compress(const void *bytes, size_t n, struct buf *out)
-{
-    size_t bound = ZSTD_compressBound(n), was = out->len;
-    uint8_t *p = buf_extend(out, bound);
-    if (!p) return buf_end(out);
-    size_t got = ZSTD_compress(p, bound, bytes, n, 3);
-    out->len = ZSTD_isError(got) ? was : was + got;
-    return ZSTD_isError(got) ? zstd_failed(got, TACIT_INTERNAL) : TACIT_OK;
-}
-
-static enum tacit_err decompress(ZSTD_DCtx *ctx, const void *bytes, size_t n,
-                                 size_t max_bytes, struct buf *out)
-{
-    ZSTD_inBuffer in = {bytes, n, 0};
-    size_t left = 1, room = max_bytes;
-    ZSTD_DCtx_setParameter(ctx, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
-    while (left != 0) {
-        uint8_t more = 0; /* where a byte over the limit lands */
-        size_t step = room < STEP ? room : STEP;
-        uint8_t *p = step ? buf_extend(out, step) : &more;
-        if (!p) return buf_end(out);
-        ZSTD_outBuffer to = {p, step ? step : 1, 0};
-        left = ZSTD_decompressStream(ctx, &to, &in);
-        if (ZSTD_isError(left)) return zstd_failed(left, TACIT_FORMAT);
-        if (to.pos > room)
-            return fail(TACIT_LIMIT, "unpacks to more than %zu bytes",
-                        max_bytes);
-        out->len -= step - to.pos;
-        room -= to.pos;
-        if (left != 0 && to.pos == 0 && in.pos == in.size)
-            return fail(TACIT_FORMAT, "damaged zstd data: ends too early");
-    }
-    if (in.pos != in.size)
-        return fail(TACIT_FORMAT, "damaged zstd data: bytes behind the end");
-    return TACIT_OK;
-}
-
-enum tacit_err file_decompress(const void *bytes, size_t n, size_t max_bytes,
-                               struct buf *out)
-{
-    size_t was = out->len;
-    ZSTD_DCtx *ctx = ZSTD_createDCtx();
-    if (!ctx) return fail(TACIT_NOMEM, "out of memory");
-    enum tacit_err err = decompress(ctx, bytes, n, max_bytes, out);
-    ZSTD_freeDCtx(ctx);
-    if (err) out->len = was;
     return err;
 }

@@ -1,6 +1,5 @@
 /*
- * file: whole-file reads with a size bound, atomic durable writes, directories,
- * and bounded zstd compression.
+ * file: whole-file reads with a size bound, atomic durable writes, directories.
  */
 #ifndef TACIT_BASE_FILE_H
 #define TACIT_BASE_FILE_H
@@ -42,12 +41,5 @@ TACIT_CHECKED enum tacit_err file_walk(const char *path,
                                        enum tacit_err (*visit)(const char *path,
                                                                void *ctx),
                                        void *ctx);
-
-/* zstd, level 3; output is appended to out. */
-TACIT_CHECKED enum tacit_err file_compress(const void *bytes, size_t n,
-                                           struct buf *out);
-/* LIMIT when the plain size is over max_bytes; window is bounded to 8 MiB. */
-TACIT_CHECKED enum tacit_err file_decompress(const void *bytes, size_t n,
-                                             size_t max_bytes, struct buf *out);
 
 #endif

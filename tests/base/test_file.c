@@ -1,8 +1,7 @@
 /* file: bounded reads, writes that leave the old file or the new one, walks
- * that end, and packed bytes that cannot unpack without bound. */
+ * that end. */
 #include "tests/check.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,11 +9,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zstd.h>
 
 #include "common/base/codes.h"
 #include "common/base/file.h"
-#include "common/base/rng.h"
 
 static char dir[256], path[600], other[600];
 
@@ -332,114 +329,6 @@ static void a_bottomless_folder_ends(void **state)
     check(n > strlen(dir) + 100 && n < strlen(deep));
 }
 
-/* ---- packing ------------------------------------------------------------- */
-
-static void packed_bytes_unpack_to_the_same(void **state)
-{
-    (void)state;
-    static const size_t sizes[] = {0, 1, 100, 65535, 65536, 65537, 300000};
-    struct rng r;
-    rng_init(&r, 12, 0, 0);
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        size_t n = sizes[i];
-        struct buf packed, plain;
-        uint8_t *bytes = malloc(n + 1);
-        check(bytes != NULL);
-        for (size_t k = 0; k < n; k++) bytes[k] = (uint8_t)rng_below(&r, 9);
-        buf_init(&packed, 0);
-        buf_init(&plain, 0);
-        buf_put(&plain, "x", 1);
-        check_ok(file_compress(bytes, n, &packed));
-        check(n < 1000 || packed.len < n);
-        check_ok(file_decompress(packed.data, packed.len, n, &plain));
-        check(plain.len == n + 1 && memcmp(plain.data + 1, bytes, n) == 0);
-        if (n > 0) {
-            check_err(file_decompress(packed.data, packed.len, n - 1, &plain),
-                      TACIT_LIMIT);
-            check(plain.len == n + 1);
-        }
-        buf_release(&packed);
-        buf_release(&plain);
-        free(bytes);
-    }
-}
-
-static void a_bomb_is_stopped_at_the_limit(void **state)
-{
-    (void)state;
-    enum { BOMB = 64 << 20, LIMIT = 100000 };
-    struct buf packed, plain;
-    uint8_t *zeros = calloc(1, BOMB);
-    check(zeros != NULL);
-    buf_init(&packed, 0);
-    buf_init(&plain, 0);
-    check_ok(file_compress(zeros, BOMB, &packed));
-    free(zeros);
-    check(packed.len < 10000);
-    check_err(file_decompress(packed.data, packed.len, LIMIT, &plain),
-              TACIT_LIMIT);
-    check(plain.len == 0 && plain.cap < 4 * LIMIT);
-    buf_release(&packed);
-    buf_release(&plain);
-}
-
-static void a_window_over_eight_mebibytes_is_refused(void **state)
-{
-    (void)state;
-    enum { N = 20 << 20 };
-    static uint8_t out[1 << 20];
-    uint8_t *zeros = calloc(1, N);
-    struct buf plain;
-    ZSTD_CCtx *c = ZSTD_createCCtx();
-    ZSTD_outBuffer to = {out, sizeof out, 0};
-    check(zeros && c);
-    ZSTD_inBuffer in = {zeros, N, 0};
-    ZSTD_CCtx_setParameter(c, ZSTD_c_windowLog, 24);
-    /* The first call does not know the size, so the window is what it says. */
-    check(!ZSTD_isError(ZSTD_compressStream2(c, &to, &in, ZSTD_e_continue)));
-    check(ZSTD_compressStream2(c, &to, &in, ZSTD_e_end) == 0);
-    buf_init(&plain, 0);
-    check_err(file_decompress(out, to.pos, 2 * N, &plain), TACIT_FORMAT);
-    buf_release(&plain);
-    ZSTD_freeCCtx(c);
-    free(zeros);
-}
-
-static void damaged_packing_is_refused(void **state)
-{
-    (void)state;
-    struct buf packed, plain;
-    struct rng r;
-    uint8_t bytes[2000];
-    rng_init(&r, 13, 0, 0);
-    for (size_t i = 0; i < sizeof bytes; i++)
-        bytes[i] = (uint8_t)rng_below(&r, 5);
-    buf_init(&packed, 0);
-    buf_init(&plain, 0);
-    check_ok(file_compress(bytes, sizeof bytes, &packed));
-    for (size_t n = 0; n < packed.len; n++)
-        check_err(file_decompress(packed.data, n, 1 << 20, &plain),
-                  TACIT_FORMAT);
-    check(plain.len == 0);
-    size_t whole = packed.len;
-    buf_put_u8(&packed, 0);
-    check_err(file_decompress(packed.data, packed.len, 1 << 20, &plain),
-              TACIT_FORMAT);
-    /* Any one bit: refused, or other bytes of a bounded size. */
-    for (size_t bit = 0; bit < 8 * whole; bit++) {
-        packed.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        enum tacit_err e =
-            file_decompress(packed.data, whole, sizeof bytes, &plain);
-        check(e == TACIT_OK || e == TACIT_FORMAT || e == TACIT_LIMIT);
-        check(plain.len <= sizeof bytes);
-        err_clear();
-        plain.len = 0;
-        packed.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
-    }
-    buf_release(&packed);
-    buf_release(&plain);
-}
-
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
@@ -458,10 +347,6 @@ int main(void)
         IN_FOLDER(a_walk_over_one_file_visits_it),
         IN_FOLDER(a_visitors_error_ends_the_walk),
         IN_FOLDER(a_bottomless_folder_ends),
-        cmocka_unit_test(packed_bytes_unpack_to_the_same),
-        cmocka_unit_test(a_bomb_is_stopped_at_the_limit),
-        cmocka_unit_test(a_window_over_eight_mebibytes_is_refused),
-        cmocka_unit_test(damaged_packing_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

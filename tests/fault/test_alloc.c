@@ -245,25 +245,6 @@ static void a_message_is_out_of_memory(void **state)
     exhaust("messages", SAYS_NOMEM, run_messages);
 }
 
-static enum tacit_err run_packing(void)
-{
-    static const char text[] = "the same again, the same again, the same again";
-    struct buf packed, plain;
-    buf_init(&packed, 0);
-    buf_init(&plain, 0);
-    enum tacit_err err = file_compress(text, sizeof text, &packed);
-    if (!err) err = file_decompress(packed.data, packed.len, 1000, &plain);
-    buf_release(&packed);
-    buf_release(&plain);
-    return err;
-}
-
-static void packing_is_out_of_memory(void **state)
-{
-    (void)state;
-    exhaust("packing", SAYS_NOMEM, run_packing);
-}
-
 static enum tacit_err run_json(void)
 {
     json_t *v = NULL;
@@ -679,7 +660,6 @@ int main(void)
         cmocka_unit_test(a_model_is_out_of_memory),
         cmocka_unit_test(a_warm_training_takes_no_memory_per_step),
         cmocka_unit_test(a_message_is_out_of_memory),
-        cmocka_unit_test(packing_is_out_of_memory),
         cmocka_unit_test(json_is_out_of_memory),
         cmocka_unit_test(a_blob_is_out_of_memory),
         cmocka_unit_test(a_walk_is_out_of_memory),

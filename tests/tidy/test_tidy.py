@@ -115,7 +115,7 @@ class Rules(unittest.TestCase):
 
     def test_doors(self):
         for header in ('sodium.h', 'nng/nng.h', 'sqlite3.h', 'cblas.h',
-                       'jansson.h', 'cyaml/cyaml.h', 'zstd.h', 'utf8proc.h',
+                       'jansson.h', 'cyaml/cyaml.h', 'utf8proc.h',
                        'gumbo.h', 'md4c-html.h', 'cmocka.h'):
             self.fires('doors', {
                 'common/base/thing.c': c(f'#include <{header}>\n')},

@@ -44,7 +44,6 @@ DOORS = [
     (r'(cblas|lapacke|openblas.*)\.h', r'(?!)'),
     (r'jansson\.h', r'common/base/json\.[ch]'),
     (r'cyaml/.*|yaml\.h', r'common/base/yaml(_strict|_edit)?\.[ch]'),
-    (r'zstd.*\.h', r'common/base/file\.c'),
     (r'utf8proc\.h',
      r'common/(model/(tokenizer.*|vocab_wordpiece\.c)'
      r'|base/(nfkc|terminal)\.c)'),
