@@ -10,14 +10,8 @@
 
 static enum tacit_err open_session(struct participate *p)
 {
-    struct secagg_terms terms = {.plan_hash = p->task.plan_hash,
-                                 .model_hash = p->task.model_hash,
-                                 .roster_hash = p->task.roster_hash,
-                                 .round = p->task.round,
-                                 .ring_bits = p->task.ring_bits,
-                                 .n_coords = p->task.n_coords,
-                                 .u_min = p->task.u_min};
-    memcpy(terms.session, p->task.session, sizeof terms.session);
+    struct secagg_terms terms;
+    msg_task_terms(&p->task, &terms);
     return secagg_client_new(&terms, p->c.keys->id, p->c.keys->sign_secret,
                              &p->secagg);
 }

@@ -24,15 +24,8 @@ enum tacit_err round_new(const struct round_config *c, int64_t now_ms,
     r->invite_max = c->invite_max;
     r->goal = c->goal;
     r->deadline_ms = now_ms + c->task.stage_ms;
-    const struct msg_task *t = &c->task;
-    struct secagg_terms terms = {.plan_hash = t->plan_hash,
-                                 .model_hash = t->model_hash,
-                                 .roster_hash = t->roster_hash,
-                                 .round = t->round,
-                                 .ring_bits = t->ring_bits,
-                                 .n_coords = t->n_coords,
-                                 .u_min = t->u_min};
-    memcpy(terms.session, t->session, sizeof terms.session);
+    struct secagg_terms terms;
+    msg_task_terms(&c->task, &terms);
     enum tacit_err err = secagg_server_new(&terms, &r->secagg);
     if (err != TACIT_OK) {
         free(r);

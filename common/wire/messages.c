@@ -474,6 +474,18 @@ enum tacit_err message_decode(const uint8_t *bytes, size_t n,
     return TACIT_OK;
 }
 
+void msg_task_terms(const struct msg_task *t, struct secagg_terms *out)
+{
+    *out = (struct secagg_terms){.plan_hash = t->plan_hash,
+                                 .model_hash = t->model_hash,
+                                 .roster_hash = t->roster_hash,
+                                 .round = t->round,
+                                 .ring_bits = t->ring_bits,
+                                 .n_coords = t->n_coords,
+                                 .u_min = t->u_min};
+    memcpy(out->session, t->session, sizeof out->session);
+}
+
 void msg_over_statement(const struct msg_over *o,
                         uint8_t out[MSG_STATEMENT_BYTES])
 {

@@ -268,6 +268,8 @@ TACIT_CHECKED enum tacit_err message_decode(const uint8_t *bytes, size_t n,
                                             struct message *out);
 const char *message_name(enum message_type t);
 
+/* What the secure sum of a task binds: both ends must have it alike. */
+void msg_task_terms(const struct msg_task *t, struct secagg_terms *out);
 /* The bytes that a coordinator signs ("tacit model v1") for a committed model:
  * plan_hash, round, version, parent_hash, model_hash, n_clients. */
 enum { MSG_STATEMENT_BYTES = 3 * 32 + 3 * 4 };
