@@ -464,12 +464,22 @@ def case_unchanged_changed_and_removed():
         s.check()
 
 
-def full_disk(at):
-    os.makedirs(os.path.join(at, "home"))
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "none",
-                       os.path.join(at, "home")], check=False).returncode:
+def mount_disk(at, *how):
+    os.makedirs(at, exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", *how, "none", at],
+                      check=False).returncode:
         print("no tmpfs may be mounted here")
         sys.exit(77)
+
+
+def fill_disk(path):
+    with contextlib.suppress(OSError), open(path, "ab", 0) as rest:
+        while rest.write(bytes(4096)):
+            pass
+
+
+def full_disk(at):
+    mount_disk(os.path.join(at, "home"), "-o", "size=1500k")
     s = Site(at)
     first = write(os.path.join(at, "first.md"), prose(1000))
     s.add(first).exits(0)
@@ -491,14 +501,11 @@ def full_disk(at):
     s.check()
     # The log that somebody else has open cannot grow: no answer is noted.
     s.write("last.md", prose(31))
-    with open(os.path.join(at, "log"), "w+b") as log, \
-            open(os.path.join(at, "home/rest"), "wb", 0) as rest:
+    with open(os.path.join(at, "log"), "w+b") as log:
         watch = begin("tacit", "add", s.docs, "--watch", "--home", s.home,
                       log=log)
         cases.until(lambda: s.indexed() == 32, 60, "a round")
-        with contextlib.suppress(OSError):
-            while rest.write(bytes(4096)):
-                pass
+        fill_disk(os.path.join(at, "home/rest"))
         done = s.run("ask", "what is the word of note 1000?",
                      "--in", "*first.md")
         done.exits(0).prints("name1000").says("disk is full", "not noted")
@@ -507,6 +514,35 @@ def full_disk(at):
 
 def case_a_full_disk_loses_nothing_and_a_later_run_completes():
     cases.in_namespace(__file__, "full_disk")
+
+
+def disk_without_a_byte(at):
+    """Not even the index of SQLite's log has room."""
+    mount_disk(os.path.join(at, "home"), "-o", "size=1500k")
+    s = Site(at)
+    s.write("a.md", prose(1))
+    s.add().exits(0)
+    rest = os.path.join(at, "home/rest")
+    fill_disk(rest)
+    s.write("b.md", prose(2))
+    s.run("add", s.docs).exits(1).says("E0102")
+    with open(os.path.join(at, "log"), "w+b") as log:
+        watch = begin("tacit", "add", s.docs, "--watch", "--home", s.home,
+                      log=log)
+
+        def said():
+            with open(log.name, "rb") as f:
+                return f.read()
+        cases.until(lambda: b"E0102" in said(), 60, "a full disk")
+        os.unlink(rest)
+        cases.until(lambda: b"watching" in said(), 60, "no going on")
+        assert s.listed() == {"a.md", "b.md"}
+        finish(watch, signal.SIGINT).exits(0)
+    s.check()
+
+
+def case_a_disk_without_a_byte_is_waited_for():
+    cases.in_namespace(__file__, "disk_without_a_byte")
 
 
 def case_a_limit_on_files_is_a_full_disk():
@@ -890,7 +926,52 @@ def case_a_watched_folder_that_is_unplugged_keeps_its_documents():
             os.rename(s.docs + ".gone", s.docs)
             s.write("b.md", prose(2))
             w.shows("a.md", "b.md")
+            s.write("a.md", prose(3))  # noted, and not looked at yet
+            os.rename(s.docs, s.docs + ".gone")
+            time.sleep(3)
+            assert s.listed() == {"a.md", "b.md"}
+            os.remove(s.docs + ".gone/b.md")
+            os.rename(s.docs + ".gone", s.docs)
+            w.shows("a.md")
+            cases.until(lambda: s.finds("name3"), 10, "the changed file")
         w.done.exits(0)
+        assert [n["note"].split(",")[0] for n in w.done.data["notes"]] == \
+            ["away", "back"] * 2, w.done
+
+
+def unmounted_folder(at):
+    s = Site(at)
+
+    def plug_in():
+        mount_disk(s.docs)
+
+    def unplug():
+        subprocess.run(["umount", s.docs], check=True)
+    plug_in()
+    s.write("a.md", prose(1))
+    s.add().exits(0)
+    unplug()
+    done = s.run("add", s.docs).exits(0).says("away", "are kept")
+    done.prints("0 removed")
+    assert s.listed() == {"a.md"}
+    with Watching(s) as w:  # away at its beginning, and its place is empty
+        plug_in()
+        s.write("b.md", prose(2))
+        w.shows("b.md")
+        s.write("b.md", prose(3))
+        unplug()
+        time.sleep(3)
+        assert s.listed() == {"b.md"}
+        plug_in()
+        s.write("c.md", prose(4))
+        w.shows("c.md")
+    w.done.exits(0)
+    os.remove(s.path("c.md"))  # emptied where it was read: no disk is missing
+    assert s.add().exits(0).data["removed"] == 1
+
+
+def case_a_folder_whose_disk_is_unmounted_keeps_its_documents():
+    cases.in_namespace(__file__, "unmounted_folder")
 
 
 def case_a_system_that_lets_few_folders_be_watched_is_named():
