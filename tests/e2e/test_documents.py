@@ -122,7 +122,7 @@ BAD = {
     "markup.html": ("<p><!-- --></p>", "TACIT-E0205", "only markup"),
     "broken.pdf": ("%PDF-1.4\nrubbish", "TACIT-E0211", "damaged"),
     "cut.docx": ("PK\3\4", "TACIT-E0211", "container"),
-    "ragged.csv": ("a,b\n1\n", "TACIT-E0211", "table:2"),
+    "ragged.csv": ("a,b\n1\n", "TACIT-E0211", "line 2"),
 }
 
 
@@ -145,6 +145,21 @@ def case_each_bad_file_has_its_error_and_the_others_are_added():
         assert s.add(s.path("empty.txt")).exits(1).code == "TACIT-E0205"
         done = s.run("add", s.path("empty.txt"), s.path("a-good.md")).exits(1)
         done.says("E0205").prints("1 unchanged", "1 could not be read")
+        s.check()
+
+
+def case_a_bad_row_is_listed_and_the_others_are_added():
+    with site() as s:
+        s.write("t.csv", "drug,dose\nHeparin,5\nAspirin\nWarfarin,\"2\n")
+        s.write("t.jsonl", '{"drug": "Ibuprofen"}\n{"drug":\n')
+        done = s.run("add", s.docs).exits(0)
+        done.says("t.csv: 2 rows left out: line 3: 1 values",
+                  "line 4: a quote is not closed", "t.jsonl: 1 row left out")
+        assert s.finds("Heparin") and s.finds("Ibuprofen")
+        s.write("t.csv", "drug,dose\nHeparin\nNaloxone,1\n")
+        notes = s.add().exits(0).data["notes"]
+        assert [n["note"] for n in notes] == [
+            "1 row left out: line 2: 1 values; the header names 2"], notes
         s.check()
 
 
