@@ -107,7 +107,8 @@ TACIT_CHECKED enum tacit_err corpus_mend(struct corpus *c, enum corpus_mend how,
                                          size_t *n);
 /* Check the whole table of vectors and mend it: a damaged one is made anew from
  * its rows, or else empty, and what is missing is embedded. Then search with
- * some of its own vectors, approximately and exactly. */
+ * some of its own vectors, approximately and exactly. Where the store may only
+ * be read, what there is to mend is E_INDEX_DAMAGED. */
 struct corpus_examined {
     uint64_t n_vectors, n_lists;
     int was_damaged;

@@ -355,11 +355,21 @@ def read_only_home(at):
                       ["feedback", "1", "good"], ["key", "none"],
                       ["model", "use", "none"]):
             s.run(*words).exits(1).says("E0112", "may only be read")
-        s.run("doctor", "--index").exits(1).prints("E0112")
+        done = s.run("doctor", "--index").exits(0)
+        done.prints("1 vectors", "recall@", "not compared word by word")
         assert files_of(s.home) == before
         copy = os.path.join(at, key + "-copy")  # as explain says
         subprocess.run(["cp", "-a", s.home, copy], check=True)
         cases.tacit("--home", copy, "rm", s.docs).exits(0)
+
+
+    s = Site(os.path.join(at, "damaged"))
+    s.write("a.md", prose(1))
+    s.add().exits(0)
+    with cases.store_to_change(s.home) as db:
+        db.execute("DELETE FROM passage_vector_seg")
+    lock_up(s.home)
+    s.run("doctor", "--index").exits(1).prints("E0250", "copy the home")
 
 
 def case_a_store_on_a_read_only_medium_is_read():
