@@ -549,6 +549,18 @@ def disk_without_a_byte(at):
     s.add().exits(0)
     rest = os.path.join(at, "home/rest")
     fill_disk(rest)
+    asked_without_a_byte(s)
+    os.unlink(rest)
+    # The same with a log that nobody has written back.
+    watch = s.begin("add", s.docs, "--watch")
+    s.write("c.md", prose(3))
+    cases.until(lambda: "c.md" in s.listed(), 60, "a round")
+    finish(watch, signal.SIGKILL)
+    os.unlink(os.path.join(s.home, "tacit.db-shm"))
+    assert os.path.getsize(os.path.join(s.home, "tacit.db-wal"))
+    fill_disk(rest)
+    asked_without_a_byte(s)
+    assert s.finds("name3")
     s.write("b.md", prose(2))
     s.run("add", s.docs).exits(1).says("E0102")
     with open(os.path.join(at, "log"), "w+b") as log:
@@ -560,13 +572,21 @@ def disk_without_a_byte(at):
                 return f.read()
         cases.until(lambda: b"E0102" in said(), 60, "a full disk")
         os.unlink(rest)
-        cases.until(lambda: b"watching" in said(), 60, "no going on")
-        assert s.listed() == {"a.md", "b.md"}
+        cases.until(lambda: s.listed() == {"a.md", "b.md", "c.md"}, 60,
+                    "no going on")
         finish(watch, signal.SIGINT).exits(0)
     s.check()
 
 
-def case_a_disk_without_a_byte_is_waited_for():
+def asked_without_a_byte(s):
+    s.run(*ASKED).exits(0).prints("name1").says("disk is full", "not noted")
+    assert s.indexed() and "a.md" in s.listed() and s.finds("name1")
+    for how in ((), ("--index",)):
+        done = s.run("doctor", *how).exits(1).prints("tacit.db is whole")
+        assert done.out.count("BAD") == 1, done  # the room
+
+
+def case_a_disk_without_a_byte_is_asked_and_waited_for():
     cases.in_namespace(__file__, "disk_without_a_byte")
 
 
