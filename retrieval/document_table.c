@@ -320,7 +320,9 @@ static enum tacit_err read_line(struct row *r, size_t at, size_t len,
     enum tacit_err err = json_parse(s, len, &value);
     if (err == TACIT_NOMEM) return err;
     if (err) {
-        leave_out(r, number, err_message());
+        /* The parser counts the lines of what it was given: of this one. */
+        const char *why = strstr(err_message(), "column ");
+        leave_out(r, number, why ? why : err_message());
         err_clear();
         return TACIT_OK;
     }
