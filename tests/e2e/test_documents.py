@@ -1210,6 +1210,15 @@ def case_the_daemon_keeps_remembered_folders_up_to_date():
         write(os.path.join(other, "g.md"), prose(7))
         cases.until(lambda: "g.md" in listed(), 15, "the folder that is left")
         assert listed() == {"d.md", "e.md", "g.md", "secret.md"}, listed()
+        write(os.path.join(other, "g.md"), prose(9))
+        os.rename(other, other + ".gone")
+        cases.until(lambda: "folder_away" in device.tail(), 15, "a disk away")
+        time.sleep(3)
+        assert listed() == {"d.md", "e.md", "g.md", "secret.md"}, listed()
+        os.rename(other + ".gone", other)
+        cases.until(lambda: "folder_back" in device.tail(), 15, "a disk back")
+        write(os.path.join(other, "h.md"), prose(10))
+        cases.until(lambda: "h.md" in listed(), 15, "going on")
         device.process.stop(signal.SIGTERM)
 
 
