@@ -146,20 +146,16 @@ static void note_link(const char *path, const char *to, void *ctx)
     say_note(ctx, path, note);
 }
 
-static const char away[] =
-    "away, as when its disk is unplugged: its documents are kept until `tacit "
-    "rm` forgets them";
-
 /* Of a folder that is not watched; a watched one has been told of. */
 static void note_away(const char *path, void *ctx)
 {
     struct adding *a = ctx;
-    if (!a->watch) say_note(a, path, away);
+    if (!a->watch) say_note(a, path, folders_why_away);
 }
 
 static void note_there(const char *path, int is_there, void *ctx)
 {
-    say_note(ctx, path, is_there ? "back" : away);
+    say_note(ctx, path, is_there ? "back" : folders_why_away);
 }
 
 static enum tacit_err count_one(const char *path, void *ctx)

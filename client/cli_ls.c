@@ -56,6 +56,23 @@ static enum tacit_err with_corpus(const struct options *o, opener *open,
     return err;
 }
 
+/* A folder is a line of stdout as it is; what it lacks is for the person. */
+static enum tacit_err list_folder(const struct options *o, struct device *d,
+                                  const char *path, json_t *list)
+{
+    char shown[FOLDER_PATH_MAX];
+    int64_t device = 0;
+    utf8_printable(shown, sizeof shown, path);
+    TRY(folders_device(&d->db, path, &device));
+    if (list)
+        json_array_append_new(list, json_string(shown));
+    else
+        puts(shown);
+    if (!folders_is_there(path, &device))
+        cli_hint(o, "%s: %s", shown, folders_why_away);
+    return TACIT_OK;
+}
+
 static enum tacit_err list_folders(const struct options *o)
 {
     struct device d;
@@ -66,12 +83,7 @@ static enum tacit_err list_folders(const struct options *o)
     json_t *list = cli_json(o) ? json_array() : NULL;
     for (size_t at = 0; !err && at < paths.len;) {
         const char *path = (const char *)paths.data + at;
-        char shown[FOLDER_PATH_MAX];
-        utf8_printable(shown, sizeof shown, path);
-        if (list)
-            json_array_append_new(list, json_string(shown));
-        else
-            puts(shown);
+        err = list_folder(o, &d, path, list);
         at += strlen(path) + 1;
     }
     if (!err && list)

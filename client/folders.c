@@ -67,6 +67,10 @@ enum tacit_err folders_may_follow(struct db *db, const char *path,
 
 /* ---- folders whose disk may be unplugged --------------------------------- */
 
+const char folders_why_away[] =
+    "away, as when its disk is unplugged: its documents are kept until `tacit "
+    "rm` forgets them";
+
 static int is_bare(const char *path)
 {
     DIR *dir = opendir(path);

@@ -34,6 +34,7 @@ TACIT_CHECKED enum tacit_err folders_may_follow(struct db *db, const char *path,
  * another disk than *device (0 = not known), the place where that was mounted.
  */
 int folders_is_there(const char *path, int64_t *device);
+extern const char folders_why_away[]; /* said of it to a person */
 /* The disk of a remembered folder when it was read last; 0 = not known. */
 TACIT_CHECKED enum tacit_err folders_device(struct db *db, const char *path,
                                             int64_t *device);

@@ -999,6 +999,8 @@ def unmounted_folder(at):
     done = s.run("add", s.docs).exits(0).says("away", "are kept")
     done.prints("0 removed")
     assert s.listed() == {"a.md"}
+    done = s.run("ls", "--folders").exits(0).says("away", "are kept")
+    assert done.out.splitlines() == [os.path.realpath(s.docs)], done
     with Watching(s) as w:  # away at its beginning, and its place is empty
         plug_in()
         s.write("b.md", prose(2))
