@@ -42,6 +42,7 @@ TACIT_CHECKED enum tacit_err cli_full_path(const char *name, char *out,
 enum tacit_err cli_init(const struct options *o);
 enum tacit_err cli_add(const struct options *o);
 enum tacit_err cli_reindex(const struct options *o);
+/* cli_ls.c */
 enum tacit_err cli_ls(const struct options *o);
 enum tacit_err cli_rm(const struct options *o);
 /* cli_ask.c */

@@ -17,13 +17,13 @@
 #include "retrieval/corpus.h"
 #include "retrieval/words.h"
 
-enum { CALL_MS = 5000, ROOM_MIN_MIB = 100 };
+enum { CALL_MS = 5000, ROOM_MIN_MIB = 100, TICK_STEPS = 10000 };
 
 struct examination {
     const struct options *o;
     struct device *d;
     json_t *list;
-    struct progress progress; /* of --index */
+    struct progress progress; /* of what takes long */
     int n_bad;
 };
 
@@ -61,12 +61,34 @@ static void note(struct examination *x, const char *what, enum tacit_err err,
     err_clear();
 }
 
-static enum tacit_err check_store(struct device *d)
+static int tick(void *ctx)
+{
+    progress_update(ctx, 0, NULL);
+    return 0;
+}
+
+/* SQLite's own work, of which it does not say how much is left. */
+static void begin_work(struct examination *x, const char *label)
+{
+    progress_begin(&x->progress, cli_progress(x->o), label, NULL, 0);
+    sqlite3_progress_handler(x->d->db.sql, TICK_STEPS, tick, &x->progress);
+}
+
+static void end_work(struct examination *x)
+{
+    sqlite3_progress_handler(x->d->db.sql, 0, NULL, NULL);
+    progress_end(&x->progress);
+}
+
+static enum tacit_err check_store(struct examination *x)
 {
     static const char way_out[] = "`tacit doctor --index` makes indexes anew, "
                                   "the rest is restored from a backup";
     enum db_condition condition;
+    struct device *d = x->d;
+    begin_work(x, "checking the store");
     enum tacit_err err = db_examine(&d->db, &condition);
+    end_work(x);
     if (err_id() == E_STORE_DAMAGED) return err_context(err, way_out);
     if (err || condition == DB_WHOLE) return err;
     if (condition == DB_DAMAGED)
@@ -113,7 +135,19 @@ static enum tacit_err check_vectors(struct corpus *c,
                    (long long)n->n_chunks, (long long)n->n_vectors, n_lost);
 }
 
-static enum tacit_err check_corpus(struct device *d, struct corpus *c)
+static const char comparing[] = "comparing words with passages";
+
+static enum tacit_err check_words(struct examination *x)
+{
+    /* FTS5 compares its rows inside a change alone, and --index has done so */
+    if (x->d->db.is_readonly || options_flag(x->o, "index")) return TACIT_OK;
+    begin_work(x, comparing);
+    enum tacit_err err = words_check(&x->d->db);
+    end_work(x);
+    return err;
+}
+
+static enum tacit_err check_corpus(struct examination *x, struct corpus *c)
 {
     struct corpus_counts n = {0};
     TRY(corpus_count(c, &n));
@@ -128,8 +162,7 @@ static enum tacit_err check_corpus(struct device *d, struct corpus *c)
                     "reindex` reads them again",
                     (long long)n.n_stale);
     TRY(check_vectors(c, &n));
-    /* FTS5 compares its rows inside a change alone */
-    return d->db.is_readonly ? TACIT_OK : words_check(&d->db);
+    return check_words(x);
 }
 
 /* One line for each piece of work. */
@@ -169,7 +202,14 @@ static void note_vectors(struct examination *x, struct corpus *c)
 static void note_words(struct examination *x)
 {
     int was_damaged = 0;
+    if (x->d->db.is_readonly) { /* FTS5 compares its rows in a change alone */
+        note(x, "words", TACIT_OK,
+             "not compared word by word: the store may only be read here");
+        return;
+    }
+    begin_work(x, comparing);
     enum tacit_err err = words_mend(&x->d->db, &was_damaged);
+    end_work(x);
     note(x, "words", err,
          was_damaged ? "the word index was damaged and made anew"
                      : "the word index fits the passages");
@@ -186,12 +226,15 @@ static void note_corpus(struct examination *x)
         note_words(x);
         note_vectors(x, c);
     }
-    if (!err) err = check_corpus(x->d, c);
+    if (!err) err = check_corpus(x, c);
     note(x, "indexes", err, "words and vectors agree");
     corpus_close(c);
     encoder_free(e);
+    if (!options_flag(x->o, "index") || x->d->db.is_readonly) return;
     /* Of what was made anew; the check of the store says if it did not work. */
-    if (options_flag(x->o, "index") && db_reclaim(&x->d->db)) err_clear();
+    begin_work(x, "looking for lost pages");
+    if (db_reclaim(&x->d->db)) err_clear();
+    end_work(x);
 }
 
 static enum tacit_err check_ledger(struct device *d)
@@ -271,7 +314,7 @@ enum tacit_err cli_doctor(const struct options *o)
     note(&x, "keys", TACIT_OK, "made here, readable by this user only");
     note(&x, "seal", TACIT_OK, describe_seal(&d, seal));
     note_corpus(&x);
-    note(&x, "store", check_store(&d),
+    note(&x, "store", check_store(&x),
          d.db.is_readonly ? "tacit.db is whole; it may only be read here"
                           : "tacit.db is whole");
     note(&x, "models", networks_check(&d), "each file is what was imported");

@@ -1,4 +1,4 @@
-/* Commands for documents: init, add, reindex, ls, rm. */
+/* Commands that read documents: init, add, reindex. */
 #include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -10,7 +10,6 @@
 #include "client/folders.h"
 #include "client/generator.h"
 #include "client/intake.h"
-#include "client/shown.h"
 #include "client/watch.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
@@ -71,9 +70,8 @@ struct adding {
     json_t *failed, *notes; /* with --json */
     unsigned first_id;      /* of the first failure */
     char first[512];
-    int is_remembered; /* the folders are, and are watched */
-    int is_watching;   /* the first round is done */
-    int full_ms;       /* so long the disk is waited for, when it is full */
+    int is_watching; /* the first round is done */
+    int full_ms;     /* so long the disk is waited for, when it is full */
 };
 
 static int is_stopped(void *ctx)
@@ -90,6 +88,20 @@ static void note_before(const char *path, void *ctx)
         progress_update(&a->progress, a->n_seen++, name ? name + 1 : path);
 }
 
+/* What a person should know of a path. */
+static void say_note(struct adding *a, const char *path, const char *note)
+{
+    char shown[CORPUS_PATH_MAX];
+    utf8_printable(shown, sizeof shown, path);
+    if (a->notes) {
+        json_array_append_new(a->notes, json_pack("{s:s, s:s}", "path", shown,
+                                                  "note", note));
+        return;
+    }
+    progress_end(&a->progress);
+    cli_hint(a->o, "%s: %s", shown, note);
+}
+
 static void note_after(const char *path, enum corpus_outcome outcome, void *ctx)
 {
     static const char *const done[] = {[CORPUS_ADDED] = "added",
@@ -99,13 +111,7 @@ static void note_after(const char *path, enum corpus_outcome outcome, void *ctx)
     const char *left_out = corpus_note(a->intake.corpus);
     char shown[CORPUS_PATH_MAX];
     utf8_printable(shown, sizeof shown, path);
-    if (*left_out && a->notes)
-        json_array_append_new(a->notes, json_pack("{s:s, s:s}", "path", shown,
-                                                  "note", left_out));
-    if (*left_out && !a->notes) {
-        progress_end(&a->progress);
-        cli_hint(a->o, "%s: %s", shown, left_out);
-    }
+    if (*left_out) say_note(a, path, left_out);
     if (a->is_watching && done[outcome])
         cli_hint(a->o, "%-8s %s", done[outcome], shown);
 }
@@ -131,22 +137,25 @@ static void note_failure(const char *path, enum tacit_err err, void *ctx)
 
 static void note_link(const char *path, const char *to, void *ctx)
 {
-    struct adding *a = ctx;
-    char shown[CORPUS_PATH_MAX], target[CORPUS_PATH_MAX],
-        note[2 * sizeof shown];
-    utf8_printable(shown, sizeof shown, path);
+    char target[CORPUS_PATH_MAX], note[CORPUS_PATH_MAX + 256];
     utf8_printable(target, sizeof target, to);
     snprintf(note, sizeof note,
              "not read: a link to %s, which is in no folder that was added; "
              "--follow reads all that links of this folder lead to",
              target);
-    if (a->notes) {
-        json_array_append_new(a->notes, json_pack("{s:s, s:s}", "path", shown,
-                                                  "note", note));
-        return;
-    }
-    progress_end(&a->progress);
-    cli_hint(a->o, "%s: %s", shown, note);
+    say_note(ctx, path, note);
+}
+
+/* Of a folder that is not watched; a watched one has been told of. */
+static void note_away(const char *path, void *ctx)
+{
+    struct adding *a = ctx;
+    if (!a->watch) say_note(a, path, folders_why_away);
+}
+
+static void note_there(const char *path, int is_there, void *ctx)
+{
+    say_note(ctx, path, is_there ? "back" : folders_why_away);
 }
 
 static enum tacit_err count_one(const char *path, void *ctx)
@@ -185,11 +194,34 @@ static enum tacit_err print_added(struct adding *a)
     return TACIT_OK;
 }
 
-static enum tacit_err adding_begin(struct adding *a, const struct options *o)
+static void adding_close(struct adding *a)
+{
+    corpus_close(a->intake.corpus);
+    encoder_free(a->encoder);
+    device_close(&a->d);
+    a->intake.corpus = NULL;
+    a->encoder = NULL;
+}
+
+static enum tacit_err open_corpus(struct adding *a)
+{
+    TRY(embedding_open(&a->d, &a->encoder));
+    return corpus_open(&a->d.db, a->encoder, &a->intake.corpus);
+}
+
+/* Again where it failed, if it comes to that. */
+static enum tacit_err adding_open(struct adding *a)
+{
+    TRY(cli_open(a->o, &a->d));
+    cli_catch_interrupt(); /* it may have asked for a passphrase */
+    enum tacit_err err = open_corpus(a);
+    if (err) adding_close(a);
+    return err;
+}
+
+static void adding_init(struct adding *a, const struct options *o)
 {
     *a = (struct adding){.o = o};
-    TRY(cli_open(o, &a->d));
-    cli_catch_interrupt();
     if (cli_json(o)) {
         a->failed = json_array();
         a->notes = json_array();
@@ -199,10 +231,9 @@ static enum tacit_err adding_begin(struct adding *a, const struct options *o)
                                 .before = note_before,
                                 .after = note_after,
                                 .failed = note_failure,
+                                .away = note_away,
                                 .leads_out = note_link,
                                 .db = &a->d.db};
-    TRY(embedding_open(&a->d, &a->encoder));
-    return corpus_open(&a->d.db, a->encoder, &a->intake.corpus);
 }
 
 /* Prompts hold what documents said. */
@@ -225,11 +256,9 @@ static enum tacit_err adding_end(struct adding *a, enum tacit_err err)
         err = fail_as(a->first_id, "nothing could be added: %s", a->first);
     else if (!err)
         err = print_added(a);
-    forget_prompts(a);
+    if (a->d.db.sql) forget_prompts(a);
     watch_free(a->watch);
-    corpus_close(k->corpus);
-    encoder_free(a->encoder);
-    device_close(&a->d);
+    adding_close(a);
     json_decref(a->failed);
     json_decref(a->notes);
     if (err || !n_failed) return err;
@@ -240,8 +269,13 @@ static enum tacit_err adding_end(struct adding *a, enum tacit_err err)
 /* Before the first file is read, so that no change is missed. */
 static enum tacit_err watch_given(struct adding *a, const char *folder)
 {
-    if (!a->watch) TRY(watch_new(&a->watch));
-    enum tacit_err err = watch_folder(a->watch, folder);
+    int64_t device = 0;
+    if (!a->watch) {
+        TRY(watch_new(&a->watch));
+        watch_tell(a->watch, note_there, a);
+    }
+    TRY(folders_device(&a->d.db, folder, &device));
+    enum tacit_err err = watch_folder(a->watch, folder, device);
     if (err_id() != E_WATCH_LIMIT) return err;
     if (!cli_json(a->o)) options_print_error(stderr, "tacit", err);
     err_clear();
@@ -266,16 +300,22 @@ static enum tacit_err remember(struct adding *a, const char *path)
     return is_watch ? watch_given(a, folder) : TACIT_OK;
 }
 
-static enum tacit_err add_given(struct adding *a)
+static enum tacit_err remember_given(struct adding *a)
 {
     const struct options *o = a->o;
+    a->n_total = 0;
     for (int i = 0; i < o->n_args; i++) {
         char path[CORPUS_PATH_MAX];
         TRY(cli_full_path(o->args[i], path, sizeof path));
         TRY(remember(a, path));
         if (file_walk(path, count_one, &a->n_total)) err_clear();
     }
-    a->is_remembered = 1;
+    return TACIT_OK;
+}
+
+static enum tacit_err add_given(struct adding *a)
+{
+    const struct options *o = a->o;
     progress_begin(&a->progress, cli_progress(o), "indexing", "files",
                    a->n_total);
     enum tacit_err err = TACIT_OK;
@@ -376,12 +416,27 @@ static enum tacit_err offer_reindex(struct adding *a)
     return TACIT_OK;
 }
 
+/* Whoever watches waits for room before the first round as well. */
+static enum tacit_err begin_patiently(struct adding *a,
+                                      enum tacit_err (*step)(struct adding *))
+{
+    enum tacit_err err = step(a);
+    while (err_id() == E_DISK_FULL && options_flag(a->o, "watch") &&
+           !cli_interrupted()) {
+        wait_for_room(a, err);
+        err = step(a);
+    }
+    return err;
+}
+
 enum tacit_err cli_add(const struct options *o)
 {
     struct adding a;
-    enum tacit_err err = adding_begin(&a, o);
+    adding_init(&a, o);
+    enum tacit_err err = begin_patiently(&a, adding_open);
+    if (!err) err = begin_patiently(&a, remember_given);
     if (!err) err = add_given(&a);
-    if (err && err_id() == E_DISK_FULL && a.watch && a.is_remembered) {
+    if (err && err_id() == E_DISK_FULL && a.watch) {
         wait_for_room(&a, err);
         err = note_given(&a);
     }
@@ -412,153 +467,12 @@ enum tacit_err cli_reindex(const struct options *o)
     struct buf paths;
     size_t n = 0;
     buf_init(&paths, 0);
-    enum tacit_err err = adding_begin(&a, o);
+    adding_init(&a, o);
+    enum tacit_err err = adding_open(&a);
     if (!err) err = corpus_stale(a.intake.corpus, &paths, &n);
     if (!err && n == 0)
         cli_hint(o, "Nothing to read again: all is as this version reads it.");
     if (!err) err = reindex_all(&a, &paths, n);
     buf_release(&paths);
     return adding_end(&a, err);
-}
-
-/* ---- ls, rm ------------------------------------------------------------- */
-
-struct listing {
-    json_t *list;
-    int header;
-};
-
-static enum tacit_err list_one(const struct corpus_document *doc, void *ctx)
-{
-    struct listing *l = ctx;
-    char size[32], when[21];
-    tick_iso8601(doc->added_s, when);
-    if (l->list) {
-        json_array_append_new(l->list,
-                              json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:s}",
-                                        "path", doc->path, "title", doc->title,
-                                        "kind", doc->kind, "bytes",
-                                        (json_int_t)doc->size_bytes, "passages",
-                                        (json_int_t)doc->n_chunks, "added",
-                                        when, "note", doc->note));
-        return TACIT_OK;
-    }
-    if (!l->header++)
-        printf("%8s %10s %-10s %s\n", "PASSAGES", "SIZE", "KIND", "DOCUMENT");
-    printf("%8" PRId64 " %10s %-10s ", doc->n_chunks,
-           cli_size((uint64_t)doc->size_bytes, size), doc->kind);
-    shown_path(doc->path);
-    putchar('\n');
-    return TACIT_OK;
-}
-
-typedef enum tacit_err opener(const struct options *o, struct device *d);
-
-static enum tacit_err with_corpus(const struct options *o, opener *open,
-                                  struct device *d, struct encoder **e,
-                                  struct corpus **c)
-{
-    TRY(open(o, d));
-    enum tacit_err err = embedding_open(d, e);
-    if (!err) err = corpus_open(&d->db, *e, c);
-    if (!err) return TACIT_OK;
-    encoder_free(*e);
-    device_close(d);
-    return err;
-}
-
-static enum tacit_err list_folders(const struct options *o)
-{
-    struct device d;
-    struct buf paths;
-    buf_init(&paths, 0);
-    TRY(cli_open_to_read(o, &d));
-    enum tacit_err err = folders_list(&d.db, &paths);
-    json_t *list = cli_json(o) ? json_array() : NULL;
-    for (size_t at = 0; !err && at < paths.len;) {
-        const char *path = (const char *)paths.data + at;
-        char shown[FOLDER_PATH_MAX];
-        utf8_printable(shown, sizeof shown, path);
-        if (list)
-            json_array_append_new(list, json_string(shown));
-        else
-            puts(shown);
-        at += strlen(path) + 1;
-    }
-    if (!err && list)
-        err = json_print_ok(stdout, json_pack("{s:O}", "folders", list));
-    else if (!err && !paths.len)
-        cli_hint(o, "No folders yet: `tacit add FOLDER` remembers one.");
-    json_decref(list);
-    buf_release(&paths);
-    device_close(&d);
-    return err;
-}
-
-enum tacit_err cli_ls(const struct options *o)
-{
-    if (options_flag(o, "folders")) return list_folders(o);
-    struct device d;
-    struct encoder *e = NULL;
-    struct corpus *c = NULL;
-    struct listing l = {0};
-    TRY(with_corpus(o, cli_open_to_read, &d, &e, &c));
-    if (cli_json(o)) l.list = json_array();
-    enum tacit_err err = corpus_list(c, list_one, &l);
-    if (!err && l.list)
-        err = json_print_ok(stdout, json_pack("{s:O}", "documents", l.list));
-    else if (!err && !l.header)
-        cli_hint(o, "No documents yet: `tacit add FOLDER`.");
-    json_decref(l.list);
-    corpus_close(c);
-    encoder_free(e);
-    device_close(&d);
-    return err;
-}
-
-/* Documents and folders at or below a path. */
-static enum tacit_err forget(struct device *d, struct corpus *c,
-                             const char *name, size_t *n_documents,
-                             size_t *n_folders)
-{
-    char path[CORPUS_PATH_MAX], folder[FOLDER_PATH_MAX];
-    size_t n = 0, m = 0;
-    TRY(cli_full_path(name, path, sizeof path));
-    TRY(corpus_remove(c, path, &n));
-    if (folders_path(path, folder)) {
-        err_clear(); /* it is gone, so it has only this name */
-        snprintf(folder, sizeof folder, "%s", path);
-    }
-    TRY(folders_forget(&d->db, folder, &m));
-    *n_documents += n;
-    *n_folders += m;
-    if (n || m) return TACIT_OK;
-    return fail(TACIT_NOTFOUND,
-                "%s: no such document; `tacit ls` lists "
-                "them",
-                name);
-}
-
-enum tacit_err cli_rm(const struct options *o)
-{
-    struct device d;
-    struct encoder *e = NULL;
-    struct corpus *c = NULL;
-    size_t n_documents = 0, n_folders = 0;
-    TRY(with_corpus(o, cli_open, &d, &e, &c));
-    enum tacit_err err = TACIT_OK;
-    for (int i = 0; !err && i < o->n_args; i++)
-        err = forget(&d, c, o->args[i], &n_documents, &n_folders);
-    generator_forget(&d); /* prompts hold what documents say */
-    if (!err && cli_json(o))
-        err =
-            json_print_ok(stdout, json_pack("{s:I, s:I}", "removed",
-                                            (json_int_t)n_documents, "folders",
-                                            (json_int_t)n_folders));
-    else if (!err)
-        printf("%zu removed\n", n_documents);
-    corpus_close(c);
-    encoder_free(e);
-    device_close(&d);
-    return err;
 }

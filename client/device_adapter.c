@@ -15,13 +15,14 @@ static enum tacit_err plan_of(struct device *d, const struct digest *hash,
     struct buf text;
     *out = NULL;
     buf_init(&text, PLAN_BYTES_MAX);
-    if (blob_get(d->blobs, hash, PLAN_BYTES_MAX, &text)) {
-        buf_release(&text);
+    enum tacit_err err = blob_get(d->blobs, hash, PLAN_BYTES_MAX, &text);
+    int is_here = !err;
+    if (err && err != TACIT_NOMEM) {
         err_clear();
-        return TACIT_OK;
+        err = TACIT_OK;
     }
-    enum tacit_err err =
-        plan_parse("plan", (const char *)text.data, text.len, out);
+    if (is_here)
+        err = plan_parse("plan", (const char *)text.data, text.len, out);
     buf_release(&text);
     return err;
 }

@@ -1,17 +1,20 @@
 #include "client/folders.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/base/codes.h"
 
 const char *const folders_migrations[FOLDERS_N_MIGRATIONS] = {
     "CREATE TABLE folder("
     " path TEXT PRIMARY KEY, added_s INTEGER NOT NULL) STRICT;",
-    "ALTER TABLE folder ADD COLUMN all_links INTEGER NOT NULL DEFAULT 0;"};
+    "ALTER TABLE folder ADD COLUMN all_links INTEGER NOT NULL DEFAULT 0;",
+    "ALTER TABLE folder ADD COLUMN device INTEGER NOT NULL DEFAULT 0;"};
 
 enum tacit_err folders_path(const char *path, char *out)
 {
@@ -36,7 +39,8 @@ enum tacit_err folders_remember(struct db *db, const char *path,
                     "one; or add the folder above them",
                     FOLDERS_MAX);
     return db_run(db,
-                  "INSERT INTO folder VALUES(?, ?, ?) ON CONFLICT DO"
+                  "INSERT INTO folder(path, added_s, all_links)"
+                  " VALUES(?, ?, ?) ON CONFLICT DO"
                   " UPDATE SET all_links = excluded.all_links",
                   "sii", path, now_s, (int64_t)links);
 }
@@ -60,6 +64,71 @@ enum tacit_err folders_may_follow(struct db *db, const char *path,
     *may = n > 0;
     return TACIT_OK;
 }
+
+/* ---- folders whose disk may be unplugged --------------------------------- */
+
+const char folders_why_away[] =
+    "away, as when its disk is unplugged: its documents are kept until `tacit "
+    "rm` forgets them";
+
+static int is_bare(const char *path)
+{
+    DIR *dir = opendir(path);
+    int n = 0;
+    if (!dir) return 0;
+    while (n < 3 && readdir(dir)) n++; /* ".", "..", and one more */
+    closedir(dir);
+    return n < 3;
+}
+
+int folders_is_there(const char *path, int64_t *device)
+{
+    struct stat st;
+    if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) return 0;
+    int64_t now = (int64_t)st.st_dev;
+    if (*device && *device != now && is_bare(path)) return 0;
+    *device = now;
+    return 1;
+}
+
+enum tacit_err folders_device(struct db *db, const char *path, int64_t *device)
+{
+    return db_int(db, device,
+                  "SELECT coalesce((SELECT device FROM folder WHERE path = ?),"
+                  " 0)",
+                  "s", path);
+}
+
+enum tacit_err folders_was_read(struct db *db, const char *path)
+{
+    int64_t was = 0, now = 0;
+    TRY(folders_device(db, path, &was));
+    if (!folders_is_there(path, &now) || now == was) return TACIT_OK;
+    return db_run(db, "UPDATE folder SET device = ? WHERE path = ?", "is", now,
+                  path);
+}
+
+enum tacit_err folders_away(struct db *db, const char *path, int *is_away)
+{
+    sqlite3_stmt *st;
+    int has_row = 0;
+    *is_away = 0;
+    TRY(db_query(db, &st,
+                 "SELECT path, device FROM folder WHERE"
+                 " instr(?1 || '/', rtrim(path, '/') || '/') = 1",
+                 "s", path));
+    enum tacit_err err = db_step(db, st, &has_row);
+    while (!err && has_row && !*is_away) {
+        const char *folder = (const char *)sqlite3_column_text(st, 0);
+        int64_t device = sqlite3_column_int64(st, 1);
+        *is_away = folder && !folders_is_there(folder, &device);
+        err = db_step(db, st, &has_row);
+    }
+    db_finish(st);
+    return err;
+}
+
+/* ---- the list ------------------------------------------------------------ */
 
 enum tacit_err folders_forget(struct db *db, const char *path, size_t *n)
 {

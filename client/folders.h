@@ -11,7 +11,7 @@
 #include "common/base/db.h"
 #include "common/base/err.h"
 
-enum { FOLDERS_N_FIRST = 1, FOLDERS_N_MIGRATIONS = 2 };
+enum { FOLDERS_N_FIRST = 1, FOLDERS_N_MIGRATIONS = 3 };
 enum { FOLDERS_MAX = 4096, FOLDER_PATH_MAX = 4096 };
 enum folder_links { FOLDER_LINKS_INSIDE, FOLDER_ALL_LINKS };
 extern const char *const folders_migrations[FOLDERS_N_MIGRATIONS];
@@ -29,6 +29,21 @@ TACIT_CHECKED enum tacit_err folders_remember(struct db *db, const char *path,
  * FOLDER_ALL_LINKS. */
 TACIT_CHECKED enum tacit_err folders_may_follow(struct db *db, const char *path,
                                                 const char *real, int *may);
+/* 1 when a folder is there, and *device is the disk that it lies on. 0 when its
+ * disk is unplugged: there is no folder, or one without anything in it on
+ * another disk than *device (0 = not known), the place where that was mounted.
+ */
+int folders_is_there(const char *path, int64_t *device);
+extern const char folders_why_away[]; /* said of it to a person */
+/* The disk of a remembered folder when it was read last; 0 = not known. */
+TACIT_CHECKED enum tacit_err folders_device(struct db *db, const char *path,
+                                            int64_t *device);
+/* A folder was read: if it is a remembered one, its disk is remembered too. */
+TACIT_CHECKED enum tacit_err folders_was_read(struct db *db, const char *path);
+/* *is_away = 1 when a remembered folder at or above `path` is not there: what
+ * is missing below it has not been deleted. */
+TACIT_CHECKED enum tacit_err folders_away(struct db *db, const char *path,
+                                          int *is_away);
 /* Forget a folder and those below it; *n of them. */
 TACIT_CHECKED enum tacit_err folders_forget(struct db *db, const char *path,
                                             size_t *n);

@@ -100,10 +100,31 @@ static enum tacit_err add_one(const char *path, void *ctx)
     return TACIT_OK;
 }
 
+static enum tacit_err may_remove(void *ctx, const char *path, int *may)
+{
+    struct intake *k = ctx;
+    int is_away = 0;
+    TRY(folders_away(k->db, path, &is_away));
+    k->n_kept += (size_t)is_away;
+    *may = !is_away;
+    return TACIT_OK;
+}
+
+/* What was below a folder and is gone from it is dropped. */
+static enum tacit_err prune(struct intake *k, const char *folder)
+{
+    size_t n_removed = 0, n_kept = k->n_kept;
+    const struct corpus_prune how = {may_remove, k};
+    TRY(corpus_prune(k->corpus, folder, &how, &n_removed));
+    k->n_removed += n_removed;
+    if (k->n_kept == n_kept) return folders_was_read(k->db, folder);
+    if (k->away) k->away(folder, k->ctx);
+    return TACIT_OK;
+}
+
 enum tacit_err intake_path(struct intake *k, const char *path)
 {
     struct stat st;
-    size_t n_removed = 0;
     int is_folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
     k->from = is_folder ? INTAKE_FOUND : INTAKE_GIVEN;
     if (!is_folder) return add_one(path, k);
@@ -112,9 +133,7 @@ enum tacit_err intake_path(struct intake *k, const char *path)
     /* Also where it was stopped: what was counted is indexed. */
     enum tacit_err late = corpus_settle(k->corpus);
     if (err || late) return err ? err : late;
-    TRY(corpus_prune(k->corpus, path, &n_removed));
-    k->n_removed += n_removed;
-    return TACIT_OK;
+    return prune(k, path);
 }
 
 enum tacit_err intake_stored(struct intake *k, const char *path)
@@ -127,7 +146,7 @@ enum tacit_err intake_changed(struct intake *k, const char *path)
 {
     struct stat st, own;
     size_t n_removed = 0;
-    int is_there = stat(path, &st) == 0;
+    int may = 0, is_there = stat(path, &st) == 0;
     int is_gone = !is_there && (errno == ENOENT || errno == ENOTDIR);
     int is_link = lstat(path, &own) == 0 && S_ISLNK(own.st_mode);
     if (is_there && S_ISDIR(st.st_mode) && !is_link) {
@@ -139,6 +158,8 @@ enum tacit_err intake_changed(struct intake *k, const char *path)
     k->from = INTAKE_FOUND;
     if (is_there && !S_ISREG(st.st_mode)) return TACIT_OK;
     if (!is_gone) return add_one(path, k);
+    TRY(may_remove(k, path, &may));
+    if (!may) return TACIT_OK;
     TRY(corpus_remove(k->corpus, path, &n_removed));
     k->n_removed += n_removed;
     return TACIT_OK;

@@ -11,6 +11,9 @@
  * one that changes while it is read is tried again after a pause. What stops
  * everything: no memory, a full disk, a store that is damaged or held.
  *
+ * What is missing below a remembered folder that is not there itself
+ * (folders_away()) is kept: its disk is unplugged.
+ *
  * Who may write into a folder could put a link to /etc into it. So a link is
  * read where a person named it; below a folder only where folders_may_follow()
  * says so. Links to folders are not gone into at all, as file_walk() does not.
@@ -42,12 +45,14 @@ struct intake {
     void (*after)(const char *path, enum corpus_outcome outcome, void *ctx);
     /* err_message() has the reason until this returns. */
     void (*failed)(const char *path, enum tacit_err err, void *ctx);
+    /* Documents of a folder are missing, and kept, for its disk is away. */
+    void (*away)(const char *path, void *ctx);
     /* A link that is not followed, and where it leads. */
     void (*leads_out)(const char *path, const char *to, void *ctx);
 
     size_t n_added, n_replaced, n_unchanged, n_skipped, n_failed, n_removed,
-        n_passages, n_links;
-    enum intake_from from; /* the file that is read now */
+        n_passages, n_links, n_kept; /* missing, and kept */
+    enum intake_from from;           /* the file that is read now */
 };
 
 /* A file or a folder that a person named. E_INTERRUPTED when stopped. */

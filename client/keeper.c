@@ -60,6 +60,13 @@ static void say_link(const char *path, const char *to, void *ctx)
     log_event(LOG_WARN, "link_not_followed", "path=\"%s\" to=\"%s\"", path, to);
 }
 
+static void say_there(const char *path, int is_there, void *ctx)
+{
+    (void)ctx;
+    log_event(is_there ? LOG_INFO : LOG_WARN,
+              is_there ? "folder_back" : "folder_away", "path=\"%s\"", path);
+}
+
 /* ---- folders ------------------------------------------------------------ */
 
 static int holds(const struct buf *paths, const char *path)
@@ -74,8 +81,10 @@ static int holds(const struct buf *paths, const char *path)
 
 static enum tacit_err follow(struct keeper *k, const char *path)
 {
+    int64_t device = 0;
     if (watch_has(k->watch, path)) return TACIT_OK;
-    enum tacit_err err = watch_folder(k->watch, path);
+    TRY(folders_device(&k->d.db, path, &device));
+    enum tacit_err err = watch_folder(k->watch, path, device);
     if (err_id() == E_WATCH_LIMIT) {
         say("watch_limit");
         err = TACIT_OK;
@@ -190,6 +199,7 @@ static enum tacit_err start(struct keeper *k, const struct device *d)
     k->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (k->wake < 0) return fail(TACIT_IO, "eventfd: %s", strerror(errno));
     TRY(watch_new(&k->watch));
+    watch_tell(k->watch, say_there, k);
     if (pthread_create(&k->thread, NULL, run, k))
         return fail(TACIT_NOMEM, "no thread to watch folders");
     return TACIT_OK;

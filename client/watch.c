@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client/folders.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/base/tick.h"
@@ -36,6 +37,7 @@ struct spot {
 
 struct root {
     char *path; /* owned */
+    int64_t device;
     int is_there;
     int is_part; /* not all below it could be watched */
 };
@@ -50,6 +52,8 @@ struct watch {
     size_t n_noted;
     int64_t first_ms, last_ms; /* of what is noted */
     int64_t part_ms;           /* when the rest was noted last */
+    void (*told)(const char *path, int is_there, void *ctx);
+    void *told_ctx;
 };
 
 enum tacit_err watch_new(struct watch **out)
@@ -69,6 +73,14 @@ enum tacit_err watch_new(struct watch **out)
     w->part_ms = tick_ms();
     *out = w;
     return TACIT_OK;
+}
+
+void watch_tell(struct watch *w,
+                void (*told)(const char *path, int is_there, void *ctx),
+                void *ctx)
+{
+    w->told = told;
+    w->told_ctx = ctx;
 }
 
 static void drop_noted(struct watch *w)
@@ -288,17 +300,23 @@ static enum tacit_err watch_below(struct watch *w, const char *path, int depth)
     return err;
 }
 
+static void set_there(struct watch *w, struct root *r, int is_there)
+{
+    if (r->is_there != is_there && w->told)
+        w->told(r->path, is_there, w->told_ctx);
+    r->is_there = is_there;
+}
+
 static enum tacit_err watch_root(struct watch *w, struct root *r)
 {
-    struct stat st;
-    r->is_there = stat(r->path, &st) == 0 && S_ISDIR(st.st_mode);
+    set_there(w, r, folders_is_there(r->path, &r->device));
     if (!r->is_there) return TACIT_OK;
     enum tacit_err err = watch_below(w, r->path, 0);
     r->is_part = err == TACIT_LIMIT;
     return err;
 }
 
-enum tacit_err watch_folder(struct watch *w, const char *path)
+enum tacit_err watch_folder(struct watch *w, const char *path, int64_t device)
 {
     if (find_root(w, path)) return TACIT_OK;
     if (w->n_roots == w->cap_roots) {
@@ -310,7 +328,8 @@ enum tacit_err watch_folder(struct watch *w, const char *path)
     }
     char *copy = strdup(path);
     if (!copy) return fail(TACIT_NOMEM, "no memory to watch folders");
-    w->roots[w->n_roots] = (struct root){.path = copy};
+    w->roots[w->n_roots] =
+        (struct root){.path = copy, .device = device, .is_there = 1};
     return watch_root(w, &w->roots[w->n_roots++]);
 }
 
@@ -368,7 +387,7 @@ static void self_event(struct watch *w, size_t at, uint32_t mask)
 {
     struct root *r = find_root(w, w->spots[at].path);
     if (r && mask & (IN_MOVE_SELF | IN_DELETE_SELF | IN_UNMOUNT | IN_IGNORED)) {
-        r->is_there = 0; /* looked for at the next wait */
+        set_there(w, r, 0); /* looked for at the next wait */
         drop_below(w, r->path);
     } else if (mask & IN_IGNORED) {
         remove_spot(w, at);

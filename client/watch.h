@@ -11,13 +11,16 @@
  * again every ten minutes). Hidden entries and links to folders are passed
  * over, as file_walk() does, so that a circle of links is no circle here.
  *
- * A watched folder that is gone is not visited (its disk may be unplugged): it
- * is looked for at every wait, and visited whole when it is back.
+ * A watched folder that is away (folders_is_there(): its disk may be unplugged)
+ * is not visited: it is looked for at every wait, and visited whole when it is
+ * back. Both are told.
  *
  * Thread rule: one thread per watch.
  */
 #ifndef TACIT_CLIENT_WATCH_H
 #define TACIT_CLIENT_WATCH_H
+
+#include <stdint.h>
 
 #include "common/base/err.h"
 
@@ -29,11 +32,16 @@ enum {
 struct watch; /* owned */
 
 TACIT_CHECKED enum tacit_err watch_new(struct watch **out);
+/* Be told when a watched folder goes away and when it is back. */
+void watch_tell(struct watch *w,
+                void (*told)(const char *path, int is_there, void *ctx),
+                void *ctx);
 void watch_free(struct watch *w);
-/* Watch a folder (an absolute path without links) and all below it; once more
- * does nothing. E_WATCH_LIMIT: it is watched in part, and visited from time to
- * time. */
-TACIT_CHECKED enum tacit_err watch_folder(struct watch *w, const char *path);
+/* Watch a folder (an absolute path without links) and all below it, which lies
+ * on that disk (folders_device()); once more does nothing. E_WATCH_LIMIT: it is
+ * watched in part, and visited from time to time. */
+TACIT_CHECKED enum tacit_err watch_folder(struct watch *w, const char *path,
+                                          int64_t device);
 int watch_has(const struct watch *w, const char *path);
 void watch_forget(struct watch *w, const char *path);
 /* Visit this path with the next ones. */

@@ -187,10 +187,11 @@ static enum tacit_err ask(struct asking *k, struct answer *out)
 
 enum tacit_err answerer_refuse(const struct answer *a)
 {
+    /* Cut, for 0.268 is less than 0.27, which it would be rounded to. */
     return fail_as(E_NOTHING_RELEVANT,
                    "nothing in the documents answers this (confidence %.2f, "
                    "needed %.2f)",
-                   a->confidence, a->threshold);
+                   floor(100 * a->confidence) / 100, a->threshold);
 }
 
 enum tacit_err answerer_ask(struct corpus *c, const struct search_query *q,

@@ -425,7 +425,11 @@ void corpus_close(struct corpus *c)
 /* ---- removal --------------------------------------------------------------
  */
 
-enum which { WHICH_ALL, WHICH_GONE };
+/* Which documents below a path: all, or those whose files are gone. */
+struct which {
+    int is_gone;
+    const struct corpus_prune *prune; /* or NULL */
+};
 
 /* Also when a folder bears its name now. */
 static int is_gone(const char *path)
@@ -435,9 +439,17 @@ static int is_gone(const char *path)
     return errno == ENOENT || errno == ENOTDIR;
 }
 
+static enum tacit_err is_chosen(const struct which *which, const char *path,
+                                int *out)
+{
+    *out = path && (!which->is_gone || is_gone(path));
+    if (!*out || !which->prune) return TACIT_OK;
+    return which->prune->may_remove(which->prune->ctx, path, out);
+}
+
 /* Ids of the documents at or below path, into ids (int64_t). */
 static enum tacit_err find_below(struct corpus *c, const char *path,
-                                 enum which which, struct buf *ids)
+                                 const struct which *which, struct buf *ids)
 {
     char from[CORPUS_PATH_MAX + 1], to[CORPUS_PATH_MAX + 1];
     sqlite3_stmt *st;
@@ -454,16 +466,17 @@ static enum tacit_err find_below(struct corpus *c, const char *path,
     while (!err && has_row) {
         int64_t id = sqlite3_column_int64(st, 0);
         const char *at = (const char *)sqlite3_column_text(st, 1);
-        if (which == WHICH_ALL || (at && is_gone(at)))
-            buf_put(ids, &id, sizeof id);
-        err = db_step(c->db, st, &has_row);
+        int chosen = 0;
+        err = is_chosen(which, at, &chosen);
+        if (chosen) buf_put(ids, &id, sizeof id);
+        if (!err) err = db_step(c->db, st, &has_row);
     }
     db_finish(st);
     return err ? err : buf_end(ids);
 }
 
 static enum tacit_err delete_found(struct corpus *c, const char *path,
-                                   enum which which, struct buf *ids)
+                                   const struct which *which, struct buf *ids)
 {
     TRY(find_below(c, path, which, ids));
     for (size_t i = 0; i < ids->len / sizeof(int64_t); i++) {
@@ -475,7 +488,7 @@ static enum tacit_err delete_found(struct corpus *c, const char *path,
 }
 
 static enum tacit_err remove_below(struct corpus *c, const char *path,
-                                   enum which which, size_t *n_removed)
+                                   const struct which *which, size_t *n_removed)
 {
     char known_as[CORPUS_PATH_MAX];
     struct buf ids;
@@ -496,11 +509,13 @@ static enum tacit_err remove_below(struct corpus *c, const char *path,
 enum tacit_err corpus_remove(struct corpus *c, const char *path,
                              size_t *n_removed)
 {
-    return remove_below(c, path, WHICH_ALL, n_removed);
+    return remove_below(c, path, &(struct which){0}, n_removed);
 }
 
 enum tacit_err corpus_prune(struct corpus *c, const char *folder,
-                            size_t *n_removed)
+                            const struct corpus_prune *prune, size_t *n_removed)
 {
-    return remove_below(c, folder, WHICH_GONE, n_removed);
+    return remove_below(c, folder,
+                        &(struct which){.is_gone = 1, .prune = prune},
+                        n_removed);
 }

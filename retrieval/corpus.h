@@ -61,8 +61,16 @@ const char *corpus_note(const struct corpus *c);
  * *n_removed may be 0. */
 TACIT_CHECKED enum tacit_err corpus_remove(struct corpus *c, const char *path,
                                            size_t *n_removed);
-/* Remove every document below `folder` whose file is gone. */
+/* Whether what is gone may be removed: *may = 0 where it only seems to be, as
+ * on a disk that is unplugged. Asked when the file was looked for. */
+struct corpus_prune {
+    enum tacit_err (*may_remove)(void *ctx, const char *path, int *may);
+    void *ctx;
+};
+/* Remove every document below `folder` whose file is gone; prune may be NULL.
+ */
 TACIT_CHECKED enum tacit_err corpus_prune(struct corpus *c, const char *folder,
+                                          const struct corpus_prune *prune,
                                           size_t *n_removed);
 
 struct corpus_document {
@@ -99,7 +107,8 @@ TACIT_CHECKED enum tacit_err corpus_mend(struct corpus *c, enum corpus_mend how,
                                          size_t *n);
 /* Check the whole table of vectors and mend it: a damaged one is made anew from
  * its rows, or else empty, and what is missing is embedded. Then search with
- * some of its own vectors, approximately and exactly. */
+ * some of its own vectors, approximately and exactly. Where the store may only
+ * be read, what there is to mend is E_INDEX_DAMAGED. */
 struct corpus_examined {
     uint64_t n_vectors, n_lists;
     int was_damaged;

@@ -166,6 +166,15 @@ static enum tacit_err check(struct corpus *c, struct ivf_report *r,
     return TACIT_OK;
 }
 
+static enum tacit_err refuse_mending(const struct corpus *c)
+{
+    return fail_as(E_INDEX_DAMAGED,
+                   "%s: the vector index is damaged, and the store may only be "
+                   "read here: copy the home to where it may be written, and "
+                   "run `tacit doctor --index` there",
+                   c->db->path);
+}
+
 static enum tacit_err make_sound(struct corpus *c, struct telling *t,
                                  struct ivf_report *r, int *was_damaged)
 {
@@ -173,6 +182,7 @@ static enum tacit_err make_sound(struct corpus *c, struct telling *t,
     TRY(check(c, r, &is_sound));
     *was_damaged = !is_sound;
     if (is_sound) return TACIT_OK;
+    if (c->db->is_readonly) return refuse_mending(c);
     t->what = "making the index anew";
     if (vecindex_rebuild(c->db->sql, "main", CORPUS_VECTORS)) err_clear();
     t->what = checking;
@@ -200,7 +210,9 @@ static enum tacit_err examine(struct corpus *c, struct telling *t,
                                     (uint64_t)(n.n_chunks > n.n_vectors
                                                    ? n.n_chunks - n.n_vectors
                                                    : 0)};
-    TRY(mend_all(c, CORPUS_MEND, &embedding, &x.n_embedded));
+    TRY(mend_all(c, c->db->is_readonly ? CORPUS_MEND_COUNT : CORPUS_MEND,
+                 &embedding, &x.n_embedded));
+    if (c->db->is_readonly && x.n_embedded) return refuse_mending(c);
     t->what = checking;
     TRY(vecindex_check(c->db->sql, "main", CORPUS_VECTORS, &r));
     t->what = "measuring recall";

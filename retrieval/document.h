@@ -59,7 +59,7 @@ enum {
     DOCUMENT_RUNS_MAX = 4 << 20,
     DOCUMENT_DEPTH_MAX = 512, /* of HTML and XML elements */
     DOCUMENT_TITLE_MAX = 200, /* bytes with the NUL */
-    DOCUMENT_NOTE_MAX = 200
+    DOCUMENT_NOTE_MAX = 400
 };
 
 enum block_kind {

@@ -95,14 +95,15 @@ static const char *marked_charset(const struct buf *s)
     return NULL;
 }
 
-/* The charset that a page names in its first bytes ("charset=…"), or 0. */
-static int named_charset(const struct buf *s, char out[32])
+/* The name behind `key` in the first bytes of a page ("charset=…"), or 0. */
+static int named_charset(const struct buf *s, const char *key, char out[32])
 {
     size_t n = s->len < CHARSET_WITHIN ? s->len : CHARSET_WITHIN, k = 0;
-    for (size_t i = 0; i + 8 < n; i++) {
+    size_t n_key = strlen(key);
+    for (size_t i = 0; i + n_key < n; i++) {
         const char *p = (const char *)s->data + i;
-        if (strncasecmp(p, "charset=", 8) != 0) continue;
-        for (i += 8; i < n && k < 31; i++) {
+        if (strncasecmp(p, key, n_key) != 0) continue;
+        for (i += n_key; i < n && k < 31; i++) {
             char c = (char)s->data[i];
             if (k == 0 && (c == '"' || c == '\'' || c == ' ')) continue;
             if (!strchr("-_.:", c) && !(c >= '0' && c <= '9') &&
@@ -115,6 +116,22 @@ static int named_charset(const struct buf *s, char out[32])
         return k > 0 && document_charset_known(out);
     }
     return 0;
+}
+
+/* What a page is in that is neither UTF-8 nor marked: what it says, or what the
+ * WHATWG's standard and so browsers take it for (in western locales), which is
+ * said. Its bytes were read as ASCII up to the name: UTF-16 it is not. */
+static const char *page_charset(struct document *d, char named[32])
+{
+    const struct buf *s = &d->file;
+    int is_xml = s->len >= 5 && memcmp(s->data, "<?xml", 5) == 0;
+    if (named_charset(s, "charset=", named) ||
+        (is_xml && named_charset(s, "encoding=", named)))
+        return strncasecmp(named, "utf-", 4) == 0 ? "utf-8" : named;
+    snprintf(d->note, sizeof d->note,
+             "not UTF-8, and the page names no charset: read as windows-1252, "
+             "as browsers do");
+    return "windows-1252";
 }
 
 static enum tacit_err convert(struct document *d, const char *charset)
@@ -141,8 +158,8 @@ static enum tacit_err check_text(struct document *d, const char *path)
     if (!charset && len > mark)
         bad = mark + utf8_find_bad((const char *)s->data + mark, len - mark);
     if (bad < len && d->reader->input == INPUT_HTML &&
-        !memchr(s->data, '\0', len) && named_charset(s, named))
-        charset = named;
+        !memchr(s->data, '\0', len))
+        charset = page_charset(d, named);
     if (charset)
         TRY(convert(d, charset));
     else if (bad < len)

@@ -9,6 +9,9 @@
  * a tab, whichever the header has most of. A line of JSON is one object: its
  * members by their names, those of members as "a.b", lists with commas.
  * The text of a row stands for the row's bytes as a whole.
+ *
+ * A row that does not fit is left out, and the note lists it; a table without
+ * one that does is refused.
  */
 #include <math.h>
 #include <stdio.h>
@@ -19,6 +22,7 @@
 #include "common/base/codes.h"
 #include "common/base/csv.h"
 #include "common/base/json.h"
+#include "common/base/utf8.h"
 #include "retrieval/document_builder.h"
 
 enum {
@@ -27,25 +31,63 @@ enum {
     LINE_BYTES_MAX = 4 << 20, /* of JSON */
     MEMBERS_MAX = 4096,       /* of one line */
     NAME_BYTES_MAX = 256,
-    NESTING_MAX = 16
+    NESTING_MAX = 16,
+    LISTED_MAX = 3, /* rows that were left out */
+    WHY_BYTES = 110
 };
+_Static_assert(LISTED_MAX *(WHY_BYTES + 2) + 48 < DOCUMENT_NOTE_MAX,
+               "a note lists them");
 
 static int is_visible(const char *s)
 {
     return s[strspn(s, " \t\r\n\f\v")] != '\0';
 }
 
-/* A row that is being made. */
+/* A row that is being made, and those that were left out. */
 struct row {
     struct builder *b;
     struct buf text;
     size_t n_members; /* of a line of JSON */
+    size_t n_taken, n_left_out;
+    char left_out[LISTED_MAX][WHY_BYTES]; /* the first of them */
 };
 
 static void row_init(struct row *r, struct builder *b)
 {
     *r = (struct row){.b = b};
     buf_init(&r->text, ROW_BYTES_MAX);
+}
+
+static void leave_out(struct row *r, size_t line, const char *why)
+{
+    char clean[WHY_BYTES - 32];
+    size_t i = r->n_left_out++;
+    if (i >= LISTED_MAX) return;
+    utf8_printable(clean, sizeof clean, why);
+    snprintf(r->left_out[i], WHY_BYTES, "line %zu: %s", line, clean);
+}
+
+static void leave_out_cells(void *ctx, uint32_t line, const char *why)
+{
+    leave_out(ctx, line, why);
+}
+
+/* All rows were read: say which were left out. None that fits is no table. */
+static enum tacit_err end_rows(struct row *r)
+{
+    char list[LISTED_MAX * (WHY_BYTES + 2)] = "";
+    size_t used = 0;
+    buf_release(&r->text);
+    if (r->n_left_out && !r->n_taken && !r->b->err)
+        return fail_as(E_DOCUMENT_DAMAGED, "%s", r->left_out[0]);
+    for (size_t i = 0; i < r->n_left_out && i < LISTED_MAX; i++)
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s",
+                                 i ? "; " : "", r->left_out[i]);
+    if (r->n_left_out)
+        builder_note(r->b, "%zu row%s left out: %s%s", r->n_left_out,
+                     r->n_left_out == 1 ? "" : "s", list,
+                     r->n_left_out > LISTED_MAX ? "; …" : "");
+    return builder_end(r->b);
 }
 
 static void put(struct row *r, const char *s)
@@ -63,12 +105,12 @@ static void put_label(struct row *r, const char *name)
 }
 
 /* The row as a block that stands for source [first, end). */
-static void hand_over(struct row *r, size_t first, size_t end)
+static void hand_over(struct row *r, size_t line, size_t first, size_t end)
 {
     if (r->text.err) {
-        builder_note(r->b, "a row of more than %d MiB was not read",
-                     ROW_BYTES_MAX >> 20);
+        leave_out(r, line, "the row is over 8 MiB");
     } else if (r->text.len) {
+        r->n_taken++;
         builder_open(r->b, BLOCK_ROW, 0);
         builder_piece(r->b, (const char *)r->text.data, r->text.len, first,
                       end - first);
@@ -106,37 +148,42 @@ static size_t cell_end(const char *source, const char *cell, size_t at)
     return at + len;
 }
 
-/* Hand over a row of n cells; without a header the cells alone. */
-static void add_cells(struct row *r, const char *const *header,
-                      const char *const *cells, size_t n, const char *copy,
-                      size_t offset)
+/* A table, and the copy of source [offset, …) that its cells were cut out of.
+ */
+struct sheet {
+    struct csv t;
+    const char *copy;
+    size_t offset;
+};
+
+/* Hand over a row of cells; without a header the cells alone. */
+static void add_cells(struct row *r, const struct sheet *s,
+                      const char *const *header, const char *const *cells,
+                      size_t line)
 {
     const struct document *d = r->b->d;
     const char *source = (const char *)d->source.data;
-    size_t first = offset + (size_t)(cells[0] - copy);
-    size_t end =
-        cell_end(source, cells[n - 1], offset + (size_t)(cells[n - 1] - copy));
-    if (first > offset && source[first - 1] == '"') first--;
+    size_t n = s->t.n_columns;
+    size_t first = s->offset + (size_t)(cells[0] - s->copy);
+    size_t end = cell_end(source, cells[n - 1],
+                          s->offset + (size_t)(cells[n - 1] - s->copy));
+    if (first > s->offset && source[first - 1] == '"') first--;
     if (end < d->source.len && source[end] == '"') end++;
     for (size_t c = 0; c < n; c++) {
         if (!is_visible(cells[c])) continue;
         put_label(r, header ? header[c] : "");
         put(r, cells[c]);
     }
-    if (end > first) hand_over(r, first, end);
+    if (end > first) hand_over(r, line, first, end);
 }
 
-static void add_rows(struct builder *b, const struct csv *t, const char *copy,
-                     size_t offset)
+static void add_rows(struct row *r, const struct sheet *s)
 {
-    struct row r;
-    row_init(&r, b);
-    for (size_t i = 0; i < t->n_rows && !b->err; i++)
-        add_cells(&r, t->header, t->cells + i * t->n_columns, t->n_columns,
-                  copy, offset);
-    if (t->n_rows == 0) /* a header alone is text */
-        add_cells(&r, NULL, t->header, t->n_columns, copy, offset);
-    buf_release(&r.text);
+    const struct csv *t = &s->t;
+    for (size_t i = 0; i < t->n_rows && !r->b->err; i++)
+        add_cells(r, s, t->header, t->cells + i * t->n_columns, t->line[i]);
+    if (t->n_rows == 0 && !r->n_left_out) /* a header alone is text */
+        add_cells(r, s, NULL, t->header, 1);
 }
 
 /* The parser's own message, under a document's code. */
@@ -155,19 +202,25 @@ static enum tacit_err read_csv(struct builder *b, size_t first, size_t end)
     const char *source = (const char *)b->d->source.data;
     char *copy = NULL;
     struct arena a;
-    struct csv t;
+    struct row r;
+    struct sheet s = {.offset = first};
+    const struct csv_how how = {.separator =
+                                    find_separator(source + first, end - first),
+                                .left_out = leave_out_cells,
+                                .ctx = &r};
     arena_init(&a, TABLE_MEMORY_MAX);
+    row_init(&r, b);
     enum tacit_err err = arena_alloc_raw(&a, end - first + 1, 1, &copy);
     if (!err) {
-        memcpy(copy, source + first, end - first);
-        err = csv_parse_by("table", copy, end - first,
-                           find_separator(source + first, end - first), &a, &t);
+        s.copy = memcpy(copy, source + first, end - first);
+        err = csv_parse_by("table", copy, end - first, &how, &a, &s.t);
     }
     if (err) {
+        buf_release(&r.text);
         err = refuse_table(err);
     } else {
-        add_rows(b, &t, copy, first);
-        err = builder_end(b);
+        add_rows(&r, &s);
+        err = end_rows(&r);
     }
     arena_release(&a);
     return err;
@@ -260,21 +313,23 @@ static enum tacit_err read_line(struct row *r, size_t at, size_t len,
 {
     const char *s = (const char *)r->b->d->source.data + at;
     json_t *value = NULL;
-    char why[400];
-    if (len > LINE_BYTES_MAX)
-        return fail_as(E_DOCUMENT_TOO_LARGE, "line %zu is over %d MiB", number,
-                       LINE_BYTES_MAX >> 20);
+    if (len > LINE_BYTES_MAX) {
+        leave_out(r, number, "the line is over 4 MiB");
+        return TACIT_OK;
+    }
     enum tacit_err err = json_parse(s, len, &value);
     if (err == TACIT_NOMEM) return err;
     if (err) {
-        snprintf(why, sizeof why, "%s", err_message());
+        /* The parser counts the lines of what it was given: of this one. */
+        const char *why = strstr(err_message(), "column ");
+        leave_out(r, number, why ? why : err_message());
         err_clear();
-        return fail_as(E_DOCUMENT_DAMAGED, "line %zu: %s", number, why);
+        return TACIT_OK;
     }
     r->n_members = 0;
     put_member(r, "", value, 0);
     json_decref(value);
-    hand_over(r, at, at + len);
+    hand_over(r, number, at, at + len);
     if (r->n_members > MEMBERS_MAX)
         builder_note(r->b,
                      "line %zu has more than %d members; the rest was not read",
@@ -297,8 +352,8 @@ static enum tacit_err read_jsonl(struct builder *b, size_t first, size_t end)
         if (to > from) err = read_line(&r, from, to - from, number);
         at = stop + 1;
     }
-    buf_release(&r.text);
-    return err ? err : builder_end(b);
+    enum tacit_err late = end_rows(&r);
+    return err ? err : late;
 }
 
 const struct document_reader document_jsonl = {

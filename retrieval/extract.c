@@ -10,7 +10,8 @@
 
 enum {
     SENTENCES_PER_PASSAGE = 2, /* that may be quoted */
-    QUOTE_BYTES_MIN = 20,      /* a shorter sentence says little alone */
+    QUOTE_BYTES_MIN = 20,      /* where there are such: a shorter sentence says
+                                  little alone */
     NETWORK_SENTENCES = 16     /* that a network reads: some 400 tokens */
 };
 
@@ -64,14 +65,13 @@ static int holds_answer(const struct passage *p,
            p->answer.first < at->text_end;
 }
 
-/* The sentences of a passage become candidates. */
-static void quote_passage(struct writing *k, size_t rank)
+/* The sentences of a passage that are so long become candidates. */
+static void quote_passage(struct writing *k, size_t rank, size_t bytes_min)
 {
     const struct passage *p = &k->b->passages[rank];
     for (size_t i = 0; i < p->n_sentences; i++) {
         struct candidate *s = &k->list[k->n];
-        if (p->sentences[i].text_end - p->sentences[i].text_first <
-            QUOTE_BYTES_MIN)
+        if (p->sentences[i].text_end - p->sentences[i].text_first < bytes_min)
             continue;
         *s = (struct candidate){.passage = p,
                                 .rank = rank,
@@ -212,7 +212,10 @@ static enum tacit_err write(const struct answer_basis *b, struct arena *a,
     k->b = b;
     k->a = a;
     k->n = 0;
-    for (size_t i = 0; i < b->n; i++) quote_passage(k, i);
+    for (size_t i = 0; i < b->n; i++) quote_passage(k, i, QUOTE_BYTES_MIN);
+    /* Notes of a few words each still answer: there is nothing else to quote.
+     */
+    for (size_t i = 0; i < b->n && k->n == 0; i++) quote_passage(k, i, 1);
     TRY(add_cosines(k));
     out->n = pick(k, picked, &out->n_more);
     if (out->n == 0) return TACIT_OK;

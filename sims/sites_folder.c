@@ -100,7 +100,7 @@ static enum tacit_err forget_others(struct corpus *corpus,
     buf_init(&e.paths, 0);
     enum tacit_err err = corpus_list(corpus, note_elsewhere, &e);
     if (!err) err = remove_noted(corpus, &e);
-    if (!err) err = corpus_prune(corpus, documents, &n);
+    if (!err) err = corpus_prune(corpus, documents, NULL, &n);
     buf_release(&e.paths);
     return err;
 }

@@ -1,6 +1,8 @@
 #include "common/base/csv.h"
 
 #include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,18 +12,31 @@
 #include "common/base/utf8.h"
 #include "common/base/yaml.h"
 
-/* Cells are cut out in place: a cell never grows, so its NUL fits. */
 struct cursor {
     const char *name;
     char *p, *end;
     uint32_t line;
     int row_ended;
     char separator;
+    char why[80]; /* of the fault that was found last */
 };
 
-static enum tacit_err syntax(const struct cursor *c, const char *what)
+/* A cell as it stands in the text, without its quotes: [from, to). */
+struct span {
+    char *from, *to;
+    int is_quoted;
+};
+
+static enum tacit_err syntax(struct cursor *c, uint32_t line, const char *fmt,
+                             ...) __attribute__((format(printf, 3, 4)));
+static enum tacit_err syntax(struct cursor *c, uint32_t line, const char *fmt,
+                             ...)
 {
-    return fail_as(E_CSV_SYNTAX, "%s:%u: %s", c->name, c->line, what);
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(c->why, sizeof c->why, fmt, args);
+    va_end(args);
+    return fail_as(E_CSV_SYNTAX, "%s:%u: %s", c->name, line, c->why);
 }
 
 /* Step over a line end at c->p, if one is there. */
@@ -37,53 +52,83 @@ static int take_line_end(struct cursor *c)
     return 0;
 }
 
-static enum tacit_err take_quoted(struct cursor *c, const char **out)
+static enum tacit_err find_quoted(struct cursor *c, struct span *out)
 {
-    char *from = ++c->p, *to = from;
     uint32_t opened = c->line;
+    out->is_quoted = 1;
+    out->from = ++c->p;
     for (;; c->p++) {
-        if (c->p == c->end) {
-            c->line = opened;
-            return syntax(c, "a quote is not closed");
-        }
+        if (c->p == c->end) return syntax(c, opened, "a quote is not closed");
         if (*c->p == '"' && (c->p + 1 == c->end || c->p[1] != '"')) break;
         if (*c->p == '"') c->p++;
         if (*c->p == '\n') c->line++;
-        *to++ = *c->p;
     }
-    c->p++;
-    *to = '\0';
-    *out = from;
+    out->to = c->p++;
+    return TACIT_OK;
+}
+
+static enum tacit_err find_bare(struct cursor *c, struct span *out)
+{
+    out->is_quoted = 0;
+    out->from = c->p;
+    while (c->p < c->end && *c->p != c->separator && *c->p != '\n') {
+        if (*c->p == '"')
+            return syntax(c, c->line, "a quote inside a bare value");
+        c->p++;
+    }
+    out->to = c->p;
+    if (out->to > out->from && out->to[-1] == '\r' && c->p < c->end &&
+        *c->p == '\n')
+        out->to--;
     return TACIT_OK;
 }
 
 /* One cell; afterwards c->p stands behind its comma or line end. */
-static enum tacit_err take_cell(struct cursor *c, const char **out)
+static enum tacit_err find_cell(struct cursor *c, struct span *out)
 {
-    char *stop;
-    if (c->p < c->end && *c->p == '"') {
-        TRY(take_quoted(c, out));
-        stop = NULL;
-    } else {
-        *out = c->p;
-        while (c->p < c->end && *c->p != c->separator && *c->p != '\n') {
-            if (*c->p == '"') return syntax(c, "a quote inside a bare value");
-            c->p++;
-        }
-        stop = c->p;
-        if (stop > *out && stop[-1] == '\r' && c->p < c->end && *c->p == '\n')
-            stop--;
-    }
+    if (c->p < c->end && *c->p == '"')
+        TRY(find_quoted(c, out));
+    else
+        TRY(find_bare(c, out));
     if (c->p < c->end && *c->p == c->separator) {
         c->p++;
-        c->row_ended = 0;
-    } else if (c->p == c->end || take_line_end(c)) {
-        c->row_ended = 1;
-    } else {
-        return syntax(c, "text behind a closing quote");
+        return TACIT_OK;
     }
-    if (stop) *stop = '\0';
+    if (c->p < c->end && !take_line_end(c))
+        return syntax(c, c->line, "text behind a closing quote");
+    c->row_ended = 1;
     return TACIT_OK;
+}
+
+/* The cells of a row, *n of them, of which the first `most` are told. Nothing
+ * is changed, so that another row may begin within one that is no row. */
+static enum tacit_err find_row(struct cursor *c, size_t most,
+                               struct span out[CSV_COLUMNS_MAX], size_t *n)
+{
+    struct span rest;
+    *n = 0;
+    c->row_ended = 0;
+    do {
+        TRY(find_cell(c, *n < most ? &out[*n] : &rest));
+        ++*n;
+    } while (!c->row_ended);
+    return TACIT_OK;
+}
+
+/* Cells are cut out in place: a cell never grows, so its NUL fits. */
+static const char *cut(const struct span *s)
+{
+    char *to = s->from;
+    if (!s->is_quoted) {
+        *s->to = '\0';
+        return s->from;
+    }
+    for (const char *p = s->from; p < s->to; p++) {
+        if (*p == '"') p++; /* "" is one quote */
+        *to++ = *p;
+    }
+    *to = '\0';
+    return s->from;
 }
 
 /* Upper bound of rows, for one allocation. */
@@ -100,51 +145,82 @@ static size_t count_lines(const char *p, const char *end)
 static enum tacit_err take_header(struct cursor *c, struct arena *a,
                                   struct csv *t)
 {
-    const char *names[CSV_COLUMNS_MAX];
+    struct span cells[CSV_COLUMNS_MAX];
+    const char **names = NULL;
     size_t n = 0;
-    do {
-        if (n == CSV_COLUMNS_MAX)
-            return fail_as(E_CSV_SYNTAX, "%s:1: more than %d columns", c->name,
-                           CSV_COLUMNS_MAX);
-        TRY(take_cell(c, &names[n]));
-        n++;
-    } while (!c->row_ended);
-    const char **copy = NULL;
-    TRY(arena_alloc(a, n, sizeof *copy, &copy));
-    memcpy(copy, names, n * sizeof *copy);
-    t->header = copy;
+    TRY(find_row(c, CSV_COLUMNS_MAX, cells, &n));
+    if (n > CSV_COLUMNS_MAX)
+        return syntax(c, 1, "more than %d columns", CSV_COLUMNS_MAX);
+    TRY(arena_alloc(a, n, sizeof *names, &names));
+    for (size_t i = 0; i < n; i++) names[i] = cut(&cells[i]);
+    t->header = names;
     t->n_columns = n;
     return TACIT_OK;
 }
 
-static enum tacit_err take_row(struct cursor *c, struct csv *t,
-                               const char **cells)
+static enum tacit_err take_row(struct cursor *c, const struct csv *t,
+                               const char **out)
 {
-    size_t n = 0;
+    struct span cells[CSV_COLUMNS_MAX];
     uint32_t line = c->line;
-    do {
-        if (n == t->n_columns) {
-            c->line = line;
-            return syntax(c, "more values than the header names");
+    size_t n = 0;
+    TRY(find_row(c, t->n_columns, cells, &n));
+    if (n > t->n_columns)
+        return syntax(c, line, "more values than the header names");
+    if (n < t->n_columns)
+        return syntax(c, line, "%zu values; the header names %zu", n,
+                      t->n_columns);
+    for (size_t i = 0; i < n; i++) out[i] = cut(&cells[i]);
+    return TACIT_OK;
+}
+
+/* A row was refused that began there. Where its quotes do not fit nobody knows
+ * its end: the next one may begin in the next line. */
+static void go_on_behind(struct cursor *c, char *from, uint32_t line)
+{
+    if (c->row_ended) return;
+    char *nl = memchr(from, '\n', (size_t)(c->end - from));
+    c->p = nl ? nl + 1 : c->end;
+    c->line = line + 1;
+}
+
+static enum tacit_err take_rows(struct cursor *c, const struct csv_how *how,
+                                struct csv *t, const char **cells,
+                                uint32_t *line)
+{
+    while (c->p < c->end) {
+        if (take_line_end(c)) continue; /* an empty line */
+        char *from = c->p;
+        line[t->n_rows] = c->line;
+        enum tacit_err err = take_row(c, t, cells + t->n_rows * t->n_columns);
+        if (err && !how->left_out) return err;
+        if (err) {
+            err_clear();
+            how->left_out(how->ctx, line[t->n_rows], c->why);
+            go_on_behind(c, from, line[t->n_rows]);
+        } else {
+            t->n_rows++;
         }
-        TRY(take_cell(c, &cells[n]));
-        n++;
-    } while (!c->row_ended);
-    if (n == t->n_columns) return TACIT_OK;
-    return fail_as(E_CSV_SYNTAX, "%s:%u: %zu values; the header names %zu",
-                   c->name, line, n, t->n_columns);
+    }
+    return TACIT_OK;
 }
 
 enum tacit_err csv_parse(const char *name, char *text, size_t n,
                          struct arena *a, struct csv *out)
 {
-    return csv_parse_by(name, text, n, ',', a, out);
+    return csv_parse_by(name, text, n, &(struct csv_how){.separator = ','}, a,
+                        out);
 }
 
 enum tacit_err csv_parse_by(const char *name, char *text, size_t n,
-                            char separator, struct arena *a, struct csv *out)
+                            const struct csv_how *how, struct arena *a,
+                            struct csv *out)
 {
-    struct cursor c = {name, text, text + n, 1, 0, separator};
+    struct cursor c = {.name = name,
+                       .p = text,
+                       .end = text + n,
+                       .line = 1,
+                       .separator = how->separator};
     struct csv t = {.name = name};
     if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) c.p += 3;
     size_t bad = utf8_find_bad(text, n);
@@ -166,12 +242,7 @@ enum tacit_err csv_parse_by(const char *name, char *text, size_t n,
     if (most_cells > left) most_cells = left;
     TRY(arena_alloc(a, most_cells, sizeof *cells, &cells));
     TRY(arena_alloc(a, most, sizeof *line, &line));
-    while (c.p < c.end) {
-        if (take_line_end(&c)) continue; /* an empty line */
-        line[t.n_rows] = c.line;
-        TRY(take_row(&c, &t, cells + t.n_rows * t.n_columns));
-        t.n_rows++;
-    }
+    TRY(take_rows(&c, how, &t, cells, line));
     t.cells = cells;
     t.line = line;
     *out = t;

@@ -35,9 +35,17 @@ TACIT_CHECKED enum tacit_err csv_load(const char *path, struct arena *a,
  * arena; they are overwritten. */
 TACIT_CHECKED enum tacit_err csv_parse(const char *name, char *text, size_t n,
                                        struct arena *a, struct csv *out);
-/* The same with another mark between cells: ';' or a tab. */
+/* How a table is read that is not quite one. */
+struct csv_how {
+    char separator; /* between cells: ',', ';' or a tab */
+    /* A row that does not fit is told, with its first line, and left out; NULL:
+     * it is an error. Where its quotes do not fit the next row begins in the
+     * next line. */
+    void (*left_out)(void *ctx, uint32_t line, const char *why);
+    void *ctx;
+};
 TACIT_CHECKED enum tacit_err csv_parse_by(const char *name, char *text,
-                                          size_t n, char separator,
+                                          size_t n, const struct csv_how *how,
                                           struct arena *a, struct csv *out);
 enum { CSV_NAMES_BYTES = 240 };
 /* The names of the columns as a sentence lists them; "…" for those that have no

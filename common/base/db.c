@@ -275,6 +275,8 @@ static enum tacit_err configure(struct db *db, const struct db_opening *how)
     int64_t version = 0;
     sqlite3_extended_result_codes(db->sql, 1);
     sqlite3_busy_timeout(db->sql, BUSY_MS);
+    /* Before the log is opened: SQLite then keeps its index to itself. */
+    if (db->is_alone) TRY(db_exec(db, "PRAGMA locking_mode=EXCLUSIVE"));
     TRY(db_exec(db, "PRAGMA trusted_schema=OFF; PRAGMA foreign_keys=ON;"
                     "PRAGMA mmap_size=0;"));
     /* The first read finds out whether this is a database at all. */
@@ -360,7 +362,7 @@ static int has_log(const struct db *db)
 /* SQLite wants a log and its index beside the store, and could make neither.
  * Without changes in a log the file is all there is: it is read without locks.
  */
-static enum tacit_err open_alone(struct db *db, const struct db_opening *how)
+static enum tacit_err open_as_it_is(struct db *db, const struct db_opening *how)
 {
     struct buf uri;
     err_clear();
@@ -383,6 +385,16 @@ static enum tacit_err open_alone(struct db *db, const struct db_opening *how)
     return err;
 }
 
+/* The 32 KiB of the log's index are not to be had. Whoever has the store open
+ * already has them; without anybody it can be held. */
+static enum tacit_err open_alone(struct db *db, const struct db_opening *how)
+{
+    err_clear();
+    db_close(db);
+    db->is_alone = 1;
+    return open_file(db, how, db->path, 0);
+}
+
 enum tacit_err db_open_with(struct db *db, const char *path,
                             const struct db_opening *how)
 {
@@ -401,8 +413,11 @@ enum tacit_err db_open_with(struct db *db, const char *path,
     if (how->mode != DB_CREATE && is_new)
         return fail_as(E_STORE_DAMAGED, "%s: the file is empty", path);
     db->is_readonly = how->mode == DB_READONLY;
+    db->is_alone = 0;
     enum tacit_err err = open_file(db, how, db->path, is_new);
     if (err && how->mode == DB_READABLE && err_id() == E_STORE_READONLY)
+        err = open_as_it_is(db, how);
+    else if (err && how->mode == DB_READABLE && err_id() == E_DISK_FULL)
         err = open_alone(db, how);
     if (!err) err = migrate_or_refuse(db, how);
     if (err) db_close(db);

@@ -22,6 +22,7 @@ struct db {
     char path[512];
     char vfs[32]; /* SQLite's name of what its files go through; "": its own */
     int is_readonly; /* it was opened so */
+    int is_alone;    /* nobody else may have it open meanwhile */
 };
 
 /* Files that do not lie as SQLite would lay them: see common/crypto/sealed.h.
@@ -39,7 +40,9 @@ enum { DB_FCNTL_DAMAGE_IS_ZEROS = 0x7ac17 };
 
 /* DB_READABLE: as DB_EXISTING where the store may be written, else to be read,
  * from a medium, too, where nothing may lie beside it: then as it is when it is
- * opened, and nobody may write to it meanwhile. */
+ * opened, and nobody may write to it meanwhile; and where the disk has no room
+ * for the index of the log, which is then in memory, and the store is held from
+ * others as long as it is open. */
 enum db_mode { DB_CREATE, DB_EXISTING, DB_READABLE, DB_READONLY };
 
 /* How a store is opened, beside its path. */

@@ -18,20 +18,6 @@ enum {
     DETAIL_MIN = 6 /* columns; a shorter rest of a name tells nothing */
 };
 
-void progress_begin(struct progress *p, enum progress_mode mode,
-                    const char *label, const char *unit, uint64_t total)
-{
-    const char *term = getenv("TERM");
-    *p = (struct progress){.label = label,
-                           .unit = unit,
-                           .total = total,
-                           .start_ms = tick_ms(),
-                           .quiet = mode == PROGRESS_QUIET};
-    p->shown_ms = p->start_ms;
-    if (!(term && strcmp(term, "dumb") == 0))
-        p->columns = terminal_columns(STDERR_FILENO);
-}
-
 enum rate { RATE_LEFT_OUT, RATE_SHOWN };
 
 /* What stands behind the bar, and before it where there is none. */
@@ -41,6 +27,10 @@ static void write_counts(const struct progress *p, enum rate shown, char *out,
     double seconds = (double)(tick_ms() - p->start_ms) / 1000.0;
     double rate = seconds > 0 ? (double)p->done / seconds : 0;
     int n = 0;
+    if (!p->unit) {
+        snprintf(out, cap, "%.0f s", seconds);
+        return;
+    }
     if (p->total)
         n = snprintf(out, cap, "%3.0f %%  %llu/%llu %s",
                      100 * (double)p->done / (double)p->total,
@@ -105,6 +95,22 @@ static void draw(struct progress *p, const char *detail)
     fflush(stderr);
     p->drawn = 1;
     p->shown_ms = tick_ms();
+}
+
+void progress_begin(struct progress *p, enum progress_mode mode,
+                    const char *label, const char *unit, uint64_t total)
+{
+    const char *term = getenv("TERM");
+    *p = (struct progress){.label = label,
+                           .unit = unit,
+                           .total = total,
+                           .start_ms = tick_ms(),
+                           .quiet = mode == PROGRESS_QUIET};
+    p->shown_ms = p->start_ms;
+    if (!(term && strcmp(term, "dumb") == 0))
+        p->columns = terminal_columns(STDERR_FILENO);
+    /* It may be long until the first news of it. */
+    if (!unit && !p->quiet && p->columns) draw(p, NULL);
 }
 
 void progress_update(struct progress *p, uint64_t done, const char *detail)

@@ -3,6 +3,10 @@
  *
  *   indexing ▕████████░░░░▏ 61 %  612/1000  84.1 files/s  4 s left  name
  *
+ * Work of which nobody knows how much it is has no unit, and shows its time:
+ *
+ *   checking the store  12 s
+ *
  * On a terminal it is redrawn at most ten times a second, never wider than the
  * window: the bar shrinks, the rate goes, the name is cut. Elsewhere a plain
  * line is written at most every 5 s and at the end. Quiet when disabled.
@@ -16,7 +20,7 @@
 enum progress_mode { PROGRESS_AUTO, PROGRESS_QUIET };
 
 struct progress {
-    const char *label, *unit; /* borrowed */
+    const char *label, *unit; /* borrowed; unit NULL: its time is shown */
     uint64_t done, total;     /* total 0 = unknown */
     int64_t start_ms, shown_ms;
     size_t columns; /* of the terminal; 0: there is none to redraw on */
@@ -25,7 +29,7 @@ struct progress {
 
 void progress_begin(struct progress *p, enum progress_mode mode,
                     const char *label, const char *unit, uint64_t total);
-/* detail may be NULL. */
+/* detail may be NULL. Without a unit `done` means nothing. */
 void progress_update(struct progress *p, uint64_t done, const char *detail);
 /* Clear the line (terminal) or write the last one. */
 void progress_end(struct progress *p);

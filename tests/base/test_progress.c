@@ -74,6 +74,32 @@ static void an_unknown_total_counts(void **state)
     check(strchr(text, '%') == NULL);
 }
 
+static void work_without_a_measure_shows_its_time(void **state)
+{
+    (void)state;
+    struct progress p;
+    struct window w;
+    struct capture c;
+    window_begin(&w, 60);
+    progress_begin(&p, PROGRESS_AUTO, "checking", NULL, 0);
+    now_ms += 3000;
+    progress_update(&p, 0, NULL);
+    window_end(&w, text, sizeof text);
+    const char *first = strstr(text, "checking  0 s");
+    check(first && strstr(first, "checking  3 s"));
+    check(strchr(text, '/') == NULL);
+    capture_begin(&c); /* off a terminal as long work writes */
+    progress_begin(&p, PROGRESS_AUTO, "checking", NULL, 0);
+    for (int i = 0; i < 12; i++) {
+        now_ms += 1000;
+        progress_update(&p, 0, NULL);
+    }
+    progress_end(&p);
+    capture_end(&c, text, sizeof text);
+    assert_string_equal(text,
+                        "checking  5 s\nchecking  10 s\nchecking  12 s\n");
+}
+
 static void short_work_and_quiet_work_write_nothing(void **state)
 {
     (void)state;
@@ -159,6 +185,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(long_work_writes_a_line_in_five_seconds,
                                         begin, end),
         cmocka_unit_test_setup_teardown(an_unknown_total_counts, begin, end),
+        cmocka_unit_test_setup_teardown(work_without_a_measure_shows_its_time,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(short_work_and_quiet_work_write_nothing,
                                         begin, end),
         cmocka_unit_test_setup_teardown(a_hostile_name_is_shown_harmlessly,

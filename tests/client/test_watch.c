@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client/folders.h"
 #include "client/watch.h"
 #include "common/base/file.h"
 
@@ -67,7 +68,7 @@ static int begin(void **state)
     free(path);
     check_ok(watch_new(&w));
     check_ok(file_mkdirs(at("docs/deep"), 0700));
-    check_ok(watch_folder(w, at("docs")));
+    check_ok(watch_folder(w, at("docs"), 0));
     return 0;
 }
 
@@ -119,7 +120,7 @@ static void a_circle_of_links_is_no_circle(void **state)
 {
     (void)state;
     assert_int_equal(symlink(at("docs"), at("docs/deep/circle")), 0);
-    check_ok(watch_folder(w, at("docs/deep")));
+    check_ok(watch_folder(w, at("docs/deep"), 0));
     (void)changes();
     put("docs/deep/circle/a.md");
     assert_string_equal(changes(), "/docs/a.md ");
@@ -154,10 +155,45 @@ static void a_folder_that_goes_is_not_visited_until_it_is_back(void **state)
     assert_string_equal(changes(), "/docs/deep/a.md ");
 }
 
+static char told[400];
+
+static void note_told(const char *path, int is_there, void *ctx)
+{
+    size_t n = strlen(told);
+    (void)ctx;
+    snprintf(told + n, sizeof told - n, "%s%s ", is_there ? "+" : "-",
+             path + strlen(dir));
+}
+
+/* What is left of a mounted disk is an empty folder on another one. */
+static void the_place_of_an_unplugged_disk_is_no_emptied_folder(void **state)
+{
+    (void)state;
+    int64_t device = 0;
+    check_ok(file_mkdirs(at("disk"), 0700));
+    assert_int_equal(folders_is_there(at("disk"), &device), 1);
+    assert_int_equal(folders_is_there(at("disk"), &device), 1);
+    device++;
+    assert_int_equal(folders_is_there(at("disk"), &device), 0);
+    told[0] = '\0';
+    watch_tell(w, note_told, NULL);
+    check_ok(watch_folder(w, at("disk"), device));
+    assert_string_equal(told, "-/disk ");
+    put("disk/a.md");
+    assert_string_equal(changes(), "/disk ");
+    assert_string_equal(told, "-/disk +/disk ");
+    put("disk/b.md");
+    assert_string_equal(changes(), "/disk/b.md ");
+    assert_int_equal(rename(at("disk"), at("gone")), 0);
+    int is_due;
+    check_ok(watch_wait(w, -1, 100, &is_due));
+    assert_string_equal(told, "-/disk +/disk -/disk ");
+}
+
 static void what_is_forgotten_is_not_told_of(void **state)
 {
     (void)state;
-    check_ok(watch_folder(w, at("docs/deep")));
+    check_ok(watch_folder(w, at("docs/deep"), 0));
     watch_forget(w, at("docs"));
     check(!watch_has(w, at("docs")));
     put("docs/a.md");
@@ -194,6 +230,7 @@ int main(void)
         ROW(a_circle_of_links_is_no_circle),
         ROW(more_paths_than_can_be_noted_are_the_whole_folder),
         ROW(a_folder_that_goes_is_not_visited_until_it_is_back),
+        ROW(the_place_of_an_unplugged_disk_is_no_emptied_folder),
         ROW(what_is_forgotten_is_not_told_of),
         ROW(what_was_not_visited_stays_noted),
     };

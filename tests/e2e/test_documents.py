@@ -122,7 +122,7 @@ BAD = {
     "markup.html": ("<p><!-- --></p>", "TACIT-E0205", "only markup"),
     "broken.pdf": ("%PDF-1.4\nrubbish", "TACIT-E0211", "damaged"),
     "cut.docx": ("PK\3\4", "TACIT-E0211", "container"),
-    "ragged.csv": ("a,b\n1\n", "TACIT-E0211", "table:2"),
+    "ragged.csv": ("a,b\n1\n", "TACIT-E0211", "line 2"),
 }
 
 
@@ -145,6 +145,21 @@ def case_each_bad_file_has_its_error_and_the_others_are_added():
         assert s.add(s.path("empty.txt")).exits(1).code == "TACIT-E0205"
         done = s.run("add", s.path("empty.txt"), s.path("a-good.md")).exits(1)
         done.says("E0205").prints("1 unchanged", "1 could not be read")
+        s.check()
+
+
+def case_a_bad_row_is_listed_and_the_others_are_added():
+    with site() as s:
+        s.write("t.csv", "drug,dose\nHeparin,5\nAspirin\nWarfarin,\"2\n")
+        s.write("t.jsonl", '{"drug": "Ibuprofen"}\n{"drug":\n')
+        done = s.run("add", s.docs).exits(0)
+        done.says("t.csv: 2 rows left out: line 3: 1 values",
+                  "line 4: a quote is not closed", "t.jsonl: 1 row left out")
+        assert s.finds("Heparin") and s.finds("Ibuprofen")
+        s.write("t.csv", "drug,dose\nHeparin\nNaloxone,1\n")
+        notes = s.add().exits(0).data["notes"]
+        assert [n["note"] for n in notes] == [
+            "1 row left out: line 2: 1 values; the header names 2"], notes
         s.check()
 
 
@@ -340,11 +355,21 @@ def read_only_home(at):
                       ["feedback", "1", "good"], ["key", "none"],
                       ["model", "use", "none"]):
             s.run(*words).exits(1).says("E0112", "may only be read")
-        s.run("doctor", "--index").exits(1).prints("E0112")
+        done = s.run("doctor", "--index").exits(0)
+        done.prints("1 vectors", "recall@", "not compared word by word")
         assert files_of(s.home) == before
         copy = os.path.join(at, key + "-copy")  # as explain says
         subprocess.run(["cp", "-a", s.home, copy], check=True)
         cases.tacit("--home", copy, "rm", s.docs).exits(0)
+
+
+    s = Site(os.path.join(at, "damaged"))
+    s.write("a.md", prose(1))
+    s.add().exits(0)
+    with cases.store_to_change(s.home) as db:
+        db.execute("DELETE FROM passage_vector_seg")
+    lock_up(s.home)
+    s.run("doctor", "--index").exits(1).prints("E0250", "copy the home")
 
 
 def case_a_store_on_a_read_only_medium_is_read():
@@ -464,12 +489,22 @@ def case_unchanged_changed_and_removed():
         s.check()
 
 
-def full_disk(at):
-    os.makedirs(os.path.join(at, "home"))
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "none",
-                       os.path.join(at, "home")], check=False).returncode:
+def mount_disk(at, *how):
+    os.makedirs(at, exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", *how, "none", at],
+                      check=False).returncode:
         print("no tmpfs may be mounted here")
         sys.exit(77)
+
+
+def fill_disk(path):
+    with contextlib.suppress(OSError), open(path, "ab", 0) as rest:
+        while rest.write(bytes(4096)):
+            pass
+
+
+def full_disk(at):
+    mount_disk(os.path.join(at, "home"), "-o", "size=1500k")
     s = Site(at)
     first = write(os.path.join(at, "first.md"), prose(1000))
     s.add(first).exits(0)
@@ -491,14 +526,11 @@ def full_disk(at):
     s.check()
     # The log that somebody else has open cannot grow: no answer is noted.
     s.write("last.md", prose(31))
-    with open(os.path.join(at, "log"), "w+b") as log, \
-            open(os.path.join(at, "home/rest"), "wb", 0) as rest:
+    with open(os.path.join(at, "log"), "w+b") as log:
         watch = begin("tacit", "add", s.docs, "--watch", "--home", s.home,
                       log=log)
         cases.until(lambda: s.indexed() == 32, 60, "a round")
-        with contextlib.suppress(OSError):
-            while rest.write(bytes(4096)):
-                pass
+        fill_disk(os.path.join(at, "home/rest"))
         done = s.run("ask", "what is the word of note 1000?",
                      "--in", "*first.md")
         done.exits(0).prints("name1000").says("disk is full", "not noted")
@@ -507,6 +539,55 @@ def full_disk(at):
 
 def case_a_full_disk_loses_nothing_and_a_later_run_completes():
     cases.in_namespace(__file__, "full_disk")
+
+
+def disk_without_a_byte(at):
+    """Not even the index of SQLite's log has room."""
+    mount_disk(os.path.join(at, "home"), "-o", "size=1500k")
+    s = Site(at)
+    s.write("a.md", prose(1))
+    s.add().exits(0)
+    rest = os.path.join(at, "home/rest")
+    fill_disk(rest)
+    asked_without_a_byte(s)
+    os.unlink(rest)
+    # The same with a log that nobody has written back.
+    watch = s.begin("add", s.docs, "--watch")
+    s.write("c.md", prose(3))
+    cases.until(lambda: "c.md" in s.listed(), 60, "a round")
+    finish(watch, signal.SIGKILL)
+    os.unlink(os.path.join(s.home, "tacit.db-shm"))
+    assert os.path.getsize(os.path.join(s.home, "tacit.db-wal"))
+    fill_disk(rest)
+    asked_without_a_byte(s)
+    assert s.finds("name3")
+    s.write("b.md", prose(2))
+    s.run("add", s.docs).exits(1).says("E0102")
+    with open(os.path.join(at, "log"), "w+b") as log:
+        watch = begin("tacit", "add", s.docs, "--watch", "--home", s.home,
+                      log=log)
+
+        def said():
+            with open(log.name, "rb") as f:
+                return f.read()
+        cases.until(lambda: b"E0102" in said(), 60, "a full disk")
+        os.unlink(rest)
+        cases.until(lambda: s.listed() == {"a.md", "b.md", "c.md"}, 60,
+                    "no going on")
+        finish(watch, signal.SIGINT).exits(0)
+    s.check()
+
+
+def asked_without_a_byte(s):
+    s.run(*ASKED).exits(0).prints("name1").says("disk is full", "not noted")
+    assert s.indexed() and "a.md" in s.listed() and s.finds("name1")
+    for how in ((), ("--index",)):
+        done = s.run("doctor", *how).exits(1).prints("tacit.db is whole")
+        assert done.out.count("BAD") == 1, done  # the room
+
+
+def case_a_disk_without_a_byte_is_asked_and_waited_for():
+    cases.in_namespace(__file__, "disk_without_a_byte")
 
 
 def case_a_limit_on_files_is_a_full_disk():
@@ -890,7 +971,54 @@ def case_a_watched_folder_that_is_unplugged_keeps_its_documents():
             os.rename(s.docs + ".gone", s.docs)
             s.write("b.md", prose(2))
             w.shows("a.md", "b.md")
+            s.write("a.md", prose(3))  # noted, and not looked at yet
+            os.rename(s.docs, s.docs + ".gone")
+            time.sleep(3)
+            assert s.listed() == {"a.md", "b.md"}
+            os.remove(s.docs + ".gone/b.md")
+            os.rename(s.docs + ".gone", s.docs)
+            w.shows("a.md")
+            cases.until(lambda: s.finds("name3"), 10, "the changed file")
         w.done.exits(0)
+        assert [n["note"].split(",")[0] for n in w.done.data["notes"]] == \
+            ["away", "back"] * 2, w.done
+
+
+def unmounted_folder(at):
+    s = Site(at)
+
+    def plug_in():
+        mount_disk(s.docs)
+
+    def unplug():
+        subprocess.run(["umount", s.docs], check=True)
+    plug_in()
+    s.write("a.md", prose(1))
+    s.add().exits(0)
+    unplug()
+    done = s.run("add", s.docs).exits(0).says("away", "are kept")
+    done.prints("0 removed")
+    assert s.listed() == {"a.md"}
+    done = s.run("ls", "--folders").exits(0).says("away", "are kept")
+    assert done.out.splitlines() == [os.path.realpath(s.docs)], done
+    with Watching(s) as w:  # away at its beginning, and its place is empty
+        plug_in()
+        s.write("b.md", prose(2))
+        w.shows("b.md")
+        s.write("b.md", prose(3))
+        unplug()
+        time.sleep(3)
+        assert s.listed() == {"b.md"}
+        plug_in()
+        s.write("c.md", prose(4))
+        w.shows("c.md")
+    w.done.exits(0)
+    os.remove(s.path("c.md"))  # emptied where it was read: no disk is missing
+    assert s.add().exits(0).data["removed"] == 1
+
+
+def case_a_folder_whose_disk_is_unmounted_keeps_its_documents():
+    cases.in_namespace(__file__, "unmounted_folder")
 
 
 def case_a_system_that_lets_few_folders_be_watched_is_named():
@@ -1084,6 +1212,15 @@ def case_the_daemon_keeps_remembered_folders_up_to_date():
         write(os.path.join(other, "g.md"), prose(7))
         cases.until(lambda: "g.md" in listed(), 15, "the folder that is left")
         assert listed() == {"d.md", "e.md", "g.md", "secret.md"}, listed()
+        write(os.path.join(other, "g.md"), prose(9))
+        os.rename(other, other + ".gone")
+        cases.until(lambda: "folder_away" in device.tail(), 15, "a disk away")
+        time.sleep(3)
+        assert listed() == {"d.md", "e.md", "g.md", "secret.md"}, listed()
+        os.rename(other + ".gone", other)
+        cases.until(lambda: "folder_back" in device.tail(), 15, "a disk back")
+        write(os.path.join(other, "h.md"), prose(10))
+        cases.until(lambda: "h.md" in listed(), 15, "going on")
         device.process.stop(signal.SIGTERM)
 
 

@@ -142,6 +142,15 @@ static void an_empty_corpus_answers_nothing(void **state)
     shelf_free(&s);
 }
 
+static void a_refusal_shows_less_than_what_was_needed(void **state)
+{
+    (void)state;
+    enum tacit_err err = answerer_refuse(
+        &(struct answer){.confidence = 0.2699, .threshold = 0.27});
+    assert_non_null(strstr(err_message(), "confidence 0.26, needed 0.27"));
+    check_code(err, E_NOTHING_RELEVANT);
+}
+
 static void equal_sentences_are_quoted_once(void **state)
 {
     (void)state;
@@ -157,6 +166,25 @@ static void equal_sentences_are_quoted_once(void **state)
     assert_int_equal(a.n_sentences, 1);
     assert_int_equal(a.n_citations, 1);
     check_citations(&a);
+    shelf_free(&s);
+}
+
+static void a_note_of_a_few_words_is_an_answer(void **state)
+{
+    (void)state;
+    struct shelf s;
+    struct answer a;
+    shelf_new(&s);
+    shelf_add(&s, "warfarin.md", "# Warfarin\n\nDose: 5 mg\n");
+    check_ok(ask(&s, "What is the dose of warfarin?", &a));
+    assert_string_equal(a.sentences[0].text, "Dose: 5 mg");
+    check_citations(&a);
+    shelf_add(&s, "other.md",
+              "# Warfarin\n\nThe dose of warfarin is 5 mg in the evening.\n");
+    check_ok(ask(&s, "What is the dose of warfarin?", &a));
+    assert_int_equal(a.n_sentences, 1);
+    assert_string_equal(a.sentences[0].text,
+                        "The dose of warfarin is 5 mg in the evening.");
     shelf_free(&s);
 }
 
@@ -285,7 +313,9 @@ int main(void)
         cmocka_unit_test(the_licences_that_grant_patents_are_cited),
         cmocka_unit_test(what_the_licences_do_not_say_is_refused),
         cmocka_unit_test(an_empty_corpus_answers_nothing),
+        cmocka_unit_test(a_refusal_shows_less_than_what_was_needed),
         cmocka_unit_test(equal_sentences_are_quoted_once),
+        cmocka_unit_test(a_note_of_a_few_words_is_an_answer),
         cmocka_unit_test(citations_point_into_markup_too),
         cmocka_unit_test(
             a_question_that_was_trained_on_gains_and_another_does_not),

@@ -149,17 +149,17 @@ static void folders_are_removed_and_pruned(void **state)
     shelf_add(&s, "docs/a.txt", "One.\n");
     shelf_add(&s, "docs/b.txt", "Two.\n");
     shelf_add(&s, "docs-old/c.txt", "Three.\n");
-    check_ok(corpus_prune(s.corpus, folder, &n));
+    check_ok(corpus_prune(s.corpus, folder, NULL, &n));
     assert_int_equal(n, 0);
     assert_int_equal(unlink(shelf_write(&s, "docs/a.txt", "")), 0);
-    check_ok(corpus_prune(s.corpus, folder, &n));
+    check_ok(corpus_prune(s.corpus, folder, NULL, &n));
     assert_int_equal(n, 1);
     assert_int_equal(shelf_check(&s).n_documents, 2);
     /* Where a document was there is a folder now. */
     snprintf(file, sizeof file, "%s", shelf_write(&s, "docs-old/c.txt", ""));
     assert_int_equal(unlink(file), 0);
     assert_int_equal(mkdir(file, 0700), 0);
-    check_ok(corpus_prune(s.corpus, beside, &n));
+    check_ok(corpus_prune(s.corpus, beside, NULL, &n));
     assert_int_equal(n, 1);
     assert_int_equal(rmdir(file), 0);
     shelf_add(&s, "docs-old/c.txt", "Three.\n");

@@ -374,14 +374,48 @@ static void a_page_may_name_its_charset(void **state)
 {
     (void)state;
     static const char page[] = "<meta charset='iso-8859-1'><p>caf\xe9 5 \x80";
-    static const char odd[] = "<meta charset='x-evil//IGNORE'><p>caf\xe9";
+    static const char xml[] =
+        "<?xml version='1.0' encoding='iso-8859-2'?><p>\xb3</p>";
     struct document d;
     check_ok(document_open_bytes(&d, "a.html", page, sizeof page - 1));
     check_ok(document_parse(&d));
     assert_string_equal(text_at(&d, 0), "caf\xc3\xa9 5 \xe2\x82\xac");
+    assert_string_equal(d.note, "");
     document_release(&d);
-    check_code(document_open_bytes(&d, "a.html", odd, sizeof odd - 1),
-               E_DOCUMENT_NOT_UTF8);
+    check_ok(document_open_bytes(&d, "a.html", xml, sizeof xml - 1));
+    check_ok(document_parse(&d));
+    assert_string_equal(text_at(&d, 0), "\xc5\x82");
+    document_release(&d);
+}
+
+static void a_page_without_a_charset_is_read_as_browsers_do(void **state)
+{
+    (void)state;
+    static const char *const pages[] = {
+        "<p>caf\xe9 5 \x80",
+        "<meta charset='x-evil//IGNORE'><p>caf\xe9 5 \x80"};
+    static const char utf8[] = "<p>caf\xc3\xa9";
+    static const char wrong[] = "<meta charset=utf-16le><p>caf\xc3\xa9 \xe9";
+    static const char binary[] = "<p>caf\xe9\0";
+    struct document d;
+    for (size_t i = 0; i < 2; i++) {
+        check_ok(document_open_bytes(&d, "a.html", pages[i], strlen(pages[i])));
+        check_ok(document_parse(&d));
+        assert_string_equal(text_at(&d, 0), "caf\xc3\xa9 5 \xe2\x82\xac");
+        assert_non_null(strstr(d.note, "read as windows-1252"));
+        document_release(&d);
+    }
+    check_ok(document_open_bytes(&d, "a.html", utf8, sizeof utf8 - 1));
+    check_ok(document_parse(&d));
+    assert_string_equal(text_at(&d, 0), "caf\xc3\xa9");
+    assert_string_equal(d.note, "");
+    document_release(&d);
+    check_ok(document_open_bytes(&d, "a.html", wrong, sizeof wrong - 1));
+    check_ok(document_parse(&d));
+    assert_string_equal(text_at(&d, 0), "caf\xc3\xa9 \xef\xbf\xbd");
+    document_release(&d);
+    check_code(document_open_bytes(&d, "a.html", binary, sizeof binary - 1),
+               E_DOCUMENT_BINARY);
 }
 
 static void text_gets_one_spelling_and_keeps_its_places(void **state)
@@ -603,6 +637,7 @@ int main(void)
         cmocka_unit_test(latin1_is_refused_with_the_byte_and_a_way_out),
         cmocka_unit_test(text_in_utf16_is_read_by_its_mark),
         cmocka_unit_test(a_page_may_name_its_charset),
+        cmocka_unit_test(a_page_without_a_charset_is_read_as_browsers_do),
         cmocka_unit_test(text_gets_one_spelling_and_keeps_its_places),
         cmocka_unit_test(a_file_that_changes_after_it_was_hashed_is_said),
         cmocka_unit_test(of_a_long_page_the_beginning_is_read),

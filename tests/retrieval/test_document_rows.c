@@ -55,15 +55,42 @@ static void semicolons_tabs_and_a_lone_header_are_read(void **state)
     document_release(&d);
 }
 
-static void a_ragged_table_names_its_line(void **state)
+static void a_row_that_does_not_fit_is_left_out_and_listed(void **state)
 {
     (void)state;
     struct document d;
-    enum tacit_err err = read(&d, "/a/b.csv", "a,b\n1,2\n3\n");
-    assert_non_null(strstr(err_message(), "b.csv: table:3: 1 values"));
+    check_ok(read(&d, "b.csv",
+                  "a,b\n1,2\n3\n\"x\ny\",5,6\n7,\"8\n9,\"1\n0\"\nq\"r,s\n"
+                  "\"s\"t,u\n"
+                  "11,12\n"));
+    assert_string_equal(blocks_of(&d), "R a: 1 | b: 2\nR a: 9 | b: 1 0\n"
+                                       "R a: 11 | b: 12\n");
+    assert_string_equal(d.note,
+                        "5 rows left out: line 3: 1 values; the header names "
+                        "2; line 4: more values than the header names; line "
+                        "6: text behind a closing quote; …");
+    assert_string_equal(source_of(&d, 1), "9,\"1\n0\"");
+    assert_int_equal(place_of(&d, 1).line_first, 7);
+    assert_int_equal(place_of(&d, 2).line_first, 11);
+    document_release(&d);
+    check_ok(read(&d, "b.csv", "a,b\n1,2\n3,\"4\n5,6\n"));
+    assert_string_equal(blocks_of(&d), "R a: 1 | b: 2\nR a: 5 | b: 6\n");
+    assert_string_equal(d.note,
+                        "1 row left out: line 3: a quote is not closed");
+    document_release(&d);
+}
+
+static void a_table_without_a_row_that_fits_is_refused(void **state)
+{
+    (void)state;
+    struct document d;
+    enum tacit_err err = read(&d, "/a/b.csv", "a,b\n\n3\n");
+    assert_non_null(strstr(err_message(), "b.csv: line 3: 1 values"));
     check_code(err, E_DOCUMENT_DAMAGED);
     document_release(&d);
     check_code(read(&d, "b.csv", "a,b\n1,\"2\n"), E_DOCUMENT_DAMAGED);
+    document_release(&d);
+    check_code(read(&d, "b.csv", "a,\"b\n1,2\n"), E_DOCUMENT_DAMAGED);
     document_release(&d);
 }
 
@@ -88,11 +115,19 @@ static void a_line_of_json_is_a_row_of_its_members(void **state)
     document_release(&d);
 }
 
-static void a_bad_line_of_json_is_named(void **state)
+static void a_bad_line_of_json_is_left_out_and_listed(void **state)
 {
     (void)state;
     struct document d;
-    enum tacit_err err = read(&d, "a.ndjson", "{\"a\":1}\n{\"a\":\n");
+    check_ok(read(&d, "a.ndjson",
+                  "{\"a\":1}\n{\"a\":\n\n{\"a\":\"\x1b\"}\n"
+                  "{\"a\":2}"));
+    assert_string_equal(blocks_of(&d), "R a: 1\nR a: 2\n");
+    assert_non_null(strstr(d.note, "2 rows left out: line 2: column "));
+    assert_non_null(strstr(d.note, "; line 4: column "));
+    assert_null(strchr(d.note, '\x1b'));
+    document_release(&d);
+    enum tacit_err err = read(&d, "a.ndjson", "\n{\"a\":\n");
     assert_non_null(strstr(err_message(), "line 2:"));
     check_code(err, E_DOCUMENT_DAMAGED);
     document_release(&d);
@@ -122,9 +157,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_row_names_its_cells_and_keeps_its_place),
         cmocka_unit_test(semicolons_tabs_and_a_lone_header_are_read),
-        cmocka_unit_test(a_ragged_table_names_its_line),
+        cmocka_unit_test(a_row_that_does_not_fit_is_left_out_and_listed),
+        cmocka_unit_test(a_table_without_a_row_that_fits_is_refused),
         cmocka_unit_test(a_line_of_json_is_a_row_of_its_members),
-        cmocka_unit_test(a_bad_line_of_json_is_named),
+        cmocka_unit_test(a_bad_line_of_json_is_left_out_and_listed),
         cmocka_unit_test(a_line_of_countless_members_is_cut_and_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
