@@ -114,6 +114,8 @@ static enum tacit_err by_words(struct searching *s)
     for (size_t i = 0; i < s->n_near; i++) wanted[i] = s->near[i].id;
     qsort(wanted, s->n_near, sizeof *wanted, compare_id);
     w->fts = s->report->question.fts;
+    w->term = s->report->question.term;
+    w->n_terms = s->report->question.n_terms;
     w->only = s->only;
     w->n_only = s->n_only;
     w->wanted = wanted;
