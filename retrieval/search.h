@@ -26,7 +26,7 @@
 #include "retrieval/question.h"
 
 enum {
-    SEARCH_LIMIT_MAX = 100,
+    SEARCH_LIMIT_MAX = 1000,
     SEARCH_QUERY_MAX = 8192,
     SEARCH_JOINED_MAX = 3, /* passages of one hit */
     SEARCH_ALSO_MAX = 32   /* documents named that hold the same passage */
