@@ -46,6 +46,7 @@ struct evaluation {
     struct arena text; /* queries, judgements, runs */
     struct arena scratch;
     size_t k, n_judged, n_unasked;
+    size_t depth; /* places of a query */
     char corpus[EVAL_PATH_MAX], queries_path[EVAL_PATH_MAX];
     char qrels_path[EVAL_PATH_MAX], train_path[EVAL_PATH_MAX];
     struct result results[N_WAYS];
@@ -172,7 +173,7 @@ static struct search_query query_of(const struct evaluation *e, enum way way,
         .text = text,
         .adapter = e->store.adapter,
         .weight = way == SCORES && e->has_weight ? &e->weight.weight : NULL,
-        .limit = SEARCH_LIMIT_MAX,
+        .limit = e->depth,
         .mode = ways[way].mode,
     };
 }
@@ -189,7 +190,12 @@ static enum tacit_err search_all(struct evaluation *e, enum way way,
 {
     int64_t took = 0, reranked = 0;
     size_t n_asked = 0;
-    TRY(arena_alloc(&e->text, e->n_judged * SEARCH_LIMIT_MAX, sizeof *run->list,
+    if (e->n_judged > JUDGED_ROWS_MAX / e->depth)
+        return fail_as(E_USAGE,
+                       "%zu places for each of %zu queries are more than %d; a "
+                       "smaller --cutoff",
+                       e->depth, e->n_judged, JUDGED_ROWS_MAX);
+    TRY(arena_alloc(&e->text, e->n_judged * e->depth, sizeof *run->list,
                     &run->list));
     for (size_t i = 0; i < e->queries.n; i++) {
         const struct judged_query *q = &e->queries.list[i];
@@ -373,6 +379,7 @@ static enum tacit_err evaluate(struct evaluation *e)
     const char *run = options_value(e->o, "run");
     TRY(options_int(e->o, "cutoff", 1, SEARCH_LIMIT_MAX, k, &k));
     e->k = (size_t)k;
+    e->depth = k > DEEP_K ? e->k : DEEP_K;
     TRY(read_ways(e->o, &chosen));
     if (options_value(e->o, "write-run") && (chosen & (chosen - 1)))
         return fail_as(E_USAGE, "--write-run wants one --mode");

@@ -126,7 +126,7 @@ static const struct option_row retrieval_options[] = {
      "words, vectors, ranks, scores (two ways to fuse) or all (all)"},
     {"train-qrels", 0, "FILE", NULL, "learn the weight for scores from these"},
     {"weight", 0, "X", NULL, "of the vectors in scores, 0 to 1, not learnt"},
-    {"cutoff", 'k', "K", NULL, "of nDCG, recall and precision (10)"},
+    {"cutoff", 'k', "K", NULL, "of nDCG, recall and precision, 1 to 1000 (10)"},
     {"per-query", 0, NULL, NULL, "every query's figures, too"},
     {"write-run", 0, "FILE", NULL, "write what one mode found, as TREC does"},
 };

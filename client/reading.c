@@ -69,7 +69,7 @@ static enum tacit_err read_manner(const struct options *o,
 {
     const char *mode = options_value(o, "mode");
     int64_t limit = READING_LIMIT;
-    TRY(options_int(o, "limit", 1, SEARCH_LIMIT_MAX, limit, &limit));
+    TRY(options_int(o, "limit", 1, READING_LIMIT_MAX, limit, &limit));
     q->limit = (size_t)limit;
     if (options_flag(o, "by-confidence") && limit > RERANK_MAX)
         return fail_as(E_USAGE, "--by-confidence reads at most %d passages",

@@ -19,7 +19,10 @@
 #include "retrieval/filter.h"
 #include "retrieval/weight.h"
 
-enum { READING_LIMIT = 5 /* hits of a search, unless it is told otherwise */ };
+enum {
+    READING_LIMIT = 5, /* hits of a search, unless it is told otherwise */
+    READING_LIMIT_MAX = 100
+};
 
 /* What a question needs: store, encoder, documents, the adapter of the
  * newest retriever model, and who reads. */

@@ -96,10 +96,53 @@ static void sql_holds(sqlite3_context *ctx, int n_args, sqlite3_value **args)
                                 field_holds(text, (size_t)n, key, pattern));
 }
 
+static int holds_all(const char *row, size_t n, const struct field_want *want,
+                     size_t n_want)
+{
+    for (size_t i = 0; i < n_want; i++)
+        if (!field_holds(row, n, want[i].key, want[i].pattern)) return 0;
+    return 1;
+}
+
+const char *field_next_row(const char *text, size_t n,
+                           const struct field_want *want, size_t n_want,
+                           size_t *at, size_t *len)
+{
+    while (*at < n) {
+        const char *row = text + *at, *end = memchr(row, '\n', n - *at);
+        *len = end ? (size_t)(end - row) : n - *at;
+        *at += *len + (end != NULL);
+        if (*len && holds_all(row, *len, want, n_want)) return row;
+    }
+    *len = 0;
+    return NULL;
+}
+
+static void sql_row_holds(sqlite3_context *ctx, int n_args,
+                          sqlite3_value **args)
+{
+    struct field_want want[FIELD_WANTS_MAX];
+    size_t n_want = 0, at = 0, len;
+    const char *text = (const char *)sqlite3_value_text(args[0]);
+    int n = sqlite3_value_bytes(args[0]), is_whole = text != NULL;
+    for (int i = 1; i + 1 < n_args && n_want < FIELD_WANTS_MAX; i += 2) {
+        struct field_want *w = &want[n_want++];
+        w->key = (const char *)sqlite3_value_text(args[i]);
+        w->pattern = (const char *)sqlite3_value_text(args[i + 1]);
+        if (!w->key || !w->pattern) is_whole = 0;
+    }
+    sqlite3_result_int(ctx, is_whole && field_next_row(text, (size_t)n, want,
+                                                       n_want, &at, &len));
+}
+
 enum tacit_err field_register(struct db *db)
 {
     int rc = sqlite3_create_function_v2(db->sql, "field_holds", 3,
                                         SQLITE_UTF8 | SQLITE_DETERMINISTIC,
                                         NULL, sql_holds, NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_create_function_v2(db->sql, "field_row_holds", -1,
+                                        SQLITE_UTF8 | SQLITE_DETERMINISTIC,
+                                        NULL, sql_row_holds, NULL, NULL, NULL);
     return db_error(db, rc, "cannot add a function");
 }

@@ -18,12 +18,27 @@
 
 #include "common/base/db.h"
 
-enum { FIELD_KEY_MAX = 40, FIELD_VALUE_MAX = 1000 /* a longer one is cut */ };
+enum {
+    FIELD_KEY_MAX = 40,
+    FIELD_VALUE_MAX = 1000, /* a longer one is cut */
+    FIELD_WANTS_MAX = 16    /* of one row */
+};
 
 /* Whether text [n] has a cell of this key (NUL-terminated) whose value fits. */
 int field_holds(const char *text, size_t n, const char *key,
                 const char *pattern);
-/* Make `field_holds(text, key, pattern)` known to a connection. */
+struct field_want {
+    const char *key, *pattern;
+};
+
+/* The next line of text [n] from *at on whose cells hold all that is wanted;
+ * *at is then behind it. A row of a table is a line. *len 0: there is none. */
+const char *field_next_row(const char *text, size_t n,
+                           const struct field_want *want, size_t n_want,
+                           size_t *at, size_t *len);
+/* Make `field_holds(text, key, pattern)` known to a connection, and the same of
+ * any number of keys and patterns, which one row has to hold:
+ * `field_row_holds(text, key, pattern …)`. */
 TACIT_CHECKED enum tacit_err field_register(struct db *db);
 
 #endif

@@ -11,6 +11,9 @@
 
 enum { DAY_S = 86400 };
 
+/* Documents whose passages are rows and nothing else. */
+#define ROW_KINDS "'csv', 'jsonl'"
+
 enum column_kind { PATH, TEXT, KIND, DATE, LANGUAGE, FIELD };
 
 static const struct {
@@ -144,9 +147,37 @@ enum tacit_err filter_add_pair(struct filter *f, const char *pair)
  * says, it says of the whole. */
 static const char field_sql[] =
     " AND EXISTS(SELECT 1 FROM chunk AS c WHERE (c.id = chunk.id"
-    "  OR (document.kind NOT IN ('csv', 'jsonl', 'mbox') AND c.id = ("
+    "  OR (document.kind NOT IN (" ROW_KINDS ", 'mbox') AND c.id = ("
     "   SELECT min(id) FROM chunk WHERE document_id = document.id)))"
     "  AND field_holds(c.text, ?, ?))";
+
+/* What is asked of fields: one row has to hold it. */
+static size_t read_wants(const struct filter *f, struct field_want *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < f->n; i++)
+        if (find_key(&f->rules[i]) == KEY_FIELD)
+            out[n++] = (struct field_want){f->rules[i].key, f->rules[i].value};
+    return n;
+}
+
+static void put_wants(struct buf *sql, size_t n)
+{
+    if (n == 0) return;
+    buf_printf(sql, " AND (document.kind NOT IN (" ROW_KINDS ")"
+                    " OR field_row_holds(chunk.text");
+    for (size_t i = 0; i < n; i++) buf_printf(sql, ", ?, ?");
+    buf_printf(sql, "))");
+}
+
+static void bind_wants(sqlite3_stmt *st, int *at, const struct field_want *want,
+                       size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        sqlite3_bind_text(st, (*at)++, want[i].key, -1, SQLITE_STATIC);
+        sqlite3_bind_text(st, (*at)++, want[i].pattern, -1, SQLITE_STATIC);
+    }
+}
 
 /* One condition; its value is bound as a parameter. */
 static void put_rule(struct buf *sql, const struct filter_rule *r)
@@ -248,6 +279,8 @@ enum tacit_err filter_ids(struct db *db, const struct filter *f,
     sqlite3_stmt *st = NULL;
     int64_t *list = NULL;
     int at = 1;
+    struct field_want want[FILTER_RULES_MAX];
+    size_t n_want = read_wants(f, want);
     TRY(field_register(db));
     for (size_t i = 0; i < f->n; i++) TRY(check_field(db, &f->rules[i]));
     buf_init(&sql, 0);
@@ -255,12 +288,14 @@ enum tacit_err filter_ids(struct db *db, const struct filter *f,
     buf_printf(&sql, "SELECT chunk.id FROM document JOIN chunk"
                      " ON chunk.document_id = document.id WHERE 1");
     for (size_t i = 0; i < f->n; i++) put_rule(&sql, &f->rules[i]);
+    put_wants(&sql, n_want);
     buf_printf(&sql, " ORDER BY chunk.id");
     const char *text = buf_cstr(&sql);
     enum tacit_err err = buf_end(&sql);
     if (!err) err = db_query(db, &st, text, "");
     for (size_t i = 0; !err && i < f->n; i++)
         err = bind_rule(a, st, &at, &f->rules[i]);
+    if (!err) bind_wants(st, &at, want, n_want);
     if (!err) err = collect(db, st, &ids);
     db_finish(st);
     if (!err) err = arena_alloc(a, ids.len + 1, 1, &list);
@@ -272,6 +307,21 @@ enum tacit_err filter_ids(struct db *db, const struct filter *f,
     buf_release(&sql);
     buf_release(&ids);
     return err;
+}
+
+size_t filter_rows(const struct filter *f, const char *kind, const char *text,
+                   size_t n, struct filter_row *out, size_t max)
+{
+    struct field_want want[FILTER_RULES_MAX];
+    size_t n_want = f ? read_wants(f, want) : 0, at = 0, n_rows = 0, len;
+    const char *row;
+    if (n_want == 0 || (strcmp(kind, "csv") && strcmp(kind, "jsonl"))) return 0;
+    while (n_rows < max &&
+           (row = field_next_row(text, n, want, n_want, &at, &len)))
+        out[n_rows++] =
+            (struct filter_row){(uint32_t)(row - text),
+                                (uint32_t)((size_t)(row - text) + len)};
+    return n_rows == 1 && out[0].first == 0 && out[0].end == n ? 0 : n_rows;
 }
 
 size_t filter_find(const int64_t *ids, size_t n, int64_t id)

@@ -19,7 +19,7 @@
 #include "common/base/db.h"
 #include "retrieval/field.h"
 
-enum { FILTER_RULES_MAX = 16, FILTER_BYTES_MAX = 1024 };
+enum { FILTER_RULES_MAX = FIELD_WANTS_MAX, FILTER_BYTES_MAX = 1024 };
 
 enum filter_test {
     FILTER_LIKE,  /* equal, or by * ? [] where the value has them */
@@ -52,6 +52,14 @@ TACIT_CHECKED enum tacit_err filter_add_pair(struct filter *f,
 TACIT_CHECKED enum tacit_err filter_ids(struct db *db, const struct filter *f,
                                         struct arena *a, int64_t **ids,
                                         size_t *n);
+/* Of a passage's text [n], of a document of this kind, the rows that have what
+ * is asked of fields, into out [max]. 0: it is not of rows, or all of it
+ * passes; such a passage passes whole. */
+struct filter_row {
+    uint32_t first, end; /* bytes of the text */
+};
+size_t filter_rows(const struct filter *f, const char *kind, const char *text,
+                   size_t n, struct filter_row *out, size_t max);
 /* The place of an id among such ids [n], or n. */
 size_t filter_find(const int64_t *ids, size_t n, int64_t id);
 

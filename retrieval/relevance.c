@@ -71,15 +71,35 @@ static enum tacit_err read_places(struct corpus *c, struct passage *p)
 {
     sqlite3_stmt *st;
     int has_row = 0;
+    size_t len = p->hit->n_rows ? p->hit->whole_len : p->hit->text_len;
     TRY(db_query(c->db, &st, "SELECT sentences FROM chunk WHERE id = ?", "i",
                  p->hit->chunk_id));
     enum tacit_err err = db_step(c->db, st, &has_row);
     if (!err && has_row)
         err = places_decode(sqlite3_column_blob(st, 0),
-                            (size_t)sqlite3_column_bytes(st, 0),
-                            p->hit->text_len, p->sentences, &p->n_sentences);
+                            (size_t)sqlite3_column_bytes(st, 0), len,
+                            p->sentences, &p->n_sentences);
     db_finish(st);
     return err;
+}
+
+/* Marks and sentences stand in the hit's text, which may be some rows alone. */
+static void move_places(struct passage *p)
+{
+    size_t n_marks = 0, n_sentences = 0;
+    for (size_t i = 0; i < p->n_marks; i++) {
+        struct evidence_mark m = p->marks[i];
+        if (m.column != COLUMN_TEXT ||
+            search_hit_place(p->hit, &m.first, &m.end))
+            p->marks[n_marks++] = m;
+    }
+    for (size_t i = 0; i < p->n_sentences; i++) {
+        struct chunk_sentence s = p->sentences[i];
+        if (search_hit_place(p->hit, &s.text_first, &s.text_end))
+            p->sentences[n_sentences++] = s;
+    }
+    p->n_marks = n_marks;
+    p->n_sentences = n_sentences;
 }
 
 /* Share of the question's weight that text [first, end) of the passage holds
@@ -149,6 +169,7 @@ enum tacit_err relevance_read(struct corpus *c, const struct inquiry *q,
     TRY(evidence_find(c->db, &q->question, hit->chunk_id, out->marks,
                       &out->n_marks));
     TRY(read_places(c, out));
+    if (hit->n_rows) move_places(out);
     measure(q, out);
     weigh(q, out);
     return TACIT_OK;

@@ -16,8 +16,8 @@
 enum {
     CANDIDATES_MIN = 50,
     CANDIDATES_PER_HIT = 5,
-    CANDIDATES_MAX = SEARCH_LIMIT_MAX * CANDIDATES_PER_HIT,
-    /* As many at most, where most of them are copies of one another. */
+    /* As many at most, where most of them are copies of one another, or very
+     * many are asked for. */
     CANDIDATES_WIDE = 4096,
     WIDER = 4
 };
@@ -114,6 +114,8 @@ static enum tacit_err by_words(struct searching *s)
     for (size_t i = 0; i < s->n_near; i++) wanted[i] = s->near[i].id;
     qsort(wanted, s->n_near, sizeof *wanted, compare_id);
     w->fts = s->report->question.fts;
+    w->term = s->report->question.term;
+    w->n_terms = s->report->question.n_terms;
     w->only = s->only;
     w->n_only = s->n_only;
     w->wanted = wanted;
@@ -338,7 +340,7 @@ static enum tacit_err find(struct corpus *c, const struct search_query *q,
     report->embed_ns = lap(&from);
     s.n_candidates = CANDIDATES_PER_HIT * q->limit;
     if (s.n_candidates < CANDIDATES_MIN) s.n_candidates = CANDIDATES_MIN;
-    if (s.n_candidates > CANDIDATES_MAX) s.n_candidates = CANDIDATES_MAX;
+    if (s.n_candidates > CANDIDATES_WIDE) s.n_candidates = CANDIDATES_WIDE;
     /* All reads see one state of the store. */
     int is_ours = sqlite3_get_autocommit(c->db->sql);
     if (is_ours) TRY(db_exec(c->db, "BEGIN"));

@@ -26,7 +26,7 @@
 #include "retrieval/question.h"
 
 enum {
-    SEARCH_LIMIT_MAX = 100,
+    SEARCH_LIMIT_MAX = 1000,
     SEARCH_QUERY_MAX = 8192,
     SEARCH_JOINED_MAX = 3, /* passages of one hit */
     SEARCH_ALSO_MAX = 32   /* documents named that hold the same passage */
@@ -77,6 +77,10 @@ struct search_hit {
     const char *path, *title, *kind, *heading; /* arena; heading "A > B" */
     const char *text;                          /* the passage, arena */
     size_t text_len;
+    /* A filter lets rows through: text is these, one to a line, of a passage of
+     * whole_len bytes. n_rows 0: it is the whole (arena). */
+    const struct filter_row *rows;
+    size_t n_rows, whole_len;
     uint32_t page_first, page_last; /* 1-based; 0 = no pages */
     uint32_t line_first, line_last; /* 1-based, in the file */
     uint64_t byte_first, byte_end;  /* [first, end) in the file */
@@ -97,6 +101,11 @@ struct search_hit {
     const char **also;
     size_t n_also;
 };
+
+/* Where bytes [*first, *end) of the whole passage stand in a hit's text; 0: the
+ * filter left them out. Only of a hit of one passage. */
+int search_hit_place(const struct search_hit *h, uint32_t *first,
+                     uint32_t *end);
 
 /* Best first. *n_hits may be 0. LIMIT; FORMAT for a question without any word.
  */

@@ -52,22 +52,72 @@ static enum tacit_err show_heading(struct arena *a, const char **heading)
     return TACIT_OK;
 }
 
-/* Pages stand with the sentences (places.h). */
-static enum tacit_err read_pages(sqlite3_stmt *st, struct search_hit *h)
+int search_hit_place(const struct search_hit *h, uint32_t *first, uint32_t *end)
 {
-    struct chunk_sentence list[CHUNK_SENTENCES_MAX];
+    uint32_t at = 0;
+    if (h->n_rows == 0) return 1;
+    for (size_t i = 0; i < h->n_rows; i++) {
+        const struct filter_row *r = &h->rows[i];
+        if (*first >= r->first && *end <= r->end) {
+            *first = *first - r->first + at;
+            *end = *end - r->first + at;
+            return 1;
+        }
+        at += r->end - r->first + 1;
+    }
+    return 0;
+}
+
+/* Of a passage of rows, those that the filter lets through. */
+static enum tacit_err keep_rows(struct arena *a, const struct filter *f,
+                                struct search_hit *h)
+{
+    struct filter_row *rows = NULL;
+    char *text = NULL;
     size_t n = 0;
-    TRY(places_decode(sqlite3_column_blob(st, 11),
-                      (size_t)sqlite3_column_bytes(st, 11), h->text_len, list,
-                      &n));
-    if (n == 0) return TACIT_OK;
-    h->page_first = list[0].place.page_first;
-    h->page_last = list[n - 1].place.page_last;
+    TRY(arena_alloc(a, CHUNK_SENTENCES_MAX, sizeof *rows, &rows));
+    size_t n_rows = filter_rows(f, h->kind, h->text, h->text_len, rows,
+                                CHUNK_SENTENCES_MAX);
+    if (n_rows == 0) return TACIT_OK;
+    TRY(arena_alloc(a, h->text_len + 2, 1, &text));
+    for (size_t i = 0; i < n_rows; i++) {
+        size_t len = rows[i].end - rows[i].first;
+        if (i) text[n++] = '\n';
+        memcpy(text + n, h->text + rows[i].first, len);
+        n += len;
+    }
+    h->rows = rows;
+    h->n_rows = n_rows;
+    h->text = text;
+    h->text_len = n;
     return TACIT_OK;
 }
 
-static enum tacit_err fill(struct arena *a, sqlite3_stmt *st,
-                           struct search_hit *h)
+/* Pages stand with the sentences (places.h); so do lines and bytes of rows. */
+static enum tacit_err read_places(sqlite3_stmt *st, struct search_hit *h)
+{
+    struct chunk_sentence list[CHUNK_SENTENCES_MAX];
+    size_t n = 0, n_kept = 0;
+    TRY(places_decode(sqlite3_column_blob(st, 11),
+                      (size_t)sqlite3_column_bytes(st, 11), h->whole_len, list,
+                      &n));
+    for (size_t i = 0; i < n; i++)
+        if (search_hit_place(h, &list[i].text_first, &list[i].text_end))
+            list[n_kept++] = list[i];
+    if (n_kept == 0) return TACIT_OK;
+    const struct place *first = &list[0].place, *last = &list[n_kept - 1].place;
+    h->page_first = first->page_first;
+    h->page_last = last->page_last;
+    if (h->n_rows == 0) return TACIT_OK;
+    h->byte_first = first->byte_first;
+    h->byte_end = last->byte_end;
+    h->line_first = first->line_first;
+    h->line_last = last->line_last;
+    return TACIT_OK;
+}
+
+static enum tacit_err fill(struct arena *a, const struct filter *f,
+                           sqlite3_stmt *st, struct search_hit *h)
 {
     TRY(copy_column(a, st, 0, &h->path));
     TRY(copy_column(a, st, 1, &h->title));
@@ -75,24 +125,26 @@ static enum tacit_err fill(struct arena *a, sqlite3_stmt *st,
     TRY(copy_column(a, st, 3, &h->text));
     TRY(copy_column(a, st, 8, &h->kind));
     TRY(show_heading(a, &h->heading));
-    h->text_len = (size_t)sqlite3_column_bytes(st, 3);
+    h->text_len = h->whole_len = (size_t)sqlite3_column_bytes(st, 3);
     h->byte_first = (uint64_t)sqlite3_column_int64(st, 4);
     h->byte_end = (uint64_t)sqlite3_column_int64(st, 5);
     h->line_first = (uint32_t)sqlite3_column_int64(st, 6);
     h->line_last = (uint32_t)sqlite3_column_int64(st, 7);
     h->added_s = sqlite3_column_int64(st, 9);
-    return read_pages(st, h);
+    TRY(keep_rows(a, f, h));
+    return read_places(st, h);
 }
 
-static enum tacit_err read_one(struct corpus *c, struct arena *a,
-                               sqlite3_stmt *st, const struct fused *f,
-                               struct joining *j, int *found)
+static enum tacit_err read_one(struct corpus *c, const struct filter *filter,
+                               struct arena *a, sqlite3_stmt *st,
+                               const struct fused *f, struct joining *j,
+                               int *found)
 {
     sqlite3_reset(st);
     sqlite3_bind_int64(st, 1, f->id);
     TRY(db_step(c->db, st, found));
     if (!*found) return TACIT_OK;
-    TRY(fill(a, st, &j->hit));
+    TRY(fill(a, filter, st, &j->hit));
     j->document = sqlite3_column_int64(st, 10);
     const void *print = sqlite3_column_blob(st, 12);
     j->has_print = print && sqlite3_column_bytes(st, 12) == TWIN_PRINT;
@@ -177,8 +229,8 @@ static enum tacit_err join(struct corpus *c, struct arena *a, struct joining *j,
 
 static int may_join(const struct joining *j, const struct joining *more)
 {
-    return j->document == more->document &&
-           j->hit.n_joined < SEARCH_JOINED_MAX &&
+    return j->document == more->document && !j->hit.n_rows &&
+           !more->hit.n_rows && j->hit.n_joined < SEARCH_JOINED_MAX &&
            (more->first == j->last + 1 || more->last == j->first - 1) &&
            strcmp(j->hit.heading, more->hit.heading) == 0;
 }
@@ -359,7 +411,7 @@ static enum tacit_err read_all(struct corpus *c, const struct search_query *q,
     for (size_t i = 0; !err && i < from->n && seen.n < n_read; i++) {
         struct joining one = {0};
         int found = 0;
-        err = read_one(c, a, st, &from->fused[i], &one, &found);
+        err = read_one(c, q->filter, a, st, &from->fused[i], &one, &found);
         if (!err && found) err = take(c, q, a, &one, &seen, list, n_list);
     }
     db_finish(st);

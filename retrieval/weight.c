@@ -7,10 +7,10 @@
 #include "retrieval/fusion.h"
 #include "retrieval/measure.h"
 
-enum { STEPS = 50, AT = 10 };
+enum { STEPS = 50, AT = 10, CANDIDATES = 100 };
 
 struct question_scores {
-    struct fused list[SEARCH_LIMIT_MAX]; /* rank[0] holds the grade */
+    struct fused list[CANDIDATES]; /* rank[0] holds the grade */
     size_t n;
 };
 
@@ -59,7 +59,7 @@ enum tacit_err weight_fit_add(
     size_t n = 0, n_right = 0;
     if (f->n == WEIGHT_QUESTIONS_MAX) return TACIT_OK;
     wide.weight = &both;
-    wide.limit = SEARCH_LIMIT_MAX;
+    wide.limit = CANDIDATES;
     wide.mode = SEARCH_HYBRID;
     wide.neighbours = SEARCH_APART;
     wide.diversity = 0;
@@ -85,7 +85,7 @@ enum tacit_err weight_fit_add(
 static enum tacit_err ndcg_at(struct weight_fit *f, struct question_scores *s,
                               double weight, double *out)
 {
-    int grades[SEARCH_LIMIT_MAX];
+    int grades[CANDIDATES];
     struct measures m;
     fusion_convex(weight, s->list, s->n);
     for (size_t i = 0; i < s->n; i++) grades[i] = s->list[i].rank[0];

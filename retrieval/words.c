@@ -1,91 +1,28 @@
 #include "retrieval/words.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "common/base/codes.h"
 #include "common/base/db_mend.h"
-#include "retrieval/filter.h"
-#include "retrieval/question.h"
 #include "retrieval/stem.h"
 #include "retrieval/words_ahead.h"
-
-#define K1      1.2
-#define B       0.75
-#define IDF_MIN 1e-6
+#include "retrieval/words_rank.h"
+#include "retrieval/words_scan.h"
 
 enum {
-    COLUMNS = 3,
     ROOM_BYTES = 16 << 20, /* of the words of one transaction, at most */
     MERGED = 8 /* segments of a level, at once: with FTS5's 4 a word is written
                 * half as often again */
 };
-/* Title, heading, text: a word in a heading says more than one in the text. */
-static const double column_weight[COLUMNS] = {1, 3, 1};
-
 static const char pointer_type[] = "tacit-words";
 
 /* One search, while FTS5 goes through the rows. */
-struct ranking {
-    struct words_query *q;
-    int is_ready, n_phrases;
-    double idf[QUESTION_TERMS_MAX];
-    double mean_words;
+struct by_fts5 {
+    struct words_ranking rank;
+    int is_ready;
 };
 
-/* ---- the best so far: a heap whose root is the worst of them -------------
- */
-
-static int is_better(const struct words_hit *a, const struct words_hit *b)
-{
-    if (a->score != b->score) return a->score > b->score;
-    return a->id < b->id;
-}
-
-static void sift_down(struct words_hit *h, size_t n, size_t i)
-{
-    for (;;) {
-        size_t worst = i, left = 2 * i + 1, right = left + 1;
-        if (left < n && is_better(&h[worst], &h[left])) worst = left;
-        if (right < n && is_better(&h[worst], &h[right])) worst = right;
-        if (worst == i) return;
-        struct words_hit t = h[i];
-        h[i] = h[worst];
-        h[worst] = t;
-        i = worst;
-    }
-}
-
-static void keep(struct words_query *q, struct words_hit hit)
-{
-    struct words_hit *h = q->best;
-    if (q->n_found == q->n_best) {
-        if (!is_better(&hit, &h[0])) return;
-        h[0] = hit;
-        sift_down(h, q->n_found, 0);
-        return;
-    }
-    size_t i = q->n_found++;
-    h[i] = hit;
-    for (size_t up; i > 0 && is_better(&h[up = (i - 1) / 2], &h[i]); i = up) {
-        struct words_hit t = h[i];
-        h[i] = h[up];
-        h[up] = t;
-    }
-}
-
-/* The heap becomes a list, best first. */
-static void sort_best(struct words_query *q)
-{
-    for (size_t n = q->n_found; n > 1; n--) {
-        struct words_hit worst = q->best[0];
-        q->best[0] = q->best[n - 1];
-        q->best[n - 1] = worst;
-        sift_down(q->best, n - 1, 0);
-    }
-}
-
-/* ---- one row -------------------------------------------------------------
+/* ---- by FTS5, row by row --------------------------------------------------
  */
 
 static int count_row(const Fts5ExtensionApi *api, Fts5Context *fts, void *ctx)
@@ -96,109 +33,95 @@ static int count_row(const Fts5ExtensionApi *api, Fts5Context *fts, void *ctx)
 }
 
 static int prepare(const Fts5ExtensionApi *api, Fts5Context *fts,
-                   struct ranking *r)
+                   struct by_fts5 *by)
 {
+    struct words_ranking *r = &by->rank;
     sqlite3_int64 n_rows = 0, n_words = 0;
     int rc = api->xRowCount(fts, &n_rows);
     if (rc == SQLITE_OK) rc = api->xColumnTotalSize(fts, -1, &n_words);
-    r->n_phrases = api->xPhraseCount(fts);
-    if (r->n_phrases > QUESTION_TERMS_MAX) r->n_phrases = QUESTION_TERMS_MAX;
-    for (int i = 0; i < r->n_phrases && rc == SQLITE_OK; i++) {
+    r->n_terms = (size_t)api->xPhraseCount(fts);
+    if (r->n_terms > QUESTION_TERMS_MAX) r->n_terms = QUESTION_TERMS_MAX;
+    for (size_t i = 0; i < r->n_terms && rc == SQLITE_OK; i++) {
         int64_t n = 0;
-        rc = api->xQueryPhrase(fts, i, &n, count_row);
-        double held = (double)n;
-        r->idf[i] = log(((double)n_rows - held + 0.5) / (held + 0.5));
-        if (!(r->idf[i] > IDF_MIN)) r->idf[i] = IDF_MIN;
+        rc = api->xQueryPhrase(fts, (int)i, &n, count_row);
+        words_rank_term(r, i, (double)n_rows, (double)n);
     }
-    r->mean_words = n_rows > 0 ? (double)n_words / (double)n_rows : 1;
-    if (!(r->mean_words > 0)) r->mean_words = 1;
-    r->is_ready = rc == SQLITE_OK;
+    words_rank_scale(r, (double)n_rows, (double)n_words);
+    by->is_ready = rc == SQLITE_OK;
     return rc;
 }
 
-/* Weighted occurrences of each phrase into f; *most is what the row would
- * score without any length. */
+/* Weighted occurrences of each phrase into row->f. */
 static int count_terms(const Fts5ExtensionApi *api, Fts5Context *fts,
-                       const struct ranking *r, double *f, double *most)
+                       const struct words_ranking *r, struct words_row *row)
 {
-    *most = 0;
-    for (int i = 0; i < r->n_phrases; i++) {
+    double *f = row->f;
+    for (size_t i = 0; i < r->n_terms; i++) {
         Fts5PhraseIter it;
         int col = -1, at = 0;
         f[i] = 0;
-        int rc = api->xPhraseFirst(fts, i, &it, &col, &at);
+        int rc = api->xPhraseFirst(fts, (int)i, &it, &col, &at);
         if (rc != SQLITE_OK) return rc;
         for (; col >= 0; api->xPhraseNext(fts, &it, &col, &at))
-            f[i] += col < COLUMNS ? column_weight[col] : 0;
-        if (f[i] > 0)
-            *most += r->idf[i] * f[i] * (K1 + 1) / (f[i] + K1 * (1 - B));
+            f[i] += col < WORDS_COLUMNS_N ? words_weight[col] : 0;
     }
     return SQLITE_OK;
 }
 
 static int rank_row(const Fts5ExtensionApi *api, Fts5Context *fts,
-                    struct ranking *r)
+                    struct by_fts5 *by)
 {
-    struct words_query *q = r->q;
-    double f[QUESTION_TERMS_MAX], most;
+    struct words_ranking *r = &by->rank;
+    double most, f[QUESTION_TERMS_MAX];
+    struct words_row row = {.id = api->xRowid(fts), .f = f};
     int n_words = 0, rc = SQLITE_OK;
-    int64_t id = api->xRowid(fts);
-    if (!r->is_ready) rc = prepare(api, fts, r);
-    if (rc != SQLITE_OK) return rc;
-    if (q->only && filter_find(q->only, q->n_only, id) == q->n_only)
-        return SQLITE_OK;
-    q->n_matching++;
-    size_t at = filter_find(q->wanted, q->n_wanted, id);
-    rc = count_terms(api, fts, r, f, &most);
-    if (rc != SQLITE_OK) return rc;
-    struct words_hit hit = {id, most};
-    if (at == q->n_wanted && q->n_found == q->n_best &&
-        !is_better(&hit, &q->best[0]))
-        return SQLITE_OK;
+    if (!by->is_ready) rc = prepare(api, fts, by);
+    if (rc != SQLITE_OK || !words_rank_lets(r, row.id)) return rc;
+    rc = count_terms(api, fts, r, &row);
+    if (rc != SQLITE_OK || !words_rank_needs(r, &row, &most)) return rc;
     rc = api->xColumnSize(fts, -1, &n_words);
-    if (rc != SQLITE_OK) return rc;
-    double length = (double)n_words / r->mean_words;
-    hit.score = 0;
-    for (int i = 0; i < r->n_phrases; i++)
-        if (f[i] > 0)
-            hit.score += r->idf[i] * f[i] * (K1 + 1) /
-                         (f[i] + K1 * (1 - B + B * length));
-    if (at < q->n_wanted) q->wanted_score[at] = hit.score;
-    if (hit.score > 0) keep(q, hit);
-    return SQLITE_OK;
+    if (rc == SQLITE_OK) words_rank_take(r, &row, (double)n_words);
+    return rc;
 }
 
 static void words_rank(const Fts5ExtensionApi *api, Fts5Context *fts,
                        sqlite3_context *ctx, int n_args, sqlite3_value **args)
 {
-    struct ranking *r =
+    struct by_fts5 *by =
         n_args == 1 ? sqlite3_value_pointer(args[0], pointer_type) : NULL;
-    if (!r) {
+    if (!by) {
         sqlite3_result_error(ctx, "words_rank() is for tacit alone", -1);
         return;
     }
-    int rc = rank_row(api, fts, r);
+    int rc = rank_row(api, fts, by);
     if (rc != SQLITE_OK) sqlite3_result_error_code(ctx, rc);
 }
 
-enum tacit_err words_search(struct db *db, struct words_query *q)
+static enum tacit_err search_by_fts5(struct db *db, struct words_query *q)
 {
-    struct ranking r = {.q = q};
+    struct by_fts5 by = {.is_ready = 0};
     sqlite3_stmt *st;
     int has_row = 0;
-    q->n_found = q->n_matching = 0;
-    for (size_t i = 0; i < q->n_wanted; i++) q->wanted_score[i] = 0;
+    words_rank_begin(&by.rank, q);
     TRY(db_query(db, &st,
                  "SELECT words_rank(chunk_fts, ?2) FROM chunk_fts"
                  " WHERE chunk_fts MATCH ?1",
                  "s", q->fts));
     enum tacit_err err =
-        db_error(db, sqlite3_bind_pointer(st, 2, &r, pointer_type, NULL),
+        db_error(db, sqlite3_bind_pointer(st, 2, &by, pointer_type, NULL),
                  "cannot bind");
     if (!err) err = db_step(db, st, &has_row);
     while (!err && has_row) err = db_step(db, st, &has_row);
     db_finish(st);
-    sort_best(q);
+    words_rank_end(&by.rank);
+    return err;
+}
+
+enum tacit_err words_search(struct db *db, struct words_query *q)
+{
+    int is_done = 0;
+    enum tacit_err err = words_scan(db, q, &is_done);
+    if (!err && !is_done) err = search_by_fts5(db, q);
     return err_id() == E_STORE_DAMAGED
                ? err_context(err, "the word index (`tacit doctor --index`)")
                : err;

@@ -6,10 +6,11 @@
  *   L  words of d / mean of all           idf_t = ln((N - n_t + .5)/(n_t + .5))
  *
  * Robertson and Zaragoza 2009; k1 = 1.2, b = 0.75, idf at least 1e-6: the
- * numbers of FTS5's own bm25(), by a function of ours that it calls for each
- * row. Differs in the work: the best are kept in a heap, and a row's length,
- * which costs a look-up of its own, is read only when even a row without length
- * could still enter the heap.
+ * numbers of FTS5's own bm25(). Differs in the work: the index's leaves are
+ * read as they lie (postings.h), or, where their form is not known, a function
+ * of ours is called by FTS5 for each row; the best are kept in a heap; and a
+ * row's length, which costs a look-up of its own, is read only when the row
+ * could still enter the heap if it were as short as its words' places allow.
  */
 #ifndef TACIT_RETRIEVAL_WORDS_H
 #define TACIT_RETRIEVAL_WORDS_H
@@ -27,8 +28,10 @@ struct words_hit {
 
 /* What is looked for, and what was found. */
 struct words_query {
-    const char *fts;     /* an FTS5 expression (question.h) */
-    const int64_t *only; /* these ids, rising; NULL = all */
+    const char *fts;         /* an FTS5 expression (question.h) */
+    const char *const *term; /* [n_terms] the words that it joins by OR */
+    size_t n_terms;          /* 0: it is another */
+    const int64_t *only;     /* these ids, rising; NULL = all */
     size_t n_only;
     const int64_t *wanted; /* rising: scored whether among the best or not */
     size_t n_wanted;

@@ -295,7 +295,11 @@ static double peer_ms(struct desk *d, size_t i, double *ours_ms)
     size_t n = 0;
     arena_reset(&d->a);
     must(question_read(&d->a, d->questions[i], &q));
-    struct words_query w = {.fts = q.fts, .n_best = CANDIDATES, .best = best};
+    struct words_query w = {.fts = q.fts,
+                            .term = q.term,
+                            .n_terms = q.n_terms,
+                            .n_best = CANDIDATES,
+                            .best = best};
     double from = bench_cpu_ms();
     must(words_search(&d->db, &w));
     *ours_ms = bench_cpu_ms() - from;

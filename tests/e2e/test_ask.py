@@ -277,6 +277,29 @@ def case_a_beir_folder_is_measured_as_it_is():
         assert os.listdir(tmp) == [], "a temporary store is left"
 
 
+def case_a_cutoff_goes_as_deep_as_the_judgements():
+    with folder() as at:
+        os.makedirs(os.path.join(at, "qrels"))
+        ids = range(250)
+        for name, rows in (
+                ("corpus", [{"_id": f"d{i}", "title": "",
+                             "text": f"The cat number {i} is called c{i}o."}
+                            for i in ids]),
+                ("queries", [{"_id": "q", "text": "cat"}])):
+            write(os.path.join(at, f"{name}.jsonl"),
+                  "".join(json.dumps(r) + "\n" for r in rows))
+        write(os.path.join(at, "qrels/test.tsv"),
+              "query-id\tcorpus-id\tscore\n" +
+              "".join(f"q\td{i}\t1\n" for i in ids))
+        for k, recall in ((10, 0.04), (100, 0.4), (200, 0.8), (1000, 1)):
+            mode = tacit("eval", "retrieval", at, "--json", "--mode", "words",
+                         "-k", str(k), env={"TMPDIR": at}) \
+                .exits(0).data["modes"][0]
+            assert abs(mode["recall"] - recall) < 1e-9, (k, mode)
+            assert abs(mode["recall_100"] - 0.4) < 1e-9, (k, mode)
+        tacit("eval", "retrieval", at, "-k", "1001").exits(4)
+
+
 def case_an_evaluation_that_cannot_be_says_why():
     with folder() as at:
         beir(at)

@@ -307,6 +307,37 @@ static void the_training_questions_are_found_and_answered_as_often(void **state)
     check(wrong <= 0.06);
 }
 
+static void a_row_of_another_value_is_not_quoted(void **state)
+{
+    (void)state;
+    struct shelf s;
+    struct answer out;
+    struct filter f = {.n = 0};
+    const double any = 0;
+    struct search_query q = {.text = "which pump stands in the cellar?",
+                             .filter = &f,
+                             .limit = 5,
+                             .threshold = &any};
+    shelf_new(&s);
+    shelf_add(&s, "c.csv",
+              "pump,ward,place\nblue,4B,on the roof of the old wing\n"
+              "red,2A,in the cellar below the stairs\n"
+              "green,4B,beside the door of the kitchen\n");
+    for (int i = 0; i < 2; i++) {
+        f.n = 0;
+        check_ok(filter_add_pair(&f, i ? "ward=2a" : "ward=4b"));
+        arena_reset(&s.a);
+        check_ok(answerer_ask(s.corpus, &q, &s.a, &out));
+        assert_true(out.n_sentences > 0);
+        for (size_t k = 0; k < out.n_sentences; k++)
+            assert_int_equal(strstr(out.sentences[k].text, "cellar") != NULL,
+                             i);
+        assert_null(strstr(out.citations[0].snippet, i ? "4B" : "2A"));
+        if (i) assert_int_equal(out.citations[0].line_first, 3);
+    }
+    shelf_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +347,7 @@ int main(void)
         cmocka_unit_test(a_refusal_shows_less_than_what_was_needed),
         cmocka_unit_test(equal_sentences_are_quoted_once),
         cmocka_unit_test(a_note_of_a_few_words_is_an_answer),
+        cmocka_unit_test(a_row_of_another_value_is_not_quoted),
         cmocka_unit_test(citations_point_into_markup_too),
         cmocka_unit_test(
             a_question_that_was_trained_on_gains_and_another_does_not),

@@ -381,6 +381,51 @@ static void fields_that_documents_have_are_conditions(void **state)
     shelf_free(&s);
 }
 
+static const char wards[] =
+    "pump,ward,place\nblue,4B,on the roof of the old wing\n"
+    "red,2A,in the cellar below the stairs\n"
+    "green,4B,beside the door of the kitchen\n";
+
+/* Rows of one passage: those that hold the value are found, and no others. */
+static void a_row_of_another_value_is_not_let_through(void **state)
+{
+    (void)state;
+    struct shelf s;
+    struct search_hit *hits;
+    struct filter f = {.n = 0};
+    struct search_query q = {.text = "pump in the cellar",
+                             .filter = &f,
+                             .limit = 9};
+    size_t n;
+    shelf_new(&s);
+    shelf_add(&s, "c.csv", wards);
+    check_ok(filter_add_pair(&f, "ward=4b"));
+    check_ok(search_hybrid(s.corpus, &q, &s.a, &hits, &n));
+    assert_int_equal(n, 1);
+    assert_string_equal(
+        hits[0].text,
+        "pump: blue | ward: 4B | place: on the roof of the old wing\n"
+        "pump: green | ward: 4B | place: beside the door of the kitchen");
+    assert_int_equal(hits[0].text_len, strlen(hits[0].text));
+    assert_int_equal(hits[0].line_first, 2);
+    assert_int_equal(hits[0].line_last, 4);
+    check_ok(filter_add_pair(&f, "pump=green"));
+    check_ok(search_hybrid(s.corpus, &q, &s.a, &hits, &n));
+    assert_int_equal(n, 1);
+    assert_string_equal(
+        hits[0].text,
+        "pump: green | ward: 4B | place: beside the door of the kitchen");
+    assert_int_equal(hits[0].line_first, 4);
+    assert_memory_equal(wards + hits[0].byte_first, "green,4B", 8);
+    /* No row has both, though the passage has. */
+    f.n = 0;
+    check_ok(filter_add_pair(&f, "ward=4b"));
+    check_ok(filter_add_pair(&f, "pump=red"));
+    check_ok(search_hybrid(s.corpus, &q, &s.a, &hits, &n));
+    assert_int_equal(n, 0);
+    shelf_free(&s);
+}
+
 static void a_condition_that_makes_no_sense_is_named(void **state)
 {
     (void)state;
@@ -509,6 +554,7 @@ int main(void)
         cmocka_unit_test(both_count_alike_until_a_weight_is_learnt),
         cmocka_unit_test(conditions_narrow_a_search),
         cmocka_unit_test(fields_that_documents_have_are_conditions),
+        cmocka_unit_test(a_row_of_another_value_is_not_let_through),
         cmocka_unit_test(a_condition_that_makes_no_sense_is_named),
         cmocka_unit_test(hits_that_say_the_same_make_room),
         cmocka_unit_test(neighbours_of_a_section_are_one_hit),
