@@ -472,7 +472,7 @@ struct stream {
     struct buf b;
 };
 
-static enum tacit_err flush(struct stream *s)
+static enum tacit_err flush(struct writing *w, struct stream *s)
 {
     size_t at = 0;
     TRY(buf_end(&s->b));
@@ -485,7 +485,9 @@ static enum tacit_err flush(struct stream *s)
         at += (size_t)n;
     }
     buf_clear(&s->b);
-    return TACIT_OK;
+    w->done += at;
+    return w->how->step ? w->how->step(w->how->ctx, w->done, w->total)
+                        : TACIT_OK;
 }
 
 static enum tacit_err write_tensor(struct writing *w,
@@ -512,12 +514,7 @@ static enum tacit_err write_tensor(struct writing *w,
             quant_encode(w->how->type, heads && !by_row ? own : v, bytes, cols);
         if (err) err = err_context(err, "tensor %s", t->name);
         if (!err) buf_put(&s->b, bytes, n);
-        if (!err && s->b.len >= FLUSH_BYTES) {
-            w->done += s->b.len;
-            err = flush(s);
-            if (!err && w->how->step)
-                err = w->how->step(w->how->ctx, w->done, w->total);
-        }
+        if (!err && s->b.len >= FLUSH_BYTES) err = flush(w, s);
     }
     free(v);
     free(own);
@@ -579,7 +576,7 @@ static enum tacit_err write_tensors(struct writing *w)
         const struct gguf_tensor *t = model_files_tensor_at(w->f, i);
         if (!is_left_out(t)) err = write_tensor(w, t, &s);
     }
-    if (!err) err = flush(&s);
+    if (!err) err = flush(w, &s);
     if (!err && fsync(s.fd))
         err = fail(TACIT_IO, "%s: %s", s.path, strerror(errno));
     if (s.fd >= 0 && close(s.fd) && !err)
@@ -627,14 +624,22 @@ static enum tacit_err write_all(struct writing *w)
 enum tacit_err model_folder_write(const struct model_files *f, const char *path,
                                   const struct model_folder *how)
 {
-    struct writing w = {.f = f, .how = how, .path = path};
+    char part[PATH_BYTES];
+    struct writing w = {.f = f, .how = how, .path = part};
+    struct stat st;
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    if (n + sizeof ".XXXXXX" > sizeof part)
+        return fail(TACIT_LIMIT, "%s: path too long", path);
     TRY(look(&w));
-    if (mkdir(path, 0755))
-        return errno == EEXIST
-                   ? fail(TACIT_STATE,
-                          "%s is there already; name another folder", path)
-                   : fail(TACIT_IO, "%s: %s", path, strerror(errno));
+    if (lstat(path, &st) == 0)
+        return fail(TACIT_STATE, "%s is there already; name another folder",
+                    path);
+    snprintf(part, sizeof part, "%.*s.XXXXXX", (int)n, path);
+    if (!mkdtemp(part)) return fail(TACIT_IO, "%s: %s", path, strerror(errno));
     enum tacit_err err = write_all(&w);
-    if (err) take_away(path);
+    if (!err && (chmod(part, 0755) || rename(part, path)))
+        err = fail(TACIT_IO, "%s: %s", path, strerror(errno));
+    if (err) take_away(part);
     return err;
 }
