@@ -357,9 +357,9 @@ static int has_log(const struct db *db)
     return stat(log, &st) == 0 && st.st_size > 0;
 }
 
-/* SQLite wants a log and its index beside the store, and could make neither.
- * Without changes in a log the file is all there is: it is read without locks.
- */
+/* SQLite wants a log and its index beside the store, and could make neither: it
+ * may not, or the disk is full, which stops whoever would write, too. Without
+ * changes in a log the file is all there is: it is read without locks. */
 static enum tacit_err open_alone(struct db *db, const struct db_opening *how)
 {
     struct buf uri;
@@ -402,7 +402,9 @@ enum tacit_err db_open_with(struct db *db, const char *path,
         return fail_as(E_STORE_DAMAGED, "%s: the file is empty", path);
     db->is_readonly = how->mode == DB_READONLY;
     enum tacit_err err = open_file(db, how, db->path, is_new);
-    if (err && how->mode == DB_READABLE && err_id() == E_STORE_READONLY)
+    if (err && how->mode == DB_READABLE &&
+        (err_id() == E_STORE_READONLY ||
+         (err_id() == E_DISK_FULL && !has_log(db))))
         err = open_alone(db, how);
     if (!err) err = migrate_or_refuse(db, how);
     if (err) db_close(db);

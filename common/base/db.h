@@ -38,8 +38,8 @@ struct db_vfs {
 enum { DB_FCNTL_DAMAGE_IS_ZEROS = 0x7ac17 };
 
 /* DB_READABLE: as DB_EXISTING where the store may be written, else to be read,
- * from a medium, too, where nothing may lie beside it: then as it is when it is
- * opened, and nobody may write to it meanwhile. */
+ * from a medium, too, where nothing may lie beside it, or a full disk: then as
+ * it is when it is opened, and nobody may write to it meanwhile. */
 enum db_mode { DB_CREATE, DB_EXISTING, DB_READABLE, DB_READONLY };
 
 /* How a store is opened, beside its path. */
