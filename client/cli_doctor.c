@@ -294,7 +294,8 @@ static enum tacit_err check_coordinator(struct device *d)
     m[0].type = MSG_BLOB_GET; /* of no blob: the answer proves the session */
     enum tacit_err err = session_open(d->federation.address, &link, &s);
     if (!err) err = session_call(s, &m[0], &m[1], &storage, CALL_MS);
-    if (err_id() == E_DEFAULT_NOTFOUND) {
+    if (err && m[1].type == MSG_ERROR &&
+        m[1].u.error.code == E_DEFAULT_NOTFOUND) {
         err_clear();
         err = TACIT_OK;
     }

@@ -191,11 +191,12 @@ static json_t *generation_json(const struct writer *w,
                   (json_int_t)r->n_guessed, "guessed_right",
                   (json_int_t)r->n_right);
     json_t *more =
-        json_pack("{s:I, s:I, s:I, s:b, s:I}", "context",
+        json_pack("{s:I, s:I, s:I, s:b, s:I, s:I}", "context",
                   (json_int_t)g->context, "passages_read",
                   (json_int_t)g->n_passages, "passages_left_out",
                   (json_int_t)(g->n_offered - g->n_passages), "passage_cut",
-                  g->is_cut, "turns_read", (json_int_t)g->n_turns);
+                  g->is_cut, "turns_read", (json_int_t)g->n_turns,
+                  "turns_left_out", (json_int_t)(g->n_said - g->n_turns));
     if (o && more) json_object_update(o, more);
     json_decref(more);
     if (w->generator.plan[0])
@@ -261,6 +262,11 @@ static void say_limits(const struct options *o, const struct generated *g)
                  "%zu of the %zu passages that were found did not fit: the "
                  "prompt and the answer have %zu tokens together.",
                  n_left, g->n_offered, g->context);
+    if (g->n_turns < g->n_said)
+        cli_hint(o,
+                 "Of the conversation's %zu earlier questions and answers the "
+                 "last %zu were read; the rest did not fit.",
+                 g->n_said, g->n_turns);
     if (g->is_cut)
         cli_hint(o, "The passage did not fit either: its end was left out.");
     if (n_dropped &&

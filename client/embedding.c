@@ -84,9 +84,16 @@ static enum tacit_err take_prefixes(const struct network_row *m,
 /* ---- choices -------------------------------------------------------------
  */
 
+static enum encoder_kind kind_of(const char *family)
+{
+    return strcmp(family, WORD_TABLE_FAMILY) == 0 ? ENCODER_TABLE
+                                                  : ENCODER_NETWORK;
+}
+
 static struct embedding_choice built_in(void)
 {
     return (struct embedding_choice){.name = EMBEDDING_BUILT_IN,
+                                     .kind = ENCODER_TABLE,
                                      .dim = ENCODER_DIM};
 }
 
@@ -106,9 +113,10 @@ enum tacit_err embedding_chosen(struct device *d, struct embedding_choice *out)
     sqlite3_stmt *st = NULL;
     int has = 0;
     struct embedding_choice c = built_in();
+    char family[sizeof((struct network_row *)0)->family];
     TRY(db_query(&d->db, &st,
-                 "SELECT name, hash, dim, question, passage"
-                 " FROM search_encoder",
+                 "SELECT s.name, s.hash, s.dim, s.question, s.passage, m.family"
+                 " FROM search_encoder s LEFT JOIN model m ON m.name = s.name",
                  ""));
     enum tacit_err err = db_step(&d->db, st, &has);
     if (!err && has) {
@@ -116,6 +124,8 @@ enum tacit_err embedding_chosen(struct device *d, struct embedding_choice *out)
         c.dim = (size_t)sqlite3_column_int64(st, 2);
         take_text(st, 3, c.question, sizeof c.question);
         take_text(st, 4, c.passage, sizeof c.passage);
+        take_text(st, 5, family, sizeof family);
+        c.kind = kind_of(family);
         err = networks_hash_at(d, st, 1, &c.hash);
     }
     db_finish(st);
@@ -139,8 +149,8 @@ enum tacit_err embedding_read(struct device *d, const char *name,
         return TACIT_OK;
     }
     TRY(networks_find(d, name, &m));
-    if (strcmp(m.family, "bert") != 0 &&
-        strcmp(m.family, WORD_TABLE_FAMILY) != 0)
+    c.kind = kind_of(m.family);
+    if (c.kind == ENCODER_NETWORK && strcmp(m.family, "bert") != 0)
         return fail_as(E_MODEL_UNSUPPORTED,
                        "%s is of the family %s, which predicts text; search "
                        "wants an encoder (bert: MiniLM, BGE, E5; words: from "
@@ -168,7 +178,8 @@ enum tacit_err embedding_make(struct device *d,
     const struct network_row m = {.hash = c->hash};
     if (is_built_in(c)) return encoder_new(out);
     TRY(networks_path(d, &m, path));
-    const struct encoder_model model = {.name = c->name,
+    const struct encoder_model model = {.kind = c->kind,
+                                        .name = c->name,
                                         .path = path,
                                         .hash = c->hash,
                                         .dim = c->dim,

@@ -31,6 +31,7 @@ extern const char *const embedding_migrations[EMBEDDING_N_MIGRATIONS];
 struct embedding_choice {
     char name[NETWORK_NAME_MAX]; /* EMBEDDING_BUILT_IN, or the network's */
     struct digest hash;          /* of its file in blobs/ */
+    enum encoder_kind kind;
     size_t dim;
     char question[EMBEDDING_PREFIX_MAX], passage[EMBEDDING_PREFIX_MAX];
 };

@@ -12,7 +12,8 @@
 #include "common/tensor/quant.h"
 
 enum {
-    ROUND = 1024, /* texts between two writes */
+    ROUND = 1024,          /* texts between two writes, */
+    ROUND_BYTES = 1 << 14, /* or so many bytes: Ctrl-C waits for no more */
     HEAD = 64,
     MAGIC = 16,
     TEXTS_MAX = 1 << 24,
@@ -198,7 +199,7 @@ size_t teacher_dim(const struct teacher *t)
 struct round {
     struct text texts[ROUND];
     uint8_t digest[ROUND][DIGEST_BYTES];
-    size_t n;
+    size_t n, bytes; /* of texts */
     float *vector;   /* [ROUND, dim] */
     uint8_t *record; /* [ROUND, record bytes] */
     struct arena scratch;
@@ -219,7 +220,7 @@ static enum tacit_err embed_round(struct teacher *t, struct round *r)
     }
     TRY(write_at(t, r->record, r->n * t->record, place(t, t->n)));
     for (size_t i = 0; i < r->n; i++) TRY(note(t, r->digest[i]));
-    r->n = 0;
+    r->n = r->bytes = 0;
     return TACIT_OK;
 }
 
@@ -240,8 +241,9 @@ static enum tacit_err embed_missing(struct teacher *t, struct round *r,
         if (!*slot_of(t, d.b) && !is_waiting(r, d.b)) {
             memcpy(r->digest[r->n], d.b, DIGEST_BYTES);
             r->texts[r->n++] = job->texts[i];
+            r->bytes += job->texts[i].n;
         }
-        if (r->n < ROUND && i + 1 < job->n) continue;
+        if (r->n < ROUND && r->bytes < ROUND_BYTES && i + 1 < job->n) continue;
         err = embed_round(t, r);
         if (!err && job->step) err = job->step(job->ctx, i + 1, job->n);
     }

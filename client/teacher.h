@@ -3,7 +3,7 @@
  * that work which was interrupted goes on where it was.
  *
  *   texts ──known?──> file ──> vectors
- *           └ no ──> encoder.h, ROUND texts at a time ──> file
+ *           └ no ──> encoder.h, a round of texts at a time ──> file
  *
  *   file   "tacit-teacher-1\n" | version of the encoder [24] | u32 dim | 0 [20]
  *          records: BLAKE2b-256 of the text | f16 [dim]

@@ -86,6 +86,10 @@ void requests_blob(const char *blob_dir, const struct msg_blob_get *in,
     enum tacit_err err =
         blob_chunk(blob_dir, &in->hash, in->index, &total, bytes);
     if (err == TACIT_OK) err = buf_end(bytes);
+    if (err == TACIT_NOTFOUND) { /* a question, no fault of ours */
+        requests_error(out, err_id());
+        return;
+    }
     if (err != TACIT_OK) {
         own_failure(out, "blob_refused");
         return;

@@ -7,30 +7,32 @@
 #define HEADING_WEIGHT 0.5f
 #define TITLE_WEIGHT   0.3f
 
-/* ---- the built-in encoder ------------------------------------------------
+/* ---- a table of words ----------------------------------------------------
  */
 
 static enum tacit_err add(const struct encoder *e, struct arena *scratch,
                           struct text text, float weight, float *out)
 {
-    float v[ENCODER_DIM];
+    float v[ENCODER_DIM_MAX];
+    if (text.n == 0) return TACIT_OK; /* nor its prefix */
     arena_reset(scratch);
-    TRY(encoder_embed(e, scratch, text.s, text.n, v));
-    kernel_axpy(out, weight, v, ENCODER_DIM);
+    TRY(encoder_embed_all(e, scratch, &text, 1, v));
+    kernel_axpy(out, weight, v, encoder_dim(e));
     return TACIT_OK;
 }
 
 static enum tacit_err weigh(const struct encoder *e, struct arena *scratch,
                             const struct embedder_text *p, float *out)
 {
-    float v[ENCODER_DIM] = {0};
+    size_t dim = encoder_dim(e);
+    float v[ENCODER_DIM_MAX] = {0};
     struct text h = {p->heading, strlen(p->heading)};
     struct text t = {p->title, strlen(p->title)};
     TRY(add(e, scratch, p->text, 1, v));
     TRY(add(e, scratch, h, HEADING_WEIGHT, v));
     TRY(add(e, scratch, t, TITLE_WEIGHT, v));
-    kernel_normalise(v, ENCODER_DIM);
-    memcpy(out, v, sizeof v);
+    kernel_normalise(v, dim);
+    memcpy(out, v, dim * sizeof *v);
     return TACIT_OK;
 }
 
@@ -75,9 +77,9 @@ enum tacit_err embedder_passages(const struct encoder *e, struct arena *scratch,
                                  const struct embedder_text *list, size_t n,
                                  float *out)
 {
-    if (!encoder_is_built_in(e)) return read_whole(e, scratch, list, n, out);
+    if (!encoder_is_table(e)) return read_whole(e, scratch, list, n, out);
     for (size_t i = 0; i < n; i++)
-        TRY(weigh(e, scratch, &list[i], out + i * ENCODER_DIM));
+        TRY(weigh(e, scratch, &list[i], out + i * encoder_dim(e)));
     return TACIT_OK;
 }
 
@@ -114,7 +116,7 @@ enum tacit_err embedder_sizes(const struct encoder *e, struct chunk_sizes *out)
     struct chunk_sizes s = chunk_sizes_default;
     TRY(encoder_ready(e));
     *out = s;
-    if (encoder_is_built_in(e)) return TACIT_OK;
+    if (encoder_is_table(e)) return TACIT_OK;
     s.count = count;
     s.ctx = (void *)(uintptr_t)e; /* it is read alone */
     size_t room = encoder_context(e), want = s.hard + EMBEDDER_CONTEXT_TOKENS;

@@ -3,12 +3,12 @@
  *
  *   v = normalise(e(text) + 0.5 e(headings) + 0.3 e(title))  [dim]
  *
- * with e() the built-in encoder's unit vector. A passage that says "Give 5 mg
- * at night" is about warfarin because its heading says so. Apart from the text,
- * a heading of three words is not lost among 150. (On the training questions of
- * the four simulated sites, recall@5 of the vectors alone is 0.33 with these
- * weights and 0.27 without title and headings.) A network reads "title headings
- * text" as one text, as it was trained to.
+ * with e() the unit vector of a table of words, built in or imported. A passage
+ * that says "Give 5 mg at night" is about warfarin because its heading says so.
+ * Apart from the text, a heading of three words is not lost among 150. (On the
+ * training questions of the four simulated sites, recall@5 of the vectors alone
+ * is 0.33 with these weights and 0.27 without title and headings.) A network
+ * reads "title headings text" as one text, as it was trained to.
  */
 #ifndef TACIT_RETRIEVAL_EMBEDDER_H
 #define TACIT_RETRIEVAL_EMBEDDER_H

@@ -100,7 +100,7 @@ static enum tacit_err add_cosines(struct writing *k)
     size_t n = k->n;
     struct text *texts = NULL;
     float *v = NULL;
-    if (!encoder_is_built_in(c->encoder) && n > NETWORK_SENTENCES)
+    if (!encoder_is_table(c->encoder) && n > NETWORK_SENTENCES)
         n = NETWORK_SENTENCES;
     if (n < k->n) qsort(k->list, k->n, sizeof *k->list, by_score);
     arena_reset(&c->scratch);

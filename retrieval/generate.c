@@ -255,6 +255,7 @@ static enum tacit_err prepare(struct writing *w)
     TRY(prompt_build(&source, w->a, &p));
     g->n_passages = p.n_passages;
     g->n_turns = p.n_turns;
+    g->n_said = job->n_turns;
     g->is_cut = p.is_cut;
     g->prompt_tokens = p.n;
     for (size_t i = 0; i < g->n_passages; i++) {

@@ -59,7 +59,8 @@ struct generated {
     uint64_t cited;    /* bit i: source i + 1, by what was shown */
     size_t n_passages; /* that were read */
     size_t n_offered;  /* that were good enough */
-    size_t n_turns;    /* of the conversation, that were read */
+    size_t n_turns;    /* of the conversation, that were read: the last */
+    size_t n_said;     /* turns of the conversation */
     int is_cut;        /* the passage that was read lost its end */
     size_t prompt_tokens, context;
     struct decoder_report report;

@@ -25,7 +25,9 @@ static void write_counts(const struct progress *p, enum rate shown, char *out,
                          size_t cap)
 {
     double seconds = (double)(tick_ms() - p->start_ms) / 1000.0;
-    double rate = seconds > 0 ? (double)p->done / seconds : 0;
+    double rate = seconds > 0 && p->done > p->before
+                      ? (double)(p->done - p->before) / seconds
+                      : 0;
     int n = 0;
     if (!p->unit) {
         snprintf(out, cap, "%.0f s", seconds);
@@ -115,6 +117,7 @@ void progress_begin(struct progress *p, enum progress_mode mode,
 
 void progress_update(struct progress *p, uint64_t done, const char *detail)
 {
+    if (!p->told++ && tick_ms() - p->start_ms < REDRAW_MS) p->before = done;
     p->done = done;
     if (p->quiet) return;
     if (tick_ms() - p->shown_ms >= (p->columns ? REDRAW_MS : PLAIN_MS))

@@ -22,14 +22,17 @@ enum progress_mode { PROGRESS_AUTO, PROGRESS_QUIET };
 struct progress {
     const char *label, *unit; /* borrowed; unit NULL: its time is shown */
     uint64_t done, total;     /* total 0 = unknown */
+    uint64_t before;          /* done before it began: no part of the rate */
     int64_t start_ms, shown_ms;
-    size_t columns; /* of the terminal; 0: there is none to redraw on */
-    int quiet, drawn;
+    size_t columns;         /* of the terminal; 0: there is none to redraw on */
+    int quiet, drawn, told; /* told: of an update */
 };
 
 void progress_begin(struct progress *p, enum progress_mode mode,
                     const char *label, const char *unit, uint64_t total);
-/* detail may be NULL. Without a unit `done` means nothing. */
+/* detail may be NULL. Without a unit `done` means nothing. What the first update
+ * finds done at once was done before: by an earlier run, or in the step that
+ * began this. */
 void progress_update(struct progress *p, uint64_t done, const char *detail);
 /* Clear the line (terminal) or write the last one. */
 void progress_end(struct progress *p);

@@ -62,6 +62,11 @@ int encoder_is_built_in(const struct encoder *e)
     return e->net == NULL;
 }
 
+int encoder_is_table(const struct encoder *e)
+{
+    return !e->net || encoder_net_kind(e->net) == ENCODER_TABLE;
+}
+
 size_t encoder_dim(const struct encoder *e)
 {
     return e->net ? encoder_net_dim(e->net) : ENCODER_DIM;

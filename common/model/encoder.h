@@ -1,7 +1,8 @@
 /*
  * encoder: text -> unit vector. The encoder of both walks: passages are
  * embedded when they are added, questions when they are asked. It is the
- * built-in one, or a network that was imported (net.h: MiniLM, BGE, E5).
+ * built-in one, or what was imported: a network (net.h: MiniLM, BGE, E5), or a
+ * table like the built-in one.
  *
  * The built-in one is a table of words (word_table.h) that was distilled from
  * all-MiniLM-L6-v2 and is part of the program (built_in.h; models/README.md
@@ -39,7 +40,9 @@ struct encoder; /* owned */
 TACIT_CHECKED enum tacit_err encoder_new(struct encoder **out);
 /* A network of a file that is known, and what it wants before a text: all is
  * copied. Nothing is opened yet. LIMIT, NOMEM. */
+enum encoder_kind { ENCODER_NETWORK, ENCODER_TABLE };
 struct encoder_model {
+    enum encoder_kind kind;
     const char *name;               /* for messages */
     const char *path;               /* GGUF file or folder */
     struct digest hash;             /* of its content */
@@ -53,6 +56,9 @@ void encoder_free(struct encoder *e);
  * FORMAT, SHAPE, UNSUPPORTED: its file, with the ways out. */
 TACIT_CHECKED enum tacit_err encoder_ready(const struct encoder *e);
 int encoder_is_built_in(const struct encoder *e);
+/* Whether it is a table of words, the built-in one or an imported one: a sum of
+ * rows knows no order, and costs next to nothing. */
+int encoder_is_table(const struct encoder *e);
 /* Numbers of a vector, at most ENCODER_DIM_MAX. */
 size_t encoder_dim(const struct encoder *e);
 /* Tokens that it reads of a text; more are left out. SIZE_MAX: all. */

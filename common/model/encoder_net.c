@@ -18,7 +18,8 @@
  "imported again"
 
 enum {
-    VERSION = 1, /* of how texts become vectors here */
+    VERSION = 1,       /* of how texts become vectors by a network */
+    TABLE_VERSION = 2, /* and by a table, passages included (embedder.h) */
     LANE_BYTES_MAX = 512 << 20,
     TABLE_BYTES_MAX = 64 << 20,
     CONTEXT_MAX = 8192,  /* attention takes its square */
@@ -33,6 +34,7 @@ struct lane {
 struct encoder_net {
     char *name, *path, *prefix[2]; /* owned; by enum encoder_side */
     char version[ENCODER_VERSION_MAX];
+    enum encoder_kind kind;
     size_t dim;
     pthread_mutex_t lock; /* of what follows */
     struct model_files *files;
@@ -59,7 +61,8 @@ static void name_version(const struct encoder_model *m, char *out)
     digest_add(&s, m->passage, strlen(m->passage) + 1);
     digest_end(&s, &d);
     hex_encode(hex, d.b, sizeof d.b);
-    snprintf(out, ENCODER_VERSION_MAX, "net-%d-%.16s", VERSION, hex);
+    snprintf(out, ENCODER_VERSION_MAX, "net-%d-%.16s",
+             m->kind == ENCODER_TABLE ? TABLE_VERSION : VERSION, hex);
 }
 
 enum tacit_err encoder_net_new(const struct encoder_model *m,
@@ -72,6 +75,7 @@ enum tacit_err encoder_net_new(const struct encoder_model *m,
     struct encoder_net *e = calloc(1, sizeof *e);
     if (!e) return fail(TACIT_NOMEM, "no memory for the text encoder");
     pthread_mutex_init(&e->lock, NULL);
+    e->kind = m->kind;
     e->dim = m->dim;
     e->name = strdup(m->name);
     e->path = strdup(m->path);
@@ -197,6 +201,11 @@ enum tacit_err encoder_net_ready(struct encoder_net *e)
     enum tacit_err err = ready(e);
     pthread_mutex_unlock(&e->lock);
     return err;
+}
+
+enum encoder_kind encoder_net_kind(const struct encoder_net *e)
+{
+    return e->kind;
 }
 
 size_t encoder_net_dim(const struct encoder_net *e)

@@ -26,6 +26,7 @@ TACIT_CHECKED enum tacit_err encoder_net_new(const struct encoder_model *m,
                                              struct encoder_net **out);
 void encoder_net_free(struct encoder_net *e);
 TACIT_CHECKED enum tacit_err encoder_net_ready(struct encoder_net *e);
+enum encoder_kind encoder_net_kind(const struct encoder_net *e);
 size_t encoder_net_dim(const struct encoder_net *e);
 /* 0 before encoder_net_ready(). */
 size_t encoder_net_context(const struct encoder_net *e);

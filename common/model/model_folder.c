@@ -444,14 +444,22 @@ static enum tacit_err write_all(struct model_folder_writing *w)
 enum tacit_err model_folder_write(const struct model_files *f, const char *path,
                                   const struct model_folder *how)
 {
-    struct model_folder_writing w = {.f = f, .how = how, .path = path};
+    char part[MODEL_FOLDER_PATH];
+    struct model_folder_writing w = {.f = f, .how = how, .path = part};
+    struct stat st;
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    if (n + sizeof ".XXXXXX" > sizeof part)
+        return fail(TACIT_LIMIT, "%s: path too long", path);
     TRY(look(&w));
-    if (mkdir(path, 0755))
-        return errno == EEXIST
-                   ? fail(TACIT_STATE,
-                          "%s is there already; name another folder", path)
-                   : fail(TACIT_IO, "%s: %s", path, strerror(errno));
+    if (lstat(path, &st) == 0)
+        return fail(TACIT_STATE, "%s is there already; name another folder",
+                    path);
+    snprintf(part, sizeof part, "%.*s.XXXXXX", (int)n, path);
+    if (!mkdtemp(part)) return fail(TACIT_IO, "%s: %s", path, strerror(errno));
     enum tacit_err err = write_all(&w);
-    if (err) take_away(path);
+    if (!err && (chmod(part, 0755) || rename(part, path)))
+        err = fail(TACIT_IO, "%s: %s", path, strerror(errno));
+    if (err) take_away(part);
     return err;
 }

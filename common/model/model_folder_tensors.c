@@ -69,7 +69,7 @@ struct stream {
     struct buf b;
 };
 
-static enum tacit_err flush(struct stream *s)
+static enum tacit_err flush(struct model_folder_writing *w, struct stream *s)
 {
     size_t at = 0;
     TRY(buf_end(&s->b));
@@ -82,7 +82,9 @@ static enum tacit_err flush(struct stream *s)
         at += (size_t)n;
     }
     buf_clear(&s->b);
-    return TACIT_OK;
+    w->done += at;
+    return w->how->step ? w->how->step(w->how->ctx, w->done, w->total)
+                        : TACIT_OK;
 }
 
 static enum tacit_err write_tensor(struct model_folder_writing *w,
@@ -109,12 +111,7 @@ static enum tacit_err write_tensor(struct model_folder_writing *w,
             quant_encode(w->how->type, heads && !by_row ? own : v, bytes, cols);
         if (err) err = err_context(err, "tensor %s", t->name);
         if (!err) buf_put(&s->b, bytes, n);
-        if (!err && s->b.len >= FLUSH_BYTES) {
-            w->done += s->b.len;
-            err = flush(s);
-            if (!err && w->how->step)
-                err = w->how->step(w->how->ctx, w->done, w->total);
-        }
+        if (!err && s->b.len >= FLUSH_BYTES) err = flush(w, s);
     }
     free(v);
     free(own);
@@ -177,7 +174,7 @@ enum tacit_err model_folder_tensors(struct model_folder_writing *w)
         const struct gguf_tensor *t = model_files_tensor_at(w->f, i);
         if (!is_left_out(t)) err = write_tensor(w, t, &s);
     }
-    if (!err) err = flush(&s);
+    if (!err) err = flush(w, &s);
     if (!err && fsync(s.fd))
         err = fail(TACIT_IO, "%s: %s", s.path, strerror(errno));
     if (s.fd >= 0 && close(s.fd) && !err)

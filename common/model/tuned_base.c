@@ -13,7 +13,9 @@ static enum tacit_err base_missing(const struct model_base *b)
     hex_encode(hex, b->hash.b, DIGEST_BYTES);
     return fail_as(E_BASE_MISSING,
                    "the base model %s (%.16s) is not here; `tacit model "
-                   "import` its file, in the type that the plan's author names",
+                   "import` its file, in the type that the plan's author "
+                   "names, or, to a coordinator or simulation, name it with "
+                   "--base FILE",
                    b->name && *b->name ? b->name : "of the plan", hex);
 }
 

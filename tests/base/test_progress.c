@@ -66,6 +66,21 @@ static void long_work_writes_a_line_in_five_seconds(void **state)
     check(strstr(text, "100 %") != NULL);
 }
 
+static void what_was_done_before_is_no_part_of_the_rate(void **state)
+{
+    (void)state;
+    struct progress p;
+    struct capture c;
+    capture_begin(&c);
+    progress_begin(&p, PROGRESS_AUTO, "asking the teacher", "texts", 100);
+    progress_update(&p, 40, NULL); /* of the run that was interrupted */
+    now_ms += 6000;
+    progress_update(&p, 52, NULL);
+    progress_end(&p);
+    capture_end(&c, text, sizeof text);
+    check(strstr(text, "52/100 texts  2.0/s  24 s left") != NULL);
+}
+
 static void an_unknown_total_counts(void **state)
 {
     (void)state;
@@ -184,6 +199,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(long_work_writes_a_line_in_five_seconds,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(
+            what_was_done_before_is_no_part_of_the_rate, begin, end),
         cmocka_unit_test_setup_teardown(an_unknown_total_counts, begin, end),
         cmocka_unit_test_setup_teardown(work_without_a_measure_shows_its_time,
                                         begin, end),

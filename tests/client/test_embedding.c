@@ -35,6 +35,29 @@ static void choose(const char *hash)
 
 #define HASH "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
+static void a_chosen_table_is_treated_as_the_built_in_one(void **state)
+{
+    (void)state;
+    struct embedding_choice c;
+    struct encoder *e;
+    char network[ENCODER_VERSION_MAX], table[ENCODER_VERSION_MAX];
+    choose(HASH);
+    check_ok(embedding_open(&d, &e));
+    check(!encoder_is_table(e));
+    encoder_version(e, network);
+    encoder_free(e);
+    check_ok(db_exec(&d.db, "INSERT INTO model VALUES('tiny', 'words', 'Q4_0',"
+                            " '', '', x'" HASH "', x'" HASH "', 1, 1, 1, 0)"));
+    check_ok(embedding_chosen(&d, &c));
+    check(c.kind == ENCODER_TABLE);
+    check_ok(embedding_open(&d, &e));
+    check(encoder_is_table(e) && !encoder_is_built_in(e));
+    /* A store that had the same file's vectors embeds again. */
+    encoder_version(e, table);
+    assert_string_not_equal(network, table);
+    encoder_free(e);
+}
+
 static void adopt_a_retriever(void)
 {
     char sql[512];
@@ -111,6 +134,7 @@ int main(void)
 #define ROW(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
         ROW(nobodys_choice_is_the_built_in_encoder),
+        ROW(a_chosen_table_is_treated_as_the_built_in_one),
         ROW(an_adapter_is_set_aside_while_another_encoder_searches),
         ROW(a_retriever_is_not_trained_while_another_encoder_searches),
         ROW(a_damaged_choice_is_an_error),

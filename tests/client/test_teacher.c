@@ -123,6 +123,27 @@ static void what_was_interrupted_goes_on_where_it_was(void **state)
     assert_memory_equal(out, again, sizeof out);
 }
 
+/* A network takes a second for some thousand tokens. */
+static void long_texts_make_short_rounds(void **state)
+{
+    (void)state;
+    enum { LONG = 1000 };
+    static char words[N][LONG];
+    static struct text many[N];
+    struct teacher *t = NULL;
+    struct limit l = {.most = 0};
+    for (size_t i = 0; i < N; i++) {
+        memset(words[i], ' ', LONG);
+        memcpy(words[i], texts[i].s, texts[i].n);
+        many[i] = (struct text){words[i], LONG};
+    }
+    const struct teacher_job job = {many, N, out[0], count, &l};
+    check_ok(teacher_open(path, encoder, &t));
+    check_err(teacher_embed(t, &job), TACIT_STATE);
+    teacher_close(t);
+    check(l.last * LONG >= 16 << 10 && l.last * LONG < 18 << 10);
+}
+
 static void a_text_that_comes_twice_is_asked_once(void **state)
 {
     (void)state;
@@ -171,6 +192,8 @@ int main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(
             what_was_interrupted_goes_on_where_it_was, begin, end),
+        cmocka_unit_test_setup_teardown(long_texts_make_short_rounds, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(a_text_that_comes_twice_is_asked_once,
                                         begin, end),
         cmocka_unit_test_setup_teardown(

@@ -535,6 +535,19 @@ def full_disk(at):
                      "--in", "*first.md")
         done.exits(0).prints("name1000").says("disk is full", "not noted")
         finish(watch, signal.SIGINT).exits(0)
+        # Nobody has it open, and not even the log's index can be made.
+        rest.truncate(0)
+        s.check()
+        assert not os.path.exists(os.path.join(at, "home/tacit.db-shm"))
+        rest.seek(0)
+        with contextlib.suppress(OSError):
+            while rest.write(bytes(4096)):
+                pass
+        done = s.run("ask", "what is the word of note 1000?",
+                     "--in", "*first.md")
+        done.exits(0).prints("name1000").says("no answer is noted")
+        s.run("model", "ls").exits(0)
+        assert s.add().exits(1).code == "TACIT-E0102"
 
 
 def case_a_full_disk_loses_nothing_and_a_later_run_completes():

@@ -342,6 +342,27 @@ def case_a_conversation_by_a_pipe():
         home.run("chat", stdin=lines).exits(0).prints("Give 2 mg of warfarin")
 
 
+def case_a_long_conversation_loses_its_beginning_and_says_so():
+    with folder() as at:
+        home = Home(at)
+        home.use(CITES)
+        lines = (QUESTION + "\n").encode() * 7
+        words = ("chat", "--context", "1300", "--max-tokens", "100")
+        done = home.run(*words, "--json", stdin=lines).exits(0)
+        said = [json.loads(line)["data"]["generation"]
+                for line in done.out.splitlines()]
+        for i, one in enumerate(said):
+            assert one["turns_read"] + one["turns_left_out"] == i, (i, one)
+            assert one["passages_read"] and one["prompt_tokens"] <= 1200, one
+        assert said[1]["turns_left_out"] == 0, said[1]
+        assert 0 < said[6]["turns_read"] < 6, said[6]
+        n = said[6]["turns_read"]
+        home.run(*words, stdin=lines).exits(0).says(
+            f"6 earlier questions and answers the last {n} were read")
+        quiet = home.run(*words, "--quiet", stdin=lines).exits(0)
+        assert "earlier questions" not in quiet.err, quiet
+
+
 def case_an_interrupt_ends_an_answer_and_not_the_conversation():
     with folder() as at:
         home = Home(at)

@@ -194,6 +194,18 @@ def case_another_coordinator_at_the_address_stops_everything():
         tacit("leave", "--force", "--home", one.home).exits(0)
 
 
+def case_doctor_knows_whether_the_coordinator_answers():
+    with Federation() as f:
+        f.start_coordinator()
+        device = f.add_device("north")
+        done = tacit("doctor", "--home", device.home).exits(0)
+        done.prints("it answers, and holds the pinned key")
+        assert "level=error" not in f.coordinator.tail(), f.coordinator.tail()
+        f.coordinator.process.stop()
+        tacit("doctor", "--home", device.home).exits(1).prints(
+            "BAD  coordinator")
+
+
 def case_an_address_where_nothing_answers():
     with Federation() as f:
         f.start_coordinator()

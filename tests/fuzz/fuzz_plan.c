@@ -17,12 +17,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         err_clear();
         return 0;
     }
+    uint32_t least = p->secagg_off ? 1 : 2;
     assert(p->rounds >= 1 && p->rounds <= 100000);
-    assert(p->cohort_size >= 2 && p->cohort_size <= PLAN_CLIENTS_MAX);
-    assert(p->min_reports >= 2 && p->min_reports <= p->cohort_size);
+    assert(p->cohort_size >= least && p->cohort_size <= PLAN_COHORT_MAX);
+    assert(p->min_reports >= least && p->min_reports <= p->cohort_size);
     assert(p->clip > 0 && p->learning_rate > 0 && p->over_select >= 1);
     assert(p->ring_bits == 24 || p->ring_bits == 32);
-    assert(p->n_columns <= PLAN_COLUMNS_MAX && p->n_features >= 1);
+    assert(p->n_columns <= PLAN_COLUMNS_MAX);
+    assert(plan_has_base(p) ? p->length >= 8 : p->n_features >= 1);
     assert(p->n_features <= (size_t)PLAN_COLUMNS_MAX * PLAN_VALUES_MAX);
     assert(p->stage_deadline_ms >= 100 && p->train_deadline_ms >= 100);
     plan_free(p);

@@ -349,6 +349,45 @@ static void written_again(const char *folder)
     model_files_close(a);
 }
 
+struct watched {
+    const char *path;
+    unsigned steps, seen;
+    enum tacit_err end;
+};
+
+static enum tacit_err watch(void *ctx, uint64_t done, uint64_t total)
+{
+    struct watched *w = ctx;
+    struct stat st;
+    check(done > 0 && total > 0);
+    w->steps++;
+    w->seen += lstat(w->path, &st) == 0;
+    return w->end ? fail(w->end, "stopped") : TACIT_OK;
+}
+
+static void a_folder_has_its_name_once_it_is_whole(void **state)
+{
+    (void)state;
+    struct model_files *a = NULL;
+    struct model_folder how = plain;
+    struct stat st;
+    char folder[256], out[300];
+    make_llama(folder, "{\"model_type\":\"llama\"," LLAMA_SIZES "\"a\":1}");
+    snprintf(out, sizeof out, "%s/whole/", folder);
+    struct watched w = {.path = out, .end = TACIT_STATE};
+    check_ok(model_files_open(folder, &a));
+    how.step = watch;
+    how.ctx = &w;
+    check_err(model_folder_write(a, out, &how), TACIT_STATE);
+    check(lstat(out, &st) != 0 && w.steps == 1);
+    w.end = TACIT_OK;
+    check_ok(model_folder_write(a, out, &how));
+    check(w.steps == 2 && w.seen == 0);
+    check(lstat(out, &st) == 0 && (st.st_mode & 0777) == 0755);
+    model_files_close(a);
+    check_tmpdir_remove(folder);
+}
+
 static void a_folder_that_is_written_is_the_one_that_was_read(void **state)
 {
     (void)state;
@@ -525,6 +564,7 @@ int main(void)
         cmocka_unit_test(the_licence_of_a_model_card_is_kept),
         cmocka_unit_test(a_bert_folder_keeps_its_pooling),
         cmocka_unit_test(a_folder_that_is_written_is_the_one_that_was_read),
+        cmocka_unit_test(a_folder_has_its_name_once_it_is_whole),
         cmocka_unit_test(what_a_folder_has_no_place_for_is_named),
         cmocka_unit_test(a_written_folder_asks_for_its_biases),
         cmocka_unit_test(what_is_not_read_is_named),
