@@ -1,27 +1,14 @@
 /*
- * What FTS5 keeps of an index, as SQLite 3.20 and newer writes it for tables
- * without contentless_delete (the head of its fts5_index.c):
- *
- *   chunk_fts_data     id 1   averages: rows, words of each column
- *                      id 10  segments: cookie [4], levels, segments, leaves
- *                             ever written to level 0; then for each level
- *                             how many are being merged, how many there are,
- *                             and each: id, first and last leaf
- *                      segment << 37 | list << 36 | height << 31 | page
- *   chunk_fts_idx      segment, term: page that it may stand in
- *   chunk_fts_docsize  row: words of each column
- *
- * All numbers are SQLite's varints. Leaves do not name their segment: a segment
- * is taken over by giving its rows a free number. It is the newest of level 0,
- * where FTS5 itself puts one.
+ * Leaves do not name their segment: a segment is taken over by giving its rows
+ * a free number. It is the newest of level 0, where FTS5 itself puts one.
  */
 #include <string.h>
 
 #include "common/base/buf.h"
 #include "retrieval/words_ahead.h"
+#include "retrieval/words_format.h"
 
 enum {
-    SEGMENT_BITS = 37,
     SEGMENT_IDS = 2000,  /* that FTS5 gives, from 1 on */
     SEGMENTS_MAX = 1000, /* FTS5 merges long before */
     MADE_MAX = 32,       /* that are taken over together */
@@ -47,28 +34,6 @@ struct record {
     uint8_t is_used[SEGMENT_IDS + 1]; /* numbers of segments */
 };
 
-/* ---- numbers --------------------------------------------------------------
- */
-
-static uint64_t get_varint(struct reader *r)
-{
-    uint64_t v = 0;
-    for (int i = 0; i < 8; i++) {
-        uint8_t byte = reader_u8(r);
-        v = v << 7 | (byte & 0x7f);
-        if (!(byte & 0x80)) return v;
-    }
-    return v << 8 | reader_u8(r);
-}
-
-/* v below 2^56, which all of ours are. */
-static void put_varint(struct buf *b, uint64_t v)
-{
-    int n = 1;
-    while (n < 8 && v >> 7 * n) n++;
-    while (n--) buf_put_u8(b, (uint8_t)((v >> 7 * n & 0x7f) | (n ? 0x80 : 0)));
-}
-
 /* The bytes of a row of a table of segments into out; none when it is not
  * there. */
 static enum tacit_err read_bytes(struct db *db, const char *sql,
@@ -92,7 +57,7 @@ static enum tacit_err read_bytes(struct db *db, const char *sql,
 
 static int read_segment(struct reader *r, struct record *out, uint64_t place)
 {
-    uint64_t id = get_varint(r), first = get_varint(r), last = get_varint(r);
+    uint64_t id = words_get(r), first = words_get(r), last = words_get(r);
     if (r->err || id < 1 || id > SEGMENT_IDS || out->is_used[id] || first < 1 ||
         last < first || last > INT32_MAX)
         return 0;
@@ -110,15 +75,15 @@ static int parse(struct record *out)
     uint64_t n_left;
     reader_init(&r, out->bytes.data, out->bytes.len);
     if (!reader_take(&r, 4)) return 0;
-    out->n_levels = get_varint(&r);
-    out->n_segments = n_left = get_varint(&r);
-    out->n_leaves = get_varint(&r);
+    out->n_levels = words_get(&r);
+    out->n_segments = n_left = words_get(&r);
+    out->n_leaves = words_get(&r);
     out->first_end = out->bytes.len - r.left;
     if (out->n_levels > LEVELS_MAX || n_left > SEGMENTS_MAX ||
         out->n_leaves >> 55)
         return 0;
     for (uint64_t level = 0; level < out->n_levels; level++) {
-        uint64_t merging = get_varint(&r), n = get_varint(&r);
+        uint64_t merging = words_get(&r), n = words_get(&r);
         if (r.err || merging > n || n > n_left) return 0;
         for (uint64_t i = 0; i < n; i++)
             if (!read_segment(&r, out, level ? MADE_MAX : i)) return 0;
@@ -142,9 +107,9 @@ static enum tacit_err read_record(struct db *db, const char *sql,
 
 static void put_segment(struct buf *b, const struct segment *s)
 {
-    put_varint(b, s->id);
-    put_varint(b, s->leaf_first);
-    put_varint(b, s->leaf_last);
+    words_put(b, s->id);
+    words_put(b, s->leaf_first);
+    words_put(b, s->leaf_last);
 }
 
 /* The record of `was` with segments at the end of level 0. */
@@ -157,14 +122,14 @@ static enum tacit_err write_record(struct db *db, const struct record *was,
     buf_init(&b, RECORD_BYTES_MAX);
     reader_init(&r, was->bytes.data, was->bytes.len);
     buf_put(&b, reader_take(&r, 4), 4);
-    for (int i = 0; i < 3; i++) (void)get_varint(&r);
-    put_varint(&b, was->n_levels ? was->n_levels : 1);
-    put_varint(&b, was->n_segments + n);
-    put_varint(&b, was->n_leaves + n_leaves);
-    put_varint(&b, was->n_merging);
-    put_varint(&b, was->n_first + n);
+    for (int i = 0; i < 3; i++) (void)words_get(&r);
+    words_put(&b, was->n_levels ? was->n_levels : 1);
+    words_put(&b, was->n_segments + n);
+    words_put(&b, was->n_leaves + n_leaves);
+    words_put(&b, was->n_merging);
+    words_put(&b, was->n_first + n);
     if (was->n_levels)
-        for (int i = 0; i < 2; i++) (void)get_varint(&r);
+        for (int i = 0; i < 2; i++) (void)words_get(&r);
     size_t n_kept = was->first_end - (was->bytes.len - r.left);
     if (n_kept) buf_put(&b, reader_take(&r, n_kept), n_kept);
     for (uint64_t i = 0; i < n; i++) put_segment(&b, &add[i]);
@@ -190,7 +155,7 @@ static enum tacit_err read_counts(struct db *db, const char *sql,
     reader_init(&r, bytes.data, bytes.len);
     int is_empty = bytes.len == 0; /* there were no rows yet */
     for (int i = 0; i < N_COUNTS; i++) {
-        counts[i] = is_empty ? 0 : get_varint(&r);
+        counts[i] = is_empty ? 0 : words_get(&r);
         if (counts[i] >> 54) *is_known = 0;
     }
     if (r.err || r.left) *is_known = 0;
@@ -203,7 +168,7 @@ static enum tacit_err write_counts(struct db *db, const uint64_t was[N_COUNTS],
 {
     struct buf b;
     buf_init(&b, RECORD_BYTES_MAX);
-    for (int i = 0; i < N_COUNTS; i++) put_varint(&b, was[i] + add[i]);
+    for (int i = 0; i < N_COUNTS; i++) words_put(&b, was[i] + add[i]);
     enum tacit_err err = buf_end(&b);
     if (!err)
         err = db_run(db, "REPLACE INTO chunk_fts_data(id, block) VALUES(1, ?)",
@@ -266,8 +231,8 @@ static enum tacit_err copy_segment(struct db *db, struct db *made,
         " ORDER BY segid, term",
         "INSERT INTO chunk_fts_idx(segid, term, pgno) VALUES(?, ?, ?)"};
     int64_t add = (int64_t)to - (int64_t)from;
-    int64_t first = (int64_t)from << SEGMENT_BITS;
-    int64_t last = first + ((int64_t)1 << SEGMENT_BITS) - 1;
+    int64_t first = (int64_t)from << WORDS_SEGMENT_BITS;
+    int64_t last = first + ((int64_t)1 << WORDS_SEGMENT_BITS) - 1;
     TRY(copy(db, made, &leaves, first, last, add * (last - first + 1)));
     return copy(db, made, &terms, from, from, add);
 }
