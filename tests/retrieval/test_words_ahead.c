@@ -28,7 +28,7 @@ static void desk_new(struct desk *d)
     shelf_new(&d->s);
     rng_init(&d->r, 11, 0, 0);
     d->next = 1;
-    check_ok(words_ahead_new(&d->w));
+    check_ok(words_ahead_new(&d->s.db, &d->w));
     check_ok(db_exec(&d->s.db,
                      "INSERT INTO document(id, path, title, kind, hash,"
                      " size_bytes, n_chunks, added_s) VALUES(1, '/a',"
@@ -82,8 +82,7 @@ static int write_some(struct desk *d, int n, enum way way)
                                      strlen(text)};
         if (way == AHEAD) words_ahead_give(d->w, &t);
     }
-    if (way == AHEAD)
-        check_ok(words_ahead_adopt(d->w, &d->s.db, from, &are_in));
+    if (way == AHEAD) check_ok(words_ahead_adopt(d->w, from, &are_in));
     if (!are_in) insert_words(d, from);
     return are_in;
 }
@@ -230,7 +229,7 @@ static enum tacit_err try_some(struct desk *d, int n, int *are_in)
         words_ahead_give(d->w, &(struct words_text){d->next, "Title of it", "",
                                                     text, strlen(text)});
     }
-    return words_ahead_adopt(d->w, &d->s.db, from, are_in);
+    return words_ahead_adopt(d->w, from, are_in);
 }
 
 static void an_index_of_another_form_is_left_alone(void **state)
@@ -329,7 +328,7 @@ static void few_passages_and_long_texts_are_not_taken(void **state)
     check_ok(db_commit(&d.s.db));
     words_ahead_begin(d.w);
     words_ahead_give(d.w, &(struct words_text){9, "", "", text, 2 << 20});
-    check_ok(words_ahead_adopt(d.w, &d.s.db, 9, &are_in));
+    check_ok(words_ahead_adopt(d.w, 9, &are_in));
     assert_int_equal(are_in, 0);
     check_ok(words_check(&d.s.db));
     free(text);
