@@ -9,6 +9,7 @@
 #include "retrieval/question.h"
 #include "retrieval/stem.h"
 #include "retrieval/words_ahead.h"
+#include "retrieval/words_merge.h"
 
 #define K1      1.2
 #define B       0.75
@@ -16,9 +17,7 @@
 
 enum {
     COLUMNS = 3,
-    ROOM_BYTES = 16 << 20, /* of the words of one transaction, at most */
-    MERGED = 8 /* segments of a level, at once: with FTS5's 4 a word is written
-                * half as often again */
+    ROOM_BYTES = 16 << 20 /* of the words of one transaction, at most */
 };
 /* Title, heading, text: a word in a heading says more than one in the text. */
 static const double column_weight[COLUMNS] = {1, 3, 1};
@@ -255,7 +254,7 @@ static enum tacit_err set_up(struct db *db, const char *key, int64_t value)
 enum tacit_err words_make_room(struct db *db)
 {
     TRY(set_up(db, "hashsize", ROOM_BYTES));
-    return set_up(db, "usermerge", MERGED);
+    return set_up(db, "usermerge", WORDS_MERGED);
 }
 
 static enum tacit_err make(struct db *db)

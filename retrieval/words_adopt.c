@@ -6,29 +6,34 @@
 
 #include "common/base/buf.h"
 #include "retrieval/words_ahead.h"
-#include "retrieval/words_format.h"
+#include "retrieval/words_merge.h"
 
 enum {
     SEGMENT_IDS = 2000,  /* that FTS5 gives, from 1 on */
     SEGMENTS_MAX = 1000, /* FTS5 merges long before */
     RECORD_BYTES_MAX = 64 << 10,
     LEVELS_MAX = 64,
-    N_COUNTS = 4,   /* rows, and the words of three columns */
+    MERGED_LEAVES = 1 << 14, /* 64 MiB */
+    N_COUNTS = 4,            /* rows, and the words of three columns */
     WORK_UNIT = 64, /* leaves, after which FTS5 merges as many per level */
     CROWDED = 16,   /* segments of a level: FTS5 would merge all of them */
     CROWD_LEAVES = 1 << 20
 };
 
-struct segment {
-    uint32_t id, leaf_first, leaf_last;
+/* A level in the record of segments. */
+struct level {
+    uint64_t n_merging, n;
+    size_t at, end; /* of its segments, in bytes */
 };
 
 /* The record of segments. */
 struct record {
     struct buf bytes; /* owned */
     uint64_t n_levels, n_segments, n_leaves;
-    uint64_t n_merging, n_first;      /* of level 0 */
-    size_t first_end;                 /* where its segments end in bytes */
+    size_t rest;           /* of bytes, behind those two levels */
+    struct level level[2]; /* the first two */
+    struct words_span
+        first[WORDS_MERGED_MAX];      /* of the first of them, the first */
     uint8_t is_used[SEGMENT_IDS + 1]; /* numbers of segments */
 };
 
@@ -52,13 +57,17 @@ static enum tacit_err read_bytes(struct db *db, int64_t id, struct buf *out)
 /* ---- the record of segments -----------------------------------------------
  */
 
-static int read_segment(struct reader *r, struct record *out)
+static int read_segment(struct reader *r, struct record *out,
+                        struct words_span *to)
 {
     uint64_t id = words_get(r), first = words_get(r), last = words_get(r);
     if (r->err || id < 1 || id > SEGMENT_IDS || out->is_used[id] || first < 1 ||
         last < first || last > INT32_MAX)
         return 0;
     out->is_used[id] = 1;
+    if (to)
+        *to =
+            (struct words_span){(uint32_t)id, (uint32_t)first, (uint32_t)last};
     return 1;
 }
 
@@ -67,25 +76,32 @@ static int parse(struct record *out)
 {
     struct reader r;
     uint64_t n_left;
+    memset(out->is_used, 0, sizeof out->is_used);
+    memset(out->level, 0, sizeof out->level);
     reader_init(&r, out->bytes.data, out->bytes.len);
     if (!reader_take(&r, 4)) return 0;
     out->n_levels = words_get(&r);
     out->n_segments = n_left = words_get(&r);
     out->n_leaves = words_get(&r);
-    out->first_end = out->bytes.len - r.left;
+    out->rest = out->bytes.len - r.left;
     if (out->n_levels > LEVELS_MAX || n_left > SEGMENTS_MAX ||
         out->n_leaves >> 55)
         return 0;
-    for (uint64_t level = 0; level < out->n_levels; level++) {
-        uint64_t merging = words_get(&r), n = words_get(&r);
-        if (r.err || merging > n || n > n_left) return 0;
-        for (uint64_t i = 0; i < n; i++)
-            if (!read_segment(&r, out)) return 0;
-        n_left -= n;
-        if (level) continue;
-        out->n_merging = merging;
-        out->n_first = n;
-        out->first_end = out->bytes.len - r.left;
+    for (uint64_t i = 0; i < out->n_levels; i++) {
+        struct level l = {.n_merging = words_get(&r)};
+        l.n = words_get(&r);
+        l.at = out->bytes.len - r.left;
+        if (r.err || l.n_merging > l.n || l.n > n_left) return 0;
+        for (uint64_t k = 0; k < l.n; k++)
+            if (!read_segment(&r, out,
+                              !i && k < WORDS_MERGED_MAX ? &out->first[k]
+                                                         : NULL))
+                return 0;
+        n_left -= l.n;
+        l.end = out->bytes.len - r.left;
+        if (i > 1) continue;
+        out->level[i] = l;
+        out->rest = l.end;
     }
     return !r.err && r.left == 0 && n_left == 0;
 }
@@ -93,7 +109,8 @@ static int parse(struct record *out)
 static enum tacit_err read_record(struct db *db, struct record *out,
                                   int *is_known)
 {
-    buf_init(&out->bytes, RECORD_BYTES_MAX);
+    out->bytes.max = RECORD_BYTES_MAX;
+    buf_clear(&out->bytes);
     TRY(read_bytes(db, WORDS_SEGMENTS, &out->bytes));
     *is_known = parse(out);
     return TACIT_OK;
@@ -109,29 +126,30 @@ static enum tacit_err write_bytes(struct db *db, int64_t id, struct buf *b)
     return err;
 }
 
-/* The record of `was` with a segment at the end of level 0. */
+/* The record of `was` as `now` has levels and counts, with a segment at the end
+ * of level `to`. A level without segments keeps none of those that it had. */
 static enum tacit_err write_record(struct db *db, const struct record *was,
-                                   const struct segment *add)
+                                   struct record now, unsigned to,
+                                   const struct words_span *add)
 {
     struct buf b;
-    struct reader r;
     buf_init(&b, RECORD_BYTES_MAX);
-    reader_init(&r, was->bytes.data, was->bytes.len);
-    buf_put(&b, reader_take(&r, 4), 4);
-    for (int i = 0; i < 3; i++) (void)words_get(&r);
-    words_put(&b, was->n_levels ? was->n_levels : 1);
-    words_put(&b, was->n_segments + 1);
-    words_put(&b, was->n_leaves + add->leaf_last);
-    words_put(&b, was->n_merging);
-    words_put(&b, was->n_first + 1);
-    if (was->n_levels)
-        for (int i = 0; i < 2; i++) (void)words_get(&r);
-    size_t n_kept = was->first_end - (was->bytes.len - r.left);
-    if (n_kept) buf_put(&b, reader_take(&r, n_kept), n_kept);
-    words_put(&b, add->id);
-    words_put(&b, add->leaf_first);
-    words_put(&b, add->leaf_last);
-    if (r.left) buf_put(&b, was->bytes.data + was->first_end, r.left);
+    if (now.n_levels <= to) now.n_levels = to + 1;
+    buf_put(&b, was->bytes.data, 4);
+    words_put(&b, now.n_levels);
+    words_put(&b, now.n_segments + 1);
+    words_put(&b, now.n_leaves);
+    for (unsigned i = 0; i < 2 && i < now.n_levels; i++) {
+        const struct level *l = &now.level[i];
+        words_put(&b, l->n_merging);
+        words_put(&b, l->n + (i == to));
+        if (l->n) buf_put(&b, was->bytes.data + l->at, l->end - l->at);
+        if (i != to) continue;
+        words_put(&b, add->id);
+        words_put(&b, add->leaf_first);
+        words_put(&b, add->leaf_last);
+    }
+    buf_put(&b, was->bytes.data + was->rest, was->bytes.len - was->rest);
     return write_bytes(db, WORDS_SEGMENTS, &b);
 }
 
@@ -168,57 +186,11 @@ static enum tacit_err write_counts(struct db *db,
 /* ---- rows -----------------------------------------------------------------
  */
 
-static enum tacit_err insert(struct db *db, sqlite3_stmt *st)
-{
-    int has_row;
-    enum tacit_err err = db_step(db, st, &has_row);
-    sqlite3_reset(st);
-    return err;
-}
-
-static enum tacit_err write_pages(struct db *db, const struct words_segment *s,
-                                  int64_t segment)
-{
-    const struct words_page *page = (const void *)s->pages.data;
-    size_t n = s->pages.len / sizeof *page;
-    sqlite3_stmt *st;
-    TRY(db_query(db, &st, "INSERT INTO chunk_fts_data(id, block) VALUES(?, ?)",
-                 ""));
-    enum tacit_err err = TACIT_OK;
-    for (size_t i = 0; i < n && !err; i++) {
-        sqlite3_bind_int64(st, 1, (segment << WORDS_SEGMENT_BITS) + page[i].id);
-        sqlite3_bind_blob64(st, 2, s->bytes.data + page[i].at, page[i].n,
-                            SQLITE_STATIC);
-        err = insert(db, st);
-    }
-    db_finish(st);
-    return err;
-}
-
-static enum tacit_err write_splits(struct db *db, const struct words_segment *s,
-                                   int64_t segment)
-{
-    const struct words_split *split = (const void *)s->splits.data;
-    size_t n = s->splits.len / sizeof *split;
-    sqlite3_stmt *st;
-    TRY(db_query(db, &st,
-                 "INSERT INTO chunk_fts_idx(segid, term, pgno) VALUES(?, ?, ?)",
-                 "i", segment));
-    enum tacit_err err = TACIT_OK;
-    for (size_t i = 0; i < n && !err; i++) {
-        sqlite3_bind_blob64(st, 2, s->bytes.data + split[i].at, split[i].n,
-                            SQLITE_STATIC);
-        sqlite3_bind_int64(st, 3, split[i].page);
-        err = insert(db, st);
-    }
-    db_finish(st);
-    return err;
-}
-
 static enum tacit_err write_sizes(struct db *db, const struct words_row *row,
                                   size_t n)
 {
     sqlite3_stmt *st;
+    int has_row;
     TRY(db_query(db, &st, "INSERT INTO chunk_fts_docsize(id, sz) VALUES(?, ?)",
                  ""));
     enum tacit_err err = TACIT_OK;
@@ -229,7 +201,8 @@ static enum tacit_err write_sizes(struct db *db, const struct words_row *row,
             len += words_varint(sizes + len, row[i].n_words[k]);
         sqlite3_bind_int64(st, 1, row[i].id);
         sqlite3_bind_blob64(st, 2, sizes, len, SQLITE_STATIC);
-        err = insert(db, st);
+        err = db_step(db, st, &has_row);
+        sqlite3_reset(st);
     }
     db_finish(st);
     return err;
@@ -276,30 +249,80 @@ static enum tacit_err look(struct db *db, struct adoption *a, int *is_known)
 }
 
 /* FTS5 merges by what is written: as it does for a segment of its own. */
-static enum tacit_err merge(struct db *db, const struct record *was,
+static enum tacit_err merge(struct db *db, const struct record *r,
                             uint64_t n_leaves)
 {
     uint64_t units =
-        (was->n_leaves + n_leaves) / WORK_UNIT - was->n_leaves / WORK_UNIT;
-    uint64_t n = units * WORK_UNIT * (was->n_levels ? was->n_levels : 1);
-    if (was->n_first + 1 >= CROWDED || n > CROWD_LEAVES) n = CROWD_LEAVES;
+        r->n_leaves / WORK_UNIT - (r->n_leaves - n_leaves) / WORK_UNIT;
+    uint64_t n = units * WORK_UNIT * r->n_levels;
+    if (r->level[0].n >= CROWDED || n > CROWD_LEAVES) n = CROWD_LEAVES;
     if (!n) return TACIT_OK;
     return db_run(db,
                   "INSERT INTO chunk_fts(chunk_fts, rank) VALUES('merge', ?)",
                   "i", (int64_t)n);
 }
 
-static enum tacit_err take_segment(struct db *db, const struct record *index,
+/* There are more numbers than can be used. */
+static uint32_t free_id(const struct record *r)
+{
+    uint32_t id = 1;
+    while (r->is_used[id]) id++;
+    return id;
+}
+
+/* The first level's segments become one of the second. */
+static enum tacit_err merge_first(struct db *db, struct record *r, int *is_done)
+{
+    struct record now = *r;
+    struct words_span out = {.id = free_id(r)};
+    int is_oldest = r->n_segments == r->level[0].n;
+    TRY(words_merge(db, r->first, r->level[0].n, is_oldest, &out, is_done));
+    if (!*is_done) return TACIT_OK;
+    now.n_segments -= now.level[0].n;
+    now.level[0].n = 0;
+    if (out.leaf_last) return write_record(db, r, now, 1, &out);
+    *is_done = 0; /* nothing is left of them: a rare end, which FTS5 can make */
+    return TACIT_OK;
+}
+
+/* When as many as are merged at once are there, and few enough leaves that a
+ * write need not wait for them. */
+static int is_merged_here(const struct record *r)
+{
+    uint64_t n = 0;
+    if (r->level[0].n < WORDS_MERGED || r->level[0].n > WORDS_MERGED_MAX ||
+        r->level[0].n_merging)
+        return 0;
+    for (uint64_t i = 0; i < r->level[0].n; i++)
+        n += r->first[i].leaf_last - r->first[i].leaf_first + 1;
+    return n <= MERGED_LEAVES;
+}
+
+static enum tacit_err try_merge(struct db *db, struct record *r)
+{
+    int is_done = 0;
+    if (!is_merged_here(r)) return TACIT_OK;
+    TRY(db_exec(db, "SAVEPOINT words_merge"));
+    enum tacit_err err = merge_first(db, r, &is_done);
+    if (err) return err; /* the adoption's savepoint undoes it */
+    if (!is_done) TRY(db_exec(db, "ROLLBACK TO words_merge"));
+    return db_exec(db, "RELEASE words_merge");
+}
+
+static enum tacit_err take_segment(struct db *db, struct record *r,
                                    const struct words_segment *made)
 {
-    struct segment add = {.leaf_first = 1, .leaf_last = made->n_leaves};
+    struct words_span add = {free_id(r), 1, made->n_leaves};
+    struct record now = *r;
+    int is_known;
     if (!made->n_leaves) return TACIT_OK;
-    /* There are more numbers than can be used. */
-    for (add.id = 1; index->is_used[add.id];) add.id++;
-    TRY(write_pages(db, made, add.id));
-    TRY(write_splits(db, made, add.id));
-    TRY(write_record(db, index, &add));
-    return merge(db, index, made->n_leaves);
+    now.n_leaves += made->n_leaves;
+    TRY(words_segment_store(db, made, add.id));
+    TRY(write_record(db, r, now, 0, &add));
+    TRY(read_record(db, r, &is_known));
+    if (!is_known) return fail(TACIT_INTERNAL, "a record of segments");
+    TRY(try_merge(db, r));
+    return merge(db, r, made->n_leaves);
 }
 
 static enum tacit_err take_over(struct db *db, const struct words_gather *made,

@@ -135,6 +135,10 @@ static void end_split(struct words_segment *s)
     }
     s->n_empty = 0;
     s->split.page = s->split.page << 1 | has_list;
+    s->split.at = s->bytes.len;
+    s->split.n = s->split_term.len;
+    buf_put(&s->bytes, s->split_term.data, s->split_term.len);
+    buf_clear(&s->split_term);
     buf_put(&s->splits, &s->split, sizeof s->split);
     s->split.page = 0;
 }
@@ -145,8 +149,8 @@ static void begin_split(struct words_segment *s, const uint8_t *term,
                         size_t same)
 {
     end_split(s);
-    s->split = (struct words_split){s->n_leaves + 1, s->bytes.len, same + 1};
-    buf_put(&s->bytes, term, same + 1);
+    s->split.page = s->n_leaves + 1;
+    buf_put(&s->split_term, term, same + 1);
 }
 
 /* ---- terms ----------------------------------------------------------------
@@ -183,12 +187,15 @@ static void put_term(struct words_segment *s, const uint8_t *term, size_t n)
     s->list[0].page = s->n_leaves + 1;
 }
 
-/* The bytes of the numbers at p[n] that fit into max, but one at least. */
+/* The bytes of the numbers at p[n] that fit into max, but one at least. What is
+ * no number may be cut anywhere: it comes from a damaged index. */
 static size_t whole_numbers(const uint8_t *p, size_t n, size_t max)
 {
     size_t fit = 0;
-    for (size_t i = 0; i < n && (i < max || !fit); i++)
+    for (size_t i = 0; i < n && (i < max || (!fit && i < WORDS_VARINT_MAX));
+         i++)
         if (!(p[i] & 0x80)) fit = i + 1;
+    if (!fit) fit = n < WORDS_VARINT_MAX ? n : WORDS_VARINT_MAX;
     return fit;
 }
 
@@ -251,9 +258,67 @@ enum tacit_err words_segment_end(struct words_segment *s)
     if (s->n_leaves) end_split(s);
     for (size_t i = 0; i < s->n_lists; i++) TRY(buf_end(&s->list[i].bytes));
     TRY(buf_end(&s->term));
+    TRY(buf_end(&s->split_term));
     TRY(buf_end(&s->bytes));
     TRY(buf_end(&s->pages));
     return buf_end(&s->splits);
+}
+
+/* ---- into the table ---------------------------------------------------------
+ */
+
+static enum tacit_err insert(struct db *db, sqlite3_stmt *st)
+{
+    int has_row;
+    enum tacit_err err = db_step(db, st, &has_row);
+    sqlite3_reset(st);
+    return err;
+}
+
+static enum tacit_err write_pages(struct db *db, const struct words_segment *s,
+                                  int64_t segment)
+{
+    const struct words_page *page = (const void *)s->pages.data;
+    size_t n = s->pages.len / sizeof *page;
+    sqlite3_stmt *st;
+    TRY(db_query(db, &st, "INSERT INTO chunk_fts_data(id, block) VALUES(?, ?)",
+                 ""));
+    enum tacit_err err = TACIT_OK;
+    for (size_t i = 0; i < n && !err; i++) {
+        sqlite3_bind_int64(st, 1, (segment << WORDS_SEGMENT_BITS) + page[i].id);
+        sqlite3_bind_blob64(st, 2, s->bytes.data + page[i].at, page[i].n,
+                            SQLITE_STATIC);
+        err = insert(db, st);
+    }
+    db_finish(st);
+    return err;
+}
+
+static enum tacit_err write_splits(struct db *db, const struct words_segment *s,
+                                   int64_t segment)
+{
+    const struct words_split *split = (const void *)s->splits.data;
+    size_t n = s->splits.len / sizeof *split;
+    sqlite3_stmt *st;
+    TRY(db_query(db, &st,
+                 "INSERT INTO chunk_fts_idx(segid, term, pgno) VALUES(?, ?, ?)",
+                 "i", segment));
+    enum tacit_err err = TACIT_OK;
+    for (size_t i = 0; i < n && !err; i++) {
+        sqlite3_bind_blob64(st, 2, s->bytes.data + split[i].at, split[i].n,
+                            SQLITE_STATIC);
+        sqlite3_bind_int64(st, 3, split[i].page);
+        err = insert(db, st);
+    }
+    db_finish(st);
+    return err;
+}
+
+enum tacit_err words_segment_store(struct db *db, const struct words_segment *s,
+                                   int64_t id)
+{
+    TRY(write_pages(db, s, id));
+    return write_splits(db, s, id);
 }
 
 /* ---- life -----------------------------------------------------------------
@@ -265,6 +330,7 @@ void words_segment_clear(struct words_segment *s)
     buf_clear(&s->pages);
     buf_clear(&s->splits);
     buf_clear(&s->term);
+    buf_clear(&s->split_term);
     for (size_t i = 0; i < WORDS_HEIGHT_MAX; i++) buf_clear(&s->list[i].bytes);
     s->n_leaves = s->n_empty = 0;
     s->n_lists = 1;
@@ -292,6 +358,7 @@ void words_segment_release(struct words_segment *s)
     buf_release(&s->pages);
     buf_release(&s->splits);
     buf_release(&s->term);
+    buf_release(&s->split_term);
     for (size_t i = 0; i < WORDS_HEIGHT_MAX; i++)
         buf_release(&s->list[i].bytes);
     free(s->leaf);

@@ -5,12 +5,13 @@
  *
  *   put(term, rows) ... ──> leaves, lists of long terms' leaves, splits
  *
- * It has no number yet: its rows are those of segment 0.
+ * It has no number until it is stored: its rows are those of segment 0.
  * Thread rule: one at a time.
  */
 #ifndef TACIT_RETRIEVAL_WORDS_SEGMENT_H
 #define TACIT_RETRIEVAL_WORDS_SEGMENT_H
 
+#include "common/base/db.h"
 #include "retrieval/words_format.h"
 
 /* A row of chunk_fts_data, its block being bytes.data[at .. at + n). */
@@ -46,6 +47,7 @@ struct words_segment {
     int has_row;              /* a row of the leaf's, or a term, stands in it */
     struct buf term;          /* owned; the last */
     struct words_split split; /* of the last leaf with terms; page 0: none */
+    struct buf split_term;    /* owned; its term */
     uint32_t n_empty;         /* leaves since then without terms */
     struct words_list list[WORDS_HEIGHT_MAX];
     size_t n_lists; /* that have been used */
@@ -63,6 +65,10 @@ void words_segment_put(struct words_segment *s, const uint8_t *term, size_t n,
                        const uint8_t *rows, size_t n_rows);
 /* NOMEM. n_leaves 0: it has no terms. */
 TACIT_CHECKED enum tacit_err words_segment_end(struct words_segment *s);
+/* Within a write: put what is made into chunk_fts, as segment `id`. */
+TACIT_CHECKED enum tacit_err words_segment_store(struct db *db,
+                                                 const struct words_segment *s,
+                                                 int64_t id);
 void words_segment_release(struct words_segment *s);
 
 #endif
