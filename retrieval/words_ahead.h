@@ -7,8 +7,8 @@
  *            words_gather.h
  *
  * FTS5 takes as long for a passage's words as all else of it. So a second
- * thread makes the segment that FTS5 would make of them, in less than a third
- * of the time, and the writer takes it over into its index. What the index then
+ * thread makes the segment that FTS5 would make of them, in half the
+ * time, and the writer takes it over into its index. What the index then
  * finds, and how it ranks it, is the same to the bit.
  *
  * It only saves time: until words_ahead_adopt() says that the words are in, the
