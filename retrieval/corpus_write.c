@@ -112,8 +112,7 @@ static enum tacit_err write_words(struct corpus *c)
 {
     int are_in = 0;
     if (!c->words_from) return TACIT_OK;
-    if (c->ahead)
-        TRY(words_ahead_adopt(c->ahead, c->db, c->words_from, &are_in));
+    if (c->ahead) TRY(words_ahead_adopt(c->ahead, c->words_from, &are_in));
     if (!are_in) TRY(insert_words(c));
     c->words_from = 0;
     return TACIT_OK;
@@ -124,7 +123,7 @@ static enum tacit_err give_words(struct corpus *c, int64_t id,
 {
     if (!c->ahead) {
         TRY(words_make_room(c->db));
-        TRY(words_ahead_new(&c->ahead));
+        TRY(words_ahead_new(c->db, &c->ahead));
     }
     if (!c->words_from) {
         words_ahead_begin(c->ahead);

@@ -1,6 +1,7 @@
 #include "retrieval/stem.h"
 
 #include <libstemmer.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +23,8 @@ enum {
     MARK_BYTE = 1,
     KNOWN_BITS = 14,
     KNOWN = 1 << KNOWN_BITS, /* places of two words and their stems: 1 MiB */
-    KNOWN_BYTES = 28
+    KNOWN_BYTES = 24,
+    AHEAD = 8 /* words, whose places are on their way meanwhile */
 };
 
 /* Of one connection. */
@@ -50,6 +52,7 @@ struct tokens {
 struct known {
     uint8_t n, n_stem; /* 0: nothing stands here */
     uint8_t language, stem_at;
+    uint32_t note; /* of who takes the stems (stem.h) */
     char bytes[KNOWN_BYTES];
 };
 
@@ -62,7 +65,7 @@ struct known_two {
 _Static_assert(sizeof(struct known_two) == 64, "one line of the cache");
 
 /* FTS5 hands it around as Fts5Tokenizer. */
-struct tokenizer {
+struct stem_reader {
     struct stemming *shared; /* borrowed */
     fts5_tokenizer unicode;
     Fts5Tokenizer *folded, *plain; /* with accents, without */
@@ -97,7 +100,7 @@ static int grow(void *list_ptr, size_t *cap, size_t need, size_t size)
 }
 
 /* Fowler, Noll and Vo's, 1a. */
-static uint32_t hash_of(const char *s, size_t n)
+uint32_t stem_hash(const char *s, size_t n)
 {
     uint32_t h = 2166136261u;
     for (size_t i = 0; i < n; i++) h = (h ^ (uint8_t)s[i]) * 16777619u;
@@ -111,7 +114,8 @@ static int add_token(struct tokens *t, const char *s, size_t n, int first,
     if (rc == SQLITE_OK)
         rc = grow(&t->list, &t->cap, t->n + 1, sizeof *t->list);
     if (rc != SQLITE_OK) return rc;
-    t->list[t->n++] = (struct token){t->n_bytes, n, first, end, hash_of(s, n)};
+    t->list[t->n++] =
+        (struct token){t->n_bytes, n, first, end, stem_hash(s, n)};
     memcpy(t->bytes + t->n_bytes, s, n);
     t->n_bytes += n;
     return SQLITE_OK;
@@ -188,7 +192,7 @@ static int is_ascii(const char *s, size_t n)
 static int on_stripped(void *ctx, int flags, const char *word, int n, int first,
                        int end)
 {
-    struct tokenizer *k = ctx;
+    struct stem_reader *k = ctx;
     (void)flags, (void)first, (void)end;
     if (k->n_stripped || n > STEM_BYTES_MAX) return SQLITE_OK;
     memcpy(k->stripped, word, (size_t)n);
@@ -197,7 +201,7 @@ static int on_stripped(void *ctx, int flags, const char *word, int n, int first,
 }
 
 /* Without accents, where that leaves a word. */
-static int strip(struct tokenizer *k, const char **s, size_t *n)
+static int strip(struct stem_reader *k, const char **s, size_t *n)
 {
     if (*n > STEM_BYTES_MAX || is_ascii(*s, *n)) return SQLITE_OK;
     k->n_stripped = 0;
@@ -210,7 +214,7 @@ static int strip(struct tokenizer *k, const char **s, size_t *n)
     return rc;
 }
 
-static int stem_word(struct tokenizer *k, enum language l, const char **s,
+static int stem_word(struct stem_reader *k, enum language l, const char **s,
                      size_t *n)
 {
     if (*n > STEM_BYTES_MAX) return SQLITE_OK;
@@ -228,7 +232,8 @@ static int stem_word(struct tokenizer *k, enum language l, const char **s,
 
 /* English has no accents of its own, so they go first ("naïve" is "naive");
  * elsewhere the rules need them. */
-static int stem(struct tokenizer *k, enum language l, const char **s, size_t *n)
+static int stem(struct stem_reader *k, enum language l, const char **s,
+                size_t *n)
 {
     int rc = SQLITE_OK;
     if (l == LANGUAGE_ENGLISH) rc = strip(k, s, n);
@@ -256,33 +261,44 @@ static int find_known(struct known_two *at, enum language l, const char *word,
     return 1;
 }
 
-/* Keep the stem of a word, where both have room. */
-static void keep_known(struct known *at, enum language l, const char *word,
-                       size_t n, const char *stem, size_t n_stem)
+/* Keep the stem of a word, where both have room: whether they had. */
+static int keep_known(struct known *at, enum language l, const char *word,
+                      size_t n, const char *stem, size_t n_stem)
 {
     size_t stem_at = n_stem <= n && memcmp(word, stem, n_stem) == 0 ? 0 : n;
-    if (n > KNOWN_BYTES || stem_at + n_stem > KNOWN_BYTES) return;
-    *at = (struct known){
-        (uint8_t)n, (uint8_t)n_stem, (uint8_t)l, (uint8_t)stem_at, {0}};
+    if (n > KNOWN_BYTES || stem_at + n_stem > KNOWN_BYTES) return 0;
+    *at = (struct known){(uint8_t)n, (uint8_t)n_stem,
+                         (uint8_t)l, (uint8_t)stem_at,
+                         0,          {0}};
     memcpy(at->bytes, word, n);
     memcpy(at->bytes + stem_at, stem, n_stem);
+    return 1;
+}
+
+static struct known_two *known_at(struct stem_reader *k, enum language l,
+                                  const struct token *t)
+{
+    return &k->known[(t->hash ^ t->hash >> KNOWN_BITS ^ (uint32_t)l << 4) %
+                     KNOWN];
 }
 
 /* The stem of a text's word: the same, looked up. */
-static int stem_token(struct tokenizer *k, enum language l,
-                      const struct token *t, const char **s, size_t *n)
+static int stem_token(struct stem_reader *k, enum language l,
+                      const struct token *t, struct stem_word *out)
 {
-    const char *word = *s = k->tokens.bytes + t->at;
-    struct known_two *at =
-        &k->known[(t->hash ^ t->hash >> KNOWN_BITS ^ (uint32_t)l << 4) % KNOWN];
-    *n = t->n;
+    const char *word = k->tokens.bytes + t->at;
+    struct known_two *at = known_at(k, l, t);
+    *out = (struct stem_word){word, t->n, t->first, t->end, 0, NULL};
     if (find_known(at, l, word, t->n)) {
-        *s = at->word[0].bytes + at->word[0].stem_at;
-        *n = at->word[0].n_stem;
+        out->bytes = at->word[0].bytes + at->word[0].stem_at;
+        out->n = at->word[0].n_stem;
+        out->note = &at->word[0].note;
         return SQLITE_OK;
     }
-    int rc = stem(k, l, s, n);
-    if (rc == SQLITE_OK) keep_known(&at->word[1], l, word, t->n, *s, *n);
+    int rc = stem(k, l, &out->bytes, &out->n);
+    if (rc == SQLITE_OK &&
+        keep_known(&at->word[1], l, word, t->n, out->bytes, out->n))
+        out->note = &at->word[1].note;
     return rc;
 }
 
@@ -292,29 +308,58 @@ static int stem_token(struct tokenizer *k, enum language l,
 typedef int on_token(void *ctx, int flags, const char *token, int n, int first,
                      int end);
 
-static int emit_text(struct tokenizer *k, void *ctx, on_token *on)
+/* What marks a text of another language than English beside its first word. */
+static int emit_mark(enum language l, const struct token *t, stem_on_word *on,
+                     void *ctx)
 {
+    char mark[STEM_MARK_BYTES + 1];
+    stem_mark(l, mark);
+    const struct stem_word w = {mark, STEM_MARK_BYTES, t->first, t->end, 1,
+                                NULL};
+    return on(ctx, &w);
+}
+
+static int emit_text(struct stem_reader *k, stem_on_word *on, void *ctx)
+{
+    const struct token *list = k->tokens.list;
+    const size_t n = k->tokens.n;
     enum language l = detect(&k->tokens);
     int rc = SQLITE_OK;
     if (!k->known) k->known = calloc(KNOWN, sizeof *k->known);
     if (!k->known) return SQLITE_NOMEM;
-    for (size_t i = 0; i < k->tokens.n && rc == SQLITE_OK; i++) {
-        const struct token *t = &k->tokens.list[i];
-        const char *s;
-        size_t n;
-        rc = stem_token(k, l, t, &s, &n);
-        if (rc == SQLITE_OK) rc = on(ctx, 0, s, (int)n, t->first, t->end);
-        if (rc != SQLITE_OK || i > 0 || l == LANGUAGE_ENGLISH) continue;
-        char mark[STEM_MARK_BYTES + 1];
-        stem_mark(l, mark);
-        rc = on(ctx, FTS5_TOKEN_COLOCATED, mark, STEM_MARK_BYTES, t->first,
-                t->end);
+    for (size_t i = 0; i < n && i < AHEAD; i++)
+        __builtin_prefetch(known_at(k, l, &list[i]));
+    for (size_t i = 0; i < n && rc == SQLITE_OK; i++) {
+        struct stem_word w;
+        if (i + AHEAD < n) __builtin_prefetch(known_at(k, l, &list[i + AHEAD]));
+        rc = stem_token(k, l, &list[i], &w);
+        if (rc == SQLITE_OK) rc = on(ctx, &w);
+        if (rc == SQLITE_OK && i == 0 && l != LANGUAGE_ENGLISH)
+            rc = emit_mark(l, &list[i], on, ctx);
     }
     return rc;
 }
 
+static int cut(struct stem_reader *k, int flags, const char *text, int n)
+{
+    k->tokens.n = k->tokens.n_bytes = 0;
+    return k->unicode.xTokenize(k->folded, &k->tokens, flags, text, n, on_word);
+}
+
+struct fts5_taker {
+    on_token *on;
+    void *ctx;
+};
+
+static int to_fts5(void *ctx, const struct stem_word *w)
+{
+    const struct fts5_taker *to = ctx;
+    return to->on(to->ctx, w->is_beside ? FTS5_TOKEN_COLOCATED : 0, w->bytes,
+                  (int)w->n, w->first, w->end);
+}
+
 /* A question's word in all languages that are asked in, each stem once. */
-static int emit_asked(struct tokenizer *k, const struct token *t, void *ctx,
+static int emit_asked(struct stem_reader *k, const struct token *t, void *ctx,
                       on_token *on)
 {
     char seen[N_LANGUAGES][STEM_BYTES_MAX + 1];
@@ -345,15 +390,14 @@ static int emit_asked(struct tokenizer *k, const struct token *t, void *ctx,
 static int x_tokenize(Fts5Tokenizer *self, void *ctx, int flags,
                       const char *text, int n, on_token *on)
 {
-    struct tokenizer *k = (struct tokenizer *)self;
+    struct stem_reader *k = (struct stem_reader *)self;
     if (n <= 0 || !text) return SQLITE_OK;
     if ((flags & FTS5_TOKENIZE_QUERY) && text[0] == MARK_BYTE)
         return on(ctx, 0, text, n, 0, n);
-    k->tokens.n = k->tokens.n_bytes = 0;
-    int rc =
-        k->unicode.xTokenize(k->folded, &k->tokens, flags, text, n, on_word);
+    int rc = cut(k, flags, text, n);
     if (rc != SQLITE_OK) return rc;
-    if (!(flags & FTS5_TOKENIZE_QUERY)) return emit_text(k, ctx, on);
+    if (!(flags & FTS5_TOKENIZE_QUERY))
+        return emit_text(k, to_fts5, &(struct fts5_taker){on, ctx});
     for (size_t i = 0; i < k->tokens.n && rc == SQLITE_OK; i++)
         rc = emit_asked(k, &k->tokens.list[i], ctx, on);
     return rc;
@@ -361,7 +405,7 @@ static int x_tokenize(Fts5Tokenizer *self, void *ctx, int flags,
 
 static void x_delete(Fts5Tokenizer *self)
 {
-    struct tokenizer *k = (struct tokenizer *)self;
+    struct stem_reader *k = (struct stem_reader *)self;
     if (!k) return;
     if (k->folded) k->unicode.xDelete(k->folded);
     if (k->plain) k->unicode.xDelete(k->plain);
@@ -380,7 +424,7 @@ static int x_create(void *shared, const char **args, int n_args,
     static const char *plain[] = {"remove_diacritics", "2"};
     void *unicode = NULL;
     (void)args, (void)n_args; /* the version: for people and for words.c */
-    struct tokenizer *k = calloc(1, sizeof *k);
+    struct stem_reader *k = calloc(1, sizeof *k);
     if (!k) return SQLITE_NOMEM;
     k->shared = shared;
     fts5_api *api = k->shared->api;
@@ -437,4 +481,41 @@ enum tacit_err stem_ask_in(struct db *db, uint32_t asked)
     TRY(db_error(db, rc, "cannot find the tokenizer"));
     ((struct stemming *)shared)->ask_in = asked;
     return TACIT_OK;
+}
+
+/* ---- without FTS5 --------------------------------------------------------
+ */
+
+enum tacit_err stem_reader_new(struct db *db, struct stem_reader **out)
+{
+    fts5_api *api;
+    fts5_tokenizer methods;
+    void *shared = NULL;
+    Fts5Tokenizer *made = NULL;
+    TRY(stem_fts5(db, &api));
+    int rc = api->xFindTokenizer(api, "tacit", &shared, &methods);
+    if (rc == SQLITE_OK) rc = methods.xCreate(shared, NULL, 0, &made);
+    TRY(db_error(db, rc, "cannot find the tokenizer"));
+    *out = (struct stem_reader *)made;
+    return TACIT_OK;
+}
+
+int stem_reader_read(struct stem_reader *k, const char *text, size_t n,
+                     stem_on_word *on, void *ctx)
+{
+    if (n == 0) return SQLITE_OK;
+    if (n > INT_MAX) return SQLITE_TOOBIG;
+    int rc = cut(k, FTS5_TOKENIZE_DOCUMENT, text, (int)n);
+    return rc == SQLITE_OK ? emit_text(k, on, ctx) : rc;
+}
+
+void stem_reader_forget(struct stem_reader *k)
+{
+    for (size_t i = 0; k->known && i < KNOWN; i++)
+        k->known[i].word[0].note = k->known[i].word[1].note = 0;
+}
+
+void stem_reader_free(struct stem_reader *k)
+{
+    x_delete((Fts5Tokenizer *)k);
 }

@@ -38,6 +38,37 @@ TACIT_CHECKED enum tacit_err stem_register(struct db *db);
 /* The languages (bits) that questions on this connection are stemmed in;
  * English always is. */
 TACIT_CHECKED enum tacit_err stem_ask_in(struct db *db, uint32_t languages);
+
+/* ---- the same tokens without FTS5 -----------------------------------------
+ */
+
+struct stem_reader; /* owned */
+
+struct stem_word {
+    const char *bytes; /* [n] borrowed for the call */
+    size_t n;
+    int first, end; /* of the text */
+    int is_beside;  /* a mark, where the word before it stands */
+    /* Of the word that was stemmed: 0, or what was left here when it came
+     * before, unless it was forgotten. NULL: nothing is kept of it. */
+    uint32_t *note;
+};
+/* SQLITE_OK, or what ends the reading. */
+typedef int stem_on_word(void *ctx, const struct stem_word *w);
+
+/* The connection outlives it; another thread may use it. UNSUPPORTED, NOMEM. */
+TACIT_CHECKED enum tacit_err stem_reader_new(struct db *db,
+                                             struct stem_reader **out);
+/* The tokens of text[n] as FTS5 would index them. SQLITE_OK, SQLITE_NOMEM or
+ * what on() says. */
+int stem_reader_read(struct stem_reader *r, const char *text, size_t n,
+                     stem_on_word *on, void *ctx);
+/* A hash of bytes [n]. */
+uint32_t stem_hash(const char *s, size_t n);
+/* All notes are 0. */
+void stem_reader_forget(struct stem_reader *r);
+void stem_reader_free(struct stem_reader *r);
+
 /* The door to FTS5's functions of a connection. UNSUPPORTED as above. */
 TACIT_CHECKED enum tacit_err stem_fts5(struct db *db, fts5_api **out);
 

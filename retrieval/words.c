@@ -6,13 +6,12 @@
 #include "common/base/db_mend.h"
 #include "retrieval/stem.h"
 #include "retrieval/words_ahead.h"
+#include "retrieval/words_merge.h"
 #include "retrieval/words_rank.h"
 #include "retrieval/words_scan.h"
 
 enum {
-    ROOM_BYTES = 16 << 20, /* of the words of one transaction, at most */
-    MERGED = 8 /* segments of a level, at once: with FTS5's 4 a word is written
-                * half as often again */
+    ROOM_BYTES = 16 << 20 /* of the words of one transaction, at most */
 };
 static const char pointer_type[] = "tacit-words";
 
@@ -178,7 +177,7 @@ static enum tacit_err set_up(struct db *db, const char *key, int64_t value)
 enum tacit_err words_make_room(struct db *db)
 {
     TRY(set_up(db, "hashsize", ROOM_BYTES));
-    return set_up(db, "usermerge", MERGED);
+    return set_up(db, "usermerge", WORDS_MERGED);
 }
 
 static enum tacit_err make(struct db *db)

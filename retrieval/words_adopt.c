@@ -6,42 +6,44 @@
 
 #include "common/base/buf.h"
 #include "retrieval/words_ahead.h"
-#include "retrieval/words_format.h"
+#include "retrieval/words_merge.h"
 
 enum {
     SEGMENT_IDS = 2000,  /* that FTS5 gives, from 1 on */
     SEGMENTS_MAX = 1000, /* FTS5 merges long before */
-    MADE_MAX = 32,       /* that are taken over together */
     RECORD_BYTES_MAX = 64 << 10,
     LEVELS_MAX = 64,
-    N_COUNTS = 4,   /* rows, and the words of three columns */
+    MERGED_LEAVES = 1 << 14, /* 64 MiB */
+    N_COUNTS = 4,            /* rows, and the words of three columns */
     WORK_UNIT = 64, /* leaves, after which FTS5 merges as many per level */
     CROWDED = 16,   /* segments of a level: FTS5 would merge all of them */
     CROWD_LEAVES = 1 << 20
 };
 
-struct segment {
-    uint32_t id, leaf_first, leaf_last;
+/* A level in the record of segments. */
+struct level {
+    uint64_t n_merging, n;
+    size_t at, end; /* of its segments, in bytes */
 };
 
 /* The record of segments. */
 struct record {
     struct buf bytes; /* owned */
     uint64_t n_levels, n_segments, n_leaves;
-    uint64_t n_merging, n_first;      /* of level 0 */
-    size_t first_end;                 /* where its segments end in bytes */
-    struct segment first[MADE_MAX];   /* the first of them */
+    size_t rest;           /* of bytes, behind those two levels */
+    struct level level[2]; /* the first two */
+    struct words_span
+        first[WORDS_MERGED_MAX];      /* of the first of them, the first */
     uint8_t is_used[SEGMENT_IDS + 1]; /* numbers of segments */
 };
 
-/* The bytes of a row of a table of segments into out; none when it is not
- * there. */
-static enum tacit_err read_bytes(struct db *db, const char *sql,
-                                 struct buf *out)
+/* The bytes of a row into out; none when it is not there. */
+static enum tacit_err read_bytes(struct db *db, int64_t id, struct buf *out)
 {
     sqlite3_stmt *st;
     int has_row = 0;
-    TRY(db_query(db, &st, sql, ""));
+    TRY(db_query(db, &st, "SELECT block FROM chunk_fts_data WHERE id = ?", "i",
+                 id));
     enum tacit_err err = db_step(db, st, &has_row);
     if (!err && has_row) {
         const void *blob = sqlite3_column_blob(st, 0);
@@ -55,16 +57,17 @@ static enum tacit_err read_bytes(struct db *db, const char *sql,
 /* ---- the record of segments -----------------------------------------------
  */
 
-static int read_segment(struct reader *r, struct record *out, uint64_t place)
+static int read_segment(struct reader *r, struct record *out,
+                        struct words_span *to)
 {
     uint64_t id = words_get(r), first = words_get(r), last = words_get(r);
     if (r->err || id < 1 || id > SEGMENT_IDS || out->is_used[id] || first < 1 ||
         last < first || last > INT32_MAX)
         return 0;
     out->is_used[id] = 1;
-    if (place < MADE_MAX)
-        out->first[place] =
-            (struct segment){(uint32_t)id, (uint32_t)first, (uint32_t)last};
+    if (to)
+        *to =
+            (struct words_span){(uint32_t)id, (uint32_t)first, (uint32_t)last};
     return 1;
 }
 
@@ -73,85 +76,93 @@ static int parse(struct record *out)
 {
     struct reader r;
     uint64_t n_left;
+    memset(out->is_used, 0, sizeof out->is_used);
+    memset(out->level, 0, sizeof out->level);
     reader_init(&r, out->bytes.data, out->bytes.len);
     if (!reader_take(&r, 4)) return 0;
     out->n_levels = words_get(&r);
     out->n_segments = n_left = words_get(&r);
     out->n_leaves = words_get(&r);
-    out->first_end = out->bytes.len - r.left;
+    out->rest = out->bytes.len - r.left;
     if (out->n_levels > LEVELS_MAX || n_left > SEGMENTS_MAX ||
         out->n_leaves >> 55)
         return 0;
-    for (uint64_t level = 0; level < out->n_levels; level++) {
-        uint64_t merging = words_get(&r), n = words_get(&r);
-        if (r.err || merging > n || n > n_left) return 0;
-        for (uint64_t i = 0; i < n; i++)
-            if (!read_segment(&r, out, level ? MADE_MAX : i)) return 0;
-        n_left -= n;
-        if (level) continue;
-        out->n_merging = merging;
-        out->n_first = n;
-        out->first_end = out->bytes.len - r.left;
+    for (uint64_t i = 0; i < out->n_levels; i++) {
+        struct level l = {.n_merging = words_get(&r)};
+        l.n = words_get(&r);
+        l.at = out->bytes.len - r.left;
+        if (r.err || l.n_merging > l.n || l.n > n_left) return 0;
+        for (uint64_t k = 0; k < l.n; k++)
+            if (!read_segment(&r, out,
+                              !i && k < WORDS_MERGED_MAX ? &out->first[k]
+                                                         : NULL))
+                return 0;
+        n_left -= l.n;
+        l.end = out->bytes.len - r.left;
+        if (i > 1) continue;
+        out->level[i] = l;
+        out->rest = l.end;
     }
     return !r.err && r.left == 0 && n_left == 0;
 }
 
-static enum tacit_err read_record(struct db *db, const char *sql,
-                                  struct record *out, int *is_known)
+static enum tacit_err read_record(struct db *db, struct record *out,
+                                  int *is_known)
 {
-    buf_init(&out->bytes, RECORD_BYTES_MAX);
-    TRY(read_bytes(db, sql, &out->bytes));
+    out->bytes.max = RECORD_BYTES_MAX;
+    buf_clear(&out->bytes);
+    TRY(read_bytes(db, WORDS_SEGMENTS, &out->bytes));
     *is_known = parse(out);
     return TACIT_OK;
 }
 
-static void put_segment(struct buf *b, const struct segment *s)
+static enum tacit_err write_bytes(struct db *db, int64_t id, struct buf *b)
 {
-    words_put(b, s->id);
-    words_put(b, s->leaf_first);
-    words_put(b, s->leaf_last);
+    enum tacit_err err = buf_end(b);
+    if (!err)
+        err = db_run(db, "REPLACE INTO chunk_fts_data(id, block) VALUES(?, ?)",
+                     "ib", id, b->data, b->len);
+    buf_release(b);
+    return err;
 }
 
-/* The record of `was` with segments at the end of level 0. */
+/* The record of `was` as `now` has levels and counts, with a segment at the end
+ * of level `to`. A level without segments keeps none of those that it had. */
 static enum tacit_err write_record(struct db *db, const struct record *was,
-                                   const struct segment *add, uint64_t n,
-                                   uint64_t n_leaves)
+                                   struct record now, unsigned to,
+                                   const struct words_span *add)
 {
     struct buf b;
-    struct reader r;
     buf_init(&b, RECORD_BYTES_MAX);
-    reader_init(&r, was->bytes.data, was->bytes.len);
-    buf_put(&b, reader_take(&r, 4), 4);
-    for (int i = 0; i < 3; i++) (void)words_get(&r);
-    words_put(&b, was->n_levels ? was->n_levels : 1);
-    words_put(&b, was->n_segments + n);
-    words_put(&b, was->n_leaves + n_leaves);
-    words_put(&b, was->n_merging);
-    words_put(&b, was->n_first + n);
-    if (was->n_levels)
-        for (int i = 0; i < 2; i++) (void)words_get(&r);
-    size_t n_kept = was->first_end - (was->bytes.len - r.left);
-    if (n_kept) buf_put(&b, reader_take(&r, n_kept), n_kept);
-    for (uint64_t i = 0; i < n; i++) put_segment(&b, &add[i]);
-    if (r.left) buf_put(&b, was->bytes.data + was->first_end, r.left);
-    enum tacit_err err = buf_end(&b);
-    if (!err)
-        err = db_run(db, "REPLACE INTO chunk_fts_data(id, block) VALUES(10, ?)",
-                     "b", b.data, b.len);
-    buf_release(&b);
-    return err;
+    if (now.n_levels <= to) now.n_levels = to + 1;
+    buf_put(&b, was->bytes.data, 4);
+    words_put(&b, now.n_levels);
+    words_put(&b, now.n_segments + 1);
+    words_put(&b, now.n_leaves);
+    for (unsigned i = 0; i < 2 && i < now.n_levels; i++) {
+        const struct level *l = &now.level[i];
+        words_put(&b, l->n_merging);
+        words_put(&b, l->n + (i == to));
+        if (l->n) buf_put(&b, was->bytes.data + l->at, l->end - l->at);
+        if (i != to) continue;
+        words_put(&b, add->id);
+        words_put(&b, add->leaf_first);
+        words_put(&b, add->leaf_last);
+    }
+    buf_put(&b, was->bytes.data + was->rest, was->bytes.len - was->rest);
+    return write_bytes(db, WORDS_SEGMENTS, &b);
 }
 
 /* ---- averages -------------------------------------------------------------
  */
 
-static enum tacit_err read_counts(struct db *db, const char *sql,
-                                  uint64_t counts[N_COUNTS], int *is_known)
+static enum tacit_err read_counts(struct db *db, uint64_t counts[N_COUNTS],
+                                  int *is_known)
 {
     struct buf bytes;
     struct reader r;
     buf_init(&bytes, RECORD_BYTES_MAX);
-    enum tacit_err err = read_bytes(db, sql, &bytes);
+    enum tacit_err err = read_bytes(db, WORDS_AVERAGES, &bytes);
     reader_init(&r, bytes.data, bytes.len);
     int is_empty = bytes.len == 0; /* there were no rows yet */
     for (int i = 0; i < N_COUNTS; i++) {
@@ -163,86 +174,46 @@ static enum tacit_err read_counts(struct db *db, const char *sql,
     return err;
 }
 
-static enum tacit_err write_counts(struct db *db, const uint64_t was[N_COUNTS],
-                                   const uint64_t add[N_COUNTS])
+static enum tacit_err write_counts(struct db *db,
+                                   const uint64_t counts[N_COUNTS])
 {
     struct buf b;
     buf_init(&b, RECORD_BYTES_MAX);
-    for (int i = 0; i < N_COUNTS; i++) words_put(&b, was[i] + add[i]);
-    enum tacit_err err = buf_end(&b);
-    if (!err)
-        err = db_run(db, "REPLACE INTO chunk_fts_data(id, block) VALUES(1, ?)",
-                     "b", b.data, b.len);
-    buf_release(&b);
-    return err;
+    for (int i = 0; i < N_COUNTS; i++) words_put(&b, counts[i]);
+    return write_bytes(db, WORDS_AVERAGES, &b);
 }
 
 /* ---- rows -----------------------------------------------------------------
  */
 
-/* The rows of a query of `from` go into `to`, each value added to the first
- * being that of the segment's new number. */
-static enum tacit_err copy_all(sqlite3_stmt *from, struct db *from_db,
-                               sqlite3_stmt *to, struct db *to_db, int64_t add)
+static enum tacit_err write_sizes(struct db *db, const struct words_row *row,
+                                  size_t n)
 {
-    int has_row, done;
-    enum tacit_err err = db_step(from_db, from, &has_row);
-    while (!err && has_row) {
-        sqlite3_bind_int64(to, 1, sqlite3_column_int64(from, 0) + add);
-        for (int i = 1; i < sqlite3_column_count(from); i++)
-            sqlite3_bind_value(to, i + 1, sqlite3_column_value(from, i));
-        err = db_step(to_db, to, &done);
-        sqlite3_reset(to);
-        if (!err) err = db_step(from_db, from, &has_row);
+    sqlite3_stmt *st;
+    int has_row;
+    TRY(db_query(db, &st, "INSERT INTO chunk_fts_docsize(id, sz) VALUES(?, ?)",
+                 ""));
+    enum tacit_err err = TACIT_OK;
+    for (size_t i = 0; i < n && !err; i++) {
+        uint8_t sizes[WORDS_COLUMNS * WORDS_VARINT_MAX];
+        size_t len = 0;
+        for (int k = 0; k < WORDS_COLUMNS; k++)
+            len += words_varint(sizes + len, row[i].n_words[k]);
+        sqlite3_bind_int64(st, 1, row[i].id);
+        sqlite3_bind_blob64(st, 2, sizes, len, SQLITE_STATIC);
+        err = db_step(db, st, &has_row);
+        sqlite3_reset(st);
     }
+    db_finish(st);
     return err;
-}
-
-/* A number between ?1 and ?2 is the first column of what is copied. */
-struct copying {
-    const char *from, *to;
-};
-
-static enum tacit_err copy(struct db *db, struct db *made,
-                           const struct copying *what, int64_t first,
-                           int64_t last, int64_t add)
-{
-    sqlite3_stmt *from, *to;
-    TRY(db_query(made, &from, what->from, "ii", first, last));
-    enum tacit_err err = db_query(db, &to, what->to, "");
-    if (err) {
-        db_finish(from);
-        return err;
-    }
-    err = copy_all(from, made, to, db, add);
-    db_finish(to);
-    db_finish(from);
-    return err;
-}
-
-static enum tacit_err copy_segment(struct db *db, struct db *made,
-                                   uint32_t from, uint32_t to)
-{
-    static const struct copying leaves = {
-        "SELECT id, block FROM w_data WHERE id BETWEEN ? AND ? ORDER BY id",
-        "INSERT INTO chunk_fts_data(id, block) VALUES(?, ?)"};
-    static const struct copying terms = {
-        "SELECT segid, term, pgno FROM w_idx WHERE segid BETWEEN ? AND ?"
-        " ORDER BY segid, term",
-        "INSERT INTO chunk_fts_idx(segid, term, pgno) VALUES(?, ?, ?)"};
-    int64_t add = (int64_t)to - (int64_t)from;
-    int64_t first = (int64_t)from << WORDS_SEGMENT_BITS;
-    int64_t last = first + ((int64_t)1 << WORDS_SEGMENT_BITS) - 1;
-    TRY(copy(db, made, &leaves, first, last, add * (last - first + 1)));
-    return copy(db, made, &terms, from, from, add);
 }
 
 /* ---- all of it ------------------------------------------------------------
  */
 
 struct adoption {
-    struct record index, made;
-    uint64_t n_rows[N_COUNTS], n_made[N_COUNTS];
+    struct record index;
+    uint64_t n_rows[N_COUNTS];
 };
 
 /* Tables of another form, also such as a person has configured otherwise, are
@@ -266,87 +237,131 @@ static enum tacit_err is_our_form(struct db *db, int *is_known)
     return TACIT_OK;
 }
 
-static enum tacit_err look(struct db *db, struct db *made, struct adoption *a,
-                           int *is_known)
+static enum tacit_err look(struct db *db, struct adoption *a, int *is_known)
 {
-    int is_index_known = 0, is_made_known = 0;
+    int is_record_known = 0;
     TRY(is_our_form(db, is_known));
     if (!*is_known) return TACIT_OK;
-    TRY(read_record(db, "SELECT block FROM chunk_fts_data WHERE id = 10",
-                    &a->index, &is_index_known));
-    TRY(read_record(made, "SELECT block FROM w_data WHERE id = 10", &a->made,
-                    &is_made_known));
-    TRY(read_counts(db, "SELECT block FROM chunk_fts_data WHERE id = 1",
-                    a->n_rows, is_known));
-    TRY(read_counts(made, "SELECT block FROM w_data WHERE id = 1", a->n_made,
-                    is_known));
-    const struct record *m = &a->made;
-    if (!is_index_known || !is_made_known || m->n_levels != 1 || m->n_merging ||
-        m->n_first < 1 || m->n_first > MADE_MAX ||
-        a->index.n_segments + m->n_first > SEGMENTS_MAX)
-        *is_known = 0;
+    TRY(read_record(db, &a->index, &is_record_known));
+    TRY(read_counts(db, a->n_rows, is_known));
+    if (!is_record_known || a->index.n_segments >= SEGMENTS_MAX) *is_known = 0;
     return TACIT_OK;
 }
 
 /* FTS5 merges by what is written: as it does for a segment of its own. */
-static enum tacit_err merge(struct db *db, const struct record *was,
-                            uint64_t n_added, uint64_t n_leaves)
+static enum tacit_err merge(struct db *db, const struct record *r,
+                            uint64_t n_leaves)
 {
     uint64_t units =
-        (was->n_leaves + n_leaves) / WORK_UNIT - was->n_leaves / WORK_UNIT;
-    uint64_t n = units * WORK_UNIT * (was->n_levels ? was->n_levels : 1);
-    if (was->n_first + n_added >= CROWDED || n > CROWD_LEAVES) n = CROWD_LEAVES;
+        r->n_leaves / WORK_UNIT - (r->n_leaves - n_leaves) / WORK_UNIT;
+    uint64_t n = units * WORK_UNIT * r->n_levels;
+    if (r->level[0].n >= CROWDED || n > CROWD_LEAVES) n = CROWD_LEAVES;
     if (!n) return TACIT_OK;
     return db_run(db,
                   "INSERT INTO chunk_fts(chunk_fts, rank) VALUES('merge', ?)",
                   "i", (int64_t)n);
 }
 
-static enum tacit_err take_over(struct db *db, struct db *made,
+/* There are more numbers than can be used. */
+static uint32_t free_id(const struct record *r)
+{
+    uint32_t id = 1;
+    while (r->is_used[id]) id++;
+    return id;
+}
+
+/* The first level's segments become one of the second. */
+static enum tacit_err merge_first(struct db *db, struct record *r, int *is_done)
+{
+    struct record now = *r;
+    struct words_span out = {.id = free_id(r)};
+    int is_oldest = r->n_segments == r->level[0].n;
+    TRY(words_merge(db, r->first, r->level[0].n, is_oldest, &out, is_done));
+    if (!*is_done) return TACIT_OK;
+    now.n_segments -= now.level[0].n;
+    now.level[0].n = 0;
+    if (out.leaf_last) return write_record(db, r, now, 1, &out);
+    *is_done = 0; /* nothing is left of them: a rare end, which FTS5 can make */
+    return TACIT_OK;
+}
+
+/* When as many as are merged at once are there, and few enough leaves that a
+ * write need not wait for them. */
+static int is_merged_here(const struct record *r)
+{
+    uint64_t n = 0;
+    if (r->level[0].n < WORDS_MERGED || r->level[0].n > WORDS_MERGED_MAX ||
+        r->level[0].n_merging)
+        return 0;
+    for (uint64_t i = 0; i < r->level[0].n; i++)
+        n += r->first[i].leaf_last - r->first[i].leaf_first + 1;
+    return n <= MERGED_LEAVES;
+}
+
+static enum tacit_err try_merge(struct db *db, struct record *r)
+{
+    int is_done = 0;
+    if (!is_merged_here(r)) return TACIT_OK;
+    TRY(db_exec(db, "SAVEPOINT words_merge"));
+    enum tacit_err err = merge_first(db, r, &is_done);
+    if (err) return err; /* the adoption's savepoint undoes it */
+    if (!is_done) TRY(db_exec(db, "ROLLBACK TO words_merge"));
+    return db_exec(db, "RELEASE words_merge");
+}
+
+static enum tacit_err take_segment(struct db *db, struct record *r,
+                                   const struct words_segment *made)
+{
+    struct words_span add = {free_id(r), 1, made->n_leaves};
+    struct record now = *r;
+    int is_known;
+    if (!made->n_leaves) return TACIT_OK;
+    now.n_leaves += made->n_leaves;
+    TRY(words_segment_store(db, made, add.id));
+    TRY(write_record(db, r, now, 0, &add));
+    TRY(read_record(db, r, &is_known));
+    if (!is_known) return fail(TACIT_INTERNAL, "a record of segments");
+    TRY(try_merge(db, r));
+    return merge(db, r, made->n_leaves);
+}
+
+static enum tacit_err take_over(struct db *db, const struct words_gather *made,
                                 struct adoption *a)
 {
-    static const struct copying sizes = {
-        "SELECT id, sz FROM w_docsize WHERE id BETWEEN ? AND ? ORDER BY id",
-        "INSERT INTO chunk_fts_docsize(id, sz) VALUES(?, ?)"};
-    struct segment add[MADE_MAX];
-    uint64_t n = a->made.n_first, n_leaves = 0;
-    uint32_t id = 1;
-    for (uint64_t i = 0; i < n; i++) {
-        while (a->index.is_used[id]) id++; /* there are more than can be used */
-        add[i] = a->made.first[i];
-        add[i].id = id;
-        n_leaves += add[i].leaf_last - add[i].leaf_first + 1;
-        TRY(copy_segment(db, made, a->made.first[i].id, id++));
-    }
-    TRY(copy(db, made, &sizes, INT64_MIN, INT64_MAX, 0));
-    TRY(write_counts(db, a->n_rows, a->n_made));
-    TRY(write_record(db, &a->index, add, n, n_leaves));
-    return merge(db, &a->index, n, n_leaves);
+    size_t n;
+    const struct words_row *rows = words_gather_rows(made, &n);
+    TRY(write_sizes(db, rows, n));
+    a->n_rows[0] += n;
+    for (size_t i = 0; i < n; i++)
+        for (int k = 0; k < WORDS_COLUMNS; k++)
+            a->n_rows[1 + k] += rows[i].n_words[k];
+    TRY(write_counts(db, a->n_rows));
+    return take_segment(db, &a->index, words_gather_segment(made));
 }
 
 /* At a savepoint FTS5 writes out what it has gathered; a merge of nothing then
  * makes it forget the record of segments, which it reads again when it needs
  * it. */
-static enum tacit_err adopt(struct db *db, struct db *made, struct adoption *a,
-                            int *are_in)
+static enum tacit_err adopt(struct db *db, const struct words_gather *made,
+                            struct adoption *a, int *are_in)
 {
     int is_known = 0;
     TRY(db_exec(db, "INSERT INTO chunk_fts(chunk_fts, rank)"
                     " VALUES('merge', 0)"));
-    TRY(look(db, made, a, &is_known));
+    TRY(look(db, a, &is_known));
     if (is_known) TRY(take_over(db, made, a));
     *are_in = is_known;
     return TACIT_OK;
 }
 
-enum tacit_err words_adopt(struct db *db, struct db *made, int *are_in)
+enum tacit_err words_adopt(struct db *db, const struct words_gather *made,
+                           int *are_in)
 {
     struct adoption a = {.n_rows = {0}};
     *are_in = 0;
     TRY(db_exec(db, "SAVEPOINT words_adopt"));
     enum tacit_err err = adopt(db, made, &a, are_in);
     buf_release(&a.index.bytes);
-    buf_release(&a.made.bytes);
     if (!err) err = db_exec(db, "RELEASE words_adopt");
     if (!err) return TACIT_OK;
     *are_in = 0;

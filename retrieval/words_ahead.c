@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,24 +12,24 @@ enum {
     BATCH_BYTES = 64 << 10,    /* passages that are handed over together */
     BATCH_BYTES_MAX = 1 << 20, /* with the last of them, which is any */
     AHEAD_BYTES = 16 << 20,    /* of texts in one adoption */
-    /* What FTS5 gathers before it sorts and writes: it finds it in the
-     * processor's cache, and little is left to do when the write ends. */
-    ROOM_BYTES = 4 << 20
+    AHEAD_TOKENS = 3 << 20     /* the same; as many as that have few letters */
 };
 
 struct words_ahead {
-    struct db made;             /* owned; sql NULL until needed */
-    sqlite3_stmt *insert;       /* owned, of made */
-    int64_t last;               /* id that was given last; 0 = none */
-    int64_t n, bytes;           /* given */
-    int is_spoilt;              /* it cannot be all that was written */
-    int is_running, has_failed; /* the second thread; what came of it */
-    pthread_t thread;           /* while it is running */
-    pthread_mutex_t lock;       /* of what follows */
-    pthread_cond_t changed;     /* one of the counts, or is_last */
-    size_t n_filled, n_taken;   /* batches; slot = count % SLOTS */
-    int is_last;                /* no batch follows */
-    struct buf slot[SLOTS];     /* owned by the writer until filled, by the
+    struct db *db;               /* borrowed */
+    struct words_gather *gather; /* owned; NULL until needed */
+    int64_t last;                /* id that was given last; 0 = none */
+    int64_t n, bytes;            /* given */
+    int is_full;                 /* of tokens, when that was asked last */
+    int is_spoilt;               /* it cannot be all that was written */
+    int is_running, has_failed;  /* the second thread; what came of it */
+    pthread_t thread;            /* while it is running */
+    pthread_mutex_t lock;        /* of what follows */
+    pthread_cond_t changed;      /* one of the counts, or is_last */
+    size_t n_filled, n_taken;    /* batches; slot = count % SLOTS */
+    size_t n_tokens;             /* that are gathered */
+    int is_last;                 /* no batch follows */
+    struct buf slot[SLOTS];      /* owned by the writer until filled, by the
                                     thread until taken */
 };
 
@@ -51,33 +50,31 @@ static struct buf *wait_for_batch(struct words_ahead *w)
 
 static void hand_back(struct words_ahead *w)
 {
+    size_t n = words_gather_tokens(w->gather);
     pthread_mutex_lock(&w->lock);
+    w->n_tokens = n;
     w->n_taken++;
     pthread_cond_signal(&w->changed);
     pthread_mutex_unlock(&w->lock);
 }
 
-static enum tacit_err insert_one(struct words_ahead *w, struct reader *r)
+static enum tacit_err gather_one(struct words_ahead *w, struct reader *r)
 {
-    int has_row;
-    sqlite3_bind_int64(w->insert, 1, (int64_t)reader_u64(r));
-    uint32_t n[3];
-    for (int i = 0; i < 3; i++) n[i] = reader_u32(r);
-    for (int i = 0; i < 3; i++) {
-        const char *text = (const char *)reader_take(r, n[i]);
-        if (!text) return fail(TACIT_INTERNAL, "a batch is cut");
-        sqlite3_bind_text(w->insert, i + 2, text, (int)n[i], SQLITE_STATIC);
+    struct text column[WORDS_COLUMNS];
+    int64_t id = (int64_t)reader_u64(r);
+    for (int i = 0; i < WORDS_COLUMNS; i++) column[i].n = reader_u32(r);
+    for (int i = 0; i < WORDS_COLUMNS; i++) {
+        column[i].s = (const char *)reader_take(r, column[i].n);
+        if (!column[i].s) return fail(TACIT_INTERNAL, "a batch is cut");
     }
-    enum tacit_err err = db_step(&w->made, w->insert, &has_row);
-    sqlite3_reset(w->insert);
-    return err;
+    return words_gather_add(w->gather, id, column);
 }
 
-static enum tacit_err insert_batch(struct words_ahead *w, const struct buf *b)
+static enum tacit_err gather_batch(struct words_ahead *w, const struct buf *b)
 {
     struct reader r;
     reader_init(&r, b->data, b->len);
-    while (r.left) TRY(insert_one(w, &r));
+    while (r.left) TRY(gather_one(w, &r));
     return TACIT_OK;
 }
 
@@ -85,13 +82,13 @@ static void *run(void *ctx)
 {
     struct words_ahead *w = ctx;
     struct buf *b;
-    enum tacit_err err =
-        db_exec(&w->made, "BEGIN; INSERT INTO w(w) VALUES('delete-all')");
+    enum tacit_err err = TACIT_OK;
+    words_gather_clear(w->gather);
     while ((b = wait_for_batch(w))) {
-        if (!err) err = insert_batch(w, b);
+        if (!err) err = gather_batch(w, b);
         hand_back(w);
     }
-    if (!err) err = db_exec(&w->made, "COMMIT");
+    if (!err) err = words_gather_end(w->gather);
     if (err) err_clear(); /* then the writer does it, and fails by itself */
     w->has_failed = err != TACIT_OK;
     return NULL;
@@ -99,37 +96,6 @@ static void *run(void *ctx)
 
 /* ---- it begins and ends ---------------------------------------------------
  */
-
-/* Segments are merged in the index, with all others. */
-static enum tacit_err open_made(struct words_ahead *w)
-{
-    char room[96];
-    snprintf(room, sizeof room, "INSERT INTO w(w, rank) VALUES('hashsize', %d)",
-             (int)ROOM_BYTES);
-    TRY(db_open_memory(&w->made));
-    TRY(stem_register(&w->made));
-    TRY(db_exec(&w->made,
-                "CREATE VIRTUAL TABLE w USING fts5(" WORDS_COLUMNS
-                ", content='', tokenize='" STEM_TOKENIZER "');"
-                "INSERT INTO w(w, rank) VALUES('automerge', 0);"
-                "INSERT INTO w(w, rank) VALUES('crisismerge', 1000)"));
-    TRY(db_exec(&w->made, room));
-    return db_error(&w->made,
-                    sqlite3_prepare_v3(w->made.sql,
-                                       "INSERT INTO w(rowid, " WORDS_COLUMNS
-                                       ") VALUES(?, ?, ?, ?)",
-                                       -1, SQLITE_PREPARE_PERSISTENT,
-                                       &w->insert, NULL),
-                    "cannot index words");
-}
-
-static void close_made(struct words_ahead *w)
-{
-    db_finish(w->insert);
-    w->insert = NULL;
-    db_close(&w->made);
-    w->made = (struct db){0};
-}
 
 /* Signals are for the threads that wait for them. */
 static int create_thread(struct words_ahead *w)
@@ -144,13 +110,13 @@ static int create_thread(struct words_ahead *w)
 
 static void start(struct words_ahead *w)
 {
-    if (!w->made.sql && open_made(w)) {
+    if (!w->gather && words_gather_new(w->db, WORDS_PAGE_BYTES, &w->gather)) {
         err_clear();
-        close_made(w);
         w->is_spoilt = 1;
         return;
     }
     w->n_filled = w->n_taken = 0;
+    w->n_tokens = 0;
     w->is_last = w->has_failed = 0;
     w->is_running = create_thread(w);
     if (!w->is_running) w->is_spoilt = 1;
@@ -165,15 +131,14 @@ static void stop(struct words_ahead *w)
     pthread_mutex_unlock(&w->lock);
     pthread_join(w->thread, NULL);
     w->is_running = 0;
-    if (!w->has_failed) return;
-    close_made(w);
-    w->is_spoilt = 1;
+    if (w->has_failed) w->is_spoilt = 1;
 }
 
-enum tacit_err words_ahead_new(struct words_ahead **out)
+enum tacit_err words_ahead_new(struct db *db, struct words_ahead **out)
 {
     struct words_ahead *w = calloc(1, sizeof *w);
     if (!w) return fail(TACIT_NOMEM, "out of memory");
+    w->db = db;
     pthread_mutex_init(&w->lock, NULL); /* neither fails on Linux */
     pthread_cond_init(&w->changed, NULL);
     for (int i = 0; i < SLOTS; i++) buf_init(&w->slot[i], BATCH_BYTES_MAX);
@@ -187,14 +152,14 @@ void words_ahead_begin(struct words_ahead *w)
     for (int i = 0; i < SLOTS; i++) buf_clear(&w->slot[i]);
     w->n_filled = w->n_taken = 0;
     w->last = w->n = w->bytes = 0;
-    w->is_spoilt = 0;
+    w->is_spoilt = w->is_full = 0;
 }
 
 void words_ahead_free(struct words_ahead *w)
 {
     if (!w) return;
     stop(w);
-    close_made(w);
+    words_gather_free(w->gather);
     for (int i = 0; i < SLOTS; i++) buf_release(&w->slot[i]);
     pthread_cond_destroy(&w->changed);
     pthread_mutex_destroy(&w->lock);
@@ -213,6 +178,7 @@ static void hand_over(struct words_ahead *w)
     pthread_cond_signal(&w->changed);
     while (w->n_filled - w->n_taken == SLOTS)
         pthread_cond_wait(&w->changed, &w->lock);
+    w->is_full = w->n_tokens >= AHEAD_TOKENS;
     pthread_mutex_unlock(&w->lock);
     buf_clear(&w->slot[w->n_filled % SLOTS]);
 }
@@ -254,21 +220,21 @@ void words_ahead_give(struct words_ahead *w, const struct words_text *t)
 
 int words_ahead_is_full(const struct words_ahead *w)
 {
-    return w->bytes >= AHEAD_BYTES;
+    return w->bytes >= AHEAD_BYTES || w->is_full;
 }
 
 /* Whether just those passages are there that were given. */
-static enum tacit_err compare(const struct words_ahead *w, struct db *db,
-                              int64_t first, int64_t *is_same)
+static enum tacit_err compare(const struct words_ahead *w, int64_t first,
+                              int64_t *is_same)
 {
-    return db_int(db, is_same,
+    return db_int(w->db, is_same,
                   "SELECT count(*) = ?2 AND min(id) = ?1 AND max(id) = ?3"
                   " FROM chunk WHERE id >= ?1",
                   "iii", first, w->n, w->last);
 }
 
-enum tacit_err words_ahead_adopt(struct words_ahead *w, struct db *db,
-                                 int64_t first, int *are_in)
+enum tacit_err words_ahead_adopt(struct words_ahead *w, int64_t first,
+                                 int *are_in)
 {
     int64_t is_same = 0;
     enum tacit_err err = TACIT_OK;
@@ -276,8 +242,8 @@ enum tacit_err words_ahead_adopt(struct words_ahead *w, struct db *db,
     if (w->is_running && w->slot[w->n_filled % SLOTS].len) hand_over(w);
     int was_running = w->is_running;
     stop(w);
-    if (was_running && !w->is_spoilt) err = compare(w, db, first, &is_same);
-    if (!err && is_same) err = words_adopt(db, &w->made, are_in);
+    if (was_running && !w->is_spoilt) err = compare(w, first, &is_same);
+    if (!err && is_same) err = words_adopt(w->db, w->gather, are_in);
     words_ahead_begin(w);
     return err;
 }

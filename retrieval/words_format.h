@@ -80,6 +80,10 @@ static inline void words_put(struct buf *b, uint64_t v)
 static inline uint64_t words_get(struct reader *r)
 {
     uint64_t v = 0;
+    if (r->left && *r->p < 0x80) { /* as most are */
+        r->left--;
+        return *r->p++;
+    }
     for (int i = 0; i < WORDS_VARINT_MAX - 1; i++) {
         uint8_t byte = reader_u8(r);
         v = v << 7 | (byte & 0x7f);

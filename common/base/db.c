@@ -441,23 +441,6 @@ enum tacit_err db_open(struct db *db, const char *path, enum db_mode mode,
     return db_open_through(db, path, mode, NULL, migrations, n);
 }
 
-enum tacit_err db_open_memory(struct db *db)
-{
-    const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
-                      SQLITE_OPEN_MEMORY | SQLITE_OPEN_NOMUTEX;
-    db_setup();
-    *db = (struct db){.path = ":memory:"};
-    if (!sqlite3_threadsafe())
-        return fail(TACIT_UNSUPPORTED, "SQLite was built for one thread");
-    int rc = sqlite3_open_v2(db->path, &db->sql, flags, NULL);
-    enum tacit_err err = db_error(db, rc, "cannot open");
-    if (!err)
-        err = db_exec(db, "PRAGMA temp_store=MEMORY; PRAGMA journal_mode=OFF;"
-                          "PRAGMA page_size=8192");
-    if (err) db_close(db);
-    return err;
-}
-
 /* ---- a copy through another VFS ------------------------------------------ */
 
 static enum tacit_err copy_rows(const char *from, const struct db_vfs *through,

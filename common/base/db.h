@@ -80,10 +80,6 @@ TACIT_CHECKED enum tacit_err db_open_through(struct db *db, const char *path,
 /* The same with all that can be said. */
 TACIT_CHECKED enum tacit_err db_open_with(struct db *db, const char *path,
                                           const struct db_opening *how);
-/* An empty database that is never in a file, not even in part, and ends with
- * db_close(): one thread at a time. It cannot be rolled back. UNSUPPORTED when
- * SQLite was built without locks, so that another thread may have none. */
-TACIT_CHECKED enum tacit_err db_open_memory(struct db *db);
 /* Write the store at `from` anew into the file `to`, which must not be there:
  * the same rows, through another VFS, whole and on the disk when this returns.
  * Nobody may write to `from` meanwhile. What is left of a failed copy is

@@ -84,6 +84,7 @@ static void a_store_is_set_up_to_be_durable(void **state)
     check(has_row);
     assert_string_equal((const char *)sqlite3_column_text(st, 0), "wal");
     db_finish(st);
+    assert_int_equal(sqlite3_memory_used(), 0); /* db_setup() */
     db_close(&db);
 }
 
@@ -383,22 +384,6 @@ static void a_path_too_long_is_refused(void **state)
     check(db.sql == NULL);
 }
 
-static void a_database_in_memory_is_in_no_file(void **state)
-{
-    (void)state;
-    struct db db;
-    check_ok(db_open_memory(&db));
-    check_ok(db_exec(&db, "CREATE TABLE t(x)"));
-    /* Nobody but us can have made its tables. */
-    check_err(db_run(&db, "SELECT y FROM t", ""), TACIT_INTERNAL);
-    assert_int_equal(number(&db, "PRAGMA temp_store"), 2); /* memory */
-    assert_int_equal(number(&db, "SELECT file = '' FROM pragma_database_list"),
-                     1);
-    assert_int_equal(sqlite3_memory_used(), 0); /* db_setup() */
-    db_close(&db);
-    check(db.sql == NULL);
-}
-
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
@@ -420,7 +405,6 @@ int main(void)
         IN_FOLDER(what_may_only_be_read_is_read),
         IN_FOLDER(other_tables_than_were_made_are_damage),
         IN_FOLDER(a_path_too_long_is_refused),
-        cmocka_unit_test(a_database_in_memory_is_in_no_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,7 +28,7 @@ static void desk_new(struct desk *d)
     shelf_new(&d->s);
     rng_init(&d->r, 11, 0, 0);
     d->next = 1;
-    check_ok(words_ahead_new(&d->w));
+    check_ok(words_ahead_new(&d->s.db, &d->w));
     check_ok(db_exec(&d->s.db,
                      "INSERT INTO document(id, path, title, kind, hash,"
                      " size_bytes, n_chunks, added_s) VALUES(1, '/a',"
@@ -82,8 +82,7 @@ static int write_some(struct desk *d, int n, enum way way)
                                      strlen(text)};
         if (way == AHEAD) words_ahead_give(d->w, &t);
     }
-    if (way == AHEAD)
-        check_ok(words_ahead_adopt(d->w, &d->s.db, from, &are_in));
+    if (way == AHEAD) check_ok(words_ahead_adopt(d->w, from, &are_in));
     if (!are_in) insert_words(d, from);
     return are_in;
 }
@@ -199,20 +198,61 @@ static void segments_wait_for_seven_others(void **state)
     desk_free(&d);
 }
 
-/* ---- what is left alone ---------------------------------------------------
- */
-
-/* Everything that the index keeps. */
-static int64_t fingerprint(struct desk *d)
+/* Rows that left, and rows that left and came back with other words, are in
+ * several of the segments that become one. */
+static void write_and_leave(struct desk *d, enum way way)
 {
+    for (int64_t i = 0; i < 30; i++) {
+        check_ok(db_begin(&d->s.db));
+        int are_in = write_some(d, 300, way);
+        assert_int_equal(are_in, way == AHEAD);
+        if (i % 3 == 1) delete_some(d, 11 + i);
+        check_ok(db_run(&d->s.db,
+                        "INSERT INTO chunk_fts(chunk_fts, rowid, title,"
+                        " heading, text) SELECT 'delete', id, title, heading,"
+                        " text FROM chunk_content WHERE id % 13 = ?",
+                        "i", i % 13));
+        check_ok(db_run(&d->s.db,
+                        "UPDATE chunk SET text = 'back w3ings ' || text"
+                        " WHERE id % 13 = ?",
+                        "i", i % 13));
+        check_ok(db_run(&d->s.db,
+                        "INSERT INTO chunk_fts(rowid, title, heading, text)"
+                        " SELECT id, title, heading, text FROM chunk_content"
+                        " WHERE id % 13 = ?",
+                        "i", i % 13));
+        check_ok(db_commit(&d->s.db));
+        check_ok(words_check(&d->s.db));
+    }
+}
+
+static void what_is_merged_finds_the_same(void **state)
+{
+    static const char vocabulary[] =
+        "CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, chunk_fts,"
+        " 'instance')";
+    (void)state;
+    struct desk a, b;
     int64_t n = 0;
-    check_ok(db_int(&d->s.db, &n,
-                    "SELECT (SELECT sum(id % 1000003 * length(block)) FROM"
-                    " chunk_fts_data) + (SELECT sum(segid * pgno) FROM"
-                    " chunk_fts_idx) + (SELECT sum(id * length(sz)) FROM"
-                    " chunk_fts_docsize)",
-                    ""));
-    return n;
+    desk_new(&a);
+    desk_new(&b);
+    write_and_leave(&a, INSERTED);
+    write_and_leave(&b, AHEAD);
+    check_ok(db_int(&b.s.db, &n,
+                    "SELECT count(DISTINCT segid) FROM chunk_fts_idx", ""));
+    assert_in_range(n, 1, 20);
+    check_ok(db_exec(&a.s.db, vocabulary));
+    check_ok(db_exec(&b.s.db, vocabulary));
+    compare(&a, &b, "SELECT term, doc, col, offset FROM terms");
+    compare(&a, &b,
+            "SELECT rowid, bm25(chunk_fts, 1, 3, 1) FROM chunk_fts WHERE"
+            " chunk_fts MATCH '\"back w3ings\" OR w70ings OR title'"
+            " ORDER BY 2, 1");
+    check_ok(db_exec(&b.s.db, "INSERT INTO chunk_fts(chunk_fts)"
+                              " VALUES('optimize')"));
+    check_ok(words_check(&b.s.db));
+    desk_free(&a);
+    desk_free(&b);
 }
 
 /* Give passages that are written, but for the words; *are_in. */
@@ -230,7 +270,52 @@ static enum tacit_err try_some(struct desk *d, int n, int *are_in)
         words_ahead_give(d->w, &(struct words_text){d->next, "Title of it", "",
                                                     text, strlen(text)});
     }
-    return words_ahead_adopt(d->w, &d->s.db, from, are_in);
+    return words_ahead_adopt(d->w, from, are_in);
+}
+
+/* Any byte of a leaf flipped: the words are in, or the store is damaged. */
+static void damaged_segments_are_merged_or_an_error(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        struct desk d;
+        struct rng r;
+        int64_t id = 0, at = 0;
+        int are_in = 1;
+        rng_init(&r, seed, 0, 0);
+        desk_new(&d);
+        check_ok(db_begin(&d.s.db));
+        for (int i = 0; i < 7; i++) assert_true(write_some(&d, 300, AHEAD));
+        check_ok(db_int(&d.s.db, &id,
+                        "SELECT id FROM chunk_fts_data WHERE id > 10"
+                        " ORDER BY id % 1009 * ? % 1013 LIMIT 1",
+                        "i", (int64_t)seed * 37 + 1));
+        at = (int64_t)rng_below(&r, seed % 2 ? 8 : 2000);
+        check_ok(db_run(&d.s.db,
+                        "UPDATE chunk_fts_data SET block = CAST(substr(block,"
+                        " 1, ?2) || char(?3) || substr(block, ?2 + 2) AS BLOB)"
+                        " WHERE id = ?1",
+                        "iii", id, at, (int64_t)rng_below(&r, 128)));
+        if (try_some(&d, 300, &are_in)) err_clear();
+        db_rollback(&d.s.db);
+        desk_free(&d);
+    }
+}
+
+/* ---- what is left alone ---------------------------------------------------
+ */
+
+/* Everything that the index keeps. */
+static int64_t fingerprint(struct desk *d)
+{
+    int64_t n = 0;
+    check_ok(db_int(&d->s.db, &n,
+                    "SELECT (SELECT sum(id % 1000003 * length(block)) FROM"
+                    " chunk_fts_data) + (SELECT sum(segid * pgno) FROM"
+                    " chunk_fts_idx) + (SELECT sum(id * length(sz)) FROM"
+                    " chunk_fts_docsize)",
+                    ""));
+    return n;
 }
 
 static void an_index_of_another_form_is_left_alone(void **state)
@@ -329,7 +414,7 @@ static void few_passages_and_long_texts_are_not_taken(void **state)
     check_ok(db_commit(&d.s.db));
     words_ahead_begin(d.w);
     words_ahead_give(d.w, &(struct words_text){9, "", "", text, 2 << 20});
-    check_ok(words_ahead_adopt(d.w, &d.s.db, 9, &are_in));
+    check_ok(words_ahead_adopt(d.w, 9, &are_in));
     assert_int_equal(are_in, 0);
     check_ok(words_check(&d.s.db));
     free(text);
@@ -412,6 +497,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_taken_over_is_what_fts5_would_have_written),
         cmocka_unit_test(segments_wait_for_seven_others),
+        cmocka_unit_test(what_is_merged_finds_the_same),
+        cmocka_unit_test(damaged_segments_are_merged_or_an_error),
         cmocka_unit_test(an_index_of_another_form_is_left_alone),
         cmocka_unit_test(a_defended_index_is_left_alone),
         cmocka_unit_test(a_failure_midway_leaves_the_index_as_it_was),
