@@ -33,7 +33,9 @@ static const struct {
                       "SELECT id, head FROM % WHERE part = ?1 ORDER BY id"},
     [SQL_HEADS_COUNT] = {"list", "SELECT count(*) FROM %"},
     [SQL_HEAD_READ] = {"list", "SELECT head FROM % WHERE id = ?1"},
-    [SQL_HEAD_WRITE] = {"list", "REPLACE INTO % VALUES (?1, ?2, ?3)"},
+    [SQL_HEAD_CHANGE] = {"list", "UPDATE % SET head = ?3"
+                                 " WHERE id = ?1 AND part = ?2"},
+    [SQL_HEAD_WRITE] = {"list", "INSERT INTO % VALUES (?1, ?2, ?3)"},
     [SQL_HEAD_DELETE] = {"list", "DELETE FROM % WHERE id = ?1"},
     [SQL_SEGS] = {"seg", "SELECT id, data FROM % WHERE id BETWEEN ?1 AND ?2"
                          " ORDER BY id"},
@@ -272,7 +274,7 @@ void vecindex_sql_reset(struct vecindex_table *t, enum vecindex_stmt which)
 
 void vecindex_sql_reset_all(struct vecindex_table *t)
 {
-    vecindex_store_rest(t);
+    vecindex_blob_rest(t);
     if (!t->active) return;
     for (int i = 0; i < SQL_N; i++)
         vecindex_sql_reset(t, (enum vecindex_stmt)i);
@@ -280,7 +282,7 @@ void vecindex_sql_reset_all(struct vecindex_table *t)
 
 void vecindex_sql_finalize(struct vecindex_table *t)
 {
-    vecindex_store_rest(t);
+    vecindex_blob_rest(t);
     for (int i = 0; i < SQL_N; i++) {
         sqlite3_finalize(t->stmt[i]);
         t->stmt[i] = NULL;
