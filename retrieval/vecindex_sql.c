@@ -42,6 +42,7 @@ static const struct {
     [SQL_SEG_KEYS] = {"seg", "SELECT id FROM % WHERE id BETWEEN ?1 AND ?2"
                              " ORDER BY id"},
     [SQL_LIST_LAST] = {"seg", "SELECT max(id) FROM %"},
+    [SQL_SEG_FIRST] = {"seg", "SELECT min(id) FROM %"},
     [SQL_SEG_READ] = {"seg", "SELECT data FROM % WHERE id = ?1"},
     [SQL_SEG_LAST] = {"seg", "SELECT id FROM % WHERE id BETWEEN ?1 AND ?2"
                              " ORDER BY id DESC LIMIT 1"},
@@ -166,14 +167,15 @@ enum tacit_err vecindex_sql_clear(struct vecindex_table *t)
     for (int i = 0; i < n; i++)
         TRY(run_made(t, sqlite3_mprintf("DELETE FROM \"%w\".\"%w_%s\"",
                                         t->schema, t->name, made[i])));
-    /* A segment begins with the number of its list, as its key does. */
+    /* A segment begins with the number of its list, as its key does; the first
+     * list is 1, its entries 2. */
     return run_made(
         t, sqlite3_mprintf("DELETE FROM \"%w\".\"%w_seg\" WHERE"
-                           " id < 0 OR typeof(data) <> 'blob' OR"
+                           " id < %d OR typeof(data) <> 'blob' OR"
                            " hex(substr(data, 1, 4)) <> printf("
                            "'%%02X%%02X%%02X%%02X', id >> 20 & 255,"
                            " id >> 28 & 255, id >> 36 & 255, id >> 44)",
-                           t->schema, t->name));
+                           t->schema, t->name, VECINDEX_SEG_MIN));
 }
 
 /* ---- statements -----------------------------------------------------------

@@ -26,6 +26,7 @@ enum vecindex_stmt {
     SQL_SEGS,
     SQL_SEG_KEYS,
     SQL_LIST_LAST,
+    SQL_SEG_FIRST,
     SQL_SEG_READ,
     SQL_SEG_LAST,
     SQL_SEG_WRITE,
@@ -169,7 +170,7 @@ TACIT_CHECKED enum tacit_err vecindex_store_write(struct vecindex_table *t,
  */
 
 /* A segment's key: list << VECINDEX_SEG_BITS | segment. */
-enum { VECINDEX_SEG_BITS = 20 };
+enum { VECINDEX_SEG_BITS = 20, VECINDEX_SEG_MIN = 2 << VECINDEX_SEG_BITS };
 /* t->blob at the segment under a key. *there false: a column's value is to say
  * what is wrong with it. */
 TACIT_CHECKED enum tacit_err vecindex_blob_seek(struct vecindex_table *t,
