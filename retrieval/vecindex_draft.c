@@ -3,7 +3,8 @@
  * transaction that adds many rows changes the last segments of the same lists
  * again and again, and each time SQLite would seek them anew.
  *
- *   first patch of a segment --> a draft, read whole
+ *   first patch of a segment by a row that is added --> a draft, read whole
+ *   (rows that are deleted lie anywhere, and seldom meet)
  *   reads, patches, writes of it --> the draft alone
  *   COMMIT, SAVEPOINT, a command, too many drafts --> the table, by rising key
  *   ROLLBACK, ROLLBACK TO, a segment's end --> forgotten
@@ -107,7 +108,7 @@ enum tacit_err vecindex_drafts_write(struct vecindex_table *t)
 
 bool vecindex_drafts_wanted(const struct vecindex_table *t)
 {
-    return t->torn && !sqlite3_get_autocommit(t->db);
+    return t->adds && !sqlite3_get_autocommit(t->db);
 }
 
 /* Room for a draft of n bytes. */

@@ -116,6 +116,7 @@ struct vecindex_table {
     size_t room;
     bool is_fresh;  /* the cache was compared inside this write */
     int savepoints; /* open ones */
+    bool adds;      /* the change under way adds rows */
     int torn;       /* 0, or 1 + those open when a change broke off */
     float *vector;  /* [2, dim] scratch: given, and kept */
     struct vecindex_drafts *drafts; /* of one transaction, owned; may be NULL */
