@@ -86,9 +86,8 @@ static enum tacit_err add_words(struct corpus *c, sqlite3_stmt *passage)
     return corpus_run(c, CORPUS_WORDS_ADD);
 }
 
-/* When all their vectors are written: a list of vectors that splits is a
- * statement with a savepoint, at which FTS5 writes out what it has gathered;
- * and each finds its own data in the processor's caches. */
+/* When all their vectors are written: each finds its own data in the
+ * processor's caches. */
 static enum tacit_err insert_words(struct corpus *c)
 {
     sqlite3_stmt *st;

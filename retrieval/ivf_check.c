@@ -56,6 +56,7 @@ struct check {
     uint32_t list;
     float *c, *x; /* [width] */
     size_t slot;  /* of the next segment of entries */
+    uint64_t live_rows;
     bool follows; /* another segment is to stand there */
     enum headed headed;
     int64_t last_part;
@@ -175,21 +176,32 @@ static enum tacit_err rows_visit(void *ctx, uint32_t seg, const void *data,
                                  size_t n)
 {
     struct check *k = ctx;
+    const struct ivf_shape *s = &k->ix->shape;
     k->report->blocks_bytes += n;
-    enum tacit_err e = judge(k, ivf_rows_check(k->ix, k->list, seg, data, n));
-    if (k->headed == HEADLESS) problem(k, "rows without a head");
-    return e;
+    enum tacit_err e = ivf_rows_check(k->ix, k->list, seg, data, n);
+    if (e != TACIT_OK) return judge(k, e);
+    if (k->headed == HEADLESS)
+        problem(k, "rows without a head");
+    else if (seg * s->rows_max >= k->slot)
+        problem(k, "rows behind its last entry");
+    for (size_t i = 0; i < ivf_u16((const uint8_t *)data + 6); i++)
+        k->live_rows += ivf_f32(ivf_row_at(s, data, i) + 8) > 0;
+    return TACIT_OK;
 }
 
 static enum tacit_err list_check(struct check *k, enum headed headed)
 {
     const struct ivf_store *s = k->ix->store;
-    k->slot = 0;
+    uint64_t entries = k->report->entries;
+    k->slot = k->live_rows = 0;
     k->headed = headed;
     k->follows = headed == HEADED && k->ix->count.heads > 0;
     TRY(ivf_segs_walk(s, ivf_entries_of(k->list), entries_visit, k));
     if (k->follows) problem(k, "its last segments are gone");
-    return ivf_segs_walk(s, ivf_rows_of(k->list), rows_visit, k);
+    TRY(ivf_segs_walk(s, ivf_rows_of(k->list), rows_visit, k));
+    if (headed == HEADED && k->live_rows != k->report->entries - entries)
+        problem(k, "rows and entries differ in number");
+    return TACIT_OK;
 }
 
 static enum tacit_err head_check(struct check *k, bool *headed)

@@ -4,23 +4,7 @@
 
 #include "common/base/codes.h"
 
-struct ivf_entry ivf_entry_make(const struct ivf *ix, const float *x,
-                                const float *c, int64_t id,
-                                const int64_t *words, uint8_t *bits)
-{
-    return (struct ivf_entry){.id = id,
-                              .words = words,
-                              .bits = bits,
-                              .scalars = rabitq_encode(ix->metric, x, c,
-                                                       ix->shape.width, bits)};
-}
-
 enum { ROWS_GROW = 3 }; /* a segment has a multiple of 4 rows, or its most */
-
-static bool of_kind(enum ivf_kind kind, uint32_t seg)
-{
-    return (seg < IVF_SEG_FIRST) == (kind == IVF_COPIES);
-}
 
 /* ---- rows ---------------------------------------------------------------- */
 
@@ -76,22 +60,6 @@ enum tacit_err ivf_list_row(struct ivf *ix, uint32_t list, size_t slot,
     return ivf_rows_row(ix, list, rows, slot % n, &id, row);
 }
 
-static size_t list_slot(const struct ivf *ix, const struct ivf_spot *spot)
-{
-    return (spot->seg - IVF_SEG_FIRST) * ix->shape.slots_max + spot->slot;
-}
-
-enum tacit_err ivf_row_find(struct ivf *ix, uint32_t list, int64_t id,
-                            const uint8_t **row)
-{
-    struct ivf_spot spot;
-    TRY(ivf_list_find(ix, list, IVF_FIRST, id, &spot));
-    if (!spot.found)
-        return IVF_DAMAGED("list %u misses an entry that is placed there",
-                           list);
-    return ivf_list_row(ix, list, list_slot(ix, &spot), id, row);
-}
-
 static void rows_start(struct ivf *ix, uint32_t list, uint32_t seg)
 {
     uint32_t number = ivf_rows_of(list);
@@ -143,10 +111,9 @@ static enum tacit_err row_patch(struct ivf *ix, uint32_t list, uint32_t seg,
     return s->seg_patch(s->ctx, run, seg, from, ix->shape.row, row);
 }
 
-/* Write the row of a slot; NULL empties it. A segment grows by some empty rows
- * at once, which are then written alone. */
-static enum tacit_err row_put(struct ivf *ix, uint32_t list, size_t slot,
-                              const uint8_t *row)
+/* A segment grows by some empty rows at once, which are then written alone. */
+enum tacit_err ivf_row_put(struct ivf *ix, uint32_t list, size_t slot,
+                           const uint8_t *row)
 {
     size_t most = ix->shape.rows_max, i = slot % most, last = i | ROWS_GROW;
     uint32_t seg = (uint32_t)(slot / most);
@@ -167,6 +134,11 @@ static enum tacit_err row_put(struct ivf *ix, uint32_t list, size_t slot,
     if (i >= ivf_u16(ix->rows + 6)) rows_put(ix, last, NULL);
     rows_put(ix, i, row);
     return rows_write(ix, list, seg);
+}
+
+static bool of_kind(enum ivf_kind kind, uint32_t seg)
+{
+    return (seg < IVF_SEG_FIRST) == (kind == IVF_COPIES);
 }
 
 /* ---- gather -------------------------------------------------------------- */
@@ -271,32 +243,11 @@ enum tacit_err ivf_list_gather(struct ivf *ix, uint32_t list,
 
 /* ---- write --------------------------------------------------------------- */
 
-static enum tacit_err segment_write(struct ivf *ix, uint32_t list, uint32_t seg)
+enum tacit_err ivf_segment_write(struct ivf *ix, uint32_t list, uint32_t seg)
 {
     return ix->store->seg_write(ix->store->ctx, ivf_entries_of(list), seg,
                                 ix->segment,
                                 ivf_segment_bytes(&ix->shape, ix->segment));
-}
-
-/* Its header alone, where that can be. */
-static enum tacit_err header_write(struct ivf *ix, uint32_t list, uint32_t seg)
-{
-    const struct ivf_store *s = ix->store;
-    if (s->seg_patch == NULL) return segment_write(ix, list, seg);
-    return s->seg_patch(s->ctx, ivf_entries_of(list), seg, 0, IVF_HEADER,
-                        ix->segment);
-}
-
-/* The same after one slot of a block that was there has changed. */
-static enum tacit_err slot_write(struct ivf *ix, uint32_t list, uint32_t seg,
-                                 size_t slot)
-{
-    const struct ivf_store *s = ix->store;
-    size_t from = IVF_HEADER + slot / IVF_BLOCK * ix->shape.block;
-    if (s->seg_patch == NULL) return segment_write(ix, list, seg);
-    TRY(header_write(ix, list, seg));
-    return s->seg_patch(s->ctx, ivf_entries_of(list), seg, from,
-                        ix->shape.block, ix->segment + from);
 }
 
 void ivf_writer_start(struct ivf_writer *w, struct ivf *ix, uint32_t list,
@@ -317,7 +268,7 @@ enum tacit_err ivf_writer_add(struct ivf_writer *w, const float *x,
     if (at == 0) {
         if (w->slot > 0) {
             ivf_segment_follow(ix->segment);
-            TRY(segment_write(ix, w->list, seg - 1));
+            TRY(ivf_segment_write(ix, w->list, seg - 1));
         }
         ivf_segment_start(s, ix->segment, w->list, seg);
     }
@@ -343,11 +294,12 @@ enum tacit_err ivf_writer_end(struct ivf_writer *w, size_t old_segs,
         /* an empty one tells an empty list from one whose segments are gone */
         ivf_segment_start(s, ix->segment, w->list, IVF_SEG_FIRST);
         (void)ivf_segment_free(s, ix->segment);
-        TRY(segment_write(ix, w->list, IVF_SEG_FIRST));
+        TRY(ivf_segment_write(ix, w->list, IVF_SEG_FIRST));
         segs = 1;
     }
     if (w->slot > 0) {
-        TRY(segment_write(ix, w->list, (uint32_t)(IVF_SEG_FIRST + segs - 1)));
+        TRY(ivf_segment_write(ix, w->list,
+                              (uint32_t)(IVF_SEG_FIRST + segs - 1)));
         TRY(rows_write(ix, w->list, (uint32_t)(rows_segs - 1)));
     }
     for (; segs < old_segs; segs++)
@@ -387,187 +339,4 @@ enum tacit_err ivf_list_pack(struct ivf *ix, const struct ivf_tree *t,
         TRY(ivf_writer_add(&w, x, row, g.words + i * ix->shape.columns));
     }
     return ivf_writer_end(&w, g.n_segs, g.n_rows_segs);
-}
-
-/* ---- one entry ----------------------------------------------------------- */
-
-enum tacit_err ivf_list_add(struct ivf *ix, uint32_t list,
-                            const struct ivf_entry *e, const uint8_t *row,
-                            size_t *slots)
-{
-    const struct ivf_store *s = ix->store;
-    const struct ivf_shape *shape = &ix->shape;
-    uint32_t seg = 0;
-    const void *data = NULL;
-    size_t n = 0, slot = shape->slots_max, old = 0;
-    TRY(s->seg_last(s->ctx, ivf_entries_of(list), &seg, &data, &n));
-    if (data == NULL || seg < IVF_SEG_FIRST) {
-        seg = IVF_SEG_FIRST;
-    } else {
-        TRY(ivf_segment_check(ix, list, seg, data, n));
-        memcpy(ix->segment, data, n);
-        old = ivf_blocks(data) * IVF_BLOCK;
-        slot = ivf_segment_free(shape, ix->segment);
-        if (ivf_followed(data) ||
-            (slot == shape->slots_max && seg == IVF_SEG_MAX))
-            return IVF_DAMAGED("list %u has no segment %u", list, seg + 1);
-        if (slot == shape->slots_max) {
-            ivf_segment_follow(ix->segment);
-            TRY(header_write(ix, list, seg++));
-        }
-    }
-    if (slot == shape->slots_max) {
-        ivf_segment_start(shape, ix->segment, list, seg);
-        slot = ivf_segment_free(shape, ix->segment);
-        old = 0;
-    }
-    ivf_segment_put(shape, ix->segment, slot, e);
-    TRY(slot < old ? slot_write(ix, list, seg, slot)
-                   : segment_write(ix, list, seg));
-    slot += (seg - IVF_SEG_FIRST) * shape->slots_max;
-    *slots = slot + 1;
-    return row_put(ix, list, slot, row);
-}
-
-enum tacit_err ivf_list_copy(struct ivf *ix, uint32_t list,
-                             const struct ivf_entry *e, bool *added)
-{
-    const struct ivf_store *s = ix->store;
-    const struct ivf_shape *shape = &ix->shape;
-    *added = false;
-    for (uint32_t seg = 0; seg < IVF_SEG_FIRST; seg++) {
-        const void *data = NULL;
-        size_t n = 0, old = 0;
-        TRY(s->seg_read(s->ctx, ivf_entries_of(list), seg, &data, &n));
-        if (data != NULL) {
-            TRY(ivf_segment_check(ix, list, seg, data, n));
-            memcpy(ix->segment, data, n);
-            old = ivf_blocks(data) * IVF_BLOCK;
-        } else {
-            ivf_segment_start(shape, ix->segment, list, seg);
-        }
-        size_t slot = ivf_segment_free(shape, ix->segment);
-        if (slot == shape->slots_max) continue;
-        ivf_segment_put(shape, ix->segment, slot, e);
-        *added = true;
-        return slot < old ? slot_write(ix, list, seg, slot)
-                          : segment_write(ix, list, seg);
-    }
-    return TACIT_OK;
-}
-
-/* The slot of id in a segment, or SIZE_MAX. */
-static size_t slot_find(const struct ivf_shape *s, const uint8_t *seg,
-                        int64_t id)
-{
-    for (size_t b = 0; b < ivf_blocks(seg); b++) {
-        const uint8_t *ids = ivf_block(s, seg, b) + s->ids;
-        for (size_t i = 0; i < IVF_BLOCK; i++)
-            if (ivf_i64(ids + 8 * i) == id &&
-                ivf_slot_live(s, seg, b * IVF_BLOCK + i))
-                return b * IVF_BLOCK + i;
-    }
-    return SIZE_MAX;
-}
-
-/* Look for id in a segment of a list. */
-static enum tacit_err segment_look(struct ivf *ix, uint32_t list, uint32_t seg,
-                                   const void *data, size_t n, int64_t id,
-                                   struct ivf_spot *spot)
-{
-    TRY(ivf_segment_check(ix, list, seg, data, n));
-    size_t slot = slot_find(&ix->shape, data, id);
-    spot->found = slot != SIZE_MAX;
-    if (!spot->found) return TACIT_OK;
-    spot->seg = seg;
-    spot->slot = slot;
-    spot->live = ivf_live(data);
-    spot->room = ivf_blocks(data) * IVF_BLOCK;
-    memcpy(ix->segment, data, n);
-    return TACIT_OK;
-}
-
-/* Copies lie in any of the first segments. */
-static enum tacit_err copy_find(struct ivf *ix, uint32_t list, int64_t id,
-                                struct ivf_spot *spot)
-{
-    const struct ivf_store *s = ix->store;
-    enum tacit_err e = s->segs_begin(s->ctx, ivf_entries_of(list));
-    while (e == TACIT_OK && !spot->found) {
-        uint32_t seg;
-        const void *data;
-        size_t n;
-        e = s->segs_next(s->ctx, &seg, &data, &n);
-        if (e != TACIT_OK || data == NULL || seg >= IVF_SEG_FIRST) break;
-        e = segment_look(ix, list, seg, data, n, id, spot);
-    }
-    s->segs_end(s->ctx);
-    return e;
-}
-
-enum tacit_err ivf_list_find(struct ivf *ix, uint32_t list, enum ivf_kind kind,
-                             int64_t id, struct ivf_spot *spot)
-{
-    const struct ivf_store *s = ix->store;
-    *spot = (struct ivf_spot){0};
-    if (kind == IVF_COPIES) return copy_find(ix, list, id, spot);
-    for (uint32_t seg = IVF_SEG_FIRST; !spot->found && seg <= IVF_SEG_MAX;
-         seg++) {
-        const void *data = NULL;
-        size_t n = 0;
-        TRY(s->seg_read(s->ctx, ivf_entries_of(list), seg, &data, &n));
-        if (data == NULL) break;
-        TRY(segment_look(ix, list, seg, data, n, id, spot));
-    }
-    return TACIT_OK;
-}
-
-enum tacit_err ivf_list_slots(struct ivf *ix, uint32_t list, size_t *slots)
-{
-    const struct ivf_store *s = ix->store;
-    uint32_t seg = 0;
-    const void *data = NULL;
-    size_t n = 0;
-    *slots = 0;
-    TRY(s->seg_last(s->ctx, ivf_entries_of(list), &seg, &data, &n));
-    if (data == NULL || seg < IVF_SEG_FIRST) return TACIT_OK;
-    TRY(ivf_segment_check(ix, list, seg, data, n));
-    *slots = (seg - IVF_SEG_FIRST) * ix->shape.slots_max +
-             ivf_blocks(data) * IVF_BLOCK;
-    return TACIT_OK;
-}
-
-enum tacit_err ivf_list_count(struct ivf *ix, uint32_t list, size_t *live,
-                              size_t *room)
-{
-    const struct ivf_store *s = ix->store;
-    *live = *room = 0;
-    for (uint32_t seg = IVF_SEG_FIRST; seg <= IVF_SEG_MAX; seg++) {
-        const void *data = NULL;
-        size_t n = 0;
-        TRY(s->seg_read(s->ctx, ivf_entries_of(list), seg, &data, &n));
-        if (data == NULL) break;
-        TRY(ivf_segment_check(ix, list, seg, data, n));
-        *live += ivf_live(data);
-        *room += ivf_blocks(data) * IVF_BLOCK;
-    }
-    return TACIT_OK;
-}
-
-enum tacit_err ivf_list_remove(struct ivf *ix, uint32_t list,
-                               enum ivf_kind kind, int64_t id,
-                               struct ivf_spot *spot)
-{
-    TRY(ivf_list_find(ix, list, kind, id, spot));
-    if (!spot->found || ivf_live(ix->segment) == 0)
-        return IVF_DAMAGED("list %u misses an entry that is placed there",
-                           list);
-    ivf_segment_zero(&ix->shape, ix->segment, spot->slot);
-    spot->live--;
-    if (kind == IVF_COPIES && ivf_live(ix->segment) == 0)
-        return ix->store->seg_delete(ix->store->ctx, ivf_entries_of(list),
-                                     spot->seg);
-    TRY(slot_write(ix, list, spot->seg, spot->slot));
-    if (kind == IVF_COPIES) return TACIT_OK;
-    return row_put(ix, list, list_slot(ix, spot), NULL);
 }

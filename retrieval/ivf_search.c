@@ -142,7 +142,7 @@ static enum tacit_err list_take(struct ivf_searcher *s,
                                .gain = ix->query->gain,
                                .offset = ix->query->offset,
                                .base = p->base,
-                               .limit = ivf_limit(s)};
+                               .limit = s->learns ? s->worst : ivf_limit(s)};
     scan.slack =
         isinf(s->bound) ? INFINITY : s->bound * RABITQ_DEVIATION * sqrtf(p->d2);
     s->work.lists++;
@@ -177,6 +177,17 @@ static enum tacit_err probes_run(struct ivf_searcher *s)
 
 /* ---- learning ------------------------------------------------------------ */
 
+/* Keep the best LEARN_KEPT; only a better estimate is of use from then on. */
+static void estimates_prune(struct ivf_searcher *s)
+{
+    struct ivf_scratch *t = s->s;
+    ivf_candidates_select(t->pool, t->n_pool, LEARN_KEPT);
+    t->n_pool = LEARN_KEPT;
+    s->worst = t->pool[0].estimate;
+    for (size_t i = 1; i < LEARN_KEPT; i++)
+        if (t->pool[i].estimate > s->worst) s->worst = t->pool[i].estimate;
+}
+
 /* Read lists for their estimates alone, keeping the best. */
 static enum tacit_err estimates_take(struct ivf_searcher *s)
 {
@@ -186,13 +197,9 @@ static enum tacit_err estimates_take(struct ivf_searcher *s)
     for (size_t i = 0; i < n; i++) {
         s->heading = ivf_hardness(t->probes[i].key, i, t->n_probes);
         TRY(list_take(s, &t->probes[i]));
-        if (t->n_pool < 2 * LEARN_KEPT) continue;
-        ivf_candidates_select(t->pool, t->n_pool, LEARN_KEPT);
-        t->n_pool = LEARN_KEPT;
+        if (t->n_pool >= 2 * LEARN_KEPT) estimates_prune(s);
     }
-    if (t->n_pool > LEARN_KEPT)
-        ivf_candidates_select(t->pool, t->n_pool, LEARN_KEPT);
-    if (t->n_pool > LEARN_KEPT) t->n_pool = LEARN_KEPT;
+    if (t->n_pool > LEARN_KEPT) estimates_prune(s);
     qsort(t->pool, t->n_pool, sizeof *t->pool, ivf_candidate_compare);
     return TACIT_OK;
 }
@@ -203,7 +210,10 @@ static enum tacit_err estimates_take(struct ivf_searcher *s)
 enum tacit_err ivf_learn(struct ivf *ix, struct ivf_tree *t, const float *x)
 {
     struct ivf_query query = {.k = 1};
-    struct ivf_searcher s = {.ix = ix, .q = &query, .learns = true};
+    struct ivf_searcher s = {.ix = ix,
+                             .q = &query,
+                             .learns = true,
+                             .worst = INFINITY};
     rabitq_query_set(ix->query, x);
     TRY(ivf_scratch_get(ix, query.k, &s.s));
     TRY(ivf_probes_start(&s, t->part));

@@ -50,6 +50,7 @@ struct ivf_searcher {
     float tried, passed;     /* entries that the filter's words saw */
     float asked, kept;       /* candidates that its ids and its verifier saw */
     bool learns;             /* a candidate's `lower` is its list's plane */
+    float worst;             /* a better estimate is learnt from */
     float heading;           /* of the list being read: ivf_hardness() */
     float first;             /* base of the nearest list */
     float reach, reach_rank; /* as far as a search of this rank goes */

@@ -6,6 +6,7 @@
  *   ivf_tree.c    the centroids of a partition in memory
  *   ivf_near.c    the nearest lists
  *   ivf_list.c    one list read into memory, changed, written back
+ *   ivf_entry.c   one entry put into a list, found, taken out
  *   ivf_means.c   2-means
  *   ivf_split.c   splits, merges; ivf_mover.h: how entries move
  *   ivf_search.c  search: partitions, lists, ids
@@ -40,8 +41,9 @@ enum {
     IVF_NEAR_MAX = 32,
     IVF_LISTS_MAX = (1 << 30) - 1,
     IVF_FOLLOWED = 0x8000, /* in a segment's number of blocks */
-    IVF_LEVELS = 64,       /* of a histogram of the probing rule */
-    IVF_RANKS = 3          /* histograms: of the 10, 100, 1000 nearest */
+    IVF_TAILS = 1 << 14,
+    IVF_LEVELS = 64, /* of a histogram of the probing rule */
+    IVF_RANKS = 3    /* histograms: of the 10, 100, 1000 nearest */
 };
 
 /* Where things lie in a block. */
@@ -117,7 +119,8 @@ struct ivf {
     uint8_t *segment; /* one, being changed */
     uint8_t *rows;    /* a segment of rows, being changed */
     uint8_t *row;     /* one record */
-    float *estimates; /* [room_dots] */
+    uint8_t tail[IVF_TAILS]; /* the last segments of lists, as they were */
+    float *estimates;        /* [room_dots] */
     size_t room_dots;
     struct arena arena; /* of one split or merge */
     struct ivf_scratch *scratch;
@@ -360,6 +363,32 @@ TACIT_CHECKED enum tacit_err ivf_list_pack(struct ivf *ix,
 TACIT_CHECKED enum tacit_err ivf_list_drop(struct ivf *ix, uint32_t list,
                                            size_t segs, size_t rows_segs);
 
+/* A segment of rows, and row i of it, which must be that of *id, where id is
+ * known; both borrowed from the store. */
+TACIT_CHECKED enum tacit_err ivf_rows_read(struct ivf *ix, uint32_t list,
+                                           uint32_t seg, const uint8_t **rows);
+TACIT_CHECKED enum tacit_err ivf_rows_row(const struct ivf *ix, uint32_t list,
+                                          const uint8_t *rows, size_t i,
+                                          const int64_t *id,
+                                          const uint8_t **row);
+/* The row record of a slot, which must be that of *id, where id is known, read
+ * alone: the store has a seg_part; borrowed from it. */
+TACIT_CHECKED enum tacit_err ivf_row_part(struct ivf *ix, uint32_t list,
+                                          size_t slot, const int64_t *id,
+                                          const uint8_t **row);
+/* The row record of a slot, which must be that of id; borrowed from the store.
+ */
+TACIT_CHECKED enum tacit_err ivf_list_row(struct ivf *ix, uint32_t list,
+                                          size_t slot, int64_t id,
+                                          const uint8_t **row);
+/* Write the row of a slot; NULL empties it. */
+TACIT_CHECKED enum tacit_err ivf_row_put(struct ivf *ix, uint32_t list,
+                                         size_t slot, const uint8_t *row);
+/* Write ix->segment. */
+TACIT_CHECKED enum tacit_err ivf_segment_write(struct ivf *ix, uint32_t list,
+                                               uint32_t seg);
+
+/* ---- ivf_entry.c ---- */
 /* Add an entry with its row; *slots gets how far the list reaches. */
 TACIT_CHECKED enum tacit_err ivf_list_add(struct ivf *ix, uint32_t list,
                                           const struct ivf_entry *e,
@@ -389,25 +418,7 @@ TACIT_CHECKED enum tacit_err ivf_list_find(struct ivf *ix, uint32_t list,
 TACIT_CHECKED enum tacit_err ivf_list_remove(struct ivf *ix, uint32_t list,
                                              enum ivf_kind kind, int64_t id,
                                              struct ivf_spot *spot);
-/* A segment of rows, and row i of it, which must be that of *id, where id is
- * known; both borrowed from the store. */
-TACIT_CHECKED enum tacit_err ivf_rows_read(struct ivf *ix, uint32_t list,
-                                           uint32_t seg, const uint8_t **rows);
-TACIT_CHECKED enum tacit_err ivf_rows_row(const struct ivf *ix, uint32_t list,
-                                          const uint8_t *rows, size_t i,
-                                          const int64_t *id,
-                                          const uint8_t **row);
-/* The row record of a slot, which must be that of *id, where id is known, read
- * alone: the store has a seg_part; borrowed from it. */
-TACIT_CHECKED enum tacit_err ivf_row_part(struct ivf *ix, uint32_t list,
-                                          size_t slot, const int64_t *id,
-                                          const uint8_t **row);
-/* The row record of a slot, which must be that of id; borrowed from the store.
- */
-TACIT_CHECKED enum tacit_err ivf_list_row(struct ivf *ix, uint32_t list,
-                                          size_t slot, int64_t id,
-                                          const uint8_t **row);
-/* The same where only the first list is known. */
+/* As ivf_list_row(), where only the first list is known. */
 TACIT_CHECKED enum tacit_err ivf_row_find(struct ivf *ix, uint32_t list,
                                           int64_t id, const uint8_t **row);
 /* An entry for x [width] near centroid c; bits [width / 8] is filled. */

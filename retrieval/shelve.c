@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "common/base/codes.h"
-#include "common/base/digest.h"
 #include "common/base/tick.h"
 #include "retrieval/chunker.h"
 #include "retrieval/corpus_state.h"
@@ -13,7 +12,7 @@
 #include "retrieval/sentence.h"
 
 /* The sentences of a text; the last one takes what is left. */
-static void cut(const char *text, size_t n, struct chunk *out)
+static void find_sentences(const char *text, size_t n, struct chunk *out)
 {
     enum language language = language_guess(text, n);
     *out = (struct chunk){.text_end = n};
@@ -36,19 +35,33 @@ static void cut(const char *text, size_t n, struct chunk *out)
     }
 }
 
-static enum tacit_err add_document(struct corpus *c, const char *path,
-                                   const char *title, const char *text,
-                                   size_t n)
+enum tacit_err shelve_cut(const char *text, struct shelve_cut *out)
 {
-    struct digest hash;
+    struct chunk chunk;
+    size_t n = strlen(text);
+    digest_of(&out->hash, text, n);
+    find_sentences(text, n, &chunk);
+    buf_init(&out->places, PLACES_BYTES_MAX);
+    places_encode(&out->places, &chunk);
+    return buf_end(&out->places);
+}
+
+void shelve_cut_release(struct shelve_cut *cut)
+{
+    buf_release(&cut->places);
+}
+
+static enum tacit_err add_document(struct corpus *c,
+                                   const struct shelve_row *row,
+                                   const struct digest *hash)
+{
     sqlite3_stmt *st;
-    digest_of(&hash, text, n);
     TRY(corpus_statement(c, CORPUS_DOCUMENT_ADD, &st));
-    sqlite3_bind_text(st, 1, path, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, 2, title, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 1, row->path, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 2, row->title, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, 3, "text", -1, SQLITE_STATIC);
-    sqlite3_bind_blob(st, 4, hash.b, (int)sizeof hash.b, SQLITE_STATIC);
-    sqlite3_bind_int64(st, 5, (int64_t)n);
+    sqlite3_bind_blob(st, 4, hash->b, (int)sizeof hash->b, SQLITE_STATIC);
+    sqlite3_bind_int64(st, 5, (int64_t)strlen(row->text));
     sqlite3_bind_int64(st, 6, 1);
     sqlite3_bind_int64(st, 7, tick_wall_s());
     sqlite3_bind_int64(st, 8, 0); /* no chunker made it */
@@ -57,36 +70,39 @@ static enum tacit_err add_document(struct corpus *c, const char *path,
     return corpus_run(c, CORPUS_DOCUMENT_ADD);
 }
 
-enum tacit_err shelve_vector(struct corpus *c, const char *path,
-                             const char *title, const char *text,
-                             const float *v)
+enum tacit_err shelve_vector(struct corpus *c, const struct shelve_row *row,
+                             const struct shelve_cut *cut, const float *v)
 {
-    struct chunk chunk;
-    struct buf places;
-    size_t n = strlen(text);
-    enum tacit_err err = add_document(c, path, title, text, n);
+    size_t n = strlen(row->text);
+    enum tacit_err err = add_document(c, row, &cut->hash);
     if (err == TACIT_STATE) {
         err_clear();
         return fail_as(E_JUDGED_SYNTAX, "\"%.80s\" is the id of two texts",
-                       path);
+                       row->path);
     }
     if (err) return err;
-    cut(text, n, &chunk);
-    buf_init(&places, PLACES_BYTES_MAX);
-    places_encode(&places, &chunk);
-    const struct corpus_row row = {
-        .document_id = sqlite3_last_insert_rowid(c->db->sql),
-        .title = title,
-        .text = text,
-        .text_len = n,
-        .heading = "",
-        .place = {.byte_end = n, .line_first = 1, .line_last = 1},
-        .places = places.data,
-        .n_places = places.len,
-        .v = v};
-    err = buf_end(&places);
-    if (!err) err = corpus_write(c, &row);
-    buf_release(&places);
+    return corpus_write(
+        c, &(struct corpus_row){
+               .document_id = sqlite3_last_insert_rowid(c->db->sql),
+               .title = row->title,
+               .text = row->text,
+               .text_len = n,
+               .heading = "",
+               .place = {.byte_end = n, .line_first = 1, .line_last = 1},
+               .places = cut->places.data,
+               .n_places = cut->places.len,
+               .v = v});
+}
+
+/* One that is cut here. */
+static enum tacit_err cut_and_write(struct corpus *c,
+                                    const struct shelve_row *row,
+                                    const float *v)
+{
+    struct shelve_cut cut;
+    enum tacit_err err = shelve_cut(row->text, &cut);
+    if (!err) err = shelve_vector(c, row, &cut, v);
+    shelve_cut_release(&cut);
     return err;
 }
 
@@ -110,8 +126,7 @@ enum tacit_err shelve_texts(struct corpus *c, const struct shelve_row *rows,
                                          {rows[i].text, strlen(rows[i].text)}};
     if (!err) err = embedder_passages(c->encoder, &c->scratch, list, n, v);
     for (size_t i = 0; !err && i < n; i++)
-        err = shelve_vector(c, rows[i].path, rows[i].title, rows[i].text,
-                            v + i * c->dim);
+        err = cut_and_write(c, &rows[i], v + i * c->dim);
     free(list);
     free(v);
     return err;

@@ -9,6 +9,8 @@
 #ifndef TACIT_RETRIEVAL_SHELVE_H
 #define TACIT_RETRIEVAL_SHELVE_H
 
+#include "common/base/buf.h"
+#include "common/base/digest.h"
 #include "retrieval/corpus.h"
 
 /* `path` stands where a document's path does. Within a write of the caller, who
@@ -23,9 +25,19 @@ struct shelve_row {
 TACIT_CHECKED enum tacit_err shelve_texts(struct corpus *c,
                                           const struct shelve_row *rows,
                                           size_t n);
-/* The same with the passage's vector [dim] given. */
-TACIT_CHECKED enum tacit_err shelve_vector(struct corpus *c, const char *path,
-                                           const char *title, const char *text,
+/* What is made of a text before the store is locked, as prepared.h does of a
+ * file: its hash, and where its sentences stand (places.h). Owned. */
+struct shelve_cut {
+    struct digest hash;
+    struct buf places;
+};
+TACIT_CHECKED enum tacit_err shelve_cut(const char *text,
+                                        struct shelve_cut *out);
+void shelve_cut_release(struct shelve_cut *cut);
+/* As shelve_text() with that and the passage's vector [dim] given. */
+TACIT_CHECKED enum tacit_err shelve_vector(struct corpus *c,
+                                           const struct shelve_row *row,
+                                           const struct shelve_cut *cut,
                                            const float *v);
 /* Within the same write: the words of what was added, and count the change. */
 TACIT_CHECKED enum tacit_err shelve_end(struct corpus *c);

@@ -155,6 +155,7 @@ static void table_free(struct vecindex_table *t)
     free(t->vector);
     free(t->bytes);
     free(t->scan.notes);
+    vecindex_drafts_drop(t);
     free(t);
 }
 
@@ -263,6 +264,7 @@ static int disconnect(sqlite3_vtab *vtab)
 static int destroy(sqlite3_vtab *vtab)
 {
     struct vecindex_table *t = (struct vecindex_table *)vtab;
+    vecindex_drafts_drop(t);
     vecindex_sql_finalize(t);
     enum tacit_err err = vecindex_sql_drop(t);
     if (err) return vecindex_end(t, err);
@@ -282,8 +284,10 @@ static int rename_table(sqlite3_vtab *vtab, const char *name)
                                     t->name, VECINDEX_NAME_MAX - 1));
     char *copy = sqlite3_mprintf("%s", name);
     if (!copy) return SQLITE_NOMEM;
+    enum tacit_err err = vecindex_drafts_write(t);
+    vecindex_drafts_drop(t);
     vecindex_sql_finalize(t);
-    enum tacit_err err = vecindex_sql_rename(t, name);
+    if (!err) err = vecindex_sql_rename(t, name);
     if (err) {
         sqlite3_free(copy);
         return vecindex_end(t, err);
@@ -308,6 +312,7 @@ static int is_shadow_name(const char *suffix)
 static void forget(struct vecindex_table *t)
 {
     t->is_fresh = false;
+    vecindex_drafts_drop(t);
     t->scan.made++;
     t->is_outdated = t->is_inside;
     if (t->is_inside) return;
@@ -321,13 +326,14 @@ static int begin(sqlite3_vtab *vtab)
     t->is_fresh = false;
     t->savepoints = 0;
     t->torn = 0;
+    vecindex_drafts_drop(t);
     return SQLITE_OK;
 }
 
 static int sync_table(sqlite3_vtab *vtab)
 {
     struct vecindex_table *t = (struct vecindex_table *)vtab;
-    if (!t->torn) return SQLITE_OK;
+    if (!t->torn) return vecindex_end(t, vecindex_drafts_write(t));
     return vecindex_end(t, fail_as(E_INDEX_DAMAGED,
                                    "%s: a change broke off midway; it cannot "
                                    "be committed",
@@ -337,6 +343,7 @@ static int sync_table(sqlite3_vtab *vtab)
 static int commit(sqlite3_vtab *vtab)
 {
     ((struct vecindex_table *)vtab)->is_fresh = false;
+    vecindex_drafts_drop((struct vecindex_table *)vtab);
     return SQLITE_OK;
 }
 
@@ -348,10 +355,14 @@ static int rollback(sqlite3_vtab *vtab)
     return SQLITE_OK;
 }
 
+/* What is undone is what the table has been given since. */
 static int savepoint(sqlite3_vtab *vtab, int n)
 {
-    ((struct vecindex_table *)vtab)->savepoints = n + 1;
-    return SQLITE_OK;
+    struct vecindex_table *t = (struct vecindex_table *)vtab;
+    t->savepoints = n + 1;
+    enum tacit_err err = vecindex_drafts_write(t);
+    if (!t->is_inside) return vecindex_end(t, err);
+    return err ? SQLITE_ERROR : SQLITE_OK;
 }
 
 static int release(sqlite3_vtab *vtab, int n)

@@ -159,12 +159,31 @@ static enum tacit_err examine_aux(struct vecindex_table *t,
     return err;
 }
 
+/* Segments under keys that no list has, where the walk by lists does not come.
+ */
+static enum tacit_err examine_keys(struct vecindex_table *t,
+                                   struct ivf_report *r)
+{
+    sqlite3_stmt *st;
+    bool has;
+    TRY(vecindex_sql_get(t, SQL_SEG_FIRST, &st));
+    TRY(vecindex_sql_step(t, SQL_SEG_FIRST, &has));
+    int64_t first = has && sqlite3_column_type(st, 0) != SQLITE_NULL
+                        ? sqlite3_column_int64(st, 0)
+                        : VECINDEX_SEG_MIN;
+    vecindex_sql_reset(t, SQL_SEG_FIRST);
+    if (first < VECINDEX_SEG_MIN)
+        problem(r, "is the key of a segment of no list", first);
+    return TACIT_OK;
+}
+
 enum tacit_err vecindex_examine(struct vecindex_table *t,
                                 struct ivf_report *report)
 {
     struct ivf_report r = {0};
     TRY(vecindex_ready(t));
     TRY(ivf_validate(t->ivf, &r));
+    TRY(examine_keys(t, &r));
     TRY(examine_aux(t, &r));
     *report = r;
     return TACIT_OK;
@@ -184,6 +203,8 @@ static enum tacit_err check_integrity(struct vecindex_table *t)
 
 static enum tacit_err rebuild(struct vecindex_table *t)
 {
+    TRY(vecindex_drafts_write(t));
+    vecindex_drafts_drop(t);
     TRY(vecindex_tear(t));
     ivf_close(t->ivf);
     t->ivf = NULL;

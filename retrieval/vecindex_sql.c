@@ -33,13 +33,16 @@ static const struct {
                       "SELECT id, head FROM % WHERE part = ?1 ORDER BY id"},
     [SQL_HEADS_COUNT] = {"list", "SELECT count(*) FROM %"},
     [SQL_HEAD_READ] = {"list", "SELECT head FROM % WHERE id = ?1"},
-    [SQL_HEAD_WRITE] = {"list", "REPLACE INTO % VALUES (?1, ?2, ?3)"},
+    [SQL_HEAD_CHANGE] = {"list", "UPDATE % SET head = ?3"
+                                 " WHERE id = ?1 AND part = ?2"},
+    [SQL_HEAD_WRITE] = {"list", "INSERT INTO % VALUES (?1, ?2, ?3)"},
     [SQL_HEAD_DELETE] = {"list", "DELETE FROM % WHERE id = ?1"},
     [SQL_SEGS] = {"seg", "SELECT id, data FROM % WHERE id BETWEEN ?1 AND ?2"
                          " ORDER BY id"},
     [SQL_SEG_KEYS] = {"seg", "SELECT id FROM % WHERE id BETWEEN ?1 AND ?2"
                              " ORDER BY id"},
     [SQL_LIST_LAST] = {"seg", "SELECT max(id) FROM %"},
+    [SQL_SEG_FIRST] = {"seg", "SELECT min(id) FROM %"},
     [SQL_SEG_READ] = {"seg", "SELECT data FROM % WHERE id = ?1"},
     [SQL_SEG_LAST] = {"seg", "SELECT id FROM % WHERE id BETWEEN ?1 AND ?2"
                              " ORDER BY id DESC LIMIT 1"},
@@ -164,14 +167,15 @@ enum tacit_err vecindex_sql_clear(struct vecindex_table *t)
     for (int i = 0; i < n; i++)
         TRY(run_made(t, sqlite3_mprintf("DELETE FROM \"%w\".\"%w_%s\"",
                                         t->schema, t->name, made[i])));
-    /* A segment begins with the number of its list, as its key does. */
+    /* A segment begins with the number of its list, as its key does; the first
+     * list is 1, its entries 2. */
     return run_made(
         t, sqlite3_mprintf("DELETE FROM \"%w\".\"%w_seg\" WHERE"
-                           " id < 0 OR typeof(data) <> 'blob' OR"
+                           " id < %d OR typeof(data) <> 'blob' OR"
                            " hex(substr(data, 1, 4)) <> printf("
                            "'%%02X%%02X%%02X%%02X', id >> 20 & 255,"
                            " id >> 28 & 255, id >> 36 & 255, id >> 44)",
-                           t->schema, t->name));
+                           t->schema, t->name, VECINDEX_SEG_MIN));
 }
 
 /* ---- statements -----------------------------------------------------------
@@ -272,7 +276,7 @@ void vecindex_sql_reset(struct vecindex_table *t, enum vecindex_stmt which)
 
 void vecindex_sql_reset_all(struct vecindex_table *t)
 {
-    vecindex_store_rest(t);
+    vecindex_blob_rest(t);
     if (!t->active) return;
     for (int i = 0; i < SQL_N; i++)
         vecindex_sql_reset(t, (enum vecindex_stmt)i);
@@ -280,7 +284,7 @@ void vecindex_sql_reset_all(struct vecindex_table *t)
 
 void vecindex_sql_finalize(struct vecindex_table *t)
 {
-    vecindex_store_rest(t);
+    vecindex_blob_rest(t);
     for (int i = 0; i < SQL_N; i++) {
         sqlite3_finalize(t->stmt[i]);
         t->stmt[i] = NULL;

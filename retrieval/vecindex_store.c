@@ -7,10 +7,10 @@
 #include "common/base/codes.h"
 
 enum {
-    SEG_BITS = 20,
     HEADS_MANY = 64 /* whose pages are asked for together */
 };
-_Static_assert(IVF_SEG_MAX == (1 << SEG_BITS) - 1, "a segment's number fits");
+_Static_assert(IVF_SEG_MAX == (1 << VECINDEX_SEG_BITS) - 1,
+               "a segment's number fits");
 
 /* Bind [n] bytes, also none. */
 static void bind_bytes(sqlite3_stmt *st, int i, const void *data, size_t n)
@@ -49,7 +49,8 @@ static enum tacit_err walk(struct vecindex_table *t, enum vecindex_stmt which,
         return TACIT_OK;
     }
     *id = sqlite3_column_int64(t->stmt[which], 0);
-    column_bytes(t->stmt[which], 1, data, n);
+    if (which != SQL_SEGS || !vecindex_draft_read(t, *id, data, n))
+        column_bytes(t->stmt[which], 1, data, n);
     return TACIT_OK;
 }
 
@@ -125,11 +126,20 @@ static enum tacit_err heads_count(void *ctx, uint64_t *n)
     return TACIT_OK;
 }
 
+/* Not by REPLACE, which the partition's index would make a statement that may
+ * break off midway: every table then writes out what it has gathered, lest it
+ * be undone in part. */
 static enum tacit_err head_write(void *ctx, uint32_t list, int64_t part,
                                  const void *data, size_t n)
 {
     struct vecindex_table *t = ctx;
     sqlite3_stmt *st;
+    TRY(vecindex_sql_get(t, SQL_HEAD_CHANGE, &st));
+    sqlite3_bind_int64(st, 1, list);
+    sqlite3_bind_int64(st, 2, part);
+    bind_bytes(st, 3, data, n);
+    TRY(vecindex_sql_run(t, SQL_HEAD_CHANGE));
+    if (sqlite3_changes64(t->db) > 0) return TACIT_OK;
     TRY(vecindex_sql_get(t, SQL_HEAD_WRITE, &st));
     sqlite3_bind_int64(st, 1, list);
     sqlite3_bind_int64(st, 2, part);
@@ -179,58 +189,7 @@ static enum tacit_err head_delete(void *ctx, uint32_t list)
 
 static int64_t seg_key(uint32_t list, uint32_t seg)
 {
-    return (int64_t)list << SEG_BITS | seg;
-}
-
-void vecindex_store_rest(struct vecindex_table *t)
-{
-    sqlite3_blob_close(t->blob);
-    t->blob = NULL;
-    t->scan.is_checked = false;
-}
-
-/* t->blob at the segment under a key. *there false: a column's value is to say
- * what is wrong with it. */
-static enum tacit_err blob_seek(struct vecindex_table *t, int64_t key,
-                                bool *there)
-{
-    int rc = SQLITE_OK;
-    if (!t->blob) {
-        char *table = sqlite3_mprintf("%s_seg", t->name);
-        if (!table) return fail(TACIT_NOMEM, "out of memory");
-        /* a change reads what it writes */
-        t->is_inside = true;
-        rc = sqlite3_blob_open(t->db, t->schema, table, "data", key,
-                               t->torn != 0, &t->blob);
-        sqlite3_free(table);
-    } else if (t->blob_key != key) {
-        t->is_inside = true;
-        rc = sqlite3_blob_reopen(t->blob, key);
-    }
-    t->is_inside = false;
-    t->blob_key = key;
-    *there = rc == SQLITE_OK;
-    if (*there) return TACIT_OK;
-    vecindex_store_rest(t);
-    return rc == SQLITE_ERROR ? TACIT_OK : vecindex_sql_fail(t, rc);
-}
-
-/* Bytes [from, from + n) of t->blob, which has them. */
-static enum tacit_err blob_bytes(struct vecindex_table *t, size_t from,
-                                 size_t n, const void **data)
-{
-    if (n > t->room) {
-        uint8_t *grown = realloc(t->bytes, n);
-        if (!grown) return fail(TACIT_NOMEM, "out of memory");
-        t->bytes = grown;
-        t->room = n;
-    }
-    t->is_inside = true;
-    int rc = sqlite3_blob_read(t->blob, t->bytes, (int)n, (int)from);
-    t->is_inside = false;
-    if (rc) return vecindex_sql_fail(t, rc);
-    *data = t->bytes;
-    return TACIT_OK;
+    return (int64_t)list << VECINDEX_SEG_BITS | seg;
 }
 
 /* Of the segments of a list, all. */
@@ -347,11 +306,11 @@ static enum tacit_err scan_next(struct vecindex_table *t, int64_t *id,
                          : scan_found(t, id, &has));
     *data = NULL;
     *n = 0;
-    if (!has) return TACIT_OK;
-    TRY(blob_seek(t, *id, &there));
+    if (!has || vecindex_draft_read(t, *id, data, n)) return TACIT_OK;
+    TRY(vecindex_blob_seek(t, *id, &there));
     if (!there) return read_on(t, SQL_SEG_READ, *id, data, n);
     *n = (size_t)sqlite3_blob_bytes(t->blob);
-    return blob_bytes(t, 0, *n, data);
+    return vecindex_blob_bytes(t, 0, *n, data);
 }
 
 static enum tacit_err segs_next(void *ctx, uint32_t *seg, const void **data,
@@ -387,7 +346,7 @@ static enum tacit_err list_last(void *ctx, uint32_t *list)
     bool has;
     TRY(vecindex_sql_get(t, SQL_LIST_LAST, &st));
     TRY(vecindex_sql_step(t, SQL_LIST_LAST, &has));
-    int64_t last = has ? sqlite3_column_int64(st, 0) >> SEG_BITS : 0;
+    int64_t last = has ? sqlite3_column_int64(st, 0) >> VECINDEX_SEG_BITS : 0;
     vecindex_sql_reset(t, SQL_LIST_LAST);
     if (last < 0 || last > INT32_MAX) return out_of_range(t, "list", last);
     *list = (uint32_t)last;
@@ -400,38 +359,48 @@ static enum tacit_err seg_read(void *ctx, uint32_t list, uint32_t seg,
     struct vecindex_table *t = ctx;
     int64_t key = seg_key(list, seg);
     bool there = false;
+    if (vecindex_draft_read(t, key, data, n)) return TACIT_OK;
     /* a change goes on to patch it */
-    if (t->torn) TRY(blob_seek(t, key, &there));
+    if (t->torn) TRY(vecindex_blob_seek(t, key, &there));
     if (!there) return read_on(t, SQL_SEG_READ, key, data, n);
     *n = (size_t)sqlite3_blob_bytes(t->blob);
-    return blob_bytes(t, 0, *n, data);
+    return vecindex_blob_bytes(t, 0, *n, data);
 }
 
 static enum tacit_err seg_part(void *ctx, uint32_t list, uint32_t seg,
                                size_t from, size_t n, const void **data)
 {
     struct vecindex_table *t = ctx;
+    int64_t key = seg_key(list, seg);
+    size_t whole;
     bool there;
+    if (vecindex_draft_read(t, key, data, &whole)) {
+        *data = from + n <= whole ? (const uint8_t *)*data + from : NULL;
+        return TACIT_OK;
+    }
     *data = NULL;
-    TRY(blob_seek(t, seg_key(list, seg), &there));
+    TRY(vecindex_blob_seek(t, key, &there));
     if (!there || (size_t)sqlite3_blob_bytes(t->blob) < from + n)
         return TACIT_OK;
-    return blob_bytes(t, from, n, data);
+    return vecindex_blob_bytes(t, from, n, data);
 }
 
 static enum tacit_err seg_patch(void *ctx, uint32_t list, uint32_t seg,
                                 size_t from, size_t n, const void *data)
 {
     struct vecindex_table *t = ctx;
-    bool there;
-    TRY(blob_seek(t, seg_key(list, seg), &there));
-    if (!there || (size_t)sqlite3_blob_bytes(t->blob) < from + n)
-        return fail_as(E_INDEX_DAMAGED, "%s: segment %u of list %u is short",
-                       t->name, seg, list / 2);
-    t->is_inside = true;
-    int rc = sqlite3_blob_write(t->blob, data, (int)n, (int)from);
-    t->is_inside = false;
-    return rc ? vecindex_sql_fail(t, rc) : TACIT_OK;
+    int64_t key = seg_key(list, seg);
+    const void *whole = NULL;
+    t->scan.made++;
+    if (vecindex_draft_patch(t, key, from, n, data)) return TACIT_OK;
+    if (!vecindex_drafts_wanted(t))
+        return vecindex_blob_patch(t, key, from, n, data);
+    TRY(vecindex_blob_reach(t, key, from + n));
+    size_t bytes = (size_t)sqlite3_blob_bytes(t->blob);
+    TRY(vecindex_blob_bytes(t, 0, bytes, &whole));
+    TRY(vecindex_draft_begin(t, key, bytes, whole));
+    (void)vecindex_draft_patch(t, key, from, n, data);
+    return TACIT_OK;
 }
 
 static enum tacit_err seg_last(void *ctx, uint32_t list, uint32_t *seg,
@@ -448,27 +417,36 @@ static enum tacit_err seg_last(void *ctx, uint32_t list, uint32_t *seg,
     return has ? seg_read(t, list, *seg, data, n) : TACIT_OK;
 }
 
+enum tacit_err vecindex_store_write(struct vecindex_table *t, int64_t key,
+                                    const void *data, size_t n)
+{
+    sqlite3_stmt *st;
+    t->is_moved = true;
+    vecindex_sql_reset(t, SQL_SEG_READ);
+    vecindex_sql_reset(t, SQL_SEG_LAST);
+    TRY(vecindex_sql_get(t, SQL_SEG_WRITE, &st));
+    sqlite3_bind_int64(st, 1, key);
+    bind_bytes(st, 2, data, n);
+    return vecindex_sql_run(t, SQL_SEG_WRITE);
+}
+
 static enum tacit_err seg_write(void *ctx, uint32_t list, uint32_t seg,
                                 const void *data, size_t n)
 {
     struct vecindex_table *t = ctx;
-    sqlite3_stmt *st;
-    /* SQLite would keep the place of a reader. */
-    vecindex_store_rest(t);
+    int64_t key = seg_key(list, seg);
     t->scan.made++;
-    vecindex_sql_reset(t, SQL_SEG_READ);
-    vecindex_sql_reset(t, SQL_SEG_LAST);
-    TRY(vecindex_sql_get(t, SQL_SEG_WRITE, &st));
-    sqlite3_bind_int64(st, 1, seg_key(list, seg));
-    bind_bytes(st, 2, data, n);
-    return vecindex_sql_run(t, SQL_SEG_WRITE);
+    if (vecindex_draft_write(t, key, data, n)) return TACIT_OK;
+    vecindex_draft_end(t, key);
+    return vecindex_store_write(t, key, data, n);
 }
 
 static enum tacit_err seg_delete(void *ctx, uint32_t list, uint32_t seg)
 {
     struct vecindex_table *t = ctx;
-    vecindex_store_rest(t);
+    t->is_moved = true;
     t->scan.made++;
+    vecindex_draft_end(t, seg_key(list, seg));
     return run_on(t, SQL_SEG_DELETE, seg_key(list, seg));
 }
 

@@ -20,11 +20,13 @@ enum vecindex_stmt {
     SQL_HEADS_OF,
     SQL_HEADS_COUNT,
     SQL_HEAD_READ,
+    SQL_HEAD_CHANGE,
     SQL_HEAD_WRITE,
     SQL_HEAD_DELETE,
     SQL_SEGS,
     SQL_SEG_KEYS,
     SQL_LIST_LAST,
+    SQL_SEG_FIRST,
     SQL_SEG_READ,
     SQL_SEG_LAST,
     SQL_SEG_WRITE,
@@ -85,7 +87,8 @@ struct vecindex_scan {
     sqlite3_int64 changes;
 };
 
-struct vecindex_ahead; /* what vecindex_ahead.c knows of the file */
+struct vecindex_drafts; /* segments being changed: vecindex_draft.c */
+struct vecindex_ahead;  /* what vecindex_ahead.c knows of the file */
 
 struct vecindex_table {
     sqlite3_vtab base;
@@ -108,13 +111,16 @@ struct vecindex_table {
     /* Segments as a search reads them: open until the operation ends. */
     sqlite3_blob *blob;
     int64_t blob_key;
+    bool is_moved;  /* written beneath it: to be sought again */
     uint8_t *bytes; /* [room] what was read last of blob, owned */
     size_t room;
     bool is_fresh;  /* the cache was compared inside this write */
     int savepoints; /* open ones */
+    bool adds;      /* the change under way adds rows */
     int torn;       /* 0, or 1 + those open when a change broke off */
     float *vector;  /* [2, dim] scratch: given, and kept */
-    struct vecindex_ahead *ahead; /* of one operation, owned; may be NULL */
+    struct vecindex_drafts *drafts; /* of one transaction, owned; may be NULL */
+    struct vecindex_ahead *ahead;   /* of one operation, owned; may be NULL */
 };
 
 /* ---- vecindex_sql.c -------------------------------------------------------
@@ -156,8 +162,59 @@ TACIT_CHECKED enum tacit_err vecindex_sql_room(struct vecindex_table *t,
  */
 
 void vecindex_store_init(struct vecindex_table *t);
-/* Let go of the segment that a search read last. */
-void vecindex_store_rest(struct vecindex_table *t);
+/* All of a segment into the table itself. */
+TACIT_CHECKED enum tacit_err vecindex_store_write(struct vecindex_table *t,
+                                                  int64_t key, const void *data,
+                                                  size_t n);
+
+/* ---- vecindex_blob.c ------------------------------------------------------
+ */
+
+/* A segment's key: list << VECINDEX_SEG_BITS | segment. */
+enum { VECINDEX_SEG_BITS = 20, VECINDEX_SEG_MIN = 2 << VECINDEX_SEG_BITS };
+/* t->blob at the segment under a key. *there false: a column's value is to say
+ * what is wrong with it. */
+TACIT_CHECKED enum tacit_err vecindex_blob_seek(struct vecindex_table *t,
+                                                int64_t key, bool *there);
+/* The same of one that has bytes [0, n). E_INDEX_DAMAGED. */
+TACIT_CHECKED enum tacit_err vecindex_blob_reach(struct vecindex_table *t,
+                                                 int64_t key, size_t n);
+/* Bytes [from, from + n) of t->blob, which has them; borrowed until the next
+ * call. */
+TACIT_CHECKED enum tacit_err vecindex_blob_bytes(struct vecindex_table *t,
+                                                 size_t from, size_t n,
+                                                 const void **data);
+/* Bytes [from, from + n) of a segment anew. E_INDEX_DAMAGED: it is shorter. */
+TACIT_CHECKED enum tacit_err vecindex_blob_patch(struct vecindex_table *t,
+                                                 int64_t key, size_t from,
+                                                 size_t n, const void *data);
+/* Let go of the segment that was used last. */
+void vecindex_blob_rest(struct vecindex_table *t);
+
+/* ---- vecindex_draft.c -----------------------------------------------------
+ */
+
+/* Whether the change that is under way may leave drafts behind. */
+bool vecindex_drafts_wanted(const struct vecindex_table *t);
+/* The draft of a segment; false: it has none. Borrowed until the next call of
+ * these but _read(). */
+bool vecindex_draft_read(const struct vecindex_table *t, int64_t key,
+                         const void **data, size_t *n);
+/* A draft of a segment that is in the table with these bytes, and has none. */
+TACIT_CHECKED enum tacit_err vecindex_draft_begin(struct vecindex_table *t,
+                                                  int64_t key, size_t n,
+                                                  const void *data);
+/* Change a draft, in part or as a whole; false: there is none, or it does not
+ * reach so far. */
+bool vecindex_draft_patch(struct vecindex_table *t, int64_t key, size_t from,
+                          size_t n, const void *data);
+bool vecindex_draft_write(struct vecindex_table *t, int64_t key,
+                          const void *data, size_t n);
+/* Forget one: the table's segment is written without it, or deleted. */
+void vecindex_draft_end(struct vecindex_table *t, int64_t key);
+/* Write all that is not in the table yet; and forget all. */
+TACIT_CHECKED enum tacit_err vecindex_drafts_write(struct vecindex_table *t);
+void vecindex_drafts_drop(struct vecindex_table *t);
 
 /* ---- vecindex_ahead.c -----------------------------------------------------
  */

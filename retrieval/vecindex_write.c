@@ -196,7 +196,9 @@ static enum tacit_err insert_one(struct vecindex_table *t, sqlite3_value *rowid,
     TRY(choose_id(t, rowid, id, &replaces));
     TRY(vecindex_tear(t));
     enum tacit_err err = replaces ? delete_row(t, *id) : TACIT_OK;
+    t->adds = true;
     if (!err) err = insert_row(&ch, *id, t->vector);
+    t->adds = false;
     return mend(t, err);
 }
 

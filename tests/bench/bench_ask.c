@@ -9,10 +9,11 @@
  *                     (FTS5), vectors, commits; per second of CPU of the
  *                     thread that has more to do: the writer or that which
  *                     indexes the words (words_ahead.h); and by the clock,
- *                     embedding not counted, which the second thread may work
- *                     in, too. 128 are embedded, then written, as corpus.c
- *                     does: between two embeddings a write would find the
- *                     processor's caches full of the model
+ *                     embedding and cutting not counted, which the second
+ *                     thread may work in, too. 128 are cut and embedded, then
+ *                     written, as corpus.c does, before it locks the store and
+ *                     behind that: between two embeddings a write would find
+ *                     the processor's caches full of the model
  *   ask_search_ms     search_hybrid() as the answerer calls it: the best 20, by
  *                     words and vectors, fused by scores, with their texts; and
  *                     its parts as `ask --explain` has them, by the clock, the
@@ -162,7 +163,9 @@ static void stop_writing(struct desk *d, const struct started *at)
 static void shelve_some(struct desk *d, long first, long n)
 {
     static float v[PER_GATHER][ENCODER_DIM];
+    static struct shelve_cut cut[PER_GATHER];
     char path[32];
+    for (long i = 0; i < n; i++) must(shelve_cut(d->texts[i], &cut[i]));
     double from = bench_cpu_ms();
     for (long i = 0; i < n; i++) {
         struct text whole = {d->texts[i], strlen(d->texts[i])};
@@ -172,9 +175,11 @@ static void shelve_some(struct desk *d, long first, long n)
     struct started at = start_writing();
     for (long i = 0; i < n; i++) {
         snprintf(path, sizeof path, "/made/%ld.txt", first + i);
-        must(shelve_vector(d->corpus, path, "", d->texts[i], v[i]));
+        const struct shelve_row row = {path, "", d->texts[i]};
+        must(shelve_vector(d->corpus, &row, &cut[i], v[i]));
     }
     stop_writing(d, &at);
+    for (long i = 0; i < n; i++) shelve_cut_release(&cut[i]);
 }
 
 /* One transaction. */

@@ -77,7 +77,13 @@ static void what_is_made_from_rows_is_made_again(void **state)
         "DELETE FROM v_place", "DELETE FROM v_place WHERE id % 7 = 0",
         "UPDATE v_place SET list = 99", "DELETE FROM v_part",
         "UPDATE v_aux SET f0 = 5 WHERE id % 2", "DROP TABLE v_list",
-        "DROP TABLE v_place", "DROP TABLE v_info", "DROP TABLE v_part"};
+        "DROP TABLE v_place", "DROP TABLE v_info", "DROP TABLE v_part",
+        /* segments of no list, and rows of no entry */
+        "INSERT INTO v_seg VALUES (-7, zeroblob(64))",
+        "INSERT INTO v_seg VALUES (0x100003, x'01000000')",
+        "INSERT INTO v_seg SELECT id + 40, CAST(substr(data, 1, 4) || x'2800'"
+        " || substr(data, 7) AS BLOB) FROM v_seg"
+        " WHERE id >> 20 & 1 AND id & 0xfffff = 0"};
     sqlite3 *from = original();
     char want[1024], sql[256];
     (void)state;

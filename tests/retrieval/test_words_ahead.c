@@ -421,6 +421,16 @@ static void few_passages_and_long_texts_are_not_taken(void **state)
     desk_free(&d);
 }
 
+static void put_vector(struct desk *d, const char *path, const char *text,
+                       const float *v)
+{
+    struct shelve_cut cut;
+    check_ok(shelve_cut(text, &cut));
+    check_ok(shelve_vector(d->s.corpus, &(struct shelve_row){path, "", text},
+                           &cut, v));
+    shelve_cut_release(&cut);
+}
+
 /* ---- writes that are undone -----------------------------------------------
  */
 
@@ -431,7 +441,7 @@ static void shelve_some(struct desk *d, const char *folder, int n)
         float v[ENCODER_DIM] = {[0] = 1};
         snprintf(path, sizeof path, "/%s/%d", folder, i);
         make_text(&d->r, text);
-        check_ok(shelve_vector(d->s.corpus, path, "", text, v));
+        put_vector(d, path, text, v);
     }
 }
 
@@ -485,7 +495,7 @@ static void a_long_write_is_taken_over_in_parts(void **state)
         for (size_t n = 0; n < LONG; n += strlen(text + n))
             make_text(&d.r, text + n);
         snprintf(path, sizeof path, "/long/%d", i);
-        check_ok(shelve_vector(d.s.corpus, path, "", text, v));
+        put_vector(&d, path, text, v);
     }
     free(text);
     end_write(&d, "COMMIT");
