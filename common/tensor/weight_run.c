@@ -23,7 +23,7 @@ enum {
     BACK_COLUMNS_MOST = 576, /* as many as leave a piece for every thread */
     BACK_COLUMNS_STEP = 32,
     BACK_DEPTH = 256, /* outputs decoded at a time */
-    MANY_PANELS = 8,  /* of x, that meet a chunk of W */
+    MANY_PANELS = 16, /* of x, that meet a chunk of W */
     ALIGN = 64
 };
 
@@ -268,7 +268,7 @@ static void whole_panels(const struct pass *p, const struct weight_job *job,
             for (size_t i = i0; i < n_whole && i < i0 + MANY_PANELS; i++) {
                 const uint8_t *x =
                     panel_at(p->room->panels, p->n_rows, p->n_in, i).data;
-                float *to = out[i - i0];
+                float *to = out[most < n_blocks ? i - i0 : i % 2];
                 many->run(&c, x + b * PANEL_ROWS * PANEL_ROW_BYTES,
                           b ? to : NULL, to);
                 if (b + n == n_blocks)
