@@ -239,6 +239,17 @@ static void put_chunk(const struct weight_many *many,
         many->put(y, n_out, n, out, job->mode == GEMM_ADD ? y : NULL, n_out);
 }
 
+/* Asks for the lines of y that put_chunk() will write: stores that miss would
+ * hold up those of the tiles behind them. */
+static void ask_for(const struct weight_job *job, size_t tile, size_t row)
+{
+    size_t n_out = job->w->n_out, at = tile * WEIGHT_TILE;
+    size_t n = n_out - at < CHUNK_WIDTH ? n_out - at : CHUNK_WIDTH;
+    for (size_t r = row; r < row + PANEL_ROWS; r++)
+        for (size_t i = 0; i < n; i += WEIGHT_TILE)
+            __builtin_prefetch(job->y + r * n_out + at + i, 1);
+}
+
 /* The most blocks of a chunk, when all have nearly as many. */
 static size_t chunk_blocks(size_t n_blocks)
 {
@@ -269,6 +280,8 @@ static void whole_panels(const struct pass *p, const struct weight_job *job,
                 const uint8_t *x =
                     panel_at(p->room->panels, p->n_rows, p->n_in, i).data;
                 float *to = out[most < n_blocks ? i - i0 : i % 2];
+                if (b + n == n_blocks)
+                    ask_for(job, tile, p->row0 + i * PANEL_ROWS);
                 many->run(&c, x + b * PANEL_ROWS * PANEL_ROW_BYTES,
                           b ? to : NULL, to);
                 if (b + n == n_blocks)
