@@ -179,7 +179,7 @@ static struct var *feed(const struct net_run *r, const struct net_layer *l,
     }
     project_all(r, x, matrices, gated ? 2 : 1, y);
     struct var *z =
-        gated ? op_swiglu(r->tape, y[1], y[0]) : op_gelu(r->tape, y[0]);
+        gated ? op_swiglu(r->tape, y[1], y[0]) : op_gelu_over(r->tape, y[0]);
     return project(r, z, &l->narrow);
 }
 
