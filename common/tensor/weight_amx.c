@@ -6,11 +6,11 @@
  *
  * for which both lie ready in memory; only the zero of W's bytes moves from 128
  * or 8 to 0, once for several panels. Four tiles of W side by side meet a panel,
- * which so comes from the second cache once for them, and leave rows of 256
- * bytes. A tile leaves through memory, where each of its rows becomes f32 and is
- * added by its scales, in the order and with the roundings of weight_avx512.c.
- * The limit is that scaling, 48 steps of 16 lanes on two ports or 24 cycles for
- * a block; the tile itself takes 16, its way out 16.
+ * which comes from the second cache once for them, and leave 256 bytes of a row
+ * together. A tile leaves through memory, where each of its rows becomes f32,
+ * meets its scales and is added, in the order and with the roundings of
+ * weight_avx512.c. The limit is that scaling, 48 steps of 16 lanes on two ports
+ * or 24 cycles for a block; the tile itself takes 16, its way out 16.
  */
 #include "common/tensor/weight_set.h"
 
