@@ -4,13 +4,14 @@
  *
  *   tmm [16 rows][16 outputs] i32 = [16 rows][32] i8 x [8][16 outputs][4] i8
  *
- * for which both lie ready in memory; only the zero of W's bytes moves from 128
- * or 8 to 0, once for several panels. Four tiles of W side by side meet a panel,
- * which comes from the second cache once for them, and leave 256 bytes of a row
- * together. A tile leaves through memory, where each of its rows becomes f32,
- * meets its scales and is added, in the order and with the roundings of
- * weight_avx512.c. The limit is that scaling, 48 steps of 16 lanes on two ports
- * or 24 cycles for a block; the tile itself takes 16, its way out 16.
+ * for which both lie ready in memory; only the zero of W's bytes moves from
+ * 128 or 8 to 0, once for several panels. Four tiles of W side by side meet a
+ * panel, which comes from the second cache once for them, and leave 256 bytes
+ * of a row together. A tile leaves through memory, where each of its rows
+ * becomes f32, meets its scales and is added, in the order and with the
+ * roundings of weight_avx512.c. The limit is that scaling, 48 steps of 16 lanes
+ * on two ports or 24 cycles for a block; the tile itself takes 16, its way out
+ * 16.
  */
 #include "common/tensor/weight_set.h"
 
