@@ -10,6 +10,8 @@
 #include "common/tensor/ops_linear.h"
 #include "common/tensor/ops_norm.h"
 
+enum { SLAB_TOKENS = 256 };
+
 const struct net_shape *net_shape(const struct net *n)
 {
     return &n->shape;
@@ -177,7 +179,7 @@ static struct var *feed(const struct net_run *r, const struct net_layer *l,
     }
     project_all(r, x, matrices, gated ? 2 : 1, y);
     struct var *z =
-        gated ? op_swiglu(r->tape, y[1], y[0]) : op_gelu(r->tape, y[0]);
+        gated ? op_swiglu(r->tape, y[1], y[0]) : op_gelu_over(r->tape, y[0]);
     return project(r, z, &l->narrow);
 }
 
@@ -331,6 +333,46 @@ static struct var *embed(const struct pass *p)
     return n->before.gain.rows ? norm(r, h, &n->before) : h;
 }
 
+/* Sequences [first, end) go through all layers, in passing, before others do:
+ * what a layer makes of them is in the cache when the next one wants it. */
+static void slab_by(const struct pass *p, size_t first, size_t end,
+                    const struct var *h)
+{
+    struct tape *t = p->run->tape;
+    const struct net *net = p->run->net;
+    const struct net_batch *all = p->batch;
+    uint32_t *start = tape_raw(t, end - first + 1, sizeof *start);
+    size_t from = all->segments.start[first];
+    struct pass slab = *p;
+    struct net_batch b = *all;
+    if (!start) return;
+    for (size_t i = first; i <= end; i++)
+        start[i - first] = all->segments.start[i] - (uint32_t)from;
+    b.segments = (struct op_segments){start, end - first};
+    b.n = start[end - first];
+    slab.batch = &b;
+    slab.position = p->position + from;
+    if (p->turns && b.n < all->n)
+        slab.turns = op_turns_new(t, &net->shape.rope, slab.position, b.n);
+    struct var *rows = tape_constant(t, h->v + from * h->cols, b.n, h->cols);
+    for (size_t i = 0; !t->err && i < net->shape.layers; i++)
+        pass_by(&slab, i, rows, rows);
+}
+
+/* Whole sequences, as many together as a second cache holds; as many for any
+ * number of threads. */
+static struct var *slabs(const struct pass *p, struct var *h)
+{
+    const struct op_segments *s = &p->batch->segments;
+    size_t most = p->batch->cache ? p->batch->n : SLAB_TOKENS;
+    for (size_t first = 0, end; first < s->n; first = end) {
+        end = first + 1;
+        while (end < s->n && s->start[end + 1] - s->start[first] <= most) end++;
+        slab_by(p, first, end, h);
+    }
+    return h;
+}
+
 static struct var *blocks(const struct pass *p, struct var *h)
 {
     const struct net_run *r = p->run;
@@ -342,8 +384,7 @@ static struct var *blocks(const struct pass *p, struct var *h)
                                : block(p, i, h);
         return h;
     }
-    for (size_t i = 0; !r->tape->err && i < n; i++) pass_by(p, i, h, h);
-    return h;
+    return slabs(p, h);
 }
 
 /* A few tokens each: rows that have the bits they would have alone. */

@@ -109,40 +109,21 @@ void map_exp(float *y, const float *x, float shift, size_t n)
 }
 
 MANY_TARGETS
-float map_exp_sum(float *x, float shift, size_t n)
+float map_exp_sum(float *x, float by, float shift, size_t n)
 {
     float part[STRANDS] = {0}, sum = 0;
     size_t i = 0;
     for (; i + STRANDS <= n; i += STRANDS)
         for (size_t k = 0; k < STRANDS; k++) {
-            x[i + k] = exp_of(x[i + k] - shift);
+            x[i + k] = exp_of(x[i + k] * by - shift);
             part[k] += x[i + k];
         }
     for (; i < n; i++) {
-        x[i] = exp_of(x[i] - shift);
+        x[i] = exp_of(x[i] * by - shift);
         sum += x[i];
     }
     for (size_t k = 0; k < STRANDS; k++) sum += part[k];
     return sum;
-}
-
-MANY_TARGETS
-float map_scale_max(float *x, float by, size_t n)
-{
-    float top[STRANDS], most = x[0] * by;
-    size_t i = 0;
-    for (size_t k = 0; k < STRANDS; k++) top[k] = most;
-    for (; i + STRANDS <= n; i += STRANDS)
-        for (size_t k = 0; k < STRANDS; k++) {
-            x[i + k] *= by;
-            top[k] = x[i + k] > top[k] ? x[i + k] : top[k];
-        }
-    for (; i < n; i++) {
-        x[i] *= by;
-        most = x[i] > most ? x[i] : most;
-    }
-    for (size_t k = 0; k < STRANDS; k++) most = top[k] > most ? top[k] : most;
-    return most;
 }
 
 MANY_TARGETS

@@ -21,10 +21,8 @@ void map_gelu(float *y, const float *x, size_t n);
 void map_gelu_slope(float *y, float *x, size_t n);
 /* y = exp(x - shift); under about -87 the result is 1e-38. */
 void map_exp(float *y, const float *x, float shift, size_t n);
-/* Of softmax. x times `by`, and the largest of it; n > 0. */
-float map_scale_max(float *x, float by, size_t n);
-/* x to exp(x - shift), and their sum. */
-float map_exp_sum(float *x, float shift, size_t n);
+/* Of softmax. x to exp(by x - shift), and their sum. */
+float map_exp_sum(float *x, float by, float shift, size_t n);
 /* Scores s to p = exp(scale s - level), slopes g of what they weigh to
  * p (g - d) scale. */
 void map_softmax_slope(float *s, float *g, float scale, float level, float d,

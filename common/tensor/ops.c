@@ -214,6 +214,14 @@ struct var *op_gelu(struct tape *t, struct var *x)
     return elementwise(t, x, map_gelu, gelu_backward);
 }
 
+struct var *op_gelu_over(struct tape *t, struct var *x)
+{
+    if (!x || x->grad) return op_gelu(t, x);
+    struct var *out = tape_value_over(t, x, 0);
+    if (out) map_gelu(out->v, x->v, size(out));
+    return out;
+}
+
 /* y = x/|x|;  dx += (dy - y (y . dy)) / |x| */
 static void normalise_backward(const struct tape_node *n)
 {

@@ -33,6 +33,8 @@ struct var *op_tanh(struct tape *t, struct var *x);
 struct var *op_sigmoid(struct tape *t, struct var *x);
 /* 0.5 x (1 + erf(x / sqrt 2)), Hendrycks and Gimpel 2016. */
 struct var *op_gelu(struct tape *t, struct var *x);
+/* The same in x's memory where no gradient is wanted; x as y of op_add_over. */
+struct var *op_gelu_over(struct tape *t, struct var *x);
 /* Every row to length 1; a zero row stays zero. */
 struct var *op_normalise(struct tape *t, struct var *x);
 /* Bags of table rows: out[b] = sum_i weight[i] table[id[i]] for i in

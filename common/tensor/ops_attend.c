@@ -15,7 +15,8 @@ struct attend {
     struct op_attend how;
     const struct var *q, *k, *v, *out;
     size_t width;
-    float *level; /* [T, heads] max + log sum of a row's scores */
+    float *level; /* [T, heads] max + log sum of a row's scores; NULL: there
+                     is no way back */
     enum gemm_numbers numbers;
 };
 
@@ -77,21 +78,21 @@ struct running {
     float top[TILE], sum[TILE];
 };
 
-/* Scores of a row to weights against its new largest one; what it summed up
- * under the old one shrinks. */
+/* Scores of a row to weights against its new largest one (the scale is above
+ * 0); what it summed up under the old one shrinks. */
 static void weigh(const struct attend *a, const struct rows *r, size_t i,
                   float *s, size_t lo, size_t hi, struct running *run)
 {
     float *row = s + lo, *out = r->out + i * r->row;
     size_t n = hi - lo;
-    float top = map_scale_max(row, a->how.scale, n);
+    float top = map_max(row, n) * a->how.scale;
     if (top > run->top[i]) {
-        float less = expf(run->top[i] - top);
+        float less = run->sum[i] > 0 ? expf(run->top[i] - top) : 1;
         run->top[i] = top;
         run->sum[i] *= less;
-        map_scale(out, out, less, a->width);
+        if (less < 1) map_scale(out, out, less, a->width);
     }
-    run->sum[i] += map_exp_sum(row, run->top[i], n);
+    run->sum[i] += map_exp_sum(row, a->how.scale, run->top[i], n);
 }
 
 static void take_tile(const struct attend *a, const struct rows *r,
@@ -164,7 +165,8 @@ static void walk(const struct attend *a, const struct rows *r, size_t segment,
     for (size_t i = 0; i < r->n; i++) {
         float *out = r->out + i * r->row;
         map_scale(out, out, 1 / run.sum[i], a->width);
-        r->level[i * r->level_row] = run.top[i] + logf(run.sum[i]);
+        if (r->level)
+            r->level[i * r->level_row] = run.top[i] + logf(run.sum[i]);
     }
 }
 
@@ -176,7 +178,9 @@ static struct rows rows_of(const struct attend *a, size_t token, size_t head,
     return (struct rows){.n = n,
                          .q = a->q->v + at,
                          .out = a->out->v + at,
-                         .level = a->level + token * a->how.heads + head,
+                         .level = a->level
+                                      ? a->level + token * a->how.heads + head
+                                      : NULL,
                          .row = a->q->cols,
                          .level_row = a->how.heads,
                          .step = 1};
@@ -324,7 +328,8 @@ struct var *op_attend(struct tape *t, struct var *q, struct var *k,
         t->err = fail(TACIT_STATE, "a window of attention to both sides");
     struct var *out = tape_value(t, q->rows, q->cols, slopes);
     struct attend_node *e = tape_raw(t, 1, sizeof *e);
-    float *level = tape_raw(t, q->rows * how->heads, sizeof *level);
+    float *level = NULL;
+    if (slopes) level = tape_raw(t, q->rows * how->heads, sizeof *level);
     if (t->err) return NULL;
     *e = (struct attend_node){{*how, q, k, v, out, q->cols / how->heads, level,
                                slopes ? t->numbers : GEMM_F32},

@@ -83,8 +83,8 @@ ALWAYS void run(const struct weight_tile *t, const uint8_t *panel, size_t rows,
             for (size_t r = 0; r < abreast; r++) {
                 __m512 by = _mm512_set1_ps(number(scale + 4 * (r0 + r)));
                 __m512 x = _mm512_cvtepi32_ps(dot[r]);
-                x = _mm512_mul_ps(x, _mm512_mul_ps(d, by));
-                sum[r0 + r] = _mm512_add_ps(sum[r0 + r], x);
+                sum[r0 + r] =
+                    _mm512_fmadd_ps(x, _mm512_mul_ps(d, by), sum[r0 + r]);
             }
         }
         panel += rows * PANEL_ROW_BYTES;

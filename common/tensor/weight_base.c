@@ -16,6 +16,21 @@ ALWAYS int number(const uint8_t *q, size_t r, size_t i, enum weight_form form)
     return i < 16 ? both & 15 : both >> 4;
 }
 
+/* a b + c, rounded once, also where no instruction does so: the product fits a
+ * double, and a sum rounded to odd may be rounded again (Boldo and Melquiond
+ * 2008). */
+ALWAYS float multiply_add(float a, float b, float c)
+{
+    double p = (double)a * (double)b, sum = p + (double)c, back = sum - p;
+    double lost = (p - (sum - back)) + ((double)c - back);
+    uint64_t bits;
+    memcpy(&bits, &sum, sizeof bits);
+    if ((lost < 0 || lost > 0) && !(bits & 1))
+        bits = (lost > 0) == (sum > 0) ? bits + 1 : bits - 1;
+    memcpy(&sum, &bits, sizeof sum);
+    return (float)sum;
+}
+
 ALWAYS void run(const struct weight_tile *t, const uint8_t *panel, size_t rows,
                 float *out, enum weight_form form)
 {
@@ -38,8 +53,8 @@ ALWAYS void run(const struct weight_tile *t, const uint8_t *panel, size_t rows,
                        4);
                 for (size_t k = 0; k < WEIGHT_BLOCK; k++)
                     sum += w[k] * (int8_t)panel[r * WEIGHT_BLOCK + k];
-                out[r * WEIGHT_TILE + i] +=
-                    (float)sum * (f16_decode(half) * scale);
+                float *to = &out[r * WEIGHT_TILE + i];
+                *to = multiply_add((float)sum, f16_decode(half) * scale, *to);
             }
         }
     }

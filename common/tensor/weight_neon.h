@@ -81,8 +81,8 @@ ALWAYS void run_quarter(const struct weight_tile *t, const uint8_t *panel,
                 float32x4_t by =
                     vreinterpretq_f32_s32(four(scale + 4 * (r0 + r)));
                 float32x4_t v = vcvtq_f32_s32(dot[r]);
-                v = vmulq_f32(v, vmulq_f32(d, by));
-                vst1q_f32(to, vaddq_f32(vld1q_f32(to), v));
+                v = vfmaq_f32(vld1q_f32(to), v, vmulq_f32(d, by));
+                vst1q_f32(to, v);
             }
         }
         panel += rows * PANEL_ROW_BYTES;

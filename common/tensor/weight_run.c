@@ -23,9 +23,12 @@ enum {
     BACK_COLUMNS_MOST = 576, /* as many as leave a piece for every thread */
     BACK_COLUMNS_STEP = 32,
     BACK_DEPTH = 256, /* outputs decoded at a time */
-    MANY_PANELS = 8,  /* of x, that meet a chunk of W */
+    MANY_PANELS = 16, /* of x, that meet a chunk of W */
     ALIGN = 64
 };
+
+_Static_assert((int)PIECE_TILES == (int)CHUNK_TILES,
+               "an item has whole groups");
 
 struct weight_room {
     struct pool *pool;
@@ -222,45 +225,79 @@ static void put(const struct weight_job *job, size_t tile, size_t row,
     }
 }
 
-/* The whole panels by what takes many; returns how many those are. Each panel's
- * outputs are put while the next is worked out: a line of y for every row, all
- * at once, would be waited for. */
-static size_t whole_panels(const struct pass *p, const struct weight_job *job,
-                           size_t tile)
+/* y of a panel from out [16][CHUNK_WIDTH], the outputs of a chunk's tiles. */
+static void put_chunk(const struct weight_many *many,
+                      const struct weight_job *job, size_t tile, size_t row,
+                      const float *out)
+{
+    size_t n_out = job->w->n_out, at = tile * WEIGHT_TILE;
+    size_t n = n_out - at < CHUNK_WIDTH ? n_out - at : CHUNK_WIDTH;
+    float *y = job->y + row * n_out + at;
+    if (job->bias)
+        many->put(y, n_out, n, out, job->bias + at, 0);
+    else
+        many->put(y, n_out, n, out, job->mode == GEMM_ADD ? y : NULL, n_out);
+}
+
+/* Asks for the lines of y that put_chunk() will write: stores that miss would
+ * hold up those of the tiles behind them. */
+static void ask_for(const struct weight_job *job, size_t tile, size_t row)
+{
+    size_t n_out = job->w->n_out, at = tile * WEIGHT_TILE;
+    size_t n = n_out - at < CHUNK_WIDTH ? n_out - at : CHUNK_WIDTH;
+    for (size_t r = row; r < row + PANEL_ROWS; r++)
+        for (size_t i = 0; i < n; i += WEIGHT_TILE)
+            __builtin_prefetch(job->y + r * n_out + at + i, 1);
+}
+
+/* The most blocks of a chunk, when all have nearly as many. */
+static size_t chunk_blocks(size_t n_blocks)
+{
+    size_t n = (n_blocks + CHUNK_BLOCKS - 1) / CHUNK_BLOCKS;
+    return (n_blocks + n - 1) / n;
+}
+
+/* The whole panels by what takes many, for up to CHUNK_TILES tiles. */
+static void whole_panels(const struct pass *p, const struct weight_job *job,
+                         size_t tile, size_t n_tiles)
 {
     const struct weight_many *many = p->room->many;
-    size_t n_whole = many ? p->n_rows / PANEL_ROWS : 0;
-    const struct weight_tile t = weight_tile(job->w, tile);
-    float out[MANY_PANELS][PANEL_ROWS * WEIGHT_TILE]
+    size_t n_whole = p->n_rows / PANEL_ROWS, n_blocks = p->n_in / WEIGHT_BLOCK;
+    size_t most = chunk_blocks(n_blocks);
+    float out[MANY_PANELS][PANEL_ROWS * CHUNK_WIDTH]
         __attribute__((aligned(ALIGN)));
     struct weight_chunk c;
     for (size_t i0 = 0; i0 < n_whole; i0 += MANY_PANELS)
-        for (size_t b = 0; b < t.n_blocks; b += CHUNK_BLOCKS) {
-            size_t n =
-                t.n_blocks - b < CHUNK_BLOCKS ? t.n_blocks - b : CHUNK_BLOCKS;
-            (job->w->type == QUANT_Q8_0 ? many->fill_bytes
-                                        : many->fill_nibbles)(&t, b, n, &c);
+        for (size_t b = 0; b < n_blocks; b += most) {
+            size_t n = n_blocks - b < most ? n_blocks - b : most;
+            c.n_tiles = 0;
+            for (size_t k = 0; k < n_tiles; k++) {
+                const struct weight_tile t = weight_tile(job->w, tile + k);
+                (job->w->type == QUANT_Q8_0 ? many->fill_bytes
+                                            : many->fill_nibbles)(&t, b, n, &c);
+            }
             for (size_t i = i0; i < n_whole && i < i0 + MANY_PANELS; i++) {
                 const uint8_t *x =
                     panel_at(p->room->panels, p->n_rows, p->n_in, i).data;
-                float *to = out[i - i0];
+                float *to = out[most < n_blocks ? i - i0 : i % 2];
+                if (b + n == n_blocks)
+                    ask_for(job, tile, p->row0 + i * PANEL_ROWS);
                 many->run(&c, x + b * PANEL_ROWS * PANEL_ROW_BYTES,
                           b ? to : NULL, to);
-                if (b + n == t.n_blocks)
-                    put(job, tile, p->row0 + i * PANEL_ROWS, PANEL_ROWS, to);
+                if (b + n == n_blocks)
+                    put_chunk(many, job, tile, p->row0 + i * PANEL_ROWS, to);
             }
         }
-    return n_whole;
 }
 
+/* Panels from the first one on. */
 static void tile_of_blocks(const struct pass *p, const struct weight_job *job,
-                           size_t tile)
+                           size_t tile, size_t first)
 {
     const struct weight_set *set = p->room->set;
     const struct weight_tile t = weight_tile(job->w, tile);
     float out[PANEL_ROWS * WEIGHT_TILE] __attribute__((aligned(ALIGN)));
-    size_t i = whole_panels(p, job, tile);
-    for (; i < panel_count(p->n_rows); i++) {
+    for (size_t i = first; i < panel_count(p->n_rows); i++) {
         struct weight_panel x =
             panel_at(p->room->panels, p->n_rows, p->n_in, i);
         (job->w->type == QUANT_Q8_0 ? set->q8_0 : set->q4_0)(&t, x.data, x.rows,
@@ -272,11 +309,13 @@ static void tile_of_blocks(const struct pass *p, const struct weight_job *job,
 static void tiles_of_blocks(const struct pass *p, const struct weight_job *job,
                             size_t tile, size_t end)
 {
-    const struct weight_many *many =
-        p->n_rows >= PANEL_ROWS ? p->room->many : NULL;
-    if (many) many->begin();
-    for (; tile < end; tile++) tile_of_blocks(p, job, tile);
-    if (many) many->end();
+    const struct weight_many *many = p->room->many;
+    size_t n_whole = many ? p->n_rows / PANEL_ROWS : 0;
+    if (n_whole) many->begin();
+    for (size_t t = tile; n_whole && t < end; t += CHUNK_TILES)
+        whole_panels(p, job, t, end - t < CHUNK_TILES ? end - t : CHUNK_TILES);
+    if (n_whole) many->end();
+    for (; tile < end; tile++) tile_of_blocks(p, job, tile, n_whole);
 }
 
 static void tile_by_rows(const struct pass *p, const struct weight_job *job,
@@ -348,7 +387,9 @@ static void run_pass(struct pass *p)
     p->first_item[0] = 0;
     for (size_t j = 0; j < p->n_jobs; j++) {
         size_t n = tiles_of(p->jobs[j].w);
-        p->tiles[j] = as_bytes(p->jobs[j].w) ? each : up_to(each, PIECE_TILES);
+        p->tiles[j] = as_bytes(p->jobs[j].w) && !p->room->many
+                          ? each
+                          : up_to(each, PIECE_TILES);
         p->first_item[j + 1] =
             p->first_item[j] + (n + p->tiles[j] - 1) / p->tiles[j];
     }

@@ -98,27 +98,39 @@ struct weight_set {
 };
 
 /*
- * For many rows: W is made ready a chunk at a time, which panels of 16 rows
- * then meet. A thread begins, fills and runs, and ends before anything else.
+ * For many rows: some tiles of W side by side are made ready a chunk at a time,
+ * which panels of 16 rows then meet. A thread begins, fills and runs, and ends
+ * before anything else.
  */
-enum { CHUNK_BLOCKS = 32 };
+enum {
+    CHUNK_BLOCKS = 12, /* with a panel's, they stay in the first cache */
+    CHUNK_TILES = 4,
+    CHUNK_WIDTH = CHUNK_TILES * WEIGHT_TILE
+};
 struct weight_chunk {
-    size_t n_blocks;
-    float scales[CHUNK_BLOCKS][WEIGHT_TILE] __attribute__((aligned(64)));
-    int8_t numbers[CHUNK_BLOCKS][WEIGHT_TILE * WEIGHT_BLOCK];
+    size_t n_tiles, n_blocks; /* [n_tiles][n_blocks] of them: */
+    float scales[CHUNK_TILES * CHUNK_BLOCKS][WEIGHT_TILE]
+        __attribute__((aligned(64)));
+    int8_t numbers[CHUNK_TILES * CHUNK_BLOCKS][WEIGHT_TILE * WEIGHT_BLOCK];
 };
 struct weight_many {
     const char *name;
     void (*begin)(void);
-    /* n blocks from block b of a tile of Q8_0 or Q4_0. */
+    /* Another tile of the chunk: n blocks from block b of one of Q8_0 or Q4_0;
+     * all have as many. */
     void (*fill_bytes)(const struct weight_tile *t, size_t b, size_t n,
                        struct weight_chunk *c);
     void (*fill_nibbles)(const struct weight_tile *t, size_t b, size_t n,
                          struct weight_chunk *c);
-    /* out [16][16] = from [16][16] + panel x chunk; from NULL: zeros, out: it
-     * is 64-byte aligned. panel begins with the block that the chunk has. */
+    /* out [16][CHUNK_WIDTH] = from [16][CHUNK_WIDTH] + panel x chunk, of its
+     * tiles; from NULL: zeros, out: it is 64-byte aligned. panel begins with
+     * the block that the chunk has. */
     void (*run)(const struct weight_chunk *c, const uint8_t *panel,
                 const float *from, float *out);
+    /* y [16][n] = out + to; their rows lie y_row and to_row apart, to may be y,
+     * or NULL: zeros. */
+    void (*put)(float *y, size_t y_row, size_t n, const float *out,
+                const float *to, size_t to_row);
     void (*end)(void);
 };
 

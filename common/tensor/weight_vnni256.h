@@ -74,8 +74,9 @@ ALWAYS void run_half(const struct weight_tile *t, const uint8_t *panel,
                 float *to = out + (r0 + r) * WEIGHT_TILE + LANES * h;
                 __m256 by = _mm256_castsi256_ps(four(scale + 4 * (r0 + r)));
                 __m256 v = _mm256_cvtepi32_ps(dot[r]);
-                v = _mm256_mul_ps(v, _mm256_mul_ps(d, by));
-                _mm256_storeu_ps(to, _mm256_add_ps(_mm256_loadu_ps(to), v));
+                v = _mm256_fmadd_ps(v, _mm256_mul_ps(d, by),
+                                    _mm256_loadu_ps(to));
+                _mm256_storeu_ps(to, v);
             }
         }
         panel += rows * PANEL_ROW_BYTES;

@@ -19,10 +19,11 @@
  *
  *   y_ti = sum over blocks b of (sum of 32 products of bytes) dw_ib dx_tb
  *
- * The inner sum is exact; the outer is in order, each step rounded on its own.
- * So these products have the same bits on every processor and for any number of
- * threads, and differ from the product with the decoded W by what x lost
- * (about 0.4 % of a block's largest number). So have products of up to four
+ * The inner sum is exact; the outer is in order: the product of the scales is
+ * rounded, then each step, a product and its addition, once. So these products
+ * have the same bits on every processor and for any number of threads, and
+ * differ from the product with the decoded W by what x lost (about 0.4 % of a
+ * block's largest number). So have products of up to four
  * rows with the plain types, or of any number with WEIGHT_ROWS_ALIKE; those of
  * more use gemm_run (kernels.h), and have its rule.
  *

@@ -297,6 +297,45 @@ static void packed_sequences_give_what_single_ones_give(void **state)
     pool_free(pool);
 }
 
+/* More of them than go through the layers at once. */
+static void many_sequences_give_what_two_give(void **state)
+{
+    (void)state;
+    enum { COPIES = 20, ROWS = COPIES * TINY_ROWS };
+    static uint32_t token[ROWS], type[ROWS], start[2 * COPIES + 1];
+    struct tiny_batch tiny;
+    tiny_tokens(&tiny);
+    for (uint32_t i = 0; i < ROWS; i++) {
+        token[i] = tiny.token[i % TINY_ROWS];
+        type[i] = tiny.type[i % TINY_ROWS];
+    }
+    for (uint32_t i = 0; i <= 2 * COPIES; i++)
+        start[i] = i / 2 * TINY_ROWS + i % 2 * TINY_FIRST;
+    const struct net_batch two = tiny_packed(&tiny);
+    const struct net_batch many = {.token = token,
+                                   .type = type,
+                                   .n = ROWS,
+                                   .segments = {start, 2 * COPIES}};
+    for (size_t i = 0; i < TINY_FAMILIES; i++) {
+        struct tiny_net n;
+        struct tape t, u;
+        tiny_open(&n, &tiny_families[i], QUANT_F32, NULL);
+        tape_init(&t, 0);
+        tape_init(&u, 0);
+        const struct net_run run = {.net = n.net, .tape = &t},
+                             few = {.net = n.net, .tape = &u};
+        struct var *got = rows_of(&run, &many), *want = rows_of(&few, &two);
+        check_ok(t.err);
+        check_ok(u.err);
+        for (size_t k = 0; k < COPIES; k++)
+            check_tensor(got->v + k * TINY_ROWS * got->cols, want->v,
+                         TINY_ROWS * want->cols, 2e-5);
+        tape_release(&t);
+        tape_release(&u);
+        tiny_close(&n);
+    }
+}
+
 /* Both sequences in pieces, side by side, each with its cache. */
 static void check_pieces(const struct tiny_net *n, const struct var *want,
                          enum quant_type type, size_t piece, double tolerance)
@@ -598,6 +637,7 @@ int main(void)
         cmocka_unit_test(a_second_tape_changes_no_bit),
         cmocka_unit_test(a_head_learns_on_a_frozen_network),
         cmocka_unit_test(packed_sequences_give_what_single_ones_give),
+        cmocka_unit_test(many_sequences_give_what_two_give),
         cmocka_unit_test(a_cache_gives_what_the_whole_sequence_gives),
         cmocka_unit_test(packed_matrices_give_what_their_numbers_give),
         cmocka_unit_test(packed_files_are_used_as_they_lie),

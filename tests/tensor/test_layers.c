@@ -412,6 +412,23 @@ static void an_op_without_inputs_is_no_op(void **state)
     tape_release(&t);
 }
 
+static void gelu_over_its_input_has_the_same_numbers(void **state)
+{
+    (void)state;
+    enum { N = 21 };
+    float v[N], grad[N] = {0}, want[N];
+    struct tape t;
+    tape_init(&t, 0);
+    for (size_t i = 0; i < N; i++) v[i] = ((float)i - 10) / 3;
+    memcpy(want, op_gelu(&t, tape_constant(&t, v, 1, N))->v, sizeof want);
+    struct var *kept = tape_parameter(&t, v, grad, 1, N);
+    check_tensor(op_gelu_over(&t, kept)->v, want, N, 0);
+    check(v[0] < -3 && v[0] > -4); /* a way back reads it again */
+    check(op_gelu_over(&t, tape_constant(&t, v, 1, N))->v == v);
+    check_tensor(v, want, N, 0);
+    tape_release(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -425,6 +442,7 @@ int main(void)
         cmocka_unit_test(windows_agree_with_their_definition),
         cmocka_unit_test(shapes_that_do_not_fit_are_refused),
         cmocka_unit_test(an_op_without_inputs_is_no_op),
+        cmocka_unit_test(gelu_over_its_input_has_the_same_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -380,24 +380,27 @@ static void every_instruction_set_gives_the_same_bits(void **state)
     }
 }
 
-/* out [16][16] = panel x tile by chunks of at most `most` blocks. */
-static void run_chunks(const struct weight_many *many, enum quant_type type,
-                       const struct weight_tile *t, const uint8_t *panel,
-                       size_t most, float *out)
+/* out [16][CHUNK_WIDTH] = panel x w by chunks of at most `most` blocks. */
+static void run_chunks(const struct weight_many *many, const struct weight *w,
+                       const uint8_t *panel, size_t most, float *out)
 {
     struct weight_chunk c;
     many->begin();
-    for (size_t b = 0; b < t->n_blocks; b += most) {
-        size_t n = t->n_blocks - b < most ? t->n_blocks - b : most;
-        (type == QUANT_Q8_0 ? many->fill_bytes : many->fill_nibbles)(t, b, n,
-                                                                     &c);
+    for (size_t b = 0; b < w->n_in / 32; b += most) {
+        size_t n = w->n_in / 32 - b < most ? w->n_in / 32 - b : most;
+        c.n_tiles = 0;
+        for (size_t i = 0; i < w->n_out / 16; i++) {
+            struct weight_tile t = weight_tile(w, i);
+            (w->type == QUANT_Q8_0 ? many->fill_bytes
+                                   : many->fill_nibbles)(&t, b, n, &c);
+        }
         many->run(&c, panel + b * PANEL_ROWS * PANEL_ROW_BYTES, b ? out : NULL,
                   out);
     }
     many->end();
 }
 
-/* As above, drawn bytes, of any length and in any chunks, at any address. */
+/* As above, drawn bytes, of any length, in any chunks, at any address. */
 static void panels_that_meet_chunks_have_the_same_bits(void **state)
 {
     (void)state;
@@ -408,32 +411,40 @@ static void panels_that_meet_chunks_have_the_same_bits(void **state)
     if (!many) skip();
     for (size_t k = 0; k < 300; k++) {
         enum quant_type type = types[3 + k % 2];
-        size_t n_in = 32 * (1 + k % MOST), n = weight_bytes(type, 16, n_in);
+        enum weight_form form = k % 2 ? NIBBLES : BYTES;
+        size_t n_in = 32 * (1 + k % MOST), n_tiles = 1 + k % CHUNK_TILES;
+        size_t n = weight_bytes(type, 16 * n_tiles, n_in);
         uint8_t *data = memory(n + LATER);
         uint8_t *panel = memory(panel_bytes(PANEL_ROWS, n_in));
         float *x = numbers(&r, PANEL_ROWS * n_in);
-        float got[PANEL_ROWS * 16] __attribute__((aligned(64)));
+        float got[PANEL_ROWS * CHUNK_WIDTH] __attribute__((aligned(64)));
         float want[PANEL_ROWS * 16];
-        struct weight w = {type, 16, n_in, data + k % LATER};
-        struct weight_tile tile = weight_tile(&w, 0);
+        struct weight w = {type, 16 * n_tiles, n_in, data + k % LATER};
         for (size_t i = 0; i < n + LATER; i++)
             data[i] = k % 7 ? (uint8_t)rng_below(&r, 256) : k % 3 ? 255 : 0;
-        for (size_t b = 0; k % 11 && b < n_in / 32; b++)
+        for (size_t b = 0; k % 11 && b < n_tiles * n_in / 32; b++) {
+            const uint8_t *tile = weight_tile(&w, b / (n_in / 32)).data;
             for (size_t i = 1; i < 32; i += 2)
-                data[block_scales(tile.data, b, k % 2 ? NIBBLES : BYTES) -
-                     data + (ptrdiff_t)i] &= 0xbf;
+                data[block_scales(tile, b % (n_in / 32), form) - data +
+                     (ptrdiff_t)i] &= 0xbf;
+        }
         if (k % 13 == 0) x[k % n_in] = NAN;
         panel_fill(x, PANEL_ROWS, n_in, panel, 0);
-        (type == QUANT_Q8_0
-             ? weight_set_base.q8_0
-             : weight_set_base.q4_0)(&tile, panel, PANEL_ROWS, want);
-        run_chunks(many, type, &tile, panel, 1 + rng_below(&r, CHUNK_BLOCKS),
-                   got);
-        for (size_t i = 0; i < PANEL_ROWS * 16; i++)
-            if (memcmp(&got[i], &want[i], 4) != 0 &&
-                !(isnan(got[i]) && isnan(want[i])))
+        run_chunks(many, &w, panel, 1 + rng_below(&r, CHUNK_BLOCKS), got);
+        for (size_t i = 0; i < PANEL_ROWS * 16 * n_tiles; i++) {
+            size_t row = i / 16 % PANEL_ROWS, tile = i / 16 / PANEL_ROWS;
+            float is = got[row * CHUNK_WIDTH + tile * 16 + i % 16];
+            float should;
+            struct weight_tile t = weight_tile(&w, tile);
+            if (i % (PANEL_ROWS * 16) == 0)
+                (form == BYTES
+                     ? weight_set_base.q8_0
+                     : weight_set_base.q4_0)(&t, panel, PANEL_ROWS, want);
+            should = want[row * 16 + i % 16];
+            if (memcmp(&is, &should, 4) != 0 && !(isnan(is) && isnan(should)))
                 fail_msg("%s: sum %zu of %zu inputs is %.9g, want %.9g",
-                         many->name, i, n_in, (double)got[i], (double)want[i]);
+                         many->name, i, n_in, (double)is, (double)should);
+        }
         free(data);
         free(panel);
         free(x);
