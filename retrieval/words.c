@@ -52,7 +52,7 @@ static int prepare(const Fts5ExtensionApi *api, Fts5Context *fts,
 
 /* Weighted occurrences of each phrase into row->f. */
 static int count_terms(const Fts5ExtensionApi *api, Fts5Context *fts,
-                       const struct words_ranking *r, struct words_row *row)
+                       const struct words_ranking *r, struct words_held *row)
 {
     double *f = row->f;
     for (size_t i = 0; i < r->n_terms; i++) {
@@ -62,7 +62,7 @@ static int count_terms(const Fts5ExtensionApi *api, Fts5Context *fts,
         int rc = api->xPhraseFirst(fts, (int)i, &it, &col, &at);
         if (rc != SQLITE_OK) return rc;
         for (; col >= 0; api->xPhraseNext(fts, &it, &col, &at))
-            f[i] += col < WORDS_COLUMNS_N ? words_weight[col] : 0;
+            f[i] += col < WORDS_COLUMNS ? words_weight[col] : 0;
     }
     return SQLITE_OK;
 }
@@ -72,7 +72,7 @@ static int rank_row(const Fts5ExtensionApi *api, Fts5Context *fts,
 {
     struct words_ranking *r = &by->rank;
     double most, f[QUESTION_TERMS_MAX];
-    struct words_row row = {.id = api->xRowid(fts), .f = f};
+    struct words_held row = {.id = api->xRowid(fts), .f = f};
     int n_words = 0, rc = SQLITE_OK;
     if (!by->is_ready) rc = prepare(api, fts, by);
     if (rc != SQLITE_OK || !words_rank_lets(r, row.id)) return rc;

@@ -35,6 +35,7 @@
 #include "common/base/buf.h"
 
 enum {
+    WORDS_COLUMNS = 3,  /* title, heading, text */
     WORDS_AVERAGES = 1, /* numbers of rows */
     WORDS_SEGMENTS = 10,
     WORDS_SEGMENT_BITS = 37, /* where a row's number has its parts */

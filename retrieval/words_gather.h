@@ -25,7 +25,6 @@
 #include "retrieval/words_segment.h"
 
 enum {
-    WORDS_COLUMNS = 3,            /* title, heading, text */
     WORDS_GATHER_BYTES = 1 << 20, /* of one text, at most */
     WORDS_GATHER_MAX = 8 << 20
 };

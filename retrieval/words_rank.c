@@ -8,7 +8,7 @@
 #define B       0.75
 #define IDF_MIN 1e-6
 
-const uint32_t words_weight[WORDS_COLUMNS_N] = {1, 3, 1};
+const uint32_t words_weight[WORDS_COLUMNS] = {1, 3, 1};
 
 /* ---- the best so far: a heap whose root is the worst of them -------------
  */
@@ -104,8 +104,8 @@ static double score(const struct words_ranking *r, const double *f,
     return sum;
 }
 
-int words_rank_needs(const struct words_ranking *r, const struct words_row *row,
-                     double *most)
+int words_rank_needs(const struct words_ranking *r,
+                     const struct words_held *row, double *most)
 {
     const struct words_query *q = r->q;
     *most = score(r, row->f, row->n_words_min);
@@ -114,7 +114,7 @@ int words_rank_needs(const struct words_ranking *r, const struct words_row *row,
            filter_find(q->wanted, q->n_wanted, row->id) < q->n_wanted;
 }
 
-void words_rank_take(struct words_ranking *r, const struct words_row *row,
+void words_rank_take(struct words_ranking *r, const struct words_held *row,
                      double n_words)
 {
     struct words_query *q = r->q;

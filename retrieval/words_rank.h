@@ -7,13 +7,13 @@
 
 #include "retrieval/question.h"
 #include "retrieval/words.h"
+#include "retrieval/words_format.h"
 
-enum { WORDS_COLUMNS_N = 3 };
 /* Title, heading, text: a word in a heading says more than one in the text. */
-extern const uint32_t words_weight[WORDS_COLUMNS_N];
+extern const uint32_t words_weight[WORDS_COLUMNS];
 
 /* A row that holds a term. */
-struct words_row {
+struct words_held {
     int64_t id;
     double *f;          /* [n_terms] occurrences by the weight of columns */
     double n_words_min; /* it has no fewer; 0 where that is unknown */
@@ -37,10 +37,10 @@ void words_rank_term(struct words_ranking *r, size_t i, double n_rows,
 int words_rank_lets(const struct words_ranking *r, int64_t id);
 /* Whether a row's length matters: it is wanted, or could be among the best if
  * it were as short as can be; *most is its score then. */
-int words_rank_needs(const struct words_ranking *r, const struct words_row *row,
-                     double *most);
+int words_rank_needs(const struct words_ranking *r,
+                     const struct words_held *row, double *most);
 /* A row and its length. */
-void words_rank_take(struct words_ranking *r, const struct words_row *row,
+void words_rank_take(struct words_ranking *r, const struct words_held *row,
                      double n_words);
 /* The end: best first. */
 void words_rank_end(struct words_ranking *r);

@@ -7,13 +7,13 @@
 #include "retrieval/stem.h"
 #include "retrieval/words_rank.h"
 
-_Static_assert((int)POSTINGS_COLUMNS == (int)WORDS_COLUMNS_N, "one index");
+_Static_assert((int)POSTINGS_COLUMNS == (int)WORDS_COLUMNS, "one index");
 
 enum { WAITING = 2000 };
 
 /* A row whose length is not known yet. */
 struct waiting {
-    struct words_row row;
+    struct words_held row;
     double most; /* its score, if it were as short as can be */
 };
 
@@ -83,7 +83,7 @@ static enum tacit_err read_terms(struct scan *s, struct db *db)
 
 /* Row `at` of a window, which is zeroed there; 0: it holds no term. */
 static int take_row(const struct scan *s, struct postings_window *w, size_t at,
-                    struct words_row *row)
+                    struct words_held *row)
 {
     row->id = w->first + (int64_t)at;
     int holds = 0;
@@ -100,7 +100,7 @@ static int take_row(const struct scan *s, struct postings_window *w, size_t at,
     return holds;
 }
 
-static enum tacit_err count_row(struct scan *s, const struct words_row *row)
+static enum tacit_err count_row(struct scan *s, const struct words_held *row)
 {
     for (size_t i = 0; i < s->rank.n_terms; i++) s->n_held[i] += row->f[i] > 0;
     return TACIT_OK;
@@ -121,7 +121,7 @@ static enum tacit_err rank_waiting(struct scan *s)
     for (size_t i = 0; i < s->n_waiting; i++) s->order[i] = &s->list[i];
     qsort(s->order, s->n_waiting, sizeof *s->order, by_most);
     for (size_t i = 0; i < s->n_waiting; i++) {
-        const struct words_row *row = &s->order[i]->row;
+        const struct words_held *row = &s->order[i]->row;
         if (!words_rank_needs(&s->rank, row, &most)) continue;
         TRY(postings_length(s->p, row->id, &n_words));
         words_rank_take(&s->rank, row, (double)n_words);
@@ -130,7 +130,7 @@ static enum tacit_err rank_waiting(struct scan *s)
     return TACIT_OK;
 }
 
-static enum tacit_err rank_row(struct scan *s, const struct words_row *row)
+static enum tacit_err rank_row(struct scan *s, const struct words_held *row)
 {
     if (!words_rank_lets(&s->rank, row->id) ||
         !words_rank_needs(&s->rank, row, &s->list[s->n_waiting].most))
@@ -138,7 +138,7 @@ static enum tacit_err rank_row(struct scan *s, const struct words_row *row)
     return ++s->n_waiting == WAITING ? rank_waiting(s) : TACIT_OK;
 }
 
-typedef enum tacit_err on_row(struct scan *s, const struct words_row *row);
+typedef enum tacit_err on_row(struct scan *s, const struct words_held *row);
 
 static enum tacit_err take_window(struct scan *s, struct postings_window *w,
                                   on_row *on)
@@ -146,7 +146,7 @@ static enum tacit_err take_window(struct scan *s, struct postings_window *w,
     for (size_t i = 0; i < POSTINGS_WINDOW / 64; i++)
         for (uint64_t bits = w->there[i]; bits; bits &= bits - 1) {
             size_t at = 64 * i + (size_t)__builtin_ctzll(bits);
-            struct words_row *row = &s->list[s->n_waiting].row;
+            struct words_held *row = &s->list[s->n_waiting].row;
             if (take_row(s, w, at, row)) TRY(on(s, row));
         }
     return TACIT_OK;

@@ -30,9 +30,9 @@ struct progress {
 
 void progress_begin(struct progress *p, enum progress_mode mode,
                     const char *label, const char *unit, uint64_t total);
-/* detail may be NULL. Without a unit `done` means nothing. What the first update
- * finds done at once was done before: by an earlier run, or in the step that
- * began this. */
+/* detail may be NULL. Without a unit `done` means nothing. What the first
+ * update finds done at once was done before: by an earlier run, or in the step
+ * that began this. */
 void progress_update(struct progress *p, uint64_t done, const char *detail);
 /* Clear the line (terminal) or write the last one. */
 void progress_end(struct progress *p);
