@@ -172,7 +172,7 @@ static void put(float *y, size_t y_row, size_t n, const float *out,
     for (size_t r = 0; r < PANEL_ROWS; r++, y += y_row, out += CHUNK_WIDTH) {
         for (size_t i = 0; i < n; i += WEIGHT_TILE) {
             __mmask16 some =
-                n - i < WEIGHT_TILE ? (__mmask16)((1u << (n - i)) - 1) : 0xffff;
+                (__mmask16)(n - i < WEIGHT_TILE ? (1u << (n - i)) - 1 : 0xffff);
             __m512 v = _mm512_load_ps(out + i);
             if (to) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(some, to + i));
             _mm512_mask_storeu_ps(y + i, some, v);
