@@ -6,6 +6,16 @@
 #include <string.h>
 #include <unistd.h>
 
+/* TACIT_CASE=word: only tests whose name holds it, as in e2e. */
+__attribute__((constructor)) static void choose_cases(void)
+{
+    static char pattern[256];
+    const char *only = getenv("TACIT_CASE");
+    if (!only) return;
+    snprintf(pattern, sizeof pattern, "*%s*", only);
+    cmocka_set_test_filter(pattern);
+}
+
 void check_ok_at(enum tacit_err e, const char *what, const char *file, int line)
 {
     if (e == TACIT_OK) return;
