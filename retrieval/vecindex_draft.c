@@ -84,6 +84,7 @@ static enum tacit_err write_all(struct vecindex_table *t)
     for (size_t i = 0; i < t->drafts->n; i++)
         if (t->drafts->at[i].from < t->drafts->at[i].to)
             all[n++] = &t->drafts->at[i];
+    /* cppcheck-suppress uninitvar ; the first n are set */
     qsort(all, n, sizeof(*all), by_key);
     for (size_t i = 0; i < n; i++) {
         struct draft *d = all[i];

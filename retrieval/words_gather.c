@@ -252,7 +252,7 @@ static void write_row(struct buf *out, uint64_t more, const uint64_t *place,
     uint8_t size[WORDS_VARINT_MAX];
     uint8_t *p = buf_extend(out, n * PLACE_BYTES), *from;
     if (!p) return;
-    from = p += words_varint(p, more);
+    from = p + words_varint(p, more);
     p = write_places(from + 1, place, n);
     size_t n_places = (size_t)(p - from - 1);
     size_t n_size = words_varint(size, (uint64_t)n_places << 1);

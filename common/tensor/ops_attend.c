@@ -2,6 +2,7 @@
 
 #include "common/tensor/ops_attend.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -227,6 +228,7 @@ static void back_tile(const struct attend *a, const struct rows *r,
     float p[TILE * TILE], s[TILE * TILE];
     size_t w = a->width, m = r->n, n = keys->n, row = r->row, kr = keys->row;
     const float *g = a->out->grad + (r->out - a->out->v);
+    assert(r->level); /* there is a way back */
     scores(a, r, keys, p);
     gemm_run_in(a->numbers, &(struct gemm){m, n, w, g, row, 1, keys->v, 1, kr,
                                            s, TILE, GEMM_SET});
