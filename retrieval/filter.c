@@ -315,8 +315,7 @@ size_t filter_rows(const struct filter *f, const char *kind, const char *text,
     struct field_want want[FILTER_RULES_MAX];
     size_t n_want = f ? read_wants(f, want) : 0, at = 0, n_rows = 0, len;
     const char *row;
-    if (n_want == 0 ||
-        (strcmp(kind, "csv") != 0 && strcmp(kind, "jsonl") != 0))
+    if (n_want == 0 || (strcmp(kind, "csv") != 0 && strcmp(kind, "jsonl") != 0))
         return 0;
     while (n_rows < max &&
            (row = field_next_row(text, n, want, n_want, &at, &len)))
