@@ -34,6 +34,12 @@ static inline void _fail(const char *file, int line)
     exit(1);
 }
 
+/* All of them run. */
+static inline void cmocka_set_test_filter(const char *pattern)
+{
+    (void)pattern;
+}
+
 static inline int run_all(const struct CMUnitTest *tests, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
