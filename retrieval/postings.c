@@ -5,7 +5,6 @@
 
 #include "common/base/codes.h"
 #include "retrieval/words_ahead.h"
-#include "retrieval/words_format.h"
 
 enum {
     SEGMENTS_MAX = 1000, /* FTS5 merges long before */
@@ -410,7 +409,7 @@ static int read_places(const uint32_t *weight, struct places *k,
     for (uint32_t i = 0; i < n; i++) {
         uint8_t b = bytes[i];
         if (k->next == COLUMN) {
-            if (b >= POSTINGS_COLUMNS) return 0;
+            if (b >= WORDS_COLUMNS) return 0;
             if (k->sum.held) end_column(k);
             k->weight = weight[b];
             k->next = PLACE;
@@ -525,7 +524,7 @@ static int read_sums(const void *bytes, size_t n_bytes, uint64_t *first,
     reader_init(&r, bytes, n_bytes);
     if (first) *first = words_get(&r);
     *rest = 0;
-    for (int i = 0; i < POSTINGS_COLUMNS; i++) *rest += words_get(&r);
+    for (int i = 0; i < WORDS_COLUMNS; i++) *rest += words_get(&r);
     return r.err == TACIT_OK && r.left == 0;
 }
 

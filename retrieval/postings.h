@@ -19,11 +19,11 @@
 
 #include "common/base/arena.h"
 #include "common/base/db.h"
+#include "retrieval/words_format.h"
 
 enum {
-    POSTINGS_WINDOW = 1024,    /* rows */
-    POSTINGS_TOKENS_MAX = 256, /* of one question, in all languages */
-    POSTINGS_COLUMNS = 3
+    POSTINGS_WINDOW = 1024,   /* rows */
+    POSTINGS_TOKENS_MAX = 256 /* of one question, in all languages */
 };
 
 struct postings; /* owned */
@@ -51,7 +51,7 @@ enum postings_depth { POSTINGS_ROWS, POSTINGS_PLACES };
 
 /* Open the index within a transaction of the caller. *out NULL: it has another
  * form than is known here, or some of it is in FTS5's memory alone. weight
- * [POSTINGS_COLUMNS] of a column's words, borrowed. NOMEM. */
+ * [WORDS_COLUMNS] of a column's words, borrowed. NOMEM. */
 TACIT_CHECKED enum tacit_err postings_open(struct db *db,
                                            const uint32_t *weight,
                                            struct postings **out);

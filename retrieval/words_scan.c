@@ -7,8 +7,6 @@
 #include "retrieval/stem.h"
 #include "retrieval/words_rank.h"
 
-_Static_assert((int)POSTINGS_COLUMNS == (int)WORDS_COLUMNS, "one index");
-
 enum { WAITING = 2000 };
 
 /* A row whose length is not known yet. */

@@ -43,4 +43,24 @@ static inline struct digest home_put_model(struct device *d, struct model *m)
     return hash;
 }
 
+/* A retriever's plan over a model ("static, dim: 16"), its text among d's blobs
+ * as a device has it. Owned by the caller. */
+static inline struct plan *home_put_plan(struct device *d, const char *model,
+                                         const char *strategy)
+{
+    char text[300];
+    struct plan *p = NULL;
+    struct digest hash;
+    int n = snprintf(text, sizeof text,
+                     "name: guide\ntask: retriever\nmodel: {kind: %s}\n"
+                     "data: {source: pairs}\nrounds: 3\n"
+                     "cohort: {size: 3, min_reports: 3}\n"
+                     "strategy: {kind: %s}\n",
+                     model, strategy);
+    check_ok(plan_parse("plan", text, (size_t)n, &p));
+    check_ok(blob_put(d->blobs, text, (size_t)n, &hash));
+    check(digest_equal(&hash, &p->hash));
+    return p;
+}
+
 #endif

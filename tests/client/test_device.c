@@ -739,24 +739,6 @@ static void the_adapter_is_that_of_the_newest_retriever(void **state)
     device_close(&d);
 }
 
-/* A retriever's plan, its text among the blobs as a device has it. */
-static struct plan *searching_plan(struct device *d, const char *strategy)
-{
-    char text[300];
-    struct plan *p = NULL;
-    struct digest hash;
-    int n = snprintf(text, sizeof text,
-                     "name: guide\ntask: retriever\nmodel: {kind: static}\n"
-                     "data: {source: pairs}\nrounds: 3\n"
-                     "cohort: {size: 3, min_reports: 3}\n"
-                     "strategy: {kind: %s}\n",
-                     strategy);
-    check_ok(plan_parse("plan", text, (size_t)n, &p));
-    check_ok(blob_put(d->blobs, text, (size_t)n, &hash));
-    check(digest_equal(&hash, &p->hash));
-    return p;
-}
-
 static void check_adapter(struct device *d, float value)
 {
     float *w = NULL;
@@ -777,7 +759,7 @@ static void the_devices_own_model_searches_where_its_plan_keeps_one(
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         struct device d;
         open_home(&d);
-        struct plan *p = searching_plan(&d, kinds[i]);
+        struct plan *p = home_put_plan(&d, "static", kinds[i]);
         int has = 1;
         adopt(&d, p, 1, 0.5F);
         check_adapter(&d, 0.5F);
@@ -802,7 +784,7 @@ static void an_own_model_of_another_encoder_does_not_search(void **state)
     struct device d;
     float own[64] = {1};
     open_home(&d);
-    struct plan *p = searching_plan(&d, "ditto");
+    struct plan *p = home_put_plan(&d, "static", "ditto");
     adopt_with(&d, p, 1, 0.5F, own, 64);
     check_ok(db_exec(&d.db, "UPDATE adapter_encoder"
                             " SET version = 'static-1-4379beb478'"));

@@ -52,19 +52,7 @@ static inline void shift(float *w, uint32_t n)
 /* The strategy decides whether the device keeps a model of its own. */
 static inline struct plan *plan_of(struct device *d, const char *strategy)
 {
-    char text[300];
-    struct plan *p = NULL;
-    struct digest hash;
-    int n = snprintf(text, sizeof text,
-                     "name: guide\ntask: retriever\n"
-                     "model: {kind: static, dim: 16}\n"
-                     "data: {source: pairs}\nrounds: 3\n"
-                     "cohort: {size: 3, min_reports: 3}\n"
-                     "strategy: {kind: %s}\n",
-                     strategy);
-    check_ok(plan_parse("plan", text, (size_t)n, &p));
-    check_ok(blob_put(d->blobs, text, (size_t)n, &hash));
-    return p;
+    return home_put_plan(d, "static, dim: 16", strategy);
 }
 
 static inline void adopt(struct device *d, const struct plan *p,
