@@ -15,23 +15,18 @@
 #ifndef TACIT_RETRIEVAL_WORDS_MERGE_H
 #define TACIT_RETRIEVAL_WORDS_MERGE_H
 
-#include "common/base/db.h"
+#include "retrieval/words_record.h"
 #include "retrieval/words_segment.h"
 
 /* Segments of a level that become one: with FTS5's 4 a word is written half as
  * often again. */
 enum { WORDS_MERGED = 8, WORDS_MERGED_MAX = 16 };
 
-/* What the record of segments says of one. */
-struct words_span {
-    uint32_t id, leaf_first, leaf_last;
-};
-
 /* Within a savepoint that the caller undoes when *is_done is 0, or after an
  * error: make segment `out` of chunk_fts from those in from[n], oldest first,
  * and remove them. is_oldest: no older segments are left, so rows that are only
  * deleted stand for nothing. out->leaf_last 0: there was nothing to keep. */
-TACIT_CHECKED enum tacit_err words_merge(struct db *db,
+TACIT_CHECKED enum tacit_err words_merge(struct words_rows *rows,
                                          const struct words_span *from,
                                          size_t n, int is_oldest,
                                          struct words_span *out, int *is_done);
