@@ -11,7 +11,8 @@
 
 enum { DAY_S = 86400 };
 
-/* Documents whose passages are rows and nothing else. */
+/* Kinds of documents whose passages are rows and nothing else, as SQL lists
+ * them. */
 #define ROW_KINDS "'csv', 'jsonl'"
 
 enum column_kind { PATH, TEXT, KIND, DATE, LANGUAGE, FIELD };
@@ -309,14 +310,20 @@ enum tacit_err filter_ids(struct db *db, const struct filter *f,
     return err;
 }
 
+static int is_of_rows(const char *kind)
+{
+    char quoted[32];
+    snprintf(quoted, sizeof quoted, "'%s'", kind);
+    return strstr(ROW_KINDS, quoted) != NULL;
+}
+
 size_t filter_rows(const struct filter *f, const char *kind, const char *text,
                    size_t n, struct filter_row *out, size_t max)
 {
     struct field_want want[FILTER_RULES_MAX];
     size_t n_want = f ? read_wants(f, want) : 0, at = 0, n_rows = 0, len;
     const char *row;
-    if (n_want == 0 || (strcmp(kind, "csv") != 0 && strcmp(kind, "jsonl") != 0))
-        return 0;
+    if (n_want == 0 || !is_of_rows(kind)) return 0;
     while (n_rows < max &&
            (row = field_next_row(text, n, want, n_want, &at, &len)))
         out[n_rows++] =
