@@ -47,83 +47,15 @@ static struct condition *conditions_of(struct search *s, int term, size_t **n)
     return term == TERM_KEY ? s->keys : s->filters;
 }
 
-/* ---- comparing as SQLite does ---------------------------------------------
- */
-
-/* -1, 0, 1. Exact, also where a double cannot hold i. */
-static int compare_int(int64_t i, double d)
-{
-    if (d >= 9223372036854775808.0) return -1;
-    if (d < -9223372036854775808.0) return 1;
-    int64_t whole = (int64_t)d;
-    if (i != whole) return i < whole ? -1 : 1;
-    double rest = d - (double)whole;
-    return rest > 0 ? -1 : rest < 0;
-}
-
-static int sign_of(double a, double b)
-{
-    return (a > b) - (a < b);
-}
-
-static int compare_text(const void *a, size_t n_a, const void *b, size_t n_b)
-{
-    int order = memcmp(a, b, n_a < n_b ? n_a : n_b);
-    return order ? order : (n_a > n_b) - (n_a < n_b);
-}
-
-/* Column i of a row, which is not NULL, with a value that is not NULL. */
-static int compare_value(enum vecindex_type type, sqlite3_stmt *row, int i,
-                         sqlite3_value *v)
-{
-    int kind = type == VECINDEX_TEXT ? sqlite3_value_type(v)
-                                     : sqlite3_value_numeric_type(v);
-    if (kind == SQLITE_BLOB) return -1;
-    if (type == VECINDEX_TEXT) {
-        const void *a = sqlite3_column_text(row, i);
-        const void *b = sqlite3_value_text(v);
-        if (!a || !b) return -1;
-        return compare_text(a, (size_t)sqlite3_column_bytes(row, i), b,
-                            (size_t)sqlite3_value_bytes(v));
-    }
-    if (kind == SQLITE_TEXT) return -1;
-    if (type == VECINDEX_REAL)
-        return sign_of(sqlite3_column_double(row, i), sqlite3_value_double(v));
-    int64_t n = sqlite3_column_int64(row, i), m = sqlite3_value_int64(v);
-    if (kind == SQLITE_FLOAT) return compare_int(n, sqlite3_value_double(v));
-    return (n > m) - (n < m);
-}
-
-static bool passes(char how, int order)
-{
-    switch (how) {
-    case COMPARE_EQ:
-    case COMPARE_IS:
-    case COMPARE_IN: return order == 0;
-    case COMPARE_NE: return order != 0;
-    case COMPARE_LT: return order < 0;
-    case COMPARE_LE: return order <= 0;
-    case COMPARE_GT: return order > 0;
-    default: return order >= 0;
-    }
-}
-
 static bool holds(const struct condition *c, sqlite3_stmt *row, int i)
 {
-    bool is_null = sqlite3_column_type(row, i) == SQLITE_NULL;
-    if (c->how == COMPARE_NULL) return is_null;
-    if (c->how == COMPARE_VALUE) return !is_null;
-    if (c->how == COMPARE_IN) {
-        for (size_t j = 0; j < c->n_in && !is_null; j++)
-            if (sqlite3_value_type(c->value_in[j]) != SQLITE_NULL &&
-                compare_value(c->column->type, row, i, c->value_in[j]) == 0)
-                return true;
-        return false;
-    }
-    if (sqlite3_value_type(c->value) == SQLITE_NULL)
-        return c->how == COMPARE_IS && is_null;
-    if (is_null) return false;
-    return passes(c->how, compare_value(c->column->type, row, i, c->value));
+    const enum vecindex_type type = c->column->type;
+    if (c->how != COMPARE_IN)
+        return vecindex_compare_holds(type, row, i, c->how, c->value);
+    for (size_t j = 0; j < c->n_in; j++)
+        if (vecindex_compare_holds(type, row, i, COMPARE_EQ, c->value_in[j]))
+            return true;
+    return false;
 }
 
 /* ---- words ----------------------------------------------------------------
@@ -348,7 +280,8 @@ static enum tacit_err keep_id(void *arg, sqlite3_value *v)
     int type = sqlite3_value_numeric_type(v);
     int64_t id = sqlite3_value_int64(v);
     if (type != SQLITE_INTEGER &&
-        (type != SQLITE_FLOAT || compare_int(id, sqlite3_value_double(v))))
+        (type != SQLITE_FLOAT ||
+         vecindex_compare_int(id, sqlite3_value_double(v))))
         return TACIT_OK;
     int64_t *ids = grow(s->ids, s->filter.n_ids, sizeof *ids);
     if (!ids) return fail(TACIT_NOMEM, "out of memory");

@@ -280,7 +280,7 @@ TACIT_CHECKED enum tacit_err vecindex_partition(struct vecindex_table *t,
                                                 enum vecindex_missing missing,
                                                 int64_t *part);
 
-/* ---- vecindex_plan.c, _filter.c, _cursor.c, _write.c, _check.c, _import.c --
+/* ---- what is asked --------------------------------------------------------
  */
 
 enum vecindex_plan { PLAN_SCAN, PLAN_POINT, PLAN_NEAREST };
@@ -324,6 +324,19 @@ enum vecindex_compare {
 };
 
 int vecindex_plan(sqlite3_vtab *vtab, sqlite3_index_info *info);
+
+/* ---- vecindex_compare.c ---------------------------------------------------
+ */
+
+/* -1, 0, 1. Exact, also where a double cannot hold i. */
+int vecindex_compare_int(int64_t i, double d);
+/* Whether column i of a row, of this type, stands so to v: `how` of enum
+ * vecindex_compare, but for COMPARE_IN. */
+bool vecindex_compare_holds(enum vecindex_type type, sqlite3_stmt *row, int i,
+                            char how, sqlite3_value *v);
+
+/* ---- vecindex_plan.c, _filter.c, _cursor.c, _write.c, _check.c, _import.c --
+ */
 
 /* What a nearest search was asked for, and what it found. */
 struct vecindex_found {
