@@ -10,13 +10,8 @@ enum { GLUED_MAX = 8 /* units that may hang together */ };
 const struct chunk_sizes chunk_sizes_default = {
     .target = 120, .max = 180, .hard = 220, .merge = 60, .overlap = 30};
 
-void chunker_init(struct chunker *k, const struct document *d)
-{
-    chunker_init_sized(k, d, &chunk_sizes_default);
-}
-
-void chunker_init_sized(struct chunker *k, const struct document *d,
-                        const struct chunk_sizes *sizes)
+void chunker_init(struct chunker *k, const struct document *d,
+                  const struct chunk_sizes *sizes)
 {
     *k = (struct chunker){.d = d, .sizes = *sizes};
     k->language = language_guess((const char *)d->text.data, d->text.len);

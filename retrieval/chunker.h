@@ -91,10 +91,8 @@ struct chunker {
     unsigned level;                   /* of the innermost one, 0 = none */
 };
 
-void chunker_init(struct chunker *k, const struct document *d);
-/* The same with sizes of one's own. */
-void chunker_init_sized(struct chunker *k, const struct document *d,
-                        const struct chunk_sizes *sizes);
+void chunker_init(struct chunker *k, const struct document *d,
+                  const struct chunk_sizes *sizes);
 /* The next chunk into *out: 1, or 0 at the end. Cannot fail. */
 int chunker_next(struct chunker *k, struct chunk *out);
 

@@ -64,7 +64,7 @@ enum tacit_err prepared_cut(struct prepared *p, const struct chunk_sizes *sizes)
 {
     struct chunker k;
     struct chunk chunk;
-    chunker_init_sized(&k, &p->d, sizes);
+    chunker_init(&k, &p->d, sizes);
     while (chunker_next(&k, &chunk)) {
         if (p->n == MAX)
             return fail_as(E_DOCUMENT_TOO_LARGE,

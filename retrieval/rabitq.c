@@ -65,11 +65,6 @@ void rabitq_free(struct rabitq *rq)
     free(rq);
 }
 
-size_t rabitq_width(const struct rabitq *rq)
-{
-    return rq->width;
-}
-
 /* x = H x / sqrt(n), n a power of two, at least 16. */
 MANY_TARGETS static void hadamard(float *restrict x, size_t n, float scale)
 {

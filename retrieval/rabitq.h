@@ -63,7 +63,6 @@ struct rabitq; /* a rotation; owned */
 TACIT_CHECKED enum tacit_err rabitq_new(size_t dim, uint64_t seed,
                                         struct rabitq **out);
 void rabitq_free(struct rabitq *rq);
-size_t rabitq_width(const struct rabitq *rq);
 /* The width that vectors of dim numbers have when rotated. */
 size_t rabitq_width_for(size_t dim);
 /* x [width] = P v, v [dim]; lengths and products are kept. x may not overlap v.

@@ -449,7 +449,7 @@ struct var *net_taught_loss(const struct net_run *r, struct var *hidden,
 {
     if (!predicts(r)) return NULL;
     struct op_matrix m = matrix_of(r, &r->net->output);
-    return op_head_taught(r->tape, hidden, &m, labels, teacher);
+    return op_head_ce(r->tape, hidden, &m, labels, teacher);
 }
 
 struct var *net_embedding(const struct net_run *r, struct var *hidden,

@@ -225,12 +225,6 @@ void map_tanh_backward(float *gx, const float *gy, const float *y, size_t n)
 }
 
 MANY_TARGETS
-void map_sigmoid_backward(float *gx, const float *gy, const float *y, size_t n)
-{
-    for (size_t i = 0; i < n; i++) gx[i] += gy[i] * y[i] * (1 - y[i]);
-}
-
-MANY_TARGETS
 void map_gelu_backward(float *gx, const float *gy, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

@@ -44,7 +44,6 @@ void map_add_rows(float *out, const float *x, size_t rows, size_t cols);
 /* gy [n] is the gradient of y = f(x). */
 void map_relu_backward(float *gx, const float *gy, const float *x, size_t n);
 void map_tanh_backward(float *gx, const float *gy, const float *y, size_t n);
-void map_sigmoid_backward(float *gx, const float *gy, const float *y, size_t n);
 void map_gelu_backward(float *gx, const float *gy, const float *x, size_t n);
 
 #endif

@@ -103,28 +103,6 @@ struct var *op_linear_rows(struct tape *t, struct var *x, struct var *w,
     return out;
 }
 
-static void add_bias_backward(const struct tape_node *n)
-{
-    const struct var *x = n->in[0], *b = n->in[1], *out = n->out;
-    if (x->grad) map_add(x->grad, x->grad, out->grad, size(out));
-    if (b->grad) map_add_rows(b->grad, out->grad, out->rows, out->cols);
-}
-
-struct var *op_add_bias(struct tape *t, struct var *x, struct var *b)
-{
-    if (!x || !b) return NULL;
-    if (b->rows != 1 || b->cols != x->cols)
-        return tape_refuse(t, "add_bias", x, b);
-    struct var *out = tape_value(t, x->rows, x->cols, x->grad || b->grad);
-    if (!out) return NULL;
-    for (size_t r = 0; r < x->rows; r++)
-        map_add(out->v + r * x->cols, x->v + r * x->cols, b->v, x->cols);
-    tape_record(t, &(struct tape_node){.out = out,
-                                       .in = {x, b},
-                                       .backward = add_bias_backward});
-    return out;
-}
-
 static void add_backward(const struct tape_node *n)
 {
     for (int i = 0; i < 2; i++)
@@ -192,16 +170,6 @@ static void tanh_backward(const struct tape_node *n)
 struct var *op_tanh(struct tape *t, struct var *x)
 {
     return elementwise(t, x, map_tanh, tanh_backward);
-}
-
-static void sigmoid_backward(const struct tape_node *n)
-{
-    map_sigmoid_backward(n->in[0]->grad, n->out->grad, n->out->v, size(n->out));
-}
-
-struct var *op_sigmoid(struct tape *t, struct var *x)
-{
-    return elementwise(t, x, map_sigmoid, sigmoid_backward);
 }
 
 static void gelu_backward(const struct tape_node *n)

@@ -22,15 +22,12 @@ struct var *op_linear(struct tape *t, struct var *x, struct var *w,
  * where those of op_linear() would leave lanes of a vector idle. */
 struct var *op_linear_rows(struct tape *t, struct var *x, struct var *w,
                            struct var *b);
-/* x [B, n] plus b [1, n] on every row. */
-struct var *op_add_bias(struct tape *t, struct var *x, struct var *b);
 struct var *op_add(struct tape *t, struct var *x, struct var *y);
 /* The same in y's memory, for a y whose numbers nothing reads any more: what
  * op_project(), op_feed() or op_lookup() has made just now. */
 struct var *op_add_over(struct tape *t, struct var *x, struct var *y);
 struct var *op_relu(struct tape *t, struct var *x);
 struct var *op_tanh(struct tape *t, struct var *x);
-struct var *op_sigmoid(struct tape *t, struct var *x);
 /* 0.5 x (1 + erf(x / sqrt 2)), Hendrycks and Gimpel 2016. */
 struct var *op_gelu(struct tape *t, struct var *x);
 /* The same in x's memory where no gradient is wanted; x as y of op_add_over. */

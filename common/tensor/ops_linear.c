@@ -384,15 +384,8 @@ static double head_losses(const struct head *e, size_t from, size_t n)
 }
 
 struct var *op_head_ce(struct tape *t, struct var *h, const struct op_matrix *m,
-                       const struct op_labels *labels)
-{
-    return op_head_taught(t, h, m, labels, NULL);
-}
-
-struct var *op_head_taught(struct tape *t, struct var *h,
-                           const struct op_matrix *m,
-                           const struct op_labels *labels,
-                           const struct op_teacher *teacher)
+                       const struct op_labels *labels,
+                       const struct op_teacher *teacher)
 {
     struct side s;
     if (!h || !side_of(t, m, &s)) return NULL;

@@ -44,11 +44,6 @@ struct op_labels {
     const uint32_t *label; /* [n] below the matrix's outputs */
     size_t n;
 };
-/* Mean cross-entropy of softmax(h m^T + bias) at the labels, [1, 1], without
- * the logits of all rows ever being in memory: a few rows at a time, and the
- * gradient of h while they are there. Matrix without a pair. SHAPE. */
-struct var *op_head_ce(struct tape *t, struct var *h, const struct op_matrix *m,
-                       const struct op_labels *labels);
 /* What a teacher holds likely at each label: `k` outputs and their shares,
  * which sum to one. Borrowed. */
 struct op_teacher {
@@ -57,14 +52,15 @@ struct op_teacher {
     size_t k;
     float share; /* of the loss, 0 to 1; the rest is the label's */
 };
-/* The same, learnt from a teacher, too (Hinton, Vinyals and Dean 2015, at
- * temperature 1, of the k likeliest); NULL: none.
+/* Mean cross-entropy of softmax(h m^T + bias) at the labels, [1, 1], without
+ * the logits of all rows ever being in memory: a few rows at a time, and the
+ * gradient of h while they are there. Matrix without a pair. SHAPE. With a
+ * teacher, of the k likeliest of which it is learnt, too (Hinton, Vinyals and
+ * Dean 2015, at temperature 1); NULL: none.
  *   (1 - share) ce(label) + share sum_k p_k ce(id_k) */
-struct var *op_head_taught(struct tape *t, struct var *h,
-                           const struct op_matrix *m,
-                           const struct op_labels *labels,
-                           const struct op_teacher *teacher);
-
+struct var *op_head_ce(struct tape *t, struct var *h, const struct op_matrix *m,
+                       const struct op_labels *labels,
+                       const struct op_teacher *teacher);
 /* Bytes that it takes for so many labels over a matrix [out, in]. */
 size_t op_head_bytes(size_t n_labels, size_t in, size_t out);
 

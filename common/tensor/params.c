@@ -88,22 +88,3 @@ float *params_data(struct params *p, const struct param *t)
 {
     return p->flat + t->offset;
 }
-
-void params_layout(const struct params *p, struct digest *out)
-{
-    struct digest_state st;
-    digest_begin(&st);
-    for (size_t i = 0; i < p->n_params; i++) {
-        const struct param *t = &p->list[i];
-        digest_add(&st, t->name, strlen(t->name) + 1);
-        uint8_t n = (uint8_t)t->n_dims;
-        digest_add(&st, &n, 1);
-        for (size_t d = 0; d < t->n_dims; d++) {
-            uint8_t le[8];
-            for (int b = 0; b < 8; b++)
-                le[b] = (uint8_t)((uint64_t)t->dims[d] >> (8 * b));
-            digest_add(&st, le, sizeof le);
-        }
-    }
-    digest_end(&st, out);
-}

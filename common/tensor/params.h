@@ -56,7 +56,5 @@ TACIT_CHECKED enum tacit_err params_alloc(struct params *p);
 const struct param *params_find(const struct params *p, const char *name);
 /* Pointer to its floats. */
 float *params_data(struct params *p, const struct param *t);
-/* BLAKE2b over names, shapes and order. */
-void params_layout(const struct params *p, struct digest *out);
 
 #endif

@@ -66,8 +66,7 @@ static enum tacit_err train_step(struct params *p, struct tape *t, float *grad,
         memset(grad, 0, 4 * sizeof *grad);
         struct var *w = tape_parameter(t, p->flat, grad, 3, 1);
         struct var *b = tape_parameter(t, p->flat + 3, grad + 3, 1, 1);
-        struct var *z =
-            op_add_bias(t, op_matmul(t, tape_constant(t, x, 2, 3), w), b);
+        struct var *z = op_linear(t, tape_constant(t, x, 2, 3), w, b);
         TRY(tape_backward(t, op_bce(t, op_tanh(t, z), y)));
         optim_step(*o, p->flat, grad);
     }

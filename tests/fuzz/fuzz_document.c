@@ -77,7 +77,7 @@ static void cut(const struct document *d)
     size_t at = 0, n = 0;
     assert(strlen(d->title) < DOCUMENT_TITLE_MAX);
     check_text(d->title, strlen(d->title));
-    chunker_init(&k, d);
+    chunker_init(&k, d, &chunk_sizes_default);
     while (chunker_next(&k, &c)) {
         check_chunk(d, &c);
         assert(c.text_first >= at || k.sizes.overlap);

@@ -1,6 +1,7 @@
-/* A word index whose leaves and records are damaged as the bytes say: a question
- * is answered from them or they are damaged, and its segments are merged or left
- * alone: nothing but errors comes of it, and nothing stays recorded. */
+/* A word index whose leaves and records are damaged as the bytes say: a
+ * question is answered from them or they are damaged, and its segments are
+ * merged or left alone: nothing but errors comes of it, and nothing stays
+ * recorded. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -61,7 +61,6 @@ emit('g_add_bias', x @ w + b)
 emit('g_add', x + y)
 emit('g_relu', np.maximum(x, 0))
 emit('g_tanh', np.tanh(x))
-emit('g_sigmoid', 1 / (1 + np.exp(-x)))
 emit('g_gelu', 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))))
 zeroed = x.copy()
 zeroed[2] = 0

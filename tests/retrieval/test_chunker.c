@@ -165,7 +165,7 @@ static void chunks_keep_headings_and_sizes(void **state)
     strcat(text, "## B\n\nShort.\n\n### B1\n\n");
     for (int i = 0; i < 12; i++) put_sentence(text, i, 10);
     parse(&d, "t.md", text);
-    chunker_init(&k, &d);
+    chunker_init(&k, &d, &chunk_sizes_default);
     size_t n_a = 0;
     while (chunker_next(&k, &c)) {
         assert_true(c.n_tokens <= chunk_sizes_default.hard);
@@ -196,7 +196,7 @@ static void a_list_stays_with_its_intro(void **state)
     for (int i = 0; i < 11; i++) put_sentence(text, i, 16);
     strcat(text, "\n\nGive in this order:\n\n- first of them all\n- second\n");
     parse(&d, "t.md", text);
-    chunker_init(&k, &d);
+    chunker_init(&k, &d, &chunk_sizes_default);
     assert_int_equal(chunker_next(&k, &c), 1);
     size_t n_chunks = 1;
     const char *last = (const char *)d.text.data + c.text_first;
@@ -222,7 +222,7 @@ static void a_small_subsection_joins_and_a_bare_heading_is_text(void **state)
     parse(&d, "t.md",
           "# T\n\n## A\n\nIntro.\n\n### A1\n\nTiny.\n\n## Call 5512\n\n"
           "## B\n\nEnd.\n");
-    chunker_init(&k, &d);
+    chunker_init(&k, &d, &chunk_sizes_default);
     assert_int_equal(chunker_next(&k, &c), 1);
     assert_string_equal(c.heading, "A");
     assert_int_equal(c.text_end - c.text_first, strlen("Intro.\nA1\nTiny."));
@@ -265,7 +265,7 @@ static void check_chunks(const struct document *d,
     struct chunker k;
     static struct chunk c;
     size_t done = 0;
-    chunker_init_sized(&k, d, sizes);
+    chunker_init(&k, d, sizes);
     for (size_t i = 0; chunker_next(&k, &c); i++) {
         assert_true(i < d->text.len);
         assert_true(c.own_first >= done && c.text_end > c.own_first);
@@ -340,7 +340,7 @@ static void an_overlap_is_whole_sentences_of_the_same_section(void **state)
     strcat(text, "\n\n## B\n\n");
     for (int i = 10; i < 14; i++) put_sentence(text, i, 12);
     parse(&d, "t.md", text);
-    chunker_init_sized(&k, &d, &sizes);
+    chunker_init(&k, &d, &sizes);
     assert_int_equal(chunker_next(&k, &c), 1);
     assert_int_equal(c.text_first, c.own_first);
     size_t before = c.text_end;
@@ -380,7 +380,7 @@ static void sizes_are_counted_as_the_caller_says(void **state)
     text[0] = '\0';
     for (int i = 0; i < 20; i++) put_sentence(text, i, 10);
     parse(&d, "t.txt", text);
-    chunker_init_sized(&k, &d, &sizes);
+    chunker_init(&k, &d, &sizes);
     while (chunker_next(&k, &c))
         assert_true(c.text_end - c.text_first <= 330 + 10);
     assert_true(n_calls > 20);
@@ -400,7 +400,7 @@ static void a_row_is_not_torn(void **state)
         buf_printf(&text, "Drug %d,Take it. Then wait. Then stop at once.\n",
                    i);
     parse(&d, "t.csv", buf_cstr(&text));
-    chunker_init(&k, &d);
+    chunker_init(&k, &d, &chunk_sizes_default);
     while (chunker_next(&k, &c)) {
         const char *s = (const char *)d.text.data + c.text_first;
         size_t n = c.text_end - c.text_first;

@@ -56,7 +56,7 @@ static void its_passages_are_the_chunks(void **state)
     check_ok(prepared_new(path, 4, &p));
     check_ok(document_parse(&p->d));
     check_ok(prepared_cut(p, &chunk_sizes_default));
-    chunker_init(&k, &p->d);
+    chunker_init(&k, &p->d, &chunk_sizes_default);
     for (; chunker_next(&k, &c); n++) {
         check(n < p->n);
         check_passage(p, n, &c);

@@ -32,7 +32,7 @@ static void a_rotation_keeps_lengths_and_products(void **state)
     for (size_t d = 0; d < N_DIMS; d++) {
         struct rabitq *rq;
         check_ok(rabitq_new(dims[d], 7, &rq));
-        size_t n = dims[d], width = rabitq_width(rq);
+        size_t n = dims[d], width = rabitq_width_for(n);
         check(width % RABITQ_STEP == 0 && width >= n &&
               width < n + RABITQ_STEP);
         float *a = floats(n), *b = floats(n), *x = floats(width);
@@ -60,7 +60,7 @@ static void a_rotation_spreads_single_numbers(void **state)
     for (size_t d = 3; d < N_DIMS; d++) {
         struct rabitq *rq;
         check_ok(rabitq_new(dims[d], 3, &rq));
-        size_t n = dims[d], width = rabitq_width(rq);
+        size_t n = dims[d], width = rabitq_width_for(n);
         float *v = floats(n), *x = floats(width);
         for (size_t i = 0; i < n; i += 1 + n / 5) {
             float sum = 0;

@@ -115,10 +115,9 @@ static void a_model_file_is_the_model_with_what_goes_down_beside_it(
     const struct params *p = model_params(m);
     struct params file;
     check_ok(task_file(p, 0, &file));
-    struct digest a, b;
-    params_layout(p, &a);
-    params_layout(&file, &b);
-    check(digest_equal(&a, &b) && file.n_flat == p->n_flat);
+    check(file.n_params == p->n_params && file.n_flat == p->n_flat);
+    for (size_t i = 0; i < p->n_params; i++)
+        assert_string_equal(file.list[i].name, p->list[i].name);
     params_release(&file);
     check_ok(task_file(p, 1, &file));
     check(file.n_params == p->n_params + 1 && file.n_flat == 2 * p->n_flat);

@@ -228,7 +228,8 @@ static void a_head_costs_what_its_logits_cost(void **state)
     }
     const struct op_matrix m = {.w = tape_constant(&t, w, V, D)};
     const struct op_labels labels = {row, label, N};
-    struct var *loss = op_head_ce(&t, tape_constant(&t, h, T, D), &m, &labels);
+    struct var *loss =
+        op_head_ce(&t, tape_constant(&t, h, T, D), &m, &labels, NULL);
     struct var *z = op_project(&t, tape_constant(&t, some, N, D), &m);
     struct var *want = op_softmax_ce(&t, z, label);
     check_ok(t.err);
@@ -267,8 +268,8 @@ static void a_teacher_is_matched_at_its_own_logits(void **state)
     const struct op_teacher teacher = {id, p, V, 1};
     const struct op_labels labels = {row, label, T};
     const struct op_matrix m = {.w = tape_constant(&t, w, V, D)};
-    struct var *loss = op_head_taught(&t, tape_parameter(&t, h, grad, T, D), &m,
-                                      &labels, &teacher);
+    struct var *loss = op_head_ce(&t, tape_parameter(&t, h, grad, T, D), &m,
+                                  &labels, &teacher);
     check_ok(t.err);
     check_near(loss->v[0], entropy, 1e-5);
     check_ok(tape_backward(&t, loss));
@@ -389,7 +390,7 @@ static void a_packed_matrix_gives_what_its_numbers_give(void **state)
         check_ok(t.err);
         check_tensor(z->v + IN, w + 39 * IN, IN, 0);
         memcpy(out[k], y->v, sizeof out[k]);
-        struct var *l = op_head_ce(&t, v, &m, &labels);
+        struct var *l = op_head_ce(&t, v, &m, &labels, NULL);
         check_ok(tape_backward(&t, l));
         loss[k] = l->v[0];
         tape_release(&t);
@@ -497,7 +498,7 @@ static struct var *head(struct tape *t, struct var *const *in)
     static const uint32_t row[] = {4, 0, 4, 2}, label[] = {1, 2, 0, 1};
     static const struct op_labels labels = {row, label, 4};
     return op_head_ce(t, in[0], &(struct op_matrix){.w = in[1], .bias = in[2]},
-                      &labels);
+                      &labels, NULL);
 }
 static struct var *taught(struct tape *t, struct var *const *in)
 {
@@ -506,9 +507,8 @@ static struct var *taught(struct tape *t, struct var *const *in)
     static const float p[] = {0.9f, 0.1f, 0.5f, 0.5f, 0.75f, 0.25f, 1, 0};
     static const struct op_teacher teacher = {id, p, 2, 0.75f};
     static const struct op_labels labels = {row, label, 4};
-    return op_head_taught(t, in[0],
-                          &(struct op_matrix){.w = in[1], .bias = in[2]},
-                          &labels, &teacher);
+    return op_head_ce(t, in[0], &(struct op_matrix){.w = in[1], .bias = in[2]},
+                      &labels, &teacher);
 }
 
 static struct var *feed(struct tape *t, struct var *const *in)
@@ -700,9 +700,9 @@ static struct var *misfit(struct tape *t, int which)
     case 1: return op_project(t, n, &pair);
     case 2: return op_project(t, x, &(struct op_matrix){.w = x, .bias = b});
     case 3: return op_lookup(t, &m, outside, 1);
-    case 4: return op_head_ce(t, x, &m, &far);
-    case 5: return op_head_ce(t, w, &m, &none);
-    case 6: return op_head_ce(t, w, &m, &far);
+    case 4: return op_head_ce(t, x, &m, &far, NULL);
+    case 5: return op_head_ce(t, w, &m, &none, NULL);
+    case 6: return op_head_ce(t, w, &m, &far, NULL);
     case 7: return op_pool(t, x, &(struct op_segments){rising, 3}, POOL_MEAN);
     case 8: return op_pool(t, w, &(struct op_segments){whole, 1}, POOL_MEAN);
     case 9: return op_swiglu(t, x, n);

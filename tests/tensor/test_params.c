@@ -1,4 +1,4 @@
-/* params: one flat vector, one layout hash, and the limits of both. */
+/* params: one flat vector, its tensors, and the limits of both. */
 #include "tests/check.h"
 
 #include <stdint.h>
@@ -11,18 +11,6 @@ static void add(struct params *p, const char *name, size_t rows, size_t cols)
 {
     const size_t dims[2] = {rows, cols};
     check_ok(params_add(p, name, dims, 2));
-}
-
-static struct digest layout(const char *const *names, const size_t dims[][2],
-                            size_t n)
-{
-    struct params p;
-    struct digest d;
-    params_init(&p);
-    for (size_t i = 0; i < n; i++) add(&p, names[i], dims[i][0], dims[i][1]);
-    params_layout(&p, &d);
-    params_release(&p);
-    return d;
 }
 
 static void the_flat_vector_holds_all_tensors_in_order(void **state)
@@ -47,47 +35,6 @@ static void the_flat_vector_holds_all_tensors_in_order(void **state)
     check(params_find(&p, "missing") == NULL);
     params_release(&p);
     check(p.flat == NULL && p.n_params == 0);
-}
-
-static void the_layout_covers_names_shapes_and_order(void **state)
-{
-    (void)state;
-    static const char *const names[2] = {"w", "b"}, *const turned[2] = {"b",
-                                                                        "w"};
-    static const char *const other[2] = {"w", "c"}, *const glued[1] = {"wb"};
-    static const size_t dims[2][2] = {{3, 2}, {1, 2}},
-                        flipped[2][2] = {{2, 3}, {1, 2}};
-    static const size_t both[1][2] = {{4, 2}}, swapped[2][2] = {{1, 2}, {3, 2}};
-    struct digest all[6] = {
-        layout(names, dims, 2), layout(names, flipped, 2),
-        layout(other, dims, 2), layout(turned, swapped, 2),
-        layout(glued, both, 1), layout(names, dims, 1),
-    };
-    for (size_t i = 0; i < 6; i++)
-        for (size_t j = 0; j < i; j++) check(!digest_equal(&all[i], &all[j]));
-    struct digest again = layout(names, dims, 2);
-    check(digest_equal(&all[0], &again));
-    /* BLAKE2b-256 of "w" 0 2 3 2 "b" 0 2 1 2 with 64-bit sizes, little-endian
-     * (Python's hashlib.blake2b with digest_size 32). */
-    char hex[DIGEST_HEX];
-    hex_encode(hex, all[0].b, DIGEST_BYTES);
-    assert_string_equal(hex, "4a0b4cc3442bedcd6d9e5786f46408a0"
-                             "592384182bf793687c5c0427b000dd3a");
-}
-
-static void the_layout_does_not_cover_the_weights(void **state)
-{
-    (void)state;
-    struct params p;
-    struct digest before, after;
-    params_init(&p);
-    add(&p, "w", 3, 2);
-    params_layout(&p, &before);
-    check_ok(params_alloc(&p));
-    p.flat[2] = 7;
-    params_layout(&p, &after);
-    check(digest_equal(&before, &after));
-    params_release(&p);
 }
 
 static void what_is_too_large_is_refused(void **state)
@@ -146,8 +93,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_flat_vector_holds_all_tensors_in_order),
-        cmocka_unit_test(the_layout_covers_names_shapes_and_order),
-        cmocka_unit_test(the_layout_does_not_cover_the_weights),
         cmocka_unit_test(what_is_too_large_is_refused),
         cmocka_unit_test(the_list_has_an_end),
         cmocka_unit_test(no_tensors_are_a_model_too),
