@@ -13,7 +13,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/base/digest.h"
 #include "common/base/err.h"
 
 enum { PARAMS_MAX = 4096, PARAMS_NAME_MAX = 64, PARAMS_DIMS_MAX = 4 };
