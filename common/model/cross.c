@@ -8,6 +8,7 @@
 #include "common/base/codes.h"
 #include "common/base/memory.h"
 #include "common/base/pool.h"
+#include "common/model/lanes.h"
 #include "common/model/model_files.h"
 #include "common/model/net.h"
 #include "common/model/text_pair.h"
@@ -18,11 +19,6 @@ enum {
     NAME_MAX_BYTES = 128
 };
 
-struct lane {
-    struct tape tape;
-    enum tacit_err err;
-};
-
 struct cross {
     char name[NAME_MAX_BYTES];
     struct model_files *files;
@@ -31,8 +27,7 @@ struct cross {
     size_t context;
     uint64_t need;
     struct pool *pool;
-    struct lane *lanes; /* [n_lanes] */
-    size_t n_lanes;
+    struct lanes lanes;
 };
 
 /* ---- its life ----------------------------------------------------------- */
@@ -110,12 +105,7 @@ static enum tacit_err open_files(struct cross *c, const struct cross_model *m)
     TRY(take_context(c));
     TRY(pool_new(&c->pool, m->threads));
     TRY(check_memory(c, m));
-    c->n_lanes = pool_threads(c->pool);
-    c->lanes = calloc(c->n_lanes, sizeof *c->lanes);
-    if (!c->lanes) return fail(TACIT_NOMEM, "no memory for a reranker");
-    for (size_t i = 0; i < c->n_lanes; i++)
-        tape_init(&c->lanes[i].tape, LANE_BYTES_MAX);
-    return TACIT_OK;
+    return lanes_add(&c->lanes, pool_threads(c->pool), LANE_BYTES_MAX);
 }
 
 enum tacit_err cross_open(const struct cross_model *m, struct cross **out)
@@ -135,9 +125,7 @@ enum tacit_err cross_open(const struct cross_model *m, struct cross **out)
 void cross_close(struct cross *c)
 {
     if (!c) return;
-    for (size_t i = 0; c->lanes && i < c->n_lanes; i++)
-        tape_release(&c->lanes[i].tape);
-    free(c->lanes);
+    lanes_release(&c->lanes);
     pool_free(c->pool);
     net_close(c->net);
     vocab_free(c->vocab);
@@ -190,7 +178,7 @@ static enum tacit_err tokenise(struct work *w, struct text question,
 /* Whole sequences up to `most` tokens together; a share for every lane. */
 static void cut(struct work *w)
 {
-    size_t share = w->ids.n / w->c->n_lanes + 1;
+    size_t share = w->ids.n / w->c->lanes.n + 1;
     size_t most = share < CROSS_BATCH_TOKENS ? share : CROSS_BATCH_TOKENS;
     for (size_t i = 0; i < w->n;) {
         size_t from = w->start[i++];
@@ -201,8 +189,9 @@ static void cut(struct work *w)
 
 /* ---- batches ------------------------------------------------------------ */
 
-static enum tacit_err run_batch(const struct work *w, size_t at, struct tape *t)
+static enum tacit_err run_batch(void *ctx, size_t at, struct tape *t)
 {
+    const struct work *w = ctx;
     const struct net_run run = {.net = w->c->net, .tape = t};
     size_t first = w->first[at], n = w->first[at + 1] - first;
     size_t from = w->start[first], n_tokens = w->start[first + n] - from;
@@ -229,27 +218,16 @@ static enum tacit_err run_batch(const struct work *w, size_t at, struct tape *t)
     return TACIT_OK;
 }
 
-/* A message is its thread's; the code is enough. */
-static void run_in_lane(void *ctx, size_t i, unsigned worker)
-{
-    struct work *w = ctx;
-    struct lane *lane = &w->c->lanes[worker];
-    if (lane->err) return;
-    lane->err = run_batch(w, i, &lane->tape);
-    if (lane->err) err_clear();
-}
-
 static enum tacit_err run_all(struct work *w)
 {
     struct cross *c = w->c;
-    for (size_t i = 0; i < c->n_lanes; i++) c->lanes[i].err = TACIT_OK;
-    pool_run(c->pool, w->n_batches, run_in_lane, w);
-    for (size_t i = 0; i < c->n_lanes; i++)
-        if (c->lanes[i].err)
-            return fail(c->lanes[i].err,
-                        "the reranker %s could not read a batch of passages "
-                        "(%s); `tacit model use none --as rerank` does without",
-                        c->name, err_text(c->lanes[i].err));
+    enum tacit_err err =
+        lanes_run(&c->lanes, c->pool, w->n_batches, run_batch, w);
+    if (err)
+        return fail(err,
+                    "the reranker %s could not read a batch of passages "
+                    "(%s); `tacit model use none --as rerank` does without",
+                    c->name, err_text(err));
     for (size_t i = 0; i < w->n; i++)
         if (!isfinite(w->out[i]))
             return fail(TACIT_FORMAT,

@@ -8,6 +8,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/pool.h"
+#include "common/model/lanes.h"
 #include "common/model/net.h"
 #include "common/model/tokenizer.h"
 #include "common/model/tuned_base.h"
@@ -26,11 +27,6 @@ enum {
     COUNTED_AS_BYTES = 4 /* of a token, where counting fails */
 };
 
-struct lane {
-    struct tape tape;
-    enum tacit_err err;
-};
-
 struct encoder_net {
     char *name, *path, *prefix[2]; /* owned; by enum encoder_side */
     char version[ENCODER_VERSION_MAX];
@@ -43,9 +39,8 @@ struct encoder_net {
     struct net *asked; /* with an adapter, for questions; NULL: there is none */
     struct word_table *table;
     size_t context;
-    struct pool *pool;  /* NULL: only questions so far */
-    struct lane *lanes; /* [n_lanes] */
-    size_t n_lanes;
+    struct pool *pool; /* NULL: only questions so far */
+    struct lanes lanes;
 };
 
 /* ---- its life ----------------------------------------------------------- */
@@ -107,8 +102,7 @@ static void close_files(struct encoder_net *e)
 void encoder_net_free(struct encoder_net *e)
 {
     if (!e) return;
-    for (size_t i = 0; i < e->n_lanes; i++) tape_release(&e->lanes[i].tape);
-    free(e->lanes);
+    lanes_release(&e->lanes);
     pool_free(e->pool);
     close_files(e);
     free(e->name);
@@ -117,19 +111,6 @@ void encoder_net_free(struct encoder_net *e)
     free(e->prefix[1]);
     pthread_mutex_destroy(&e->lock);
     free(e);
-}
-
-static enum tacit_err add_lanes(struct encoder_net *e, size_t n)
-{
-    if (n <= e->n_lanes) return TACIT_OK;
-    struct lane *more = realloc(e->lanes, n * sizeof *more);
-    if (!more) return fail(TACIT_NOMEM, "no memory for the text encoder");
-    e->lanes = more;
-    for (; e->n_lanes < n; e->n_lanes++) {
-        memset(&more[e->n_lanes], 0, sizeof *more);
-        tape_init(&more[e->n_lanes].tape, LANE_BYTES_MAX);
-    }
-    return TACIT_OK;
 }
 
 /* Positions that no text of its training reached are not read. */
@@ -188,7 +169,7 @@ static enum tacit_err ready(struct encoder_net *e)
 {
     if (e->net || e->table) return TACIT_OK;
     enum tacit_err err = open_files(e);
-    if (!err) return add_lanes(e, 1);
+    if (!err) return lanes_add(&e->lanes, 1, LANE_BYTES_MAX);
     close_files(e);
     return err_context(err,
                        "the search encoder %s cannot be used (" WAY_OUT ")",
@@ -358,8 +339,9 @@ static enum tacit_err take(struct work *w, const struct var *v, size_t first,
     return TACIT_OK;
 }
 
-static enum tacit_err run_batch(struct work *w, size_t at, struct tape *t)
+static enum tacit_err run_batch(void *ctx, size_t at, struct tape *t)
 {
+    struct work *w = ctx;
     const struct packed *p = w->p;
     const struct net_run run = {.net = w->net, .tape = t};
     size_t first = w->first[at], n = w->first[at + 1] - first;
@@ -375,34 +357,22 @@ static enum tacit_err run_batch(struct work *w, size_t at, struct tape *t)
     return t->err ? t->err : take(w, v, first, n);
 }
 
-/* A message is its thread's; the code is enough. */
-static void run_in_lane(void *ctx, size_t i, unsigned worker)
-{
-    struct work *w = ctx;
-    struct lane *lane = &w->e->lanes[worker];
-    if (lane->err) return;
-    lane->err = run_batch(w, i, &lane->tape);
-    if (lane->err) err_clear();
-}
-
 static enum tacit_err run_all(struct work *w)
 {
     struct encoder_net *e = w->e;
-    for (size_t i = 0; i < e->n_lanes; i++) e->lanes[i].err = TACIT_OK;
-    pool_run(e->pool, w->n_batches, run_in_lane, w);
-    for (size_t i = 0; i < e->n_lanes; i++)
-        if (e->lanes[i].err)
-            return fail(e->lanes[i].err,
-                        "the search encoder %s could not read a batch of texts "
-                        "(%s); " WAY_OUT,
-                        e->name, err_text(e->lanes[i].err));
-    return TACIT_OK;
+    enum tacit_err err =
+        lanes_run(&e->lanes, e->pool, w->n_batches, run_batch, w);
+    if (!err) return TACIT_OK;
+    return fail(err,
+                "the search encoder %s could not read a batch of texts "
+                "(%s); " WAY_OUT,
+                e->name, err_text(err));
 }
 
 /* A share for every core, where there is enough for all. */
 static size_t batch_tokens(const struct encoder_net *e, size_t n_tokens)
 {
-    size_t share = n_tokens / (e->n_lanes ? e->n_lanes : 1) + 1;
+    size_t share = n_tokens / (e->lanes.n ? e->lanes.n : 1) + 1;
     return share < ENCODER_BATCH_TOKENS ? share : ENCODER_BATCH_TOKENS;
 }
 
@@ -438,7 +408,8 @@ static enum tacit_err embed(struct encoder_net *e, enum encoder_side side,
     if (!err && e->table) return look_up(e, side, texts, n, out);
     w.net = side == ENCODER_QUESTIONS && e->asked ? e->asked : e->net;
     if (!err && n > 1 && !e->pool) err = pool_new(&e->pool, 0);
-    if (!err && e->pool) err = add_lanes(e, pool_threads(e->pool));
+    if (!err && e->pool)
+        err = lanes_add(&e->lanes, pool_threads(e->pool), LANE_BYTES_MAX);
     if (!err) err = tokenise(e, side, texts, n, &p);
     if (!err) err = cut(&w, batch_tokens(e, p.n));
     if (!err) err = run_all(&w);
