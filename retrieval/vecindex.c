@@ -240,18 +240,18 @@ static int create_table(sqlite3 *db, void *aux, int argc,
                         const char *const *argv, sqlite3_vtab **out,
                         char **message)
 {
-    struct vecindex_table *t;
-    (void)db;
-    enum tacit_err err = table_new(aux, argc, argv, &t);
-    if (err) return end_without(err, message);
-    err = vecindex_sql_create(t, VECINDEX_NEW);
+    sqlite3_vtab *made;
+    int rc = connect_table(db, aux, argc, argv, &made, message);
+    if (rc != SQLITE_OK) return rc;
+    struct vecindex_table *t = (struct vecindex_table *)made;
+    enum tacit_err err = vecindex_sql_create(t, VECINDEX_NEW);
     if (!err) err = vecindex_settle(t);
     vecindex_sql_reset_all(t);
     if (err) {
         table_free(t);
         return end_without(err, message);
     }
-    *out = &t->base;
+    *out = made;
     return SQLITE_OK;
 }
 

@@ -440,21 +440,29 @@ enum tacit_err vecindex_watch(sqlite3 *db, struct vecindex_watch watch)
     return err;
 }
 
-enum tacit_err vecindex_check(sqlite3 *db, const char *schema,
-                              const char *table, struct ivf_report *report)
+/* Call an SQL function of ours on a table, with what it fills. */
+static enum tacit_err call(sqlite3 *db, const char *sql, const char *schema,
+                           const char *table, void *filled, const char *pointer)
 {
     sqlite3_stmt *st = NULL;
-    struct ivf_report r = {0};
-    int rc = sqlite3_prepare_v2(db, "SELECT tacit_vec_check(?1, ?2, ?3)", -1,
-                                &st, NULL);
+    int rc = sqlite3_prepare_v2(db, sql, -1, &st, NULL);
     if (!rc) {
         sqlite3_bind_text(st, 1, schema, -1, SQLITE_STATIC);
         sqlite3_bind_text(st, 2, table, -1, SQLITE_STATIC);
-        sqlite3_bind_pointer(st, 3, &r, REPORT_POINTER, NULL);
+        sqlite3_bind_pointer(st, 3, filled, pointer, NULL);
         rc = sqlite3_step(st);
     }
     enum tacit_err err = rc == SQLITE_ROW ? TACIT_OK : failed(db, rc, table);
     sqlite3_finalize(st);
+    return err;
+}
+
+enum tacit_err vecindex_check(sqlite3 *db, const char *schema,
+                              const char *table, struct ivf_report *report)
+{
+    struct ivf_report r = {0};
+    enum tacit_err err = call(db, "SELECT tacit_vec_check(?1, ?2, ?3)", schema,
+                              table, &r, REPORT_POINTER);
     if (!err) *report = r;
     return err;
 }
@@ -464,17 +472,8 @@ enum tacit_err vecindex_search(sqlite3 *db, const char *schema,
                                struct ivf_hit *hits, size_t *n)
 {
     struct direct d = {.query = query, .hits = hits};
-    sqlite3_stmt *st = NULL;
-    int rc = sqlite3_prepare_v2(db, "SELECT tacit_vec_search(?1, ?2, ?3)", -1,
-                                &st, NULL);
-    if (!rc) {
-        sqlite3_bind_text(st, 1, schema, -1, SQLITE_STATIC);
-        sqlite3_bind_text(st, 2, table, -1, SQLITE_STATIC);
-        sqlite3_bind_pointer(st, 3, &d, SEARCH_POINTER, NULL);
-        rc = sqlite3_step(st);
-    }
-    enum tacit_err err = rc == SQLITE_ROW ? TACIT_OK : failed(db, rc, table);
-    sqlite3_finalize(st);
+    enum tacit_err err = call(db, "SELECT tacit_vec_search(?1, ?2, ?3)", schema,
+                              table, &d, SEARCH_POINTER);
     if (!err) *n = d.n;
     return err;
 }
