@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/utf8.h"
+#include "retrieval/stem_cut.h"
 
 static const char *const snowball[N_LANGUAGES] = {
     [LANGUAGE_ENGLISH] = "porter",  [LANGUAGE_GERMAN] = "german",
@@ -33,20 +33,6 @@ struct stemming {
     uint32_t ask_in;
 };
 
-/* Words of one text, before the stemmer. */
-struct token {
-    size_t at, n; /* of the bytes */
-    int first, end;
-    uint32_t hash;
-};
-
-struct tokens {
-    char *bytes;
-    size_t n_bytes, cap_bytes;
-    struct token *list;
-    size_t n, cap;
-};
-
 /* A word of a text and its stem, which mostly is how the word begins; else it
  * stands behind it. */
 struct known {
@@ -67,10 +53,10 @@ _Static_assert(sizeof(struct known_two) == 64, "one line of the cache");
 /* FTS5 hands it around as Fts5Tokenizer. */
 struct stem_reader {
     struct stemming *shared; /* borrowed */
-    fts5_tokenizer unicode;
-    Fts5Tokenizer *folded, *plain; /* with accents, without */
+    struct stem_unicode unicode;
+    Fts5Tokenizer *plain; /* unicode61 without accents */
     struct sb_stemmer *rules[N_LANGUAGES];
-    struct tokens tokens;
+    struct stem_tokens tokens;
     struct known_two *known; /* [KNOWN] owned, NULL before the first text */
     char stripped[STEM_BYTES_MAX + 1];
     int n_stripped;
@@ -82,96 +68,7 @@ void stem_mark(enum language l, char out[STEM_MARK_BYTES + 1])
     memcpy(out + 1, language_code(l), STEM_MARK_BYTES);
 }
 
-/* ---- words ---------------------------------------------------------------
- */
-
-static int grow(void *list_ptr, size_t *cap, size_t need, size_t size)
-{
-    void *list;
-    memcpy(&list, list_ptr, sizeof list);
-    if (need <= *cap) return SQLITE_OK;
-    size_t more = need + need / 2 + 64;
-    void *p = realloc(list, more * size);
-    if (!p) return SQLITE_NOMEM;
-    memcpy(list_ptr, &p, sizeof p);
-    *cap = more;
-    /* cppcheck-suppress memleak ; the caller's list has it */
-    return SQLITE_OK;
-}
-
-/* Fowler, Noll and Vo's, 1a. */
-uint32_t stem_hash(const char *s, size_t n)
-{
-    uint32_t h = 2166136261u;
-    for (size_t i = 0; i < n; i++) h = (h ^ (uint8_t)s[i]) * 16777619u;
-    return h;
-}
-
-static int add_token(struct tokens *t, const char *s, size_t n, int first,
-                     int end)
-{
-    int rc = grow(&t->bytes, &t->cap_bytes, t->n_bytes + n, 1);
-    if (rc == SQLITE_OK)
-        rc = grow(&t->list, &t->cap, t->n + 1, sizeof *t->list);
-    if (rc != SQLITE_OK) return rc;
-    t->list[t->n++] =
-        (struct token){t->n_bytes, n, first, end, stem_hash(s, n)};
-    memcpy(t->bytes + t->n_bytes, s, n);
-    t->n_bytes += n;
-    return SQLITE_OK;
-}
-
-static int is_ideograph(uint32_t c)
-{
-    return (c >= 0x3040 && c <= 0x30ff) || (c >= 0x3400 && c <= 0x9fff) ||
-           (c >= 0xf900 && c <= 0xfaff) || (c >= 0x20000 && c <= 0x3ffff);
-}
-
-static int has_ideograph(const char *s, size_t n)
-{
-    uint32_t c = 0;
-    for (size_t i = 0, k; i < n; i += k) {
-        k = utf8_next(s + i, n - i, &c);
-        if (!k) k = 1, c = 0;
-        if (is_ideograph(c)) return 1;
-    }
-    return 0;
-}
-
-/* A word with ideographs: each alone, and what stands between them. They have
- * no case, so bytes of the word are bytes of the text. */
-static int split_word(struct tokens *t, const char *s, size_t n, int first)
-{
-    size_t from = 0;
-    int rc = SQLITE_OK;
-    for (size_t i = 0, k; i <= n && rc == SQLITE_OK; i += k) {
-        uint32_t c = 0;
-        k = i < n ? utf8_next(s + i, n - i, &c) : 1;
-        if (!k) k = 1;
-        if (i < n && !is_ideograph(c)) continue;
-        if (i > from)
-            rc = add_token(t, s + from, i - from, first + (int)from,
-                           first + (int)i);
-        if (i < n && rc == SQLITE_OK)
-            rc = add_token(t, s + i, k, first + (int)i, first + (int)(i + k));
-        from = i + k;
-    }
-    return rc;
-}
-
-static int on_word(void *ctx, int flags, const char *word, int n, int first,
-                   int end)
-{
-    struct tokens *t = ctx;
-    (void)flags;
-    if (n <= 0 || end < first) return SQLITE_OK;
-    if (end - first == n && (signed char)word[0] < 0 &&
-        has_ideograph(word, (size_t)n))
-        return split_word(t, word, (size_t)n, first);
-    return add_token(t, word, (size_t)n, first, end);
-}
-
-static enum language detect(const struct tokens *t)
+static enum language detect(const struct stem_tokens *t)
 {
     struct language_tally tally = {0};
     for (size_t i = 0; i < t->n && i < LANGUAGE_WORDS; i++)
@@ -205,8 +102,8 @@ static int strip(struct stem_reader *k, const char **s, size_t *n)
 {
     if (*n > STEM_BYTES_MAX || is_ascii(*s, *n)) return SQLITE_OK;
     k->n_stripped = 0;
-    int rc = k->unicode.xTokenize(k->plain, k, FTS5_TOKENIZE_AUX, *s, (int)*n,
-                                  on_stripped);
+    int rc = k->unicode.methods.xTokenize(k->plain, k, FTS5_TOKENIZE_AUX, *s,
+                                          (int)*n, on_stripped);
     if (rc == SQLITE_OK && k->n_stripped > 0) {
         *s = k->stripped;
         *n = (size_t)k->n_stripped;
@@ -276,7 +173,7 @@ static int keep_known(struct known *at, enum language l, const char *word,
 }
 
 static struct known_two *known_at(struct stem_reader *k, enum language l,
-                                  const struct token *t)
+                                  const struct stem_token *t)
 {
     return &k->known[(t->hash ^ t->hash >> KNOWN_BITS ^ (uint32_t)l << 4) %
                      KNOWN];
@@ -284,7 +181,7 @@ static struct known_two *known_at(struct stem_reader *k, enum language l,
 
 /* The stem of a text's word: the same, looked up. */
 static int stem_token(struct stem_reader *k, enum language l,
-                      const struct token *t, struct stem_word *out)
+                      const struct stem_token *t, struct stem_word *out)
 {
     const char *word = k->tokens.bytes + t->at;
     struct known_two *at = known_at(k, l, t);
@@ -309,8 +206,8 @@ typedef int on_token(void *ctx, int flags, const char *token, int n, int first,
                      int end);
 
 /* What marks a text of another language than English beside its first word. */
-static int emit_mark(enum language l, const struct token *t, stem_on_word *on,
-                     void *ctx)
+static int emit_mark(enum language l, const struct stem_token *t,
+                     stem_on_word *on, void *ctx)
 {
     char mark[STEM_MARK_BYTES + 1];
     stem_mark(l, mark);
@@ -321,7 +218,7 @@ static int emit_mark(enum language l, const struct token *t, stem_on_word *on,
 
 static int emit_text(struct stem_reader *k, stem_on_word *on, void *ctx)
 {
-    const struct token *list = k->tokens.list;
+    const struct stem_token *list = k->tokens.list;
     const size_t n = k->tokens.n;
     enum language l = detect(&k->tokens);
     int rc = SQLITE_OK;
@@ -340,12 +237,6 @@ static int emit_text(struct stem_reader *k, stem_on_word *on, void *ctx)
     return rc;
 }
 
-static int cut(struct stem_reader *k, int flags, const char *text, int n)
-{
-    k->tokens.n = k->tokens.n_bytes = 0;
-    return k->unicode.xTokenize(k->folded, &k->tokens, flags, text, n, on_word);
-}
-
 struct fts5_taker {
     on_token *on;
     void *ctx;
@@ -359,8 +250,8 @@ static int to_fts5(void *ctx, const struct stem_word *w)
 }
 
 /* A question's word in all languages that are asked in, each stem once. */
-static int emit_asked(struct stem_reader *k, const struct token *t, void *ctx,
-                      on_token *on)
+static int emit_asked(struct stem_reader *k, const struct stem_token *t,
+                      void *ctx, on_token *on)
 {
     char seen[N_LANGUAGES][STEM_BYTES_MAX + 1];
     size_t n_seen = 0;
@@ -394,7 +285,7 @@ static int x_tokenize(Fts5Tokenizer *self, void *ctx, int flags,
     if (n <= 0 || !text) return SQLITE_OK;
     if ((flags & FTS5_TOKENIZE_QUERY) && text[0] == MARK_BYTE)
         return on(ctx, 0, text, n, 0, n);
-    int rc = cut(k, flags, text, n);
+    int rc = stem_cut(&k->tokens, &k->unicode, flags, text, n);
     if (rc != SQLITE_OK) return rc;
     if (!(flags & FTS5_TOKENIZE_QUERY))
         return emit_text(k, to_fts5, &(struct fts5_taker){on, ctx});
@@ -407,13 +298,12 @@ static void x_delete(Fts5Tokenizer *self)
 {
     struct stem_reader *k = (struct stem_reader *)self;
     if (!k) return;
-    if (k->folded) k->unicode.xDelete(k->folded);
-    if (k->plain) k->unicode.xDelete(k->plain);
+    if (k->unicode.self) k->unicode.methods.xDelete(k->unicode.self);
+    if (k->plain) k->unicode.methods.xDelete(k->plain);
     for (size_t i = 0; i < N_LANGUAGES; i++)
         if (k->rules[i]) sb_stemmer_delete(k->rules[i]);
     free(k->known);
-    free(k->tokens.bytes);
-    free(k->tokens.list);
+    stem_tokens_release(&k->tokens);
     free(k);
 }
 
@@ -428,10 +318,11 @@ static int x_create(void *shared, const char **args, int n_args,
     if (!k) return SQLITE_NOMEM;
     k->shared = shared;
     fts5_api *api = k->shared->api;
-    int rc = api->xFindTokenizer(api, "unicode61", &unicode, &k->unicode);
+    fts5_tokenizer *methods = &k->unicode.methods;
+    int rc = api->xFindTokenizer(api, "unicode61", &unicode, methods);
     if (rc == SQLITE_OK)
-        rc = k->unicode.xCreate(unicode, folded, 2, &k->folded);
-    if (rc == SQLITE_OK) rc = k->unicode.xCreate(unicode, plain, 2, &k->plain);
+        rc = methods->xCreate(unicode, folded, 2, &k->unicode.self);
+    if (rc == SQLITE_OK) rc = methods->xCreate(unicode, plain, 2, &k->plain);
     if (rc != SQLITE_OK) {
         x_delete((Fts5Tokenizer *)k);
         return rc;
@@ -505,7 +396,8 @@ int stem_reader_read(struct stem_reader *k, const char *text, size_t n,
 {
     if (n == 0) return SQLITE_OK;
     if (n > INT_MAX) return SQLITE_TOOBIG;
-    int rc = cut(k, FTS5_TOKENIZE_DOCUMENT, text, (int)n);
+    int rc =
+        stem_cut(&k->tokens, &k->unicode, FTS5_TOKENIZE_DOCUMENT, text, (int)n);
     return rc == SQLITE_OK ? emit_text(k, on, ctx) : rc;
 }
 

@@ -63,8 +63,6 @@ TACIT_CHECKED enum tacit_err stem_reader_new(struct db *db,
  * what on() says. */
 int stem_reader_read(struct stem_reader *r, const char *text, size_t n,
                      stem_on_word *on, void *ctx);
-/* A hash of bytes [n]. */
-uint32_t stem_hash(const char *s, size_t n);
 /* All notes are 0. */
 void stem_reader_forget(struct stem_reader *r);
 void stem_reader_free(struct stem_reader *r);

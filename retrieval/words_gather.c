@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "retrieval/stem_cut.h"
+
 /* A token that is where the one before it is. */
 #define BESIDE (1u << 31)
 

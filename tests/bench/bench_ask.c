@@ -74,7 +74,6 @@ struct desk {
     /* Of all passages: CPU of this thread and of the others, the clock. */
     double embed_ms, write_ms, others_ms, wall_ms;
     long per_document;
-    int64_t document; /* that was written last */
 };
 
 static void name_word(char *out, size_t i)
@@ -173,12 +172,12 @@ static void shelve_one(struct desk *d, long w, const char *text,
         snprintf(path, sizeof path, "/made/%ld.txt", w);
         const struct shelve_row row = {path, "", text};
         must(shelve_vector(d->corpus, &row, cut, v));
-        must(db_int(&d->db, &d->document, "SELECT max(id) FROM document", ""));
         return;
     }
     size_t n = strlen(text);
+    int64_t document = w / d->per_document + 1; /* of a new store, in order */
     must(corpus_write(d->corpus,
-                      &(struct corpus_row){.document_id = d->document,
+                      &(struct corpus_row){.document_id = document,
                                            .title = "",
                                            .text = text,
                                            .text_len = n,
