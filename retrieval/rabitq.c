@@ -65,27 +65,46 @@ void rabitq_free(struct rabitq *rq)
     free(rq);
 }
 
+typedef float sixteen __attribute__((vector_size(64)));
+
+/* Sums, and differences under a sign of -1, of v and what it is paired with. */
+static inline void butterfly(sixteen *v, const sixteen *sign,
+                             const sixteen *pair)
+{
+    *v = *v * *sign + *pair;
+}
+
+/* The numbers that are 1, 2, 4, 8 apart, one after another. */
+static inline void hadamard_sixteen(sixteen *v)
+{
+    static const sixteen signs[4] = {
+        {1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1},
+        {1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1},
+        {1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1},
+        {1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1}};
+    sixteen pair = __builtin_shufflevector(*v, *v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8,
+                                           11, 10, 13, 12, 15, 14);
+    butterfly(v, &signs[0], &pair);
+    pair = __builtin_shufflevector(*v, *v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9,
+                                   14, 15, 12, 13);
+    butterfly(v, &signs[1], &pair);
+    pair = __builtin_shufflevector(*v, *v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14,
+                                   15, 8, 9, 10, 11);
+    butterfly(v, &signs[2], &pair);
+    pair = __builtin_shufflevector(*v, *v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1,
+                                   2, 3, 4, 5, 6, 7);
+    butterfly(v, &signs[3], &pair);
+}
+
 /* x = H x / sqrt(n), n a power of two, at least 16. */
 MANY_TARGETS static void hadamard(float *restrict x, size_t n, float scale)
 {
     for (size_t i = 0; i < n; i += 16) {
-        float *v = x + i, t[16];
-        for (size_t k = 0; k < 8; k++) {
-            t[k] = v[2 * k] + v[2 * k + 1];
-            t[k + 8] = v[2 * k] - v[2 * k + 1];
-        }
-        for (size_t k = 0; k < 8; k++) {
-            v[k] = t[2 * k] + t[2 * k + 1];
-            v[k + 8] = t[2 * k] - t[2 * k + 1];
-        }
-        for (size_t k = 0; k < 8; k++) {
-            t[k] = v[2 * k] + v[2 * k + 1];
-            t[k + 8] = v[2 * k] - v[2 * k + 1];
-        }
-        for (size_t k = 0; k < 8; k++) {
-            v[k] = (t[2 * k] + t[2 * k + 1]) * scale;
-            v[k + 8] = (t[2 * k] - t[2 * k + 1]) * scale;
-        }
+        sixteen v;
+        memcpy(&v, x + i, sizeof v);
+        hadamard_sixteen(&v);
+        v *= scale;
+        memcpy(x + i, &v, sizeof v);
     }
     for (size_t half = 16; half < n; half *= 2)
         for (size_t i = 0; i < n; i += 2 * half) {
@@ -286,7 +305,7 @@ MANY_TARGETS static void words_round(const float *restrict x, size_t n,
 }
 
 /* The largest sum of the absolute values of four neighbours. */
-static float largest_group(const float *x, size_t n)
+MANY_TARGETS static float largest_group(const float *x, size_t n)
 {
     float top = 0;
     for (size_t i = 0; i < n; i += GROUP) {
@@ -302,17 +321,19 @@ static const uint64_t bytes_with_bit[] = {0x0100010001000100U,
                                           0x0101000001010000U,
                                           0x0101010100000000U};
 
+/* As words_round(), of less than 2^7. */
+MANY_TARGETS static void ints_round(const float *restrict x, size_t n,
+                                    float inverse, int32_t *restrict out)
+{
+    for (size_t i = 0; i < n; i++) out[i] = (int32_t)nearest(x[i] * inverse);
+}
+
 /* table[p] = sum of q_i over the set bits i of p, less the least such sum,
  * which is returned. */
-static int group_table(const float *x, float inverse, uint8_t *table,
-                       int *whole)
+static int group_table(const int32_t *q, uint8_t *table)
 {
-    int q[GROUP], low = 0;
-    for (size_t i = 0; i < GROUP; i++) {
-        q[i] = (int)nearest(x[i] * inverse);
-        low += q[i] < 0 ? q[i] : 0;
-        *whole += q[i];
-    }
+    int low = 0;
+    for (size_t i = 0; i < GROUP; i++) low += q[i] < 0 ? q[i] : 0;
     /* Eight sums in a word, byte p that of p: none is below 0 or over 127 at
      * any step, so that nothing is carried into the next. */
     uint64_t sums = bytes_of_all * (uint64_t)-low;
@@ -326,18 +347,21 @@ static int group_table(const float *x, float inverse, uint8_t *table,
 
 void rabitq_query_set(struct rabitq_query *q, const float *x)
 {
+    int32_t ints[RABITQ_DIM_MAX];
     size_t width = q->width, bytes = width / 8;
     float top = largest(x, width), group = largest_group(x, width);
     q->norm2 = square_sum(x, width);
     if (top < tiny) top = group = tiny;
     q->scale = top / RABITQ_QUERY_MAX;
     words_round(x, width, RABITQ_QUERY_MAX / top, q->q16);
-    float level = group / GROUP_SUM_MAX, inverse = GROUP_SUM_MAX / group;
+    float level = group / GROUP_SUM_MAX;
+    ints_round(x, width, GROUP_SUM_MAX / group, ints);
     int low = 0, whole = 0;
+    for (size_t i = 0; i < width; i++) whole += ints[i];
     for (size_t i = 0; i < bytes; i++) {
         uint8_t *table = q->tables + 16 * i;
-        low += group_table(x + 8 * i, inverse, table, &whole);
-        low += group_table(x + 8 * i + 4, inverse, table + 16 * bytes, &whole);
+        low += group_table(ints + 8 * i, table);
+        low += group_table(ints + 8 * i + 4, table + 16 * bytes);
     }
     q->gain = 2 * level;
     q->offset = level * (float)(2 * low - whole);

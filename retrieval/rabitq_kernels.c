@@ -166,6 +166,29 @@ AVX512 static inline __m512i sums_avx512(__m128i acc, __m128i top)
     return _mm512_cvtepu16_epi32(both);
 }
 
+/* The same of four such quarters, where no sum of all reaches 2^16. */
+enum { FOLD_MAX = 16 * 256 };
+AVX512 static inline __m128i fold_avx512(__m512i x)
+{
+    __m256i half = _mm256_add_epi16(_mm512_castsi512_si256(x),
+                                    _mm512_extracti64x4_epi64(x, 1));
+    return _mm_add_epi16(_mm256_castsi256_si128(half),
+                         _mm256_extracti128_si256(half, 1));
+}
+
+AVX512 static inline __m512i sums_wide_avx512(__m512i acc, __m512i top)
+{
+    __m512i a =
+        sums_avx512(_mm512_castsi512_si128(acc), _mm512_castsi512_si128(top));
+    __m512i b = sums_avx512(_mm512_extracti32x4_epi32(acc, 1),
+                            _mm512_extracti32x4_epi32(top, 1));
+    __m512i c = sums_avx512(_mm512_extracti32x4_epi32(acc, 2),
+                            _mm512_extracti32x4_epi32(top, 2));
+    __m512i d = sums_avx512(_mm512_extracti32x4_epi32(acc, 3),
+                            _mm512_extracti32x4_epi32(top, 3));
+    return _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d));
+}
+
 AVX512 static inline __m512 bf16_avx512(const uint8_t *at)
 {
     __m256i v = _mm256_loadu_si256((const void *)at);
@@ -226,17 +249,9 @@ AVX512 static uint32_t scan_avx512(const struct rabitq_scan *s,
         acc = _mm512_add_epi16(acc, a);
         top = _mm512_add_epi16(top, _mm512_srli_epi16(a, 8));
     }
-    __m512i sums =
-        sums_avx512(_mm512_castsi512_si128(acc), _mm512_castsi512_si128(top));
-    sums =
-        _mm512_add_epi32(sums, sums_avx512(_mm512_extracti32x4_epi32(acc, 1),
-                                           _mm512_extracti32x4_epi32(top, 1)));
-    sums =
-        _mm512_add_epi32(sums, sums_avx512(_mm512_extracti32x4_epi32(acc, 2),
-                                           _mm512_extracti32x4_epi32(top, 2)));
-    sums =
-        _mm512_add_epi32(sums, sums_avx512(_mm512_extracti32x4_epi32(acc, 3),
-                                           _mm512_extracti32x4_epi32(top, 3)));
+    __m512i sums = n <= FOLD_MAX
+                       ? sums_avx512(fold_avx512(acc), fold_avx512(top))
+                       : sums_wide_avx512(acc, top);
     return estimate_avx512(s, block + n, sums, estimate, lower);
 }
 

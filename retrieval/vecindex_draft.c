@@ -10,7 +10,8 @@
  *   ROLLBACK, ROLLBACK TO, a segment's end --> forgotten
  *
  * A segment that is not in the table has no draft: which there are, the table
- * always says. Without BEGIN every row is a transaction, and there are none.
+ * always says. There are none without BEGIN, where every row is a transaction,
+ * and none where the lists are many.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,10 @@
 enum {
     DRAFTS_MAX = 2048,
     BYTES_MAX = 16 << 20,
-    SLOTS = 4 * DRAFTS_MAX /* of the table of keys; a power of two */
+    SLOTS = 4 * DRAFTS_MAX, /* of the table of keys; a power of two */
+    /* Of more lists, a transaction seldom changes one again while its two
+     * segments are drafts: to copy them whole costs more than it spares. */
+    LISTS_MAX = DRAFTS_MAX / 2
 };
 _Static_assert((SLOTS & (SLOTS - 1)) == 0, "its places wrap around");
 
@@ -109,7 +113,7 @@ enum tacit_err vecindex_drafts_write(struct vecindex_table *t)
 
 bool vecindex_drafts_wanted(const struct vecindex_table *t)
 {
-    return t->adds && !sqlite3_get_autocommit(t->db);
+    return t->adds && t->n_heads <= LISTS_MAX && !sqlite3_get_autocommit(t->db);
 }
 
 /* Room for a draft of n bytes. */

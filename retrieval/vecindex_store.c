@@ -144,6 +144,7 @@ static enum tacit_err head_write(void *ctx, uint32_t list, int64_t part,
     sqlite3_bind_int64(st, 1, list);
     sqlite3_bind_int64(st, 2, part);
     bind_bytes(st, 3, data, n);
+    t->n_heads++;
     return vecindex_sql_run(t, SQL_HEAD_WRITE);
 }
 
@@ -181,7 +182,9 @@ static enum tacit_err head_read(void *ctx, uint32_t list, const void **data,
 
 static enum tacit_err head_delete(void *ctx, uint32_t list)
 {
-    return run_on(ctx, SQL_HEAD_DELETE, list);
+    struct vecindex_table *t = ctx;
+    t->n_heads -= t->n_heads > 0;
+    return run_on(t, SQL_HEAD_DELETE, list);
 }
 
 /* ---- segments -------------------------------------------------------------

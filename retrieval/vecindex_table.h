@@ -105,7 +105,7 @@ struct vecindex_table {
     bool is_outdated; /* rolled back then: to be forgotten at the end */
     int rc;           /* SQLite's own code of a failure beneath, or 0 */
     bool walks_part;  /* heads_begin() was given a partition */
-    uint64_t n_heads; /* when they were counted */
+    uint64_t n_heads; /* as far as this connection knows: a hint */
     struct vecindex_scan scan;
     struct vecindex_spot spot;
     /* Segments as a search reads them: open until the operation ends. */

@@ -9,7 +9,7 @@
 #include "common/tensor/kernels.h"
 #include "retrieval/rabitq.h"
 
-static const size_t dims[] = {1, 3, 16, 17, 100, 384, 768, 1000, 4096};
+static const size_t dims[] = {1, 3, 16, 17, 100, 384, 768, 1000, 2048, 4096};
 enum { N_DIMS = sizeof dims / sizeof *dims };
 
 static void fill(struct rng *r, float *v, size_t n, float scale)
@@ -75,6 +75,55 @@ static void a_rotation_spreads_single_numbers(void **state)
             check_near(sum / sqrtf((float)width), 0.798, 0.15);
         }
         free(v), free(x);
+        rabitq_free(rq);
+    }
+}
+
+/* The signs of the format: splitmix64. */
+static float sign_next(uint64_t *state)
+{
+    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return (z ^ z >> 31) >> 63 ? 1.0F : -1.0F;
+}
+
+/* Pair after pair, scaled behind the numbers that are 8 apart. */
+static void hadamard_plain(float *x, size_t n, float scale)
+{
+    for (size_t half = 1; half < n; half *= 2)
+        for (size_t i = 0; i < n; i++) {
+            if (i & half) continue;
+            float a = x[i], b = x[i + half], by = half == 8 ? scale : 1;
+            x[i] = (a + b) * by;
+            x[i + half] = (a - b) * by;
+        }
+}
+
+static void a_rotation_is_that_of_the_format_to_the_bit(void **state)
+{
+    (void)state;
+    static float v[RABITQ_DIM_MAX], x[RABITQ_DIM_MAX], want[RABITQ_DIM_MAX];
+    struct rng r;
+    rng_init(&r, 19, 0, 0);
+    for (size_t d = 0; d < N_DIMS; d++) {
+        struct rabitq *rq;
+        uint64_t seed = 5, signs = seed ^ (uint64_t)dims[d] << 32;
+        check_ok(rabitq_new(dims[d], seed, &rq));
+        size_t width = rabitq_width_for(dims[d]), reach = 16;
+        while (reach * 2 <= width) reach *= 2;
+        float scale = 1 / sqrtf((float)reach);
+        fill(&r, v, dims[d], 1);
+        memset(want, 0, sizeof want);
+        memcpy(want, v, dims[d] * sizeof *v);
+        for (int round = 0; round < 3; round++) {
+            for (size_t i = 0; i < width; i++) want[i] *= sign_next(&signs);
+            hadamard_plain(want, reach, scale);
+            if (reach < width)
+                hadamard_plain(want + width - reach, reach, scale);
+        }
+        rabitq_rotate(rq, v, x);
+        assert_memory_equal(x, want, width * sizeof *x);
         rabitq_free(rq);
     }
 }
@@ -309,6 +358,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rotation_keeps_lengths_and_products),
         cmocka_unit_test(a_rotation_spreads_single_numbers),
+        cmocka_unit_test(a_rotation_is_that_of_the_format_to_the_bit),
         cmocka_unit_test(a_dimension_out_of_range_is_refused),
         cmocka_unit_test(a_row_of_bytes_gives_distances_without_bias),
         cmocka_unit_test(a_row_of_zeros_stays_zero),

@@ -182,6 +182,40 @@ static void more_than_memory_may_hold_is_written_before_the_end(void **state)
     free(v);
 }
 
+/* Segments that a row which is added to list 1 changes in the table itself,
+ * before its transaction ends; each list is a partition. */
+static int64_t changed_at_once(int lists)
+{
+    sqlite3 *db = vectable_open(":memory:");
+    float v[DIM];
+    char sql[96];
+    vectable_run(db, "CREATE VIRTUAL TABLE v USING tacit_vec(e float[32],"
+                     " tenant int partition key); BEGIN");
+    for (int i = 1; i <= lists + 1; i++) {
+        if (i > lists)
+            vectable_run(db, "COMMIT; CREATE TEMP TABLE old AS"
+                             " SELECT * FROM v_seg; BEGIN");
+        draw(v, DIM, (uint64_t)i);
+        snprintf(sql, sizeof sql,
+                 "INSERT INTO v(rowid, e, tenant) VALUES (%d, ?1, %d)", i,
+                 i > lists ? 1 : i);
+        vectable_bind(db, sql, v, DIM);
+    }
+    int64_t n = vectable_int(db, "SELECT count(*) FROM v_seg JOIN old USING(id)"
+                                 " WHERE v_seg.data <> old.data");
+    vectable_run(db, "COMMIT");
+    vectable_sound(db, "main");
+    sqlite3_close(db);
+    return n;
+}
+
+static void of_many_lists_nothing_is_kept_in_memory(void **state)
+{
+    (void)state;
+    check(changed_at_once(1000) == 0);
+    check(changed_at_once(1100) == 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +223,7 @@ int main(void)
         cmocka_unit_test(savepoints_undo_what_was_kept_in_memory),
         cmocka_unit_test(a_transaction_reads_its_own_changes),
         cmocka_unit_test(more_than_memory_may_hold_is_written_before_the_end),
+        cmocka_unit_test(of_many_lists_nothing_is_kept_in_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
