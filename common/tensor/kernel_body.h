@@ -6,6 +6,7 @@
  *   vec_load, vec_store   unaligned
  *   vec_load_n, vec_store_n   the first n lanes, 1 <= n <= LANES; others are 0
  *   vec_all, vec_fma      broadcast; a * b + c
+ *   vec_max, vec_min      of two; the second where either is not a number
  *   vec_keep              load once: it crosses cache lines, so not per use
  *   ROWS, COLUMNS         a tile: ROWS x (COLUMNS LANES) sums in registers; 6
  *   UNIT_ROWS, UNIT_COLUMNS   a tile of reduce: sums of 16 lanes each
@@ -425,7 +426,10 @@ static void reduce(const struct kernel_window *w)
     }
 }
 
-const struct kernel_set KERNEL_SET = {KERNEL_NAME, gemm, correlate, reduce,
-                                      descend};
+#include "common/tensor/kernel_maps.h"
+
+const struct kernel_set KERNEL_SET = {KERNEL_NAME, gemm,          correlate,
+                                      reduce,      descend,       gelu,
+                                      gelu_slope,  gelu_backward, soften};
 
 #endif

@@ -21,7 +21,15 @@ struct kernel_set {
     void (*correlate)(const struct kernel_window *w);
     void (*reduce)(const struct kernel_window *w);
     void (*descend)(const struct kernel_window *w);
+    /* Those of maps.h. */
+    void (*gelu)(float *y, const float *x, size_t n);
+    void (*gelu_slope)(float *y, float *x, size_t n);
+    void (*gelu_backward)(float *gx, const float *gy, const float *x, size_t n);
+    float (*soften)(float *x, float by, float *top, size_t n);
 };
+
+/* The one for this processor and TACIT_KERNELS (kernel_choice.h). */
+const struct kernel_set *kernel_set_best(void);
 
 extern const struct kernel_set kernel_set_base;
 #if defined __x86_64__ && defined __GNUC__ && !defined __clang__

@@ -35,7 +35,7 @@ float kernel_normalise(float *x, size_t n)
     return len;
 }
 
-static const struct kernel_set *best_set(void)
+const struct kernel_set *kernel_set_best(void)
 {
 #if KERNEL_SETS_X86
     if (kernel_may(KERNEL_AVX512)) return &kernel_set_avx512;
@@ -46,7 +46,7 @@ static const struct kernel_set *best_set(void)
 
 void gemm_run(const struct gemm *g)
 {
-    best_set()->gemm(g);
+    kernel_set_best()->gemm(g);
 }
 
 void gemm_run_in(enum gemm_numbers numbers, const struct gemm *g)
@@ -63,17 +63,17 @@ void gemm_run_in(enum gemm_numbers numbers, const struct gemm *g)
 
 void kernel_correlate(const struct kernel_window *w)
 {
-    best_set()->correlate(w);
+    kernel_set_best()->correlate(w);
 }
 
 void kernel_reduce(const struct kernel_window *w)
 {
-    best_set()->reduce(w);
+    kernel_set_best()->reduce(w);
 }
 
 void kernel_descend(const struct kernel_window *w)
 {
-    best_set()->descend(w);
+    kernel_set_best()->descend(w);
 }
 
 void gemm_nn(float *c, const float *a, const float *b, size_t m, size_t n,

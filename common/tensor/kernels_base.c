@@ -52,6 +52,23 @@ static inline vec vec_all(float x)
     return (vec){x, x, x, x};
 }
 
+typedef int32_t lane_bits __attribute__((vector_size(16)));
+
+static inline vec choose(lane_bits which, vec a, vec b)
+{
+    return (vec)(((lane_bits)a & which) | ((lane_bits)b & ~which));
+}
+
+static inline vec vec_max(vec a, vec b)
+{
+    return choose(a > b, a, b);
+}
+
+static inline vec vec_min(vec a, vec b)
+{
+    return choose(a < b, a, b);
+}
+
 static inline vec vec_fma(vec a, vec b, vec c)
 {
     return a * b + c;

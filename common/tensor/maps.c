@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "common/tensor/kernel_set.h"
+
 enum { STRANDS = 16 };
 
 /* 2^n exp r: x = n log 2 + r, |r| <= log(2) / 2. Adding 1.5 * 2^23 rounds to a
@@ -52,20 +54,6 @@ static inline float tanh_of(float x)
     return size < 0.625f ? p : far;
 }
 
-/* The normal distribution function, from e = exp(-x^2 / 2). */
-static inline float cdf_of(float x, float e)
-{
-    float size = x < 0 ? -x : x;
-    float t = 1.0f / (1.0f + 0.3275911f * 0.70710678f * size);
-    float p = 1.061405429f;
-    p = p * t - 1.453152027f;
-    p = p * t + 1.421413741f;
-    p = p * t - 0.284496736f;
-    p = p * t + 0.254829592f;
-    float tail = 0.5f * p * t * e;
-    return x < 0 ? tail : 1.0f - tail;
-}
-
 MANY_TARGETS
 void map_relu(float *y, const float *x, size_t n)
 {
@@ -85,45 +73,30 @@ void map_sigmoid(float *y, const float *x, size_t n)
     for (size_t i = 0; i < n; i++) y[i] = sigmoid_of(x[i]);
 }
 
-MANY_TARGETS
 void map_gelu(float *y, const float *x, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        y[i] = x[i] * cdf_of(x[i], exp_of(-0.5f * x[i] * x[i]));
+    kernel_set_best()->gelu(y, x, n);
 }
 
-MANY_TARGETS
 void map_gelu_slope(float *y, float *x, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        float v = x[i], e = exp_of(-0.5f * v * v), cdf = cdf_of(v, e);
-        y[i] = v * cdf;
-        x[i] = cdf + v * 0.39894228f * e;
-    }
+    kernel_set_best()->gelu_slope(y, x, n);
+}
+
+void map_gelu_backward(float *gx, const float *gy, const float *x, size_t n)
+{
+    kernel_set_best()->gelu_backward(gx, gy, x, n);
+}
+
+float map_soften(float *x, float by, float *top, size_t n)
+{
+    return kernel_set_best()->soften(x, by, top, n);
 }
 
 MANY_TARGETS
 void map_exp(float *y, const float *x, float shift, size_t n)
 {
     for (size_t i = 0; i < n; i++) y[i] = exp_of(x[i] - shift);
-}
-
-MANY_TARGETS
-float map_exp_sum(float *x, float by, float shift, size_t n)
-{
-    float part[STRANDS] = {0}, sum = 0;
-    size_t i = 0;
-    for (; i + STRANDS <= n; i += STRANDS)
-        for (size_t k = 0; k < STRANDS; k++) {
-            x[i + k] = exp_of(x[i + k] * by - shift);
-            part[k] += x[i + k];
-        }
-    for (; i < n; i++) {
-        x[i] = exp_of(x[i] * by - shift);
-        sum += x[i];
-    }
-    for (size_t k = 0; k < STRANDS; k++) sum += part[k];
-    return sum;
 }
 
 MANY_TARGETS
@@ -222,13 +195,4 @@ MANY_TARGETS
 void map_tanh_backward(float *gx, const float *gy, const float *y, size_t n)
 {
     for (size_t i = 0; i < n; i++) gx[i] += gy[i] * (1 - y[i] * y[i]);
-}
-
-MANY_TARGETS
-void map_gelu_backward(float *gx, const float *gy, const float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        float e = exp_of(-0.5f * x[i] * x[i]);
-        gx[i] += gy[i] * (cdf_of(x[i], e) + x[i] * 0.39894228f * e);
-    }
 }

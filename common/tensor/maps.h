@@ -1,9 +1,12 @@
 /*
  * maps: elementwise functions over arrays, in loops that become vectors. exp,
  * and what is made of it, is a polynomial of our own (Cephes, Moshier 1989:
- * expf, tanhf; erf: Abramowitz and Stegun 7.1.26, |error| < 2e-7), because a
- * call per number costs ten times as much. They use nothing but sums, products
- * and quotients in a fixed order, so they give the same bits on every machine.
+ * expf, tanhf), because a call per number costs ten times as much. They use
+ * nothing but sums, products and quotients in a fixed order, so they give the
+ * same bits on every machine. GELU and the softmax of attention are written
+ * for each set of instructions (kernel_maps.h): the same bits on every
+ * processor with AVX2 and FMA. GELU is within 4e-7 and, above 0, 3 units in the
+ * last place, within 24 down to -3 and 80 down to -6, where it is 6e-9.
  *
  * y and x may be one array, but may not overlap otherwise. Backward functions
  * add to gx [n].
@@ -21,8 +24,9 @@ void map_gelu(float *y, const float *x, size_t n);
 void map_gelu_slope(float *y, float *x, size_t n);
 /* y = exp(x - shift); under about -87 the result is 1e-38. */
 void map_exp(float *y, const float *x, float shift, size_t n);
-/* Of softmax. x to exp(by x - shift), and their sum. */
-float map_exp_sum(float *x, float by, float shift, size_t n);
+/* Of softmax. x [n], n >= 1, to exp(by x - top), by > 0, once top is no less
+ * than by x anywhere; returns their sum, in 16 strands. */
+float map_soften(float *x, float by, float *top, size_t n);
 /* Scores s to p = exp(scale s - level), slopes g of what they weigh to
  * p (g - d) scale. */
 void map_softmax_slope(float *s, float *g, float scale, float level, float d,

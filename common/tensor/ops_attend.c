@@ -86,14 +86,14 @@ static void weigh(const struct attend *a, const struct rows *r, size_t i,
 {
     float *row = s + lo, *out = r->out + i * r->row;
     size_t n = hi - lo;
-    float top = map_max(row, n) * a->how.scale;
-    if (top > run->top[i]) {
-        float less = run->sum[i] > 0 ? expf(run->top[i] - top) : 1;
-        run->top[i] = top;
+    float before = run->top[i];
+    float sum = map_soften(row, a->how.scale, &run->top[i], n);
+    if (run->top[i] > before && run->sum[i] > 0) {
+        float less = expf(before - run->top[i]);
         run->sum[i] *= less;
-        if (less < 1) map_scale(out, out, less, a->width);
+        map_scale(out, out, less, a->width);
     }
-    run->sum[i] += map_exp_sum(row, a->how.scale, run->top[i], n);
+    run->sum[i] += sum;
 }
 
 static void take_tile(const struct attend *a, const struct rows *r,

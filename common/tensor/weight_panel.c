@@ -43,44 +43,64 @@ struct weight_panel panel_at(const void *panels, size_t n_rows, size_t n_in,
 #define ROUND      0x1.8p23f
 #define ROUND_BITS 0x4b400000u
 
-/* Numbers to bytes with one scale; returns the bytes' sum. */
-static inline __attribute__((always_inline)) int bytes_of(const float *x,
-                                                          uint8_t *q,
-                                                          float *scale)
+enum { ABREAST = 16 /* blocks whose scales are divided together */ };
+
+/* The largest |x| of a block, as its bits. */
+static inline __attribute__((always_inline)) uint32_t most_of(const float *x)
 {
     uint32_t most = 0;
-    int sum = 0;
     for (size_t i = 0; i < WEIGHT_BLOCK; i++) {
         uint32_t u = float_bits(x[i]) & 0x7fffffffu;
         most = u > most ? u : most;
     }
-    float largest = float_of_bits(most);
-    /* Too small to divide by: zeros. */
-    float to = most > float_bits(0x1p-100f) ? 127 / largest : 0;
-    *scale = largest / 127;
+    return most;
+}
+
+/* A block to bytes; returns their sum. */
+static inline __attribute__((always_inline)) int bytes_of(const float *x,
+                                                          uint8_t *q, float by)
+{
+    int sum = 0;
     for (size_t i = 0; i < WEIGHT_BLOCK; i++) {
-        uint32_t u = float_bits(x[i] * to + ROUND) - ROUND_BITS;
+        uint32_t u = float_bits(x[i] * by + ROUND) - ROUND_BITS;
         q[i] = (uint8_t)u;
         sum += (int8_t)(uint8_t)u;
     }
     return sum;
 }
 
-/* Row r of a panel of `rows`. */
+/* Up to ABREAST blocks of row r of a panel of `rows`. */
+static inline __attribute__((always_inline)) void blocks_fill(
+    const float *x, size_t n, uint8_t *panel, size_t rows, size_t r)
+{
+    uint32_t most[ABREAST] = {0};
+    float by[ABREAST], scale[ABREAST];
+    for (size_t b = 0; b < n; b++) most[b] = most_of(x + b * WEIGHT_BLOCK);
+    for (size_t b = 0; b < ABREAST; b++) {
+        float largest = float_of_bits(most[b]), to = 127 / largest;
+        /* Too small to divide by: zeros. */
+        by[b] = most[b] > float_bits(0x1p-100f) ? to : 0;
+        scale[b] = largest / 127;
+    }
+    for (size_t b = 0; b < n; b++) {
+        uint8_t *at = panel + b * rows * PANEL_ROW_BYTES;
+        int sum = bytes_of(x + b * WEIGHT_BLOCK, at + r * WEIGHT_BLOCK, by[b]);
+        int start[2] = {-128 * sum, -8 * sum};
+        at += rows * WEIGHT_BLOCK + 4 * r;
+        memcpy(at, &scale[b], 4);
+        memcpy(at + 4 * rows, &start[0], 4);
+        memcpy(at + 8 * rows, &start[1], 4);
+    }
+}
+
 MANY_TARGETS
 static void row_fill(const float *x, size_t n_blocks, uint8_t *panel,
                      size_t rows, size_t r)
 {
-    for (size_t b = 0; b < n_blocks; b++) {
-        uint8_t *at = panel + b * rows * PANEL_ROW_BYTES;
-        float scale;
-        int sum = bytes_of(x + b * WEIGHT_BLOCK, at + r * WEIGHT_BLOCK, &scale);
-        int start[2] = {-128 * sum, -8 * sum};
-        at += rows * WEIGHT_BLOCK + 4 * r;
-        memcpy(at, &scale, 4);
-        memcpy(at + 4 * rows, &start[0], 4);
-        memcpy(at + 8 * rows, &start[1], 4);
-    }
+    for (size_t b = 0; b < n_blocks; b += ABREAST)
+        blocks_fill(x + b * WEIGHT_BLOCK,
+                    n_blocks - b < ABREAST ? n_blocks - b : ABREAST,
+                    panel + b * rows * PANEL_ROW_BYTES, rows, r);
 }
 
 void panel_fill(const float *x, size_t n_rows, size_t n_in, void *panels,

@@ -336,6 +336,90 @@ static void every_set_gives_the_same_product(void **state)
         }
 }
 
+/* Units in the last place of the nearest f32. */
+static double units_off(float y, long double want)
+{
+    double unit = ldexp(1, ilogb((double)want) - 23);
+    return fabs((double)((long double)y - want)) / unit;
+}
+
+/* Above 0, down to -3, and down to -6, where it is 6e-9. */
+static void check_gelu(const float *x, const float *y, size_t n)
+{
+    double most[3] = {0};
+    for (size_t i = 0; i < n; i++) {
+        long double v = x[i], want = v * 0.5L * erfcl(-v / sqrtl(2));
+        size_t k = v > 0 ? 0 : v > -3 ? 1 : 2;
+        check_near(y[i], want, 4e-7);
+        if (v < -6 || x[i] == 0) continue;
+        double off = units_off(y[i], want);
+        most[k] = off > most[k] ? off : most[k];
+    }
+    check(most[0] < 3 && most[1] < 24 && most[2] < 80);
+}
+
+static void every_set_gives_the_same_gelu_and_softmax(void **state)
+{
+    (void)state;
+    enum { N = 56003, SHORT = 70 };
+    static float x[N], y[3][N], slope[3][N], add[3][N], soft[3][N];
+    const struct kernel_set *sets[3];
+    size_t n_sets = sets_here(sets);
+    for (size_t i = 0; i < N; i++) x[i] = ((float)i - N / 2) * 5e-4f;
+    for (size_t s = 0; s < n_sets; s++) {
+        memcpy(slope[s], x, sizeof x);
+        sets[s]->gelu(y[s], x, N);
+        check_gelu(x, y[s], N);
+        sets[s]->gelu_slope(add[s], slope[s], N);
+        check(memcmp(add[s], y[s], sizeof x) == 0);
+        memset(add[s], 0, sizeof x);
+        sets[s]->gelu_backward(add[s], x, x, N);
+        float *p = soft[s];
+        for (size_t n = 1; n <= SHORT; p += n++) {
+            float top = n % 3 ? -INFINITY : 40;
+            double sum = 0;
+            for (size_t i = 0; i < n; i++) p[i] = x[i * 7919 % N] * 2;
+            p[n] = sets[s]->soften(p, 0.5f, &top, n);
+            for (size_t i = 0; i < n; i++) {
+                sum += (double)p[i];
+                double e = exp((double)x[i * 7919 % N] - (double)top);
+                check(fabs((double)p[i] / e - 1) < 4e-6);
+            }
+            check(fabs((double)p[n] / sum - 1) < 1e-6);
+        }
+        for (size_t i = 0; i < N; i++) {
+            double v = (double)x[i], cdf = 0.5 * erfc(-v / sqrt(2));
+            double want = cdf + v * exp(-v * v / 2) * 0.3989422804014327;
+            check_near(slope[s][i], want, 5e-7);
+            check_near(add[s][i], v * want, 7e-6);
+        }
+        /* The base rounds twice; the others agree to the bit. */
+        if (s < 2) continue;
+        check(memcmp(y[s], y[1], sizeof x) == 0);
+        check(memcmp(slope[s], slope[1], sizeof x) == 0);
+        check(memcmp(add[s], add[1], sizeof x) == 0);
+        check(memcmp(soft[s], soft[1], sizeof x) == 0);
+    }
+}
+
+static void gelu_and_softmax_pass_what_is_no_number(void **state)
+{
+    (void)state;
+    const struct kernel_set *sets[3];
+    size_t n_sets = sets_here(sets);
+    for (size_t s = 0; s < n_sets; s++) {
+        const float odd[] = {NAN, INFINITY, -INFINITY};
+        float y[3], slope[3], top = 0, p[2] = {1, NAN};
+        memcpy(slope, odd, sizeof odd);
+        sets[s]->gelu_slope(y, slope, 3);
+        check(isnan(y[0]) && isinf(y[1]) && fabsf(y[2]) < 1e-36f);
+        check(isnan(slope[0]));
+        check_near(slope[1], 1, 1e-6);
+        check_near(slope[2], 0, 1e-6);
+        check(isnan(sets[s]->soften(p, 1, &top, 2)) && isnan(p[1]));
+    }
+}
+
 static void dot_and_axpy_of_every_short_length(void **state)
 {
     (void)state;
@@ -381,6 +465,8 @@ int main(void)
         cmocka_unit_test(bf16_products_sum_in_one_order),
 #endif
         cmocka_unit_test(every_set_gives_the_same_product),
+        cmocka_unit_test(every_set_gives_the_same_gelu_and_softmax),
+        cmocka_unit_test(gelu_and_softmax_pass_what_is_no_number),
         cmocka_unit_test(dot_and_axpy_of_every_short_length),
         cmocka_unit_test(normalise_makes_length_one),
     };
