@@ -266,8 +266,8 @@ static struct vecindex_table *find_table(struct vecindex_module *m,
     return t;
 }
 
-/* What is wrong with the table, in r->first; or SQLite's code, and why, for what
- * kept this from being found out. */
+/* What is wrong with the table, in r->first; or SQLite's code for what kept
+ * this from being found out. */
 static int find_problem(struct vecindex_table *t, struct ivf_report *r)
 {
     *r = (struct ivf_report){0};
