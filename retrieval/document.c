@@ -147,6 +147,14 @@ enum tacit_err document_settle(struct document *d)
     return mark_pages(d);
 }
 
+static void note_guess(struct document *d)
+{
+    size_t n = strlen(d->note);
+    if (d->guess)
+        snprintf(d->note + n, sizeof d->note - n, "%s%s", n ? "; " : "",
+                 d->guess);
+}
+
 enum tacit_err document_parse(struct document *d)
 {
     struct builder b = {.d = d};
@@ -156,6 +164,7 @@ enum tacit_err document_parse(struct document *d)
     if (!err) err = document_settle(d);
     if (err) return err_context(err, "%s", d->path);
     TRY(document_input_recheck(d, d->path));
+    note_guess(d);
     if (d->n_blocks == 0)
         return fail_as(E_DOCUMENT_EMPTY, "%s: holds no text, only markup",
                        d->path);

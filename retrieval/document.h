@@ -110,7 +110,8 @@ struct document {
     uint32_t *page_at;    /* where each page begins in the source; [n_pages] */
     size_t n_pages;       /* 0 = a kind without pages */
     char title[DOCUMENT_TITLE_MAX];
-    char note[DOCUMENT_NOTE_MAX]; /* "" or what was left out */
+    char note[DOCUMENT_NOTE_MAX]; /* "" or what was left out or guessed */
+    const char *guess;            /* for the note: the charset; or NULL */
     const struct document_reader *reader;
 };
 

@@ -79,8 +79,8 @@ static enum tacit_err refuse_bytes(const char *path, const struct buf *s,
                        (size_t)((const uint8_t *)memchr(s->data, '\0', s->len) -
                                 s->data));
     return fail_as(E_DOCUMENT_NOT_UTF8,
-                   "%s: not UTF-8: byte %zu (line %zu) is 0x%02x; if it is "
-                   "Latin-1, convert it: iconv -f LATIN1 -t UTF-8",
+                   "%s: not UTF-8: byte %zu (line %zu) is 0x%02x; save it as "
+                   "UTF-8, or convert it: iconv -f ITS_CHARSET -t UTF-8",
                    path, bad, line, s->data[bad]);
 }
 
@@ -128,9 +128,39 @@ static const char *page_charset(struct document *d, char named[32])
     if (named_charset(s, "charset=", named) ||
         (is_xml && named_charset(s, "encoding=", named)))
         return strncasecmp(named, "utf-", 4) == 0 ? "utf-8" : named;
-    snprintf(d->note, sizeof d->note,
-             "not UTF-8, and the page names no charset: read as windows-1252, "
-             "as browsers do");
+    d->guess = "not UTF-8, and the page names no charset: read as "
+               "windows-1252, as browsers do";
+    return "windows-1252";
+}
+
+/* Whether what is not UTF-8 is taken for windows-1252, in which Excel and older
+ * programs write western languages: every byte is a character there and none a
+ * control, no character above ASCII is UTF-8 (or a UTF-8 text is damaged), and
+ * letters of ASCII are not fewer than bytes above it (in Greek or Russian they
+ * are). */
+static int looks_western(const uint8_t *p, size_t n)
+{
+    size_t letters = 0, above = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] >= 0x80 && utf8_next((const char *)p + i, n - i, NULL))
+            return 0;
+        if (memchr("\x7f\x81\x8d\x8f\x90\x9d", p[i], 6)) return 0;
+        if (p[i] < ' ' && !memchr("\t\r\n\f\v", p[i], 5)) return 0;
+        above += p[i] >= 0x80;
+        letters += (p[i] | 0x20) >= 'a' && (p[i] | 0x20) <= 'z';
+    }
+    return above <= letters;
+}
+
+/* What a file without a mark that is not UTF-8 is read as, or NULL. */
+static const char *guessed_charset(struct document *d, size_t n, char named[32])
+{
+    const uint8_t *p = d->file.data;
+    if (memchr(p, '\0', n)) return NULL;
+    if (d->reader->input == INPUT_HTML) return page_charset(d, named);
+    if (!looks_western(p, n)) return NULL;
+    d->guess = "not UTF-8: read as windows-1252; where letters come out wrong, "
+               "save it as UTF-8";
     return "windows-1252";
 }
 
@@ -157,9 +187,7 @@ static enum tacit_err check_text(struct document *d, const char *path)
     size_t mark = document_mark_length(d), bad = len;
     if (!charset && len > mark)
         bad = mark + utf8_find_bad((const char *)s->data + mark, len - mark);
-    if (bad < len && d->reader->input == INPUT_HTML &&
-        !memchr(s->data, '\0', len))
-        charset = page_charset(d, named);
+    if (bad < len) charset = guessed_charset(d, len, named);
     if (charset)
         TRY(convert(d, charset));
     else if (bad < len)

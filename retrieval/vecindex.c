@@ -385,30 +385,43 @@ static int rollback_to(sqlite3_vtab *vtab, int n)
 /* ---- the module -----------------------------------------------------------
  */
 
-static const sqlite3_module module = {
-    .iVersion = 3,
-    .xCreate = create_table,
-    .xConnect = connect_table,
-    .xBestIndex = vecindex_plan,
-    .xDisconnect = disconnect,
-    .xDestroy = destroy,
-    .xOpen = vecindex_open,
-    .xClose = vecindex_close,
-    .xFilter = vecindex_filter,
-    .xNext = vecindex_next,
-    .xEof = vecindex_eof,
-    .xColumn = vecindex_column,
-    .xRowid = vecindex_rowid,
-    .xUpdate = vecindex_update,
-    .xBegin = begin,
-    .xSync = sync_table,
-    .xCommit = commit,
-    .xRollback = rollback,
-    .xRename = rename_table,
-    .xSavepoint = savepoint,
-    .xRelease = release,
-    .xRollbackTo = rollback_to,
-    .xShadowName = is_shadow_name,
+/* SQLite reads one function more of a module of version 4 than headers before
+ * 3.44 know: it asks it for PRAGMA integrity_check. An older SQLite does not
+ * look there. */
+static const struct {
+    sqlite3_module known;
+    int (*integrity)(sqlite3_vtab *, const char *, const char *, int, char **);
+} module = {
+    .known =
+        {
+            .iVersion = 4,
+            .xCreate = create_table,
+            .xConnect = connect_table,
+            .xBestIndex = vecindex_plan,
+            .xDisconnect = disconnect,
+            .xDestroy = destroy,
+            .xOpen = vecindex_open,
+            .xClose = vecindex_close,
+            .xFilter = vecindex_filter,
+            .xNext = vecindex_next,
+            .xEof = vecindex_eof,
+            .xColumn = vecindex_column,
+            .xRowid = vecindex_rowid,
+            .xUpdate = vecindex_update,
+            .xBegin = begin,
+            .xSync = sync_table,
+            .xCommit = commit,
+            .xRollback = rollback,
+            .xRename = rename_table,
+            .xSavepoint = savepoint,
+            .xRelease = release,
+            .xRollbackTo = rollback_to,
+            .xShadowName = is_shadow_name,
+#if SQLITE_VERSION_NUMBER >= 3044000
+            .xIntegrity = vecindex_integrity,
+#endif
+        },
+    .integrity = vecindex_integrity,
 };
 
 static bool is_registered(sqlite3 *db)
@@ -432,7 +445,7 @@ enum tacit_err vecindex_register(sqlite3 *db)
     m->db = db;
     m->users = 2; /* the module, and this function */
     /* SQLite releases its part also when this fails. */
-    int rc = sqlite3_create_module_v2(db, "tacit_vec", &module, m,
+    int rc = sqlite3_create_module_v2(db, "tacit_vec", &module.known, m,
                                       vecindex_module_release);
     if (!rc) rc = vecindex_functions(m);
     vecindex_module_release(m);

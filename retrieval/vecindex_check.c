@@ -266,6 +266,30 @@ static struct vecindex_table *find_table(struct vecindex_module *m,
     return t;
 }
 
+/* What is wrong with the table, in r->first; or SQLite's code for what kept
+ * this from being found out. */
+static int find_problem(struct vecindex_table *t, struct ivf_report *r)
+{
+    *r = (struct ivf_report){0};
+    enum tacit_err err = vecindex_examine(t, r);
+    int rc = vecindex_end(t, err);
+    if (rc != SQLITE_CORRUPT_VTAB && (rc & 0xff) != SQLITE_CORRUPT) return rc;
+    *r = (struct ivf_report){.problems = 1};
+    sqlite3_snprintf(sizeof r->first, r->first, "%s", t->base.zErrMsg);
+    return SQLITE_OK;
+}
+
+int vecindex_integrity(sqlite3_vtab *vtab, const char *schema, const char *name,
+                       int is_quick, char **problem)
+{
+    struct ivf_report r;
+    if (is_quick) return SQLITE_OK;
+    int rc = find_problem((struct vecindex_table *)vtab, &r);
+    if (rc || !r.problems) return rc;
+    *problem = sqlite3_mprintf("%s.%s: %s", schema, name, r.first);
+    return *problem ? SQLITE_OK : SQLITE_NOMEM;
+}
+
 /* tacit_vec_check([schema,] table): "ok", or what is wrong. */
 static void check_function(sqlite3_context *ctx, int n, sqlite3_value **v)
 {
@@ -275,7 +299,7 @@ static void check_function(sqlite3_context *ctx, int n, sqlite3_value **v)
     const char *name = (const char *)sqlite3_value_text(v[n > 1]);
     struct ivf_report *out =
         n > 2 ? sqlite3_value_pointer(v[2], REPORT_POINTER) : NULL;
-    struct ivf_report r = {0};
+    struct ivf_report r;
     struct vecindex_table *t =
         schema && name ? find_table(m, schema, name) : NULL;
     if (!t) {
@@ -283,12 +307,8 @@ static void check_function(sqlite3_context *ctx, int n, sqlite3_value **v)
                              -1);
         return;
     }
-    enum tacit_err err = vecindex_examine(t, &r);
-    int rc = vecindex_end(t, err);
-    if (rc == SQLITE_CORRUPT_VTAB || (rc & 0xff) == SQLITE_CORRUPT) {
-        r = (struct ivf_report){.problems = 1};
-        sqlite3_snprintf(sizeof r.first, r.first, "%s", t->base.zErrMsg);
-    } else if (rc) {
+    int rc = find_problem(t, &r);
+    if (rc) {
         sqlite3_result_error(ctx, t->base.zErrMsg ? t->base.zErrMsg : "", -1);
         sqlite3_result_error_code(ctx, rc);
         return;

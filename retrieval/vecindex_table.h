@@ -379,6 +379,10 @@ TACIT_CHECKED enum tacit_err vecindex_import(struct vecindex_table *t,
 /* The whole index against its rows. */
 TACIT_CHECKED enum tacit_err vecindex_examine(struct vecindex_table *t,
                                               struct ivf_report *report);
+/* The same as PRAGMA integrity_check asks for it: *problem is NULL or owned by
+ * SQLite. Nothing is looked at for quick_check. */
+int vecindex_integrity(sqlite3_vtab *vtab, const char *schema, const char *name,
+                       int is_quick, char **problem);
 /* The SQL functions tacit_vec_…(). */
 int vecindex_functions(struct vecindex_module *m);
 

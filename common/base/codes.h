@@ -111,8 +111,9 @@
    "It holds zero bytes, which no text has. If it is a document of another "   \
    "kind, give it the ending of that kind, or convert it to text.")            \
  X(DOCUMENT_NOT_UTF8, 207, FORMAT, FAILED, "the text is not UTF-8",            \
-   "The message names the first byte that does not fit. An older text is "     \
-   "often Latin-1: iconv -f LATIN1 -t UTF-8 OLD > NEW, then add NEW.")         \
+   "The message names the first byte that does not fit. Western texts in "     \
+   "windows-1252 are read; this is damaged or another charset. Save it as "    \
+   "UTF-8, or iconv -f ITS_CHARSET -t UTF-8 OLD > NEW, then add NEW.")         \
  X(DOCUMENT_NESTING, 208, LIMIT, FAILED, "the markup is nested too deeply",    \
    "No page written by a person looks like this. Convert the file to plain "   \
    "text and add that.")                                                       \

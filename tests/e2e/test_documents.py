@@ -118,7 +118,7 @@ BAD = {
     "blank.md": (" \n\t\n", "TACIT-E0205", "blank"),
     "empty.txt": ("", "TACIT-E0205", "empty"),
     "huge.txt": (None, "TACIT-E0203", "32 MiB"),
-    "latin1.txt": ("na\xefve\n".encode("latin-1"), "TACIT-E0207", "LATIN1"),
+    "shift_jis.txt": ("\u8868\n".encode("shift_jis"), "TACIT-E0207", "iconv"),
     "markup.html": ("<p><!-- --></p>", "TACIT-E0205", "only markup"),
     "broken.pdf": ("%PDF-1.4\nrubbish", "TACIT-E0211", "damaged"),
     "cut.docx": ("PK\3\4", "TACIT-E0211", "container"),

@@ -358,7 +358,7 @@ static void what_is_gathered_is_written_together(void **state)
                         &outcome, &n));
     assert_int_equal(outcome, CORPUS_REPLACED);
     /* One that cannot be read costs nothing but itself. */
-    check_code(corpus_add(s.corpus, shelf_write(&s, "bad.txt", "caf\xe9\n"),
+    check_code(corpus_add(s.corpus, shelf_write(&s, "bad.txt", "caf\x81\n"),
                           &outcome, &n),
                E_DOCUMENT_NOT_UTF8);
     assert_false(corpus_is_broken(s.corpus));

@@ -322,7 +322,7 @@ static void each_bad_file_has_its_own_error(void **state)
     check_code(document_open_bytes(&d, "a.txt", " \n\t\n", 4),
                E_DOCUMENT_EMPTY);
     check_code(document_open_bytes(&d, "a.txt", "a\0b", 3), E_DOCUMENT_BINARY);
-    check_code(document_open_bytes(&d, "a.txt", "caf\xe9", 4),
+    check_code(document_open_bytes(&d, "a.txt", "caf\x81", 4),
                E_DOCUMENT_NOT_UTF8);
     check_code(document_open_bytes(&d, "a.exe", "x", 1), E_DOCUMENT_KIND);
     check_code(document_open_bytes(&d, "a.pdf", "", 0), E_DOCUMENT_EMPTY);
@@ -334,16 +334,47 @@ static void each_bad_file_has_its_own_error(void **state)
     document_release(&d);
 }
 
-static void latin1_is_refused_with_the_byte_and_a_way_out(void **state)
+static void what_is_not_western_is_refused_with_the_byte_and_a_way_out(
+    void **state)
 {
     (void)state;
+    static const char *const texts[] = {
+        "one\ntwo caf\xe9 na\xc3\xafve", /* UTF-8, damaged */
+        "one\ntwo caf\xe9\x1b[2J",       /* a control character */
+        "one\ntwo caf\xe9\x81",          /* no character there */
+        "one\ntwo caf\xe9 \xcf\xf0\xe8\xe2\xe5\xf2 \xcc\xe8\xf0"
+        " \xcc\xee\xf1\xea\xe2\xe0"}; /* Russian */
     struct document d;
-    enum tacit_err err =
-        document_open_bytes(&d, "a.txt", "one\ntwo caf\xe9\n", 13);
-    assert_int_equal(err, TACIT_FORMAT);
-    assert_non_null(strstr(err_message(), "byte 11 (line 2) is 0xe9"));
-    assert_non_null(strstr(err_message(), "iconv -f LATIN1"));
-    err_clear();
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        enum tacit_err err =
+            document_open_bytes(&d, "a.txt", texts[i], strlen(texts[i]));
+        assert_int_equal(err, TACIT_FORMAT);
+        assert_non_null(strstr(err_message(), "byte 11 (line 2) is 0xe9"));
+        assert_non_null(strstr(err_message(), "iconv -f"));
+        err_clear();
+    }
+}
+
+static void a_western_table_of_older_programs_is_read_and_said(void **state)
+{
+    (void)state;
+    static const char table[] = "Name;Stra\xdf"
+                                "e\r\nM\xfcller;\x84K\xf6nigsweg\x93\r\n";
+    static const char ragged[] = "Name;Stra\xdf"
+                                 "e\r\nM\xfcller\r\nNu\xf1o;B\r\n";
+    struct document d;
+    check_ok(document_open_bytes(&d, "a.csv", table, sizeof table - 1));
+    check_ok(document_parse(&d));
+    assert_string_equal(text_at(&d, 0),
+                        "Name: M\xc3\xbcller | Stra\xc3\x9f"
+                        "e: \xe2\x80\x9eK\xc3\xb6nigsweg\xe2\x80\x9c");
+    assert_non_null(strstr(d.note, "read as windows-1252"));
+    document_release(&d);
+    check_ok(document_open_bytes(&d, "a.csv", ragged, sizeof ragged - 1));
+    check_ok(document_parse(&d));
+    assert_non_null(strstr(d.note, "1 row left out"));
+    assert_non_null(strstr(d.note, "read as windows-1252"));
+    document_release(&d);
 }
 
 static void text_in_utf16_is_read_by_its_mark(void **state)
@@ -634,7 +665,9 @@ int main(void)
         cmocka_unit_test(deeply_quoted_markdown_is_read),
         cmocka_unit_test(a_table_that_multiplies_itself_is_refused),
         cmocka_unit_test(each_bad_file_has_its_own_error),
-        cmocka_unit_test(latin1_is_refused_with_the_byte_and_a_way_out),
+        cmocka_unit_test(
+            what_is_not_western_is_refused_with_the_byte_and_a_way_out),
+        cmocka_unit_test(a_western_table_of_older_programs_is_read_and_said),
         cmocka_unit_test(text_in_utf16_is_read_by_its_mark),
         cmocka_unit_test(a_page_may_name_its_charset),
         cmocka_unit_test(a_page_without_a_charset_is_read_as_browsers_do),

@@ -2,6 +2,9 @@
  * worse; what can be made again from the rows is. */
 #include "tests/retrieval/vectable.h"
 
+#include <dlfcn.h>
+#include <stddef.h>
+
 #include "tests/retrieval/vecdamage.h"
 
 enum { ROWS = 800, ROUNDS = 300, BYTES = 64 };
@@ -307,6 +310,70 @@ static void an_interrupt_anywhere_takes_the_change_back(void **state)
     sqlite3_close(from);
 }
 
+/* The module as it was registered last, and its table that was made last: what
+ * a SQLite newer than the one here asks. */
+static struct {
+    const sqlite3_module *module;
+    sqlite3_module watched;
+    sqlite3_vtab *table;
+} newer;
+
+static int create_seen(sqlite3 *db, void *aux, int n, const char *const *args,
+                       sqlite3_vtab **out, char **message)
+{
+    int rc = newer.module->xCreate(db, aux, n, args, out, message);
+    newer.table = *out;
+    return rc;
+}
+
+/* In the place of SQLite's. */
+int sqlite3_create_module_v2(sqlite3 *db, const char *name,
+                             const sqlite3_module *module, void *aux,
+                             void (*destroy)(void *))
+{
+    int (*next)(sqlite3 *, const char *, const sqlite3_module *, void *,
+                void (*)(void *));
+    void *p = dlsym(RTLD_NEXT, "sqlite3_create_module_v2");
+    memcpy(&next, &p, sizeof p);
+    newer.module = module;
+    newer.watched = *module;
+    newer.watched.xCreate = create_seen;
+    return next(db, name, &newer.watched, aux, destroy);
+}
+
+/* PRAGMA integrity_check of SQLite 3.44 and newer, of table v alone. */
+static int pragma_check(int is_quick, char **problem)
+{
+    int (*ask)(sqlite3_vtab *, const char *, const char *, int, char **);
+    size_t at = offsetof(sqlite3_module, xShadowName) + sizeof(void (*)(void));
+    memcpy(&ask, (const char *)newer.module + at, sizeof ask);
+    *problem = NULL;
+    return ask(newer.table, "main", "v", is_quick, problem);
+}
+
+static void integrity_check_of_a_newer_sqlite_finds_damage(void **state)
+{
+    sqlite3 *db = vectable_open(":memory:");
+    char *problem;
+    (void)state;
+    vecdamage_fill(db, ROWS);
+    assert_true(newer.module->iVersion >= 4);
+    assert_int_equal(pragma_check(0, &problem), SQLITE_OK);
+    assert_null(problem);
+    vectable_run(db, "DELETE FROM v_place WHERE id = 7");
+    assert_int_equal(pragma_check(0, &problem), SQLITE_OK);
+    assert_non_null(problem);
+    assert_non_null(strstr(problem, "main.v: "));
+    sqlite3_free(problem);
+    assert_int_equal(pragma_check(1, &problem), SQLITE_OK);
+    assert_null(problem);
+    vectable_run(db, "DELETE FROM v_info");
+    assert_int_equal(pragma_check(0, &problem), SQLITE_OK);
+    assert_non_null(problem);
+    sqlite3_free(problem);
+    sqlite3_close(db);
+}
+
 /* Bytes of the file itself. */
 static void damaged_pages_never_do_worse_than_an_error(void **state)
 {
@@ -359,6 +426,7 @@ int main(void)
         cmocka_unit_test(a_rebuild_keeps_all_rows_of_another_page_size),
         cmocka_unit_test(a_change_that_breaks_off_cannot_be_committed),
         cmocka_unit_test(an_interrupt_anywhere_takes_the_change_back),
+        cmocka_unit_test(integrity_check_of_a_newer_sqlite_finds_damage),
         cmocka_unit_test(damaged_pages_never_do_worse_than_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
