@@ -68,11 +68,17 @@ struct working {
     const char *label;
 };
 
+static enum tacit_err check_interrupt(void)
+{
+    return cli_interrupted()
+               ? fail_as(E_INTERRUPTED, "interrupted; nothing was changed")
+               : TACIT_OK;
+}
+
 static enum tacit_err show_step(void *ctx, uint64_t done, uint64_t total)
 {
     struct working *w = ctx;
-    if (cli_interrupted())
-        return fail_as(E_INTERRUPTED, "interrupted; nothing was changed");
+    TRY(check_interrupt());
     if (!w->begun++)
         progress_begin(&w->progress, w->mode, w->label, "MiB", total >> 20);
     progress_update(&w->progress, done >> 20, NULL);
@@ -190,17 +196,25 @@ static enum tacit_err export_adapter(const struct options *o)
     return err;
 }
 
+static enum tacit_err go_on(void *ctx, uint64_t bytes)
+{
+    (void)ctx;
+    (void)bytes;
+    return check_interrupt();
+}
+
 enum tacit_err cli_model_merge(const struct options *o)
 {
     struct device d;
     struct adapter_found a = {0};
     char path[DEVICE_PATH_MAX];
-    int type;
-    TRY(take_type(options_value(o, "type"), &type));
+    struct net_write how = {.step = go_on};
+    TRY(take_type(options_value(o, "type"), &how.type));
     TRY(cli_full_path(o->args[1], path, sizeof path));
     TRY(cli_open_to_read(o, &d));
+    cli_catch_interrupt();
     enum tacit_err err = adapters_find(&d, o->args[0], &a);
-    if (!err) err = adapters_merge(&a, path, type);
+    if (!err) err = adapters_merge(&a, path, &how);
     if (!err) err = tell_file(o, "merged", &a, path);
     adapters_release(&a);
     device_close(&d);
@@ -432,7 +446,8 @@ enum tacit_err cli_model_rm(const struct options *o)
 {
     struct device d;
     json_t *removed = json_array();
-    enum tacit_err err = cli_open(o, &d);
+    /* So that it opens where not a byte is left. */
+    enum tacit_err err = cli_open_to_read(o, &d);
     if (err) {
         json_decref(removed);
         return err;

@@ -3,6 +3,7 @@
 """tacit model: networks come in whole or not at all, keep their licence, source
 and hashes, and go out as they came.
 """
+import fcntl
 import glob
 import hashlib
 import json
@@ -549,7 +550,7 @@ def large(home):
 
 
 def parts(home):
-    return glob.glob(os.path.join(home.home, "blobs", ".import-*"))
+    return glob.glob(os.path.join(home.home, "blobs", ".tacit-part-*"))
 
 
 def start_import(home, path):
@@ -569,6 +570,23 @@ def case_ctrl_c_leaves_nothing():
             raise cases.Skip("it was done before it could be interrupted")
         done.exits(130)
         assert home.models() == [] and home.blobs() == [], home.blobs()
+
+
+def case_what_a_killed_export_left_goes_with_the_next():
+    with folder() as at:
+        home = Home(at)
+        home.run("model", "import", home.file("m.gguf", gguf(SMALL))).exits(0)
+        to = os.path.join(at, "out")
+        os.makedirs(to)
+        for name in ("abcdef", "ghijkl", "list-of-mine"):
+            write(os.path.join(to, ".tacit-part-" + name), b"")
+        with open(os.path.join(to, ".tacit-part-ghijkl"), "rb") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)  # as one that is at work
+            home.run("model", "export", "m",
+                     os.path.join(to, "m.gguf")).exits(0)
+        assert sorted(os.listdir(to)) == [
+            ".tacit-part-ghijkl", ".tacit-part-list-of-mine", "m.gguf"
+        ], os.listdir(to)
 
 
 def case_what_a_killed_import_left_goes_with_the_next():
@@ -592,7 +610,20 @@ def full_disk(at):
     done = home.run("model", "import", large(home))
     done.exits(1).says("E0102")
     assert home.models() == [] and home.blobs() == [], home.blobs()
-    home.run("model", "import", home.file("m.gguf", gguf(SMALL))).exits(0)
+    # Nor does it keep what would make room.
+    more = [pair("general.description", "x" * (1 << 20))]
+    home.run("model", "import", home.file(
+        "m.gguf", gguf(SMALL, more=more))).exits(0)
+    fill = os.path.join(small, "fill")
+    with open(fill, "wb", buffering=0) as f:
+        try:
+            while f.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+    home.run("add", home.file("a.txt", b"words")).exits(1).says("E0102")
+    home.run("model", "rm", "m").exits(0)
+    assert home.models() == [] and home.blobs() == [], home.blobs()
 
 
 def case_a_full_disk_leaves_nothing():
