@@ -277,7 +277,8 @@ static const char *use_of(const struct listing *l, const struct network_row *m)
 {
     if (strcmp(m->name, l->searches.name) == 0) return "search";
     if (strcmp(m->name, l->reranks.name) == 0) return "rerank";
-    if (strcmp(m->name, l->reads) == 0) return "reads";
+    if (strcmp(m->name, l->reads[0] ? l->reads : READERS_BUILT_IN) == 0)
+        return "reads";
     return strcmp(m->name, l->writes.name) == 0 ? "answers" : "";
 }
 
@@ -411,6 +412,20 @@ static void print_facts(const json_t *f)
     if (v) printf("%-18s %lld\n", "vocabulary", json_integer_value(v));
 }
 
+/* path: "" of what is built in, which also has no day of its own. */
+static enum tacit_err find_any(struct device *d, const char *name,
+                               struct network_row *m,
+                               char path[DEVICE_PATH_MAX], struct gguf **g)
+{
+    enum tacit_err err = networks_built_in(name, m, g);
+    path[0] = '\0';
+    if (err != TACIT_NOTFOUND) return err;
+    err_clear();
+    TRY(networks_find(d, name, m));
+    TRY(networks_path(d, m, path));
+    return gguf_open(path, g);
+}
+
 enum tacit_err cli_model_show(const struct options *o)
 {
     struct device d;
@@ -420,15 +435,16 @@ enum tacit_err cli_model_show(const struct options *o)
     json_t *all = NULL;
     struct listing uses = {0};
     TRY(cli_open_to_read(o, &d));
-    enum tacit_err err = networks_find(&d, o->args[0], &m);
+    enum tacit_err err = find_any(&d, o->args[0], &m, path, &g);
     if (!err) err = find_uses(&d, &uses);
-    if (!err) err = networks_path(&d, &m, path);
-    if (!err) err = gguf_open(path, &g);
     if (!err) {
         all = model_json(&m);
         json_object_set_new(all, "use", json_string(use_of(&uses, &m)));
-        json_object_set_new(all, "path", json_string(path));
-        show_facts(g, &m, all);
+        if (path[0])
+            json_object_set_new(all, "path", json_string(path));
+        else
+            json_object_del(all, "added");
+        if (g) show_facts(g, &m, all);
     }
     gguf_close(g);
     if (!err && cli_json(o)) {

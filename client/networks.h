@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "client/device.h"
+#include "common/model/gguf.h"
 
 enum {
     NETWORKS_N_MIGRATIONS = 1,
@@ -86,6 +87,11 @@ TACIT_CHECKED enum tacit_err networks_walk(
 /* By name, or by eight digits or more of the hash. NOTFOUND. */
 TACIT_CHECKED enum tacit_err networks_find(struct device *d, const char *name,
                                            struct network_row *out);
+/* What came with the program, under the name that `tacit model use` takes;
+ * NOTFOUND: another one. *file is owned, NULL of the reader, which is none. */
+TACIT_CHECKED enum tacit_err networks_built_in(const char *name,
+                                               struct network_row *out,
+                                               struct gguf **file);
 /* One thing that a network can be chosen for: a table of one row (one, name,
  * hash), where `number` names a column behind these; NULL: there is none. */
 struct networks_role {

@@ -589,6 +589,23 @@ def case_what_a_killed_export_left_goes_with_the_next():
         ], os.listdir(to)
 
 
+def case_what_is_built_in_is_shown():
+    with folder() as at:
+        home = Home(at)
+        m = home.run("model", "show", "built-in", "--json").exits(0).data
+        assert (m["family"], m["use"], m["width"]) == ("words", "search", 256)
+        with open(os.path.join(os.path.dirname(__file__), "..", "..", "models",
+                               "encoder.gguf"), "rb") as f:
+            file = f.read()
+        assert m["bytes"] == len(file) and m["parameters"] == 49152 * 256
+        assert m["hash"] == hashlib.blake2b(file, digest_size=32).hexdigest()
+        m = home.run("model", "show", "built-in-reader", "--json").exits(0).data
+        assert (m["use"], m["parameters"]) == ("reads", 28050), m
+        home.run("model", "show", "built-in").exits(0).prints(
+            "Apache-2.0", "part of this program")
+        home.run("model", "rm", "built-in").exits(1)
+
+
 def case_what_a_killed_import_left_goes_with_the_next():
     with folder() as at:
         home = Home(at)
