@@ -260,6 +260,9 @@ def write_folder(home, name, config):
               struct.pack("<Q", len(raw)) + raw + data)
     home.file(f"{name}/config.json", json.dumps(config))
     home.file(f"{name}/tokenizer.json", json.dumps(FOLDER_TOKENS))
+    # What transformers writes where nothing is the longest text.
+    home.file(f"{name}/tokenizer_config.json",
+              json.dumps({"model_max_length": int(1e30)}))
 
 
 def case_a_folder_of_safetensors_comes_in():
