@@ -9,7 +9,6 @@
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/model/model_files.h"
-#include "common/model/net_write.h"
 #include "common/model/tuned_base.h"
 #include "common/task/task.h"
 #include "common/wire/blob.h"
@@ -196,8 +195,10 @@ static int is_replaced(const struct adapter_found *a, const char *key)
 
 static enum tacit_err write_merged(const struct adapter_found *a,
                                    const struct model_files *f, struct net *net,
-                                   int type, struct gguf_writer *w)
+                                   const struct net_write *how,
+                                   struct gguf_writer *w)
 {
+    struct net_write own = *how;
     const struct gguf *g = model_files_metadata(f);
     for (size_t i = 0; i < gguf_n_pairs(g); i++)
         if (!is_replaced(a, gguf_key_at(g, i))) gguf_put_pair(w, g, i);
@@ -207,16 +208,14 @@ static enum tacit_err write_merged(const struct adapter_found *a,
     gguf_put_u32(w, "tacit.merged_version", a->version);
     struct head head;
     find_head(a, &head);
-    TRY(net_write(f, net,
-                  &(struct net_write){.type = type,
-                                      .other = head.list,
-                                      .n_other = head.n},
-                  w));
+    own.other = head.list;
+    own.n_other = head.n;
+    TRY(net_write(f, net, &own, w));
     return gguf_writer_end(w, NULL);
 }
 
 enum tacit_err adapters_merge(const struct adapter_found *a, const char *path,
-                              int type)
+                              const struct net_write *how)
 {
     char folder[DEVICE_PATH_MAX];
     struct model_files *files = NULL;
@@ -233,7 +232,7 @@ enum tacit_err adapters_merge(const struct adapter_found *a, const char *path,
                     path);
     TRY(open_net(a, &files, &net));
     enum tacit_err err = gguf_writer_init(&w, folder, GGUF_ALIGNMENT);
-    if (!err) err = write_merged(a, files, net, type, &w);
+    if (!err) err = write_merged(a, files, net, how, &w);
     if (!err) err = gguf_writer_commit(&w, path, 0644);
     gguf_writer_release(&w);
     net_close(net);

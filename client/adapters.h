@@ -17,6 +17,7 @@
 
 #include "client/device.h"
 #include "common/model/model.h"
+#include "common/model/net_write.h"
 #include "common/plan/plan.h"
 
 struct model_files;
@@ -43,9 +44,10 @@ void adapters_release(struct adapter_found *a);
 TACIT_CHECKED enum tacit_err adapters_base(struct device *d, int *has,
                                            struct digest *base);
 /* The whole network with the adapter in it, as a plain GGUF file at path, which
- * must not be there; type: enum quant_type or REPACK_KEEP. */
+ * must not be there; how->other is not read. */
 TACIT_CHECKED enum tacit_err adapters_merge(const struct adapter_found *a,
-                                            const char *path, int type);
+                                            const char *path,
+                                            const struct net_write *how);
 /* 1: what was learnt has a head behind its pairs. */
 int adapters_has_head(const struct adapter_found *a);
 /* adapter_model.safetensors and adapter_config.json in the folder; a head has

@@ -68,11 +68,17 @@ struct working {
     const char *label;
 };
 
+static enum tacit_err check_interrupt(void)
+{
+    return cli_interrupted()
+               ? fail_as(E_INTERRUPTED, "interrupted; nothing was changed")
+               : TACIT_OK;
+}
+
 static enum tacit_err show_step(void *ctx, uint64_t done, uint64_t total)
 {
     struct working *w = ctx;
-    if (cli_interrupted())
-        return fail_as(E_INTERRUPTED, "interrupted; nothing was changed");
+    TRY(check_interrupt());
     if (!w->begun++)
         progress_begin(&w->progress, w->mode, w->label, "MiB", total >> 20);
     progress_update(&w->progress, done >> 20, NULL);
@@ -190,17 +196,25 @@ static enum tacit_err export_adapter(const struct options *o)
     return err;
 }
 
+static enum tacit_err go_on(void *ctx, uint64_t bytes)
+{
+    (void)ctx;
+    (void)bytes;
+    return check_interrupt();
+}
+
 enum tacit_err cli_model_merge(const struct options *o)
 {
     struct device d;
     struct adapter_found a = {0};
     char path[DEVICE_PATH_MAX];
-    int type;
-    TRY(take_type(options_value(o, "type"), &type));
+    struct net_write how = {.step = go_on};
+    TRY(take_type(options_value(o, "type"), &how.type));
     TRY(cli_full_path(o->args[1], path, sizeof path));
     TRY(cli_open_to_read(o, &d));
+    cli_catch_interrupt();
     enum tacit_err err = adapters_find(&d, o->args[0], &a);
-    if (!err) err = adapters_merge(&a, path, type);
+    if (!err) err = adapters_merge(&a, path, &how);
     if (!err) err = tell_file(o, "merged", &a, path);
     adapters_release(&a);
     device_close(&d);
@@ -263,7 +277,8 @@ static const char *use_of(const struct listing *l, const struct network_row *m)
 {
     if (strcmp(m->name, l->searches.name) == 0) return "search";
     if (strcmp(m->name, l->reranks.name) == 0) return "rerank";
-    if (strcmp(m->name, l->reads) == 0) return "reads";
+    if (strcmp(m->name, l->reads[0] ? l->reads : READERS_BUILT_IN) == 0)
+        return "reads";
     return strcmp(m->name, l->writes.name) == 0 ? "answers" : "";
 }
 
@@ -397,6 +412,20 @@ static void print_facts(const json_t *f)
     if (v) printf("%-18s %lld\n", "vocabulary", json_integer_value(v));
 }
 
+/* path: "" of what is built in, which also has no day of its own. */
+static enum tacit_err find_any(struct device *d, const char *name,
+                               struct network_row *m,
+                               char path[DEVICE_PATH_MAX], struct gguf **g)
+{
+    enum tacit_err err = networks_built_in(name, m, g);
+    path[0] = '\0';
+    if (err != TACIT_NOTFOUND) return err;
+    err_clear();
+    TRY(networks_find(d, name, m));
+    TRY(networks_path(d, m, path));
+    return gguf_open(path, g);
+}
+
 enum tacit_err cli_model_show(const struct options *o)
 {
     struct device d;
@@ -406,15 +435,16 @@ enum tacit_err cli_model_show(const struct options *o)
     json_t *all = NULL;
     struct listing uses = {0};
     TRY(cli_open_to_read(o, &d));
-    enum tacit_err err = networks_find(&d, o->args[0], &m);
+    enum tacit_err err = find_any(&d, o->args[0], &m, path, &g);
     if (!err) err = find_uses(&d, &uses);
-    if (!err) err = networks_path(&d, &m, path);
-    if (!err) err = gguf_open(path, &g);
     if (!err) {
         all = model_json(&m);
         json_object_set_new(all, "use", json_string(use_of(&uses, &m)));
-        json_object_set_new(all, "path", json_string(path));
-        show_facts(g, &m, all);
+        if (path[0])
+            json_object_set_new(all, "path", json_string(path));
+        else
+            json_object_del(all, "added");
+        if (g) show_facts(g, &m, all);
     }
     gguf_close(g);
     if (!err && cli_json(o)) {
@@ -432,7 +462,8 @@ enum tacit_err cli_model_rm(const struct options *o)
 {
     struct device d;
     json_t *removed = json_array();
-    enum tacit_err err = cli_open(o, &d);
+    /* So that it opens where not a byte is left. */
+    enum tacit_err err = cli_open_to_read(o, &d);
     if (err) {
         json_decref(removed);
         return err;

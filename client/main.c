@@ -426,7 +426,8 @@ static const struct option_command commands[] = {
      .args_min = 1,
      .args_max = 1,
      .summary = "say what a network is: sizes, licence, source, hashes",
-     .help = "NAME is the model's name, or eight digits or more of its hash.",
+     .help = "NAME is the model's name, eight digits or more of its hash, "
+             "built-in or built-in-reader.",
      .run = cli_model_show},
     {.name = "model rm",
      .args = "NAME…",

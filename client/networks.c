@@ -188,27 +188,44 @@ enum tacit_err networks_path(const struct device *d,
     return blob_path(d->blobs, &m->hash, out, DEVICE_PATH_MAX);
 }
 
-enum tacit_err networks_remove_unused(struct device *d,
-                                      const struct network_row *m,
-                                      const char *path)
+/* Its file, where no more rows than n_own name it. */
+static enum tacit_err remove_file(struct device *d, const struct network_row *m,
+                                  const char *path, int64_t n_own)
 {
     int64_t users = 0;
     TRY(db_begin(&d->db));
     enum tacit_err err =
         db_int(&d->db, &users, "SELECT count(*) FROM model WHERE hash = ?", "b",
                (const void *)m->hash.b, (size_t)DIGEST_BYTES);
-    if (!err && users == 0 && unlink(path) != 0 && errno != ENOENT)
+    if (!err && users <= n_own && unlink(path) != 0 && errno != ENOENT)
         err = fail(TACIT_IO, "%s: %s", path, strerror(errno));
     db_rollback(&d->db);
     return err;
+}
+
+enum tacit_err networks_remove_unused(struct device *d,
+                                      const struct network_row *m,
+                                      const char *path)
+{
+    return remove_file(d, m, path, 0);
+}
+
+static enum tacit_err remove_row(struct device *d, const struct network_row *m)
+{
+    return db_run(&d->db, "DELETE FROM model WHERE name = ?", "s", m->name);
 }
 
 enum tacit_err networks_remove(struct device *d, const struct network_row *m)
 {
     char path[DEVICE_PATH_MAX];
     TRY(networks_path(d, m, path));
-    TRY(db_run(&d->db, "DELETE FROM model WHERE name = ?", "s", m->name));
-    return networks_remove_unused(d, m, path);
+    enum tacit_err err = remove_row(d, m);
+    if (err && err_id() == E_DISK_FULL) {
+        err_clear();
+        err = remove_file(d, m, path, 1);
+        if (!err) err = remove_row(d, m);
+    }
+    return err ? err : networks_remove_unused(d, m, path);
 }
 
 /* ---- what one was chosen for -------------------------------------------- */

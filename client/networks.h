@@ -9,9 +9,9 @@
  * its matrices packed as products want them (weights.h), so it is mapped and
  * used at once. Its bytes follow from the source and the type alone, so that
  * plans can name it by its hash; name, licence and source stand in the row. It
- * appears there whole: until then it is a hidden file that its
- * process holds locked; what a killed process left is removed by the next
- * import. A model file is not sealed: it holds no text of this device.
+ * appears there whole (gguf_writer_init); what a killed process left is removed
+ * by the next import. A model file is not sealed: it holds no text of this
+ * device.
  *
  * Thread rule: as the device.
  */
@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "client/device.h"
+#include "common/model/gguf.h"
 
 enum {
     NETWORKS_N_MIGRATIONS = 1,
@@ -86,6 +87,11 @@ TACIT_CHECKED enum tacit_err networks_walk(
 /* By name, or by eight digits or more of the hash. NOTFOUND. */
 TACIT_CHECKED enum tacit_err networks_find(struct device *d, const char *name,
                                            struct network_row *out);
+/* What came with the program, under the name that `tacit model use` takes;
+ * NOTFOUND: another one. *file is owned, NULL of the reader, which is none. */
+TACIT_CHECKED enum tacit_err networks_built_in(const char *name,
+                                               struct network_row *out,
+                                               struct gguf **file);
 /* One thing that a network can be chosen for: a table of one row (one, name,
  * hash), where `number` names a column behind these; NULL: there is none. */
 struct networks_role {
@@ -116,7 +122,8 @@ TACIT_CHECKED enum tacit_err networks_explain_missing(struct device *d,
                                                       const char *name,
                                                       const struct digest *hash,
                                                       enum tacit_err err);
-/* Forget it; its file goes when no other name has it. */
+/* Forget it; its file goes when no other name has it: first of all where the
+ * disk is full, since the store has to note what it forgets. */
 TACIT_CHECKED enum tacit_err networks_remove(struct device *d,
                                              const struct network_row *m);
 /* The hash in a column of a row that names one. E_STORE_DAMAGED. */

@@ -6,13 +6,9 @@
  *                     metadata ──────put_pairs────────────────────>   │
  *                                           commit: blob and row <────┘
  */
-#include <dirent.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include "client/networks_parts.h"
 #include "common/base/codes.h"
@@ -26,26 +22,6 @@
 #include "common/model/word_table.h"
 
 enum { ALIGNMENT = 64 };
-
-/* ---- what a killed process left ----------------------------------------- */
-
-static void sweep(const char *folder)
-{
-    char path[DEVICE_PATH_MAX];
-    DIR *dir = opendir(folder);
-    if (!dir) return;
-    for (struct dirent *e; (e = readdir(dir));) {
-        if (strncmp(e->d_name, ".import-", 8) != 0) continue;
-        if (file_join(path, sizeof path, folder, e->d_name)) {
-            err_clear();
-            continue;
-        }
-        int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) unlink(path);
-        if (fd >= 0) close(fd);
-    }
-    closedir(dir);
-}
 
 /* ---- tensors ------------------------------------------------------------ */
 
@@ -270,7 +246,6 @@ static enum tacit_err store(struct device *d, const struct tensors *t,
     struct gguf_writer w;
     enum tacit_err err = file_mkdirs(d->blobs, 0700);
     if (err) return err;
-    sweep(d->blobs);
     err = gguf_writer_init(&w, d->blobs, ALIGNMENT);
     if (!err)
         err = plan_all(t, job->type,

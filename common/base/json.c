@@ -1,12 +1,13 @@
 #include "common/base/json.h"
 
-enum tacit_err json_parse(const char *text, size_t n, json_t **out)
+static enum tacit_err parse(const char *text, size_t n, size_t flags,
+                            json_t **out)
 {
     json_error_t e;
     if (n > JSON_BYTES_MAX)
         return fail(TACIT_LIMIT, "JSON of %zu bytes; the limit is %d", n,
                     JSON_BYTES_MAX);
-    json_t *v = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
+    json_t *v = json_loadb(text, n, JSON_REJECT_DUPLICATES | flags, &e);
     /* jansson explains every fault of the text, and memory only sometimes. */
     if (!v && (!e.text[0] || json_error_code(&e) == json_error_out_of_memory))
         return fail(TACIT_NOMEM, "out of memory");
@@ -15,6 +16,16 @@ enum tacit_err json_parse(const char *text, size_t n, json_t **out)
                     e.line, e.column, e.text);
     *out = v;
     return TACIT_OK;
+}
+
+enum tacit_err json_parse(const char *text, size_t n, json_t **out)
+{
+    return parse(text, n, 0, out);
+}
+
+enum tacit_err json_parse_reals(const char *text, size_t n, json_t **out)
+{
+    return parse(text, n, JSON_DECODE_INT_AS_REAL, out);
 }
 
 static int print(FILE *f, json_t *envelope)

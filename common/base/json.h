@@ -21,6 +21,9 @@ enum { JSON_BYTES_MAX = 64 << 20 };
  * jansson's 2048. */
 TACIT_CHECKED enum tacit_err json_parse(const char *text, size_t n,
                                         json_t **out);
+/* The same, whole numbers as reals: of any length. */
+TACIT_CHECKED enum tacit_err json_parse_reals(const char *text, size_t n,
+                                              json_t **out);
 /* Print the ok envelope around data (stolen) and a newline. */
 TACIT_CHECKED enum tacit_err json_print_ok(FILE *f, json_t *data);
 /* Print the error envelope for the recorded failure. */

@@ -149,8 +149,9 @@ struct gguf_writer {
     enum tacit_err err;
 };
 
-/* folder: where the unfinished file lies, under a name that begins with ".";
- * NULL: write into w->out. */
+/* folder: where the unfinished file lies, under a name that begins with "."; it
+ * is held (flock) as long, and those that nobody holds are removed: a killed
+ * process left them. NULL: write into w->out. */
 TACIT_CHECKED enum tacit_err gguf_writer_init(struct gguf_writer *w,
                                               const char *folder,
                                               uint64_t alignment);

@@ -1,4 +1,5 @@
 /* Writing GGUF: see gguf.h. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,9 +10,11 @@
 #include <unistd.h>
 
 #include "common/base/codes.h"
+#include "common/base/file.h"
 #include "common/model/gguf.h"
 
 enum { FLUSH_BYTES = 1 << 20, VERSION = 3, PART_TRIES = 16 };
+#define PART ".tacit-part-"
 
 static enum tacit_err disk(const struct gguf_writer *w, const char *doing)
 {
@@ -21,9 +24,30 @@ static enum tacit_err disk(const struct gguf_writer *w, const char *doing)
     return fail(TACIT_IO, "%s: %s: %s", w->part, doing, strerror(e));
 }
 
+/* What killed processes left: files of our name that nobody holds. */
+static void sweep(const char *folder)
+{
+    char path[sizeof((struct gguf_writer *)0)->part];
+    DIR *dir = opendir(folder);
+    if (!dir) return;
+    for (struct dirent *e; (e = readdir(dir));) {
+        if (strlen(e->d_name) != strlen(PART "XXXXXX") ||
+            strncmp(e->d_name, PART, strlen(PART)) != 0)
+            continue;
+        if (file_join(path, sizeof path, folder, e->d_name)) {
+            err_clear();
+            continue;
+        }
+        int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) unlink(path);
+        if (fd >= 0) close(fd);
+    }
+    closedir(dir);
+}
+
 static enum tacit_err create_part(struct gguf_writer *w, const char *folder)
 {
-    int n = snprintf(w->part, sizeof w->part, "%s/.import-XXXXXX", folder);
+    int n = snprintf(w->part, sizeof w->part, "%s/" PART "XXXXXX", folder);
     if (n < 0 || (size_t)n >= sizeof w->part) {
         w->part[0] = '\0';
         return fail(TACIT_LIMIT, "%s: the path is too long", folder);
@@ -35,8 +59,8 @@ static enum tacit_err create_part(struct gguf_writer *w, const char *folder)
     return err;
 }
 
-/* Held as long as it is unfinished: see client/networks.h. Before it was held
- * another process may have taken it for what a killed one left: 0. */
+/* Held as long as it is unfinished. Before it was held another process may have
+ * taken it for what a killed one left: 0. */
 static int hold_part(const struct gguf_writer *w)
 {
     struct stat st;
@@ -57,6 +81,7 @@ enum tacit_err gguf_writer_init(struct gguf_writer *w, const char *folder,
     if (alignment != GGUF_ALIGNMENT)
         gguf_put_u32(w, "general.alignment", (uint32_t)alignment);
     if (!folder) return TACIT_OK;
+    sweep(folder);
     for (int i = 0; i < PART_TRIES; i++) {
         TRY(create_part(w, folder));
         if (hold_part(w)) return TACIT_OK;

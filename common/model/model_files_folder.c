@@ -430,7 +430,7 @@ static enum tacit_err read_tokenizer(const struct folder *f)
     json_t *settings = NULL;
     struct vocab *v = NULL;
     if (model_files_beside(f->path, "tokenizer_config.json", path))
-        TRY(model_files_json(path, &settings));
+        TRY(model_files_settings(path, &settings));
     enum tacit_err err = load_vocab(f->path, settings, &v);
     if (!err && f->family->decoder)
         err = vocab_set_marks(v, mark(f->config, "bos_token_id"),

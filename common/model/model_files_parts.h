@@ -41,6 +41,10 @@ int model_files_beside(const char *folder, const char *name,
                        char out[MODEL_FILES_PATH]);
 /* Owned by the caller. */
 TACIT_CHECKED enum tacit_err model_files_json(const char *path, json_t **out);
+/* tokenizer_config.json, where libraries write a tokenizer without a longest
+ * text as one of 10^30 tokens: whole numbers as reals. */
+TACIT_CHECKED enum tacit_err model_files_settings(const char *path,
+                                                  json_t **out);
 /* A whole number of config.json, 1 to max. FORMAT. */
 TACIT_CHECKED enum tacit_err model_files_whole(const json_t *o, const char *key,
                                                int64_t max, int64_t *out);

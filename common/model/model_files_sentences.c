@@ -26,17 +26,30 @@ int model_files_beside(const char *folder, const char *name,
     return file_exists(out);
 }
 
-enum tacit_err model_files_json(const char *path, json_t **out)
+static enum tacit_err read_json(const char *path,
+                                enum tacit_err (*parse)(const char *text,
+                                                        size_t n, json_t **out),
+                                json_t **out)
 {
     struct buf b;
     buf_init(&b, 0);
     enum tacit_err err = file_read(path, JSON_BYTES_MAX, &b);
     if (!err) {
-        err = json_parse((const char *)b.data, b.len, out);
+        err = parse((const char *)b.data, b.len, out);
         if (err) err = err_context(err, "%s", path);
     }
     buf_release(&b);
     return err;
+}
+
+enum tacit_err model_files_json(const char *path, json_t **out)
+{
+    return read_json(path, json_parse, out);
+}
+
+enum tacit_err model_files_settings(const char *path, json_t **out)
+{
+    return read_json(path, json_parse_reals, out);
 }
 
 enum tacit_err model_files_whole(const json_t *o, const char *key, int64_t max,

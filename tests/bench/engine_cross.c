@@ -71,7 +71,8 @@ static enum tacit_err run(struct bench *b, char **argv)
     for (uint32_t i = 0; i < a->plan->rounds; i++) {
         TRY(train_round(b, i));
         unlink(argv[4]);
-        TRY(adapters_merge(a, argv[4], REPACK_KEEP));
+        TRY(adapters_merge(a, argv[4],
+                           &(struct net_write){.type = REPACK_KEEP}));
     }
     return TACIT_OK;
 }

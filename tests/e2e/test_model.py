@@ -3,6 +3,7 @@
 """tacit model: networks come in whole or not at all, keep their licence, source
 and hashes, and go out as they came.
 """
+import fcntl
 import glob
 import hashlib
 import json
@@ -259,6 +260,9 @@ def write_folder(home, name, config):
               struct.pack("<Q", len(raw)) + raw + data)
     home.file(f"{name}/config.json", json.dumps(config))
     home.file(f"{name}/tokenizer.json", json.dumps(FOLDER_TOKENS))
+    # What transformers writes where nothing is the longest text.
+    home.file(f"{name}/tokenizer_config.json",
+              json.dumps({"model_max_length": int(1e30)}))
 
 
 def case_a_folder_of_safetensors_comes_in():
@@ -549,7 +553,7 @@ def large(home):
 
 
 def parts(home):
-    return glob.glob(os.path.join(home.home, "blobs", ".import-*"))
+    return glob.glob(os.path.join(home.home, "blobs", ".tacit-part-*"))
 
 
 def start_import(home, path):
@@ -569,6 +573,40 @@ def case_ctrl_c_leaves_nothing():
             raise cases.Skip("it was done before it could be interrupted")
         done.exits(130)
         assert home.models() == [] and home.blobs() == [], home.blobs()
+
+
+def case_what_a_killed_export_left_goes_with_the_next():
+    with folder() as at:
+        home = Home(at)
+        home.run("model", "import", home.file("m.gguf", gguf(SMALL))).exits(0)
+        to = os.path.join(at, "out")
+        os.makedirs(to)
+        for name in ("abcdef", "ghijkl", "list-of-mine"):
+            write(os.path.join(to, ".tacit-part-" + name), b"")
+        with open(os.path.join(to, ".tacit-part-ghijkl"), "rb") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)  # as one that is at work
+            home.run("model", "export", "m",
+                     os.path.join(to, "m.gguf")).exits(0)
+        assert sorted(os.listdir(to)) == [
+            ".tacit-part-ghijkl", ".tacit-part-list-of-mine", "m.gguf"
+        ], os.listdir(to)
+
+
+def case_what_is_built_in_is_shown():
+    with folder() as at:
+        home = Home(at)
+        m = home.run("model", "show", "built-in", "--json").exits(0).data
+        assert (m["family"], m["use"], m["width"]) == ("words", "search", 256)
+        with open(os.path.join(os.path.dirname(__file__), "..", "..", "models",
+                               "encoder.gguf"), "rb") as f:
+            file = f.read()
+        assert m["bytes"] == len(file) and m["parameters"] == 49152 * 256
+        assert m["hash"] == hashlib.blake2b(file, digest_size=32).hexdigest()
+        m = home.run("model", "show", "built-in-reader", "--json").exits(0).data
+        assert (m["use"], m["parameters"]) == ("reads", 28050), m
+        home.run("model", "show", "built-in").exits(0).prints(
+            "Apache-2.0", "part of this program")
+        home.run("model", "rm", "built-in").exits(1)
 
 
 def case_what_a_killed_import_left_goes_with_the_next():
@@ -592,7 +630,20 @@ def full_disk(at):
     done = home.run("model", "import", large(home))
     done.exits(1).says("E0102")
     assert home.models() == [] and home.blobs() == [], home.blobs()
-    home.run("model", "import", home.file("m.gguf", gguf(SMALL))).exits(0)
+    # Nor does it keep what would make room.
+    more = [pair("general.description", "x" * (1 << 20))]
+    home.run("model", "import", home.file(
+        "m.gguf", gguf(SMALL, more=more))).exits(0)
+    fill = os.path.join(small, "fill")
+    with open(fill, "wb", buffering=0) as f:
+        try:
+            while f.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+    home.run("add", home.file("a.txt", b"words")).exits(1).says("E0102")
+    home.run("model", "rm", "m").exits(0)
+    assert home.models() == [] and home.blobs() == [], home.blobs()
 
 
 def case_a_full_disk_leaves_nothing():
