@@ -19,6 +19,7 @@ enum {
     SEALED_HEAD = 4096, /* before page 1 */
     SEALED_PAGE_MIN = 1024,
     SEALED_PAGE_MAX = 65536,
+    SEALED_GAP_MAX = 256 << 20, /* pages that are left out; caches hold less */
     SEALED_SALT = 32,
     SEALED_BLOCK = 4096,
     WAL_HEAD = 32,       /* as SQLite has it */

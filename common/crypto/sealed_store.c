@@ -182,13 +182,20 @@ static int write_page(struct sealed_file *f, int64_t page, const uint8_t *bytes)
 }
 
 /* Pages before `page` that SQLite leaves out, since it will never read what is
- * in them: sealed zeros, so that a hole is always damage. */
+ * in them: sealed zeros, so that a hole is always damage. They were freed
+ * before they left its cache, so they are no more than that holds. What has
+ * more comes from the head of a damaged journal, which nothing seals. */
 static int fill_to(struct sealed_file *f, int64_t page)
 {
     static const uint8_t zeros[SEALED_PAGE_MAX];
     int64_t size = 0;
     int rc = real_size(f, &size);
     int64_t next = size <= SEALED_HEAD ? 1 : (size - SEALED_HEAD) / f->page + 1;
+    if (rc == SQLITE_OK && (page - next) * f->page > SEALED_GAP_MAX)
+        return sealed_fault(f->vfs, SQLITE_IOERR_DATA,
+                            "%s: page %lld lies more than %d MiB behind the "
+                            "last one: its journal is damaged",
+                            f->name, (long long)page, SEALED_GAP_MAX >> 20);
     for (; rc == SQLITE_OK && next < page; next++)
         rc = write_page(f, next, zeros);
     return rc;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -446,6 +447,41 @@ static void a_hot_journal_is_played_back(void **state)
     world_free(&w);
 }
 
+/* The head of a journal says how many pages the store had; it is not sealed. */
+static void a_journal_cannot_make_the_store_grow(void **state)
+{
+    (void)state;
+    enum { AT_PAGES = 16 };
+    struct world w, copy;
+    struct buf db, journal;
+    char path[600];
+    struct stat st;
+    small_new(&w);
+    fill(&w, "DELETE", ROWS);
+    check_ok(db_exec(&w.db, "PRAGMA synchronous=FULL; PRAGMA cache_size=2;"
+                            "BEGIN; UPDATE d SET text = text || id"));
+    snprintf(path, sizeof path, "%s-journal", w.path);
+    read_all(w.path, &db);
+    read_all(path, &journal);
+    copy = w;
+    snprintf(copy.path, sizeof copy.path, "%s/copy.db", w.folder);
+    snprintf(path, sizeof path, "%s-journal", copy.path);
+    write_all(copy.path, db.data, db.len);
+    memcpy(journal.data + AT_PAGES, "\0\x10\0", 4); /* 1 GiB of them */
+    write_all(path, journal.data, journal.len);
+    struct db again;
+    enum tacit_err err =
+        db_open_through(&again, copy.path, DB_EXISTING, &w.door, NULL, 0);
+    assert_int_not_equal(err, TACIT_OK);
+    assert_int_equal(err_id(), E_STORE_DAMAGED);
+    assert_int_equal(stat(copy.path, &st), 0);
+    assert_true((size_t)st.st_size <= db.len);
+    db_rollback(&w.db);
+    buf_release(&db);
+    buf_release(&journal);
+    world_free(&w);
+}
+
 /* ---- several processes, and processes that die -------------------------- */
 
 /* Adds pairs of rows that belong together, for ever. */
@@ -563,6 +599,7 @@ int main(void)
         cmocka_unit_test(a_changed_log_gives_a_committed_state_or_an_error),
         cmocka_unit_test(a_frame_that_changes_while_it_is_read_is_an_error),
         cmocka_unit_test(a_hot_journal_is_played_back),
+        cmocka_unit_test(a_journal_cannot_make_the_store_grow),
         cmocka_unit_test(a_process_that_is_killed_leaves_a_whole_store),
         cmocka_unit_test(two_processes_write_one_store),
     };
