@@ -359,6 +359,13 @@ static void forget_key(const char *home, const struct slot *s)
     if (s->source == SLOT_KEYRING && keyring_clear(s->id)) err_clear();
 }
 
+/* The copy of a change that did not end: of an unsealing it is plain. */
+static void drop_copy(const char *home)
+{
+    drop(home, "tacit.db.new");
+    drop(home, "tacit.db.new-journal");
+}
+
 /* tacit.db through another VFS: copy, then rename. What was written to the log
  * before is in the copy; the log of the old file must not meet the new one. */
 static enum tacit_err replace_store(const char *home,
@@ -370,8 +377,7 @@ static enum tacit_err replace_store(const char *home,
     TRY(in_home(home, "tacit.db", from));
     TRY(in_home(home, "tacit.db.new", to));
     TRY(in_home(home, "tacit.db-wal", wal));
-    drop(home, "tacit.db.new");
-    drop(home, "tacit.db.new-journal");
+    drop_copy(home);
     TRY(db_copy(from, through, to, into));
     if (stat(wal, &st) == 0 && st.st_size > 0) {
         unlink(to);
@@ -476,6 +482,7 @@ enum tacit_err store_hold(const char *home, enum store_use use, int *out_fd)
         return fail_as(E_STORE_READONLY, "%s: it may only be read", home);
     if (fd < 0) return fail(TACIT_IO, "%s: %s", path, strerror(errno));
     if (fcntl(fd, F_OFD_SETLK, &l) == 0) {
+        drop_copy(home); /* nobody makes one now */
         *out_fd = fd;
         return TACIT_OK;
     }

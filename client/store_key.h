@@ -11,7 +11,8 @@
  * A change of the key writes the slot anew, and nothing else. Sealing a plain
  * store, or unsealing one, copies it beside itself and puts the copy in its
  * place by one rename: whatever happens, there is one whole store, and a slot
- * for it if it is sealed.
+ * for it if it is sealed. A copy that was left unfinished goes when the home is
+ * used next.
  *
  *   seal     key, seal.new | tacit.db <- copy | seal <- seal.new
  *   unseal   seal.new <- seal | tacit.db <- copy | seal.new and key go
@@ -68,8 +69,8 @@ TACIT_CHECKED enum tacit_err store_key_change(const char *home,
                                               const char *passphrase,
                                               const char *new_passphrase);
 
-/* Every user of a home holds it; a change of the store wants it alone.
- * E_STORE_BUSY. */
+/* Every user of a home holds it; a change of the store wants it alone. What an
+ * interrupted change left of its copy is removed. E_STORE_BUSY. */
 enum store_use { STORE_SHARED, STORE_ALONE };
 TACIT_CHECKED enum tacit_err store_hold(const char *home, enum store_use use,
                                         int *out_fd);

@@ -282,6 +282,16 @@ def case_stores_are_sealed_and_unsealed_whatever_happens():
             assert not os.path.exists(h.file(name)), name
 
 
+def case_the_plain_copy_of_a_killed_change_goes_with_the_next_command():
+    with folder() as at:
+        h = Home(at).add()
+        for name in ("tacit.db.new", "tacit.db.new-journal"):
+            write(h.file(name), TEXT)
+        assert h.shows()
+        h.run("status").exits(0)
+        assert h.shows() == [], h.shows()
+
+
 def case_nobody_else_works_on_a_home_while_it_changes():
     with folder() as at:
         h = Home(at).add()
