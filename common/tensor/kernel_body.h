@@ -3,7 +3,7 @@
  * kernels_*.c, which defines
  *
  *   vec, LANES            a vector of LANES floats
- *   vec_load, vec_store   unaligned
+ *   vec_load              unaligned
  *   vec_load_n, vec_store_n   the first n lanes, 1 <= n <= LANES; others are 0
  *   vec_all, vec_fma      broadcast; a * b + c
  *   vec_max, vec_min      of two; the second where either is not a number

@@ -116,7 +116,7 @@ static void gelu_backward(float *gx, const float *gy, const float *x, size_t n)
  * been seen. */
 ALWAYS float top_of(const float *x, size_t n)
 {
-    float each[LANES], most = x[0];
+    float most = x[0];
     if (n < LANES) {
         for (size_t i = 1; i < n; i++) most = x[i] > most ? x[i] : most;
         return most;
@@ -128,8 +128,8 @@ ALWAYS float top_of(const float *x, size_t n)
         other = vec_max(vec_load(x + i + LANES), other);
     }
     if (i + LANES <= n) top = vec_max(vec_load(x + i), top);
-    vec_store_n(each, vec_max(top, other), LANES);
-    for (size_t k = 0; k < LANES; k++) most = each[k] > most ? each[k] : most;
+    top = vec_max(top, other);
+    for (size_t k = 0; k < LANES; k++) most = top[k] > most ? top[k] : most;
     return most;
 }
 
