@@ -409,7 +409,7 @@ def case_a_store_that_another_program_locks_is_named():
             db.execute("BEGIN IMMEDIATE")  # a writer: questions go on
             s.run("search", "name1").exits(0)
             s.run("add", s.write("b.md", prose(2))).exits(1) \
-                .says("E0103", "locked")
+                .says("E0103", "another process holds it")
             db.execute("ROLLBACK")
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
             db.execute("BEGIN EXCLUSIVE")
