@@ -305,12 +305,22 @@ static enum tacit_err check_coordinator(struct device *d)
     return err;
 }
 
+/* Other commands send a person here. */
+static enum tacit_err open_examined(const struct options *o, struct device *d)
+{
+    enum tacit_err err = cli_open_to_read(o, d);
+    if (err_id() != E_STORE_DAMAGED) return err;
+    return err_context(err, "nothing in it can be mended: restore it from a "
+                            "backup, or move the home aside, `tacit init` and "
+                            "add the folders again");
+}
+
 enum tacit_err cli_doctor(const struct options *o)
 {
     struct device d;
     struct examination x = {.o = o, .d = &d};
     char seal[STORE_PLACE_MAX];
-    TRY(cli_open_to_read(o, &d));
+    TRY(open_examined(o, &d));
     if (cli_json(o)) x.list = json_array();
     note(&x, "keys", TACIT_OK, "made here, readable by this user only");
     note(&x, "seal", TACIT_OK, describe_seal(&d, seal));

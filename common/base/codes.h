@@ -66,8 +66,10 @@
  X(STORE_DAMAGED, 108, FORMAT, FAILED, "the store is damaged",                 \
    "A failing disk or another program changed the file; nothing was written "  \
    "to it since. `tacit doctor --index` says what is damaged, and makes an "   \
-   "index of words or vectors anew. Anything else: restore it from a backup. " \
-   "Without one: move the home aside, then run `init` and begin again.")       \
+   "index of words or vectors anew. Anything else, also a file that was cut "  \
+   "off: restore it from a backup. Without one: move the home aside, run "     \
+   "`init` and add the folders again; documents are where they were. The old " \
+   "home has the `keys` and what was joined; a new one joins anew.")           \
  X(STORE_KEY, 109, AUTH, FAILED, "this key does not open the store",           \
    "The store is sealed with another key, or the passphrase differs. Nothing " \
    "was changed. Give the key file, keyring or passphrase that it was made "   \

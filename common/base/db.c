@@ -70,6 +70,11 @@ enum tacit_err db_error(struct db *db, int rc, const char *what)
     case SQLITE_FULL:
         return fail_as(E_DISK_FULL, "%s: %s: the disk is full", db->path, what);
     case SQLITE_BUSY:
+        if (rc != SQLITE_BUSY_SNAPSHOT) /* which is not waited for */
+            return fail_as(E_STORE_BUSY,
+                           "%s: %s: another process holds it, still after %d s",
+                           db->path, what, BUSY_MS / 1000);
+        /* fall through */
     case SQLITE_LOCKED:
         return fail_as(E_STORE_BUSY, "%s: %s: %s", db->path, what, why);
     case SQLITE_NOTADB:
@@ -270,20 +275,27 @@ static enum tacit_err migrate(struct db *db, const char *const *migrations,
     return TACIT_OK;
 }
 
+/* One of the statements that a store is opened with. */
+static enum tacit_err open_by(struct db *db, const char *sql)
+{
+    return db_error(db, sqlite3_exec(db->sql, sql, NULL, NULL, NULL),
+                    "cannot open the store");
+}
+
 static enum tacit_err configure(struct db *db, const struct db_opening *how)
 {
     int64_t version = 0;
     sqlite3_extended_result_codes(db->sql, 1);
     sqlite3_busy_timeout(db->sql, BUSY_MS);
     /* Before the log is opened: SQLite then keeps its index to itself. */
-    if (db->is_alone) TRY(db_exec(db, "PRAGMA locking_mode=EXCLUSIVE"));
-    TRY(db_exec(db, "PRAGMA trusted_schema=OFF; PRAGMA foreign_keys=ON;"
+    if (db->is_alone) TRY(open_by(db, "PRAGMA locking_mode=EXCLUSIVE"));
+    TRY(open_by(db, "PRAGMA trusted_schema=OFF; PRAGMA foreign_keys=ON;"
                     "PRAGMA mmap_size=0;"));
     /* The first read finds out whether this is a database at all. */
-    TRY(db_exec(db, "SELECT count(*) FROM sqlite_master"));
+    TRY(open_by(db, "SELECT count(*) FROM sqlite_master"));
     TRY(check_version(db, how->n, &version));
     if (db->is_readonly) return TACIT_OK;
-    return db_exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;");
+    return open_by(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;");
 }
 
 /* Whether a file that should be a store is too short to be one: SQLite would

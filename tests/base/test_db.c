@@ -260,6 +260,23 @@ static void a_second_writer_finds_the_store_busy(void **state)
     db_close(&two);
 }
 
+static void who_only_reads_a_held_store_is_told_how_long_it_waited(void **state)
+{
+    (void)state;
+    struct db one, two;
+    open_store(&one, 1);
+    check_ok(db_exec(&one, "PRAGMA locking_mode=EXCLUSIVE"));
+    check_ok(db_exec(&one, "BEGIN EXCLUSIVE; INSERT INTO t(name) VALUES('x')"));
+    check(db_open(&two, path, DB_CREATE, steps, 1) == TACIT_STATE);
+    check(err_id() == E_STORE_BUSY);
+    assert_non_null(strstr(err_message(), "store.db: cannot open the store: "
+                                          "another process holds it, still "
+                                          "after 5 s"));
+    err_clear();
+    db_rollback(&one);
+    db_close(&one);
+}
+
 static void a_full_disk_keeps_what_was_committed(void **state)
 {
     (void)state;
@@ -400,6 +417,7 @@ int main(void)
         IN_FOLDER(mistakes_of_ours_are_internal),
         IN_FOLDER(a_rollback_takes_back_and_may_be_repeated),
         IN_FOLDER(a_second_writer_finds_the_store_busy),
+        IN_FOLDER(who_only_reads_a_held_store_is_told_how_long_it_waited),
         IN_FOLDER(a_full_disk_keeps_what_was_committed),
         IN_FOLDER(a_reader_cannot_write),
         IN_FOLDER(what_may_only_be_read_is_read),

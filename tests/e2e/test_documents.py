@@ -409,7 +409,7 @@ def case_a_store_that_another_program_locks_is_named():
             db.execute("BEGIN IMMEDIATE")  # a writer: questions go on
             s.run("search", "name1").exits(0)
             s.run("add", s.write("b.md", prose(2))).exits(1) \
-                .says("E0103", "locked")
+                .says("E0103", "another process holds it")
             db.execute("ROLLBACK")
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
             db.execute("BEGIN EXCLUSIVE")
@@ -645,6 +645,22 @@ def case_a_damaged_store_is_said_once_and_clearly():
 
 def case_so_is_one_that_is_not_sealed():
     damaged_store("none")
+
+
+def case_a_store_that_was_cut_off_has_a_way_out():
+    for key in ("file", "none"):
+        with site(key=key) as s:
+            s.write("a.md", prose(1))
+            s.add().exits(0)
+            store = os.path.join(s.home, "tacit.db")
+            os.truncate(store, os.path.getsize(store) * 7 // 10 // 8192 * 8192)
+            s.run("ask", "name1?").exits(1).says("E0108", "cannot open")
+            for words in (["doctor"], ["doctor", "--index"]):
+                s.run(*words).exits(1).says("E0108", "backup", "`tacit init`")
+            os.rename(s.home, s.home + ".aside")
+            s.run("init", "--key", key).exits(0)
+            s.add().exits(0)
+            assert s.listed() == {"a.md"}
 
 
 def case_a_flipped_letter_of_the_tables_is_a_damaged_store():
