@@ -63,7 +63,13 @@ struct gguf_tensor {
     uint64_t bytes;
     uint64_t offset;     /* from the start of the data */
     const uint8_t *data; /* borrowed from the file */
+    /* Heads of so many rows stand in data as two halves, and count in turns:
+     * gguf_row(). 0: rows count as they stand. Never of what is packed. */
+    uint64_t halves;
 };
+
+/* Row i of a matrix that is not packed. */
+const uint8_t *gguf_row(const struct gguf_tensor *t, uint64_t i);
 
 /* An array value: read its members in order. */
 struct gguf_array {
