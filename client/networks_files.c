@@ -326,15 +326,10 @@ enum tacit_err networks_export(struct device *d, const struct network_row *from,
     char path[DEVICE_PATH_MAX], folder[DEVICE_PATH_MAX];
     struct gguf *g = NULL;
     struct gguf_writer w;
-    const char *slash = strrchr(job->path, '/');
-    int n = slash ? snprintf(folder, sizeof folder, "%.*s",
-                             (int)(slash - job->path + 1), job->path)
-                  : snprintf(folder, sizeof folder, ".");
-    if (n < 0 || (size_t)n >= sizeof folder)
-        return fail(TACIT_LIMIT, "%s: the path is too long", job->path);
     if (file_exists(job->path))
         return fail(TACIT_STATE, "%s is there already; name another file",
                     job->path);
+    TRY(file_folder(folder, sizeof folder, job->path));
     TRY(networks_path(d, from, path));
     TRY(gguf_open(path, &g));
     enum tacit_err err = gguf_writer_init(&w, folder, GGUF_ALIGNMENT);

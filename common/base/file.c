@@ -16,7 +16,7 @@ enum {
     STEP = 1 << 16 /* bytes read at a time */
 };
 
-static enum tacit_err failed(const char *path, const char *doing)
+enum tacit_err file_failed(const char *path, const char *doing)
 {
     int e = errno;
     if (e == ENOSPC || e == EDQUOT || e == EFBIG)
@@ -46,13 +46,13 @@ static enum tacit_err read_all(int fd, const char *path, size_t max_bytes,
         if (!p) return err_context(buf_end(out), "%s", path);
         ssize_t n = read_some(fd, p, step);
         out->len -= step - (n > 0 ? (size_t)n : 0);
-        if (n < 0) return failed(path, "cannot read");
+        if (n < 0) return file_failed(path, "cannot read");
         if (n == 0) return TACIT_OK;
         left -= (size_t)n;
     }
     uint8_t more; /* the file may have grown since fstat() */
     ssize_t n = read_some(fd, &more, 1);
-    if (n < 0) return failed(path, "cannot read");
+    if (n < 0) return file_failed(path, "cannot read");
     if (n == 0) return TACIT_OK;
     return fail(TACIT_LIMIT, "%s: larger than the limit of %zu bytes", path,
                 max_bytes);
@@ -64,10 +64,10 @@ enum tacit_err file_read(const char *path, size_t max_bytes, struct buf *out)
     size_t was = out->len;
     /* O_NONBLOCK: a pipe without a writer must not stop us. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) return failed(path, "cannot open");
+    if (fd < 0) return file_failed(path, "cannot open");
     enum tacit_err err = TACIT_OK;
     if (fstat(fd, &st) != 0)
-        err = failed(path, "cannot read");
+        err = file_failed(path, "cannot read");
     else if (!S_ISREG(st.st_mode))
         err = fail(TACIT_UNSUPPORTED, "%s: not a regular file", path);
     else if (st.st_size > 0 && (uintmax_t)st.st_size > max_bytes)
@@ -86,26 +86,33 @@ static enum tacit_err write_all(int fd, const char *path, const uint8_t *p,
     while (n > 0) {
         ssize_t w = write(fd, p, n);
         if (w < 0 && errno == EINTR) continue;
-        if (w < 0) return failed(path, "cannot write");
+        if (w < 0) return file_failed(path, "cannot write");
         p += w;
         n -= (size_t)w;
     }
-    if (fsync(fd) != 0) return failed(path, "cannot write");
+    if (fsync(fd) != 0) return file_failed(path, "cannot write");
     return TACIT_OK;
 }
 
-/* A rename is durable once its folder is. */
-static enum tacit_err sync_folder(const char *path)
+enum tacit_err file_folder(char *out, size_t cap, const char *path)
 {
-    char folder[PATH_BYTES];
     const char *slash = strrchr(path, '/');
     int n = slash ? (int)(slash - path) : 1;
-    snprintf(folder, sizeof folder, "%.*s", n ? n : 1, slash ? path : ".");
+    int len = snprintf(out, cap, "%.*s", n ? n : 1, slash ? path : ".");
+    if (len < 0 || (size_t)len >= cap)
+        return fail(TACIT_LIMIT, "%s: path too long", path);
+    return TACIT_OK;
+}
+
+enum tacit_err file_sync_folder(const char *path)
+{
+    char folder[PATH_BYTES];
+    TRY(file_folder(folder, sizeof folder, path));
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return failed(folder, "cannot open");
+    if (fd < 0) return file_failed(folder, "cannot open");
     int rc = fsync(fd);
     close(fd);
-    return rc == 0 ? TACIT_OK : failed(folder, "cannot write");
+    return rc == 0 ? TACIT_OK : file_failed(folder, "cannot write");
 }
 
 enum tacit_err file_write(const char *path, const void *bytes, size_t n,
@@ -116,18 +123,18 @@ enum tacit_err file_write(const char *path, const void *bytes, size_t n,
     if (len < 0 || (size_t)len >= sizeof temporary)
         return fail(TACIT_LIMIT, "%s: path too long", path);
     int fd = mkostemp(temporary, O_CLOEXEC);
-    if (fd < 0) return failed(path, "cannot create");
+    if (fd < 0) return file_failed(path, "cannot create");
     enum tacit_err err = fchmod(fd, (mode_t)mode) == 0
                              ? write_all(fd, path, bytes, n)
-                             : failed(path, "cannot set permissions");
+                             : file_failed(path, "cannot set permissions");
     close(fd);
     if (!err && rename(temporary, path) != 0)
-        err = failed(path, "cannot replace");
+        err = file_failed(path, "cannot replace");
     if (err) {
         unlink(temporary);
         return err;
     }
-    return sync_folder(path);
+    return file_sync_folder(path);
 }
 
 enum tacit_err file_mkdirs(const char *path, unsigned mode)
@@ -142,10 +149,10 @@ enum tacit_err file_mkdirs(const char *path, unsigned mode)
         part[i] = '\0';
         if (mkdir(part, (mode_t)mode) == 0 || errno == EEXIST) continue;
         if (file_exists(part)) continue; /* e.g. EROFS above a mount */
-        return failed(part, "cannot create");
+        return file_failed(part, "cannot create");
     }
     struct stat st;
-    if (stat(path, &st) != 0) return failed(path, "cannot create");
+    if (stat(path, &st) != 0) return file_failed(path, "cannot create");
     if (!S_ISDIR(st.st_mode))
         return fail(TACIT_IO, "%s: is not a folder", path);
     return TACIT_OK;
@@ -210,7 +217,7 @@ static enum tacit_err walk_open(struct walk *w, const char *path)
     if (!w->path) return fail(TACIT_NOMEM, "out of memory");
     w->n = scandir(path, &w->list, is_shown, by_name);
     if (w->n >= 0) return TACIT_OK;
-    enum tacit_err err = failed(path, "cannot list");
+    enum tacit_err err = file_failed(path, "cannot list");
     free(w->path);
     *w = (struct walk){0};
     return err;
@@ -267,7 +274,7 @@ enum tacit_err file_walk(const char *path,
                          void *ctx)
 {
     struct stat st;
-    if (stat(path, &st) != 0) return failed(path, "cannot open");
+    if (stat(path, &st) != 0) return file_failed(path, "cannot open");
     if (!S_ISDIR(st.st_mode)) return visit(path, ctx);
     struct walk *stack = calloc(DEPTH_MAX, sizeof *stack);
     if (!stack) return fail(TACIT_NOMEM, "out of memory");

@@ -11,6 +11,8 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 
+/* An error of the file, by errno: E_DISK_FULL, NOMEM, NOTFOUND or IO. */
+enum tacit_err file_failed(const char *path, const char *doing);
 /* Append the file's content to out. IO (names path and reason), NOTFOUND when
  * it does not exist, LIMIT over max_bytes, UNSUPPORTED when not a regular
  * file. */
@@ -26,6 +28,12 @@ TACIT_CHECKED enum tacit_err file_mkdirs(const char *path, unsigned mode);
 /* "a/b" into out[cap]; LIMIT when it does not fit. */
 TACIT_CHECKED enum tacit_err file_join(char *out, size_t cap, const char *a,
                                        const char *b);
+/* The folder that path lies in, "." for a bare name, into out[cap]; LIMIT when
+ * it does not fit. */
+TACIT_CHECKED enum tacit_err file_folder(char *out, size_t cap,
+                                         const char *path);
+/* A rename to path is durable once its folder is: fsync of that. IO. */
+TACIT_CHECKED enum tacit_err file_sync_folder(const char *path);
 int file_exists(const char *path);
 /* The user's data folder for a program: flag, else $env, else
  * $XDG_DATA_HOME/name, else ~/.local/share/name. */

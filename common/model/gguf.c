@@ -327,6 +327,13 @@ void gguf_forget(const struct gguf *g, const struct gguf_tensor *t)
     if (g->mapped) mapped_forget(t->data, (size_t)t->bytes);
 }
 
+const uint8_t *gguf_row(const struct gguf_tensor *t, uint64_t i)
+{
+    uint64_t in = t->halves ? i % t->halves : 0;
+    uint64_t at = in ? i - in + in % 2 * (t->halves / 2) + in / 2 : i;
+    return t->data + at * (t->bytes / t->dims[1]);
+}
+
 void gguf_expect_all(const struct gguf *g)
 {
     if (g->mapped) mapped_expect_all(g->bytes, g->n);

@@ -27,6 +27,7 @@
 #include "common/base/buf.h"
 #include "common/base/digest.h"
 #include "common/base/err.h"
+#include "common/base/part.h"
 
 enum {
     GGUF_KEY_MAX = 255, /* bytes of a key or of a tensor's name */
@@ -62,7 +63,13 @@ struct gguf_tensor {
     uint64_t bytes;
     uint64_t offset;     /* from the start of the data */
     const uint8_t *data; /* borrowed from the file */
+    /* Heads of so many rows stand in data as two halves, and count in turns:
+     * gguf_row(). 0: rows count as they stand. Never of what is packed. */
+    uint64_t halves;
 };
+
+/* Row i of a matrix that is not packed. */
+const uint8_t *gguf_row(const struct gguf_tensor *t, uint64_t i);
 
 /* An array value: read its members in order. */
 struct gguf_array {
@@ -141,17 +148,15 @@ struct gguf_writer {
     uint64_t offset;     /* where the next tensor's data begins */
     uint64_t written;    /* bytes of data so far */
     uint64_t file_bytes; /* of the file, on the disk */
-    int fd;              /* -1: into memory */
     struct buf out;      /* what is not on the disk yet; all of it in memory */
-    char part[4096];     /* the unfinished file's name */
+    struct part part;    /* the unfinished file; fd -1: into memory */
     struct digest_state hash;
     int begun; /* the header is out */
     enum tacit_err err;
 };
 
-/* folder: where the unfinished file lies, under a name that begins with "."; it
- * is held (flock) as long, and those that nobody holds are removed: a killed
- * process left them. NULL: write into w->out. */
+/* folder: where the unfinished file lies (common/base/part.h). NULL: write into
+ * w->out. */
 TACIT_CHECKED enum tacit_err gguf_writer_init(struct gguf_writer *w,
                                               const char *folder,
                                               uint64_t alignment);

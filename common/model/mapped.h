@@ -1,8 +1,12 @@
 /*
  * mapped: a whole file as bytes in memory, read from the disk as it is touched.
  *
- * Who else writes the file changes the bytes; who cuts it, ends the program
- * (SIGBUS). Files that are ours are written once and never changed.
+ * Who else writes the file changes the bytes; who cuts it, ends the program,
+ * which names the file on stderr and exits with 1 (a handler of SIGBUS, from
+ * the first file on, for the first 64 that are open). Files that are ours are
+ * written once and never changed.
+ *
+ * Thread rule: any thread.
  */
 #ifndef TACIT_MODEL_MAPPED_H
 #define TACIT_MODEL_MAPPED_H

@@ -168,8 +168,9 @@ enum tacit_err model_files_their_name(const char *name, int is_decoder,
     return TACIT_OK;
 }
 
-/* Rows of a head stand as halves; put the two of a pair beside each other:
- * row 2 j + t of a head is row t w / 2 + j of the file. */
+/* Rows of a head stand as halves and count in turns: row 2 j + t of a head is
+ * row t w / 2 + j of the file. The numbers of a bias are put so, the rows of a
+ * matrix stay where they are. */
 static enum tacit_err interleave(struct model_files *c, struct gguf_tensor *t,
                                  uint64_t heads, uint64_t width)
 {
@@ -179,12 +180,16 @@ static enum tacit_err interleave(struct model_files *c, struct gguf_tensor *t,
         t->n_dims > 2)
         return fail(TACIT_SHAPE, "tensor %s does not fit %d heads of %d",
                     t->name, (int)heads, (int)width);
-    size_t row = (size_t)(t->bytes / n);
+    if (t->n_dims == 2) {
+        t->halves = width;
+        return TACIT_OK;
+    }
+    size_t each = (size_t)(t->bytes / n);
     TRY(arena_alloc_raw(&c->arena, (size_t)t->bytes, 1, &copy));
     for (uint64_t h = 0; h < heads; h++)
         for (uint64_t j = 0; j < width; j++) {
             uint64_t from = h * width + (j % 2) * (width / 2) + j / 2;
-            memcpy(copy + (h * width + j) * row, t->data + from * row, row);
+            memcpy(copy + (h * width + j) * each, t->data + from * each, each);
         }
     t->data = copy;
     return TACIT_OK;

@@ -1,16 +1,15 @@
 #include "common/model/model_folder.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/base/codes.h"
 #include "common/base/file.h"
 #include "common/base/json.h"
+#include "common/base/part.h"
 #include "common/model/model_folder_parts.h"
 
 enum { CONTEXT_MAX = 1 << 30, FACTORS_MAX = 512 };
@@ -406,27 +405,6 @@ static enum tacit_err write_card(const struct model_folder_writing *w)
 
 /* ---- the whole ----------------------------------------------------------- */
 
-static void take_away(const char *path)
-{
-    static const char *const names[] = {"config.json",
-                                        "model.safetensors",
-                                        "tokenizer.json",
-                                        "tokenizer.model",
-                                        "tokenizer_config.json",
-                                        "1_Pooling/config.json",
-                                        "modules.json",
-                                        "sentence_bert_config.json",
-                                        "config_sentence_transformers.json",
-                                        "README.md",
-                                        "1_Pooling"};
-    char full[MODEL_FOLDER_PATH];
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (snprintf(full, sizeof full, "%s/%s", path, names[i]) <
-            (int)sizeof full)
-            (void)remove(full);
-    (void)rmdir(path);
-}
-
 static enum tacit_err write_all(struct model_folder_writing *w)
 {
     struct vocab *v = NULL;
@@ -444,22 +422,23 @@ static enum tacit_err write_all(struct model_folder_writing *w)
 enum tacit_err model_folder_write(const struct model_files *f, const char *path,
                                   const struct model_folder *how)
 {
-    char part[MODEL_FOLDER_PATH];
-    struct model_folder_writing w = {.f = f, .how = how, .path = part};
+    char whole[PART_PATH], folder[PART_PATH];
+    struct part part;
+    struct model_folder_writing w = {.f = f, .how = how, .path = part.path};
     struct stat st;
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/') n--;
-    if (n + sizeof ".XXXXXX" > sizeof part)
-        return fail(TACIT_LIMIT, "%s: path too long", path);
+    if (n >= sizeof whole) return fail(TACIT_LIMIT, "%s: path too long", path);
+    memcpy(whole, path, n);
+    whole[n] = '\0';
     TRY(look(&w));
-    if (lstat(path, &st) == 0)
+    if (lstat(whole, &st) == 0)
         return fail(TACIT_STATE, "%s is there already; name another folder",
-                    path);
-    snprintf(part, sizeof part, "%.*s.XXXXXX", (int)n, path);
-    if (!mkdtemp(part)) return fail(TACIT_IO, "%s: %s", path, strerror(errno));
+                    whole);
+    TRY(file_folder(folder, sizeof folder, whole));
+    TRY(part_begin(&part, folder, PART_FOLDER));
     enum tacit_err err = write_all(&w);
-    if (!err && (chmod(part, 0755) || rename(part, path)))
-        err = fail(TACIT_IO, "%s: %s", path, strerror(errno));
-    if (err) take_away(part);
+    if (!err) err = part_commit(&part, whole, 0755);
+    part_release(&part);
     return err;
 }

@@ -28,10 +28,11 @@ struct model_folder {
     void *ctx;
 };
 
-/* Makes the folder, which must not be there (STATE): beside it, under its name
- * and six letters, until it is whole. After an error there is none. UNSUPPORTED
- * (E_MODEL_UNSUPPORTED): a family or a setting that such a folder has no place
- * for, by name; LIMIT: a number too large for the type; E_DISK_FULL, IO. */
+/* Makes the folder, which must not be there (STATE): beside it, as a part
+ * (common/base/part.h), until it is whole. After an error there is none.
+ * UNSUPPORTED (E_MODEL_UNSUPPORTED): a family or a setting that such a folder
+ * has no place for, by name; LIMIT: a number too large for the type;
+ * E_DISK_FULL, IO. */
 TACIT_CHECKED enum tacit_err model_folder_write(const struct model_files *f,
                                                 const char *path,
                                                 const struct model_folder *how);

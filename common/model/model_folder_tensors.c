@@ -59,7 +59,7 @@ static void row_into(const struct gguf_tensor *t, size_t row, float *to)
         weight_rows(&p, row, row + 1, to);
     } else {
         enum quant_type type = (enum quant_type)t->type;
-        quant_decode(type, t->data + row * quant_bytes(type, cols), to, cols);
+        quant_decode(type, gguf_row(t, row), to, cols);
     }
 }
 

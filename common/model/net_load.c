@@ -74,8 +74,9 @@ static void decode(const struct gguf_tensor *g, float *to)
         weight_rows(&w, 0, w.n_out, to);
         return;
     }
-    quant_decode((enum quant_type)g->type, g->data, to,
-                 (size_t)(g->dims[0] * g->dims[1]));
+    for (size_t i = 0, cols = (size_t)g->dims[0]; i < (size_t)g->dims[1]; i++)
+        quant_decode((enum quant_type)g->type, gguf_row(g, i), to + i * cols,
+                     cols);
 }
 
 static enum tacit_err missing(const char *name)
@@ -104,18 +105,22 @@ static enum quant_type type_to_pack(const struct gguf_tensor *g)
                : QUANT_Q8_0;
 }
 
-/* Rows of another type, as rows of Q8_0. */
-static enum tacit_err requantise(const struct gguf_tensor *g, uint8_t *rows)
+/* Its rows as they count, of a type that products take. */
+static enum tacit_err bring_rows(const struct gguf_tensor *g,
+                                 enum quant_type type, uint8_t *rows)
 {
-    size_t cols = (size_t)g->dims[0];
-    size_t from = quant_bytes((enum quant_type)g->type, cols);
-    size_t to = quant_bytes(QUANT_Q8_0, cols);
+    size_t cols = (size_t)g->dims[0], bytes = quant_bytes(type, cols);
     float *row = malloc(cols * sizeof *row);
     enum tacit_err err = TACIT_OK;
     if (!row) return fail(TACIT_NOMEM, "out of memory");
     for (size_t i = 0; !err && i < (size_t)g->dims[1]; i++) {
-        quant_decode((enum quant_type)g->type, g->data + i * from, row, cols);
-        err = quant_encode(QUANT_Q8_0, row, rows + i * to, cols);
+        const uint8_t *from = gguf_row(g, i);
+        if (type == (enum quant_type)g->type) {
+            memcpy(rows + i * bytes, from, bytes);
+            continue;
+        }
+        quant_decode((enum quant_type)g->type, from, row, cols);
+        err = quant_encode(type, row, rows + i * bytes, cols);
     }
     free(row);
     return err;
@@ -139,10 +144,10 @@ static enum tacit_err pack(struct loader *l, const struct gguf_tensor *g,
         return fail(TACIT_UNSUPPORTED, "tensor %s: rows of %zu numbers of %s",
                     g->name, out->cols, gguf_type_name(g->type));
     TRY(arena_alloc_raw(&l->net->arena, bytes, 1, &data));
-    if (type != (enum quant_type)g->type) {
+    if (type != (enum quant_type)g->type || g->halves) {
         rows = own = malloc(quant_bytes(type, out->rows * out->cols));
         enum tacit_err err =
-            own ? requantise(g, own)
+            own ? bring_rows(g, type, own)
                 : fail(TACIT_NOMEM, "out of memory for tensor %s", g->name);
         if (err) {
             free(own);

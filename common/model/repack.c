@@ -64,7 +64,7 @@ void repack_announce(const struct repack *r, struct gguf_writer *w)
 struct panel {
     size_t rows, cols, max_rows;
     size_t from_row, to_row; /* bytes of a row */
-    uint8_t *plain;          /* rows of the old type, out of tiles */
+    uint8_t *plain;          /* rows of the old type, out of tiles or halves */
     float *numbers;
     uint8_t *rows_out, *tiles_out;
 };
@@ -125,6 +125,10 @@ static enum tacit_err convert(const struct repack *r, struct panel *p, size_t i,
         struct weight w = {old, n, p->cols, t->data};
         if (i > 0) w.data += weight_bytes(old, i, p->cols);
         weight_unpack(&w, p->plain);
+        rows = p->plain;
+    } else if (t->halves) {
+        for (size_t k = 0; k < n; k++)
+            memcpy(p->plain + k * p->from_row, gguf_row(t, i + k), p->from_row);
         rows = p->plain;
     }
     if (old != r->type || !is_tiled(t))

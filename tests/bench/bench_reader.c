@@ -31,11 +31,11 @@ static const char file_1[] = "squad/dev-v1.1.rebuilt.json.gz";
 static const char file_2[] = "squad/dev-v2.0.rebuilt.json.gz";
 
 /* Where an article belongs. */
-enum part { FIT, CHOOSE, TEST };
+enum share { FIT, CHOOSE, TEST };
 
 struct set {
     struct squad squad;
-    enum part *part; /* [n_articles] */
+    enum share *part; /* [n_articles] */
 };
 
 struct desk {
@@ -50,7 +50,8 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static enum part part_of(const char *const *titles, size_t n, const char *title)
+static enum share part_of(const char *const *titles, size_t n,
+                          const char *title)
 {
     for (size_t i = 0; i < n; i++)
         if (strcmp(titles[i], title) == 0)
@@ -101,7 +102,7 @@ static const char *most_given(const struct squad_question *q)
     return q->answers[best];
 }
 
-static void take_rows(struct desk *d, const struct set *s, enum part last,
+static void take_rows(struct desk *d, const struct set *s, enum share last,
                       int answerable)
 {
     for (size_t i = 0; i < s->squad.n_questions; i++) {
@@ -139,7 +140,7 @@ struct figures {
     double f1, exact, auroc, n;
 };
 
-static void measure(struct desk *d, struct span_reader *r, enum part part,
+static void measure(struct desk *d, struct span_reader *r, enum share part,
                     struct figures *out)
 {
     struct measure_scored *list = calloc(ROWS_MAX, sizeof *list);

@@ -592,6 +592,24 @@ def case_what_a_killed_export_left_goes_with_the_next():
         ], os.listdir(to)
 
 
+def case_what_a_killed_export_of_a_folder_left_goes_with_the_next():
+    with folder() as at:
+        home = Home(at)
+        home.run("model", "import", home.file("m.gguf", gguf(SMALL))).exits(0)
+        to = os.path.join(at, "out")
+        for name in ("abcdef", "ghijkl"):
+            os.makedirs(os.path.join(to, ".tacit-part-" + name, "1_Pooling"))
+            write(os.path.join(to, ".tacit-part-" + name, "config.json"), b"")
+        held = os.open(os.path.join(to, ".tacit-part-ghijkl"), os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_EX)  # as one that is at work
+        home.run("model", "export", "m", os.path.join(to, "m"),
+                 "--folder").exits(0)
+        os.close(held)
+        assert sorted(os.listdir(to)) == [".tacit-part-ghijkl", "m"], \
+            os.listdir(to)
+        assert os.stat(os.path.join(to, "m")).st_mode & 0o777 == 0o755
+
+
 def case_what_is_built_in_is_shown():
     with folder() as at:
         home = Home(at)
