@@ -458,6 +458,16 @@ def rule_arm(tree):
                        f'{m.group(1)} is not in tests/arm/cmocka.h')
 
 
+def rule_listed_tests(tree):
+    """A script that lists tests fails by one that is gone."""
+    for path in ('tests/arm/run.sh', 'tests/valgrind.sh'):
+        text = tree.text.get(path, '')
+        for m in re.finditer(r'\b\w+/test_\w+', text):
+            if f'tests/{m.group()}.c' not in tree.raw:
+                yield (path, line_at(text, m.start()),
+                       f'tests/{m.group()}.c is not there')
+
+
 def rule_guarantees(tree):
     """Every promise has a number of its own and tests that are there: a file
     of tests/e2e, a name as `secagg: the_sum_is_exact`, or one alone."""
