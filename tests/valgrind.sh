@@ -4,19 +4,24 @@
 #
 #   TACIT_BUILD=build/release tests/valgrind.sh [TEST…]
 #
-# The cheap ones by default, so that all of it stays under five minutes on two
-# cores. test_alloc is not among them: it brings its own malloc.
+# The cheap ones by default, readers of what others wrote among them, so that
+# all of it stays under five minutes on two cores. test_alloc is not among them:
+# it brings its own malloc.
 set -u
 build=${TACIT_BUILD:-build/release}
 limit=${TACIT_TEST_LIMIT:-240}
 tests=("$@")
 if [ ${#tests[@]} -eq 0 ]; then
-    tests=(base/test_arena base/test_buf base/test_db base/test_err
-        base/test_json base/test_log base/test_options base/test_pool
-        base/test_tick base/test_yaml crypto/test_keys plan/test_plan
-        tensor/test_optim tensor/test_params tensor/test_tape
-        coordinator/test_strategy coordinator/test_tally model/test_safetensors
-        wire/test_blob)
+    tests=(base/test_arena base/test_buf base/test_csv base/test_db
+        base/test_err base/test_json base/test_log base/test_options
+        base/test_pool base/test_tick base/test_yaml base/test_yaml_edit
+        client/test_idx client/test_jsonl client/test_npy client/test_policy
+        coordinator/test_tally crypto/test_keys model/test_gguf
+        model/test_safetensors plan/test_plan retrieval/test_document_mail
+        retrieval/test_document_office retrieval/test_document_rows
+        retrieval/test_judged strategy/test_sum tensor/test_optim
+        tensor/test_params tensor/test_tape wire/test_blob wire/test_frame
+        wire/test_record)
 fi
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT

@@ -26,14 +26,22 @@ static double log_add(double a, double b)
     return isinf(low) && low < 0 ? top : top + log1p(exp(low - top));
 }
 
+/* lgamma() would write the process's signgam, and threads account at once. */
+static double log_factorial(double n)
+{
+    int sign;
+    return lgamma_r(n + 1, &sign);
+}
+
 /* log sum_k C(n, k) (1 - q)^(n - k) q^k e^(k (k - 1) / (2 z^2)) */
 static double log_moment_whole(double q, double z, unsigned n)
 {
-    double sum = -INFINITY, all = lgamma((double)n + 1);
+    double sum = -INFINITY, all = log_factorial(n);
     for (unsigned k = 0; k <= n; k++) {
         double i = (double)k, left = (double)(n - k);
-        sum = log_add(sum, all - lgamma(i + 1) - lgamma(left + 1) + i * log(q) +
-                               left * log1p(-q) + i * (i - 1) / (2 * z * z));
+        sum = log_add(sum, all - log_factorial(i) - log_factorial(left) +
+                               i * log(q) + left * log1p(-q) +
+                               i * (i - 1) / (2 * z * z));
     }
     return sum;
 }

@@ -220,6 +220,13 @@ class Rules(unittest.TestCase):
                                    '(void)state;\n    assert_int_equal(1, 1);')
         self.fires('arm', {**tree, path: text}, path, 6, 'assert_int_equal')
 
+    def test_listed_tests(self):
+        for path in ('tests/arm/run.sh', 'tests/valgrind.sh'):
+            self.quiet({path: 'tests=(base/test_thing)\n'})
+            self.fires('listed_tests', {
+                path: 'tests=(base/test_thing\n    base/test_gone)\n'},
+                path, 2, 'tests/base/test_gone.c')
+
     def test_guarantees(self):
         path = 'tests/GUARANTEES.md'
         good = ('| 1 | Sizes. | guesses | `thing: a_thing_has_a_size`, '
