@@ -478,8 +478,6 @@ TACIT_CHECKED enum tacit_err ivf_place(struct ivf *ix, int64_t part,
 /* ---- ivf_search.c ---- */
 void ivf_scratch_free(struct ivf_scratch *s);
 size_t ivf_scratch_bytes(const struct ivf_scratch *s);
-/* Keep the k best by (distance, id) in the heap h. */
-void ivf_hits_add(struct ivf_hit *h, size_t *n, size_t k, int64_t id, float d2);
 /* In order, with the distances that a caller sees. */
 void ivf_hits_sort(const struct ivf *ix, struct ivf_hit *h, size_t n);
 

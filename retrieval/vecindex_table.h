@@ -376,11 +376,8 @@ TACIT_CHECKED enum tacit_err vecindex_command(struct vecindex_table *t,
                                               const char *command);
 TACIT_CHECKED enum tacit_err vecindex_import(struct vecindex_table *t,
                                              const char *source);
-/* The whole index against its rows. */
-TACIT_CHECKED enum tacit_err vecindex_examine(struct vecindex_table *t,
-                                              struct ivf_report *report);
-/* The same as PRAGMA integrity_check asks for it: *problem is NULL or owned by
- * SQLite. Nothing is looked at for quick_check. */
+/* The whole index against its rows, as PRAGMA integrity_check asks for it:
+ * *problem is NULL or owned by SQLite. Nothing is looked at for quick_check. */
 int vecindex_integrity(sqlite3_vtab *vtab, const char *schema, const char *name,
                        int is_quick, char **problem);
 /* The SQL functions tacit_vec_…(). */
