@@ -20,9 +20,6 @@
 #include "common/model/net_write.h"
 #include "common/plan/plan.h"
 
-struct model_files;
-struct net;
-
 struct adapter_found {
     struct plan *plan; /* owned */
     struct model_spec spec;

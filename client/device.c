@@ -184,11 +184,6 @@ enum tacit_err device_init_with(const char *home,
     return make_keys(&d);
 }
 
-enum tacit_err device_init(const char *home)
-{
-    return device_init_with(home, NULL, NULL);
-}
-
 static int take_blob(sqlite3_stmt *st, int column, void *out, int n)
 {
     const void *bytes = sqlite3_column_blob(st, column);
@@ -271,11 +266,6 @@ enum tacit_err device_open_to_read(struct device *d, const char *home,
                                    const char *passphrase)
 {
     return open_as(d, home, passphrase, DB_READABLE);
-}
-
-enum tacit_err device_open(struct device *d, const char *home)
-{
-    return device_open_with(d, home, NULL);
 }
 
 enum tacit_err device_share(const struct device *of, struct device *out)

@@ -53,13 +53,11 @@ struct device {
 TACIT_CHECKED enum tacit_err device_init_with(const char *home,
                                               const struct store_source *source,
                                               const char *passphrase);
-TACIT_CHECKED enum tacit_err device_init(const char *home);
 /* Open a home. E_NOT_INITIALISED, E_STORE_NEWER, E_STORE_DAMAGED,
  * E_KEYS_READABLE, E_STORE_KEY … */
 TACIT_CHECKED enum tacit_err device_open_with(struct device *d,
                                               const char *home,
                                               const char *passphrase);
-TACIT_CHECKED enum tacit_err device_open(struct device *d, const char *home);
 /* The same for what only reads; d->db.is_readonly where nothing may be written
  * (db.h: DB_READABLE). E_STORE_LOG. */
 TACIT_CHECKED enum tacit_err device_open_to_read(struct device *d,

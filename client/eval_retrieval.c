@@ -323,16 +323,6 @@ static enum tacit_err measure(struct evaluation *e,
     return TACIT_OK;
 }
 
-static int by_rank(const void *a, const void *b)
-{
-    const struct judged_place *x = a, *y = b;
-    int order = strcmp(x->query, y->query);
-    if (order) return order;
-    if (x->score > y->score) return -1;
-    if (x->score < y->score) return 1;
-    return strcmp(y->document, x->document);
-}
-
 static enum tacit_err write_run(const char *path, const struct judged_run *run,
                                 const char *name)
 {
@@ -355,7 +345,7 @@ static enum tacit_err evaluate_way(struct evaluation *e, enum way way)
     struct judged_run run = {0};
     snprintf(r->name, sizeof r->name, "%s", ways[way].name);
     TRY(search_all(e, way, &run, r));
-    if (run.n) qsort(run.list, run.n, sizeof *run.list, by_rank);
+    judged_run_sort(&run);
     if (options_value(e->o, "write-run"))
         TRY(write_run(options_value(e->o, "write-run"), &run, r->name));
     TRY(measure(e, &run, r));

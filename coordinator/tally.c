@@ -168,16 +168,14 @@ static enum tacit_err upload_begin(struct tally *t, unsigned seat)
     return err;
 }
 
-static enum tacit_err chunk_write(const struct tally *t, struct upload *u,
-                                  uint32_t index, const uint8_t *bytes,
-                                  uint32_t len)
+static enum tacit_err chunk_write(struct upload *u, uint32_t index,
+                                  const uint8_t *bytes, uint32_t len)
 {
     uint64_t at = (uint64_t)index * WIRE_CHUNK_MAX;
     if (u->bytes) {
         memcpy(u->bytes + at, bytes, len);
         return TACIT_OK;
     }
-    (void)t;
     while (len > 0) {
         ssize_t n = pwrite(u->fd, bytes, len, (off_t)at);
         if (n < 0 && errno == EINTR) continue;
@@ -235,7 +233,7 @@ enum tacit_err tally_put(struct tally *t, unsigned seat,
                        "content",
                        c->index);
     }
-    TRY(chunk_write(t, u, c->index, c->bytes, c->len));
+    TRY(chunk_write(u, c->index, c->bytes, c->len));
     u->hashes[c->index] = hash;
     u->held[c->index / 8] |= (uint8_t)(1U << (c->index % 8));
     u->n_held++;

@@ -195,11 +195,6 @@ const char *document_kind_at(size_t i)
     return i < N_READERS ? readers[i]->kind : NULL;
 }
 
-int document_in_file(const struct document *d)
-{
-    return d->source.data == d->file.data;
-}
-
 /* 1-based page of a source byte; 0 without pages. */
 static uint32_t page_at(const struct document *d, size_t at)
 {

@@ -23,9 +23,8 @@
  *                                  line n is paragraph n
  *   e-mail, mbox                   the decoded headers and parts, in order
  *
- * document_in_file() tells the first case from the others. A PDF's places have
- * pages, too. What was left out of a document (pages over the limit, pages
- * without text) stands in `note`, to be shown.
+ * A PDF's places have pages, too. What was left out of a document (pages over
+ * the limit, pages without text) stands in `note`, to be shown.
  *
  * Inside a block every run of blanks is one space (code keeps its lines), the
  * text is in Normalization Form KC but for numbers (base/nfkc.h); control
@@ -144,8 +143,6 @@ void document_release(struct document *d);
 const char *document_kind(const struct document *d);
 /* The i-th kind that there is; NULL behind the last. */
 const char *document_kind_at(size_t i);
-/* Whether places count in the file's own bytes. */
-int document_in_file(const struct document *d);
 /* The place of text [first, end), first < end. */
 struct place document_place(const struct document *d, size_t first, size_t end);
 

@@ -29,12 +29,19 @@ static enum look look_at(uint32_t u)
     return LOOK_KEEP;
 }
 
-static void *grow(void *old, size_t *cap, size_t size, size_t max)
+/* The list with room for one element behind its n: twice the size, `max` at
+ * most. NULL, with the builder's error, when there is no memory. */
+static void *with_room(struct builder *b, void *list, size_t n, size_t *cap,
+                       size_t size, size_t max)
 {
+    if (list && n < *cap) return list;
     size_t wanted = *cap ? 2 * *cap : 64;
     if (wanted > max) wanted = max;
-    void *p = realloc(old, wanted * size);
-    if (p) *cap = wanted;
+    void *p = realloc(list, wanted * size);
+    if (p)
+        *cap = wanted;
+    else
+        b->err = fail(TACIT_NOMEM, "out of memory");
     return p;
 }
 
@@ -54,16 +61,11 @@ static void add_run(struct builder *b, struct run r)
         builder_refuse(b, "broken into too many pieces");
         return;
     }
-    if (!d->runs || d->n_runs == d->cap_runs) {
-        struct run *p =
-            grow(d->runs, &d->cap_runs, sizeof *p, DOCUMENT_RUNS_MAX);
-        if (!p) {
-            b->err = fail(TACIT_NOMEM, "out of memory");
-            return;
-        }
-        d->runs = p;
-    }
-    d->runs[d->n_runs++] = r;
+    struct run *runs = with_room(b, d->runs, d->n_runs, &d->cap_runs,
+                                 sizeof *runs, DOCUMENT_RUNS_MAX);
+    if (!runs) return;
+    d->runs = runs;
+    runs[d->n_runs++] = r;
 }
 
 /* Append text as it is; `unit` as in struct run. */
@@ -318,17 +320,12 @@ static void add_block(struct builder *b)
                          DOCUMENT_BLOCKS_MAX);
         return;
     }
-    if (d->n_blocks == d->cap_blocks) {
-        struct block *p =
-            grow(d->blocks, &d->cap_blocks, sizeof *p, DOCUMENT_BLOCKS_MAX);
-        if (!p) {
-            b->err = fail(TACIT_NOMEM, "out of memory");
-            return;
-        }
-        d->blocks = p;
-    }
+    struct block *blocks = with_room(b, d->blocks, d->n_blocks, &d->cap_blocks,
+                                     sizeof *blocks, DOCUMENT_BLOCKS_MAX);
+    if (!blocks) return;
+    d->blocks = blocks;
     b->block.text_end = d->text.len;
-    d->blocks[d->n_blocks++] = b->block;
+    blocks[d->n_blocks++] = b->block;
     buf_put_u8(&d->text, '\n');
     if (d->text.err) refuse_length(b);
 }

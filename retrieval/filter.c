@@ -331,16 +331,3 @@ size_t filter_rows(const struct filter *f, const char *kind, const char *text,
                                 (uint32_t)((size_t)(row - text) + len)};
     return n_rows == 1 && out[0].first == 0 && out[0].end == n ? 0 : n_rows;
 }
-
-size_t filter_find(const int64_t *ids, size_t n, int64_t id)
-{
-    size_t from = 0, to = n;
-    while (from < to) {
-        size_t mid = from + (to - from) / 2;
-        if (ids[mid] < id)
-            from = mid + 1;
-        else
-            to = mid;
-    }
-    return from < n && ids[from] == id ? from : n;
-}

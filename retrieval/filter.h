@@ -60,7 +60,5 @@ struct filter_row {
 };
 size_t filter_rows(const struct filter *f, const char *kind, const char *text,
                    size_t n, struct filter_row *out, size_t max);
-/* The place of an id among such ids [n], or n. */
-size_t filter_find(const int64_t *ids, size_t n, int64_t id);
 
 #endif

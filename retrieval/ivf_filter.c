@@ -1,3 +1,4 @@
+#include "common/base/sorted.h"
 #include "common/tensor/vectorise.h"
 
 #include "retrieval/ivf_state.h"
@@ -18,15 +19,7 @@ enum tacit_err ivf_filter_check(const struct ivf *ix,
 
 bool ivf_among(const int64_t *set, size_t n, int64_t v)
 {
-    size_t low = 0, high = n;
-    while (low < high) {
-        size_t half = low + (high - low) / 2;
-        if (set[half] < v)
-            low = half + 1;
-        else
-            high = half;
-    }
-    return low < n && set[low] == v;
+    return sorted_find(set, n, v) < n;
 }
 
 static bool word_passes(const struct ivf_term *t, int64_t word)

@@ -62,7 +62,7 @@ void ivf_tree_estimate(const struct ivf *ix, const struct ivf_tree *t,
                        const struct rabitq_query *q, float *estimate,
                        float *lower)
 {
-    size_t block = ivf_tree_block(ix, ix->shape.width);
+    size_t block = ivf_tree_block(ix->shape.width);
     struct rabitq_scan s = scan_of(ix, q, base_of(ix, t, q), assign_slack);
     for (size_t i = 0; i < t->n; i += IVF_BLOCK)
         (void)ix->kernels->scan(&s, t->bits + i / IVF_BLOCK * block,
@@ -125,7 +125,7 @@ static size_t nearest_coarse(struct ivf *ix, struct ivf_tree *t,
 {
     uint8_t tables[RABITQ_DIM_MAX];
     float *lower = ix->estimates + ix->room_dots, base = base_of(ix, t, q);
-    size_t width = ix->shape.coarse, block = ivf_tree_block(ix, width);
+    size_t width = ix->shape.coarse, block = ivf_tree_block(width);
     size_t passed = 0;
     struct rabitq_scan whole = scan_of(ix, q, base, assign_slack);
     struct rabitq_scan s = scan_of(ix, q, base, coarse_slack);
@@ -137,7 +137,7 @@ static size_t nearest_coarse(struct ivf *ix, struct ivf_tree *t,
                                 ix->estimates + i, lower + i);
     for (size_t at = t->n; at % IVF_BLOCK != 0; at++) lower[at] = INFINITY;
     size_t n = seeds_take(ix, t, q, want, out);
-    block = ivf_tree_block(ix, ix->shape.width);
+    block = ivf_tree_block(ix->shape.width);
     for (size_t from = 0; from < t->n; from += IVF_BLOCK) {
         float estimate[IVF_BLOCK], bound[IVF_BLOCK];
         if (!block_is_below(lower + from, limit_of(out, n, within))) continue;

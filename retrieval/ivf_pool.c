@@ -78,7 +78,9 @@ static void hits_sink(struct ivf_hit *h, size_t n, size_t i)
     }
 }
 
-void ivf_hits_add(struct ivf_hit *h, size_t *n, size_t k, int64_t id, float d2)
+/* Keep the k best by (distance, id) in the heap h. */
+static void hits_add(struct ivf_hit *h, size_t *n, size_t k, int64_t id,
+                     float d2)
 {
     struct ivf_hit fresh = {id, d2};
     if (*n == k && !worse(&h[0], &fresh)) return;
@@ -182,7 +184,7 @@ enum tacit_err ivf_candidate_read(struct ivf_searcher *s,
     TRY(row_get(s, c, &row));
     s->work.rows++;
     TRY(ivf_row_d2(ix, row, &d2));
-    ivf_hits_add(s->s->hits, &s->s->n_hits, s->q->k, ivf_i64(row), d2);
+    hits_add(s->s->hits, &s->s->n_hits, s->q->k, ivf_i64(row), d2);
     return TACIT_OK;
 }
 

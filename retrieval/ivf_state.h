@@ -3,12 +3,13 @@
  *
  *   ivf.c         create, open, insert, delete, words
  *   ivf_layout.c  segments, heads, meta, rows as bytes
+ *   ivf_walk.c    heads and segments of the store, one after another
  *   ivf_tree.c    the centroids of a partition in memory
  *   ivf_near.c    the nearest lists
  *   ivf_list.c    one list read into memory, changed, written back
  *   ivf_entry.c   one entry put into a list, found, taken out
  *   ivf_means.c   2-means
- *   ivf_split.c   splits, merges; ivf_mover.h: how entries move
+ *   ivf_split.c   splits, merges; ivf_mover.h, ivf_pull.c: how entries move
  *   ivf_search.c  search: partitions, lists, ids
  *   ivf_probe.c   which lists, in what order, and how far
  *   ivf_pool.c    candidates by estimate, their rows, the k best
@@ -91,7 +92,7 @@ struct ivf_near {
     float d2;    /* squared distance (or - product) to the query */
 };
 
-struct ivf_scratch; /* of a search: ivf_search.c */
+struct ivf_scratch; /* of a search: ivf_searcher.h */
 struct ivf_kept;    /* of searches: ivf_kept.c */
 
 struct ivf {
@@ -151,18 +152,6 @@ static inline uint32_t ivf_rows_of(uint32_t list)
 {
     return 2 * list + 1;
 }
-/* A head by the number of its list, or a segment by its own; the bytes are
- * borrowed until it returns. An error ends the walk. */
-typedef enum tacit_err ivf_visit(void *ctx, uint32_t number, const void *data,
-                                 size_t n);
-/* Heads of a partition, or of all (NULL), in their order. */
-TACIT_CHECKED enum tacit_err ivf_heads_walk(const struct ivf_store *s,
-                                            const int64_t *part,
-                                            ivf_visit *visit, void *ctx);
-/* Segments of a run (ivf_entries_of(), ivf_rows_of()), rising. */
-TACIT_CHECKED enum tacit_err ivf_segs_walk(const struct ivf_store *s,
-                                           uint32_t run, ivf_visit *visit,
-                                           void *ctx);
 /* Rows that a segment has at most, whatever the page size it was made for. */
 size_t ivf_rows_most(const struct ivf *ix);
 /* Segment blobs are well-formed; `whole` also when they were made for another
@@ -277,11 +266,24 @@ void ivf_segment_put(const struct ivf_shape *s, uint8_t *seg, size_t slot,
 void ivf_segment_zero(const struct ivf_shape *s, uint8_t *seg, size_t slot);
 size_t ivf_segment_bytes(const struct ivf_shape *s, const uint8_t *seg);
 
+/* ---- ivf_walk.c ---- */
+/* A head by the number of its list, or a segment by its own; the bytes are
+ * borrowed until it returns. An error ends the walk. */
+typedef enum tacit_err ivf_visit(void *ctx, uint32_t number, const void *data,
+                                 size_t n);
+/* Heads of a partition, or of all (NULL), in their order. */
+TACIT_CHECKED enum tacit_err ivf_heads_walk(const struct ivf_store *s,
+                                            const int64_t *part,
+                                            ivf_visit *visit, void *ctx);
+/* Segments of a run (ivf_entries_of(), ivf_rows_of()), rising. */
+TACIT_CHECKED enum tacit_err ivf_segs_walk(const struct ivf_store *s,
+                                           uint32_t run, ivf_visit *visit,
+                                           void *ctx);
+
 /* ---- ivf_tree.c, ivf_near.c ---- */
 /* Bytes of a block of centroids: codes and scalars. */
-static inline size_t ivf_tree_block(const struct ivf *ix, size_t width)
+static inline size_t ivf_tree_block(size_t width)
 {
-    (void)ix;
     return width / 8 * IVF_BLOCK + 2 * sizeof(uint16_t) * IVF_BLOCK;
 }
 TACIT_CHECKED enum tacit_err ivf_head_check(const struct ivf *ix, uint32_t list,
@@ -464,6 +466,7 @@ bool ivf_second(float best2, float d2, float between2);
  * and b2; and their squared distance, 0 where it is no more than that. */
 float ivf_rounding(float a2, float b2);
 float ivf_gap2(float a2, float b2, float product);
+
 /* ---- ivf.c ---- */
 /* Counters as the store has them now. */
 TACIT_CHECKED enum tacit_err ivf_fresh(struct ivf *ix);
@@ -476,10 +479,14 @@ TACIT_CHECKED enum tacit_err ivf_place(struct ivf *ix, int64_t part,
                                        const int64_t *words);
 
 /* ---- ivf_search.c ---- */
+/* Learn from a row x [width] in which lists its neighbours lie: the rule by
+ * which searches stop. */
+TACIT_CHECKED enum tacit_err ivf_learn(struct ivf *ix, struct ivf_tree *t,
+                                       const float *x);
+
+/* ---- ivf_pool.c ---- */
 void ivf_scratch_free(struct ivf_scratch *s);
 size_t ivf_scratch_bytes(const struct ivf_scratch *s);
-/* Keep the k best by (distance, id) in the heap h. */
-void ivf_hits_add(struct ivf_hit *h, size_t *n, size_t k, int64_t id, float d2);
 /* In order, with the distances that a caller sees. */
 void ivf_hits_sort(const struct ivf *ix, struct ivf_hit *h, size_t n);
 
@@ -499,11 +506,6 @@ void ivf_kept_add(struct ivf *ix, uint32_t seg, const uint8_t *data);
 void ivf_kept_end(struct ivf *ix, uint32_t list);
 void ivf_kept_free(struct ivf_kept *k);
 size_t ivf_kept_bytes(const struct ivf_kept *k);
-
-/* Learn from a row x [width] in which lists its neighbours lie: the rule by
- * which searches stop. */
-TACIT_CHECKED enum tacit_err ivf_learn(struct ivf *ix, struct ivf_tree *t,
-                                       const float *x);
 
 /* ---- ivf_filter.c ---- */
 TACIT_CHECKED enum tacit_err ivf_filter_check(const struct ivf *ix,

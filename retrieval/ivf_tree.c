@@ -85,8 +85,8 @@ static size_t tree_bytes(const struct ivf *ix, const struct ivf_tree *t)
 {
     return sizeof *t + t->room * (ix->shape.width + 12) +
            t->room / IVF_BLOCK *
-               (ivf_tree_block(ix, ix->shape.width) +
-                ivf_tree_block(ix, ix->shape.coarse)) +
+               (ivf_tree_block(ix->shape.width) +
+                ivf_tree_block(ix->shape.coarse)) +
            ix->shape.width * 5;
 }
 
@@ -99,10 +99,10 @@ size_t ivf_trees_bytes(const struct ivf *ix)
 }
 
 /* Blocks of bits for room lists, the new ones empty. */
-static bool blocks_reserve(const struct ivf *ix, uint8_t **blocks, size_t width,
-                           size_t old, size_t room)
+static bool blocks_reserve(uint8_t **blocks, size_t width, size_t old,
+                           size_t room)
 {
-    size_t size = ivf_tree_block(ix, width);
+    size_t size = ivf_tree_block(width);
     uint8_t *b = realloc(*blocks, room / IVF_BLOCK * size);
     if (b == NULL) return false;
     *blocks = b;
@@ -123,8 +123,8 @@ static enum tacit_err tree_reserve(struct ivf *ix, struct ivf_tree *t, size_t n)
     int8_t *codes = realloc(t->codes, room * width);
     if (codes != NULL) t->codes = codes;
     if (list == NULL || scale == NULL || norm2 == NULL || codes == NULL ||
-        !blocks_reserve(ix, &t->bits, width, t->room, room) ||
-        !blocks_reserve(ix, &t->coarse, ix->shape.coarse, t->room, room))
+        !blocks_reserve(&t->bits, width, t->room, room) ||
+        !blocks_reserve(&t->coarse, ix->shape.coarse, t->room, room))
         return fail(TACIT_NOMEM, "no memory for %zu lists", room);
     t->room = room;
     return TACIT_OK;
@@ -151,10 +151,10 @@ void ivf_tree_centroid(const struct ivf *ix, const struct ivf_tree *t,
 }
 
 /* Bits and scalars of place `at` in blocks of a width. */
-static void block_put(const struct ivf *ix, uint8_t *blocks, size_t width,
-                      size_t at, const uint8_t *bits, struct rabitq_entry e)
+static void block_put(uint8_t *blocks, size_t width, size_t at,
+                      const uint8_t *bits, struct rabitq_entry e)
 {
-    uint8_t *b = blocks + at / IVF_BLOCK * ivf_tree_block(ix, width);
+    uint8_t *b = blocks + at / IVF_BLOCK * ivf_tree_block(width);
     size_t i = at % IVF_BLOCK, scalars = width / 8 * IVF_BLOCK;
     for (size_t j = 0; j < width / 8; j++) b[IVF_BLOCK * j + i] = bits[j];
     memcpy(b + scalars + 2 * i, &e.add, 2);
@@ -170,10 +170,10 @@ static void bits_put(struct ivf *ix, struct ivf_tree *t, size_t at)
     ivf_tree_centroid(ix, t, at, c);
     size_t width = ix->shape.width, part = ix->shape.coarse;
     struct rabitq_entry e = rabitq_encode(RABITQ_L2, c, t->mean, width, bits);
-    block_put(ix, t->bits, width, at, bits, e);
+    block_put(t->bits, width, at, bits, e);
     if (part == 0) return;
     e = rabitq_encode_part(c, t->mean, width, part, bits);
-    block_put(ix, t->coarse, part, at, bits, e);
+    block_put(t->coarse, part, at, bits, e);
 }
 
 /* The mean of all centroids, in bytes: what their bits are relative to. Taken
@@ -367,8 +367,8 @@ enum tacit_err ivf_tree_drop(struct ivf *ix, struct ivf_tree *t, uint32_t list)
     /* the last place is empty: its mul is 0 */
     static const uint8_t none[RABITQ_DIM_MAX / 8];
     struct rabitq_entry empty = {0, 0};
-    block_put(ix, t->bits, width, last, none, empty);
-    block_put(ix, t->coarse, ix->shape.coarse, last, none, empty);
+    block_put(t->bits, width, last, none, empty);
+    block_put(t->coarse, ix->shape.coarse, last, none, empty);
     t->n--;
     if (t->n == 0) ix->parts_known = false;
     ix->count.heads -= ix->count.heads > 0;

@@ -237,9 +237,14 @@ enum tacit_err judged_run_parse(const char *name, const char *text, size_t n,
             return fail_as(E_JUDGED_SYNTAX,
                            "%s: query %.40s ranks document %.40s twice", name,
                            list[i].query, list[i].document);
-    qsort(list, n_rows, sizeof *list, by_rank);
     *out = (struct judged_run){list, n_rows};
+    judged_run_sort(out);
     return TACIT_OK;
+}
+
+void judged_run_sort(struct judged_run *r)
+{
+    if (r->n) qsort(r->list, r->n, sizeof *r->list, by_rank);
 }
 
 struct judged_places judged_run_of(const struct judged_run *r,

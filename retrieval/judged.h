@@ -85,6 +85,9 @@ struct judged_rows {
 struct judged_rows judged_of(const struct judged_qrels *q, const char *query);
 /* The grade of a document among them; 0 when it was not judged. */
 int judged_grade(struct judged_rows rows, const char *document);
+/* Bring a run's places into their order: by query, then best first; of equal
+ * scores the later name, as trec_eval does. */
+void judged_run_sort(struct judged_run *r);
 /* The places of one query in a run. */
 struct judged_places {
     const struct judged_place *list;

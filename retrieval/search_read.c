@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/base/sorted.h"
 #include "retrieval/chunker.h"
 #include "retrieval/corpus_state.h"
 #include "retrieval/filter.h"
@@ -318,7 +319,7 @@ static void note_near(struct joining *hit, const struct read *r)
 
 static int is_allowed(const int64_t *only, size_t n_only, int64_t id)
 {
-    return !only || filter_find(only, n_only, id) < n_only;
+    return !only || sorted_find(only, n_only, id) < n_only;
 }
 
 static int is_named(const struct search_hit *h, const char *path)

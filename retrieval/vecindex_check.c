@@ -177,8 +177,9 @@ static enum tacit_err examine_keys(struct vecindex_table *t,
     return TACIT_OK;
 }
 
-enum tacit_err vecindex_examine(struct vecindex_table *t,
-                                struct ivf_report *report)
+/* The whole index against its rows. */
+static enum tacit_err examine(struct vecindex_table *t,
+                              struct ivf_report *report)
 {
     struct ivf_report r = {0};
     TRY(vecindex_ready(t));
@@ -192,7 +193,7 @@ enum tacit_err vecindex_examine(struct vecindex_table *t,
 static enum tacit_err check_integrity(struct vecindex_table *t)
 {
     struct ivf_report r = {0};
-    TRY(vecindex_examine(t, &r));
+    TRY(examine(t, &r));
     if (!r.problems) return TACIT_OK;
     return fail_as(E_INDEX_DAMAGED, "%s: %llu faults, the first: %s", t->name,
                    (unsigned long long)r.problems, r.first);
@@ -271,7 +272,7 @@ static struct vecindex_table *find_table(struct vecindex_module *m,
 static int find_problem(struct vecindex_table *t, struct ivf_report *r)
 {
     *r = (struct ivf_report){0};
-    enum tacit_err err = vecindex_examine(t, r);
+    enum tacit_err err = examine(t, r);
     int rc = vecindex_end(t, err);
     if (rc != SQLITE_CORRUPT_VTAB && (rc & 0xff) != SQLITE_CORRUPT) return rc;
     *r = (struct ivf_report){.problems = 1};

@@ -280,7 +280,7 @@ TACIT_CHECKED enum tacit_err vecindex_partition(struct vecindex_table *t,
                                                 enum vecindex_missing missing,
                                                 int64_t *part);
 
-/* ---- what is asked --------------------------------------------------------
+/* ---- vecindex_plan.c ------------------------------------------------------
  */
 
 enum vecindex_plan { PLAN_SCAN, PLAN_POINT, PLAN_NEAREST };
@@ -335,7 +335,7 @@ int vecindex_compare_int(int64_t i, double d);
 bool vecindex_compare_holds(enum vecindex_type type, sqlite3_stmt *row, int i,
                             char how, sqlite3_value *v);
 
-/* ---- vecindex_plan.c, _filter.c, _cursor.c, _write.c, _check.c, _import.c --
+/* ---- vecindex_filter.c ----------------------------------------------------
  */
 
 /* What a nearest search was asked for, and what it found. */
@@ -351,6 +351,9 @@ TACIT_CHECKED enum tacit_err vecindex_nearest(struct vecindex_table *t,
                                               sqlite3_value **values,
                                               struct vecindex_found *found);
 
+/* ---- vecindex_cursor.c ----------------------------------------------------
+ */
+
 int vecindex_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **out);
 int vecindex_close(sqlite3_vtab_cursor *c);
 int vecindex_filter(sqlite3_vtab_cursor *c, int plan, const char *terms,
@@ -359,6 +362,9 @@ int vecindex_next(sqlite3_vtab_cursor *c);
 int vecindex_eof(sqlite3_vtab_cursor *c);
 int vecindex_column(sqlite3_vtab_cursor *c, sqlite3_context *ctx, int i);
 int vecindex_rowid(sqlite3_vtab_cursor *c, sqlite3_int64 *id);
+
+/* ---- vecindex_write.c -----------------------------------------------------
+ */
 
 int vecindex_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
                     sqlite3_int64 *rowid);
@@ -370,17 +376,17 @@ TACIT_CHECKED enum tacit_err vecindex_add(struct vecindex_table *t, int64_t id,
                                           const float *v,
                                           sqlite3_value **columns);
 
+/* ---- vecindex_check.c, vecindex_import.c ----------------------------------
+ */
+
 /* INSERT INTO v(v) VALUES (command); one that writes begins by
  * vecindex_tear(). */
 TACIT_CHECKED enum tacit_err vecindex_command(struct vecindex_table *t,
                                               const char *command);
 TACIT_CHECKED enum tacit_err vecindex_import(struct vecindex_table *t,
                                              const char *source);
-/* The whole index against its rows. */
-TACIT_CHECKED enum tacit_err vecindex_examine(struct vecindex_table *t,
-                                              struct ivf_report *report);
-/* The same as PRAGMA integrity_check asks for it: *problem is NULL or owned by
- * SQLite. Nothing is looked at for quick_check. */
+/* The whole index against its rows, as PRAGMA integrity_check asks for it:
+ * *problem is NULL or owned by SQLite. Nothing is looked at for quick_check. */
 int vecindex_integrity(sqlite3_vtab *vtab, const char *schema, const char *name,
                        int is_quick, char **problem);
 /* The SQL functions tacit_vec_…(). */

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "retrieval/filter.h"
+#include "common/base/sorted.h"
 
 #define K1      1.2
 #define B       0.75
@@ -88,7 +88,7 @@ void words_rank_term(struct words_ranking *r, size_t i, double n_rows,
 int words_rank_lets(const struct words_ranking *r, int64_t id)
 {
     struct words_query *q = r->q;
-    if (q->only && filter_find(q->only, q->n_only, id) == q->n_only) return 0;
+    if (q->only && sorted_find(q->only, q->n_only, id) == q->n_only) return 0;
     q->n_matching++;
     return 1;
 }
@@ -111,14 +111,14 @@ int words_rank_needs(const struct words_ranking *r,
     *most = score(r, row->f, row->n_words_min);
     return q->n_found < q->n_best ||
            is_better(&(struct words_hit){row->id, *most}, &q->best[0]) ||
-           filter_find(q->wanted, q->n_wanted, row->id) < q->n_wanted;
+           sorted_find(q->wanted, q->n_wanted, row->id) < q->n_wanted;
 }
 
 void words_rank_take(struct words_ranking *r, const struct words_held *row,
                      double n_words)
 {
     struct words_query *q = r->q;
-    size_t at = filter_find(q->wanted, q->n_wanted, row->id);
+    size_t at = sorted_find(q->wanted, q->n_wanted, row->id);
     struct words_hit hit = {row->id, score(r, row->f, n_words)};
     if (at < q->n_wanted) q->wanted_score[at] = hit.score;
     if (hit.score > 0) keep(q, hit);

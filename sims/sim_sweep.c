@@ -296,11 +296,9 @@ static void stop_all(struct sweeping *s)
     }
 }
 
-static void show(struct progress *p, const struct sweeping *s, size_t n_before,
-                 const struct tally *t)
+static void show(struct progress *p, size_t n_before, const struct tally *t)
 {
     char detail[96];
-    (void)s;
     snprintf(detail, sizeof detail, "%zu running%s", t->n[RUNNING],
              t->n[FAILED] ? ", some failed" : "");
     progress_update(p, t->n[DONE] + t->n[FAILED] - n_before, detail);
@@ -322,7 +320,7 @@ static enum tacit_err run_all(struct sweeping *s)
         else
             nanosleep(&nap, NULL);
         t = look_around(s);
-        show(&p, s, before, &t);
+        show(&p, before, &t);
     }
     stop_all(s);
     progress_end(&p);

@@ -2,7 +2,7 @@
  * buf: a growing byte string, and sticky little-endian readers and writers.
  *
  * A writer remembers its first error: write every field, then check once with
- * writer_end(). A reader does the same and reader_end() also rejects trailing
+ * buf_end(). A reader does the same and reader_end() also rejects trailing
  * bytes. Reads after an error yield zeros and never touch memory.
  */
 #ifndef TACIT_BASE_BUF_H

@@ -33,7 +33,9 @@
  * show; the memory of a running program holds plain pages.
  *
  * Differences from SQLite's documentation: the page size is fixed by the first
- * write; no memory mapping; WAL needs a file system with POSIX locks as ever.
+ * write; no memory mapping, and so nothing that is asked of the disk ahead of a
+ * search (retrieval/vecindex_ahead.c); WAL needs a file system with POSIX locks
+ * as ever.
  *
  * Thread rule: as SQLite's: a connection belongs to one thread, any number of
  * connections may share a VFS.

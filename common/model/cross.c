@@ -25,7 +25,6 @@ struct cross {
     struct vocab *vocab;
     struct net *net;
     size_t context;
-    uint64_t need;
     struct pool *pool;
     struct lanes lanes;
 };
@@ -61,14 +60,14 @@ static enum tacit_err check_memory(struct cross *c, const struct cross_model *m)
     struct digest unused;
     uint64_t weights, free = m->memory ? m->memory : memory_free();
     model_files_hash(c->files, &unused, &weights);
-    c->need = weights + pool_threads(c->pool) * lane_bytes(c);
-    if (c->need <= free) return TACIT_OK;
+    uint64_t need = weights + pool_threads(c->pool) * lane_bytes(c);
+    if (need <= free) return TACIT_OK;
     return fail_as(E_MODEL_MEMORY,
                    "the reranker %s needs %.0f MiB (weights %.0f, work on %u "
                    "threads %.0f), and %.0f MiB are free",
-                   c->name, (double)c->need / (1 << 20),
+                   c->name, (double)need / (1 << 20),
                    (double)weights / (1 << 20), pool_threads(c->pool),
-                   (double)(c->need - weights) / (1 << 20),
+                   (double)(need - weights) / (1 << 20),
                    (double)free / (1 << 20));
 }
 
@@ -131,16 +130,6 @@ void cross_close(struct cross *c)
     vocab_free(c->vocab);
     model_files_close(c->files);
     free(c);
-}
-
-size_t cross_context(const struct cross *c)
-{
-    return c->context;
-}
-
-uint64_t cross_need(const struct cross *c)
-{
-    return c->need;
 }
 
 /* ---- sequences ---------------------------------------------------------- */

@@ -42,9 +42,6 @@ void cross_close(struct cross *c);
 /* OK for a file whose head cross_open() could use; else E_NOT_A_RERANKER. */
 struct gguf;
 TACIT_CHECKED enum tacit_err cross_fits(const struct gguf *g);
-/* Tokens that it reads of a pair, and what it will take of memory. */
-size_t cross_context(const struct cross *c);
-uint64_t cross_need(const struct cross *c);
 /* Scores [n] of n passages, at most CROSS_PASSAGES_MAX; *n_cut of them lost
  * their end. Bits depend on nothing but the pair. LIMIT, NOMEM; FORMAT when a
  * score is no number. */

@@ -482,17 +482,13 @@ static void put_word(const struct vocab_entry *e, struct buf *out)
     buf_put(out, s, n);
 }
 
-static void put_piece(const struct vocab *v, int32_t id, unsigned flags,
-                      struct buf *out)
+void vocab_piece(const struct vocab *v, int32_t id, struct buf *out)
 {
+    if (id < 0 || id >= v->n) return;
     const struct vocab_entry *e = &v->token[id];
     int byte = e->class == VOCAB_BYTE ? byte_value(e) : -1;
     if (e->class == VOCAB_CONTROL || e->class == VOCAB_UNKNOWN) {
-        if (flags & VOCAB_PARSE_SPECIAL && v->kind == VOCAB_WORDPIECE)
-            put_word(e, out);
-        else if (flags & VOCAB_PARSE_SPECIAL)
-            buf_put(out, e->text, e->n);
-        else if (e->class == VOCAB_UNKNOWN && v->kind != VOCAB_WORDPIECE)
+        if (e->class == VOCAB_UNKNOWN && v->kind != VOCAB_WORDPIECE)
             buf_put(out, " \xe2\x81\x87 ", 5); /* as SentencePiece shows it */
     } else if (byte >= 0) {
         buf_put_u8(out, (uint8_t)byte);
@@ -503,38 +499,6 @@ static void put_piece(const struct vocab *v, int32_t id, unsigned flags,
     } else {
         put_spaced(e->text, e->n, out);
     }
-}
-
-void vocab_piece(const struct vocab *v, int32_t id, struct buf *out)
-{
-    if (id >= 0 && id < v->n) put_piece(v, id, VOCAB_PLAIN, out);
-}
-
-enum tacit_err vocab_decode(const struct vocab *v, const int32_t *ids, size_t n,
-                            unsigned flags, struct buf *out)
-{
-    size_t start = out->len, text = 0;
-    int strip = v->kind == VOCAB_WORDPIECE || v->space_prefix;
-    for (size_t i = 0; i < n; i++) {
-        if (ids[i] < 0 || ids[i] >= v->n)
-            return fail(TACIT_LIMIT, "%d is no token of this vocabulary",
-                        ids[i]);
-        text = out->len;
-        put_piece(v, ids[i], flags, out);
-        /* The blank before the first word was put there by encoding. */
-        if (!strip || out->len == text || out->err) continue;
-        strip =
-            v->squeeze && v->kind != VOCAB_WORDPIECE && out->len == text + 1;
-        if (out->data[text] != ' ' || v->token[ids[i]].class == VOCAB_BYTE ||
-            v->token[ids[i]].class == VOCAB_UNKNOWN) {
-            strip = 0;
-            continue;
-        }
-        memmove(out->data + text, out->data + text + 1, out->len - text - 1);
-        out->len--;
-    }
-    if (out->err) out->len = start;
-    return buf_end(out);
 }
 
 /* ---- looking up --------------------------------------------------------- */

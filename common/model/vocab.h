@@ -100,12 +100,6 @@ TACIT_CHECKED enum tacit_err vocab_encode(const struct vocab *v,
                                           const char *text, size_t n,
                                           unsigned flags,
                                           struct vocab_ids *out);
-/* Append the text of n tokens; control tokens say nothing unless
- * VOCAB_PARSE_SPECIAL is among the flags. LIMIT for a number that is no
- * token. */
-TACIT_CHECKED enum tacit_err vocab_decode(const struct vocab *v,
-                                          const int32_t *ids, size_t n,
-                                          unsigned flags, struct buf *out);
 
 size_t vocab_size(const struct vocab *v);
 enum vocab_kind vocab_kind_of(const struct vocab *v);
@@ -119,7 +113,8 @@ enum vocab_class vocab_class_of(const struct vocab *v, int32_t id);
 /* -1 when no token is spelt so. */
 int32_t vocab_find(const struct vocab *v, const char *token, size_t n);
 /* Append the bytes that one token adds to a running text: what a stream
- * prints. Nothing for control tokens. */
+ * prints. Nothing for control tokens and numbers that are no token. Where
+ * encoding puts a blank before the first word, the text begins with it. */
 void vocab_piece(const struct vocab *v, int32_t id, struct buf *out);
 
 /* Numbers of the marks, -1 where the model has none. */

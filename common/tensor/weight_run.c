@@ -61,7 +61,8 @@ static const struct {
 };
 enum { N_SETS = sizeof sets / sizeof sets[0] };
 
-const struct weight_set *weight_set_best(void)
+/* The one for this processor and TACIT_KERNELS (kernel_choice.h). */
+static const struct weight_set *set_best(void)
 {
     size_t i = 0;
     while (i + 1 < N_SETS && !kernel_may(sets[i].needs)) i++;
@@ -90,7 +91,7 @@ enum tacit_err weight_room_new(struct weight_room **out, struct pool *pool)
     struct weight_room *room = calloc(1, sizeof *room);
     if (!room) return fail(TACIT_NOMEM, "out of memory");
     room->pool = pool;
-    room->set = weight_set_best();
+    room->set = set_best();
     room->many = weight_many_best();
     *out = room;
     return TACIT_OK;

@@ -152,8 +152,6 @@ extern const struct weight_set weight_set_dotprod;
 # define WEIGHT_SETS_ARM 0
 #endif
 
-/* The one for this processor and TACIT_KERNELS (kernel_choice.h). */
-const struct weight_set *weight_set_best(void);
 /* Entry i of those that this processor has, best first; NULL past the end. */
 const struct weight_set *weight_set_at(size_t i);
 

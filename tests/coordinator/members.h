@@ -7,8 +7,8 @@
  *        ^                        |
  *        +------ reply -----------+     blobs are read from the folder
  *
- * What training gives is the test's: members_train() of a device, which knows
- * the weights that the round starts from and the row of its sum.
+ * What training gives is the test's: train() of the members, which knows the
+ * weights that the round starts from and the row of its sum.
  */
 #ifndef TACIT_TESTS_COORDINATOR_MEMBERS_H
 #define TACIT_TESTS_COORDINATOR_MEMBERS_H

@@ -11,7 +11,7 @@
 #include "common/base/rng.h"
 #include "common/model/metrics.h"
 #include "common/model/model.h"
-#include "common/tensor/gradcheck.h"
+#include "tests/gradcheck.h"
 
 enum { ROWS = 24, SIDE = 12, T = 6, TOKENS = 5, FLAT_MAX = 8192 };
 

@@ -246,7 +246,6 @@ static void a_score_does_not_depend_on_neighbours_or_threads(void **state)
                                       .threads = threads};
         struct cross *c;
         check_ok(cross_open(&m, &c));
-        check(cross_context(c) == 40);
         check_ok(cross_scores(c, text_of("how much warfarin"), texts, MANY,
                               threads == 1 ? all : again, &n_cut));
         check(n_cut == 0);
@@ -361,7 +360,6 @@ static void what_scores_no_pairs_or_would_not_fit_is_refused(void **state)
     err_clear();
     m.memory = 1u << 30;
     check_ok(cross_open(&m, &c));
-    check(cross_need(c) > 0 && cross_need(c) < m.memory);
     cross_close(c);
     check_tmpdir_remove(w.dir);
 }

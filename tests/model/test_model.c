@@ -7,7 +7,7 @@
 #include "common/base/codes.h"
 #include "common/base/rng.h"
 #include "common/model/model.h"
-#include "common/tensor/gradcheck.h"
+#include "tests/gradcheck.h"
 
 enum { ROWS = 64, INPUTS = 6 };
 

@@ -10,7 +10,7 @@
 #include "common/model/built_in.h"
 #include "common/model/model.h"
 #include "common/model/span_reader.h"
-#include "common/tensor/gradcheck.h"
+#include "tests/gradcheck.h"
 
 static const struct reader_row rows[] = {
     {"Who composed the trio?",

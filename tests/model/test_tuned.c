@@ -10,8 +10,8 @@
 #include "common/base/pool.h"
 #include "common/base/rng.h"
 #include "common/model/model.h"
-#include "common/tensor/gradcheck.h"
 #include "common/tensor/kernel_choice.h"
+#include "tests/gradcheck.h"
 #include "tests/model/tiny_rows.h"
 
 static struct model *open_model(struct world *w, enum model_task task,

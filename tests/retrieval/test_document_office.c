@@ -88,7 +88,6 @@ static void a_docx_has_headings_lists_and_rows(void **state)
                         "R Drug | Dose daily\nP once\nP See page 2.\n");
     assert_string_equal(d.title, "Ward guide");
     assert_string_equal(document_kind(&d), "docx");
-    assert_false(document_in_file(&d));
     /* Line n of the source is paragraph n. */
     assert_int_equal(place_of(&d, 2).line_first, 3);
     assert_int_equal(place_of(&d, 6).line_first, 7);

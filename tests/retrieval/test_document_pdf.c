@@ -55,7 +55,6 @@ static void a_pdf_is_read_with_its_page_numbers(void **state)
     check_ok(read_pages(&d, pages, 3, NULL));
     assert_string_equal(document_kind(&d), "pdf");
     assert_int_equal(d.n_pages, 3);
-    assert_false(document_in_file(&d));
     int found = 0;
     for (size_t i = 0; i < d.n_blocks; i++) {
         struct place p = place_of(&d, i);

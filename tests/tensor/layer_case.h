@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "common/base/rng.h"
-#include "common/tensor/gradcheck.h"
 #include "common/tensor/ops.h"
+#include "tests/gradcheck.h"
 
 enum { LAYER_FLAT = 4096, LAYER_INPUTS_MAX = 5 };
 

@@ -6,12 +6,12 @@
 #include <string.h>
 
 #include "common/base/rng.h"
-#include "common/tensor/gradcheck.h"
 #include "common/tensor/maps.h"
 #include "common/tensor/ops.h"
 #include "common/tensor/ops_block.h"
 #include "common/tensor/tape.h"
 #include "tests/golden/ops_golden.h"
+#include "tests/gradcheck.h"
 
 enum { B = 4, K = 3, N = 5, V = 7, FLAT = 64 };
 

@@ -3,8 +3,8 @@
  *
  *   g_i  ~  (f(w + h e_i) - f(w - h e_i)) / 2h
  */
-#ifndef TACIT_TENSOR_GRADCHECK_H
-#define TACIT_TENSOR_GRADCHECK_H
+#ifndef TACIT_TESTS_GRADCHECK_H
+#define TACIT_TESTS_GRADCHECK_H
 
 #include <stddef.h>
 

@@ -1,4 +1,4 @@
-#include "common/tensor/gradcheck.h"
+#include "tests/gradcheck.h"
 
 #include <math.h>
 
