@@ -75,9 +75,11 @@ TACIT_CHECKED enum tacit_err weight_room_new(struct weight_room **out,
 void weight_room_free(struct weight_room *room);
 /* How the way back multiplies from now on. */
 void weight_room_back_in(struct weight_room *room, enum gemm_numbers numbers);
-/* Products of more than four rows with the plain types: as fast as can be, or
- * each row with the bits that it has alone. */
-enum weight_rows { WEIGHT_ROWS_FAST, WEIGHT_ROWS_ALIKE };
+/* Products of more than four rows with the plain types: as fast as f32 can be;
+ * each row with the bits that it has alone; or, with F16 and BF16, by sums of
+ * two bf16, where the processor has tiles for them (weight_split.c): within
+ * 2^-16 of the sum of |w x|, and some 2^-18 of its root mean square. */
+enum weight_rows { WEIGHT_ROWS_FAST, WEIGHT_ROWS_ALIKE, WEIGHT_ROWS_SPLIT };
 void weight_room_rows(struct weight_room *room, enum weight_rows rows);
 /* Bytes of scratch held. */
 size_t weight_room_bytes(const struct weight_room *room);
