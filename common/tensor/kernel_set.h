@@ -59,9 +59,9 @@ enum kernel_parts { KERNEL_WHOLE, KERNEL_A_SPLIT, KERNEL_BOTH_SPLIT };
 struct kernel_square {
     const uint32_t *a, *b;
     size_t a_next, b_next, blocks;
-    float *c; /* rows c_row apart */
-    size_t c_row, m, n;
-    enum gemm_mode mode;
+    const float *from; /* what is added to, rows from_row apart; NULL: zeros */
+    float *c;          /* rows c_row apart; may be from */
+    size_t from_row, c_row, m, n;
     enum kernel_parts parts;
 };
 void kernel_tiles_begin(void);

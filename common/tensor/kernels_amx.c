@@ -129,49 +129,50 @@ static void pack_columns(uint32_t *out, struct lines b, size_t n, size_t k)
 
 /* 2 x 2 tiles of C or what is left of them, all blocks of a slice. */
 
-/* Tile i of C comes and goes by a buffer where it is not whole. */
+/* Tile i of C goes by a buffer where it is not whole, and so does what it is
+ * added to. */
 enum { C_TILES = 4 };
 struct corner {
-    float *at;
-    size_t row, m, n;
+    const float *from; /* NULL: zeros */
+    float *at;         /* NULL: no tile */
+    size_t m, n;
 };
 
 static struct corner corner_of(const struct kernel_square *s, size_t i)
 {
     size_t down = i / 2 * LANES, right = i % 2 * LANES;
     if (down >= s->m || right >= s->n) return (struct corner){0};
-    return (struct corner){s->c + down * s->c_row + right, s->c_row,
-                           least(s->m - down, LANES),
-                           least(s->n - right, LANES)};
+    return (
+        struct corner){s->from ? s->from + down * s->from_row + right : NULL,
+                       s->c + down * s->c_row + right,
+                       least(s->m - down, LANES), least(s->n - right, LANES)};
 }
 
-static void fetch(const struct corner *c, float *buffer)
+static int is_whole(const struct corner *c)
 {
+    return c->m == LANES && c->n == LANES;
+}
+
+/* Where the tile is read; *bytes: from row to row. */
+static const float *fetch(const struct corner *c, size_t row, float *buffer,
+                          size_t *bytes)
+{
+    *bytes = row * sizeof *c->from;
+    if (!c->at || is_whole(c)) return c->from;
+    *bytes = TILE_ROW;
     for (size_t i = 0; i < LANES; i++)
         _mm512_store_ps(buffer + i * LANES,
                         i < c->m ? _mm512_maskz_loadu_ps(first(c->n),
-                                                         c->at + i * c->row)
+                                                         c->from + i * row)
                                  : _mm512_setzero_ps());
+    return buffer;
 }
 
-static void put_back(const struct corner *c, const float *buffer)
+static void put_back(const struct corner *c, size_t row, const float *buffer)
 {
     for (size_t i = 0; i < c->m; i++)
-        _mm512_mask_storeu_ps(c->at + i * c->row, first(c->n),
+        _mm512_mask_storeu_ps(c->at + i * row, first(c->n),
                               _mm512_load_ps(buffer + i * LANES));
-}
-
-/* Where a tile is read and written: in C, or, of a part, in the buffer. */
-struct place {
-    float *at;
-    size_t bytes; /* from row to row */
-};
-
-static struct place place_of(const struct corner *c, float *buffer)
-{
-    if (c->m == LANES && c->n == LANES)
-        return (struct place){c->at, c->row * sizeof *c->at};
-    return (struct place){buffer, TILE_ROW};
 }
 
 /* Which of the four tiles of C there are. */
@@ -225,42 +226,59 @@ ALWAYS void sum_blocks(const struct kernel_square *s, struct there is,
     }
 }
 
+/* What the tiles begin with. */
+ALWAYS void read_c(const struct kernel_square *s,
+                   const struct corner c[C_TILES],
+                   float buffer[C_TILES][TILE_WORDS], struct there is)
+{
+    const float *from[C_TILES];
+    size_t bytes[C_TILES];
+    for (size_t i = 0; i < C_TILES; i++)
+        from[i] = fetch(&c[i], s->from_row, buffer[i], &bytes[i]);
+    memory_is_shared();
+    _tile_loadd(0, from[0], bytes[0]);
+    if (is.right) _tile_loadd(1, from[1], bytes[1]);
+    if (is.below) _tile_loadd(2, from[2], bytes[2]);
+    if (is.right && is.below) _tile_loadd(3, from[3], bytes[3]);
+}
+
+ALWAYS void write_c(const struct kernel_square *s,
+                    const struct corner c[C_TILES],
+                    float buffer[C_TILES][TILE_WORDS], struct there is)
+{
+    float *to[C_TILES];
+    size_t bytes[C_TILES];
+    for (size_t i = 0; i < C_TILES; i++) {
+        to[i] = is_whole(&c[i]) ? c[i].at : buffer[i];
+        bytes[i] = is_whole(&c[i]) ? s->c_row * sizeof *s->c : TILE_ROW;
+    }
+    _tile_stored(0, to[0], bytes[0]);
+    if (is.right) _tile_stored(1, to[1], bytes[1]);
+    if (is.below) _tile_stored(2, to[2], bytes[2]);
+    if (is.right && is.below) _tile_stored(3, to[3], bytes[3]);
+    memory_is_shared();
+    for (size_t i = 0; i < C_TILES; i++)
+        if (c[i].at && !is_whole(&c[i])) put_back(&c[i], s->c_row, buffer[i]);
+}
+
 void kernel_square_run(const struct kernel_square *s)
 {
     float buffer[C_TILES][TILE_WORDS] __attribute__((aligned(64)));
     struct corner corner[C_TILES];
-    struct place c[C_TILES];
     const struct there is = {s->n > LANES, s->m > LANES};
-    for (size_t i = 0; i < C_TILES; i++) {
-        corner[i] = corner_of(s, i);
-        c[i] = place_of(&corner[i], buffer[i]);
-        if (s->mode == GEMM_ADD && corner[i].at && c[i].at == buffer[i])
-            fetch(&corner[i], buffer[i]);
-    }
+    for (size_t i = 0; i < C_TILES; i++) corner[i] = corner_of(s, i);
     memory_is_shared();
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    if (s->mode == GEMM_ADD) {
-        _tile_loadd(0, c[0].at, c[0].bytes);
-        if (is.right) _tile_loadd(1, c[1].at, c[1].bytes);
-        if (is.below) _tile_loadd(2, c[2].at, c[2].bytes);
-        if (is.right && is.below) _tile_loadd(3, c[3].at, c[3].bytes);
-    }
+    if (s->from) read_c(s, corner, buffer, is);
     switch (s->parts) {
     case KERNEL_WHOLE: sum_blocks(s, is, KERNEL_WHOLE); break;
     case KERNEL_A_SPLIT: sum_blocks(s, is, KERNEL_A_SPLIT); break;
     case KERNEL_BOTH_SPLIT: sum_blocks(s, is, KERNEL_BOTH_SPLIT); break;
     }
-    _tile_stored(0, c[0].at, c[0].bytes);
-    if (is.right) _tile_stored(1, c[1].at, c[1].bytes);
-    if (is.below) _tile_stored(2, c[2].at, c[2].bytes);
-    if (is.right && is.below) _tile_stored(3, c[3].at, c[3].bytes);
-    memory_is_shared();
-    for (size_t i = 0; i < C_TILES; i++)
-        if (corner[i].at && c[i].at == buffer[i])
-            put_back(&corner[i], buffer[i]);
+    write_c(s, corner, buffer, is);
 }
 
 /* All rows of A by columns [j0, j0 + n) of B, inputs [l, l + k). */
@@ -275,18 +293,22 @@ static void run_slice(const struct gemm *g, const uint32_t *b, size_t l,
                       (struct lines){g->a + i * g->a_row + l * g->a_col,
                                      g->a_row, g->a_col},
                       least(g->m - i, TALL), k);
-        for (size_t j = 0; j < n; j += STRIP)
+        for (size_t j = 0; j < n; j += STRIP) {
+            float *c = g->c + i * g->c_row + j0 + j;
             kernel_square_run(
                 &(struct kernel_square){.a = a + i % TALL * line,
                                         .b = b + j * line,
                                         .a_next = line * LANES,
                                         .b_next = line * LANES,
                                         .blocks = up(k, KERNEL_BLOCK),
-                                        .c = g->c + i * g->c_row + j0 + j,
+                                        .from =
+                                            l || g->mode == GEMM_ADD ? c : NULL,
+                                        .from_row = g->c_row,
+                                        .c = c,
                                         .c_row = g->c_row,
                                         .m = least(g->m - i, STRIP),
-                                        .n = least(n - j, STRIP),
-                                        .mode = l ? GEMM_ADD : g->mode});
+                                        .n = least(n - j, STRIP)});
+        }
     }
 }
 

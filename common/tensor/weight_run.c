@@ -346,22 +346,12 @@ static void tile_by_rows(const struct pass *p, const struct weight_job *job,
     }
 }
 
-/* y of some outputs is the bias, to which what follows is added. */
-static void put_bias(const struct pass *p, const struct weight_job *job,
-                     size_t at, size_t n)
-{
-    for (size_t r = 0; job->bias && r < p->n_rows; r++)
-        memcpy(job->y + (p->row0 + r) * job->w->n_out + at, job->bias + at,
-               n * sizeof *job->y);
-}
-
 static void tiles_of_halves(const struct pass *p, const struct weight_job *job,
                             size_t tile, size_t end)
 {
 #if KERNEL_SETS_X86
-    size_t at = tile * WEIGHT_TILE, n = (end - tile) * WEIGHT_TILE;
-    put_bias(p, job, at, n < job->w->n_out - at ? n : job->w->n_out - at);
-    split_run(job, p->halves, p->row0, p->n_rows, tile, end);
+    const struct split_job s = {job, p->halves, p->row0, p->n_rows};
+    split_run(&s, tile, end);
 #else
     (void)p;
     (void)job;
@@ -377,7 +367,9 @@ static void tiles_of_numbers(const struct pass *p, const struct weight_job *job,
     const struct weight *w = job->w;
     size_t at = tile * WEIGHT_TILE, n = n_tiles * WEIGHT_TILE;
     n = n < w->n_out - at ? n : w->n_out - at;
-    put_bias(p, job, at, n);
+    for (size_t r = 0; job->bias && r < p->n_rows; r++)
+        memcpy(job->y + (p->row0 + r) * w->n_out + at, job->bias + at,
+               n * sizeof *job->y);
     for (size_t l = 0; l < w->n_in; l += PIECE_DEPTH) {
         size_t k = w->n_in - l < PIECE_DEPTH ? w->n_in - l : PIECE_DEPTH;
         for (size_t i = 0; i < n_tiles; i++)

@@ -146,36 +146,54 @@ ALWAYS void fill_bf16(const struct weight *w, size_t tile, size_t b,
     }
 }
 
-void split_run(const struct weight_job *job, const void *tiles, size_t row,
-               size_t n_rows, size_t tile, size_t end)
+/* Rows [row, row + n_rows) by the tiles of W that `square` has as its B: of two
+ * tiles from `tile` on, inputs from block l on. */
+static void strips_run(struct kernel_square square, const struct split_job *s,
+                       size_t tile, size_t l)
+{
+    const struct weight_job *job = s->job;
+    size_t at = tile * LANES, n_out = job->w->n_out;
+    square.n = least(n_out - at, square.n);
+    square.c_row = n_out;
+    square.a_next = group_words(job->w->n_in);
+    for (size_t i = 0; i < s->n_rows; i += STRIP) {
+        square.m = least(s->n_rows - i, STRIP);
+        square.a = (const uint32_t *)s->tiles + i / LANES * square.a_next +
+                   l * 2 * TILE_WORDS;
+        square.c = job->y + (s->row + i) * n_out + at;
+        square.from = l || job->mode == GEMM_ADD ? square.c : NULL;
+        square.from_row = n_out;
+        if (!l && job->bias) {
+            square.from = job->bias + at;
+            square.from_row = 0;
+        }
+        kernel_square_run(&square);
+    }
+}
+
+void split_run(const struct split_job *s, size_t tile, size_t end)
 {
     uint32_t b[2 * SLICE * 2 * TILE_WORDS] __attribute__((aligned(64)));
-    const struct weight *w = job->w;
-    size_t n_blocks = blocks_of(w->n_in);
+    const struct weight *w = s->job->w;
+    size_t n_blocks = blocks_of(w->n_in), n = (n_blocks + SLICE - 1) / SLICE;
+    size_t most = (n_blocks + n - 1) / n; /* slices of nearly one size */
     int half = w->type == QUANT_F16;
     kernel_tiles_begin();
     for (; tile < end; tile += 2)
-        for (size_t l = 0; l < n_blocks; l += SLICE) {
-            size_t blocks = least(n_blocks - l, SLICE), at = tile * LANES;
+        for (size_t l = 0; l < n_blocks; l += most) {
+            size_t blocks = least(n_blocks - l, most);
             size_t next = blocks * TILE_WORDS * (half ? 2 : 1);
             for (size_t i = 0; i < 2 && tile + i < end; i++)
                 (half ? fill_f16 : fill_bf16)(w, tile + i, l, blocks,
                                               b + i * next);
-            for (size_t i = 0; i < n_rows; i += STRIP)
-                kernel_square_run(&(struct kernel_square){
-                    .a = (const uint32_t *)tiles +
-                         i / LANES * group_words(w->n_in) + l * 2 * TILE_WORDS,
-                    .b = b,
-                    .a_next = group_words(w->n_in),
-                    .b_next = next,
-                    .blocks = blocks,
-                    .c = job->y + (row + i) * w->n_out + at,
-                    .c_row = w->n_out,
-                    .m = least(n_rows - i, STRIP),
-                    .n = least(w->n_out - at,
-                               least((end - tile) * LANES, STRIP)),
-                    .mode = l || job->bias ? GEMM_ADD : job->mode,
-                    .parts = half ? KERNEL_BOTH_SPLIT : KERNEL_A_SPLIT});
+            strips_run((struct kernel_square){.b = b,
+                                              .b_next = next,
+                                              .blocks = blocks,
+                                              .n = least((end - tile) * LANES,
+                                                         STRIP),
+                                              .parts = half ? KERNEL_BOTH_SPLIT
+                                                            : KERNEL_A_SPLIT},
+                       s, tile, l);
         }
     kernel_tiles_end();
 }
