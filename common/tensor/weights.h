@@ -25,7 +25,8 @@
  * differ from the product with the decoded W by what x lost (about 0.4 % of a
  * block's largest number). So have products of up to four
  * rows with the plain types, or of any number with WEIGHT_ROWS_ALIKE; those of
- * more use gemm_run (kernels.h), and have its rule.
+ * more use gemm_run (kernels.h), and have its rule, or with WEIGHT_ROWS_SPLIT
+ * that of weight_split.c: other last bits where there is AMX-BF16.
  *
  * Thread rule: a struct weight is const and shared by any number of threads; a
  * room belongs to one caller at a time, which must not itself be in its pool.
