@@ -387,13 +387,16 @@ static struct var *blocks(const struct pass *p, struct var *h)
     return slabs(p, h);
 }
 
-/* A few tokens each: rows that have the bits they would have alone. */
-static enum weight_rows rows_of(const struct net_batch *b)
+/* A few tokens each: rows that have the bits they would have alone. What is
+ * trained, and where it then runs, keeps f32. */
+static enum weight_rows rows_of(const struct net *n, const struct net_batch *b)
 {
+    enum weight_rows many =
+        n->params.n_flat ? WEIGHT_ROWS_FAST : WEIGHT_ROWS_SPLIT;
     for (size_t i = 0; b->cache && i < b->segments.n; i++)
         if (b->segments.start[i + 1] - b->segments.start[i] > NET_STEPS_MAX)
-            return WEIGHT_ROWS_FAST;
-    return b->cache ? WEIGHT_ROWS_ALIKE : WEIGHT_ROWS_FAST;
+            return many;
+    return b->cache ? WEIGHT_ROWS_ALIKE : many;
 }
 
 struct var *net_hidden(const struct net_run *r, const struct net_batch *b)
@@ -402,7 +405,7 @@ struct var *net_hidden(const struct net_run *r, const struct net_batch *b)
     const struct net *n = r->net;
     if (!t->err) t->err = check_batch(r, b);
     if (t->err) return NULL;
-    t->rows = rows_of(b);
+    t->rows = rows_of(n, b);
     struct pass p = {.run = r, .batch = b, .position = places(t, b)};
     if (!p.position) return NULL;
     if (n->shape.rope.dims)

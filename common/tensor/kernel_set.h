@@ -48,6 +48,25 @@ typedef void kernel_fill(const void *ctx, size_t l, size_t k, size_t j,
                          size_t n, uint32_t *tiles);
 void kernel_gemm_filled(const struct gemm *g, kernel_fill *fill,
                         const void *ctx);
+
+/* What they are made of, between begin and end: C [m, n], up to 32 x 32, is 2 x
+ * 2 tiles of sums. A tile of A is [16 rows][16 words], one of B [16 words][16
+ * columns], a word two numbers of bf16 along k; `blocks` of 32 along k follow
+ * each other, the next 16 lines lie a_next and b_next words behind (read where
+ * m or n is over 16). Split numbers are the sum of two, whose tiles follow each
+ * other, upper and lower; lower by lower counts as nothing. */
+enum kernel_parts { KERNEL_WHOLE, KERNEL_A_SPLIT, KERNEL_BOTH_SPLIT };
+struct kernel_square {
+    const uint32_t *a, *b;
+    size_t a_next, b_next, blocks;
+    const float *from; /* what is added to, rows from_row apart; NULL: zeros */
+    float *c;          /* rows c_row apart; may be from */
+    size_t from_row, c_row, m, n;
+    enum kernel_parts parts;
+};
+void kernel_tiles_begin(void);
+void kernel_square_run(const struct kernel_square *s);
+void kernel_tiles_end(void);
 #else
 # define KERNEL_SETS_X86 0
 #endif

@@ -128,107 +128,157 @@ static void pack_columns(uint32_t *out, struct lines b, size_t n, size_t k)
 }
 
 /* 2 x 2 tiles of C or what is left of them, all blocks of a slice. */
-struct square {
-    const uint32_t *a, *b; /* of the first of two groups of lines */
-    size_t blocks;
-    float *c;
-    size_t c_row;
-    size_t m, n; /* rows and columns of C, up to 32 */
-    enum gemm_mode mode;
-};
 
-/* Tile i of C comes and goes by a buffer where it is not whole. */
+/* Tile i of C goes by a buffer where it is not whole, and so does what it is
+ * added to. */
 enum { C_TILES = 4 };
 struct corner {
-    float *at;
-    size_t row, m, n;
+    const float *from; /* NULL: zeros */
+    float *at;         /* NULL: no tile */
+    size_t m, n;
 };
 
-static struct corner corner_of(const struct square *s, size_t i)
+static struct corner corner_of(const struct kernel_square *s, size_t i)
 {
     size_t down = i / 2 * LANES, right = i % 2 * LANES;
     if (down >= s->m || right >= s->n) return (struct corner){0};
-    return (struct corner){s->c + down * s->c_row + right, s->c_row,
-                           least(s->m - down, LANES),
-                           least(s->n - right, LANES)};
+    return (
+        struct corner){s->from ? s->from + down * s->from_row + right : NULL,
+                       s->c + down * s->c_row + right,
+                       least(s->m - down, LANES), least(s->n - right, LANES)};
 }
 
-static void fetch(const struct corner *c, float *buffer)
+static int is_whole(const struct corner *c)
 {
+    return c->m == LANES && c->n == LANES;
+}
+
+/* Where the tile is read; *bytes: from row to row. */
+static const float *fetch(const struct corner *c, size_t row, float *buffer,
+                          size_t *bytes)
+{
+    *bytes = row * sizeof *c->from;
+    if (!c->at || is_whole(c)) return c->from;
+    *bytes = TILE_ROW;
     for (size_t i = 0; i < LANES; i++)
         _mm512_store_ps(buffer + i * LANES,
                         i < c->m ? _mm512_maskz_loadu_ps(first(c->n),
-                                                         c->at + i * c->row)
+                                                         c->from + i * row)
                                  : _mm512_setzero_ps());
+    return buffer;
 }
 
-static void put_back(const struct corner *c, const float *buffer)
+static void put_back(const struct corner *c, size_t row, const float *buffer)
 {
     for (size_t i = 0; i < c->m; i++)
-        _mm512_mask_storeu_ps(c->at + i * c->row, first(c->n),
+        _mm512_mask_storeu_ps(c->at + i * row, first(c->n),
                               _mm512_load_ps(buffer + i * LANES));
 }
 
-/* Where a tile is read and written: in C, or, of a part, in the buffer. */
-struct place {
-    float *at;
-    size_t bytes; /* from row to row */
+/* Which of the four tiles of C there are. */
+struct there {
+    int right, below;
 };
 
-static struct place place_of(const struct corner *c, float *buffer)
+/* Tiles 4 and 5 are A. */
+ALWAYS void read_a(const struct kernel_square *s, const uint32_t *a,
+                   struct there is)
 {
-    if (c->m == LANES && c->n == LANES)
-        return (struct place){c->at, c->row * sizeof *c->at};
-    return (struct place){buffer, TILE_ROW};
+    _tile_loadd(4, a, TILE_ROW);
+    if (is.below) _tile_loadd(5, a + s->a_next, TILE_ROW);
 }
 
-/* Tiles 0 to 3 are C, 4 and 5 A, 6 and 7 B. */
-static void square_run(const struct square *s)
+/* Tiles 6 and 7 are B. */
+ALWAYS void read_b(const struct kernel_square *s, const uint32_t *b,
+                   struct there is)
+{
+    _tile_loadd(6, b, TILE_ROW);
+    if (is.right) _tile_loadd(7, b + s->b_next, TILE_ROW);
+}
+
+/* Tiles 0 to 3 are C. */
+ALWAYS void multiply(struct there is)
+{
+    _tile_dpbf16ps(0, 4, 6);
+    if (is.right) _tile_dpbf16ps(1, 4, 7);
+    if (is.below) _tile_dpbf16ps(2, 5, 6);
+    if (is.right && is.below) _tile_dpbf16ps(3, 5, 7);
+}
+
+/* All blocks; a number's lower part stands a tile behind its upper one. */
+ALWAYS void sum_blocks(const struct kernel_square *s, struct there is,
+                       enum kernel_parts parts)
+{
+    size_t a_step = parts == KERNEL_WHOLE ? TILE_WORDS : 2 * TILE_WORDS;
+    size_t b_step = parts == KERNEL_BOTH_SPLIT ? 2 * TILE_WORDS : TILE_WORDS;
+    const uint32_t *a = s->a, *b = s->b;
+    for (size_t l = 0; l < s->blocks; l++, a += a_step, b += b_step) {
+        read_a(s, a, is);
+        if (parts == KERNEL_BOTH_SPLIT) {
+            read_b(s, b + TILE_WORDS, is);
+            multiply(is);
+        }
+        read_b(s, b, is);
+        multiply(is);
+        if (parts == KERNEL_WHOLE) continue;
+        read_a(s, a + TILE_WORDS, is);
+        multiply(is);
+    }
+}
+
+/* What the tiles begin with. */
+ALWAYS void read_c(const struct kernel_square *s,
+                   const struct corner c[C_TILES],
+                   float buffer[C_TILES][TILE_WORDS], struct there is)
+{
+    const float *from[C_TILES];
+    size_t bytes[C_TILES];
+    for (size_t i = 0; i < C_TILES; i++)
+        from[i] = fetch(&c[i], s->from_row, buffer[i], &bytes[i]);
+    memory_is_shared();
+    _tile_loadd(0, from[0], bytes[0]);
+    if (is.right) _tile_loadd(1, from[1], bytes[1]);
+    if (is.below) _tile_loadd(2, from[2], bytes[2]);
+    if (is.right && is.below) _tile_loadd(3, from[3], bytes[3]);
+}
+
+ALWAYS void write_c(const struct kernel_square *s,
+                    const struct corner c[C_TILES],
+                    float buffer[C_TILES][TILE_WORDS], struct there is)
+{
+    float *to[C_TILES];
+    size_t bytes[C_TILES];
+    for (size_t i = 0; i < C_TILES; i++) {
+        to[i] = is_whole(&c[i]) ? c[i].at : buffer[i];
+        bytes[i] = is_whole(&c[i]) ? s->c_row * sizeof *s->c : TILE_ROW;
+    }
+    _tile_stored(0, to[0], bytes[0]);
+    if (is.right) _tile_stored(1, to[1], bytes[1]);
+    if (is.below) _tile_stored(2, to[2], bytes[2]);
+    if (is.right && is.below) _tile_stored(3, to[3], bytes[3]);
+    memory_is_shared();
+    for (size_t i = 0; i < C_TILES; i++)
+        if (c[i].at && !is_whole(&c[i])) put_back(&c[i], s->c_row, buffer[i]);
+}
+
+void kernel_square_run(const struct kernel_square *s)
 {
     float buffer[C_TILES][TILE_WORDS] __attribute__((aligned(64)));
     struct corner corner[C_TILES];
-    struct place c[C_TILES];
-    const uint32_t *a = s->a, *b = s->b;
-    size_t next = s->blocks * TILE_WORDS;
-    int below = s->m > LANES, right = s->n > LANES;
-    for (size_t i = 0; i < C_TILES; i++) {
-        corner[i] = corner_of(s, i);
-        c[i] = place_of(&corner[i], buffer[i]);
-        if (s->mode == GEMM_ADD && corner[i].at && c[i].at == buffer[i])
-            fetch(&corner[i], buffer[i]);
-    }
+    const struct there is = {s->n > LANES, s->m > LANES};
+    for (size_t i = 0; i < C_TILES; i++) corner[i] = corner_of(s, i);
     memory_is_shared();
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    if (s->mode == GEMM_ADD) {
-        _tile_loadd(0, c[0].at, c[0].bytes);
-        if (right) _tile_loadd(1, c[1].at, c[1].bytes);
-        if (below) _tile_loadd(2, c[2].at, c[2].bytes);
-        if (right && below) _tile_loadd(3, c[3].at, c[3].bytes);
+    if (s->from) read_c(s, corner, buffer, is);
+    switch (s->parts) {
+    case KERNEL_WHOLE: sum_blocks(s, is, KERNEL_WHOLE); break;
+    case KERNEL_A_SPLIT: sum_blocks(s, is, KERNEL_A_SPLIT); break;
+    case KERNEL_BOTH_SPLIT: sum_blocks(s, is, KERNEL_BOTH_SPLIT); break;
     }
-    for (size_t l = 0; l < s->blocks; l++, a += TILE_WORDS, b += TILE_WORDS) {
-        _tile_loadd(4, a, TILE_ROW);
-        _tile_loadd(6, b, TILE_ROW);
-        _tile_dpbf16ps(0, 4, 6);
-        if (right) {
-            _tile_loadd(7, b + next, TILE_ROW);
-            _tile_dpbf16ps(1, 4, 7);
-        }
-        if (!below) continue;
-        _tile_loadd(5, a + next, TILE_ROW);
-        _tile_dpbf16ps(2, 5, 6);
-        if (right) _tile_dpbf16ps(3, 5, 7);
-    }
-    _tile_stored(0, c[0].at, c[0].bytes);
-    if (right) _tile_stored(1, c[1].at, c[1].bytes);
-    if (below) _tile_stored(2, c[2].at, c[2].bytes);
-    if (right && below) _tile_stored(3, c[3].at, c[3].bytes);
-    memory_is_shared();
-    for (size_t i = 0; i < C_TILES; i++)
-        if (corner[i].at && c[i].at == buffer[i])
-            put_back(&corner[i], buffer[i]);
+    write_c(s, corner, buffer, is);
 }
 
 /* All rows of A by columns [j0, j0 + n) of B, inputs [l, l + k). */
@@ -243,15 +293,22 @@ static void run_slice(const struct gemm *g, const uint32_t *b, size_t l,
                       (struct lines){g->a + i * g->a_row + l * g->a_col,
                                      g->a_row, g->a_col},
                       least(g->m - i, TALL), k);
-        for (size_t j = 0; j < n; j += STRIP)
-            square_run(&(struct square){.a = a + i % TALL * line,
+        for (size_t j = 0; j < n; j += STRIP) {
+            float *c = g->c + i * g->c_row + j0 + j;
+            kernel_square_run(
+                &(struct kernel_square){.a = a + i % TALL * line,
                                         .b = b + j * line,
+                                        .a_next = line * LANES,
+                                        .b_next = line * LANES,
                                         .blocks = up(k, KERNEL_BLOCK),
-                                        .c = g->c + i * g->c_row + j0 + j,
+                                        .from =
+                                            l || g->mode == GEMM_ADD ? c : NULL,
+                                        .from_row = g->c_row,
+                                        .c = c,
                                         .c_row = g->c_row,
                                         .m = least(g->m - i, STRIP),
-                                        .n = least(n - j, STRIP),
-                                        .mode = l ? GEMM_ADD : g->mode});
+                                        .n = least(n - j, STRIP)});
+        }
     }
 }
 
@@ -262,7 +319,7 @@ struct tile_shapes {
     uint8_t rows[16];
 };
 
-static void tiles_begin(void)
+void kernel_tiles_begin(void)
 {
     struct tile_shapes t = {.palette = 1};
     for (size_t i = 0; i < 8; i++) {
@@ -273,11 +330,16 @@ static void tiles_begin(void)
     _tile_loadconfig(&t);
 }
 
+void kernel_tiles_end(void)
+{
+    _tile_release(); /* or the kernel would save 8 KiB for this thread */
+}
+
 void kernel_gemm_filled(const struct gemm *g, kernel_fill *fill,
                         const void *ctx)
 {
     uint32_t b[WIDE / LANES * BLOCKS * TILE_WORDS] __attribute__((aligned(64)));
-    tiles_begin();
+    kernel_tiles_begin();
     for (size_t l = 0; l < g->k; l += DEPTH) {
         size_t k = least(g->k - l, DEPTH);
         for (size_t j = 0; j < g->n; j += WIDE) {
@@ -286,7 +348,7 @@ void kernel_gemm_filled(const struct gemm *g, kernel_fill *fill,
             run_slice(g, b, l, k, j, n);
         }
     }
-    _tile_release(); /* or the kernel would save 8 KiB for this thread */
+    kernel_tiles_end();
 }
 
 static void fill_from_memory(const void *ctx, size_t l, size_t k, size_t j,

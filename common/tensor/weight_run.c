@@ -11,6 +11,7 @@
 
 enum {
     PANELS_BYTES = 512 << 10, /* of x at a time: they stay in the cache */
+    HALVES_BYTES = 2 << 20,   /* the same as tiles: in the second cache */
     PASS_ROWS_MIN = 64,
     PASS_ROWS_MAX = 512,
     ITEM_WORK = 400000, /* products: a piece for a thread, some microseconds */
@@ -166,12 +167,22 @@ struct pass {
     size_t tiles[WEIGHT_JOBS_MAX]; /* per item */
     const float *x;
     size_t n_in, row0, n_rows;
-    bool bytes; /* x is needed as bytes */
+    uint8_t *halves, *panels; /* x in tiles of bf16, as bytes; or NULL */
 };
 
 static bool as_bytes(const struct weight *w)
 {
     return w->type == QUANT_Q8_0 || w->type == QUANT_Q4_0;
+}
+
+/* F16 and BF16 by tiles of bf16: for rows enough, where they may. */
+static bool as_tiles(const struct weight_room *room, const struct weight *w,
+                     size_t n_rows)
+{
+    return KERNEL_SETS_X86 && room->rows == WEIGHT_ROWS_SPLIT &&
+           n_rows > FEW_ROWS &&
+           (w->type == QUANT_F16 || w->type == QUANT_BF16) &&
+           kernel_may(KERNEL_AMXBF16);
 }
 
 static size_t tiles_of(const struct weight *w)
@@ -183,8 +194,14 @@ static void fill_item(void *ctx, size_t i, unsigned worker)
 {
     const struct pass *p = ctx;
     (void)worker;
-    panel_fill(p->x + p->row0 * p->n_in, p->n_rows, p->n_in, p->room->panels,
-               i);
+    panel_fill(p->x + p->row0 * p->n_in, p->n_rows, p->n_in, p->panels, i);
+}
+
+static void split_item(void *ctx, size_t i, unsigned worker)
+{
+    const struct pass *p = ctx;
+    (void)worker;
+    split_fill(p->x + p->row0 * p->n_in, p->n_rows, p->n_in, p->halves, i);
 }
 
 /* A whole tile's outputs of one row, and what they are added to: of a width the
@@ -279,7 +296,7 @@ static void whole_panels(const struct pass *p, const struct weight_job *job,
             }
             for (size_t i = i0; i < n_whole && i < i0 + MANY_PANELS; i++) {
                 const uint8_t *x =
-                    panel_at(p->room->panels, p->n_rows, p->n_in, i).data;
+                    panel_at(p->panels, p->n_rows, p->n_in, i).data;
                 float *to = out[most < n_blocks ? i - i0 : i % 2];
                 if (b + n == n_blocks)
                     ask_for(job, tile, p->row0 + i * PANEL_ROWS);
@@ -299,8 +316,7 @@ static void tile_of_blocks(const struct pass *p, const struct weight_job *job,
     const struct weight_tile t = weight_tile(job->w, tile);
     float out[PANEL_ROWS * WEIGHT_TILE] __attribute__((aligned(ALIGN)));
     for (size_t i = first; i < panel_count(p->n_rows); i++) {
-        struct weight_panel x =
-            panel_at(p->room->panels, p->n_rows, p->n_in, i);
+        struct weight_panel x = panel_at(p->panels, p->n_rows, p->n_in, i);
         (job->w->type == QUANT_Q8_0 ? set->q8_0 : set->q4_0)(&t, x.data, x.rows,
                                                              out);
         put(job, tile, p->row0 + x.first, x.rows, out);
@@ -327,6 +343,13 @@ static void tile_by_rows(const struct pass *p, const struct weight_job *job,
         weight_row(job->w, tile, p->x + (p->row0 + r) * p->n_in, out);
         put(job, tile, p->row0 + r, 1, out);
     }
+}
+
+static void tiles_of_halves(const struct pass *p, const struct weight_job *job,
+                            size_t tile, size_t end)
+{
+    const struct split_job s = {job, p->halves, p->row0, p->n_rows};
+    split_run(&s, tile, end);
 }
 
 /* Up to four tiles of a plain type side by side: gemm_run likes them wide. */
@@ -371,6 +394,8 @@ static void product_item(void *ctx, size_t i, unsigned worker)
     end = end < n_tiles ? end : n_tiles;
     if (as_bytes(job->w))
         tiles_of_blocks(p, job, tile, end);
+    else if (p->halves && job->w->type != QUANT_F32)
+        tiles_of_halves(p, job, tile, end);
     else if (p->n_rows <= FEW_ROWS || p->room->rows == WEIGHT_ROWS_ALIKE)
         for (; tile < end; tile++) tile_by_rows(p, job, tile);
     else
@@ -394,31 +419,53 @@ static void run_pass(struct pass *p)
         p->first_item[j + 1] =
             p->first_item[j] + (n + p->tiles[j] - 1) / p->tiles[j];
     }
-    if (p->bytes) pool_run(p->room->pool, panel_count(p->n_rows), fill_item, p);
+    if (p->panels)
+        pool_run(p->room->pool, panel_count(p->n_rows), fill_item, p);
+    if (p->halves)
+        pool_run(p->room->pool, split_groups(p->n_rows), split_item, p);
     pool_run(p->room->pool, p->first_item[p->n_jobs], product_item, p);
+}
+
+/* How many rows of x are in memory together. */
+static size_t rows_in(size_t bytes, size_t row_bytes, size_t n_rows)
+{
+    size_t rows = bytes / row_bytes / PANEL_ROWS * PANEL_ROWS;
+    rows = rows < PASS_ROWS_MIN ? PASS_ROWS_MIN : rows;
+    rows = rows > PASS_ROWS_MAX ? PASS_ROWS_MAX : rows;
+    return rows > n_rows ? n_rows : rows;
+}
+
+/* What the matrices want x as, and decoded pieces of themselves. */
+enum wants { WANTS_BYTES = 1, WANTS_HALVES = 2, WANTS_PIECES = 4 };
+
+static int wants_of(const struct weight_room *room,
+                    const struct weight_job *jobs, size_t n_jobs, size_t n_rows)
+{
+    int wants = 0;
+    for (size_t j = 0; j < n_jobs; j++) {
+        assert(jobs[j].w->n_in == jobs[0].w->n_in);
+        wants |= as_bytes(jobs[j].w)                 ? WANTS_BYTES
+                 : as_tiles(room, jobs[j].w, n_rows) ? WANTS_HALVES
+                                                     : WANTS_PIECES;
+    }
+    return wants;
 }
 
 enum tacit_err weight_products(struct weight_room *room,
                                const struct weight_job *jobs, size_t n_jobs,
                                const float *x, size_t n_rows)
 {
-    bool bytes = false, numbers = false;
     if (n_jobs == 0 || n_rows == 0) return TACIT_OK;
     assert(n_jobs <= WEIGHT_JOBS_MAX);
-    size_t n_in = jobs[0].w->n_in;
-    for (size_t j = 0; j < n_jobs; j++) {
-        assert(jobs[j].w->n_in == n_in);
-        if (as_bytes(jobs[j].w))
-            bytes = true;
-        else
-            numbers = true;
-    }
-    size_t rows = PANELS_BYTES / (n_in + n_in / 2) / PANEL_ROWS * PANEL_ROWS;
-    rows = rows < PASS_ROWS_MIN ? PASS_ROWS_MIN : rows;
-    rows = rows > PASS_ROWS_MAX ? PASS_ROWS_MAX : rows;
-    rows = rows > n_rows ? n_rows : rows;
-    if (bytes) TRY(need_panels(room, panel_bytes(rows, n_in)));
-    if (numbers)
+    size_t n_in = jobs[0].w->n_in, halves = 0, panels = 0;
+    int wants = wants_of(room, jobs, n_jobs, n_rows);
+    size_t rows = wants & WANTS_HALVES
+                      ? rows_in(HALVES_BYTES, 4 * n_in, n_rows)
+                      : rows_in(PANELS_BYTES, n_in + n_in / 2, n_rows);
+    if (wants & WANTS_BYTES) panels = panel_bytes(rows, n_in);
+    if (wants & WANTS_HALVES) halves = split_bytes(rows, n_in);
+    if (halves + panels) TRY(need_panels(room, halves + panels));
+    if (wants & WANTS_PIECES)
         TRY(need_pieces(room, (size_t)PIECE_DEPTH * PIECE_TILES * WEIGHT_TILE));
     for (size_t i = 0; i < n_rows; i += rows) {
         struct pass p = {.room = room,
@@ -427,7 +474,8 @@ enum tacit_err weight_products(struct weight_room *room,
                          .x = x,
                          .n_in = n_in,
                          .row0 = i,
-                         .bytes = bytes,
+                         .halves = halves ? room->panels : NULL,
+                         .panels = panels ? room->panels + halves : NULL,
                          .n_rows = n_rows - i < rows ? n_rows - i : rows};
         run_pass(&p);
     }

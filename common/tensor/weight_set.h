@@ -72,6 +72,21 @@ struct weight_columns_at {
 void weight_back_tiles(const void *ctx, size_t l, size_t k, size_t j, size_t n,
                        uint32_t *out);
 
+/* weight_split.c, with KERNEL_AMXBF16 alone. Rows of x [n_rows, n_in] as tiles:
+ * their bytes (64-byte aligned), how many groups of 16 there are, group i from
+ * x; and rows [row, row + n_rows) of a job's y from these, of W's tiles
+ * [tile, end). */
+size_t split_bytes(size_t n_rows, size_t n_in);
+size_t split_groups(size_t n_rows);
+void split_fill(const float *x, size_t n_rows, size_t n_in, void *tiles,
+                size_t i);
+struct split_job {
+    const struct weight_job *job;
+    const void *tiles; /* of x */
+    size_t row, n_rows;
+};
+void split_run(const struct split_job *s, size_t tile, size_t end);
+
 /* out [16] = x [n_in] by tile i of a plain type. */
 void weight_row(const struct weight *w, size_t i, const float *x, float *out);
 

@@ -25,7 +25,8 @@
  * differ from the product with the decoded W by what x lost (about 0.4 % of a
  * block's largest number). So have products of up to four
  * rows with the plain types, or of any number with WEIGHT_ROWS_ALIKE; those of
- * more use gemm_run (kernels.h), and have its rule.
+ * more use gemm_run (kernels.h), and have its rule, or with WEIGHT_ROWS_SPLIT
+ * that of weight_split.c: other last bits where there is AMX-BF16.
  *
  * Thread rule: a struct weight is const and shared by any number of threads; a
  * room belongs to one caller at a time, which must not itself be in its pool.
@@ -75,9 +76,11 @@ TACIT_CHECKED enum tacit_err weight_room_new(struct weight_room **out,
 void weight_room_free(struct weight_room *room);
 /* How the way back multiplies from now on. */
 void weight_room_back_in(struct weight_room *room, enum gemm_numbers numbers);
-/* Products of more than four rows with the plain types: as fast as can be, or
- * each row with the bits that it has alone. */
-enum weight_rows { WEIGHT_ROWS_FAST, WEIGHT_ROWS_ALIKE };
+/* Products of more than four rows with the plain types: as fast as f32 can be;
+ * each row with the bits that it has alone; or, with F16 and BF16, by sums of
+ * two bf16, where the processor has tiles for them (weight_split.c): within
+ * 2^-16 of the sum of |w x|, and some 2^-18 of its root mean square. */
+enum weight_rows { WEIGHT_ROWS_FAST, WEIGHT_ROWS_ALIKE, WEIGHT_ROWS_SPLIT };
 void weight_room_rows(struct weight_room *room, enum weight_rows rows);
 /* Bytes of scratch held. */
 size_t weight_room_bytes(const struct weight_room *room);

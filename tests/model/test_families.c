@@ -434,7 +434,10 @@ static void packed_matrices_give_what_their_numbers_give(void **state)
             struct net_batch b = tiny_packed(&tiny);
             const struct net_run a = {.net = packed.net, .tape = &t};
             const struct net_run c = {.net = plain.net, .tape = &t};
-            struct var *got = rows_of(&a, &b), *want = rows_of(&c, &b);
+            struct var *got = rows_of(&a, &b), *want;
+            check(t.rows == WEIGHT_ROWS_SPLIT);
+            want = rows_of(&c, &b);
+            check(t.rows == WEIGHT_ROWS_FAST);
             check_ok(t.err);
             double off = 0, size = 0;
             for (size_t q = 0; q < got->rows * got->cols; q++) {

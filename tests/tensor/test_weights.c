@@ -7,6 +7,7 @@
 
 #include "common/base/pool.h"
 #include "common/base/rng.h"
+#include "common/tensor/kernel_choice.h"
 #include "common/tensor/quant.h"
 #include "common/tensor/weight_set.h"
 #include "common/tensor/weights.h"
@@ -255,6 +256,7 @@ static void products_have_the_same_bits_for_any_number_of_threads(void **state)
             size_t n_rows = t % 2 ? ROWS : 9;
             check_ok(pool_new(&pool, threads[k]));
             check_ok(weight_room_new(&room, pool));
+            weight_room_rows(room, WEIGHT_ROWS_SPLIT);
             check_ok(weight_product(room, &m.w, x, to, n_rows, GEMM_SET));
             check(memcmp(to, want, n_rows * N_OUT * sizeof *to) == 0);
             if (k)
@@ -451,6 +453,89 @@ static void panels_that_meet_chunks_have_the_same_bits(void **state)
     }
 }
 
+/* Sum of squares: of how far y is from x W^T, and of its products. */
+struct distance {
+    double off, size;
+};
+
+static void check_split(const struct matrix *m, const float *x, const float *y,
+                        const float *bias, size_t n_rows, struct distance *d)
+{
+    size_t n_in = m->w.n_in, n_out = m->w.n_out;
+    for (size_t t = 0; t < n_rows; t++)
+        for (size_t i = 0; i < n_out; i++) {
+            double sum = bias ? (double)bias[i] : 0, size = fabs(sum), off;
+            for (size_t k = 0; k < n_in; k++) {
+                double part =
+                    (double)m->decoded[i * n_in + k] * (double)x[t * n_in + k];
+                sum += part;
+                size += fabs(part);
+                d->size += part * part;
+            }
+            off = (double)y[t * n_out + i] - sum;
+            check_near(y[t * n_out + i], sum, size / 65536);
+            d->off += off * off;
+        }
+}
+
+/* As the plain path, a sixteenth of a bf16's last place apart and no more: one
+ * product of tiles left out would be a hundred times as far. */
+static void halves_by_tiles_are_products_of_f32(void **state)
+{
+    (void)state;
+    static const size_t shapes[][3] = {{5, 1, 1},      {16, 16, 32},
+                                       {17, 33, 31},   {33, 48, 95},
+                                       {40, 100, 384}, {700, 35, 640},
+                                       {31, 200, 1537}};
+    struct pool *pool = NULL;
+    struct weight_room *room = NULL;
+    struct rng r;
+    if (!kernel_may(KERNEL_AMXBF16)) {
+        print_message("no tiles of bf16 here (AMX-BF16)\n");
+        skip();
+    }
+    rng_init(&r, 15, 0, 0);
+    check_ok(pool_new(&pool, 2));
+    check_ok(weight_room_new(&room, pool));
+    for (size_t t = 1; t < 3; t++) {
+        struct distance d = {0, 0};
+        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+            size_t n_rows = shapes[s][0], n_out = shapes[s][1];
+            struct matrix m = draw(&r, types[t], n_out, shapes[s][2]);
+            float *x = numbers(&r, n_rows * m.w.n_in);
+            float *bias = numbers(&r, n_out);
+            float *y = numbers(&r, n_rows * n_out);
+            float *alone = memory(n_rows * n_out * sizeof *y);
+            struct weight_job job = {&m.w, y, GEMM_SET, bias};
+            weight_room_rows(room, WEIGHT_ROWS_SPLIT);
+            check_ok(weight_products(room, &job, 1, x, n_rows));
+            check_split(&m, x, y, bias, n_rows, &d);
+            memset(y, 0, n_rows * n_out * sizeof *y);
+            check_ok(weight_product(room, &m.w, x, y, n_rows, GEMM_ADD));
+            check_split(&m, x, y, NULL, n_rows, &d);
+            /* Each row has its bits in other company. */
+            check_ok(weight_product(room, &m.w, x, alone, 5, GEMM_SET));
+            check(memcmp(y, alone, 5 * n_out * sizeof *y) == 0);
+            /* It is another path than that of f32, which is as it was. */
+            weight_room_rows(room, WEIGHT_ROWS_FAST);
+            check_ok(weight_product(room, &m.w, x, alone, n_rows, GEMM_SET));
+            check_forward(&m, x, alone, NULL, n_rows);
+            check(n_out * n_rows < 100 ||
+                  memcmp(y, alone, n_rows * n_out * sizeof *y) != 0);
+            free(x);
+            free(bias);
+            free(y);
+            free(alone);
+            drop(&m);
+        }
+        print_message("%s by tiles: off by %.2g of the products\n",
+                      quant_info(types[t])->name, sqrt(d.off / d.size));
+        check(d.off < 4e-6 * 4e-6 * d.size);
+    }
+    weight_room_free(room);
+    pool_free(pool);
+}
+
 static void a_row_that_is_not_finite_spoils_no_other(void **state)
 {
     (void)state;
@@ -460,9 +545,10 @@ static void a_row_that_is_not_finite_spoils_no_other(void **state)
     struct rng r;
     rng_init(&r, 9, 0, 0);
     check_ok(weight_room_new(&room, NULL));
-    for (size_t t = 0; t < N_TYPES; t++) {
-        struct matrix m = draw(&r, types[t], N_OUT, N_IN);
+    for (size_t t = 0; t < 2 * N_TYPES; t++) {
+        struct matrix m = draw(&r, types[t / 2], N_OUT, N_IN);
         float *x = numbers(&r, ROWS * N_IN), y[ROWS * N_OUT];
+        weight_room_rows(room, t % 2 ? WEIGHT_ROWS_SPLIT : WEIGHT_ROWS_FAST);
         for (size_t k = 0; k < 3; k++) {
             x[5 * N_IN + 40] = bad[k];
             check_ok(weight_product(room, &m.w, x, y, ROWS, GEMM_SET));
@@ -632,6 +718,7 @@ int main(void)
         cmocka_unit_test(products_of_one_x_equal_products_alone),
         cmocka_unit_test(every_instruction_set_gives_the_same_bits),
         cmocka_unit_test(panels_that_meet_chunks_have_the_same_bits),
+        cmocka_unit_test(halves_by_tiles_are_products_of_f32),
         cmocka_unit_test(a_row_that_is_not_finite_spoils_no_other),
         cmocka_unit_test(rows_of_zeros_and_tiny_numbers_give_tiny_products),
         cmocka_unit_test(the_way_back_equals_its_definition),
