@@ -217,7 +217,7 @@ help:
 ## make valgrind       a few whole-program tests under valgrind
 ## make tidy           style, layers, clang-tidy, cppcheck, gcc -fanalyzer
 ## make format         clang-format in place
-## make arm            the tensor tests as 64-bit ARM, under qemu
+## make arm            the tests of kernels as 64-bit ARM, under qemu
 ## make fuzz           every fuzz target for FUZZ_SECONDS (60) each
 ## make coverage       line coverage of common/crypto and common/wire
 ## make bench          every benchmark as JSON lines (BENCH=id: one)

@@ -42,7 +42,7 @@
  *
  *   0   u32  2 L + 1           8 + row R:     i64 id
  *   4   u16  segment                          f32 length, 0 = empty
- *   6   u16  rows                             f32 scale, f32 norm2, i8 [width]
+ *   6   u16  rows, + 2^15: RABITQ_MIXING      f32 scale, f32 norm2, i8 [width]
  *                                             or f32 [dim] as given
  *
  * A list has one segment of entries at least, and meta the number of heads, so
@@ -180,7 +180,7 @@ struct ivf_settings {
     /* A segment blob is at most so long, but holds one block at least: the
      * payload that fits one page. 0 = 4050. */
     uint32_t segment_bytes;
-    uint64_t seed; /* of the rotation; any */
+    uint64_t seed; /* names the rotation: rabitq.h */
 };
 
 struct ivf; /* owned; the store is borrowed and must outlive it */

@@ -184,7 +184,7 @@ static enum tacit_err rows_visit(void *ctx, uint32_t seg, const void *data,
         problem(k, "rows without a head");
     else if (seg * s->rows_max >= k->slot)
         problem(k, "rows behind its last entry");
-    for (size_t i = 0; i < ivf_u16((const uint8_t *)data + 6); i++)
+    for (size_t i = 0; i < ivf_rows_count(data); i++)
         k->live_rows += ivf_f32(ivf_row_at(s, data, i) + 8) > 0;
     return TACIT_OK;
 }
@@ -395,7 +395,7 @@ static enum tacit_err list_return(struct rebuild *r, uint32_t list,
             continue;
         }
         memcpy(r->rows, data, n);
-        for (size_t k = 0; k < ivf_u16(r->rows + 6); k++)
+        for (size_t k = 0; k < ivf_rows_count(r->rows); k++)
             TRY(row_return(r, ivf_row_at(&ix->shape, r->rows, k)));
     }
     return TACIT_OK;

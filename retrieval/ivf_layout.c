@@ -7,8 +7,9 @@
 #include "common/base/codes.h"
 
 enum {
-    META_VERSION = 3, /* 1 counted other distances in its levels, */
-    META_OLDEST = 2,  /* 2 neither its heads nor marked what is followed */
+    META_VERSION = 4, /* 1 counted other distances in its levels, */
+    META_OLDEST = 2,  /* 2 neither its heads nor marked what is followed, */
+    META_UNMIXED = 3, /* 3 is as 4, and written still, without RABITQ_MIXING */
     META_BYTES = 64 + 4 * IVF_RANKS * IVF_LEVELS,
     STRANDS = 16,
     COARSE_LEAST = 64
@@ -72,9 +73,13 @@ enum tacit_err ivf_meta_store(const struct ivf_store *store,
                               const struct ivf_counters *count)
 {
     uint8_t b[META_BYTES] = {0};
-    uint32_t words[6] = {META_VERSION,        set->dim,
-                         set->columns,        (uint32_t)set->metric,
-                         (uint32_t)set->rows, set->segment_bytes};
+    uint32_t version = set->seed & RABITQ_MIXING ? META_VERSION : META_UNMIXED;
+    uint32_t words[6] = {version,
+                         set->dim,
+                         set->columns,
+                         (uint32_t)set->metric,
+                         (uint32_t)set->rows,
+                         set->segment_bytes};
     memcpy(b, meta_magic, sizeof meta_magic);
     memcpy(b + 8, words, sizeof words);
     memcpy(b + 32, &set->seed, sizeof set->seed);
@@ -137,6 +142,8 @@ enum tacit_err ivf_meta_decode(const void *data, size_t n,
     memcpy(&s.seed, b + 32, sizeof s.seed);
     memcpy(&c.epoch, b + 40, sizeof c.epoch);
     memcpy(c.levels, b + 64, sizeof c.levels);
+    if ((ivf_u32(b + 8) > META_UNMIXED) != !!(s.seed & RABITQ_MIXING))
+        return IVF_DAMAGED("the index's rotation is not that of its format");
     TRY(meta_sound(&s, &c));
     *set = s;
     *count = c;
@@ -269,9 +276,10 @@ enum tacit_err ivf_rows_whole(const struct ivf *ix, uint32_t list, uint32_t seg,
 {
     const uint8_t *b = data;
     if (data == NULL || n < IVF_ROWS_HEADER ||
-        ivf_u16(b + 6) > ivf_rows_most(ix) ||
-        n != IVF_ROWS_HEADER + ivf_u16(b + 6) * ix->shape.row ||
-        ivf_u32(b) != ivf_rows_of(list) || ivf_u16(b + 4) != (seg & 0xffff))
+        ivf_rows_count(b) > ivf_rows_most(ix) ||
+        n != IVF_ROWS_HEADER + ivf_rows_count(b) * ix->shape.row ||
+        ivf_u32(b) != ivf_rows_of(list) || ivf_u16(b + 4) != (seg & 0xffff) ||
+        !ivf_rows_turned(ix, b))
         return IVF_DAMAGED("rows %u of list %u are missing or malformed", seg,
                            list);
     return TACIT_OK;
@@ -281,7 +289,7 @@ enum tacit_err ivf_rows_check(const struct ivf *ix, uint32_t list, uint32_t seg,
                               const void *data, size_t n)
 {
     TRY(ivf_rows_whole(ix, list, seg, data, n));
-    if (ivf_u16((const uint8_t *)data + 6) > ix->shape.rows_max)
+    if (ivf_rows_count(data) > ix->shape.rows_max)
         return IVF_DAMAGED("rows %u of list %u are of another page size", seg,
                            list);
     return TACIT_OK;

@@ -31,7 +31,7 @@ enum tacit_err ivf_rows_row(const struct ivf *ix, uint32_t list,
                             const uint8_t *rows, size_t i, const int64_t *id,
                             const uint8_t **row)
 {
-    if (i >= ivf_u16(rows + 6))
+    if (i >= ivf_rows_count(rows))
         return IVF_DAMAGED("list %u misses a row", list);
     *row = ivf_row_at(&ix->shape, rows, i);
     return row_check(*row, list, id);
@@ -74,16 +74,17 @@ static enum tacit_err rows_write(struct ivf *ix, uint32_t list, uint32_t seg)
     return ix->store->seg_write(ix->store->ctx, ivf_rows_of(list), seg,
                                 ix->rows,
                                 IVF_ROWS_HEADER +
-                                    ivf_u16(ix->rows + 6) * ix->shape.row);
+                                    ivf_rows_count(ix->rows) * ix->shape.row);
 }
 
 /* Put a row at a place of ix->rows, which grows to it. */
 static void rows_put(struct ivf *ix, size_t i, const uint8_t *row)
 {
-    size_t n = ivf_u16(ix->rows + 6), size = ix->shape.row;
+    size_t n = ivf_rows_count(ix->rows), size = ix->shape.row;
     uint8_t *at = ix->rows + IVF_ROWS_HEADER;
     if (i >= n) {
         uint16_t grown = (uint16_t)(i + 1);
+        if (ix->set.seed & RABITQ_MIXING) grown |= IVF_MIXED;
         memset(at + n * size, 0, (i - n) * size);
         memcpy(ix->rows + 6, &grown, sizeof grown);
     }
@@ -106,7 +107,8 @@ static enum tacit_err row_patch(struct ivf *ix, uint32_t list, uint32_t seg,
     if (row == NULL) row = no_row;
     TRY(s->seg_part(s->ctx, run, seg, 0, IVF_ROWS_HEADER, &data));
     const uint8_t *b = data;
-    *done = b != NULL && ivf_u32(b) == run && i < ivf_u16(b + 6);
+    *done = b != NULL && ivf_u32(b) == run && i < ivf_rows_count(b) &&
+            ivf_rows_turned(ix, b);
     if (!*done) return TACIT_OK;
     return s->seg_patch(s->ctx, run, seg, from, ix->shape.row, row);
 }
@@ -131,7 +133,7 @@ enum tacit_err ivf_row_put(struct ivf *ix, uint32_t list, size_t slot,
         rows_start(ix, list, seg);
     }
     if (last >= most) last = most - 1;
-    if (i >= ivf_u16(ix->rows + 6)) rows_put(ix, last, NULL);
+    if (i >= ivf_rows_count(ix->rows)) rows_put(ix, last, NULL);
     rows_put(ix, i, row);
     return rows_write(ix, list, seg);
 }

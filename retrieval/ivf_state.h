@@ -42,6 +42,7 @@ enum {
     IVF_NEAR_MAX = 32,
     IVF_LISTS_MAX = (1 << 30) - 1,
     IVF_FOLLOWED = 0x8000, /* in a segment's number of blocks */
+    IVF_MIXED = 0x8000,    /* in its number of rows: by RABITQ_MIXING */
     IVF_TAILS = 1 << 14,
     IVF_LEVELS = 64, /* of a histogram of the probing rule */
     IVF_RANKS = 3    /* histograms: of the 10, 100, 1000 nearest */
@@ -324,6 +325,16 @@ static inline const uint8_t *ivf_row_at(const struct ivf_shape *s,
                                         const uint8_t *rows, size_t i)
 {
     return rows + IVF_ROWS_HEADER + i * s->row;
+}
+/* The rows that a segment of rows has. */
+static inline size_t ivf_rows_count(const uint8_t *rows)
+{
+    return ivf_u16(rows + 6) & (IVF_MIXED - 1);
+}
+/* Whether they are rotated as ix rotates. */
+static inline bool ivf_rows_turned(const struct ivf *ix, const uint8_t *rows)
+{
+    return !(ivf_u16(rows + 6) & IVF_MIXED) == !(ix->set.seed & RABITQ_MIXING);
 }
 
 /* ---- ivf_list.c ---- */

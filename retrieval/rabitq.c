@@ -3,6 +3,7 @@
 #include "retrieval/rabitq.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,12 +16,27 @@ struct rabitq {
     size_t dim, width;
     size_t reach; /* largest power of two <= width */
     float scale;  /* of one Hadamard block: 1 / sqrt(reach) */
-    float *signs; /* [ROUNDS, width], +1 or -1 */
+    bool mixes;   /* the seed has RABITQ_MIXING */
+    float *signs; /* [ROUNDS, width], +1 or -1, and as many where it mixes */
 };
 
 size_t rabitq_width_for(size_t dim)
 {
     return (dim + RABITQ_STEP - 1) / RABITQ_STEP * RABITQ_STEP;
+}
+
+static size_t reach_of(size_t width)
+{
+    size_t reach = RABITQ_STEP;
+    while (reach * 2 <= width) reach *= 2;
+    return reach;
+}
+
+uint64_t rabitq_seed(size_t dim, uint64_t seed)
+{
+    size_t width = rabitq_width_for(dim), reach = reach_of(width);
+    size_t rest = width - reach;
+    return rest == 0 || 2 * rest == reach ? seed : seed | RABITQ_MIXING;
 }
 
 /* splitmix64: the signs are part of the format, so their generator is, too. */
@@ -39,7 +55,9 @@ enum tacit_err rabitq_new(size_t dim, uint64_t seed, struct rabitq **out)
                     RABITQ_DIM_MAX, dim);
     struct rabitq *rq = calloc(1, sizeof *rq);
     size_t width = rabitq_width_for(dim);
-    float *signs = malloc(ROUNDS * width * sizeof *signs);
+    bool mixes = seed & RABITQ_MIXING;
+    size_t n_signs = ROUNDS * width * (mixes ? 2 : 1);
+    float *signs = malloc(n_signs * sizeof *signs);
     if (rq == NULL || signs == NULL) {
         free(rq);
         free(signs);
@@ -48,11 +66,11 @@ enum tacit_err rabitq_new(size_t dim, uint64_t seed, struct rabitq **out)
     rq->dim = dim;
     rq->width = width;
     rq->signs = signs;
-    rq->reach = RABITQ_STEP;
-    while (rq->reach * 2 <= width) rq->reach *= 2;
+    rq->reach = reach_of(width);
+    rq->mixes = mixes;
     rq->scale = 1 / sqrtf((float)rq->reach);
     uint64_t state = seed ^ (uint64_t)dim << 32;
-    for (size_t i = 0; i < ROUNDS * width; i++)
+    for (size_t i = 0; i < n_signs; i++)
         signs[i] = next_sign(&state) ? 1.0F : -1.0F;
     *out = rq;
     return TACIT_OK;
@@ -124,23 +142,41 @@ MANY_TARGETS static void flip(float *restrict x, const float *restrict signs,
     for (size_t i = 0; i < n; i++) x[i] *= signs[i];
 }
 
+/* Numbers width / 2 apart. Done twice it is undone. */
+MANY_TARGETS static void halves_mix(float *restrict x, size_t width)
+{
+    const float scale = 0.70710678F; /* sqrt(1 / 2) */
+    float *restrict a = x, *restrict b = x + width / 2;
+    for (size_t i = 0; i < width / 2; i++) {
+        float s = (a[i] + b[i]) * scale, d = (a[i] - b[i]) * scale;
+        a[i] = s;
+        b[i] = d;
+    }
+}
+
 void rabitq_rotate(const struct rabitq *rq, const float *v, float *x)
 {
     memcpy(x, v, rq->dim * sizeof *x);
     memset(x + rq->dim, 0, (rq->width - rq->dim) * sizeof *x);
     size_t rest = rq->width - rq->reach;
+    const float *between = rq->signs + ROUNDS * rq->width;
     for (size_t i = 0; i < ROUNDS; i++) {
         flip(x, rq->signs + i * rq->width, rq->width);
         hadamard(x, rq->reach, rq->scale);
+        if (rq->mixes) flip(x, between + i * rq->width, rq->width);
         if (rest > 0) hadamard(x + rest, rq->reach, rq->scale);
+        if (rq->mixes) halves_mix(x, rq->width);
     }
 }
 
 void rabitq_unrotate(const struct rabitq *rq, float *x, float *v)
 {
     size_t rest = rq->width - rq->reach;
+    const float *between = rq->signs + ROUNDS * rq->width;
     for (size_t i = ROUNDS; i-- > 0;) {
+        if (rq->mixes) halves_mix(x, rq->width);
         if (rest > 0) hadamard(x + rest, rq->reach, rq->scale);
+        if (rq->mixes) flip(x, between + i * rq->width, rq->width);
         hadamard(x, rq->reach, rq->scale);
         flip(x, rq->signs + i * rq->width, rq->width);
     }

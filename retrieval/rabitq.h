@@ -27,7 +27,11 @@
  *                          mul    [16] bfloat16
  *
  * Gao, Long: RaBitQ, arXiv 2405.12497; differs in: 1. the rotation is three
- * rounds of random signs and Hadamard blocks that overlap, not a dense matrix;
+ * rounds of random signs and two Hadamard blocks that overlap, not a dense
+ * matrix. Where they overlap by more or less than a half, one after the other
+ * nearly undoes it or little gets from one end to the other, and a number that
+ * stands out stays: there a round also has signs between its blocks and mixes
+ * the halves of the vector (RABITQ_MIXING);
  * 2. <b, c> is kept with the entry (eq. 20 there quantises q - c per list);
  * 3. the query has about six bits and no random rounding; 4. error bounds use
  * the mean 0.8 of <o-bar, o>.
@@ -55,6 +59,14 @@ enum {
 #define RABITQ_DEVIATION 0.6028F
 
 enum rabitq_metric { RABITQ_L2, RABITQ_DOT };
+
+/* In a seed: signs between the blocks and mixed halves. Indices made before
+ * there was this lack it, whatever their width. */
+#define RABITQ_MIXING (UINT64_C(1) << 63)
+
+/* The seed of a new index of vectors [dim]: with RABITQ_MIXING where the blocks
+ * need it. */
+uint64_t rabitq_seed(size_t dim, uint64_t seed);
 
 struct rabitq; /* a rotation; owned */
 

@@ -4,13 +4,15 @@
 #include <string.h>
 
 #include "common/base/codes.h"
+#include "retrieval/rabitq.h"
 #include "retrieval/vecindex_table.h"
 
 /* ---- ends of operations ---------------------------------------------------
  */
 
-/* The rotation's name. Rows are kept rotated, so it is part of the format: an
- * index is made anew from its rows alone. */
+/* The rotation's name, without RABITQ_MIXING. Rows are kept rotated, so it is
+ * part of the format: an index is made anew from its rows alone, which say
+ * whether it mixes. */
 enum { SEED = 0x7ac1 };
 
 static int code_of(enum tacit_err err)
@@ -57,7 +59,8 @@ static enum tacit_err check_settings(const struct vecindex_table *t)
 {
     const struct ivf_settings *s = ivf_settings(t->ivf);
     if (s->dim == t->args.dim && s->metric == t->args.metric &&
-        s->rows == t->args.rows && s->seed == SEED &&
+        s->rows == t->args.rows &&
+        (s->seed == SEED || s->seed == rabitq_seed(s->dim, SEED)) &&
         s->columns == (uint32_t)t->args.n_filters)
         return TACIT_OK;
     return fail_as(E_INDEX_DAMAGED,
@@ -95,13 +98,27 @@ enum tacit_err vecindex_has(struct vecindex_table *t, int64_t id, bool *has)
     return t->store.place_read(t, id, has, lists);
 }
 
+/* The seed of the rows that are there; the best one where there are none. */
+static enum tacit_err seed_of_rows(struct vecindex_table *t, uint64_t *seed)
+{
+    sqlite3_stmt *st;
+    bool has;
+    *seed = rabitq_seed(t->args.dim, SEED);
+    if (*seed == SEED) return TACIT_OK;
+    TRY(vecindex_sql_get(t, SQL_ROWS_UNMIXED, &st));
+    TRY(vecindex_sql_step(t, SQL_ROWS_UNMIXED, &has));
+    if (has && sqlite3_column_int(st, 0)) *seed = SEED;
+    vecindex_sql_reset(t, SQL_ROWS_UNMIXED);
+    return TACIT_OK;
+}
+
 enum tacit_err vecindex_settle(struct vecindex_table *t)
 {
     struct ivf_settings s = {.dim = t->args.dim,
                              .columns = (uint32_t)t->args.n_filters,
                              .metric = t->args.metric,
-                             .rows = t->args.rows,
-                             .seed = SEED};
+                             .rows = t->args.rows};
+    TRY(seed_of_rows(t, &s.seed));
     TRY(vecindex_sql_room(t, &s.segment_bytes));
     if (s.segment_bytes > IVF_SEGMENT_BYTES_MAX)
         s.segment_bytes = IVF_SEGMENT_BYTES_MAX;

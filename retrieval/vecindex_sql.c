@@ -43,6 +43,10 @@ static const struct {
                              " ORDER BY id"},
     [SQL_LIST_LAST] = {"seg", "SELECT max(id) FROM %"},
     [SQL_SEG_FIRST] = {"seg", "SELECT min(id) FROM %"},
+    /* Of most segments of rows, as some may be damaged; of none NULL. The
+     * eighth byte has IVF_MIXED. */
+    [SQL_ROWS_UNMIXED] = {"seg", "SELECT avg(substr(data, 8, 1) < x'80') > 0.5"
+                                 " FROM % WHERE id >> 20 & 1"},
     [SQL_SEG_READ] = {"seg", "SELECT data FROM % WHERE id = ?1"},
     [SQL_SEG_LAST] = {"seg", "SELECT id FROM % WHERE id BETWEEN ?1 AND ?2"
                              " ORDER BY id DESC LIMIT 1"},

@@ -27,6 +27,7 @@ enum vecindex_stmt {
     SQL_SEG_KEYS,
     SQL_LIST_LAST,
     SQL_SEG_FIRST,
+    SQL_ROWS_UNMIXED,
     SQL_SEG_READ,
     SQL_SEG_LAST,
     SQL_SEG_WRITE,
@@ -270,7 +271,8 @@ void vecindex_module_release(void *module);
 /* Whether there is a row id. */
 TACIT_CHECKED enum tacit_err vecindex_has(struct vecindex_table *t, int64_t id,
                                           bool *has);
-/* Write the meta blob of an empty index. */
+/* Write the meta blob of an empty index; its rotation is that of the rows that
+ * are there, the best one where there are none. */
 TACIT_CHECKED enum tacit_err vecindex_settle(struct vecindex_table *t);
 /* The partition with these keys [n_keys]; *part = 0 when there is none and it
  * is not to be made. */

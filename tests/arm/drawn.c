@@ -23,6 +23,12 @@ void rng_init(struct rng *r, uint64_t seed, uint64_t a, uint64_t b)
     draw(r);
 }
 
+uint64_t rng_u64(struct rng *r)
+{
+    uint64_t high = draw(r);
+    return high << 32 | draw(r);
+}
+
 uint64_t rng_below(struct rng *r, uint64_t n)
 {
     return draw(r) % n;

@@ -202,9 +202,16 @@ static void a_damaged_or_newer_meta_is_refused(void **state)
     check_code(ivf_open(&m.store, &ix), E_INDEX_DAMAGED);
     check_ok(ivf_create(&m.store, &good));
     uint8_t *b = m.meta.data;
-    b[8]++;
+    b[8] += 2;
     check_err(ivf_open(&m.store, &ix), TACIT_UNSUPPORTED);
+    b[8] -= 2;
+    /* the rotation is said twice */
+    b[8]++;
+    check_code(ivf_open(&m.store, &ix), E_INDEX_DAMAGED);
     b[8]--;
+    b[39] ^= 0x80;
+    check_code(ivf_open(&m.store, &ix), E_INDEX_DAMAGED);
+    b[39] ^= 0x80;
     m.meta.n--;
     check_code(ivf_open(&m.store, &ix), E_INDEX_DAMAGED);
     m.meta.n++;

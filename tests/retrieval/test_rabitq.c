@@ -9,7 +9,8 @@
 #include "common/tensor/kernels.h"
 #include "retrieval/rabitq.h"
 
-static const size_t dims[] = {1, 3, 16, 17, 100, 384, 768, 1000, 2048, 4096};
+static const size_t dims[] = {1,   3,    16,   17,   100,  384, 513,
+                              768, 1000, 1025, 2048, 2049, 4096};
 enum { N_DIMS = sizeof dims / sizeof *dims };
 
 static void fill(struct rng *r, float *v, size_t n, float scale)
@@ -20,7 +21,7 @@ static void fill(struct rng *r, float *v, size_t n, float scale)
 static float *floats(size_t n)
 {
     float *v = calloc(n, sizeof *v);
-    assert_non_null(v);
+    check(v != NULL);
     return v;
 }
 
@@ -31,7 +32,7 @@ static void a_rotation_keeps_lengths_and_products(void **state)
     rng_init(&r, 1, 0, 0);
     for (size_t d = 0; d < N_DIMS; d++) {
         struct rabitq *rq;
-        check_ok(rabitq_new(dims[d], 7, &rq));
+        check_ok(rabitq_new(dims[d], rabitq_seed(dims[d], 7), &rq));
         size_t n = dims[d], width = rabitq_width_for(n);
         check(width % RABITQ_STEP == 0 && width >= n &&
               width < n + RABITQ_STEP);
@@ -59,7 +60,7 @@ static void a_rotation_spreads_single_numbers(void **state)
     (void)state;
     for (size_t d = 3; d < N_DIMS; d++) {
         struct rabitq *rq;
-        check_ok(rabitq_new(dims[d], 3, &rq));
+        check_ok(rabitq_new(dims[d], rabitq_seed(dims[d], 3), &rq));
         size_t n = dims[d], width = rabitq_width_for(n);
         float *v = floats(n), *x = floats(width);
         for (size_t i = 0; i < n; i += 1 + n / 5) {
@@ -100,32 +101,67 @@ static void hadamard_plain(float *x, size_t n, float scale)
         }
 }
 
+static void mix_plain(float *x, size_t width)
+{
+    const float half = 0.70710678F;
+    for (size_t i = 0; i < width / 2; i++) {
+        float a = x[i], b = x[i + width / 2];
+        x[i] = (a + b) * half;
+        x[i + width / 2] = (a - b) * half;
+    }
+}
+
+/* x [width rounded up from dim] in the place of its first dim numbers. */
+static void rotate_plain(float *x, size_t dim, uint64_t seed)
+{
+    static float signs[6 * RABITQ_DIM_MAX];
+    uint64_t state = seed ^ (uint64_t)dim << 32;
+    size_t width = rabitq_width_for(dim), reach = 16;
+    while (reach * 2 <= width) reach *= 2;
+    float scale = 1 / sqrtf((float)reach);
+    bool mixes = seed >> 63;
+    for (size_t i = 0; i < 6 * width; i++) signs[i] = sign_next(&state);
+    for (size_t round = 0; round < 3; round++) {
+        for (size_t i = 0; i < width; i++) x[i] *= signs[round * width + i];
+        hadamard_plain(x, reach, scale);
+        for (size_t i = 0; mixes && i < width; i++)
+            x[i] *= signs[(3 + round) * width + i];
+        if (reach < width) hadamard_plain(x + width - reach, reach, scale);
+        if (mixes) mix_plain(x, width);
+    }
+}
+
 static void a_rotation_is_that_of_the_format_to_the_bit(void **state)
 {
     (void)state;
     static float v[RABITQ_DIM_MAX], x[RABITQ_DIM_MAX], want[RABITQ_DIM_MAX];
     struct rng r;
     rng_init(&r, 19, 0, 0);
-    for (size_t d = 0; d < N_DIMS; d++) {
+    for (size_t d = 0; d < 2 * N_DIMS; d++) {
         struct rabitq *rq;
-        uint64_t seed = 5, signs = seed ^ (uint64_t)dims[d] << 32;
-        check_ok(rabitq_new(dims[d], seed, &rq));
-        size_t width = rabitq_width_for(dims[d]), reach = 16;
-        while (reach * 2 <= width) reach *= 2;
-        float scale = 1 / sqrtf((float)reach);
-        fill(&r, v, dims[d], 1);
+        size_t dim = dims[d / 2];
+        uint64_t seed = d % 2 ? 5 | RABITQ_MIXING : 5;
+        check_ok(rabitq_new(dim, seed, &rq));
+        fill(&r, v, dim, 1);
         memset(want, 0, sizeof want);
-        memcpy(want, v, dims[d] * sizeof *v);
-        for (int round = 0; round < 3; round++) {
-            for (size_t i = 0; i < width; i++) want[i] *= sign_next(&signs);
-            hadamard_plain(want, reach, scale);
-            if (reach < width)
-                hadamard_plain(want + width - reach, reach, scale);
-        }
+        memcpy(want, v, dim * sizeof *v);
+        rotate_plain(want, dim, seed);
         rabitq_rotate(rq, v, x);
-        assert_memory_equal(x, want, width * sizeof *x);
+        assert_memory_equal(x, want, rabitq_width_for(dim) * sizeof *x);
         rabitq_free(rq);
     }
+}
+
+/* A table of these widths has the bytes that it always had. */
+static void a_power_of_two_and_half_as_much_again_need_no_mixing(void **state)
+{
+    static const size_t without[] = {1,    64,   128,  384,  768, 1024,
+                                     1536, 2048, 3072, 4096, 0};
+    static const size_t with[] = {80, 300, 513, 640, 1000, 1025, 2560, 4000, 0};
+    (void)state;
+    for (size_t i = 0; without[i]; i++) check(rabitq_seed(without[i], 9) == 9);
+    for (size_t i = 0; with[i]; i++)
+        check(rabitq_seed(with[i], 9) == (9 | RABITQ_MIXING));
 }
 
 static void a_dimension_out_of_range_is_refused(void **state)
@@ -359,6 +395,7 @@ int main(void)
         cmocka_unit_test(a_rotation_keeps_lengths_and_products),
         cmocka_unit_test(a_rotation_spreads_single_numbers),
         cmocka_unit_test(a_rotation_is_that_of_the_format_to_the_bit),
+        cmocka_unit_test(a_power_of_two_and_half_as_much_again_need_no_mixing),
         cmocka_unit_test(a_dimension_out_of_range_is_refused),
         cmocka_unit_test(a_row_of_bytes_gives_distances_without_bias),
         cmocka_unit_test(a_row_of_zeros_stays_zero),

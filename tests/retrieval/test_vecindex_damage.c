@@ -18,15 +18,6 @@ static sqlite3 *original(void)
     return db;
 }
 
-static sqlite3 *copy_of(sqlite3 *from)
-{
-    sqlite3 *db = vectable_open(":memory:");
-    sqlite3_backup *copy = sqlite3_backup_init(db, "main", from, "main");
-    assert_int_equal(sqlite3_backup_step(copy, -1), SQLITE_DONE);
-    sqlite3_backup_finish(copy);
-    return db;
-}
-
 static void drawn_damage_never_does_worse_than_an_error(void **state)
 {
     sqlite3 *from = original();
@@ -37,7 +28,7 @@ static void drawn_damage_never_does_worse_than_an_error(void **state)
         struct rng rng;
         struct vecdamage_source s = {bytes, BYTES};
         struct ivf_report r;
-        sqlite3 *db = copy_of(from);
+        sqlite3 *db = vectable_copy(from);
         rng_init(&rng, 1, round, 0);
         for (int i = 0; i < BYTES; i++)
             bytes[i] = (uint8_t)rng_below(&rng, 256);
@@ -95,7 +86,7 @@ static void what_is_made_from_rows_is_made_again(void **state)
  " '[1,2,3,4,5,6,7,8]' AND k = 40 AND exact = 1 AND tenant = 'b')"
     snprintf(want, sizeof want, "%s", vectable_text(from, ALL_NEAR));
     for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
-        sqlite3 *db = copy_of(from);
+        sqlite3 *db = vectable_copy(from);
         struct ivf_report r = {0};
         vectable_run(db, damages[i]);
         enum tacit_err err = vecindex_check(db, "main", "v", &r);
@@ -146,10 +137,10 @@ static void a_search_misses_what_is_gone(void **state)
     vectable_is(from, "SELECT count(*) > 4 FROM v_list", "1");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct ivf_report r = {0};
-        sqlite3 *db = copy_of(from);
+        sqlite3 *db = vectable_copy(from);
         vectable_is(db, NEAR "800 AND exact = 1", "800");
         sqlite3_close(db);
-        db = copy_of(from);
+        db = vectable_copy(from);
         vectable_run(db, cases[i].damage);
         vectable_is(db, "SELECT changes() > 0", "1");
         vectable_refused(db, NEAR "800 AND exact = 1", "('rebuild')");
@@ -161,7 +152,7 @@ static void a_search_misses_what_is_gone(void **state)
         sqlite3_close(db);
     }
     vectable_run(from, "DELETE FROM v_list WHERE id % 2");
-    sqlite3 *db = copy_of(from);
+    sqlite3 *db = vectable_copy(from);
     vectable_refused(db,
                      "INSERT INTO v(e, tenant) VALUES ('[1,1,2,3,4,5,6,7]',"
                      " 'a')",
@@ -287,17 +278,17 @@ static void an_interrupt_anywhere_takes_the_change_back(void **state)
     (void)state;
     rng_init(&rng, 3, 1, 0);
     for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
-        sqlite3 *db = copy_of(from);
+        sqlite3 *db = vectable_copy(from);
         int rc;
         uint64_t all = run_until(db, changes[i], UINT64_MAX, &rc);
         assert_int_equal(rc, SQLITE_OK);
         sqlite3_close(db);
-        db = copy_of(from);
+        db = vectable_copy(from);
         for (int k = 0; k < TIMES; k++) {
             run_until(db, changes[i], 1 + rng_below(&rng, all), &rc);
             if (rc == SQLITE_OK) { /* by now it takes fewer steps */
                 sqlite3_close(db);
-                db = copy_of(from);
+                db = vectable_copy(from);
                 continue;
             }
             assert_int_equal(rc, SQLITE_INTERRUPT);

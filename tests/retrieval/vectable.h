@@ -22,6 +22,16 @@ static inline sqlite3 *vectable_open(const char *path)
     return db;
 }
 
+/* The same database in memory, in a connection of its own. */
+static inline sqlite3 *vectable_copy(sqlite3 *from)
+{
+    sqlite3 *db = vectable_open(":memory:");
+    sqlite3_backup *copy = sqlite3_backup_init(db, "main", from, "main");
+    assert_int_equal(sqlite3_backup_step(copy, -1), SQLITE_DONE);
+    sqlite3_backup_finish(copy);
+    return db;
+}
+
 static inline void vectable_run(sqlite3 *db, const char *sql)
 {
     char *message = NULL;
