@@ -91,6 +91,7 @@ struct pass {
     const struct net_batch *batch;
     const uint32_t *position;
     const struct op_turns *turns; /* NULL: learned positions */
+    int unread; /* what blocks put out: they are there for the way back */
 };
 
 /* Keys and values of this pass go behind what the caches hold. */
@@ -164,9 +165,10 @@ int net_feeds_whole(const struct net *n, const struct net_layer *l)
            l->narrow.w.trained && l->widen.bias.rows && l->narrow.bias.rows;
 }
 
-static struct var *feed(const struct net_run *r, const struct net_layer *l,
+static struct var *feed(const struct pass *p, const struct net_layer *l,
                         struct var *x)
 {
+    const struct net_run *r = p->run;
     const struct net_matrix *const matrices[] = {&l->widen, &l->gate};
     int gated = r->net->family->gate == GATE_SWIGLU;
     struct var *y[2];
@@ -180,7 +182,9 @@ static struct var *feed(const struct net_run *r, const struct net_layer *l,
     project_all(r, x, matrices, gated ? 2 : 1, y);
     struct var *z =
         gated ? op_swiglu(r->tape, y[1], y[0]) : op_gelu_over(r->tape, y[0]);
-    return project(r, z, &l->narrow);
+    struct op_matrix narrow = matrix_of(r, &l->narrow);
+    narrow.unread = p->unread && r->net->family->place == NORM_BEFORE;
+    return op_project(r->tape, z, &narrow);
 }
 
 static struct var *block(const struct pass *p, size_t index, struct var *h)
@@ -190,10 +194,10 @@ static struct var *block(const struct pass *p, size_t index, struct var *h)
     struct tape *t = r->tape;
     if (r->net->family->place == NORM_BEFORE) {
         h = op_add_over(t, h, attend(p, index, norm(r, h, &l->first)));
-        return op_add_over(t, h, feed(r, l, norm(r, h, &l->second)));
+        return op_add_over(t, h, feed(p, l, norm(r, h, &l->second)));
     }
     h = norm(r, op_add_over(t, h, attend(p, index, h)), &l->first);
-    return norm(r, op_add_over(t, h, feed(r, l, h)), &l->second);
+    return norm(r, op_add_over(t, h, feed(p, l, h)), &l->second);
 }
 
 /* ---- a block that is worked out again ---- */
@@ -226,6 +230,7 @@ static void again_backward(const struct tape_node *n)
     struct pass p = a->pass;
     struct var *x = a->x, *y = a->y;
     p.run = &a->run;
+    p.unread = 1;
     if (!y) {
         tape_reset(u);
         x = tape_parameter(u, in->v, in->grad, in->rows, in->cols);

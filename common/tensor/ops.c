@@ -105,9 +105,14 @@ struct var *op_linear_rows(struct tape *t, struct var *x, struct var *w,
 
 static void add_backward(const struct tape_node *n)
 {
-    for (int i = 0; i < 2; i++)
-        if (n->in[i]->grad)
-            map_add(n->in[i]->grad, n->in[i]->grad, n->out->grad, size(n->out));
+    for (int i = 0; i < 2; i++) {
+        struct var *x = n->in[i];
+        if (!x->grad) continue;
+        if (tape_mode(x) == GEMM_SET)
+            memcpy(x->grad, n->out->grad, size(x) * sizeof *x->grad);
+        else
+            map_add(x->grad, x->grad, n->out->grad, size(x));
+    }
 }
 
 struct var *op_add(struct tape *t, struct var *x, struct var *y)
@@ -120,7 +125,8 @@ struct var *op_add(struct tape *t, struct var *x, struct var *y)
     map_add(out->v, x->v, y->v, size(x));
     tape_record(t, &(struct tape_node){.out = out,
                                        .in = {x, y},
-                                       .backward = add_backward});
+                                       .backward = add_backward,
+                                       .sets = 3});
     return out;
 }
 
@@ -134,7 +140,8 @@ struct var *op_add_over(struct tape *t, struct var *x, struct var *y)
     map_add(out->v, x->v, y->v, size(x));
     tape_record(t, &(struct tape_node){.out = out,
                                        .in = {x, y},
-                                       .backward = add_backward});
+                                       .backward = add_backward,
+                                       .sets = 3});
     return out;
 }
 

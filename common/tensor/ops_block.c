@@ -137,11 +137,16 @@ static void up_backward(float *gu, const float *gy, const float *g,
 
 static void swiglu_backward(const struct tape_node *node)
 {
-    const struct var *g = node->in[0], *u = node->in[1], *y = node->out;
+    struct var *g = node->in[0], *u = node->in[1];
+    const struct var *y = node->out;
+    int new_g = g->grad && tape_mode(g) == GEMM_SET;
+    int new_u = u->grad && tape_mode(u) == GEMM_SET;
     float s[PIECE];
     for (size_t at = 0, all = y->rows * y->cols; at < all; at += PIECE) {
         size_t n = all - at < PIECE ? all - at : PIECE;
         map_sigmoid(s, g->v + at, n);
+        if (new_g) memset(g->grad + at, 0, n * sizeof *g->grad);
+        if (new_u) memset(u->grad + at, 0, n * sizeof *u->grad);
         if (g->grad)
             gate_backward(g->grad + at, y->grad + at, g->v + at, u->v + at, s,
                           n);
@@ -164,7 +169,8 @@ struct var *op_swiglu(struct tape *t, struct var *g, struct var *u)
     }
     tape_record(t, &(struct tape_node){.out = y,
                                        .in = {g, u},
-                                       .backward = swiglu_backward});
+                                       .backward = swiglu_backward,
+                                       .sets = 3});
     return y;
 }
 

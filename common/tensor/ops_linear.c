@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/base/pool.h"
 #include "common/tensor/kernels.h"
 #include "common/tensor/maps.h"
 #include "common/tensor/ops_product.h"
@@ -41,13 +42,13 @@ static void side_forward(struct tape *t, const struct side *s, float *y,
 }
 
 static void side_back(struct tape *t, const struct side *s, float *dx,
-                      const float *dy, size_t rows)
+                      const float *dy, size_t rows, enum gemm_mode mode)
 {
     struct weight_room *room = s->frozen ? tape_room(t) : NULL;
     if (s->w)
-        product_back(t, s->w, dy, dx, rows, GEMM_ADD);
+        product_back(t, s->w, dy, dx, rows, mode);
     else if (room)
-        t->err = weight_product_back(room, s->frozen, dy, dx, rows, GEMM_ADD);
+        t->err = weight_product_back(room, s->frozen, dy, dx, rows, mode);
 }
 
 static int has_grad(const struct var *x)
@@ -77,16 +78,19 @@ struct project {
  * dz = s dy up */
 static void project_backward(const struct tape_node *n)
 {
-    const struct var *x = n->in[0], *w = n->in[1], *bias = n->in[2];
+    struct var *x = n->in[0];
+    const struct var *w = n->in[1], *bias = n->in[2];
     const struct var *down = n->in[3], *up = n->in[4], *y = n->out;
     const struct project *p = n->extra;
     struct tape *t = p->tape;
     size_t rows = x->rows;
-    if (x->grad) side_back(t, &p->side, x->grad, y->grad, rows);
+    if (x->grad) side_back(t, &p->side, x->grad, y->grad, rows, tape_mode(x));
     if (has_grad(w)) product_outer(t, w, y->grad, x->v, rows);
     if (has_grad(bias)) map_add_rows(bias->grad, y->grad, rows, y->cols);
     if (!down) return;
-    gemm_nn(p->dz, y->grad, up->v, rows, up->cols, up->rows, GEMM_SET);
+    product_narrow(t, &(struct gemm){rows, up->cols, up->rows, y->grad,
+                                     up->rows, 1, up->v, up->cols, 1, p->dz,
+                                     up->cols, GEMM_SET});
     map_scale(p->dz, p->dz, p->scale, rows * up->cols);
     if (up->grad) product_outer(t, up, y->grad, p->z, rows);
     if (down->grad) product_outer(t, down, p->dz, x->v, rows);
@@ -112,9 +116,11 @@ static void add_pair(struct tape *t, const struct var *x,
     size_t rows = x->rows, r = m->down->rows;
     const struct side up = {.w = m->up, .row = product_places(t, m->up)};
     if (t->err) return;
-    gemm_nt(p->z, x->v, m->down->v, rows, r, x->cols, GEMM_SET);
+    product_narrow(t,
+                   &(struct gemm){rows, r, x->cols, x->v, x->cols, 1,
+                                  m->down->v, 1, x->cols, p->z, r, GEMM_SET});
     map_scale(p->z, p->z, m->scale, rows * r);
-    side_forward(t, &up, y->v, p->z, rows, GEMM_ADD);
+    if (!m->unread) side_forward(t, &up, y->v, p->z, rows, GEMM_ADD);
 }
 
 /* What a projection is made in: its value and what the way back needs. NULL
@@ -137,6 +143,7 @@ static struct var *project_new(struct tape *t, const struct var *x,
     float *z = r ? tape_raw(t, 2 * rows * r, sizeof *z) : NULL;
     if (t->err) return NULL;
     *p = (struct project){t, s, m->scale, z, r ? z + rows * r : NULL};
+    if (m->unread) memset(y->v, 0, rows * s.out * sizeof *y->v);
     for (size_t i = 0; !s.frozen && m->bias && i < rows; i++)
         memcpy(y->v + i * s.out, m->bias->v, s.out * sizeof *y->v);
     *out = p;
@@ -153,6 +160,7 @@ static void project_forward(struct tape *t, struct var *x,
     for (size_t i = 0; i < n; i++) {
         const struct side *s = &p[i]->side;
         enum gemm_mode mode = m[i].bias ? GEMM_ADD : GEMM_SET;
+        if (m[i].unread) continue;
         if (s->frozen)
             jobs[n_jobs++] =
                 (struct weight_job){s->frozen, y[i]->v, GEMM_SET,
@@ -180,7 +188,8 @@ void op_project_all(struct tape *t, struct var *x, const struct op_matrix *m,
                                            .in = {x, m[i].w, m[i].bias,
                                                   m[i].down, m[i].up},
                                            .extra = p[i],
-                                           .backward = project_backward});
+                                           .backward = project_backward,
+                                           .sets = 1});
     }
     for (size_t i = 0; !t->err && i < n; i++) out[i] = y[i];
 }
@@ -263,21 +272,17 @@ static void head_logits(const struct head *e, const struct var *h,
     side_forward(e->tape, &e->side, e->p, e->x, n, bias ? GEMM_ADD : GEMM_SET);
 }
 
-/* From logits to their gradient, softmax - 1 at the label, times `by`. */
-static void head_slope(const struct head *e, size_t from, size_t n, float by)
+/* From logits p of label i to their gradient, softmax - 1 at the label, times
+ * `by`. */
+static void slope_of(const struct head *e, size_t i, float *p, float by)
 {
     const struct op_teacher *t = e->teacher;
     size_t out = e->side.out;
-    for (size_t i = 0; i < n; i++) {
-        float *p = e->p + i * out;
-        map_exp(p, p, e->norm[from + i], out);
-        p[e->labels.label[from + i]] -= t ? 1 - t->share : 1;
-        for (size_t j = 0; t && j < t->k; j++) {
-            size_t at = (from + i) * t->k + j;
-            p[t->id[at]] -= t->share * t->p[at];
-        }
-        map_scale(p, p, by, out);
-    }
+    map_exp(p, p, e->norm[i], out);
+    p[e->labels.label[i]] -= t ? 1 - t->share : 1;
+    for (size_t j = i * (t ? t->k : 0); t && j < (i + 1) * t->k; j++)
+        p[t->id[j]] -= t->share * t->p[j];
+    map_scale(p, p, by, out);
 }
 
 static void head_backward(const struct tape_node *node)
@@ -293,7 +298,8 @@ static void head_backward(const struct tape_node *node)
     for (size_t from = 0; from < n; from += CHUNK) {
         size_t some = n - from < CHUNK ? n - from : CHUNK;
         head_logits(e, h, bias, from, some);
-        head_slope(e, from, some, g / (float)n);
+        for (size_t i = 0; i < some; i++)
+            slope_of(e, from + i, e->p + i * e->side.out, g / (float)n);
         if (has_grad(w)) product_outer(e->tape, w, e->p, e->x, some);
         if (has_grad(bias)) map_add_rows(bias->grad, e->p, some, e->side.out);
     }
@@ -305,8 +311,7 @@ static struct head *head_new(struct tape *t, const struct var *h,
 {
     struct head *e = tape_scratch(t, 1, sizeof *e);
     size_t rows = labels->n < CHUNK ? labels->n : CHUNK;
-    float *dh =
-        h->grad ? tape_scratch(t, labels->n * h->cols, sizeof *dh) : NULL;
+    float *dh = h->grad ? tape_raw(t, labels->n * h->cols, sizeof *dh) : NULL;
     float *x = tape_raw(t, rows * h->cols, sizeof *x);
     float *p = tape_raw(t, rows * s->out, sizeof *p);
     float *norm = tape_raw(t, labels->n, sizeof *norm);
@@ -369,17 +374,33 @@ static double wanted(const struct head *e, size_t i, const float *z)
     return (1 - (double)t->share) * label + (double)t->share * said;
 }
 
+/* Of the logits of labels from `from` on. */
+struct losses {
+    const struct head *e;
+    size_t from;
+    double of[CHUNK];
+};
+
+/* The loss of one label and the gradient of its logits, while they are near. */
+static void one_loss(void *ctx, size_t i, unsigned worker)
+{
+    struct losses *l = ctx;
+    const struct head *e = l->e;
+    float *z = e->p + i * e->side.out;
+    double level = level_of(z, e->side.out);
+    (void)worker;
+    e->norm[l->from + i] = (float)level;
+    l->of[i] = level - wanted(e, l->from + i, z);
+    if (e->dh) slope_of(e, l->from + i, z, 1 / (float)e->labels.n);
+}
+
 /* Sum of the losses of labels [from, from + n), whose logits are there. */
 static double head_losses(const struct head *e, size_t from, size_t n)
 {
-    size_t out = e->side.out;
+    struct losses l = {.e = e, .from = from};
     double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        const float *z = e->p + i * out;
-        double level = level_of(z, out);
-        e->norm[from + i] = (float)level;
-        sum += level - wanted(e, from + i, z);
-    }
+    pool_run(e->tape->pool, n, one_loss, &l);
+    for (size_t i = 0; i < n; i++) sum += l.of[i];
     return sum;
 }
 
@@ -404,9 +425,7 @@ struct var *op_head_ce(struct tape *t, struct var *h, const struct op_matrix *m,
         head_logits(e, h, m->bias, from, n);
         if (t->err) return NULL;
         sum += head_losses(e, from, n);
-        if (!e->dh) continue;
-        head_slope(e, from, n, 1 / (float)labels->n);
-        side_back(t, &s, e->dh + from * h->cols, e->p, n);
+        if (e->dh) side_back(t, &s, e->dh + from * h->cols, e->p, n, GEMM_SET);
     }
     loss->v[0] = (float)(sum / (double)labels->n);
     tape_record(t, &(struct tape_node){.out = loss,

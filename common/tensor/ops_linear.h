@@ -23,6 +23,7 @@ struct op_matrix {
     struct var *bias;            /* [1, out], or NULL */
     struct var *down, *up;       /* [r, in], [out, r], or NULL */
     float scale;                 /* s */
+    int unread; /* y is not made, only what the way back needs */
 };
 
 /* x [T, in] -> [T, out]. SHAPE. */

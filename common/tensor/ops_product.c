@@ -11,6 +11,7 @@
  * many wait for work, and else many, since each slab reads all rows anew; rows
  * up to which reading the matrix is the work, not the products. */
 enum { SLAB_LEAST = 192, SLAB_MOST = 512, SLAB_STEP = 64, FEW = 16 };
+enum { NARROW_ROWS = 128 }; /* of a narrow product, for one worker */
 
 struct product {
     float *c;       /* what is written */
@@ -83,6 +84,23 @@ static void back_slab(void *ctx, size_t i, unsigned worker)
                                p->w->v + from, k, 1, p->c + from, k, p->mode});
 }
 
+struct narrow {
+    const struct gemm *g;
+    enum gemm_numbers numbers;
+};
+
+static void narrow_slab(void *ctx, size_t i, unsigned worker)
+{
+    const struct narrow *p = ctx;
+    struct gemm g = *p->g;
+    size_t from = i * NARROW_ROWS;
+    (void)worker;
+    g.m = slab_from(from, g.m, NARROW_ROWS);
+    g.a += from * g.a_row;
+    g.c += from * g.c_row;
+    gemm_run_in(p->numbers, &g);
+}
+
 struct outer {
     const float *dy, *x;
     const struct var *w;
@@ -136,6 +154,12 @@ void product_outer(struct tape *t, const struct var *w, const float *dy,
 {
     struct outer o = {dy, x, w, rows, t->numbers, slab_of(t, w->rows)};
     pool_run(t->pool, n_slabs(w->rows, o.slab), outer_slab, &o);
+}
+
+void product_narrow(struct tape *t, const struct gemm *g)
+{
+    struct narrow p = {g, t->numbers};
+    pool_run(t->pool, n_slabs(g->m, NARROW_ROWS), narrow_slab, &p);
 }
 
 ptrdiff_t *product_places(struct tape *t, const struct var *w)

@@ -19,6 +19,8 @@ void product_rows(struct tape *t, const struct var *w, const ptrdiff_t *row,
                   const float *x, float *y, size_t rows, enum gemm_mode mode);
 void product_back(struct tape *t, const struct var *w, const float *dy,
                   float *dx, size_t rows, enum gemm_mode mode);
+/* Any product of many rows and few columns. */
+void product_narrow(struct tape *t, const struct gemm *g);
 /* Adds to w->grad. */
 void product_outer(struct tape *t, const struct var *w, const float *dy,
                    const float *x, size_t rows);

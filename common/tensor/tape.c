@@ -111,7 +111,7 @@ static struct var *view(struct tape *t, float *v, float *grad, size_t rows,
                         size_t cols)
 {
     struct var *x = tape_raw(t, 1, sizeof *x);
-    if (x) *x = (struct var){rows, cols, v, grad, 0};
+    if (x) *x = (struct var){rows, cols, v, grad, 0, 0};
     return x;
 }
 
@@ -226,7 +226,27 @@ static enum tacit_err lend(struct tape *t, struct var *x)
     if (b->bytes < bytes) TRY(new_data(t, b, bytes));
     b->busy = 1;
     x->grad = b->data;
-    memset(x->grad, 0, n);
+    x->fresh = 1;
+    return TACIT_OK;
+}
+
+enum gemm_mode tape_mode(struct var *x)
+{
+    enum gemm_mode mode = x->fresh ? GEMM_SET : GEMM_ADD;
+    x->fresh = 0;
+    return mode;
+}
+
+/* The gradients that a node adds to. */
+static enum tacit_err lend_inputs(struct tape *t, const struct tape_node *n)
+{
+    for (size_t k = 0; k < TAPE_INPUTS_MAX; k++) {
+        struct var *x = n->in[k];
+        if (!x || !x->grad) continue;
+        TRY(lend(t, x));
+        if (!(n->sets >> k & 1) && tape_mode(x) == GEMM_SET)
+            memset(x->grad, 0, x->rows * x->cols * sizeof *x->grad);
+    }
     return TACIT_OK;
 }
 
@@ -286,6 +306,7 @@ enum tacit_err tape_backward(struct tape *t, struct var *loss)
     if (!loss->grad) return TACIT_OK; /* nothing depends on a parameter */
     TRY(lend(t, loss));
     loss->grad[0] = 1;
+    loss->fresh = 0;
     return tape_backward_from(t);
 }
 
@@ -295,8 +316,7 @@ enum tacit_err tape_backward_from(struct tape *t)
         const struct tape_node *n = &t->nodes[i];
         /* Nothing that came after it has a part in the loss. */
         if (n->out->grad == wanted) continue;
-        for (size_t k = 0; !t->err && k < TAPE_INPUTS_MAX; k++)
-            if (n->in[k] && n->in[k]->grad) t->err = lend(t, n->in[k]);
+        t->err = lend_inputs(t, n);
         if (t->err) break;
         n->backward(n);
         take_back(t, n->out);

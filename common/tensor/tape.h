@@ -35,6 +35,7 @@ struct var {
     float *v;
     float *grad;
     int lent;
+    int fresh; /* nothing has been added to a lent gradient: see tape_mode() */
 };
 
 struct tape;
@@ -43,8 +44,10 @@ struct tape_node {
     struct var *in[TAPE_INPUTS_MAX];
     const void *extra; /* op's own data, arena or borrowed */
     float scalar;
-    /* Adds to in[]->grad from out->grad. */
+    /* Adds to in[]->grad from out->grad; bit k of `sets`: to that of in[k] as
+     * tape_mode() says. */
     void (*backward)(const struct tape_node *node);
+    unsigned sets;
 };
 
 struct tape_buffer;
@@ -118,6 +121,9 @@ void tape_record(struct tape *t, const struct tape_node *node);
 /* For ops: SHAPE, naming the op and what does not fit. Returns NULL. */
 struct var *tape_refuse(struct tape *t, const char *op, const struct var *a,
                         const struct var *b);
+/* For ops whose node says so, on the way back: whether to x's gradient is added
+ * (GEMM_ADD), or whatever is in its memory replaced. */
+enum gemm_mode tape_mode(struct var *x);
 /* The recorded error of an op, or gradients of the scalar loss [1, 1]. */
 TACIT_CHECKED enum tacit_err tape_backward(struct tape *t, struct var *loss);
 /* The same walk from values whose gradients the caller has set. */

@@ -523,6 +523,20 @@ static struct var *add_over(struct tape *t, struct var *const *in)
     return op_add_over(t, in[0], op_project(t, in[1], &m));
 }
 
+/* Of values that two ops read: who adds to the gradient first sets it, the one
+ * or the other, in memory that an earlier gradient was in. */
+static struct var *set_and_added(struct tape *t, struct var *const *in)
+{
+    const struct op_matrix m = {.w = in[1]};
+    struct var *h = op_tanh(t, in[0]);
+    for (int first = 0; first < 2; first++) {
+        struct var *g = first ? op_gelu(t, h) : NULL;
+        struct var *y = op_project(t, h, &m);
+        h = op_swiglu(t, op_add(t, y, g ? g : op_gelu(t, h)), y);
+    }
+    return h;
+}
+
 static const struct layer_case cases[] = {
     {"attention, causal", {{5, 12}, {5, 6}, {5, 6}}, attend_causal},
     {"attention to both sides", {{5, 12}, {5, 6}, {5, 6}}, attend_all},
@@ -543,6 +557,7 @@ static const struct layer_case cases[] = {
     {"feed", {{3, 4}, {6, 4}, {1, 6}, {4, 6}, {1, 4}}, feed},
     {"feed of many rows", {{20, 4}, {6, 4}, {1, 6}, {4, 6}, {1, 4}}, feed},
     {"add over", {{3, 5}, {3, 4}, {5, 4}}, add_over},
+    {"gradients set, then added to", {{3, 4}, {4, 4}}, set_and_added},
     {"lookup", {{5, 3}}, lookup},
     {"head", {{5, 4}, {3, 4}, {1, 3}}, head},
     {"head with a teacher", {{5, 4}, {3, 4}, {1, 3}}, taught},
@@ -598,11 +613,12 @@ static void a_feed_is_its_parts_one_by_one(void **state)
 }
 
 /* Matrices wider than the slabs of any workers, trained and packed. */
-enum { SLAB_ROWS = 40, SLAB_OUT = 704, SLAB_IN = 640 };
+enum { SLAB_ROWS = 136, SLAB_OUT = 704, SLAB_IN = 640, SLAB_RANK = 8 };
 
 struct slabs {
     float y[2][SLAB_ROWS * SLAB_OUT], dx[2][SLAB_ROWS * SLAB_IN];
     float dw[SLAB_OUT * SLAB_IN];
+    float ddown[SLAB_RANK * SLAB_IN], dup[SLAB_OUT * SLAB_RANK];
 };
 
 static void run_slabs(const float *x, const float *w, const struct weight *q,
@@ -623,7 +639,10 @@ static void run_slabs(const float *x, const float *w, const struct weight *q,
         const struct op_matrix matrix = {
             .w = packed ? NULL
                         : tape_parameter(&t, m, out->dw, SLAB_OUT, SLAB_IN),
-            .frozen = packed ? q : NULL};
+            .frozen = packed ? q : NULL,
+            .down = tape_parameter(&t, m, out->ddown, SLAB_RANK, SLAB_IN),
+            .up = tape_parameter(&t, m, out->dup, SLAB_OUT, SLAB_RANK),
+            .scale = 2};
         static float goal[SLAB_ROWS], ones[SLAB_OUT];
         for (size_t i = 0; i < SLAB_OUT; i++) ones[i] = (float)(i % 5) - 2;
         struct var *y = op_project(&t, v, &matrix);
@@ -659,6 +678,7 @@ static void the_slabs_of_workers_change_no_bit(void **state)
         enum gemm_numbers numbers = brief ? GEMM_BF16 : GEMM_F32;
         run_slabs(x, w, &q, numbers, 0, &alone);
         check(alone.dx[1][7] != 0 && alone.dw[9] != 0);
+        check(alone.ddown[7] != 0 && alone.dup[9] != 0);
         for (unsigned threads = 2; threads < 6; threads++) {
             run_slabs(x, w, &q, numbers, threads, &shared);
             check(memcmp(&alone, &shared, sizeof alone) == 0);
