@@ -194,7 +194,8 @@ static void fill_item(void *ctx, size_t i, unsigned worker)
 {
     const struct pass *p = ctx;
     (void)worker;
-    panel_fill(p->x + p->row0 * p->n_in, p->n_rows, p->n_in, p->panels, i);
+    panel_fill(p->room->set, p->x + p->row0 * p->n_in, p->n_rows, p->n_in,
+               p->panels, i);
 }
 
 static void split_item(void *ctx, size_t i, unsigned worker)
