@@ -177,6 +177,12 @@ static struct var *feed(const struct net_run *r, const struct net_layer *l,
                                   var_of(r, &l->narrow.bias)};
         return op_feed(r->tape, x, &m);
     }
+    if (!gated && x && !x->grad) {
+        const struct op_matrix widen = matrix_of(r, &l->widen);
+        const struct op_matrix narrow = matrix_of(r, &l->narrow);
+        if (op_feeds_packed(&widen, &narrow))
+            return op_feed_packed(r->tape, x, &widen, &narrow);
+    }
     project_all(r, x, matrices, gated ? 2 : 1, y);
     struct var *z =
         gated ? op_swiglu(r->tape, y[1], y[0]) : op_gelu_over(r->tape, y[0]);

@@ -36,7 +36,7 @@ HEIGHTS(q8_0, BYTES)
 HEIGHTS(q4_0, NIBBLES)
 
 #ifndef WEIGHT_FILL
-# define WEIGHT_FILL panel_row
+# define WEIGHT_FILL panel_fill_any
 #endif
 
 const struct weight_set WEIGHT_SET = {WEIGHT_NAME, q8_0, q4_0, WEIGHT_FILL};

@@ -104,11 +104,11 @@ struct weight_panel panel_at(const void *panels, size_t n_rows, size_t n_in,
 /* out [rows][16] = panel x tile; rows is 16, 8, 4, 2 or 1. */
 typedef void (*weight_kernel)(const struct weight_tile *t, const uint8_t *panel,
                               size_t rows, float *out);
-/* Row r of a panel of `rows` from x: n_blocks of it, from the one that the
- * panel's address has. All give the same bytes. */
-typedef void panel_filler(const float *x, size_t n_blocks, uint8_t *panel,
-                          size_t rows, size_t r);
-panel_filler panel_row;
+/* Blocks of a panel of `rows` from x, whose rows lie x_row apart. All give the
+ * same bytes. */
+typedef void panel_filler(const float *x, size_t x_row, size_t n_blocks,
+                          uint8_t *panel, size_t rows);
+panel_filler panel_fill_any;
 struct weight_set {
     const char *name;
     weight_kernel q8_0, q4_0;
