@@ -73,7 +73,11 @@ static struct var *norm(const struct net_run *r, struct var *x,
     double epsilon = r->net->shape.epsilon;
     if (r->net->family->norm == NORM_RMS)
         return op_rms_norm(r->tape, x, gain, epsilon);
-    return op_layer_norm_eps(r->tape, x, gain, var_of(r, &n->bias), epsilon);
+    /* What follows a sum is all that reads it. */
+    return (r->net->family->place == NORM_AFTER
+                ? op_layer_norm_over
+                : op_layer_norm_eps)(r->tape, x, gain, var_of(r, &n->bias),
+                                     epsilon);
 }
 
 static struct var *lookup(const struct net_run *r, const struct net_matrix *m,
@@ -155,7 +159,7 @@ static struct var *attend(const struct pass *p, size_t index, struct var *x)
                             .segments = b->segments};
     if (b->cache && !t->err) t->err = append(p, index, k, v);
     if (b->cache && (t->err || !past_of(p, index, &how))) return NULL;
-    return project(r, op_attend(t, q, k, v, &how), &l->mix);
+    return project(r, op_attend_over(t, q, k, v, &how), &l->mix);
 }
 
 int net_feeds_whole(const struct net *n, const struct net_layer *l)
