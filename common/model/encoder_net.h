@@ -17,7 +17,9 @@
 
 #include "common/model/encoder.h"
 
-enum { ENCODER_BATCH_TOKENS = 1024, ENCODER_TEXTS_MAX = 1 << 16 };
+/* Tokens: what net.c takes through its layers together; larger batches leave
+ * threads without one at the end. */
+enum { ENCODER_BATCH_TOKENS = 256, ENCODER_TEXTS_MAX = 1 << 16 };
 enum encoder_side { ENCODER_QUESTIONS, ENCODER_PASSAGES };
 
 struct encoder_net; /* owned */

@@ -73,7 +73,11 @@ static struct var *norm(const struct net_run *r, struct var *x,
     double epsilon = r->net->shape.epsilon;
     if (r->net->family->norm == NORM_RMS)
         return op_rms_norm(r->tape, x, gain, epsilon);
-    return op_layer_norm_eps(r->tape, x, gain, var_of(r, &n->bias), epsilon);
+    /* What follows a sum is all that reads it. */
+    return (r->net->family->place == NORM_AFTER
+                ? op_layer_norm_over
+                : op_layer_norm_eps)(r->tape, x, gain, var_of(r, &n->bias),
+                                     epsilon);
 }
 
 static struct var *lookup(const struct net_run *r, const struct net_matrix *m,
@@ -156,7 +160,7 @@ static struct var *attend(const struct pass *p, size_t index, struct var *x)
                             .segments = b->segments};
     if (b->cache && !t->err) t->err = append(p, index, k, v);
     if (b->cache && (t->err || !past_of(p, index, &how))) return NULL;
-    return project(r, op_attend(t, q, k, v, &how), &l->mix);
+    return project(r, op_attend_over(t, q, k, v, &how), &l->mix);
 }
 
 int net_feeds_whole(const struct net *n, const struct net_layer *l)
@@ -178,6 +182,12 @@ static struct var *feed(const struct pass *p, const struct net_layer *l,
                                   var_of(r, &l->narrow.w),
                                   var_of(r, &l->narrow.bias)};
         return op_feed(r->tape, x, &m);
+    }
+    if (!gated && x && !x->grad) {
+        const struct op_matrix widen = matrix_of(r, &l->widen);
+        const struct op_matrix narrow = matrix_of(r, &l->narrow);
+        if (op_feeds_packed(&widen, &narrow))
+            return op_feed_packed(r->tape, x, &widen, &narrow);
     }
     project_all(r, x, matrices, gated ? 2 : 1, y);
     struct var *z =

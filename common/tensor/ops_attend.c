@@ -27,8 +27,8 @@ struct rows {
     size_t n;
     const float *q;
     float *out, *level;
-    size_t row, level_row; /* distance from row to row */
-    size_t at, step;       /* place of the first in its sequence; 0 or 1 */
+    size_t row, out_row, level_row; /* distance from row to row */
+    size_t at, step; /* place of the first in its sequence; 0 or 1 */
 };
 
 /* A tile of keys: n from place `from` of the sequence. */
@@ -84,7 +84,7 @@ struct running {
 static void weigh(const struct attend *a, const struct rows *r, size_t i,
                   float *s, size_t lo, size_t hi, struct running *run)
 {
-    float *row = s + lo, *out = r->out + i * r->row;
+    float *row = s + lo, *out = r->out + i * r->out_row;
     size_t n = hi - lo;
     float before = run->top[i];
     float sum = map_soften(row, a->how.scale, &run->top[i], n);
@@ -96,9 +96,10 @@ static void weigh(const struct attend *a, const struct rows *r, size_t i,
     run->sum[i] += sum;
 }
 
+/* mode: whether r->out has seen a tile before. */
 static void take_tile(const struct attend *a, const struct rows *r,
                       const struct keys *keys, size_t total,
-                      struct running *run)
+                      struct running *run, enum gemm_mode mode)
 {
     float s[TILE * TILE];
     scores(a, r, keys, s);
@@ -115,7 +116,7 @@ static void take_tile(const struct attend *a, const struct rows *r,
     }
     gemm_run_in(a->numbers,
                 &(struct gemm){r->n, a->width, keys->n, s, TILE, 1, keys->v,
-                               keys->row, 1, r->out, r->row, GEMM_ADD});
+                               keys->row, 1, r->out, r->out_row, mode});
 }
 
 /* The next tile of a sequence: of its past, fetched into buffer, or its own. */
@@ -145,27 +146,33 @@ static struct keys next_keys(const struct attend *a, size_t segment,
     return keys;
 }
 
-static void walk(const struct attend *a, const struct rows *r, size_t segment,
-                 size_t head, size_t total)
+/* What is weighed is summed up in a place of its own: out may be in q's
+ * memory. */
+static void walk(const struct attend *a, const struct rows *rows,
+                 size_t segment, size_t head, size_t total)
 {
-    float buffer[2 * TILE * ATTEND_WIDTH_MAX];
+    float buffer[2 * TILE * ATTEND_WIDTH_MAX], out[TILE * ATTEND_WIDTH_MAX];
+    struct rows own = *rows, *r = &own;
     struct running run;
     size_t from, end, unused;
+    enum gemm_mode mode = GEMM_SET;
+    r->out = out;
+    r->out_row = a->width;
     seen(&a->how, r->at, total, &from, &unused);
     seen(&a->how, r->at + (r->n - 1) * r->step, total, &unused, &end);
     for (size_t i = 0; i < r->n; i++) {
         run.top[i] = -INFINITY;
         run.sum[i] = 0;
-        memset(r->out + i * r->row, 0, a->width * sizeof *r->out);
     }
     while (from < end) {
         struct keys keys = next_keys(a, segment, head, from, end, buffer);
-        take_tile(a, r, &keys, total, &run);
+        take_tile(a, r, &keys, total, &run, mode);
         from += keys.n;
+        mode = GEMM_ADD;
     }
     for (size_t i = 0; i < r->n; i++) {
-        float *out = r->out + i * r->row;
-        map_scale(out, out, 1 / run.sum[i], a->width);
+        map_scale(rows->out + i * r->row, out + i * a->width, 1 / run.sum[i],
+                  a->width);
         if (r->level)
             r->level[i * r->level_row] = run.top[i] + logf(run.sum[i]);
     }
@@ -318,17 +325,23 @@ static int fits(const struct var *q, const struct var *k, const struct var *v,
            op_segments_fit(&how->segments, q->rows);
 }
 
-struct var *op_attend(struct tape *t, struct var *q, struct var *k,
-                      struct var *v, const struct op_attend *how)
+/* Gradients of any of them. */
+static int has_slopes(const struct var *q, const struct var *k,
+                      const struct var *v)
 {
-    if (!q || !k || !v) return NULL;
-    if (!fits(q, k, v, how)) return tape_refuse(t, "attention", q, k);
-    int slopes = q->grad || k->grad || v->grad;
+    return q->grad || k->grad || v->grad;
+}
+
+/* To out, which may be in q's memory; NULL after an error. */
+static struct var *attend(struct tape *t, struct var *q, struct var *k,
+                          struct var *v, const struct op_attend *how,
+                          struct var *out)
+{
+    int slopes = has_slopes(q, k, v);
     if (!t->err && slopes && how->past)
         t->err = fail(TACIT_STATE, "a gradient through cached keys");
     if (!t->err && how->window && how->mask != ATTEND_CAUSAL)
         t->err = fail(TACIT_STATE, "a window of attention to both sides");
-    struct var *out = tape_value(t, q->rows, q->cols, slopes);
     struct attend_node *e = tape_raw(t, 1, sizeof *e);
     float *level = NULL;
     if (slopes) level = tape_raw(t, q->rows * how->heads, sizeof *level);
@@ -342,4 +355,21 @@ struct var *op_attend(struct tape *t, struct var *q, struct var *k,
                                        .extra = e,
                                        .backward = attend_backward});
     return out;
+}
+
+struct var *op_attend(struct tape *t, struct var *q, struct var *k,
+                      struct var *v, const struct op_attend *how)
+{
+    if (!q || !k || !v) return NULL;
+    if (!fits(q, k, v, how)) return tape_refuse(t, "attention", q, k);
+    return attend(t, q, k, v, how,
+                  tape_value(t, q->rows, q->cols, has_slopes(q, k, v)));
+}
+
+struct var *op_attend_over(struct tape *t, struct var *q, struct var *k,
+                           struct var *v, const struct op_attend *how)
+{
+    if (!q || !k || !v || has_slopes(q, k, v) || !fits(q, k, v, how))
+        return op_attend(t, q, k, v, how);
+    return attend(t, q, k, v, how, tape_value_over(t, q, 0));
 }

@@ -55,5 +55,8 @@ struct op_attend {
  * gradient through a past, or a window that is not causal. */
 struct var *op_attend(struct tape *t, struct var *q, struct var *k,
                       struct var *v, const struct op_attend *how);
+/* The same in q's memory where no gradient is wanted; q as y of op_add_over. */
+struct var *op_attend_over(struct tape *t, struct var *q, struct var *k,
+                           struct var *v, const struct op_attend *how);
 
 #endif

@@ -201,6 +201,36 @@ struct var *op_project(struct tape *t, struct var *x, const struct op_matrix *m)
     return y;
 }
 
+/* ---- feed ---- */
+
+bool op_feeds_packed(const struct op_matrix *widen,
+                     const struct op_matrix *narrow)
+{
+    return !widen->w && !narrow->w && widen->frozen && narrow->frozen &&
+           !widen->down && !narrow->down && !has_grad(widen->bias) &&
+           !has_grad(narrow->bias) &&
+           weight_feeds(widen->frozen, narrow->frozen);
+}
+
+struct var *op_feed_packed(struct tape *t, struct var *x,
+                           const struct op_matrix *widen,
+                           const struct op_matrix *narrow)
+{
+    struct side in, out;
+    if (!x || !side_of(t, widen, &in) || !side_of(t, narrow, &out)) return NULL;
+    if (x->cols != in.in || !bias_fits(widen, &in) || !bias_fits(narrow, &out))
+        return refuse(t, "feed", x, &in);
+    struct var *y = tape_value(t, x->rows, out.out, 0);
+    struct weight_room *room = tape_room(t);
+    if (!y || !room) return NULL;
+    const struct weight_job first = {in.frozen, NULL, GEMM_SET,
+                                     widen->bias ? widen->bias->v : NULL};
+    const struct weight_job second = {out.frozen, y->v, GEMM_SET,
+                                      narrow->bias ? narrow->bias->v : NULL};
+    t->err = weight_feed(room, &first, &second, x->v, x->rows);
+    return t->err ? NULL : y;
+}
+
 /* ---- lookup ---- */
 
 static void lookup_backward(const struct tape_node *n)

@@ -34,6 +34,15 @@ struct var *op_project(struct tape *t, struct var *x,
 enum { PROJECT_MAX = 4 };
 void op_project_all(struct tape *t, struct var *x, const struct op_matrix *m,
                     size_t n, struct var **out);
+/* gelu(x widen^T + bias) narrow^T + bias of matrices whose packed blocks and
+ * biases are constants, as op_feeds_packed() says; x has no gradient. What is
+ * between is never there as a whole (weight_feed). SHAPE. */
+bool op_feeds_packed(const struct op_matrix *widen,
+                     const struct op_matrix *narrow);
+struct var *op_feed_packed(struct tape *t, struct var *x,
+                           const struct op_matrix *widen,
+                           const struct op_matrix *narrow);
+
 /* Rows id[n] of the matrix, [n, in]; id is borrowed. Without bias and pair.
  * SHAPE when an id is outside. */
 struct var *op_lookup(struct tape *t, const struct op_matrix *m,

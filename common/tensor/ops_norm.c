@@ -107,22 +107,11 @@ static void layer_norm_backward(const struct tape_node *node)
     if (bias->grad) map_add_rows(bias->grad, out->grad, x->rows, cols);
 }
 
-struct var *op_layer_norm(struct tape *t, struct var *x, struct var *gain,
-                          struct var *bias)
+/* To out, which may be in x's memory; NULL after an error. */
+static struct var *layer_norm(struct tape *t, struct var *x, struct var *gain,
+                              struct var *bias, double epsilon, struct var *out)
 {
-    return op_layer_norm_eps(t, x, gain, bias, EPSILON);
-}
-
-struct var *op_layer_norm_eps(struct tape *t, struct var *x, struct var *gain,
-                              struct var *bias, double epsilon)
-{
-    if (!x || !gain || !bias) return NULL;
     size_t cols = x->cols;
-    if (gain->rows != 1 || gain->cols != cols || bias->rows != 1 ||
-        bias->cols != cols || !cols)
-        return tape_refuse(t, "layer_norm", x, gain);
-    struct var *out =
-        tape_value(t, x->rows, cols, x->grad || gain->grad || bias->grad);
     struct layer *n = tape_raw(t, 1, sizeof *n);
     float *row = tape_raw(t, 2 * cols, sizeof *row);
     float *mean = tape_raw(t, 2 * x->rows, sizeof *mean);
@@ -142,6 +131,39 @@ struct var *op_layer_norm_eps(struct tape *t, struct var *x, struct var *gain,
                                        .extra = n,
                                        .backward = layer_norm_backward});
     return out;
+}
+
+static int layer_fits(const struct var *x, const struct var *gain,
+                      const struct var *bias)
+{
+    return gain->rows == 1 && gain->cols == x->cols && bias->rows == 1 &&
+           bias->cols == x->cols && x->cols;
+}
+
+struct var *op_layer_norm(struct tape *t, struct var *x, struct var *gain,
+                          struct var *bias)
+{
+    return op_layer_norm_eps(t, x, gain, bias, EPSILON);
+}
+
+struct var *op_layer_norm_eps(struct tape *t, struct var *x, struct var *gain,
+                              struct var *bias, double epsilon)
+{
+    if (!x || !gain || !bias) return NULL;
+    if (!layer_fits(x, gain, bias))
+        return tape_refuse(t, "layer_norm", x, gain);
+    return layer_norm(t, x, gain, bias, epsilon,
+                      tape_value(t, x->rows, x->cols,
+                                 x->grad || gain->grad || bias->grad));
+}
+
+struct var *op_layer_norm_over(struct tape *t, struct var *x, struct var *gain,
+                               struct var *bias, double epsilon)
+{
+    if (!x || !gain || !bias || x->grad || gain->grad || bias->grad ||
+        !layer_fits(x, gain, bias))
+        return op_layer_norm_eps(t, x, gain, bias, epsilon);
+    return layer_norm(t, x, gain, bias, epsilon, tape_value_over(t, x, 0));
 }
 
 /* ---- root mean square ---- */

@@ -19,6 +19,9 @@ struct var *op_layer_norm(struct tape *t, struct var *x, struct var *gain,
 /* The same with another number than 1e-5 (BERT: 1e-12). */
 struct var *op_layer_norm_eps(struct tape *t, struct var *x, struct var *gain,
                               struct var *bias, double epsilon);
+/* The same in x's memory where no gradient is wanted; x as y of op_add_over. */
+struct var *op_layer_norm_over(struct tape *t, struct var *x, struct var *gain,
+                               struct var *bias, double epsilon);
 /* y = gain x / sqrt(mean x^2 + epsilon), row by row (Zhang and Sennrich
  * 2019). */
 struct var *op_rms_norm(struct tape *t, struct var *x, struct var *gain,

@@ -94,7 +94,99 @@ ALWAYS void run(const struct weight_tile *t, const uint8_t *panel, size_t rows,
         _mm512_storeu_ps(out + r * WEIGHT_TILE, sum[r]);
 }
 
+/* ---- rows of x to bytes, as weight_panel.c has them ---------------------- */
+
+enum { FOUR = 4 /* rows, whose scales are worked out together */ };
+
+/* As whole numbers, which are in the order of sizes. */
+ALWAYS __m512i sizes(const float *x)
+{
+    return _mm512_and_si512(_mm512_loadu_si512(x),
+                            _mm512_set1_epi32(0x7fffffff));
+}
+
+/* The largest of each of n rows of a block; 0 of the others. */
+ALWAYS __m128i most_of(const float *x, size_t x_row, size_t n)
+{
+    __m512i m[FOUR], a, b;
+# pragma GCC unroll 4
+    for (size_t k = 0; k < FOUR; k++)
+        m[k] = k < n ? _mm512_max_epu32(sizes(x + k * x_row),
+                                        sizes(x + k * x_row + 16))
+                     : _mm512_setzero_si512();
+    a = _mm512_max_epu32(_mm512_unpacklo_epi32(m[0], m[1]),
+                         _mm512_unpackhi_epi32(m[0], m[1]));
+    b = _mm512_max_epu32(_mm512_unpacklo_epi32(m[2], m[3]),
+                         _mm512_unpackhi_epi32(m[2], m[3]));
+    a = _mm512_max_epu32(_mm512_unpacklo_epi64(a, b),
+                         _mm512_unpackhi_epi64(a, b));
+    __m256i half = _mm256_max_epu32(_mm512_castsi512_si256(a),
+                                    _mm512_extracti64x4_epi64(a, 1));
+    return _mm_max_epu32(_mm256_castsi256_si128(half),
+                         _mm256_extracti128_si256(half, 1));
+}
+
+/* 16 numbers to bytes. */
+ALWAYS __m128i bytes_of(const float *x, __m512 by)
+{
+    const __m512 round = _mm512_set1_ps(0x1.8p23f);
+    __m512 q = _mm512_add_ps(_mm512_mul_ps(_mm512_loadu_ps(x), by), round);
+    return _mm512_cvtepi32_epi8(
+        _mm512_sub_epi32(_mm512_castps_si512(q), _mm512_castps_si512(round)));
+}
+
+/* A row of a block to bytes; the sums of four parts of it. */
+ALWAYS __m128i block_of(const float *x, uint8_t *q, float by)
+{
+    const __m128i one = _mm_set1_epi8(1);
+    __m512 all = _mm512_set1_ps(by);
+    __m128i low = bytes_of(x, all), high = bytes_of(x + 16, all);
+    _mm_storeu_si128((__m128i_u *)q, low);
+    _mm_storeu_si128((__m128i_u *)(q + 16), high);
+    return _mm_dpbusd_epi32(_mm_dpbusd_epi32(_mm_setzero_si128(), one, low),
+                            one, high);
+}
+
+/* Rows r to r + n of a block of a panel of `rows`, n up to 4. */
+ALWAYS void fill_rows(const float *x, size_t x_row, size_t n, uint8_t *panel,
+                      size_t rows, size_t r)
+{
+    const __m128 end = _mm_set1_ps(127);
+    __m128i most = most_of(x, x_row, n), sum[FOUR], all;
+    __m128 largest = _mm_castsi128_ps(most);
+    __mmask8 some = (__mmask8)((1u << n) - 1);
+    __mmask8 large =
+        _mm_cmpgt_epu32_mask(most, _mm_castps_si128(_mm_set1_ps(0x1p-100f)));
+    float by[FOUR];
+    _mm_storeu_ps(by, _mm_maskz_div_ps(large, end, largest));
+# pragma GCC unroll 4
+    for (size_t k = 0; k < FOUR; k++)
+        sum[k] = k < n ? block_of(x + k * x_row, panel + (r + k) * WEIGHT_BLOCK,
+                                  by[k])
+                       : _mm_setzero_si128();
+    all = _mm_hadd_epi32(_mm_hadd_epi32(sum[0], sum[1]),
+                         _mm_hadd_epi32(sum[2], sum[3]));
+    all = _mm_sub_epi32(_mm_setzero_si128(), all);
+    uint8_t *at = panel + rows * WEIGHT_BLOCK + 4 * r;
+    _mm_mask_storeu_ps(at, some, _mm_div_ps(largest, end));
+    _mm_mask_storeu_epi32(at + 4 * rows, some, _mm_slli_epi32(all, 7));
+    _mm_mask_storeu_epi32(at + 8 * rows, some, _mm_slli_epi32(all, 3));
+}
+
+static void fill(const float *x, size_t x_row, size_t n_blocks, uint8_t *panel,
+                 size_t rows)
+{
+    for (size_t b = 0; b < n_blocks; b++, x += WEIGHT_BLOCK) {
+        size_t r = 0;
+        for (; r + FOUR <= rows; r += FOUR)
+            fill_rows(x + r * x_row, x_row, FOUR, panel, rows, r);
+        if (r < rows) fill_rows(x, x_row, rows, panel, rows, 0);
+        panel += rows * PANEL_ROW_BYTES;
+    }
+}
+
 # define WEIGHT_SET  weight_set_avx512
 # define WEIGHT_NAME "avx512"
+# define WEIGHT_FILL fill
 # include "common/tensor/weight_body.h"
 #endif

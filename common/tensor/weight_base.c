@@ -72,4 +72,4 @@ static void q4_0(const struct weight_tile *t, const uint8_t *panel, size_t rows,
     run(t, panel, rows, out, NIBBLES);
 }
 
-const struct weight_set weight_set_base = {"base", q8_0, q4_0};
+const struct weight_set weight_set_base = {"base", q8_0, q4_0, panel_fill_any};

@@ -1,7 +1,8 @@
 /*
  * weight_body: the table of one instruction set from its run(tile, panel, rows,
  * out, form), compiled for each height of a panel and both types. Included
- * last by each weight_*.c, which names WEIGHT_SET and WEIGHT_NAME.
+ * last by each weight_*.c, which names WEIGHT_SET and WEIGHT_NAME, and
+ * WEIGHT_FILL where it turns rows to bytes by itself.
  */
 #ifndef TACIT_TENSOR_WEIGHT_BODY_H
 #define TACIT_TENSOR_WEIGHT_BODY_H
@@ -34,6 +35,10 @@
 HEIGHTS(q8_0, BYTES)
 HEIGHTS(q4_0, NIBBLES)
 
-const struct weight_set WEIGHT_SET = {WEIGHT_NAME, q8_0, q4_0};
+#ifndef WEIGHT_FILL
+# define WEIGHT_FILL panel_fill_any
+#endif
+
+const struct weight_set WEIGHT_SET = {WEIGHT_NAME, q8_0, q4_0, WEIGHT_FILL};
 
 #endif

@@ -94,20 +94,20 @@ static inline __attribute__((always_inline)) void blocks_fill(
 }
 
 MANY_TARGETS
-static void row_fill(const float *x, size_t n_blocks, uint8_t *panel,
-                     size_t rows, size_t r)
+void panel_fill_any(const float *x, size_t x_row, size_t n_blocks,
+                    uint8_t *panel, size_t rows)
 {
-    for (size_t b = 0; b < n_blocks; b += ABREAST)
-        blocks_fill(x + b * WEIGHT_BLOCK,
-                    n_blocks - b < ABREAST ? n_blocks - b : ABREAST,
-                    panel + b * rows * PANEL_ROW_BYTES, rows, r);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t b = 0; b < n_blocks; b += ABREAST)
+            blocks_fill(x + r * x_row + b * WEIGHT_BLOCK,
+                        n_blocks - b < ABREAST ? n_blocks - b : ABREAST,
+                        panel + b * rows * PANEL_ROW_BYTES, rows, r);
 }
 
-void panel_fill(const float *x, size_t n_rows, size_t n_in, void *panels,
-                size_t i)
+void panel_fill(const struct weight_set *set, const float *x, size_t n_rows,
+                size_t n_in, void *panels, size_t i)
 {
     struct weight_panel p = panel_at(panels, n_rows, n_in, i);
     uint8_t *at = (uint8_t *)panels + panel_bytes(p.first, n_in);
-    for (size_t r = 0; r < p.rows; r++)
-        row_fill(x + (p.first + r) * n_in, n_in / WEIGHT_BLOCK, at, p.rows, r);
+    set->fill(x + p.first * n_in, n_in, n_in / WEIGHT_BLOCK, at, p.rows);
 }

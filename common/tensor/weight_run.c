@@ -7,10 +7,12 @@
 
 #include "common/tensor/kernel_choice.h"
 #include "common/tensor/kernel_set.h"
+#include "common/tensor/maps.h"
+#include "common/tensor/weight_room.h"
 #include "common/tensor/weight_set.h"
 
 enum {
-    PANELS_BYTES = 512 << 10, /* of x at a time: they stay in the cache */
+    PANELS_BYTES = 576 << 10, /* of x at a time: they stay in the cache */
     HALVES_BYTES = 2 << 20,   /* the same as tiles: in the second cache */
     PASS_ROWS_MIN = 64,
     PASS_ROWS_MAX = 512,
@@ -19,29 +21,12 @@ enum {
     FEW_ROWS = 4,       /* of x, by plain types: W as it lies */
     PIECE_DEPTH = 256,  /* inputs decoded at a time, as deep as gemm_run goes */
     PIECE_TILES = 4,    /* side by side */
-    BACK_ROWS = 512,    /* of dx, for one piece */
-    BACK_COLUMNS_LEAST = 64, /* inputs for one piece: each reads dy anew, so */
-    BACK_COLUMNS_MOST = 576, /* as many as leave a piece for every thread */
-    BACK_COLUMNS_STEP = 32,
-    BACK_DEPTH = 256, /* outputs decoded at a time */
-    MANY_PANELS = 16, /* of x, that meet a chunk of W */
+    MANY_PANELS = 16,   /* of x, that meet a chunk of W */
     ALIGN = 64
 };
 
 _Static_assert((int)PIECE_TILES == (int)CHUNK_TILES,
                "an item has whole groups");
-
-struct weight_room {
-    struct pool *pool;
-    const struct weight_set *set;
-    const struct weight_many *many; /* NULL: every panel by the set */
-    enum gemm_numbers back;
-    enum weight_rows rows;
-    uint8_t *panels; /* rows of x as bytes, of one pass */
-    size_t panels_bytes;
-    float *pieces; /* [threads][piece] decoded W */
-    size_t piece;
-};
 
 /* ---- the sets of this processor ------------------------------------------ */
 
@@ -122,11 +107,6 @@ size_t weight_room_bytes(const struct weight_room *room)
            room->piece * pool_threads(room->pool) * sizeof(float);
 }
 
-static size_t up_to(size_t n, size_t whole)
-{
-    return (n + whole - 1) / whole * whole;
-}
-
 /* `want` bytes of scratch in place of old, whose content is lost; or NULL. */
 static void *scratch(void *old, size_t want)
 {
@@ -137,7 +117,7 @@ static void *scratch(void *old, size_t want)
     return new;
 }
 
-static enum tacit_err need_pieces(struct weight_room *room, size_t piece)
+enum tacit_err weight_room_pieces(struct weight_room *room, size_t piece)
 {
     piece = up_to(piece, ALIGN / sizeof(float));
     if (room->piece >= piece) return TACIT_OK;
@@ -165,15 +145,11 @@ struct pass {
     size_t n_jobs;
     size_t first_item[WEIGHT_JOBS_MAX + 1];
     size_t tiles[WEIGHT_JOBS_MAX]; /* per item */
-    const float *x;
+    const float *x;                /* NULL: the panels have it */
     size_t n_in, row0, n_rows;
     uint8_t *halves, *panels; /* x in tiles of bf16, as bytes; or NULL */
+    uint8_t *hidden; /* panels: y through GELU, in place of y; or NULL */
 };
-
-static bool as_bytes(const struct weight *w)
-{
-    return w->type == QUANT_Q8_0 || w->type == QUANT_Q4_0;
-}
 
 /* F16 and BF16 by tiles of bf16: for rows enough, where they may. */
 static bool as_tiles(const struct weight_room *room, const struct weight *w,
@@ -194,7 +170,8 @@ static void fill_item(void *ctx, size_t i, unsigned worker)
 {
     const struct pass *p = ctx;
     (void)worker;
-    panel_fill(p->x + p->row0 * p->n_in, p->n_rows, p->n_in, p->panels, i);
+    panel_fill(p->room->set, p->x + p->row0 * p->n_in, p->n_rows, p->n_in,
+               p->panels, i);
 }
 
 static void split_item(void *ctx, size_t i, unsigned worker)
@@ -257,6 +234,24 @@ static void put_chunk(const struct weight_many *many,
         many->put(y, n_out, n, out, job->mode == GEMM_ADD ? y : NULL, n_out);
 }
 
+/* y of panel i from out [rows][width], outputs from those of `tile` on: the
+ * bytes of the next product's panel. */
+static void hide(const struct pass *p, const struct weight_job *job,
+                 size_t tile, size_t i, float *out, size_t width)
+{
+    size_t n_out = job->w->n_out, at = tile * WEIGHT_TILE;
+    size_t n = n_out - at < width ? n_out - at : width;
+    struct weight_panel x = panel_at(p->hidden, p->n_rows, n_out, i);
+    uint8_t *to =
+        p->hidden + panel_bytes(x.first, n_out) + panel_bytes(x.rows, at);
+    size_t rows = n == width ? x.rows : 1; /* that lie together */
+    for (size_t r = 0; job->bias && r < x.rows; r++)
+        map_add(out + r * width, out + r * width, job->bias + at, n);
+    for (size_t r = 0; r < x.rows; r += rows)
+        map_gelu(out + r * width, out + r * width, rows * n);
+    p->room->set->fill(out, width, n / WEIGHT_BLOCK, to, x.rows);
+}
+
 /* Asks for the lines of y that put_chunk() will write: stores that miss would
  * hold up those of the tiles behind them. */
 static void ask_for(const struct weight_job *job, size_t tile, size_t row)
@@ -298,11 +293,13 @@ static void whole_panels(const struct pass *p, const struct weight_job *job,
                 const uint8_t *x =
                     panel_at(p->panels, p->n_rows, p->n_in, i).data;
                 float *to = out[most < n_blocks ? i - i0 : i % 2];
-                if (b + n == n_blocks)
+                if (b + n == n_blocks && !p->hidden)
                     ask_for(job, tile, p->row0 + i * PANEL_ROWS);
                 many->run(&c, x + b * PANEL_ROWS * PANEL_ROW_BYTES,
                           b ? to : NULL, to);
-                if (b + n == n_blocks)
+                if (b + n == n_blocks && p->hidden)
+                    hide(p, job, tile, i, to, CHUNK_WIDTH);
+                else if (b + n == n_blocks)
                     put_chunk(many, job, tile, p->row0 + i * PANEL_ROWS, to);
             }
         }
@@ -323,6 +320,28 @@ static void tile_of_blocks(const struct pass *p, const struct weight_job *job,
     }
 }
 
+/* The same of two tiles, a block of the next product's panels. */
+static void pair_of_blocks(const struct pass *p, const struct weight_job *job,
+                           size_t tile, size_t first)
+{
+    const struct weight_set *set = p->room->set;
+    const weight_kernel run =
+        job->w->type == QUANT_Q8_0 ? set->q8_0 : set->q4_0;
+    float out[PANEL_ROWS * WEIGHT_TILE] __attribute__((aligned(ALIGN)));
+    float both[PANEL_ROWS * WEIGHT_BLOCK];
+    for (size_t i = first; i < panel_count(p->n_rows); i++) {
+        struct weight_panel x = panel_at(p->panels, p->n_rows, p->n_in, i);
+        for (size_t k = 0; k < 2; k++) {
+            const struct weight_tile t = weight_tile(job->w, tile + k);
+            run(&t, x.data, x.rows, out);
+            for (size_t r = 0; r < x.rows; r++)
+                memcpy(both + r * WEIGHT_BLOCK + k * WEIGHT_TILE,
+                       out + r * WEIGHT_TILE, WEIGHT_TILE * sizeof *both);
+        }
+        hide(p, job, tile, i, both, WEIGHT_BLOCK);
+    }
+}
+
 static void tiles_of_blocks(const struct pass *p, const struct weight_job *job,
                             size_t tile, size_t end)
 {
@@ -332,6 +351,8 @@ static void tiles_of_blocks(const struct pass *p, const struct weight_job *job,
     for (size_t t = tile; n_whole && t < end; t += CHUNK_TILES)
         whole_panels(p, job, t, end - t < CHUNK_TILES ? end - t : CHUNK_TILES);
     if (n_whole) many->end();
+    for (; p->hidden && tile < end; tile += 2)
+        pair_of_blocks(p, job, tile, n_whole);
     for (; tile < end; tile++) tile_of_blocks(p, job, tile, n_whole);
 }
 
@@ -413,13 +434,13 @@ static void run_pass(struct pass *p)
     p->first_item[0] = 0;
     for (size_t j = 0; j < p->n_jobs; j++) {
         size_t n = tiles_of(p->jobs[j].w);
-        p->tiles[j] = as_bytes(p->jobs[j].w) && !p->room->many
+        p->tiles[j] = as_bytes(p->jobs[j].w) && !p->room->many && !p->hidden
                           ? each
                           : up_to(each, PIECE_TILES);
         p->first_item[j + 1] =
             p->first_item[j] + (n + p->tiles[j] - 1) / p->tiles[j];
     }
-    if (p->panels)
+    if (p->panels && p->x)
         pool_run(p->room->pool, panel_count(p->n_rows), fill_item, p);
     if (p->halves)
         pool_run(p->room->pool, split_groups(p->n_rows), split_item, p);
@@ -466,7 +487,8 @@ enum tacit_err weight_products(struct weight_room *room,
     if (wants & WANTS_HALVES) halves = split_bytes(rows, n_in);
     if (halves + panels) TRY(need_panels(room, halves + panels));
     if (wants & WANTS_PIECES)
-        TRY(need_pieces(room, (size_t)PIECE_DEPTH * PIECE_TILES * WEIGHT_TILE));
+        TRY(weight_room_pieces(room, (size_t)PIECE_DEPTH * PIECE_TILES *
+                                         WEIGHT_TILE));
     for (size_t i = 0; i < n_rows; i += rows) {
         struct pass p = {.room = room,
                          .jobs = jobs,
@@ -490,102 +512,39 @@ enum tacit_err weight_product(struct weight_room *room, const struct weight *w,
                            n_rows);
 }
 
-/* ---- the way back -------------------------------------------------------- */
-
-struct back {
-    struct weight_room *room;
-    const struct weight *w;
-    const float *dy;
-    float *dx;
-    size_t n_rows, columns, n_columns; /* of a piece; pieces side by side */
-    enum gemm_mode mode;
-};
-
-/* Blocks go to the tiles of a processor that has them, and never to f32. */
-static bool back_by_tiles(const struct weight_room *room,
-                          const struct weight *w)
+bool weight_feeds(const struct weight *widen, const struct weight *narrow)
 {
-    return KERNEL_SETS_X86 && room->back == GEMM_BF16 && as_bytes(w) &&
-           kernel_may(KERNEL_AMXBF16);
+    return as_bytes(widen) && as_bytes(narrow) && widen->n_out == narrow->n_in;
 }
 
-static void back_of_tiles(const struct weight *w, size_t j0, struct gemm g)
+enum tacit_err weight_feed(struct weight_room *room,
+                           const struct weight_job *widen,
+                           const struct weight_job *narrow, const float *x,
+                           size_t n_rows)
 {
-#if KERNEL_SETS_X86
-    g.k = w->n_out;
-    kernel_gemm_filled(&g, weight_back_tiles,
-                       &(struct weight_columns_at){w, j0});
-#else
-    (void)w;
-    (void)j0;
-    (void)g;
-#endif
-}
-
-/* dx of some rows and columns: W's columns pass by, decoded. */
-static void back_item(void *ctx, size_t i, unsigned worker)
-{
-    const struct back *b = ctx;
-    const struct weight *w = b->w;
-    size_t j0 = i % b->n_columns * b->columns;
-    size_t row = i / b->n_columns * BACK_ROWS;
-    size_t n = w->n_in - j0 < b->columns ? w->n_in - j0 : b->columns;
-    size_t m = b->n_rows - row < BACK_ROWS ? b->n_rows - row : BACK_ROWS;
-    if (back_by_tiles(b->room, w)) {
-        back_of_tiles(w, j0,
-                      (struct gemm){.m = m,
-                                    .n = n,
-                                    .a = b->dy + row * w->n_out,
-                                    .a_row = w->n_out,
-                                    .a_col = 1,
-                                    .c = b->dx + row * w->n_in + j0,
-                                    .c_row = w->n_in,
-                                    .mode = b->mode});
-        return;
+    size_t n_in = widen->w->n_in, n_hidden = narrow->w->n_in;
+    assert(weight_feeds(widen->w, narrow->w));
+    if (n_rows == 0) return TACIT_OK;
+    size_t rows = rows_in(PANELS_BYTES, n_hidden + n_hidden / 2, n_rows);
+    size_t panels = up_to(panel_bytes(rows, n_in), ALIGN);
+    TRY(need_panels(room, panels + panel_bytes(rows, n_hidden)));
+    for (size_t i = 0; i < n_rows; i += rows) {
+        struct pass p = {.room = room,
+                         .jobs = widen,
+                         .n_jobs = 1,
+                         .x = x,
+                         .n_in = n_in,
+                         .row0 = i,
+                         .panels = room->panels,
+                         .hidden = room->panels + panels,
+                         .n_rows = n_rows - i < rows ? n_rows - i : rows};
+        run_pass(&p);
+        p.jobs = narrow;
+        p.x = NULL;
+        p.n_in = n_hidden;
+        p.panels = p.hidden;
+        p.hidden = NULL;
+        run_pass(&p);
     }
-    float *piece = b->room->pieces + worker * b->room->piece;
-    for (size_t i0 = 0; i0 < w->n_out; i0 += BACK_DEPTH) {
-        size_t k = w->n_out - i0 < BACK_DEPTH ? w->n_out - i0 : BACK_DEPTH;
-        for (size_t r = 0; r < k; r += WEIGHT_TILE)
-            weight_tile_decode(w, (i0 + r) / WEIGHT_TILE, 0,
-                               k - r < WEIGHT_TILE ? k - r : WEIGHT_TILE, j0,
-                               j0 + n, piece + r * b->columns, b->columns);
-        gemm_run_in(b->room->back,
-                    &(struct gemm){.m = m,
-                                   .n = n,
-                                   .k = k,
-                                   .a = b->dy + row * w->n_out + i0,
-                                   .a_row = w->n_out,
-                                   .a_col = 1,
-                                   .b = piece,
-                                   .b_row = b->columns,
-                                   .b_col = 1,
-                                   .c = b->dx + row * w->n_in + j0,
-                                   .c_row = w->n_in,
-                                   .mode = i0 ? GEMM_ADD : b->mode});
-    }
-}
-
-static size_t back_columns(const struct weight_room *room, size_t n_in)
-{
-    size_t threads = pool_threads(room->pool);
-    size_t n = n_in / (threads > 1 ? 2 * threads : 1);
-    n = up_to(n, BACK_COLUMNS_STEP);
-    n = n < BACK_COLUMNS_LEAST ? BACK_COLUMNS_LEAST : n;
-    return n < BACK_COLUMNS_MOST ? n : BACK_COLUMNS_MOST;
-}
-
-enum tacit_err weight_product_back(struct weight_room *room,
-                                   const struct weight *w, const float *dy,
-                                   float *dx, size_t n_rows,
-                                   enum gemm_mode mode)
-{
-    struct back b = {room, w, dy, dx, n_rows, 0, 0, mode};
-    b.columns = back_columns(room, w->n_in);
-    b.n_columns = (w->n_in + b.columns - 1) / b.columns;
-    if (!back_by_tiles(room, w))
-        TRY(need_pieces(room, (size_t)BACK_DEPTH * BACK_COLUMNS_MOST));
-    pool_run(room->pool, b.n_columns * ((n_rows + BACK_ROWS - 1) / BACK_ROWS),
-             back_item, &b);
     return TACIT_OK;
 }

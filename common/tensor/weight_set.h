@@ -100,17 +100,24 @@ struct weight_panel {
 size_t panel_count(size_t n_rows);
 struct weight_panel panel_at(const void *panels, size_t n_rows, size_t n_in,
                              size_t i);
-/* Panel i from x. */
-void panel_fill(const float *x, size_t n_rows, size_t n_in, void *panels,
-                size_t i);
 
 /* out [rows][16] = panel x tile; rows is 16, 8, 4, 2 or 1. */
 typedef void (*weight_kernel)(const struct weight_tile *t, const uint8_t *panel,
                               size_t rows, float *out);
+/* Blocks of a panel of `rows` from x, whose rows lie x_row apart. All give the
+ * same bytes. */
+typedef void panel_filler(const float *x, size_t x_row, size_t n_blocks,
+                          uint8_t *panel, size_t rows);
+panel_filler panel_fill_any;
 struct weight_set {
     const char *name;
     weight_kernel q8_0, q4_0;
+    panel_filler *fill;
 };
+
+/* Panel i from x. */
+void panel_fill(const struct weight_set *set, const float *x, size_t n_rows,
+                size_t n_in, void *panels, size_t i);
 
 /*
  * For many rows: some tiles of W side by side are made ready a chunk at a time,

@@ -34,6 +34,7 @@
 #ifndef TACIT_TENSOR_WEIGHTS_H
 #define TACIT_TENSOR_WEIGHTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -105,6 +106,15 @@ TACIT_CHECKED enum tacit_err weight_products(struct weight_room *room,
                                              const struct weight_job *jobs,
                                              size_t n_jobs, const float *x,
                                              size_t n_rows);
+
+/* y = gelu(x widen^T + bias) narrow^T + bias, where both are of blocks and one
+ * is as wide as the other is deep; widen's y is not read. What is between goes
+ * to bytes at once, with the bits that it has in memory. TACIT_NOMEM. */
+bool weight_feeds(const struct weight *widen, const struct weight *narrow);
+TACIT_CHECKED enum tacit_err weight_feed(struct weight_room *room,
+                                         const struct weight_job *widen,
+                                         const struct weight_job *narrow,
+                                         const float *x, size_t n_rows);
 
 /* dx [n_rows, n_in] (+)= dy [n_rows, n_out] W: W is decoded a piece at a time,
  * and multiplied in f32 or as weight_room_back_in() said. */

@@ -31,6 +31,8 @@
 #include "common/base/pool.h"
 #include "common/base/rng.h"
 #include "common/base/tick.h"
+#include "common/model/encoder_net.h"
+#include "common/model/lanes.h"
 #include "common/model/net.h"
 #include "common/model/net_train.h"
 #include "common/tensor/maps.h"
@@ -242,6 +244,7 @@ struct bench {
     struct net *net;
     struct pool *pool;
     struct tape tape;
+    struct lanes lanes;
     enum net_train_numbers numbers;
     uint32_t *token, *label, *row, *start;
     struct kv *kv;
@@ -383,16 +386,38 @@ static void check_decode(struct bench *b)
     }
 }
 
-static void embed(struct bench *b)
+/* Sentences from row[i] on, to row[i + 1]. */
+static enum tacit_err embed_batch(void *ctx, size_t i, struct tape *t)
 {
-    const struct net_run run = {.net = b->net, .tape = &b->tape};
-    const struct net_batch batch = {.token = b->token,
-                                    .n = b->start[b->count],
-                                    .segments = {b->start, b->count}};
-    tape_reset(&b->tape);
+    const struct bench *b = ctx;
+    const struct net_run run = {.net = b->net, .tape = t};
+    const uint32_t *from = b->start + b->row[i];
+    size_t n = b->row[i + 1] - b->row[i];
+    tape_reset(t);
+    uint32_t *start = tape_raw(t, n + 1, sizeof *start);
+    must(t->err);
+    for (size_t k = 0; k <= n; k++) start[k] = from[k] - from[0];
+    const struct net_batch batch = {.token = b->token + from[0],
+                                    .n = start[n],
+                                    .segments = {start, n}};
     struct var *h = net_hidden(&run, &batch);
     net_embedding(&run, h, &batch.segments);
-    must(b->tape.err);
+    return t->err;
+}
+
+/* In batches, a tape for each thread, as encoder_net.c has them. */
+static void embed(struct bench *b)
+{
+    size_t share = b->start[b->count] / pool_threads(b->pool) + 1;
+    size_t most = share < ENCODER_BATCH_TOKENS ? share : ENCODER_BATCH_TOKENS;
+    size_t n = 0;
+    for (uint32_t i = 0; i < b->count; n++) {
+        uint32_t from = b->start[b->row[n] = i++];
+        while (i < b->count && b->start[i + 1] - from <= most) i++;
+    }
+    b->row[n] = (uint32_t)b->count;
+    must(lanes_add(&b->lanes, pool_threads(b->pool), 0));
+    must(lanes_run(&b->lanes, b->pool, n, embed_batch, b));
 }
 
 /* Lengths from 16 to a whole sentence, as peer_torch_net.py has them. */

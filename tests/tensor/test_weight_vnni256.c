@@ -41,7 +41,7 @@ static void half_width_products_equal_those_of_the_base(void **state)
                 data[block_scales(data, b, k % 2 ? BYTES : NIBBLES) - data +
                      (ptrdiff_t)i] &= 0xbf;
         for (size_t i = 0; i < rows * N_IN; i++) x[i] = rng_normal(&r);
-        panel_fill(x, rows, N_IN, panel, 0);
+        panel_fill(&weight_set_base, x, rows, N_IN, panel, 0);
         weight_kernel base =
             k % 2 ? weight_set_base.q8_0 : weight_set_base.q4_0;
         weight_kernel ours =

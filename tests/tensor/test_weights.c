@@ -363,7 +363,7 @@ static void every_instruction_set_gives_the_same_bits(void **state)
                      (ptrdiff_t)i] &= 0xbf;
         if (k % 13 == 0)
             for (size_t i = 0; i < rows * N_IN; i++) x[i] = x[i] > 0 ? 1 : -1;
-        panel_fill(x, rows, N_IN, panel, 0);
+        panel_fill(&weight_set_base, x, rows, N_IN, panel, 0);
         for (size_t s = 0; weight_set_at(s); s++) {
             const struct weight_set *set = weight_set_at(s);
             float *to = s ? got : want;
@@ -379,6 +379,36 @@ static void every_instruction_set_gives_the_same_bits(void **state)
         free(data);
         free(panel);
         free(x);
+    }
+}
+
+/* Rows with what is no number, too small to divide by, or all zero. */
+static void every_instruction_set_makes_the_same_bytes_of_rows(void **state)
+{
+    (void)state;
+    enum { MOST = 37 };
+    static const float odd[] = {NAN, INFINITY, -INFINITY, 0x1p-101f, 0x1p-140f};
+    struct rng r;
+    rng_init(&r, 21, 0, 0);
+    for (size_t k = 0; k < 200; k++) {
+        size_t rows = (size_t)1 << k % 5, n_in = 32 * (1 + k % MOST);
+        size_t n = panel_bytes(rows, n_in);
+        float *x = numbers(&r, rows * n_in);
+        uint8_t *want = memory(n), *got = memory(n);
+        if (k % 3) x[rng_below(&r, (uint32_t)(rows * n_in))] = odd[k % 5];
+        for (size_t i = 0; k % 4 == 0 && i < 32; i++)
+            x[i] *= odd[3 + k / 4 % 2];
+        panel_fill(&weight_set_base, x, rows, n_in, want, 0);
+        for (size_t s = 0; weight_set_at(s); s++) {
+            memset(got, 0x55, n);
+            panel_fill(weight_set_at(s), x, rows, n_in, got, 0);
+            if (memcmp(got, want, n) != 0)
+                fail_msg("%s: other bytes of %zu rows of %zu",
+                         weight_set_at(s)->name, rows, n_in);
+        }
+        free(x);
+        free(want);
+        free(got);
     }
 }
 
@@ -431,7 +461,7 @@ static void panels_that_meet_chunks_have_the_same_bits(void **state)
                      (ptrdiff_t)i] &= 0xbf;
         }
         if (k % 13 == 0) x[k % n_in] = NAN;
-        panel_fill(x, PANEL_ROWS, n_in, panel, 0);
+        panel_fill(&weight_set_base, x, PANEL_ROWS, n_in, panel, 0);
         run_chunks(many, &w, panel, 1 + rng_below(&r, CHUNK_BLOCKS), got);
         for (size_t i = 0; i < PANEL_ROWS * 16 * n_tiles; i++) {
             size_t row = i / 16 % PANEL_ROWS, tile = i / 16 / PANEL_ROWS;
@@ -717,6 +747,7 @@ int main(void)
         cmocka_unit_test(a_row_has_the_same_bits_in_any_company),
         cmocka_unit_test(products_of_one_x_equal_products_alone),
         cmocka_unit_test(every_instruction_set_gives_the_same_bits),
+        cmocka_unit_test(every_instruction_set_makes_the_same_bytes_of_rows),
         cmocka_unit_test(panels_that_meet_chunks_have_the_same_bits),
         cmocka_unit_test(halves_by_tiles_are_products_of_f32),
         cmocka_unit_test(a_row_that_is_not_finite_spoils_no_other),
