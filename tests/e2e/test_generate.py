@@ -212,7 +212,7 @@ def case_a_model_that_does_not_fit_is_refused_with_figures():
         home = Home(at)
         home.use(CITES)
         home.run("ask", QUESTION, "--memory", "1").exits(1).says(
-            "E0721", "weights", "MiB are free")
+            "E0721", "weights", "and 1 MiB may be taken")
         home.run("ask", QUESTION, "--memory", "4096").exits(0)
 
 
