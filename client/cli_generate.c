@@ -30,6 +30,7 @@ enum tacit_err cli_writer(const struct options *o, struct device *d,
 static enum tacit_err read_sampling(const struct options *o, struct sampling *s)
 {
     int64_t top_k = 0, seed = 0;
+    s->top_p = 1;
     TRY(options_real(o, "temperature", 0, 10, &s->temperature));
     TRY(options_real(o, "top-p", 0, 1, &s->top_p));
     TRY(options_real(o, "min-p", 0, 1, &s->min_p));

@@ -65,7 +65,8 @@ static const struct option_row ls_options[] = {
       "what the passages do not support: mark or drop (mark)"},                \
      {"temperature", 0, "X", NULL, "0: the likeliest word, always (0)"},       \
      {"top-k", 0, "N", NULL, "draw from the N likeliest (0: all)"},            \
-     {"top-p", 0, "X", NULL, "from the fewest that reach X together (1)"},     \
+     {"top-p", 0, "X", NULL,                                                   \
+      "from the fewest that reach X together (1: all)"},                       \
      {"min-p", 0, "X", NULL, "from those X times as likely as the first (0)"}, \
      {"repeat-penalty", 0, "X", NULL,                                          \
       "above 1: said words grow unlikely (1)"},                                \

@@ -384,8 +384,8 @@
  X(MODEL_MEMORY, 721, LIMIT, FAILED, "the model would not fit into memory",    \
    "Counted before it is loaded: its weights, what it remembers of the "       \
    "prompt and the answer, and the work of a pass. Use a smaller model, "      \
-   "`tacit model quantize` (q4_0 is about half of q8_0), or a smaller "        \
-   "--context.")                                                               \
+   "`tacit model quantize` (q4_0 is about half of q8_0), a smaller "           \
+   "--context, or a larger --memory where one was given.")                     \
  X(NO_GENERATOR, 722, STATE, FAILED, "no network is chosen to write answers",  \
    "None comes with the program. Get a decoder as GGUF or as a Hugging Face "  \
    "folder (llama: Llama 2 and 3, SmolLM2, Mistral; qwen2), then `tacit "      \

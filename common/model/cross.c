@@ -64,7 +64,7 @@ static enum tacit_err check_memory(struct cross *c, const struct cross_model *m)
     if (need <= free) return TACIT_OK;
     return fail_as(E_MODEL_MEMORY,
                    "the reranker %s needs %.0f MiB (weights %.0f, work on %u "
-                   "threads %.0f), and %.0f MiB are free",
+                   "threads %.0f), and %.0f MiB may be taken",
                    c->name, (double)need / (1 << 20),
                    (double)weights / (1 << 20), pool_threads(c->pool),
                    (double)(need - weights) / (1 << 20),

@@ -80,7 +80,7 @@ static enum tacit_err check_need(const struct decoder *d)
     size_t rows = kv_rows(&cache) < d->context ? kv_rows(&cache) : d->context;
     return fail_as(E_MODEL_MEMORY,
                    "%s needs %.0f MiB (weights %.0f, keys and values of %zu "
-                   "tokens %.0f, work %.0f), and %.0f MiB are free",
+                   "tokens %.0f, work %.0f), and %.0f MiB may be taken",
                    d->name, mib(n->all), mib(n->weights), rows, mib(n->cache),
                    mib(n->work), mib(n->free));
 }

@@ -111,11 +111,6 @@ static size_t gather(struct sampler *s, double top, double depth)
     return n;
 }
 
-static int is_whole(double p)
-{
-    return !(p > 0 && p < 1);
-}
-
 /* How many of the n best stay; 0: more than these must be looked at. `all` is
  * the sum over the whole vocabulary of exp(z - top). */
 static size_t cut(const struct sampler *s, size_t n, double top, double all)
@@ -136,7 +131,7 @@ static size_t cut(const struct sampler *s, size_t n, double top, double all)
         double e = exp(s->list[i].z - top);
         if (i && e < how->min_p) return i;
         sum += e;
-        if (!is_whole(how->top_p) && sum >= how->top_p * all) return i + 1;
+        if (how->top_p < 1 && sum >= how->top_p * all) return i + 1;
     }
     return complete ? most : 0;
 }
@@ -179,7 +174,7 @@ enum tacit_err sampler_rank(struct sampler *s, const float *logits,
         return TACIT_OK;
     }
     /* Few tokens lie near the best, and few are worth sorting. */
-    int some = s->how.top_k || s->how.min_p > 0 || !is_whole(s->how.top_p);
+    int some = s->how.top_k || s->how.min_p > 0 || s->how.top_p < 1;
     size_t n = 0;
     for (double depth = 8; some && !n && depth < 1000; depth *= 4)
         n = cut(s, gather(s, top, depth), top, all);

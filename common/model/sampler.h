@@ -7,7 +7,7 @@
  *                  (Keskar et al. 2019, "CTRL")
  *   top k          the k likeliest
  *   top p          the fewest likeliest that reach p together (Holtzman et al.
- *                  2020), of what top k left
+ *                  2020), of what top k left; one at least
  *   min p          those with at least min_p times the likeliest's chance
  *
  * Equal logits rank by number, and draws come from a named stream, so that a
@@ -27,7 +27,7 @@
 struct sampling {
     double temperature; /* 0: greedy; the rest but repetition is unused then */
     uint32_t top_k;     /* 0: all */
-    double top_p;       /* 0 or 1: all */
+    double top_p;       /* 1: all; 0: the likeliest */
     double min_p;       /* 0: all */
     double repetition;  /* 0 or 1: none */
     uint32_t window;    /* tokens that repetition looks back; 0: all */

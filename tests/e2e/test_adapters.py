@@ -604,6 +604,77 @@ def case_a_simulation_of_different_ranks_has_the_protocols_bits():
         assert got[""] == got["[4]"] != got["[1, 2, 4]"], got
 
 
+def pairs_of(at):
+    """{matrix: the product B A, in rows} of what a simulation published."""
+    with open(os.path.join(at, "model.safetensors"), "rb") as f:
+        raw = f.read()
+    size = struct.unpack("<Q", raw[:8])[0]
+    header = json.loads(raw[8:8 + size])
+    header.pop("__metadata__", None)
+
+    def rows(name):
+        n, m = header[name]["shape"]
+        first, last = header[name]["data_offsets"]
+        flat = struct.unpack(f"<{n * m}f", raw[8 + size + first:
+                                               8 + size + last])
+        return [flat[i * m:i * m + m] for i in range(n)]
+
+    return {name: [[sum(x * y for x, y in zip(row, column))
+                    for column in zip(*rows(name[:-1] + "a"))]
+                   for row in rows(name)]
+            for name in header if name.endswith(".lora_b")}
+
+
+def case_different_ranks_come_to_the_mean_of_the_stacked_pairs():
+    """Ranks 1, 1 and 2 in a plan of rank 4 lose nothing, so that the sum must
+    be the mean of the pairs that each site has alone. Alone is two devices
+    with one site's rows; every step sees all of them."""
+    with folder() as at:
+        home = os.path.join(at, "home")
+        tacit("init", "--home", home).exits(0)
+        base = imported(home, checkpoint(os.path.join(at, "model")))
+        plan = os.path.join(at, "plan.yaml")
+        text = PLAN.format(name="kinds", task="classify", kind="flora",
+                           hash=base["hash"])
+        for a, b in (("length: 48", "length: 48, label: kind, classes: 3"),
+                     ("rank: 4", "rank: 4, targets: [down]"),
+                     ("rounds: 2", "rounds: 1"), ("batch: 4", "batch: 64"),
+                     ("optimizer: adamw, learning_rate: 0.01",
+                      "optimizer: sgd, learning_rate: 0.5"),
+                     ("clip: 50", "clip: 1\nweighting: {cap: 10}")):
+            assert text.count(a) == 1, a
+            text = text.replace(a, b)
+
+        def product(data, ranks, protocol, size):
+            write(plan, text.replace("size: 3, min_reports: 3",
+                                     f"size: {size}, min_reports: {size}") +
+                  f"sim: {{ranks: {ranks}, protocol: {protocol}}}\n")
+            out = os.path.join(at, f"out-{len(os.listdir(at))}")
+            sim("run", plan, "--base", base["path"], "--data", data, "-q",
+                "-o", out).exits(0)
+            return pairs_of(out)
+
+        head, *rows = KINDS.splitlines(keepends=True)
+        alone, ranks = [], [1, 1, 2]
+        for i, site in enumerate(sorted(SITES)):
+            own = head + "".join(r for k, r in enumerate(rows)
+                                 if k // 2 % 3 != i or r.endswith("test\n"))
+            for where in ("all/" + site, site + "/a", site + "/b"):
+                write(os.path.join(at, where + ".csv"), own)
+            alone.append(product(os.path.join(at, site), [ranks[i]], "sum", 2))
+        for protocol in ("sum", "full"):
+            got = product(os.path.join(at, "all"), ranks, protocol, 3)
+            assert len(got) == 2, got.keys()
+            for name, rows in got.items():
+                off = length = 0
+                for i, row in enumerate(rows):
+                    for k, x in enumerate(row):
+                        mean = sum(one[name][i][k] for one in alone) / 3
+                        off += (x - mean) ** 2
+                        length += mean ** 2
+                assert off < 1e-6 * length, (protocol, name, off, length)
+
+
 def case_a_language_model_is_learnt_together():
     data = os.environ.get("TACIT_TEST_DATA", "../shared/data")
     stories = os.path.join(data, "models/stories260K/stories260K-f32.gguf")

@@ -326,7 +326,7 @@ static void what_does_not_fit_is_refused_with_figures(void **state)
     enum tacit_err err = decoder_open(&m, &d);
     assert_int_equal(err_id(), E_MODEL_MEMORY);
     check(strstr(err_message(), "keys and values of 1024 tokens") != NULL);
-    check(strstr(err_message(), "1 MiB are free") != NULL);
+    check(strstr(err_message(), "and 1 MiB may be taken") != NULL);
     check_err(err, TACIT_LIMIT);
     m.memory = 1 << 30;
     m.context = CONTEXT + 1;

@@ -45,7 +45,7 @@ static void each_way_leaves_what_its_formula_leaves(void **state)
     static const double all[] = {0.4, 0.3, 0.15, 0.1, 0.05};
     static const double three[] = {0.4 / 0.85, 0.3 / 0.85, 0.15 / 0.85};
     static const double two[] = {0.4 / 0.7, 0.3 / 0.7};
-    struct sampling how = {.temperature = 1};
+    struct sampling how = {.temperature = 1, .top_p = 1};
     check_rank(&how, NULL, 0, order, all, N);
     how.top_k = 3;
     check_rank(&how, NULL, 0, order, three, 3);
@@ -60,7 +60,9 @@ static void each_way_leaves_what_its_formula_leaves(void **state)
     how.top_k = 3;
     how.top_p = 0.8;
     check_rank(&how, NULL, 0, order, two, 2);
-    how = (struct sampling){.temperature = 1, .min_p = 0.3};
+    how.top_p = 0; /* one at least */
+    check_rank(&how, NULL, 0, order, (double[]){1}, 1);
+    how = (struct sampling){.temperature = 1, .top_p = 1, .min_p = 0.3};
     check_rank(&how, NULL, 0, order, three, 3);
     how.min_p = 1;
     check_rank(&how, NULL, 0, order, (double[]){1}, 1);
@@ -72,7 +74,8 @@ static void temperature_is_a_power_of_the_chances(void **state)
     double want[N], sum = 0;
     for (size_t i = 0; i < N; i++) sum += sqrt(chance[i]);
     for (size_t i = 0; i < N; i++) want[i] = sqrt(chance[order[i]]) / sum;
-    check_rank(&(struct sampling){.temperature = 2}, NULL, 0, order, want, N);
+    check_rank(&(struct sampling){.temperature = 2, .top_p = 1}, NULL, 0, order,
+               want, N);
     check_rank(&(struct sampling){0}, NULL, 0, order, (double[]){1}, 1);
 }
 
@@ -89,7 +92,7 @@ static void what_was_said_is_less_likely(void **state)
     for (size_t i = 0; i < N; i++) sum += exp((double)z[i]);
     double p[N];
     for (size_t i = 0; i < N; i++) p[i] = exp((double)z[i]) / sum;
-    struct sampling how = {.temperature = 1, .repetition = 2};
+    struct sampling how = {.temperature = 1, .top_p = 1, .repetition = 2};
     struct sampler *s;
     const struct sampled *got;
     size_t n;
@@ -129,7 +132,7 @@ static void draws_are_as_frequent_as_likely(void **state)
 {
     (void)state;
     enum { DRAWS = 20000 };
-    const struct sampling how = {.temperature = 1, .seed = 4};
+    const struct sampling how = {.temperature = 1, .top_p = 1, .seed = 4};
     struct sampler *s, *same;
     double count[N] = {0}, off = 0;
     float z[N];
@@ -162,12 +165,13 @@ static void large_vocabularies_are_cut_as_small_ones(void **state)
     rng_init(&r, 3, 0, 0);
     for (size_t i = 0; i < V; i++) z[i] = 4 * rng_normal(&r);
     static const struct sampling ways[] = {
-        {.temperature = 1},
+        {.temperature = 1, .top_p = 1},
+        {.temperature = 1, .top_p = 0},
         {.temperature = 0.5, .top_p = 0.9},
         {.temperature = 3, .top_p = 0.999},
-        {.temperature = 1, .top_k = 40},
+        {.temperature = 1, .top_k = 40, .top_p = 1},
         {.temperature = 0.1, .top_k = 4000, .top_p = 0.99999},
-        {.temperature = 1, .min_p = 0.001},
+        {.temperature = 1, .top_p = 1, .min_p = 0.001},
         {.temperature = 2, .top_k = 500, .top_p = 0.8, .min_p = 0.01},
     };
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
@@ -209,7 +213,7 @@ static void large_vocabularies_are_cut_as_small_ones(void **state)
             if (keep && e < how->min_p * p[rank[0]]) break;
             sum += e;
             keep++;
-            if (how->top_p > 0 && sum >= how->top_p * all) break;
+            if (how->top_p < 1 && sum >= how->top_p * all) break;
             if (keep > n) break;
         }
         check(keep == n);
