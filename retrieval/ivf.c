@@ -98,6 +98,7 @@ void ivf_close(struct ivf *ix)
     free(ix->estimates);
     ivf_scratch_free(ix->scratch);
     ivf_kept_free(ix->kept);
+    ivf_held_free(ix);
     arena_release(&ix->arena);
     free(ix);
 }
@@ -109,6 +110,7 @@ const struct ivf_settings *ivf_settings(const struct ivf *ix)
 
 void ivf_forget(struct ivf *ix)
 {
+    ivf_held_drop(ix);
     ivf_trees_forget(ix);
     ix->stale = true;
 }
@@ -144,8 +146,9 @@ size_t ivf_bytes(const struct ivf *ix)
 {
     return sizeof *ix + ivf_trees_bytes(ix) +
            ix->room_dots * 2 * sizeof *ix->estimates + ix->arena.used_bytes +
-           ivf_scratch_bytes(ix->scratch) + ivf_kept_bytes(ix->kept) +
-           ix->shape.width * 64 + 3 * ix->set.segment_bytes;
+           ivf_held_bytes(ix) + ivf_scratch_bytes(ix->scratch) +
+           ivf_kept_bytes(ix->kept) + ix->shape.width * 64 +
+           3 * ix->set.segment_bytes;
 }
 
 /* ---- vectors ------------------------------------------------------------- */
@@ -246,7 +249,6 @@ enum tacit_err ivf_place(struct ivf *ix, int64_t part, const float *x,
     int64_t id = ivf_i64(row);
     struct ivf_tree *t;
     struct ivf_near near[2];
-    size_t slots;
     if (words == NULL) words = none;
     TRY(ivf_tree_get(ix, part, &t));
     if (t->n == 0) TRY(first_list(ix, t, x));
@@ -255,19 +257,28 @@ enum tacit_err ivf_place(struct ivf *ix, int64_t part, const float *x,
     uint32_t lists[2] = {t->list[near[0].at], 0};
     ivf_tree_centroid(ix, t, near[0].at, ix->c);
     struct ivf_entry e = ivf_entry_make(ix, x, ix->c, id, words, bits);
-    TRY(ivf_list_add(ix, lists[0], &e, row, &slots));
+    TRY(ivf_held_add(ix, part, lists[0], lists[0], &e, row));
     if (n > 1 && near[1].d2 < IVF_CLOSURE * near[0].d2 &&
         ivf_second(near[0].d2, near[1].d2,
                    centroids_d2(ix, t, near[0].at, near[1].at))) {
-        bool added = false;
+        lists[1] = t->list[near[1].at];
         ivf_tree_centroid(ix, t, near[1].at, ix->c);
         e = ivf_entry_make(ix, x, ix->c, id, words, bits);
-        TRY(ivf_list_copy(ix, t->list[near[1].at], &e, &added));
-        if (added) lists[1] = t->list[near[1].at];
+        TRY(ivf_held_add(ix, part, lists[0], lists[1], &e, NULL));
     }
     TRY(ix->store->place_write(ix->store->ctx, id, lists));
-    return slots > ivf_list_limit(ix, t) ? ivf_split(ix, t, lists[0])
-                                         : TACIT_OK;
+    return ix->wait == IVF_HELD && !ix->held.is_full ? TACIT_OK
+                                                     : ivf_held_write(ix);
+}
+
+void ivf_hold(struct ivf *ix, enum ivf_wait wait)
+{
+    ix->wait = wait;
+}
+
+bool ivf_is_held(const struct ivf *ix)
+{
+    return ix->held.n > 0;
 }
 
 enum tacit_err ivf_insert(struct ivf *ix, int64_t part, int64_t id,

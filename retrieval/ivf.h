@@ -10,9 +10,10 @@
  *   meta    one blob: settings, counters, calibration
  *
  *   insert  nearest list (and the second, when almost as near, gets a copy of
- *           the entry); the last segment gets a slot; a list over IVF_LIST_MAX
- *           live entries is split by 2-means over its own rows, then entries of
- *           its neighbours that are now nearer to a new centroid move (bounded)
+ *           the entry), at once or, of many, list by list (ivf_held.c); the
+ *           last segment gets a slot; a list over IVF_LIST_MAX live entries is
+ *           split by 2-means over its own rows, then entries of its neighbours
+ *           that are now nearer to a new centroid move (bounded)
  *   delete  places -> list -> the slot is zeroed; sparse lists are packed,
  *           lists under IVF_LIST_MIN merged into their neighbours
  *   search  lists by distance; all entries of a list are estimated (rabitq.h),
@@ -218,6 +219,13 @@ TACIT_CHECKED enum tacit_err ivf_insert(struct ivf *ix, int64_t part,
 TACIT_CHECKED enum tacit_err ivf_insert_new(struct ivf *ix, int64_t part,
                                             int64_t id, const float *v,
                                             const int64_t *words);
+/* Whether insertions may hold back entries, at most 16 MiB of them in memory.
+ * Where some are, ivf_held_write() comes before anything but an insertion,
+ * ivf_forget() and ivf_close(), which drop them. */
+enum ivf_wait { IVF_AT_ONCE, IVF_HELD };
+void ivf_hold(struct ivf *ix, enum ivf_wait wait);
+bool ivf_is_held(const struct ivf *ix);
+TACIT_CHECKED enum tacit_err ivf_held_write(struct ivf *ix);
 /* NOTFOUND when there is none. */
 TACIT_CHECKED enum tacit_err ivf_delete(struct ivf *ix, int64_t id);
 /* Delete, then insert, under one id (the vector or the partition changes). */

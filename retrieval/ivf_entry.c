@@ -165,9 +165,8 @@ static size_t segment_begin(struct ivf *ix, uint32_t list, uint32_t seg)
     return ivf_segment_free(&ix->shape, ix->segment);
 }
 
-enum tacit_err ivf_list_add(struct ivf *ix, uint32_t list,
-                            const struct ivf_entry *e, const uint8_t *row,
-                            size_t *slots)
+enum tacit_err ivf_list_enter(struct ivf *ix, uint32_t list,
+                              const struct ivf_entry *e, size_t *place)
 {
     size_t most = ix->shape.slots_max, slot = most;
     uint32_t seg = IVF_SEG_FIRST;
@@ -184,7 +183,16 @@ enum tacit_err ivf_list_add(struct ivf *ix, uint32_t list,
     if (slot == most)
         slot = segment_begin(ix, list, there ? seg : (seg = IVF_SEG_FIRST));
     TRY(slot_fill(ix, list, seg, slot, how, e));
-    slot += (seg - IVF_SEG_FIRST) * most;
+    *place = (seg - IVF_SEG_FIRST) * most + slot;
+    return TACIT_OK;
+}
+
+enum tacit_err ivf_list_add(struct ivf *ix, uint32_t list,
+                            const struct ivf_entry *e, const uint8_t *row,
+                            size_t *slots)
+{
+    size_t slot;
+    TRY(ivf_list_enter(ix, list, e, &slot));
     *slots = slot + 1;
     return ivf_row_put(ix, list, slot, row);
 }

@@ -7,6 +7,7 @@
  *   ivf_tree.c    the centroids of a partition in memory
  *   ivf_near.c    the nearest lists
  *   ivf_list.c    one list read into memory, changed, written back
+ *   ivf_held.c    entries that are held back, written together
  *   ivf_entry.c   one entry put into a list, found, taken out
  *   ivf_means.c   2-means
  *   ivf_split.c   splits, merges; ivf_mover.h, ivf_pull.c: how entries move
@@ -96,6 +97,15 @@ struct ivf_near {
 struct ivf_scratch; /* of a search: ivf_searcher.h */
 struct ivf_kept;    /* of searches: ivf_kept.c */
 
+/* Entries that are held back: ivf_held.c. */
+struct ivf_held {
+    size_t n, room;
+    void *data;               /* [room] of them, owned */
+    uint64_t *order;          /* [room] owned */
+    uint8_t share[IVF_TAILS]; /* how many, by list */
+    bool is_full;
+};
+
 struct ivf {
     const struct ivf_store *store;
     struct ivf_settings set;
@@ -126,7 +136,9 @@ struct ivf {
     size_t room_dots;
     struct arena arena; /* of one split or merge */
     struct ivf_scratch *scratch;
-    struct ivf_kept *kept;                                  /* or NULL */
+    struct ivf_kept *kept; /* or NULL */
+    enum ivf_wait wait;    /* of what is inserted */
+    struct ivf_held held;
     void (*step)(void *ctx, uint64_t done, uint64_t total); /* or NULL */
     void *step_ctx;
 };
@@ -401,7 +413,22 @@ TACIT_CHECKED enum tacit_err ivf_row_put(struct ivf *ix, uint32_t list,
 TACIT_CHECKED enum tacit_err ivf_segment_write(struct ivf *ix, uint32_t list,
                                                uint32_t seg);
 
+/* ---- ivf_held.c ---- */
+/* Hold an entry for a list, with its row, or, without one, a copy of one that
+ * is in list `first`. When ix->held.is_full it is time to write. */
+TACIT_CHECKED enum tacit_err ivf_held_add(struct ivf *ix, int64_t part,
+                                          uint32_t first, uint32_t list,
+                                          const struct ivf_entry *e,
+                                          const uint8_t *row);
+void ivf_held_drop(struct ivf *ix);
+void ivf_held_free(struct ivf *ix);
+size_t ivf_held_bytes(const struct ivf *ix);
+
 /* ---- ivf_entry.c ---- */
+/* Add an entry without its row, which belongs to *slot of the list. */
+TACIT_CHECKED enum tacit_err ivf_list_enter(struct ivf *ix, uint32_t list,
+                                            const struct ivf_entry *e,
+                                            size_t *slot);
 /* Add an entry with its row; *slots gets how far the list reaches. */
 TACIT_CHECKED enum tacit_err ivf_list_add(struct ivf *ix, uint32_t list,
                                           const struct ivf_entry *e,

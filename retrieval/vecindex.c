@@ -88,6 +88,7 @@ enum tacit_err vecindex_ready(struct vecindex_table *t)
         t->ivf = NULL;
         return err;
     }
+    if (!t->adds) TRY(vecindex_held_write(t));
     if (t->is_fresh) return TACIT_OK;
     return ivf_refresh(t->ivf);
 }
@@ -172,7 +173,6 @@ static void table_free(struct vecindex_table *t)
     free(t->vector);
     free(t->bytes);
     free(t->scan.notes);
-    vecindex_drafts_drop(t);
     free(t);
 }
 
@@ -281,7 +281,6 @@ static int disconnect(sqlite3_vtab *vtab)
 static int destroy(sqlite3_vtab *vtab)
 {
     struct vecindex_table *t = (struct vecindex_table *)vtab;
-    vecindex_drafts_drop(t);
     vecindex_sql_finalize(t);
     enum tacit_err err = vecindex_sql_drop(t);
     if (err) return vecindex_end(t, err);
@@ -301,8 +300,7 @@ static int rename_table(sqlite3_vtab *vtab, const char *name)
                                     t->name, VECINDEX_NAME_MAX - 1));
     char *copy = sqlite3_mprintf("%s", name);
     if (!copy) return SQLITE_NOMEM;
-    enum tacit_err err = vecindex_drafts_write(t);
-    vecindex_drafts_drop(t);
+    enum tacit_err err = vecindex_held_write(t);
     vecindex_sql_finalize(t);
     if (!err) err = vecindex_sql_rename(t, name);
     if (err) {
@@ -329,7 +327,6 @@ static int is_shadow_name(const char *suffix)
 static void forget(struct vecindex_table *t)
 {
     t->is_fresh = false;
-    vecindex_drafts_drop(t);
     t->scan.made++;
     t->is_outdated = t->is_inside;
     if (t->is_inside) return;
@@ -343,14 +340,13 @@ static int begin(sqlite3_vtab *vtab)
     t->is_fresh = false;
     t->savepoints = 0;
     t->torn = 0;
-    vecindex_drafts_drop(t);
     return SQLITE_OK;
 }
 
 static int sync_table(sqlite3_vtab *vtab)
 {
     struct vecindex_table *t = (struct vecindex_table *)vtab;
-    if (!t->torn) return vecindex_end(t, vecindex_drafts_write(t));
+    if (!t->torn) return vecindex_end(t, vecindex_held_write(t));
     return vecindex_end(t, fail_as(E_INDEX_DAMAGED,
                                    "%s: a change broke off midway; it cannot "
                                    "be committed",
@@ -360,7 +356,6 @@ static int sync_table(sqlite3_vtab *vtab)
 static int commit(sqlite3_vtab *vtab)
 {
     ((struct vecindex_table *)vtab)->is_fresh = false;
-    vecindex_drafts_drop((struct vecindex_table *)vtab);
     return SQLITE_OK;
 }
 
@@ -376,10 +371,11 @@ static int rollback(sqlite3_vtab *vtab)
 static int savepoint(sqlite3_vtab *vtab, int n)
 {
     struct vecindex_table *t = (struct vecindex_table *)vtab;
+    /* one of our own statements: when it is undone, so is the change */
+    bool was_inside = t->is_inside;
+    enum tacit_err err = was_inside ? TACIT_OK : vecindex_held_write(t);
     t->savepoints = n + 1;
-    enum tacit_err err = vecindex_drafts_write(t);
-    if (!t->is_inside) return vecindex_end(t, err);
-    return err ? SQLITE_ERROR : SQLITE_OK;
+    return was_inside ? SQLITE_OK : vecindex_end(t, err);
 }
 
 static int release(sqlite3_vtab *vtab, int n)

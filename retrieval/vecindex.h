@@ -36,7 +36,9 @@
  *
  * Transactions are SQLite's: every change is made by statements inside the
  * caller's. Outside SQLite there are only centroids, which are dropped by any
- * rollback and when another connection has changed them. No statement stays
+ * rollback and when another connection has changed them, and what the caller's
+ * transaction inserted last (ivf_held.c), which is written before anything else
+ * of it and dropped by a rollback. No statement stays
  * active between calls, so nothing holds back a checkpoint. Where a change
  * breaks off midway and SQLite does not take it back by itself, the table is
  * locked until the transaction is rolled back (it can't be committed).

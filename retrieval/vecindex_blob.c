@@ -21,8 +21,8 @@ enum tacit_err vecindex_blob_seek(struct vecindex_table *t, int64_t key,
         if (!table) return fail(TACIT_NOMEM, "out of memory");
         /* a change reads what it writes */
         t->is_inside = true;
-        rc = sqlite3_blob_open(t->db, t->schema, table, "data", key,
-                               t->torn || t->drafts, &t->blob);
+        rc = sqlite3_blob_open(t->db, t->schema, table, "data", key, t->torn,
+                               &t->blob);
         sqlite3_free(table);
     } else if (t->is_moved || t->blob_key != key) {
         t->is_inside = true;

@@ -204,8 +204,7 @@ static enum tacit_err check_integrity(struct vecindex_table *t)
 
 static enum tacit_err rebuild(struct vecindex_table *t)
 {
-    TRY(vecindex_drafts_write(t));
-    vecindex_drafts_drop(t);
+    TRY(vecindex_held_write(t));
     TRY(vecindex_tear(t));
     ivf_close(t->ivf);
     t->ivf = NULL;

@@ -49,8 +49,7 @@ static enum tacit_err walk(struct vecindex_table *t, enum vecindex_stmt which,
         return TACIT_OK;
     }
     *id = sqlite3_column_int64(t->stmt[which], 0);
-    if (which != SQL_SEGS || !vecindex_draft_read(t, *id, data, n))
-        column_bytes(t->stmt[which], 1, data, n);
+    column_bytes(t->stmt[which], 1, data, n);
     return TACIT_OK;
 }
 
@@ -309,7 +308,7 @@ static enum tacit_err scan_next(struct vecindex_table *t, int64_t *id,
                          : scan_found(t, id, &has));
     *data = NULL;
     *n = 0;
-    if (!has || vecindex_draft_read(t, *id, data, n)) return TACIT_OK;
+    if (!has) return TACIT_OK;
     TRY(vecindex_blob_seek(t, *id, &there));
     if (!there) return read_on(t, SQL_SEG_READ, *id, data, n);
     *n = (size_t)sqlite3_blob_bytes(t->blob);
@@ -362,7 +361,6 @@ static enum tacit_err seg_read(void *ctx, uint32_t list, uint32_t seg,
     struct vecindex_table *t = ctx;
     int64_t key = seg_key(list, seg);
     bool there = false;
-    if (vecindex_draft_read(t, key, data, n)) return TACIT_OK;
     /* a change goes on to patch it */
     if (t->torn) TRY(vecindex_blob_seek(t, key, &there));
     if (!there) return read_on(t, SQL_SEG_READ, key, data, n);
@@ -375,12 +373,7 @@ static enum tacit_err seg_part(void *ctx, uint32_t list, uint32_t seg,
 {
     struct vecindex_table *t = ctx;
     int64_t key = seg_key(list, seg);
-    size_t whole;
     bool there;
-    if (vecindex_draft_read(t, key, data, &whole)) {
-        *data = from + n <= whole ? (const uint8_t *)*data + from : NULL;
-        return TACIT_OK;
-    }
     *data = NULL;
     TRY(vecindex_blob_seek(t, key, &there));
     if (!there || (size_t)sqlite3_blob_bytes(t->blob) < from + n)
@@ -392,18 +385,8 @@ static enum tacit_err seg_patch(void *ctx, uint32_t list, uint32_t seg,
                                 size_t from, size_t n, const void *data)
 {
     struct vecindex_table *t = ctx;
-    int64_t key = seg_key(list, seg);
-    const void *whole = NULL;
     t->scan.made++;
-    if (vecindex_draft_patch(t, key, from, n, data)) return TACIT_OK;
-    if (!vecindex_drafts_wanted(t))
-        return vecindex_blob_patch(t, key, from, n, data);
-    TRY(vecindex_blob_reach(t, key, from + n));
-    size_t bytes = (size_t)sqlite3_blob_bytes(t->blob);
-    TRY(vecindex_blob_bytes(t, 0, bytes, &whole));
-    TRY(vecindex_draft_begin(t, key, bytes, whole));
-    (void)vecindex_draft_patch(t, key, from, n, data);
-    return TACIT_OK;
+    return vecindex_blob_patch(t, seg_key(list, seg), from, n, data);
 }
 
 static enum tacit_err seg_last(void *ctx, uint32_t list, uint32_t *seg,
@@ -420,28 +403,19 @@ static enum tacit_err seg_last(void *ctx, uint32_t list, uint32_t *seg,
     return has ? seg_read(t, list, *seg, data, n) : TACIT_OK;
 }
 
-enum tacit_err vecindex_store_write(struct vecindex_table *t, int64_t key,
-                                    const void *data, size_t n)
-{
-    sqlite3_stmt *st;
-    t->is_moved = true;
-    vecindex_sql_reset(t, SQL_SEG_READ);
-    vecindex_sql_reset(t, SQL_SEG_LAST);
-    TRY(vecindex_sql_get(t, SQL_SEG_WRITE, &st));
-    sqlite3_bind_int64(st, 1, key);
-    bind_bytes(st, 2, data, n);
-    return vecindex_sql_run(t, SQL_SEG_WRITE);
-}
-
 static enum tacit_err seg_write(void *ctx, uint32_t list, uint32_t seg,
                                 const void *data, size_t n)
 {
     struct vecindex_table *t = ctx;
-    int64_t key = seg_key(list, seg);
+    sqlite3_stmt *st;
     t->scan.made++;
-    if (vecindex_draft_write(t, key, data, n)) return TACIT_OK;
-    vecindex_draft_end(t, key);
-    return vecindex_store_write(t, key, data, n);
+    t->is_moved = true;
+    vecindex_sql_reset(t, SQL_SEG_READ);
+    vecindex_sql_reset(t, SQL_SEG_LAST);
+    TRY(vecindex_sql_get(t, SQL_SEG_WRITE, &st));
+    sqlite3_bind_int64(st, 1, seg_key(list, seg));
+    bind_bytes(st, 2, data, n);
+    return vecindex_sql_run(t, SQL_SEG_WRITE);
 }
 
 static enum tacit_err seg_delete(void *ctx, uint32_t list, uint32_t seg)
@@ -449,7 +423,6 @@ static enum tacit_err seg_delete(void *ctx, uint32_t list, uint32_t seg)
     struct vecindex_table *t = ctx;
     t->is_moved = true;
     t->scan.made++;
-    vecindex_draft_end(t, seg_key(list, seg));
     return run_on(t, SQL_SEG_DELETE, seg_key(list, seg));
 }
 

@@ -88,8 +88,7 @@ struct vecindex_scan {
     sqlite3_int64 changes;
 };
 
-struct vecindex_drafts; /* segments being changed: vecindex_draft.c */
-struct vecindex_ahead;  /* what vecindex_ahead.c knows of the file */
+struct vecindex_ahead; /* what vecindex_ahead.c knows of the file */
 
 struct vecindex_table {
     sqlite3_vtab base;
@@ -117,11 +116,10 @@ struct vecindex_table {
     size_t room;
     bool is_fresh;  /* the cache was compared inside this write */
     int savepoints; /* open ones */
-    bool adds;      /* the change under way adds rows */
+    bool adds;      /* an insertion begins: what is held may wait */
     int torn;       /* 0, or 1 + those open when a change broke off */
     float *vector;  /* [2, dim] scratch: given, and kept */
-    struct vecindex_drafts *drafts; /* of one transaction, owned; may be NULL */
-    struct vecindex_ahead *ahead;   /* of one operation, owned; may be NULL */
+    struct vecindex_ahead *ahead; /* of one operation, owned; may be NULL */
 };
 
 /* ---- vecindex_sql.c -------------------------------------------------------
@@ -163,10 +161,6 @@ TACIT_CHECKED enum tacit_err vecindex_sql_room(struct vecindex_table *t,
  */
 
 void vecindex_store_init(struct vecindex_table *t);
-/* All of a segment into the table itself. */
-TACIT_CHECKED enum tacit_err vecindex_store_write(struct vecindex_table *t,
-                                                  int64_t key, const void *data,
-                                                  size_t n);
 
 /* ---- vecindex_blob.c ------------------------------------------------------
  */
@@ -191,31 +185,6 @@ TACIT_CHECKED enum tacit_err vecindex_blob_patch(struct vecindex_table *t,
                                                  size_t n, const void *data);
 /* Let go of the segment that was used last. */
 void vecindex_blob_rest(struct vecindex_table *t);
-
-/* ---- vecindex_draft.c -----------------------------------------------------
- */
-
-/* Whether the change that is under way may leave drafts behind. */
-bool vecindex_drafts_wanted(const struct vecindex_table *t);
-/* The draft of a segment; false: it has none. Borrowed until the next call of
- * these but _read(). */
-bool vecindex_draft_read(const struct vecindex_table *t, int64_t key,
-                         const void **data, size_t *n);
-/* A draft of a segment that is in the table with these bytes, and has none. */
-TACIT_CHECKED enum tacit_err vecindex_draft_begin(struct vecindex_table *t,
-                                                  int64_t key, size_t n,
-                                                  const void *data);
-/* Change a draft, in part or as a whole; false: there is none, or it does not
- * reach so far. */
-bool vecindex_draft_patch(struct vecindex_table *t, int64_t key, size_t from,
-                          size_t n, const void *data);
-bool vecindex_draft_write(struct vecindex_table *t, int64_t key,
-                          const void *data, size_t n);
-/* Forget one: the table's segment is written without it, or deleted. */
-void vecindex_draft_end(struct vecindex_table *t, int64_t key);
-/* Write all that is not in the table yet; and forget all. */
-TACIT_CHECKED enum tacit_err vecindex_drafts_write(struct vecindex_table *t);
-void vecindex_drafts_drop(struct vecindex_table *t);
 
 /* ---- vecindex_ahead.c -----------------------------------------------------
  */
@@ -370,6 +339,8 @@ int vecindex_rowid(sqlite3_vtab_cursor *c, sqlite3_int64 *id);
 
 int vecindex_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
                     sqlite3_int64 *rowid);
+/* Write the rows that are held in memory. */
+TACIT_CHECKED enum tacit_err vecindex_held_write(struct vecindex_table *t);
 /* Changes begin: until they are whole the table cannot be committed. STATE when
  * an earlier one broke off. */
 TACIT_CHECKED enum tacit_err vecindex_tear(struct vecindex_table *t);

@@ -170,6 +170,15 @@ static enum tacit_err mend(struct vecindex_table *t, enum tacit_err err)
     return err;
 }
 
+enum tacit_err vecindex_held_write(struct vecindex_table *t)
+{
+    if (!t->ivf || !ivf_is_held(t->ivf)) return TACIT_OK;
+    TRY(vecindex_tear(t));
+    enum tacit_err err = mend(t, ivf_held_write(t->ivf));
+    vecindex_sql_reset_all(t); /* a search opens its blob to read alone */
+    return err;
+}
+
 static enum tacit_err ready_to_write(struct vecindex_table *t)
 {
     TRY(vecindex_ready(t));
@@ -191,14 +200,19 @@ static enum tacit_err insert_one(struct vecindex_table *t, sqlite3_value *rowid,
     bool replaces;
     TRY(vecindex_value_vector(t, columns[t->args.vector], t->vector));
     TRY(read_columns(&ch));
-    TRY(ready_to_write(t));
+    t->adds = true;
+    enum tacit_err err = ready_to_write(t);
+    t->adds = false;
+    TRY(err);
     TRY(ivf_check(t->ivf, t->vector));
     TRY(choose_id(t, rowid, id, &replaces));
+    if (replaces) TRY(vecindex_held_write(t));
     TRY(vecindex_tear(t));
-    enum tacit_err err = replaces ? delete_row(t, *id) : TACIT_OK;
-    t->adds = true;
+    if (replaces) err = delete_row(t, *id);
+    /* where every row is a transaction there is nothing to wait for */
+    ivf_hold(t->ivf, sqlite3_get_autocommit(t->db) ? IVF_AT_ONCE : IVF_HELD);
     if (!err) err = insert_row(&ch, *id, t->vector);
-    t->adds = false;
+    ivf_hold(t->ivf, IVF_AT_ONCE);
     return mend(t, err);
 }
 
