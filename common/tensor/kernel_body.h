@@ -39,9 +39,10 @@ struct tile {
     const float *b; /* row l at l * b_row, or at offset[l] */
     size_t b_row;
     const ptrdiff_t *offset;
+    const float *from; /* what the sums begin with; NULL: zeros */
+    size_t from_row;
     float *c;
     size_t c_row;
-    enum gemm_mode mode;
     float rate, decay; /* descend */
 };
 
@@ -57,10 +58,10 @@ ALWAYS void tile_run(const struct tile *t, size_t rows, size_t cols,
     for (size_t i = 0; i < rows; i++)
 #pragma GCC unroll 16
         for (size_t j = 0; j < cols; j++)
-            sum[i][j] = t->mode == GEMM_SET
-                            ? vec_all(0)
-                            : vec_load_n(t->c + i * t->c_row + j * LANES,
-                                         j + 1 < cols ? LANES : t->last);
+            sum[i][j] = t->from
+                            ? vec_load_n(t->from + i * t->from_row + j * LANES,
+                                         j + 1 < cols ? LANES : t->last)
+                            : vec_all(0);
     for (size_t l = 0; l < t->k; l++, a += t->a_col) {
         vec right[COLUMNS];
         const float *from =
@@ -167,12 +168,13 @@ static void walk_rows(struct tile *t, size_t m, size_t cols,
                       const tile_function with[][TALL])
 {
     size_t most = cols == 1 ? TALL : ROWS, n_tiles = (m + most - 1) / most;
-    const float *a = t->a;
+    const float *a = t->a, *from = t->from;
     float *c = t->c;
     for (size_t i = 0, done = 0; i < n_tiles; i++) {
         size_t rows = (m - done + n_tiles - i - 1) / (n_tiles - i);
         t->a = a + done * t->a_row;
         t->c = c + done * t->c_row;
+        if (from) t->from = from + done * t->from_row;
         with[cols - 1][rows - 1](t);
         done += rows;
     }
@@ -225,7 +227,19 @@ static void pack_rows(float *panel, const float *b, size_t b_row, size_t k,
         memcpy(panel + l * PANEL, b + l * b_row, n * sizeof *b);
 }
 
-static void gemm(const struct gemm *g)
+/* What columns from j on begin with, before the products from l on. */
+static void tile_from(struct tile *t, const struct gemm *g, const float *start,
+                      size_t l, size_t j)
+{
+    if (l > 0 || (!start && g->mode == GEMM_ADD)) {
+        t->from = g->c + j;
+        t->from_row = g->c_row;
+    } else if (start) {
+        t->from = start + j;
+    }
+}
+
+static void gemm(const struct gemm *g, const float *start)
 {
     float panel[DEPTH * PANEL] __attribute__((aligned(64)));
     /* Rows far apart share few cache sets: worth packing when used often. */
@@ -248,8 +262,8 @@ static void gemm(const struct gemm *g)
                              .b = packed ? panel : b,
                              .b_row = packed ? PANEL : g->b_row,
                              .c = g->c + j,
-                             .c_row = g->c_row,
-                             .mode = l ? GEMM_ADD : g->mode};
+                             .c_row = g->c_row};
+            tile_from(&t, g, start, l, j);
             if (turned)
                 pack_turned(panel, b, g->b_col, k, n);
             else if (packed)
@@ -272,8 +286,7 @@ static void correlate(const struct kernel_window *w)
                          .b = w->b + j * LANES,
                          .offset = w->offset,
                          .c = w->c + j * LANES,
-                         .c_row = w->c_row,
-                         .mode = GEMM_SET};
+                         .c_row = w->c_row};
         walk_rows(&t, w->rows, cols, by_offset);
     }
 }
@@ -292,7 +305,6 @@ static void descend(const struct kernel_window *w)
                          .offset = w->offset,
                          .c = w->c + j,
                          .c_row = w->c_row,
-                         .mode = GEMM_SET,
                          .rate = w->rate,
                          .decay = w->decay};
         walk_rows(&t, w->rows, cols, to_descend);

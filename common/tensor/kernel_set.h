@@ -17,7 +17,8 @@
 
 struct kernel_set {
     const char *name;
-    void (*gemm)(const struct gemm *g);
+    /* start [n]: as gemm_run_from(); NULL: by the mode. */
+    void (*gemm)(const struct gemm *g, const float *start);
     void (*correlate)(const struct kernel_window *w);
     void (*reduce)(const struct kernel_window *w);
     void (*descend)(const struct kernel_window *w);

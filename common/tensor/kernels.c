@@ -2,6 +2,7 @@
 
 #include "common/tensor/kernels.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -46,7 +47,13 @@ const struct kernel_set *kernel_set_best(void)
 
 void gemm_run(const struct gemm *g)
 {
-    kernel_set_best()->gemm(g);
+    kernel_set_best()->gemm(g, NULL);
+}
+
+void gemm_run_from(const struct gemm *g, const float *start)
+{
+    assert(g->k > 0);
+    kernel_set_best()->gemm(g, start);
 }
 
 void gemm_run_in(enum gemm_numbers numbers, const struct gemm *g)

@@ -38,6 +38,9 @@ struct gemm {
     enum gemm_mode mode;
 };
 void gemm_run(const struct gemm *g);
+/* The same, k > 0, where each row of C begins as `start` [n], whatever the
+ * mode: a bias costs no pass of its own, and the bits are those of one. */
+void gemm_run_from(const struct gemm *g, const float *start);
 void gemm_run_in(enum gemm_numbers numbers, const struct gemm *g);
 
 void gemm_nn(float *c, const float *a, const float *b, size_t m, size_t n,

@@ -380,26 +380,27 @@ static void tiles_of_numbers(const struct pass *p, const struct weight_job *job,
     const struct weight *w = job->w;
     size_t at = tile * WEIGHT_TILE, n = n_tiles * WEIGHT_TILE;
     n = n < w->n_out - at ? n : w->n_out - at;
-    for (size_t r = 0; job->bias && r < p->n_rows; r++)
-        memcpy(job->y + (p->row0 + r) * w->n_out + at, job->bias + at,
-               n * sizeof *job->y);
     for (size_t l = 0; l < w->n_in; l += PIECE_DEPTH) {
         size_t k = w->n_in - l < PIECE_DEPTH ? w->n_in - l : PIECE_DEPTH;
         for (size_t i = 0; i < n_tiles; i++)
             weight_columns(w, tile + i, l, k, piece + i * WEIGHT_TILE,
                            PIECE_TILES * WEIGHT_TILE);
-        gemm_run(&(struct gemm){.m = p->n_rows,
-                                .n = n,
-                                .k = k,
-                                .a = p->x + p->row0 * w->n_in + l,
-                                .a_row = w->n_in,
-                                .a_col = 1,
-                                .b = piece,
-                                .b_row = PIECE_TILES * WEIGHT_TILE,
-                                .b_col = 1,
-                                .c = job->y + p->row0 * w->n_out + at,
-                                .c_row = w->n_out,
-                                .mode = l || job->bias ? GEMM_ADD : job->mode});
+        const struct gemm g = {.m = p->n_rows,
+                               .n = n,
+                               .k = k,
+                               .a = p->x + p->row0 * w->n_in + l,
+                               .a_row = w->n_in,
+                               .a_col = 1,
+                               .b = piece,
+                               .b_row = PIECE_TILES * WEIGHT_TILE,
+                               .b_col = 1,
+                               .c = job->y + p->row0 * w->n_out + at,
+                               .c_row = w->n_out,
+                               .mode = l ? GEMM_ADD : job->mode};
+        if (job->bias && l == 0)
+            gemm_run_from(&g, job->bias + at);
+        else
+            gemm_run(&g);
     }
 }
 

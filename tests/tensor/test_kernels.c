@@ -317,7 +317,7 @@ static void every_set_gives_the_same_product(void **state)
                                       .b_image = 64};
             memset(d[s], 0, sizeof d[s]);
             memset(e[s], 0, sizeof e[s]);
-            sets[s]->gemm(&g);
+            sets[s]->gemm(&g, NULL);
             sets[s]->reduce(&w);
             w.n_offsets = 20;
             w.c = e[s];
@@ -333,6 +333,35 @@ static void every_set_gives_the_same_product(void **state)
             check(memcmp(c[s], c[1], sizeof c[s]) == 0);
             check(memcmp(d[s], d[1], sizeof d[s]) == 0);
             check(memcmp(e[s], e[1], sizeof e[s]) == 0);
+        }
+}
+
+static void a_product_may_begin_with_a_row(void **state)
+{
+    (void)state;
+    enum { M = 31, N = 150, K = 300 };
+    static float a[M * K], b[K * N], start[N], c[M * N], d[M * N];
+    const struct kernel_set *sets[3];
+    size_t n_sets = sets_here(sets);
+    struct rng r;
+    rng_init(&r, 8, 0, 0);
+    for (size_t i = 0; i < M * K; i++) a[i] = rng_normal(&r);
+    for (size_t i = 0; i < K * N; i++) b[i] = rng_normal(&r);
+    for (size_t i = 0; i < N; i++) start[i] = rng_normal(&r);
+    for (int turned = 0; turned < 2; turned++)
+        for (size_t s = 0; s < n_sets; s++) {
+            struct gemm g = {M, N, K, a, K, 1, b, N, 1, c, N, GEMM_ADD};
+            if (turned) g.b_row = 1, g.b_col = K;
+            for (size_t i = 0; i < M; i++)
+                memcpy(c + i * N, start, sizeof start);
+            sets[s]->gemm(&g, NULL);
+            for (int mode = 0; mode < 2; mode++) {
+                g.c = d;
+                g.mode = mode ? GEMM_ADD : GEMM_SET;
+                for (size_t i = 0; i < M * N; i++) d[i] = NAN;
+                sets[s]->gemm(&g, start);
+                check(memcmp(c, d, sizeof c) == 0);
+            }
         }
 }
 
@@ -465,6 +494,7 @@ int main(void)
         cmocka_unit_test(bf16_products_sum_in_one_order),
 #endif
         cmocka_unit_test(every_set_gives_the_same_product),
+        cmocka_unit_test(a_product_may_begin_with_a_row),
         cmocka_unit_test(every_set_gives_the_same_gelu_and_softmax),
         cmocka_unit_test(gelu_and_softmax_pass_what_is_no_number),
         cmocka_unit_test(dot_and_axpy_of_every_short_length),

@@ -7,6 +7,7 @@
 
 #include "common/base/pool.h"
 #include "common/base/rng.h"
+#include "common/tensor/half.h"
 #include "common/tensor/kernel_choice.h"
 #include "common/tensor/quant.h"
 #include "common/tensor/weight_set.h"
@@ -100,6 +101,24 @@ static void rows_decode_as_in_a_file(void **state)
                              (i1 - i0) * N_IN * sizeof *got) == 0);
             }
         drop(&m);
+    }
+}
+
+/* By whichever instructions: each of the 65,536, a NaN as some NaN. */
+static void every_f16_becomes_its_number(void **state)
+{
+    (void)state;
+    enum { N_IN = 4096, WIDE = 2 * WEIGHT_TILE };
+    static uint16_t packed[N_IN * WEIGHT_TILE];
+    static float got[N_IN * WIDE];
+    struct weight w = {QUANT_F16, WEIGHT_TILE, N_IN, (uint8_t *)packed};
+    for (size_t i = 0; i < N_IN * WEIGHT_TILE; i++) packed[i] = (uint16_t)i;
+    weight_columns(&w, 0, 0, N_IN, got, WIDE);
+    for (size_t i = 0; i < N_IN * WEIGHT_TILE; i++) {
+        float y = got[i / WEIGHT_TILE * WIDE + i % WEIGHT_TILE];
+        float want = f16_decode(packed[i]);
+        check(isnan(want) ? isnan(y) : float_bits(y) == float_bits(want));
+        check(got[i / WEIGHT_TILE * WIDE + WEIGHT_TILE + i % WEIGHT_TILE] == 0);
     }
 }
 
@@ -738,6 +757,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packing_is_exact_both_ways),
         cmocka_unit_test(rows_decode_as_in_a_file),
+        cmocka_unit_test(every_f16_becomes_its_number),
         cmocka_unit_test(sizes_that_cannot_be_packed_are_zero_bytes),
         cmocka_unit_test(products_equal_their_definition),
         cmocka_unit_test(plain_rows_need_not_be_whole_blocks),
