@@ -108,6 +108,33 @@ enum tacit_err folders_was_read(struct db *db, const char *path)
                   path);
 }
 
+/* Cut a path off before its last name; 0 where nothing is above it. */
+static int go_up(char *path)
+{
+    char *slash = strrchr(path, '/');
+    if (!slash || slash == path) return 0;
+    *slash = '\0';
+    return 1;
+}
+
+enum tacit_err folders_found_disk(struct db *db, const char *file,
+                                  uint64_t disk, int64_t now_s)
+{
+    char at[PATH_MAX], above[PATH_MAX];
+    struct stat own, st;
+    int64_t known = 0;
+    if (snprintf(at, sizeof at, "%s", file) >= (int)sizeof at || !go_up(at) ||
+        stat(at, &own) != 0 || (uint64_t)own.st_dev == disk)
+        return TACIT_OK;
+    memcpy(above, at, sizeof above);
+    while (go_up(above) && stat(above, &st) == 0 && st.st_dev == own.st_dev)
+        memcpy(at, above, sizeof at);
+    TRY(folders_device(db, at, &known));
+    if (known == (int64_t)own.st_dev) return TACIT_OK;
+    if (!known) TRY(folders_remember(db, at, FOLDER_LINKS_INSIDE, now_s));
+    return folders_was_read(db, at);
+}
+
 enum tacit_err folders_away(struct db *db, const char *path, int *is_away)
 {
     sqlite3_stmt *st;

@@ -40,6 +40,11 @@ TACIT_CHECKED enum tacit_err folders_device(struct db *db, const char *path,
                                             int64_t *device);
 /* A folder was read: if it is a remembered one, its disk is remembered too. */
 TACIT_CHECKED enum tacit_err folders_was_read(struct db *db, const char *path);
+/* Another disk holds the folder of a file that was found: the place where it is
+ * mounted is remembered as a folder of its own, so that folders_away() misses
+ * it. `disk`: st_dev of what is above it. LIMIT. */
+TACIT_CHECKED enum tacit_err folders_found_disk(struct db *db, const char *file,
+                                                uint64_t disk, int64_t now_s);
 /* *is_away = 1 when a remembered folder at or above `path` is not there: what
  * is missing below it has not been deleted. */
 TACIT_CHECKED enum tacit_err folders_away(struct db *db, const char *path,

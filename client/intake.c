@@ -79,6 +79,8 @@ static enum tacit_err add_one(const char *path, void *ctx)
     if (k->before) k->before(path, k->ctx);
     TRY(leads_out(k, path, &is_out));
     if (is_out) return TACIT_OK;
+    if (k->disk)
+        TRY(folders_found_disk(k->db, path, k->disk, (int64_t)time(NULL)));
     enum tacit_err err = add_patiently(k, path, &outcome, &n_passages);
     if (err && k->from == INTAKE_FOUND && is_other_kind(path)) {
         k->n_skipped++;
@@ -129,7 +131,9 @@ enum tacit_err intake_path(struct intake *k, const char *path)
     k->from = is_folder ? INTAKE_FOUND : INTAKE_GIVEN;
     if (!is_folder) return add_one(path, k);
     corpus_gather(k->corpus);
+    k->disk = st.st_dev;
     enum tacit_err err = file_walk(path, add_one, k);
+    k->disk = 0;
     /* Also where it was stopped: what was counted is indexed. */
     enum tacit_err late = corpus_settle(k->corpus);
     if (err || late) return err ? err : late;

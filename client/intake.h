@@ -24,6 +24,7 @@
 #define TACIT_CLIENT_INTAKE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/base/err.h"
 #include "retrieval/corpus.h"
@@ -53,6 +54,7 @@ struct intake {
     size_t n_added, n_replaced, n_unchanged, n_skipped, n_failed, n_removed,
         n_passages, n_links, n_kept; /* missing, and kept */
     enum intake_from from;           /* the file that is read now */
+    uint64_t disk; /* st_dev of the folder that is read now; 0 = none */
 };
 
 /* A file or a folder that a person named. E_INTERRUPTED when stopped. */

@@ -121,8 +121,8 @@ enum tacit_err weight_fit_end(struct weight_fit *f, struct weight_learnt *out)
     struct weight_learnt best = {.n_questions = f->n};
     if (f->n < WEIGHT_QUESTIONS_MIN)
         return fail_as(E_FEW_PAIRS,
-                       "%zu questions have a right document that search finds; "
-                       "%d are needed",
+                       "questions with a right document that search finds: "
+                       "%zu; %d are needed",
                        f->n, WEIGHT_QUESTIONS_MIN);
     double *by_words = calloc(f->n, sizeof *by_words);
     if (!by_words) return fail(TACIT_NOMEM, "out of memory");

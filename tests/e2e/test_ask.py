@@ -218,6 +218,7 @@ def case_a_weight_is_learnt_and_then_used():
     with site() as (at, docs, run):
         done = run("tune", "--json").exits(1)
         assert done.code == "TACIT-E0243", done
+        done.prints("that search finds: 0; 20 are needed")
         rows = ["question,document,heading,split"]
         rows += [f"how is the pump cleaned {i},pumps.md,Cleaning,train"
                  for i in range(25)]

@@ -1038,6 +1038,36 @@ def case_a_folder_whose_disk_is_unmounted_keeps_its_documents():
     cases.in_namespace(__file__, "unmounted_folder")
 
 
+def disk_inside(at):
+    s = Site(at)
+    place = s.path("disk")
+
+    def plug_in():
+        mount_disk(place)
+    os.makedirs(place)
+    s.write("a.md", prose(1))
+    plug_in()
+    s.write("disk/b.md", prose(2))
+    os.makedirs(os.path.join(place, "deep"))
+    s.write("disk/deep/c.md", prose(3))
+    s.add().exits(0)
+    subprocess.run(["umount", place], check=True)
+    done = s.run("add", s.docs).exits(0).says("away", "are kept")
+    done.prints("0 removed")
+    assert len(s.rows("SELECT 1 FROM document")) == 3
+    os.remove(s.path("a.md"))  # what lies on the folder's own disk still goes
+    assert s.add().exits(0).data["removed"] == 1
+    plug_in()
+    s.write("disk/b.md", prose(2))  # there again, and a file of it deleted
+    assert s.add().exits(0).data["removed"] == 1
+    s.run("rm", s.docs).exits(0)
+    assert s.rows("SELECT 1 FROM document UNION ALL SELECT 1 FROM folder") == []
+
+
+def case_a_disk_inside_a_folder_keeps_its_documents_when_it_is_unmounted():
+    cases.in_namespace(__file__, "disk_inside")
+
+
 def case_a_system_that_lets_few_folders_be_watched_is_named():
     if subprocess.run(["unshare", "-r", "sh", "-c",
                        "echo 2 >/proc/sys/user/max_inotify_watches"],
