@@ -173,9 +173,11 @@ static enum tacit_err mend(struct vecindex_table *t, enum tacit_err err)
 enum tacit_err vecindex_held_write(struct vecindex_table *t)
 {
     if (!t->ivf || !ivf_is_held(t->ivf)) return TACIT_OK;
+    sqlite3_int64 last = sqlite3_last_insert_rowid(t->db);
     TRY(vecindex_tear(t));
     enum tacit_err err = mend(t, ivf_held_write(t->ivf));
     vecindex_sql_reset_all(t); /* a search opens its blob to read alone */
+    sqlite3_set_last_insert_rowid(t->db, last); /* of the caller's own row */
     return err;
 }
 

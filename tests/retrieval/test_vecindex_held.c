@@ -7,6 +7,10 @@ enum { DIM = 32, ROWS = 1500, WIDE = 4096, WIDE_ROWS = 1100, CHANGES = 4 };
 #define CREATE                                                                 \
  "CREATE VIRTUAL TABLE v USING tacit_vec(e float[32], kind int filter)"
 
+#define NEAR                                                                   \
+ "SELECT group_concat(rowid) FROM (SELECT rowid FROM v WHERE e MATCH (SELECT"  \
+ " e FROM v WHERE rowid = 31) AND k = 50 AND exact = 1 ORDER BY distance)"
+
 /* 32 numbers. */
 #define ONES "'[1' || replace(hex(zeroblob(31)), '00', ',1') || ']'"
 
@@ -197,6 +201,28 @@ static void rows_are_held_until_they_are_looked_at(void **state)
     }
 }
 
+/* What is written late has rowids of its own, which are nobody's. */
+static void the_last_rowid_is_of_the_caller(void **state)
+{
+    static const char *const late[] = {NEAR, "SAVEPOINT s",
+                                       "SELECT e FROM v WHERE rowid = 501",
+                                       "COMMIT"};
+    sqlite3 *db = made();
+    (void)state;
+    vectable_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY)");
+    add(db, "v", 1, 500);
+    for (size_t i = 0; i < sizeof late / sizeof *late; i++) {
+        vectable_run(db, sqlite3_get_autocommit(db) ? "BEGIN" : "");
+        int from = 500 + 1000 * (int)i;
+        add(db, "v", from, from + 600);
+        vectable_run(db, "INSERT INTO t VALUES (NULL)");
+        int64_t last = vectable_int(db, "SELECT max(a) FROM t");
+        vectable_text(db, late[i]);
+        check(vectable_int(db, "SELECT last_insert_rowid()") == last);
+    }
+    sqlite3_close(db);
+}
+
 static void savepoints_undo_what_was_kept_in_memory(void **state)
 {
     sqlite3 *one = made(), *many = made();
@@ -229,10 +255,6 @@ static void savepoints_undo_what_was_kept_in_memory(void **state)
     sqlite3_close(one);
     sqlite3_close(many);
 }
-
-#define NEAR                                                                   \
- "SELECT group_concat(rowid) FROM (SELECT rowid FROM v WHERE e MATCH (SELECT"  \
- " e FROM v WHERE rowid = 31) AND k = 50 AND exact = 1 ORDER BY distance)"
 
 /* A transaction sees its own changes, and its table's check and commands. */
 static void a_transaction_reads_its_own_changes(void **state)
@@ -369,6 +391,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_transaction_writes_what_single_rows_would),
         cmocka_unit_test(rows_are_held_until_they_are_looked_at),
+        cmocka_unit_test(the_last_rowid_is_of_the_caller),
         cmocka_unit_test(savepoints_undo_what_was_kept_in_memory),
         cmocka_unit_test(a_transaction_reads_its_own_changes),
         cmocka_unit_test(more_than_memory_may_hold_is_written_before_the_end),
