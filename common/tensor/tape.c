@@ -111,7 +111,7 @@ static struct var *view(struct tape *t, float *v, float *grad, size_t rows,
                         size_t cols)
 {
     struct var *x = tape_raw(t, 1, sizeof *x);
-    if (x) *x = (struct var){rows, cols, v, grad, 0, 0};
+    if (x) *x = (struct var){.rows = rows, .cols = cols, .v = v, .grad = grad};
     return x;
 }
 

@@ -78,8 +78,8 @@ static void a_feed_of_blocks_has_the_bits_of_its_steps(void **state)
         if (k % 3) check_ok(pool_new(&pool, (unsigned)(k % 3 + 1)));
         tape_init(&t, 0);
         t.pool = pool;
-        struct var b = {1, n, bias, NULL, 0};
-        struct var c = {1, small.n_out, bias + n, NULL, 0};
+        struct var b = {.rows = 1, .cols = n, .v = bias};
+        struct var c = {.rows = 1, .cols = small.n_out, .v = bias + n};
         struct op_matrix widen = {.frozen = &wide, .bias = k % 4 ? &b : NULL};
         struct op_matrix narrow = {.frozen = &small,
                                    .bias = k % 4 == 1 ? NULL : &c};
@@ -101,7 +101,8 @@ static void what_does_not_fit_is_refused(void **state)
     struct weight small = draw(&r, QUANT_Q8_0, 32, 64);
     struct weight half = draw(&r, QUANT_F16, 32, 64);
     float *v = numbers(&r, 64), slope[64];
-    struct var bias = {1, 64, v, NULL, 0}, trained = {1, 64, v, slope, 0};
+    struct var bias = {.rows = 1, .cols = 64, .v = v}, trained = bias;
+    trained.grad = slope;
     struct tape t;
     tape_init(&t, 0);
     struct op_matrix widen = {.frozen = &wide, .bias = &bias};
