@@ -1,5 +1,6 @@
 #include "common/tensor/tape.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -244,6 +245,7 @@ static enum tacit_err lend_inputs(struct tape *t, const struct tape_node *n)
         struct var *x = n->in[k];
         if (!x || !x->grad) continue;
         TRY(lend(t, x));
+        assert(x->grad);
         if (!(n->sets >> k & 1) && tape_mode(x) == GEMM_SET)
             memset(x->grad, 0, x->rows * x->cols * sizeof *x->grad);
     }
