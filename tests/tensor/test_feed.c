@@ -8,22 +8,9 @@
 #include "common/base/rng.h"
 #include "common/tensor/ops.h"
 #include "common/tensor/ops_linear.h"
+#include "tests/tensor/drawn.h"
 
 enum { WIDTH_MAX = 416, ROWS_MAX = 300 };
-
-static void *memory(size_t n)
-{
-    void *p = malloc(n ? n : 1);
-    check(p != NULL);
-    return p;
-}
-
-static float *numbers(struct rng *r, size_t n)
-{
-    float *x = memory(n * sizeof *x);
-    for (size_t i = 0; i < n; i++) x[i] = rng_normal(r);
-    return x;
-}
 
 static struct weight draw(struct rng *r, enum quant_type type, size_t n_out,
                           size_t n_in)

@@ -12,24 +12,11 @@
 #include "common/tensor/quant.h"
 #include "common/tensor/weight_set.h"
 #include "common/tensor/weights.h"
+#include "tests/tensor/drawn.h"
 
 static const enum quant_type types[] = {QUANT_F32, QUANT_F16, QUANT_BF16,
                                         QUANT_Q8_0, QUANT_Q4_0};
 enum { N_TYPES = sizeof types / sizeof types[0] };
-
-static void *memory(size_t n)
-{
-    void *p = malloc(n ? n : 1);
-    check(p != NULL);
-    return p;
-}
-
-static float *numbers(struct rng *r, size_t n)
-{
-    float *v = memory(n * sizeof *v);
-    for (size_t i = 0; i < n; i++) v[i] = rng_normal(r);
-    return v;
-}
 
 /* A matrix of drawn numbers: as a file has it, packed, and decoded. */
 struct matrix {
