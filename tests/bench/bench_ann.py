@@ -18,8 +18,10 @@ Sets (ann_data.c; TACIT_ANN_ROWS sets the rows, else 1,000,000):
             the data is missing
 
 Every figure of a search is that of the least effort whose recall@10 over the
-even ones of 1,000 queries is at least 0.95, on one thread, warm, in CPU time:
-others on the machine count less. The recall that is told is of the odd ones.
+even ones of 1,000 queries is at least 0.954, on one thread, warm, in CPU time:
+others on the machine count less. The recall that is told is of the odd ones,
+which differs by up to some 0.004: what is chosen at 0.95 itself would as often
+be told with less.
 What takes long (sets, indexes of peers) is kept under build/ann. Indexes in
 memory take long to build: they are compared on sets of TACIT_ANN_PEER_ROWS
 rows, 200,000 if that is less, made in the same way. Peers come from PyPI into
@@ -46,6 +48,7 @@ ROWS = int(os.environ.get("TACIT_ANN_ROWS", "1000000"))
 PEER_ROWS = int(os.environ.get("TACIT_ANN_PEER_ROWS", min(ROWS, 200000)))
 HOME = os.path.abspath("build/ann")
 RECALL = 0.95
+CHOSEN = RECALL + 0.004
 PRAGMAS = ("PRAGMA page_size=8192; PRAGMA journal_mode=WAL; "
            "PRAGMA synchronous=NORMAL; PRAGMA cache_size=-{kib}; "
            "PRAGMA wal_autocheckpoint=4000;")
@@ -291,7 +294,7 @@ def ask_ours(name):
         for aim in AIMS:
             told = table.ask(name, f" AND recall = {aim}")
             say(f"{label(name)}: aim {aim}: {told}")
-            if told["chosen"] >= RECALL:
+            if told["chosen"] >= CHOSEN:
                 break
         else:
             raise RuntimeError(f"{label(name)}: recall {told['chosen']} only")
@@ -357,7 +360,7 @@ def peer(engine, name):
         told["chosen"] = recall(name, f"{ids}.{effort}", part=CHOICE)
         os.remove(f"{ids}.{effort}")
         say(f"{label(name)}: {engine} {told}")
-        if told["chosen"] >= RECALL:
+        if told["chosen"] >= CHOSEN:
             break
     told["file_mb"] = os.path.getsize(path) / 1e6
     ASKED[key] = told
@@ -547,12 +550,30 @@ def ann_insert_commit_ms():
 
 
 def ann_delete_us():
+    """20,000 rows, 1,000 to a transaction: the statements alone, and with their
+    share of commits and checkpoints. Beside them the same rows of a plain table
+    with one index, which changes two pages for a row as well."""
+    def deleted(table):
+        return table.write("easy", DELETE, 20000, batch=1000,
+                           stride=n_rows("easy") // 20000)
+    plain = Table(OURS, f"{HOME}/plain.db")
+    remove(plain.path)
+    plain.step("run", "CREATE TABLE v(embedding BLOB, dept INTEGER);"
+               "CREATE INDEX v_head ON v(substr(embedding, 1, 8))")
+    plain.write("easy", INSERT, n_rows("easy"))
+    plain.settle()
+    other = deleted(plain)
+    remove(plain.path)
     table = copy_of("easy")
-    told = table.write("easy", DELETE, 20000, stride=n_rows("easy") // 20000,
-                       batch=1000)
-    line("ann_delete_us", label("easy"), told["cpu_ms"] * 1e3 / told["rows"],
-         "us", 50, wall=told["ms"] * 1e3 / told["rows"])
+    told = deleted(table)
     remove(table.path)
+    for case, key in (("", "statement_cpu_ms"),
+                      (", with its share of commits", "cpu_ms")):
+        mine, theirs = (x[key] * 1e3 / x["rows"] for x in (told, other))
+        line("ann_delete_us", label("easy") + case, mine, "us", 50,
+             "SQLite, plain table with an index", None, theirs,
+             **({} if case == "" else
+                {"wall": told["ms"] * 1e3 / told["rows"]}))
 
 
 def ann_open_ms():
