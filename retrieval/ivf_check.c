@@ -431,7 +431,7 @@ static enum tacit_err lists_return(struct rebuild *r, uint32_t end)
         if (e == TACIT_OK) e = segs_delete(ix, ivf_rows_of(list), &segs);
     }
     free(segs.at);
-    return e;
+    return e == TACIT_OK ? ivf_held_write(ix) : e;
 }
 
 enum tacit_err ivf_rebuild(struct ivf *ix,
@@ -458,9 +458,11 @@ enum tacit_err ivf_rebuild(struct ivf *ix,
     TRY(ivf_meta_write(ix));
     r.rows = malloc(IVF_ROWS_HEADER + ivf_rows_most(ix) * ix->shape.row);
     r.x = malloc(ix->shape.width * sizeof *r.x);
+    ivf_hold(ix, IVF_HELD);
     enum tacit_err e = r.rows == NULL || r.x == NULL
                            ? fail(TACIT_NOMEM, "no memory to rebuild")
                            : lists_return(&r, end);
+    ivf_hold(ix, IVF_AT_ONCE);
     free(r.rows);
     free(r.x);
     return e;

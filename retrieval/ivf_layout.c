@@ -361,31 +361,39 @@ enum tacit_err ivf_row_vector(const struct ivf *ix, const uint8_t *row,
     return TACIT_OK;
 }
 
-enum tacit_err ivf_row_d2(const struct ivf *ix, const uint8_t *row, float *d2)
+/* Of a row of floats. Under l2 the differences are squared themselves: of near
+ * vectors far from the origin the norms leave no digit. */
+static float floats_d2(const struct ivf *ix, const uint8_t *row)
+{
+    float v[IVF_DIM_MAX], sums[2];
+    size_t dim = ix->set.dim;
+    memcpy(v, row + IVF_ROW_FIXED, dim * sizeof *v);
+    if (ix->set.metric == IVF_L2) {
+        for (size_t i = 0; i < dim; i++) v[i] -= ix->v[i];
+        two_sums(v, v, dim, sums);
+        return sums[1];
+    }
+    two_sums(ix->v, v, dim, sums);
+    if (ix->set.metric == IVF_DOT) return -sums[0];
+    float cosine = sums[1] > 0 ? sums[0] / sqrtf(sums[1]) : 0;
+    return ix->query->norm2 + 1 - 2 * cosine;
+}
+
+static float bytes_d2(const struct ivf *ix, const uint8_t *row)
 {
     const struct rabitq_query *q = ix->query;
-    float product, norm2, d;
-    if (ix->set.rows == IVF_ROWS_INT8) {
-        int32_t dot;
-        const void *codes = row + IVF_ROW_FIXED + IVF_ROW_INT8;
-        ix->kernels->dots(codes, 0, 1, q->q16, ix->shape.width, &dot);
-        product = q->scale * ivf_f32(row + IVF_ROW_FIXED) * (float)dot;
-        norm2 = ivf_f32(row + IVF_ROW_FIXED + 4);
-    } else {
-        float v[IVF_DIM_MAX], sums[2];
-        memcpy(v, row + IVF_ROW_FIXED, ix->set.dim * sizeof *v);
-        two_sums(ix->v, v, ix->set.dim, sums);
-        product = sums[0];
-        norm2 = sums[1];
-        if (ix->set.metric == IVF_COSINE) {
-            product = norm2 > 0 ? product / sqrtf(norm2) : 0;
-            norm2 = 1;
-        }
-    }
-    if (ix->set.metric == IVF_DOT)
-        d = -product;
-    else
-        d = q->norm2 + norm2 - 2 * product;
+    int32_t dot;
+    const void *codes = row + IVF_ROW_FIXED + IVF_ROW_INT8;
+    ix->kernels->dots(codes, 0, 1, q->q16, ix->shape.width, &dot);
+    float product = q->scale * ivf_f32(row + IVF_ROW_FIXED) * (float)dot;
+    if (ix->set.metric == IVF_DOT) return -product;
+    return q->norm2 + ivf_f32(row + IVF_ROW_FIXED + 4) - 2 * product;
+}
+
+enum tacit_err ivf_row_d2(const struct ivf *ix, const uint8_t *row, float *d2)
+{
+    float d =
+        ix->set.rows == IVF_ROWS_INT8 ? bytes_d2(ix, row) : floats_d2(ix, row);
     if (!(fabsf(d) < 1e32F)) return IVF_DAMAGED("a row is out of range");
     *d2 = ix->set.metric != IVF_DOT && d < 0 ? 0 : d;
     return TACIT_OK;

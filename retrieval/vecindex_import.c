@@ -472,7 +472,10 @@ enum tacit_err vecindex_import(struct vecindex_table *t, const char *name)
     if (!err) err = vecindex_tear(t);
     if (!err) {
         t->is_fresh = true;
+        ivf_hold(t->ivf, IVF_HELD);
         err = import_chunks(s);
+        ivf_hold(t->ivf, IVF_AT_ONCE);
+        if (!err) err = ivf_held_write(t->ivf);
     }
     for (int i = 0; i < s->n_columns; i++) {
         sqlite3_finalize(s->column[i].st);

@@ -211,8 +211,7 @@ static enum tacit_err insert_one(struct vecindex_table *t, sqlite3_value *rowid,
     if (replaces) TRY(vecindex_held_write(t));
     TRY(vecindex_tear(t));
     if (replaces) err = delete_row(t, *id);
-    /* where every row is a transaction there is nothing to wait for */
-    ivf_hold(t->ivf, sqlite3_get_autocommit(t->db) ? IVF_AT_ONCE : IVF_HELD);
+    ivf_hold(t->ivf, IVF_HELD);
     if (!err) err = insert_row(&ch, *id, t->vector);
     ivf_hold(t->ivf, IVF_AT_ONCE);
     return mend(t, err);

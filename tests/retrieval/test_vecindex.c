@@ -203,6 +203,22 @@ static void bytes_and_json_are_the_same_vector(void **state)
     sqlite3_close(db);
 }
 
+/* Far from the origin, where the squares of lengths leave no digit. */
+static void close_vectors_have_exact_distances(void **state)
+{
+    sqlite3 *db = vectable_open(":memory:");
+    (void)state;
+    vectable_run(db, "CREATE VIRTUAL TABLE v USING tacit_vec(e float[2] "
+                     "store=f32 metric=l2)");
+    vectable_run(db, "INSERT INTO v(rowid, e) VALUES (1, '[4096, 4096]'),"
+                     " (2, '[4096.0625, 4096]'), (3, '[4096, 4097]')");
+    vectable_is(db,
+                "SELECT rowid, distance FROM v WHERE e MATCH '[4096, 4096]'"
+                " AND k = 3",
+                "1|0.0 2|0.0625 3|1.0");
+    sqlite3_close(db);
+}
+
 /* ---- searching ------------------------------------------------------------
  */
 
@@ -618,6 +634,7 @@ int main(void)
         cmocka_unit_test(a_table_never_takes_over_one_that_is_there),
         cmocka_unit_test(bad_vectors_are_refused_and_change_nothing),
         cmocka_unit_test(bytes_and_json_are_the_same_vector),
+        cmocka_unit_test(close_vectors_have_exact_distances),
         cmocka_unit_test(filters_compare_as_sqlite_does),
         cmocka_unit_test(hits_come_by_distance_with_what_was_asked),
         cmocka_unit_test(a_search_that_cannot_be_is_refused),

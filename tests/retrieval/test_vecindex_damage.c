@@ -7,13 +7,13 @@
 
 #include "tests/retrieval/vecdamage.h"
 
-enum { ROWS = 800, ROUNDS = 300, BYTES = 64 };
+enum { ROWS = 1000, ROUNDS = 300, BYTES = 64 };
 
 static sqlite3 *original(void)
 {
     sqlite3 *db = vectable_open(":memory:");
     vecdamage_fill(db, ROWS);
-    vectable_is(db, "SELECT count(*) FROM v", "800");
+    vectable_is(db, "SELECT count(*) FROM v", "1000");
     vectable_sound(db, "main");
     return db;
 }
@@ -95,7 +95,7 @@ static void what_is_made_from_rows_is_made_again(void **state)
         vectable_run(db, "INSERT INTO v(v) VALUES ('rebuild')");
         vectable_sound(db, "main");
         vectable_is(db, ALL_NEAR, want);
-        vectable_is(db, "SELECT count(*) FROM v", "800");
+        vectable_is(db, "SELECT count(*) FROM v", "1000");
         sqlite3_close(db);
     }
     /* The message says what to do. */
@@ -138,12 +138,12 @@ static void a_search_misses_what_is_gone(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct ivf_report r = {0};
         sqlite3 *db = vectable_copy(from);
-        vectable_is(db, NEAR "800 AND exact = 1", "800");
+        vectable_is(db, NEAR "1000 AND exact = 1", "1000");
         sqlite3_close(db);
         db = vectable_copy(from);
         vectable_run(db, cases[i].damage);
         vectable_is(db, "SELECT changes() > 0", "1");
-        vectable_refused(db, NEAR "800 AND exact = 1", "('rebuild')");
+        vectable_refused(db, NEAR "1000 AND exact = 1", "('rebuild')");
         vectable_refused(db, NEAR "100 AND recall = 1.0", "('rebuild')");
         if (!cases[i].unread) vectable_refused(db, NEAR "10", "('rebuild')");
         enum tacit_err err = vecindex_check(db, "main", "v", &r);
@@ -169,7 +169,7 @@ static void an_index_of_the_format_before_is_read_and_written(void **state)
     vectable_run(db, "UPDATE v_info SET value = CAST(substr(value, 1, 8) ||"
                      " x'02' || substr(value, 10, 47) || zeroblob(4) ||"
                      " substr(value, 61) AS BLOB)");
-    vectable_is(db, NEAR "800 AND exact = 1", "800");
+    vectable_is(db, NEAR "1000 AND exact = 1", "1000");
     vectable_sound(db, "main");
     vectable_run(db, "INSERT INTO v(e, tenant) SELECT e, tenant FROM v");
     vectable_sound(db, "main");
@@ -185,7 +185,7 @@ static void a_value_of_another_type_is_null_to_the_index_made_anew(void **state)
     vectable_run(db, "UPDATE v_aux SET f0 = 'text' WHERE id = 1");
     vectable_run(db, "DELETE FROM v_info");
     vectable_run(db, "INSERT INTO v(v) VALUES ('rebuild')");
-    vectable_is(db, "SELECT count(*) FROM v", "800");
+    vectable_is(db, "SELECT count(*) FROM v", "1000");
     vectable_is(db,
                 "SELECT tacit_vec_check('v') LIKE"
                 " 'row 1: %: text, an integer is wanted'",
@@ -212,7 +212,7 @@ static void a_rebuild_keeps_all_rows_of_another_page_size(void **state)
         vectable_is(db, "PRAGMA page_size", sizes[i]);
         vectable_run(db, "INSERT INTO v(v) VALUES ('rebuild')");
         vectable_sound(db, "main");
-        vectable_is(db, "SELECT count(*) FROM v", "800");
+        vectable_is(db, "SELECT count(*) FROM v", "1000");
     }
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     check_tmpdir_remove(folder);
@@ -234,7 +234,7 @@ static void a_change_that_breaks_off_cannot_be_committed(void **state)
     if (vecdamage_run(db, "COMMIT") != SQLITE_OK) {
         if (!sqlite3_get_autocommit(db)) vectable_run(db, "ROLLBACK");
     }
-    vectable_is(db, "SELECT count(*) FROM v", "800");
+    vectable_is(db, "SELECT count(*) FROM v", "1000");
     vectable_sound(db, "main");
     vectable_run(db, "INSERT INTO v(e, tenant) VALUES ('[1,1,2,3,4,5,6,7]',"
                      " 'new')");
@@ -293,7 +293,7 @@ static void an_interrupt_anywhere_takes_the_change_back(void **state)
             }
             assert_int_equal(rc, SQLITE_INTERRUPT);
             assert_true(sqlite3_get_autocommit(db));
-            vectable_is(db, "SELECT count(*) FROM v", "800");
+            vectable_is(db, "SELECT count(*) FROM v", "1000");
             vectable_sound(db, "main");
         }
         sqlite3_close(db);

@@ -256,6 +256,38 @@ static void savepoints_undo_what_was_kept_in_memory(void **state)
     sqlite3_close(many);
 }
 
+/* So does a statement alone: as many rows as it has are written together. */
+static void one_statement_holds_its_rows(void **state)
+{
+    static const char all[] =
+        "INSERT INTO v(rowid, e, kind) SELECT id, e, kind FROM plain";
+    sqlite3 *db = made(), *want = made();
+    float v[DIM];
+    (void)state;
+    vectable_run(db, "CREATE TABLE plain(id INTEGER PRIMARY KEY, e, kind)");
+    for (int i = 500; i < 2000; i++) {
+        char sql[80];
+        draw(v, DIM, (uint64_t)i);
+        snprintf(sql, sizeof sql, "INSERT INTO plain VALUES (%d, ?1, %d)", i,
+                 i % 5);
+        vectable_bind(db, sql, v, DIM);
+    }
+    add(db, "v", 1, 500);
+    add(want, "v", 1, 500);
+    vectable_run(want, "BEGIN");
+    add(want, "v", 500, 2000);
+    vectable_run(want, "COMMIT");
+    vectable_run(db, all);
+    vectable_is(db, "SELECT changes(), last_insert_rowid()", "1500|1999");
+    check_same(want, db);
+    vectable_run(db, "DELETE FROM v WHERE rowid BETWEEN 500 AND 1997");
+    vectable_refused(db, all, "UNIQUE"); /* behind 1,498 rows */
+    vectable_is(db, "SELECT count(*), max(rowid) FROM v", "501|1999");
+    vectable_sound(db, "main");
+    sqlite3_close(db);
+    sqlite3_close(want);
+}
+
 /* A transaction sees its own changes, and its table's check and commands. */
 static void a_transaction_reads_its_own_changes(void **state)
 {
@@ -393,6 +425,7 @@ int main(void)
         cmocka_unit_test(rows_are_held_until_they_are_looked_at),
         cmocka_unit_test(the_last_rowid_is_of_the_caller),
         cmocka_unit_test(savepoints_undo_what_was_kept_in_memory),
+        cmocka_unit_test(one_statement_holds_its_rows),
         cmocka_unit_test(a_transaction_reads_its_own_changes),
         cmocka_unit_test(more_than_memory_may_hold_is_written_before_the_end),
         cmocka_unit_test(lists_are_no_longer_than_those_of_single_rows),
