@@ -11,6 +11,7 @@
 #include "common/base/codes.h"
 #include "common/base/db.h"
 #include "common/base/file.h"
+#include "common/base/tick.h"
 
 static char dir[256], path[300];
 
@@ -277,6 +278,51 @@ static void who_only_reads_a_held_store_is_told_how_long_it_waited(void **state)
     db_close(&one);
 }
 
+/* A store that keeps no log yet, held by one who is changing it: as long as its
+ * pipe is open, then 200 ms. */
+static pid_t hold(int *pipe_end)
+{
+    int to_child[2], to_parent[2];
+    char byte = 0;
+    check(pipe(to_child) == 0 && pipe(to_parent) == 0);
+    pid_t pid = fork();
+    check(pid >= 0);
+    if (pid == 0) {
+        sqlite3 *sql;
+        close(to_child[1]);
+        if (sqlite3_open(path, &sql) ||
+            sqlite3_exec(sql, "CREATE TABLE other(x); BEGIN IMMEDIATE", NULL,
+                         NULL, NULL) ||
+            write(to_parent[1], "", 1) != 1 || read(to_child[0], &byte, 1) != 0)
+            _exit(1);
+        usleep(200000);
+        _exit(sqlite3_exec(sql, "COMMIT", NULL, NULL, NULL) != SQLITE_OK ||
+              sqlite3_close(sql) != SQLITE_OK);
+    }
+    close(to_child[0]);
+    close(to_parent[1]);
+    check(read(to_parent[0], &byte, 1) == 1);
+    close(to_parent[0]);
+    *pipe_end = to_child[1];
+    return pid;
+}
+
+static void who_opens_a_held_store_waits_for_its_log(void **state)
+{
+    (void)state;
+    struct db db;
+    int until, status;
+    pid_t pid = hold(&until);
+    int64_t from = tick_ns();
+    check_code(db_open(&db, path, DB_CREATE, steps, 1), E_STORE_BUSY);
+    check(tick_ns() - from >= 5000000000);
+    close(until);
+    open_store(&db, 1);
+    check(waitpid(pid, &status, 0) == pid && status == 0);
+    check(number(&db, "SELECT count(*) FROM t") == 0);
+    db_close(&db);
+}
+
 static void a_full_disk_keeps_what_was_committed(void **state)
 {
     (void)state;
@@ -418,6 +464,7 @@ int main(void)
         IN_FOLDER(a_rollback_takes_back_and_may_be_repeated),
         IN_FOLDER(a_second_writer_finds_the_store_busy),
         IN_FOLDER(who_only_reads_a_held_store_is_told_how_long_it_waited),
+        IN_FOLDER(who_opens_a_held_store_waits_for_its_log),
         IN_FOLDER(a_full_disk_keeps_what_was_committed),
         IN_FOLDER(a_reader_cannot_write),
         IN_FOLDER(what_may_only_be_read_is_read),
