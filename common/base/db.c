@@ -311,7 +311,7 @@ static enum tacit_err configure(struct db *db, const struct db_opening *how)
     TRY(check_version(db, how->n, &version));
     if (db->is_readonly) return TACIT_OK;
     TRY(keep_log(db));
-    return open_by(db, "PRAGMA synchronous=FULL;");
+    return open_by(db, "PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;");
 }
 
 /* Whether a file that should be a store is too short to be one: SQLite would

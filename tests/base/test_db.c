@@ -89,6 +89,49 @@ static void a_store_is_set_up_to_be_durable(void **state)
     db_close(&db);
 }
 
+/* An SQLite that is built otherwise than the one here may be. */
+static int keep_deleted(sqlite3 *sql, const char **why, const void *api)
+{
+    (void)why, (void)api;
+    return sqlite3_exec(sql, "PRAGMA secure_delete=OFF", NULL, NULL, NULL);
+}
+
+static size_t n_in_file(const char *text)
+{
+    struct buf b;
+    size_t n = 0, len = strlen(text);
+    content(&b);
+    for (size_t i = 0; i + len <= b.len; i++)
+        n += memcmp(b.data + i, text, len) == 0;
+    buf_release(&b);
+    return n;
+}
+
+static void deleted_text_is_not_left_in_the_file(void **state)
+{
+    (void)state;
+    static const char known[] = "the patient's own words. ";
+    static char text[40000];
+    struct db db;
+    for (size_t i = 0; i < sizeof text - 1; i++)
+        text[i] = known[i % (sizeof known - 1)];
+    check(sqlite3_auto_extension((void (*)(void))keep_deleted) == SQLITE_OK);
+    open_store(&db, 1);
+    sqlite3_reset_auto_extension();
+    /* Pages of its own, and one that others stay in. */
+    check_ok(db_run(&db, "INSERT INTO t(id, name) VALUES(1, ?)", "s", text));
+    check_ok(db_run(&db, "INSERT INTO t(id, name) VALUES(2, ?)", "s", known));
+    check_ok(db_run(&db, "INSERT INTO t(id, name) VALUES(3, 'stays')", ""));
+    check_ok(db_exec(&db, "PRAGMA wal_checkpoint(TRUNCATE)"));
+    check(n_in_file(known) > sizeof text / sizeof known - 20);
+    check_ok(db_exec(&db, "DELETE FROM t WHERE id < 3"));
+    check_ok(db_exec(&db, "PRAGMA wal_checkpoint(TRUNCATE)"));
+    check(number(&db, "PRAGMA freelist_count") > 5);
+    assert_int_equal(n_in_file(known), 0);
+    assert_int_equal(n_in_file("stays"), 1);
+    db_close(&db);
+}
+
 static void a_failing_migration_leaves_the_one_before(void **state)
 {
     (void)state;
@@ -454,6 +497,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_FOLDER(migrations_run_once_and_in_order),
         IN_FOLDER(a_store_is_set_up_to_be_durable),
+        IN_FOLDER(deleted_text_is_not_left_in_the_file),
         IN_FOLDER(a_failing_migration_leaves_the_one_before),
         IN_FOLDER(a_newer_store_is_refused_untouched),
         IN_FOLDER(a_store_that_is_not_there_is_not_made),
