@@ -72,6 +72,8 @@ static enum tacit_err shelve_all(struct evaluation *e, const struct squad *s)
                    s->n_paragraphs);
     for (size_t i = 0; i < s->n_paragraphs && !err; i++) {
         const char *path = paragraph_path(&e->text, i, &err);
+        if (!err && cli_interrupted())
+            err = fail_as(E_INTERRUPTED, "interrupted");
         if (!err && sqlite3_get_autocommit(db->sql)) err = db_begin(db);
         if (!err)
             err = shelve_text(e->store.corpus, path, s->paragraphs[i].title,

@@ -259,6 +259,10 @@ static enum tacit_err learn_weight(struct evaluation *e)
         struct search_query query = query_of(e, SCORES, q->text);
         struct grading g = {e, judged_of(&e->train, q->id)};
         if (g.rows.n == 0) continue;
+        if (cli_interrupted()) {
+            err = fail_as(E_INTERRUPTED, "interrupted");
+            break;
+        }
         err = weight_fit_add(fit, e->store.corpus, &query, grade_hit, &g);
         if (err && err_id() == E_QUESTION_EMPTY) err_clear(), err = TACIT_OK;
     }
