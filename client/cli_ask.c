@@ -10,6 +10,7 @@
 #include "client/reading.h"
 #include "client/shown.h"
 #include "common/base/codes.h"
+#include "common/base/plural.h"
 #include "common/base/terminal.h"
 #include "common/base/tick.h"
 
@@ -144,7 +145,7 @@ static void print_answer(const struct options *o, const struct answer *a,
         cli_hint(o,
                  "%zu more sentence%s would do as well; `tacit search` shows "
                  "the passages.",
-                 a->n_more, a->n_more == 1 ? "" : "s");
+                 a->n_more, plural_s(a->n_more));
     if (id)
         cli_hint(o,
                  "Was this right? `tacit feedback %" PRId64 " good` or `bad`. "

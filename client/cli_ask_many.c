@@ -17,6 +17,7 @@
 #include "client/cli.h"
 #include "client/cli_generate.h"
 #include "common/base/codes.h"
+#include "common/base/plural.h"
 #include "common/base/progress.h"
 
 enum {
@@ -229,8 +230,8 @@ enum tacit_err cli_ask_many(const struct options *o, struct reading *r,
         err =
             fail_as(E_USAGE, "%s asks nothing", options_value(o, "questions"));
     if (!err)
-        cli_hint(o, "%zu question%s, %zu answered.", m.n_out,
-                 m.n_out == 1 ? "" : "s", m.n_answered);
+        cli_hint(o, "%zu question%s, %zu answered.", m.n_out, plural_s(m.n_out),
+                 m.n_answered);
     if (m.in && m.in != stdin) fclose(m.in);
     free(m.line);
     return err;

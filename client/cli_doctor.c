@@ -11,6 +11,7 @@
 #include "common/base/codes.h"
 #include "common/base/db_mend.h"
 #include "common/base/file.h"
+#include "common/base/plural.h"
 #include "common/base/terminal.h"
 #include "common/base/tick.h"
 #include "common/wire/session.h"
@@ -130,9 +131,10 @@ static enum tacit_err check_vectors(struct corpus *c,
         TRY(corpus_mend(c, CORPUS_MEND_COUNT, &n_lost));
     if (!n_lost && n->n_vectors <= n->n_chunks) return TACIT_OK;
     return fail_as(E_INDEX_DAMAGED,
-                   "%lld passages, %lld vectors, %zu are missing: `tacit "
-                   "doctor --index` makes them anew",
-                   (long long)n->n_chunks, (long long)n->n_vectors, n_lost);
+                   "%lld passage%s, %lld vector%s, %zu missing: `tacit doctor "
+                   "--index` makes what is missing anew",
+                   (long long)n->n_chunks, plural_s(n->n_chunks),
+                   (long long)n->n_vectors, plural_s(n->n_vectors), n_lost);
 }
 
 static const char comparing[] = "comparing words with passages";
@@ -153,14 +155,16 @@ static enum tacit_err check_corpus(struct examination *x, struct corpus *c)
     TRY(corpus_count(c, &n));
     if (n.n_chunks != n.n_fts)
         return fail(TACIT_FORMAT,
-                    "%lld passages, %lld in the word index: `tacit doctor "
+                    "%lld passage%s, %lld in the word index: `tacit doctor "
                     "--index` makes it anew",
-                    (long long)n.n_chunks, (long long)n.n_fts);
+                    (long long)n.n_chunks, plural_s(n.n_chunks),
+                    (long long)n.n_fts);
     if (n.n_stale)
         return fail(TACIT_STATE,
-                    "%lld documents were indexed by another version: `tacit "
-                    "reindex` reads them again",
-                    (long long)n.n_stale);
+                    "%lld document%s indexed by another version: `tacit "
+                    "reindex` reads %s again",
+                    (long long)n.n_stale, n.n_stale == 1 ? " was" : "s were",
+                    n.n_stale == 1 ? "it" : "them");
     TRY(check_vectors(c, &n));
     return check_words(x);
 }
@@ -190,12 +194,13 @@ static void note_vectors(struct examination *x, struct corpus *c)
         snprintf(embedded, sizeof embedded, "%zu of them embedded again, ",
                  r.n_embedded);
     snprintf(text, sizeof text,
-             "%s%llu vectors, %sin %llu lists; recall@%zu %.3f by %zu queries, "
+             "%s%llu vector%s, %sin %llu list%s; recall@%zu %.3f by %zu %s, "
              "%.2f ms each, %.2f ms exactly",
              r.was_damaged ? "was damaged and made anew: " : "",
-             (unsigned long long)r.n_vectors, embedded,
-             (unsigned long long)r.n_lists, r.k, r.recall, r.n_queries,
-             r.search_ms, r.exact_ms);
+             (unsigned long long)r.n_vectors, plural_s(r.n_vectors), embedded,
+             (unsigned long long)r.n_lists, plural_s(r.n_lists), r.k, r.recall,
+             r.n_queries, r.n_queries == 1 ? "query" : "queries", r.search_ms,
+             r.exact_ms);
     note(x, "index", err, text);
 }
 

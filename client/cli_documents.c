@@ -13,6 +13,7 @@
 #include "client/watch.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
+#include "common/base/plural.h"
 #include "common/base/tick.h"
 #include "common/base/utf8.h"
 #include "retrieval/corpus.h"
@@ -180,15 +181,15 @@ static enum tacit_err print_added(struct adding *a)
                       (json_int_t)k->n_skipped, "links", (json_int_t)k->n_links,
                       "passages", (json_int_t)k->n_passages, "failed",
                       a->failed, "notes", a->notes));
-    printf("%zu added, %zu replaced, %zu unchanged, %zu removed; %zu passages",
+    printf("%zu added, %zu replaced, %zu unchanged, %zu removed; %zu passage%s",
            k->n_added, k->n_replaced, k->n_unchanged, k->n_removed,
-           k->n_passages);
+           k->n_passages, plural_s(k->n_passages));
     if (k->n_skipped)
         printf("; %zu file%s of other kinds", k->n_skipped,
-               k->n_skipped == 1 ? "" : "s");
+               plural_s(k->n_skipped));
     if (k->n_links)
         printf("; %zu link%s out of the folders", k->n_links,
-               k->n_links == 1 ? "" : "s");
+               plural_s(k->n_links));
     if (k->n_failed) printf("; %zu could not be read", k->n_failed);
     putchar('\n');
     return TACIT_OK;
@@ -410,9 +411,10 @@ static enum tacit_err offer_reindex(struct adding *a)
     TRY(corpus_count(a->intake.corpus, &n));
     if (n.n_stale)
         cli_hint(a->o,
-                 "%" PRId64 " documents were indexed by another version: "
-                 "`tacit reindex` reads them again.",
-                 n.n_stale);
+                 "%" PRId64 " document%s indexed by another version: "
+                 "`tacit reindex` reads %s again.",
+                 n.n_stale, n.n_stale == 1 ? " was" : "s were",
+                 n.n_stale == 1 ? "it" : "them");
     return TACIT_OK;
 }
 

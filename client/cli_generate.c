@@ -8,6 +8,7 @@
 #include "client/cli.h"
 #include "client/shown.h"
 #include "common/base/codes.h"
+#include "common/base/plural.h"
 #include "common/model/draft.h"
 
 /* ---- options ------------------------------------------------------------ */
@@ -105,7 +106,7 @@ void writer_hint(const struct writer *w)
              "%s takes up to %.0f MiB for %zu answer%s at once (weights %.0f, "
              "keys and values %.0f, work %.0f).",
              w->generator.choice.name, mib(n->all), n->sequences,
-             n->sequences == 1 ? "" : "s", mib(n->weights), mib(n->cache),
+             plural_s(n->sequences), mib(n->weights), mib(n->cache),
              mib(n->work));
 }
 
@@ -260,14 +261,16 @@ static void say_limits(const struct options *o, const struct generated *g)
         n_dropped += !g->claims[i].is_supported;
     if (n_left)
         cli_hint(o,
-                 "%zu of the %zu passages that were found did not fit: the "
+                 "%zu of the %zu passage%s found did not fit: the "
                  "prompt and the answer have %zu tokens together.",
-                 n_left, g->n_offered, g->context);
+                 n_left, g->n_offered,
+                 g->n_offered == 1 ? " that was" : "s that were", g->context);
     if (g->n_turns < g->n_said)
-        cli_hint(o,
-                 "Of the conversation's %zu earlier questions and answers the "
-                 "last %zu were read; the rest did not fit.",
-                 g->n_said, g->n_turns);
+        cli_hint(
+            o,
+            "Of the conversation's %zu earlier question%s and answer%s the "
+            "last %zu could be read; the rest did not fit.",
+            g->n_said, plural_s(g->n_said), plural_s(g->n_said), g->n_turns);
     if (g->is_cut)
         cli_hint(o, "The passage did not fit either: its end was left out.");
     if (n_dropped &&
@@ -277,13 +280,13 @@ static void say_limits(const struct options *o, const struct generated *g)
         cli_hint(o,
                  "%zu sentence%s that the passages do not support %s left "
                  "out.",
-                 n_dropped, n_dropped == 1 ? "" : "s",
+                 n_dropped, plural_s(n_dropped),
                  n_dropped == 1 ? "was" : "were");
     if (g->report.end == DECODER_LENGTH)
         cli_hint(o,
-                 "The answer ends after %zu tokens; --max-tokens allows "
+                 "The answer ends after %zu token%s; --max-tokens allows "
                  "more.",
-                 g->report.n_tokens);
+                 g->report.n_tokens, plural_s(g->report.n_tokens));
 }
 
 static void print_end(const struct writer *w, const struct generated *g,
@@ -297,10 +300,11 @@ static void print_end(const struct writer *w, const struct generated *g,
     if (options_flag(o, "explain")) {
         shown_passages(&g->found);
         printf("%s: %zu tokens of prompt in %.0f ms (%zu kept, %zu from disk), "
-               "%zu of answer, %.1f per second, %zu of %zu guesses right\n",
+               "%zu of answer, %.1f per second, %zu of %zu guess%s right\n",
                w->generator.choice.name, r->n_prompt, shown_ms(r->prefill_ns),
                r->n_kept, r->n_read, r->n_tokens,
-               per_second(r->n_tokens, r->decode_ns), r->n_right, r->n_guessed);
+               per_second(r->n_tokens, r->decode_ns), r->n_right, r->n_guessed,
+               r->n_guessed == 1 ? "" : "es");
     }
     shown_cut(o, &g->found.report);
     say_limits(o, g);

@@ -9,6 +9,7 @@
 #include "client/readers.h"
 #include "client/reranker.h"
 #include "common/base/codes.h"
+#include "common/base/plural.h"
 
 static enum tacit_err print_use(const struct options *o, struct device *d,
                                 const struct embedding_choice *c,
@@ -91,8 +92,8 @@ static enum tacit_err use_reranker(const struct options *o, struct device *d,
                              json_pack("{s:s, s:I}", "reranks", name,
                                        "passages", (json_int_t)(m ? n : 0)));
     if (m)
-        printf("%s reads the best %lld hits again now, and orders them\n", name,
-               (long long)n);
+        printf("%s reads the best %lld hit%s again now, and orders them\n",
+               name, (long long)n, plural_s(n));
     else
         printf("hits stand in the order of the search again\n");
     return TACIT_OK;

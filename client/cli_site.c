@@ -11,6 +11,7 @@
 #include "client/reranker.h"
 #include "client/trial.h"
 #include "common/base/codes.h"
+#include "common/base/plural.h"
 #include "common/base/terminal.h"
 #include "common/base/tick.h"
 
@@ -163,16 +164,17 @@ static enum tacit_err print_audit(const struct options *o,
     else
         terminal_say(stdout, 0,
                      "%" PRIu64
-                     " masked updates, %s in all; nothing else ever leaves",
-                     a->n, cli_size(a->bytes, size));
+                     " masked update%s, %s in all; nothing else ever leaves",
+                     a->n, plural_s(a->n), cli_size(a->bytes, size));
     if (a->n)
         terminal_say(stdout, 0, "chain %s, head %s",
                      first_bad ? "BROKEN" : "whole", head);
     if (a->n_noised)
         terminal_say(stdout, 0,
                      "epsilon %.4g at delta %g of one record, in %" PRIu64
-                     " updates with noise; %" PRIu64 " without",
-                     epsilon, a->delta, a->n_noised, a->n - a->n_noised);
+                     " update%s with noise; %" PRIu64 " without",
+                     epsilon, a->delta, a->n_noised, plural_s(a->n_noised),
+                     a->n - a->n_noised);
     cli_hint(o, "Note: %s.", note);
     return TACIT_OK;
 }
@@ -245,8 +247,8 @@ static void print_epsilon(const struct policy *p,
     if (p->epsilon_per_day > 0) printf(" of %g", p->epsilon_per_day);
     printf(" within 24 hours (unit record, delta %g)\n", p->delta);
     if (e->open)
-        printf("%-20s %" PRIu64 " updates without noise: not bounded\n", "",
-               e->open);
+        printf("%-20s %" PRIu64 " update%s without noise: not bounded\n", "",
+               e->open, plural_s(e->open));
     if (!(p->epsilon_max > 0))
         printf("%-20s no epsilon_max: updates without noise may leave\n", "");
 }
@@ -292,12 +294,13 @@ static void print_policy(const struct policy *p, const char *path,
         printf("%-20s %s -> %s\n", i ? "" : "data", p->sources[i].name,
                p->sources[i].path);
     if (p->n_sources == 0) printf("%-20s none\n", "data");
-    printf("%-20s at least %" PRIu32 " devices\n%-20s at most %g\n",
-           "min_cohort", p->min_cohort, "clip_max", p->clip_max);
-    printf("%-20s %" PRIu64 " of %" PRIu64 " updates; %" PRIu64 " of %" PRIu64
+    printf("%-20s at least %" PRIu32 " device%s\n%-20s at most %g\n",
+           "min_cohort", p->min_cohort, plural_s(p->min_cohort), "clip_max",
+           p->clip_max);
+    printf("%-20s %" PRIu64 " of %" PRIu64 " update%s; %" PRIu64 " of %" PRIu64
            " within 24 hours\n",
-           "budget spent", spent->updates, p->updates, spent->updates_today,
-           p->updates_per_day);
+           "budget spent", spent->updates, p->updates, plural_s(p->updates),
+           spent->updates_today, p->updates_per_day);
     print_epsilon(p, epsilon);
     if (p->memory_mib)
         printf("%-20s at most %" PRIu32 " MiB for an adapter\n", "memory_mib",
@@ -452,18 +455,19 @@ static void print_reranker(const json_t *r)
 {
     json_int_t n = json_integer_value(json_object_get(r, "passages"));
     printf("reranker     %s", json_string_value(json_object_get(r, "name")));
-    if (n) printf(", the best %" JSON_INTEGER_FORMAT " passages", n);
+    if (n)
+        printf(", the best %" JSON_INTEGER_FORMAT " passage%s", n, plural_s(n));
     putchar('\n');
 }
 
 static void print_trial(const json_t *t)
 {
     const json_t *own = json_object_get(t, "own");
+    json_int_t n = json_integer_value(json_object_get(t, "held_out"));
     if (json_is_null(t)) return;
     printf(
-        "             of %lld held-out questions %lld untrained, %lld shared",
-        json_integer_value(json_object_get(t, "held_out")),
-        json_integer_value(json_object_get(t, "untrained")),
+        "             of %lld held-out question%s %lld untrained, %lld shared",
+        n, plural_s(n), json_integer_value(json_object_get(t, "untrained")),
         json_integer_value(json_object_get(t, "shared")));
     if (json_is_integer(own)) printf(", %lld own", json_integer_value(own));
     printf(": %s searches\n",
@@ -475,6 +479,11 @@ static void print_status(const json_t *s)
     const json_t *f = json_object_get(s, "federation");
     const json_t *models = json_object_get(s, "models"), *m;
     const json_t *e = json_object_get(s, "encoder");
+    json_int_t n_documents =
+        json_integer_value(json_object_get(s, "documents"));
+    json_int_t n_passages = json_integer_value(json_object_get(s, "passages"));
+    json_int_t n_left =
+        json_integer_value(json_object_get(s, "updates_left_device"));
     size_t i;
     printf("home         %s\nfingerprint  %s\n",
            json_string_value(json_object_get(s, "home")),
@@ -482,9 +491,8 @@ static void print_status(const json_t *s)
     printf("store        %s%s\n",
            json_is_true(json_object_get(s, "store_sealed")) ? "sealed; " : "",
            json_string_value(json_object_get(s, "store_key")));
-    printf("documents    %lld (%lld passages)\n",
-           json_integer_value(json_object_get(s, "documents")),
-           json_integer_value(json_object_get(s, "passages")));
+    printf("documents    %lld (%lld passage%s)\n", n_documents, n_passages,
+           plural_s(n_passages));
     const char *name = json_string_value(json_object_get(e, "name"));
     int is_built_in = strcmp(name, EMBEDDING_BUILT_IN) == 0;
     printf("encoder      %s%s%s, %lld numbers%s\n", name,
@@ -508,14 +516,15 @@ static void print_status(const json_t *s)
                json_string_value(json_object_get(f, "address")),
                json_is_true(json_object_get(s, "running")) ? "running"
                                                            : "not running");
-    printf("left device  %lld masked updates (`tacit audit`)\n",
-           json_integer_value(json_object_get(s, "updates_left_device")));
+    printf("left device  %lld masked update%s (`tacit audit`)\n", n_left,
+           plural_s(n_left));
     json_array_foreach(models, i, m)
     {
-        printf("%-12s %s version %lld, of %lld devices%s, %s\n",
+        json_int_t n = json_integer_value(json_object_get(m, "devices"));
+        printf("%-12s %s version %lld, of %lld device%s%s, %s\n",
                i ? "" : "models", json_string_value(json_object_get(m, "plan")),
-               json_integer_value(json_object_get(m, "version")),
-               json_integer_value(json_object_get(m, "devices")),
+               json_integer_value(json_object_get(m, "version")), n,
+               plural_s(n),
                json_is_true(json_object_get(m, "own"))
                    ? ", and this device's own"
                    : "",

@@ -9,6 +9,7 @@
 #include "client/trainer.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
+#include "common/base/plural.h"
 #include "common/base/pool.h"
 #include "common/model/safetensors.h"
 #include "common/task/task.h"
@@ -180,8 +181,9 @@ static enum tacit_err print(const struct job *j)
 {
     char name[64];
     if (cli_json(j->o)) return print_json(j);
-    printf("plan %s: %zu rows to train on, %zu held out, %zu left out\n",
-           j->plan->name, j->data->train.n_rows, j->data->test.n_rows,
+    printf("plan %s: %zu row%s to train on, %zu held out, %zu left out\n",
+           j->plan->name, j->data->train.n_rows,
+           plural_s(j->data->train.n_rows), j->data->test.n_rows,
            j->data->n_dropped);
     printf("%-24s %12s %10s   (on %s rows)\n", "MODEL", metric_name(j->plan),
            "loss", j->data->test.n_rows ? "the held-out" : "its own training");

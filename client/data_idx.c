@@ -6,6 +6,7 @@
 
 #include "common/base/codes.h"
 #include "common/base/file.h"
+#include "common/base/plural.h"
 
 enum { PATH_BYTES = 4096, DIMS_MAX = 4, TYPE_BYTE = 0x08 };
 
@@ -47,9 +48,9 @@ static enum tacit_err parse(const char *name, const struct buf *b,
     size_t at = 4 + 4 * (size_t)x.n_dims, left = b->len;
     if (left < at)
         return fail_as(E_DATA_ENDS,
-                       "%s: the file ends early, after %zu bytes, inside its "
+                       "%s: the file ends early, after %zu byte%s, inside its "
                        "header",
-                       name, b->len);
+                       name, b->len, plural_s(b->len));
     left -= at;
     for (unsigned i = 0; i < x.n_dims; i++)
         x.dim[i] = be32_load(b->data + 4 + 4 * (size_t)i);
@@ -66,8 +67,9 @@ static enum tacit_err parse(const char *name, const struct buf *b,
                        "its header names",
                        name, left / x.each, x.dim[0]);
     if (x.dim[0] * x.each != left)
-        return fail_as(E_DATA_KIND, "%s: %zu bytes behind the last row", name,
-                       left - x.dim[0] * x.each);
+        return fail_as(E_DATA_KIND, "%s: %zu byte%s behind the last row", name,
+                       left - x.dim[0] * x.each,
+                       plural_s(left - x.dim[0] * x.each));
     x.values = b->data + at;
     *out = x;
     return TACIT_OK;
@@ -85,8 +87,8 @@ static enum tacit_err check_shape(const struct plan *p, const struct idx *x)
     if (p->format == PLAN_VECTORS) {
         if (x->each == p->n_features) return TACIT_OK;
         return fail_as(E_DATA_SHAPE,
-                       "%s: %zu values a row; the plan has data.width %u",
-                       x->name, x->each, p->width);
+                       "%s: %zu value%s a row; the plan has data.width %u",
+                       x->name, x->each, plural_s(x->each), p->width);
     }
     if (channels == p->channels && height == p->height && width == p->width)
         return TACIT_OK;
@@ -104,13 +106,16 @@ static enum tacit_err check_labels(const struct plan *p, const struct idx *x,
         return fail_as(E_DATA_KIND, "%s: not a list of labels (IDX type 0801)",
                        y->name);
     if (y->dim[0] < x->dim[0])
-        return fail_as(E_DATA_ENDS,
-                       "%s: the file ends early: %zu labels for the %zu images "
-                       "of %s",
-                       y->name, y->dim[0], x->dim[0], x->name);
+        return fail_as(
+            E_DATA_ENDS,
+            "%s: the file ends early: %zu label%s for the %zu image%s "
+            "of %s",
+            y->name, y->dim[0], plural_s(y->dim[0]), x->dim[0],
+            plural_s(x->dim[0]), x->name);
     if (y->dim[0] > x->dim[0])
-        return fail_as(E_DATA_ENDS, "%s: %zu labels, but %s has %zu images",
-                       y->name, y->dim[0], x->name, x->dim[0]);
+        return fail_as(E_DATA_ENDS, "%s: %zu label%s, but %s has %zu image%s",
+                       y->name, y->dim[0], plural_s(y->dim[0]), x->name,
+                       x->dim[0], plural_s(x->dim[0]));
     for (size_t i = 0; i < y->dim[0] && !p->privacy.record; i++)
         if (!pooled_label_ok(p, y->values[i]))
             return fail_as(E_DATA_VALUE,

@@ -7,6 +7,7 @@
 
 #include "common/base/codes.h"
 #include "common/base/file.h"
+#include "common/base/plural.h"
 
 enum { PATH_BYTES = 4096, DIMS_MAX = 8, HEADER_MAX = 65536 };
 enum npy_type { TYPE_F4, TYPE_F8, TYPE_I8, TYPE_U1 };
@@ -139,8 +140,9 @@ static enum tacit_err check_size(struct npy *x, size_t left)
                        "its header names",
                        x->name, left / row, x->dim[0]);
     if (x->dim[0] * row != left)
-        return fail_as(E_DATA_KIND, "%s: %zu bytes behind the last row",
-                       x->name, left - x->dim[0] * row);
+        return fail_as(E_DATA_KIND, "%s: %zu byte%s behind the last row",
+                       x->name, left - x->dim[0] * row,
+                       plural_s(left - x->dim[0] * row));
     return TACIT_OK;
 }
 
@@ -160,9 +162,9 @@ static enum tacit_err parse(const char *name, const struct buf *b,
         n = n << 8 | (size_t)b->data[i];
     if (b->len < at || b->len - at < n)
         return fail_as(E_DATA_ENDS,
-                       "%s: the file ends early, after %zu bytes, inside its "
+                       "%s: the file ends early, after %zu byte%s, inside its "
                        "header",
-                       name, b->len);
+                       name, b->len, plural_s(b->len));
     if (n > HEADER_MAX)
         return fail_as(E_DATA_KIND, "%s: a header of %zu bytes", name, n);
     const char *text = (const char *)b->data + at;
@@ -233,19 +235,20 @@ static enum tacit_err fill(const struct plan *p, const struct npy *x,
 static enum tacit_err check_shape(const struct plan *p, const struct npy *x)
 {
     unsigned n = x->n_dims;
+    size_t each = n < 2 ? 1 : x->each;
     int fits = n >= 2 && x->each == p->n_features;
     if (p->format == PLAN_IMAGES && n >= 3)
         fits = fits && x->dim[n - 1] == p->width && x->dim[n - 2] == p->height;
     if (fits) return TACIT_OK;
     if (p->format == PLAN_IMAGES)
         return fail_as(E_DATA_SHAPE,
-                       "%s: %zu values a row; the plan's images are %u x %u x "
+                       "%s: %zu value%s a row; the plan's images are %u x %u x "
                        "%u (channels, height, width)",
-                       x->name, n < 2 ? (size_t)1 : x->each, p->channels,
-                       p->height, p->width);
+                       x->name, each, plural_s(each), p->channels, p->height,
+                       p->width);
     return fail_as(E_DATA_SHAPE,
-                   "%s: %zu values a row; the plan has data.width %u", x->name,
-                   n < 2 ? (size_t)1 : x->each, p->width);
+                   "%s: %zu value%s a row; the plan has data.width %u", x->name,
+                   each, plural_s(each), p->width);
 }
 
 enum tacit_err npy_parse(const struct plan *plan, const char *x_name,
@@ -261,8 +264,9 @@ enum tacit_err npy_parse(const struct plan *plan, const char *x_name,
         return fail_as(E_DATA_SHAPE, "%s: %zu values a row; a label is one",
                        y_name, y.each);
     if (y.dim[0] != x.dim[0])
-        return fail_as(E_DATA_ENDS, "%s: %zu labels for the %zu rows of %s",
-                       y_name, y.dim[0], x.dim[0], x_name);
+        return fail_as(E_DATA_ENDS, "%s: %zu label%s for the %zu row%s of %s",
+                       y_name, y.dim[0], plural_s(y.dim[0]), x.dim[0],
+                       plural_s(x.dim[0]), x_name);
     TRY(pooled_new(x_name, x.dim[0], x.each, 1, &p));
     enum tacit_err err = fill(plan, &x, &y, &p);
     if (err)

@@ -34,7 +34,8 @@ struct eval_store {
 };
 
 /* An empty store for a collection's texts, with the encoder that --model names.
- */
+ * Ctrl-C is caught before its folder is made: whoever goes on for long asks
+ * cli_interrupted(), so that eval_store_close() is reached. */
 TACIT_CHECKED enum tacit_err eval_store_new(struct eval_store *s,
                                             const struct options *o);
 /* Put a corpus.jsonl into it, with progress on stderr. E_INTERRUPTED. */

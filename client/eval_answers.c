@@ -13,6 +13,7 @@
 #include "client/tuning.h"
 #include "common/base/codes.h"
 #include "common/base/csv.h"
+#include "common/base/plural.h"
 #include "retrieval/answerer.h"
 #include "retrieval/measure.h"
 #include "retrieval/passage_reader.h"
@@ -71,6 +72,8 @@ static enum tacit_err shelve_all(struct evaluation *e, const struct squad *s)
                    s->n_paragraphs);
     for (size_t i = 0; i < s->n_paragraphs && !err; i++) {
         const char *path = paragraph_path(&e->text, i, &err);
+        if (!err && cli_interrupted())
+            err = fail_as(E_INTERRUPTED, "interrupted");
         if (!err && sqlite3_get_autocommit(db->sql)) err = db_begin(db);
         if (!err)
             err = shelve_text(e->store.corpus, path, s->paragraphs[i].title,
@@ -457,13 +460,15 @@ static void draw_curve(const struct evaluation *e, const struct figures *f)
 
 static void print_table(const struct evaluation *e, const struct figures *f)
 {
-    printf("%zu questions, %zu answerable; AUROC of the confidence %.3f; "
+    printf("%zu question%s, %zu answerable; AUROC of the confidence %.3f; "
            "%s: %s\n",
-           e->n, f->n_answerable, f->auroc, *e->writer ? "writer" : "reader",
+           e->n, plural_s(e->n), f->n_answerable, f->auroc,
+           *e->writer ? "writer" : "reader",
            *e->writer ? e->writer : reader_name(e));
     if (e->store.reranker.how.n)
-        printf("the best %zu passages read again by %s\n",
-               e->store.reranker.how.n, e->store.reranker.choice.name);
+        printf("the best %zu passage%s read again by %s\n",
+               e->store.reranker.how.n, plural_s(e->store.reranker.how.n),
+               e->store.reranker.choice.name);
     if (e->knows_answers)
         printf("answerable ones, never refusing: exact %.3f, F1 %.3f\n",
                f->exact_answerable, f->f1_answerable);

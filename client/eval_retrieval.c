@@ -8,6 +8,7 @@
 #include "client/tuning.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
+#include "common/base/plural.h"
 #include "common/base/tick.h"
 #include "retrieval/measure.h"
 #include "retrieval/weight.h"
@@ -258,6 +259,10 @@ static enum tacit_err learn_weight(struct evaluation *e)
         struct search_query query = query_of(e, SCORES, q->text);
         struct grading g = {e, judged_of(&e->train, q->id)};
         if (g.rows.n == 0) continue;
+        if (cli_interrupted()) {
+            err = fail_as(E_INTERRUPTED, "interrupted");
+            break;
+        }
         err = weight_fit_add(fit, e->store.corpus, &query, grade_hit, &g);
         if (err && err_id() == E_QUESTION_EMPTY) err_clear(), err = TACIT_OK;
     }
@@ -427,19 +432,27 @@ static enum tacit_err print_json(struct evaluation *e)
     return json_print_ok(stdout, data);
 }
 
+static const char *queries(size_t n)
+{
+    return n == 1 ? "query" : "queries";
+}
+
 static void print_table(const struct evaluation *e)
 {
     int k = (int)e->k;
-    printf("%zu judged queries%s", e->n_judged, e->n_unasked ? ", " : "\n");
+    size_t n = e->store.reranker.how.n;
+    printf("%zu judged %s%s", e->n_judged, queries(e->n_judged),
+           e->n_unasked ? ", " : "\n");
     if (e->n_unasked)
         printf("%zu of them without a text count as nothing found\n",
                e->n_unasked);
     if (e->has_weight && e->weight.n_questions)
-        printf("weight of the vectors %.2f, from %zu queries\n",
-               e->weight.weight, e->weight.n_questions);
-    if (e->store.reranker.how.n)
-        printf("the best %zu hits of each are read again by %s\n",
-               e->store.reranker.how.n, e->store.reranker.choice.name);
+        printf("weight of the vectors %.2f, from %zu %s\n", e->weight.weight,
+               e->weight.n_questions, queries(e->weight.n_questions));
+    if (n)
+        printf("the best %zu hit%s of each %s read again by %s\n", n,
+               plural_s(n), n == 1 ? "is" : "are",
+               e->store.reranker.choice.name);
     printf("%-8s %8s@%-3d %6s@%-3d %4s@%-3d %7s %7s %10s %8s\n", "", "nDCG", k,
            "recall", k, "P", k, "MRR", "MAP", "recall@100", "ms/query");
     for (size_t i = 0; i < e->n_results; i++) {

@@ -52,6 +52,9 @@ enum tacit_err eval_store_new(struct eval_store *s, const struct options *o)
     const char *tmp = getenv("TMPDIR");
     arena_init(&s->a, 0);
     TRY(open_encoder(s, o));
+    /* What asks for a passphrase is behind us; from here on there is something
+     * to remove. */
+    cli_catch_interrupt();
     int n = snprintf(s->folder, sizeof s->folder, "%s/tacit-eval-XXXXXX",
                      tmp && *tmp ? tmp : "/tmp");
     if (n < 0 || (size_t)n >= sizeof s->folder || !mkdtemp(s->folder)) {
@@ -112,7 +115,6 @@ enum tacit_err eval_store_fill(struct eval_store *s, const struct options *o,
     struct filling f = {.s = s, .path = path};
     struct stat st;
     uint64_t total = stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
-    cli_catch_interrupt();
     progress_begin(&f.progress, cli_progress(o), "indexing", "bytes", total);
     enum tacit_err err = judged_corpus_read(path, add_text, &f);
     if (!err && f.n_waiting) err = add_waiting(&f);

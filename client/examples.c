@@ -10,6 +10,7 @@
 #include "common/base/buf.h"
 #include "common/base/codes.h"
 #include "common/base/digest.h"
+#include "common/base/plural.h"
 
 /* Below this share of the mean, 32-bit values cannot tell a spread. Not an
  * absolute floor: a column in mol/l may vary by 1e-9. */
@@ -252,9 +253,10 @@ enum tacit_err examples_from_csv(const struct plan *plan, const struct csv *t,
     if (!err) err = fill(&table, &d);
     if (!err && d.train.n_rows == 0 && !plan->privacy.record)
         err = fail_as(E_NO_EXAMPLES,
-                      "%s: no row to train on (%zu rows, %zu with an unknown "
+                      "%s: no row to train on (%zu row%s, %zu with an unknown "
                       "value, %zu held out)",
-                      t->name, t->n_rows, d.n_dropped, d.test.n_rows);
+                      t->name, t->n_rows, plural_s(t->n_rows), d.n_dropped,
+                      d.test.n_rows);
     if (err)
         dataset_release(&d);
     else
@@ -308,8 +310,8 @@ static enum tacit_err split(const struct plan *plan, const char *name,
         n_train || plan->privacy.record
             ? pooled_order(p, order)
             : fail_as(E_NO_EXAMPLES,
-                      "%s: no row to train on (%zu rows, all held out)", name,
-                      p->n_rows);
+                      "%s: no row to train on (%zu row%s, all held out)", name,
+                      p->n_rows, plural_s(p->n_rows));
     free(order);
     if (err) return err;
     struct dataset d = {.arena = p->arena};

@@ -72,10 +72,10 @@ static enum tacit_err add_one(const char *path, void *ctx)
     enum corpus_outcome outcome = CORPUS_UNCHANGED;
     size_t n_passages = 0;
     int is_out;
+    size_t n_done = k->n_added + k->n_replaced + k->n_unchanged;
     if (is_stopped(k))
-        return fail_as(E_INTERRUPTED,
-                       "stopped after %zu documents, which are indexed",
-                       k->n_added + k->n_replaced + k->n_unchanged);
+        return fail_as(E_INTERRUPTED, "stopped after %zu document%s indexed",
+                       n_done, n_done == 1 ? ", which is" : "s, which are");
     if (k->before) k->before(path, k->ctx);
     TRY(leads_out(k, path, &is_out));
     if (is_out) return TACIT_OK;

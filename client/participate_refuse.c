@@ -4,6 +4,7 @@
 
 #include "client/participate_parts.h"
 #include "common/base/codes.h"
+#include "common/base/plural.h"
 #include "common/model/safetensors.h"
 
 uint64_t participate_model_bytes(const struct participate *p)
@@ -35,8 +36,8 @@ enum tacit_err participate_check_task(struct participate *p)
                        p->plan->ring_bits);
     if (t->u_min != p->plan->min_reports)
         return fail_as(E_TASK_REFUSED,
-                       "a sum of at least %u devices; the plan says %u",
-                       t->u_min, p->plan->min_reports);
+                       "a sum of at least %u device%s; the plan says %u",
+                       t->u_min, plural_s(t->u_min), p->plan->min_reports);
     if (t->model_bytes > participate_model_bytes(p))
         return fail_as(E_TASK_REFUSED, "a model of %llu bytes",
                        (unsigned long long)t->model_bytes);
@@ -81,9 +82,9 @@ enum tacit_err participate_check_over(const struct participate *p,
                        "the round's result is another round's");
     if (o->n_clients < t->u_min)
         return fail_as(E_MODEL_REFUSED,
-                       "a model of %u devices; at least %u "
+                       "a model of %u device%s; at least %u "
                        "were promised",
-                       o->n_clients, t->u_min);
+                       o->n_clients, plural_s(o->n_clients), t->u_min);
     if (o->model_bytes == 0 || o->model_bytes > participate_model_bytes(p))
         return fail_as(E_MODEL_REFUSED, "a model of %llu bytes",
                        (unsigned long long)o->model_bytes);

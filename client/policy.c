@@ -7,6 +7,7 @@
 #include "common/base/buf.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
+#include "common/base/plural.h"
 #include "common/base/yaml.h"
 
 enum {
@@ -310,6 +311,12 @@ static int is_too_wide(const struct policy *p, const struct plan *plan)
            plan->base.rank > p->adapter_rank_max;
 }
 
+/* Behind "update". */
+static const char *have(uint64_t n)
+{
+    return n == 1 ? " has" : "s have";
+}
+
 enum tacit_err policy_allow(const struct policy *p, const struct plan *plan,
                             uint32_t u_min, const struct policy_spent *spent,
                             int local_minute)
@@ -322,9 +329,10 @@ enum tacit_err policy_allow(const struct policy *p, const struct plan *plan,
                        "plan %s: data names no file for source \"%s\"",
                        plan->name, plan->source);
     if (u_min < p->min_cohort)
-        return fail_as(E_POLICY_REFUSED,
-                       "plan %s adds up as few as %u devices; min_cohort is %u",
-                       plan->name, u_min, p->min_cohort);
+        return fail_as(
+            E_POLICY_REFUSED,
+            "plan %s adds up as few as %u device%s; min_cohort is %u",
+            plan->name, u_min, plural_s(u_min), p->min_cohort);
     if (plan->clip > p->clip_max)
         return fail_as(E_POLICY_REFUSED,
                        "plan %s clips updates at %g; clip_max is %g",
@@ -344,14 +352,15 @@ enum tacit_err policy_allow(const struct policy *p, const struct plan *plan,
         return fail_as(E_POLICY_REFUSED, "plan %s: outside of the hours",
                        plan->name);
     if (spent->updates >= p->updates)
-        return fail_as(E_BUDGET_SPENT, "%llu of %llu updates have left",
+        return fail_as(E_BUDGET_SPENT, "%llu of %llu update%s left",
                        (unsigned long long)spent->updates,
-                       (unsigned long long)p->updates);
+                       (unsigned long long)p->updates, have(p->updates));
     if (spent->updates_today >= p->updates_per_day)
         return fail_as(E_BUDGET_SPENT,
-                       "%llu of %llu updates have left within 24 hours",
+                       "%llu of %llu update%s left within 24 hours",
                        (unsigned long long)spent->updates_today,
-                       (unsigned long long)p->updates_per_day);
+                       (unsigned long long)p->updates_per_day,
+                       have(p->updates_per_day));
     return TACIT_OK;
 }
 
@@ -387,10 +396,10 @@ enum tacit_err policy_allow_private(const struct policy *p,
     if (!v->record) return TACIT_OK;
     if (spent->uploads >= v->uploads)
         return fail_as(E_EPSILON_SPENT,
-                       "plan %s: its epsilon %g holds for %llu updates of a "
+                       "plan %s: its epsilon %g holds for %llu update%s of a "
                        "device, and so many have left",
                        plan->name, plan->privacy.epsilon,
-                       (unsigned long long)v->uploads);
+                       (unsigned long long)v->uploads, plural_s(v->uploads));
     TRY(fits(plan, v, &spent->all, p->delta, p->epsilon_max, ""));
     return fits(plan, v, &spent->today, p->delta, p->epsilon_per_day,
                 " within 24 hours");

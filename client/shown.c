@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "client/cli.h"
+#include "common/base/plural.h"
 #include "common/base/terminal.h"
 #include "common/base/utf8.h"
 #include "retrieval/corpus.h"
@@ -157,10 +158,11 @@ void shown_search(const struct search_report *r)
     printf("; stemmed as");
     for (unsigned i = 0; i < N_LANGUAGES; i++)
         if (r->languages & 1u << i) printf(" %s", language_code(i));
-    printf("\n%zu passages hold one; %zu candidates, fused by %s, weight of "
+    printf("\n%zu passage%s one; %zu candidate%s, fused by %s, weight of "
            "the vectors %.2f\n",
-           r->n_matching, r->n_candidates, r->is_by_scores ? "scores" : "ranks",
-           r->weight);
+           r->n_matching, r->n_matching == 1 ? " holds" : "s hold",
+           r->n_candidates, plural_s(r->n_candidates),
+           r->is_by_scores ? "scores" : "ranks", r->weight);
     printf("filter %.2f, embed %.2f, words %.2f, vectors %.2f, fuse %.2f, read "
            "%.2f ms\n",
            shown_ms(r->filter_ns), shown_ms(r->embed_ns), shown_ms(r->words_ns),

@@ -7,8 +7,11 @@
  *          └ w:tbl ─ w:tr ─ w:tc ─ w:p …                a row
  *
  * A heading is a paragraph whose style, or one that it is based on, has an
- * outline level. Deleted text, comments, headers, footers and tables of
- * contents are not read; footnotes stand at the end.
+ * outline level or the name of a heading. Word names its own styles alike in
+ * every language, and gives them ids of that language; other programs may do it
+ * the other way, or leave styles out: an id counts where no style says more.
+ * Deleted text, comments, headers, footers and tables of contents are not read;
+ * footnotes stand at the end.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -123,18 +126,48 @@ static const struct style *find_style(const struct docx *x, const char *id)
     return NULL;
 }
 
+/* What the id of a built-in style says by itself. */
+static struct style built_in(const char *id)
+{
+    struct style s = {0};
+    size_t n = strlen(id);
+    int digit = n && id[n - 1] >= '1' && id[n - 1] <= '9' ? id[n - 1] - '0' : 0;
+    s.is_title = strcmp(id, "Title") == 0;
+    s.is_contents =
+        strcmp(id, "TOCHeading") == 0 || (digit && n == 4 && begins(id, "TOC"));
+    if (digit && n == 8 && begins(id, "Heading")) s.level = (unsigned)digit;
+    return s;
+}
+
+static int says_kind(const struct style *s)
+{
+    return s->level || s->is_text || s->is_title || s->is_contents ||
+           s->is_list;
+}
+
+static void take_style(struct docx *x, const struct style *s)
+{
+    x->is_title |= s->is_title;
+    x->is_contents |= s->is_contents;
+    if (s->is_list && !x->list) x->list = 1;
+    if (s->level && !x->heading) x->heading = s->level;
+}
+
 /* What a paragraph of that style is, unless it says otherwise. */
 static void apply_style(struct docx *x, const char *id)
 {
-    const struct style *s = id ? find_style(x, id) : NULL;
-    for (int i = 0; s && i < BASES_MAX; i++) {
-        x->is_title |= s->is_title;
-        x->is_contents |= s->is_contents;
-        if (s->is_list && !x->list) x->list = 1;
-        if (s->level && !x->heading) x->heading = s->level;
+    struct style by_id = {0};
+    int is_said = 0;
+    for (int i = 0; id && *id && i < BASES_MAX; i++) {
+        const struct style *s = find_style(x, id);
+        if (!says_kind(&by_id)) by_id = built_in(id);
+        if (!s) break;
+        take_style(x, s);
+        is_said |= says_kind(s);
         if (s->level || s->is_text) break;
-        s = s->base[0] ? find_style(x, s->base) : NULL;
+        id = s->base;
     }
+    if (!is_said) take_style(x, &by_id);
     if (x->is_title && !x->heading) x->heading = 1;
 }
 

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "common/base/codes.h"
+#include "common/base/plural.h"
 #include "retrieval/document_charset.h"
 #include "retrieval/document_html.h"
 #include "retrieval/document_mime.h"
@@ -297,7 +298,8 @@ static void mail_init(struct mail *m, struct builder *b)
 static enum tacit_err mail_end(struct mail *m)
 {
     if (m->n_unread)
-        builder_note(m->b, "%zu HTML parts could not be read", m->n_unread);
+        builder_note(m->b, "%zu HTML part%s could not be read", m->n_unread,
+                     plural_s(m->n_unread));
     buf_release(&m->bytes);
     buf_release(&m->text);
     return builder_end(m->b);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "common/base/codes.h"
+#include "common/base/plural.h"
 #include "retrieval/document_child.h"
 #include "retrieval/document_text.h"
 
@@ -186,7 +187,7 @@ enum tacit_err document_pdf_pages(struct builder *b, const void *text, size_t n)
         return fail_as(E_DOCUMENT_SCANNED,
                        "%zu page%s without any text, as a scanner makes them; "
                        "add the text with ocrmypdf, then add the file again",
-                       p.n, p.n == 1 ? "" : "s");
+                       p.n, plural_s(p.n));
     if (p.more)
         builder_note(b, "only the first %d pages were read, the limit",
                      DOCUMENT_PAGES_MAX);

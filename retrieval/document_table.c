@@ -22,6 +22,7 @@
 #include "common/base/codes.h"
 #include "common/base/csv.h"
 #include "common/base/json.h"
+#include "common/base/plural.h"
 #include "common/base/utf8.h"
 #include "retrieval/document_builder.h"
 
@@ -85,7 +86,7 @@ static enum tacit_err end_rows(struct row *r)
                                  i ? "; " : "", r->left_out[i]);
     if (r->n_left_out)
         builder_note(r->b, "%zu row%s left out: %s%s", r->n_left_out,
-                     r->n_left_out == 1 ? "" : "s", list,
+                     plural_s(r->n_left_out), list,
                      r->n_left_out > LISTED_MAX ? "; …" : "");
     return builder_end(r->b);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/codes.h"
+#include "common/base/plural.h"
 #include "common/base/utf8.h"
 #include "retrieval/cite.h"
 #include "retrieval/language.h"
@@ -285,7 +286,7 @@ static enum tacit_err conclude(struct writing *w)
     return fail_as(E_UNSUPPORTED_ANSWER,
                    "of %zu sentence%s that the model wrote none is supported "
                    "by the documents",
-                   g->n_claims, g->n_claims == 1 ? "" : "s");
+                   g->n_claims, plural_s(g->n_claims));
 }
 
 /* ---- many ---------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #include "common/base/buf.h"
 #include "common/base/codes.h"
 #include "common/base/file.h"
+#include "common/base/plural.h"
 #include "common/base/utf8.h"
 #include "common/base/yaml.h"
 
@@ -168,8 +169,8 @@ static enum tacit_err take_row(struct cursor *c, const struct csv *t,
     if (n > t->n_columns)
         return syntax(c, line, "more values than the header names");
     if (n < t->n_columns)
-        return syntax(c, line, "%zu values; the header names %zu", n,
-                      t->n_columns);
+        return syntax(c, line, "%zu value%s; the header names %zu", n,
+                      plural_s(n), t->n_columns);
     for (size_t i = 0; i < n; i++) out[i] = cut(&cells[i]);
     return TACIT_OK;
 }

@@ -11,8 +11,9 @@
 
 #include "common/base/buf.h"
 #include "common/base/codes.h"
+#include "common/base/tick.h"
 
-enum { BUSY_MS = 5000 };
+enum { BUSY_MS = 5000, BUSY_LOOK_MS = 10 };
 
 static void configure_sqlite(void)
 {
@@ -282,6 +283,20 @@ static enum tacit_err open_by(struct db *db, const char *sql)
                     "cannot open the store");
 }
 
+/* SQLite reads before it turns a store to a log, and waits for no lock behind a
+ * read: two that did could wait for one another. */
+static enum tacit_err keep_log(struct db *db)
+{
+    static const char sql[] = "PRAGMA journal_mode=WAL";
+    int64_t end_ns = tick_ns() + (int64_t)BUSY_MS * 1000000;
+    int rc = sqlite3_exec(db->sql, sql, NULL, NULL, NULL);
+    while ((rc & 0xff) == SQLITE_BUSY && tick_ns() < end_ns) {
+        sqlite3_sleep(BUSY_LOOK_MS);
+        rc = sqlite3_exec(db->sql, sql, NULL, NULL, NULL);
+    }
+    return db_error(db, rc, "cannot open the store");
+}
+
 static enum tacit_err configure(struct db *db, const struct db_opening *how)
 {
     int64_t version = 0;
@@ -295,7 +310,8 @@ static enum tacit_err configure(struct db *db, const struct db_opening *how)
     TRY(open_by(db, "SELECT count(*) FROM sqlite_master"));
     TRY(check_version(db, how->n, &version));
     if (db->is_readonly) return TACIT_OK;
-    return open_by(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;");
+    TRY(keep_log(db));
+    return open_by(db, "PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;");
 }
 
 /* Whether a file that should be a store is too short to be one: SQLite would

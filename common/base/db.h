@@ -3,8 +3,11 @@
  * statements, transactions.
  *
  * Every store is WAL with synchronous=FULL, foreign keys on, a busy time-out of
- * 5 s, trusted_schema off and no memory mapping. `user_version` counts the
- * migrations; a store with a larger one is refused untouched (E_STORE_NEWER).
+ * 5 s (of opening it, too), trusted_schema off and no memory mapping. What is
+ * deleted becomes zeros (secure_delete), also where SQLite is built otherwise;
+ * the log has it until a checkpoint has ended and the log begins anew.
+ * `user_version` counts the migrations; a store with a larger one is refused
+ * untouched (E_STORE_NEWER).
  * Thread rule: one connection belongs to one thread.
  */
 #ifndef TACIT_BASE_DB_H

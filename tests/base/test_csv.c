@@ -138,7 +138,7 @@ static void a_table_of_a_header_alone_has_no_rows(void **state)
 static void ragged_rows_name_their_line(void **state)
 {
     (void)state;
-    REFUSED("a,b\n1,2\n3\n", "t.csv:3: 1 values; the header names 2");
+    REFUSED("a,b\n1,2\n3\n", "t.csv:3: 1 value; the header names 2");
     REFUSED("a,b\n1,2\n3,4,5\n", "t.csv:3: more values than the header names");
     REFUSED("a,b\n\"x\ny\",1,2\n",
             "t.csv:2: more values than the header names");

@@ -11,6 +11,7 @@
 #include "common/base/codes.h"
 #include "common/base/db.h"
 #include "common/base/file.h"
+#include "common/base/tick.h"
 
 static char dir[256], path[300];
 
@@ -85,6 +86,49 @@ static void a_store_is_set_up_to_be_durable(void **state)
     assert_string_equal((const char *)sqlite3_column_text(st, 0), "wal");
     db_finish(st);
     assert_int_equal(sqlite3_memory_used(), 0); /* db_setup() */
+    db_close(&db);
+}
+
+/* An SQLite that is built otherwise than the one here may be. */
+static int keep_deleted(sqlite3 *sql, const char **why, const void *api)
+{
+    (void)why, (void)api;
+    return sqlite3_exec(sql, "PRAGMA secure_delete=OFF", NULL, NULL, NULL);
+}
+
+static size_t n_in_file(const char *text)
+{
+    struct buf b;
+    size_t n = 0, len = strlen(text);
+    content(&b);
+    for (size_t i = 0; i + len <= b.len; i++)
+        n += memcmp(b.data + i, text, len) == 0;
+    buf_release(&b);
+    return n;
+}
+
+static void deleted_text_is_not_left_in_the_file(void **state)
+{
+    (void)state;
+    static const char known[] = "the patient's own words. ";
+    static char text[40000];
+    struct db db;
+    for (size_t i = 0; i < sizeof text - 1; i++)
+        text[i] = known[i % (sizeof known - 1)];
+    check(sqlite3_auto_extension((void (*)(void))keep_deleted) == SQLITE_OK);
+    open_store(&db, 1);
+    sqlite3_reset_auto_extension();
+    /* Pages of its own, and one that others stay in. */
+    check_ok(db_run(&db, "INSERT INTO t(id, name) VALUES(1, ?)", "s", text));
+    check_ok(db_run(&db, "INSERT INTO t(id, name) VALUES(2, ?)", "s", known));
+    check_ok(db_run(&db, "INSERT INTO t(id, name) VALUES(3, 'stays')", ""));
+    check_ok(db_exec(&db, "PRAGMA wal_checkpoint(TRUNCATE)"));
+    check(n_in_file(known) > sizeof text / sizeof known - 20);
+    check_ok(db_exec(&db, "DELETE FROM t WHERE id < 3"));
+    check_ok(db_exec(&db, "PRAGMA wal_checkpoint(TRUNCATE)"));
+    check(number(&db, "PRAGMA freelist_count") > 5);
+    assert_int_equal(n_in_file(known), 0);
+    assert_int_equal(n_in_file("stays"), 1);
     db_close(&db);
 }
 
@@ -277,6 +321,51 @@ static void who_only_reads_a_held_store_is_told_how_long_it_waited(void **state)
     db_close(&one);
 }
 
+/* A store that keeps no log yet, held by one who is changing it: as long as its
+ * pipe is open, then 200 ms. */
+static pid_t hold(int *pipe_end)
+{
+    int to_child[2], to_parent[2];
+    char byte = 0;
+    check(pipe(to_child) == 0 && pipe(to_parent) == 0);
+    pid_t pid = fork();
+    check(pid >= 0);
+    if (pid == 0) {
+        sqlite3 *sql;
+        close(to_child[1]);
+        if (sqlite3_open(path, &sql) ||
+            sqlite3_exec(sql, "CREATE TABLE other(x); BEGIN IMMEDIATE", NULL,
+                         NULL, NULL) ||
+            write(to_parent[1], "", 1) != 1 || read(to_child[0], &byte, 1) != 0)
+            _exit(1);
+        usleep(200000);
+        _exit(sqlite3_exec(sql, "COMMIT", NULL, NULL, NULL) != SQLITE_OK ||
+              sqlite3_close(sql) != SQLITE_OK);
+    }
+    close(to_child[0]);
+    close(to_parent[1]);
+    check(read(to_parent[0], &byte, 1) == 1);
+    close(to_parent[0]);
+    *pipe_end = to_child[1];
+    return pid;
+}
+
+static void who_opens_a_held_store_waits_for_its_log(void **state)
+{
+    (void)state;
+    struct db db;
+    int until, status;
+    pid_t pid = hold(&until);
+    int64_t from = tick_ns();
+    check_code(db_open(&db, path, DB_CREATE, steps, 1), E_STORE_BUSY);
+    check(tick_ns() - from >= 5000000000);
+    close(until);
+    open_store(&db, 1);
+    check(waitpid(pid, &status, 0) == pid && status == 0);
+    check(number(&db, "SELECT count(*) FROM t") == 0);
+    db_close(&db);
+}
+
 static void a_full_disk_keeps_what_was_committed(void **state)
 {
     (void)state;
@@ -408,6 +497,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_FOLDER(migrations_run_once_and_in_order),
         IN_FOLDER(a_store_is_set_up_to_be_durable),
+        IN_FOLDER(deleted_text_is_not_left_in_the_file),
         IN_FOLDER(a_failing_migration_leaves_the_one_before),
         IN_FOLDER(a_newer_store_is_refused_untouched),
         IN_FOLDER(a_store_that_is_not_there_is_not_made),
@@ -418,6 +508,7 @@ int main(void)
         IN_FOLDER(a_rollback_takes_back_and_may_be_repeated),
         IN_FOLDER(a_second_writer_finds_the_store_busy),
         IN_FOLDER(who_only_reads_a_held_store_is_told_how_long_it_waited),
+        IN_FOLDER(who_opens_a_held_store_waits_for_its_log),
         IN_FOLDER(a_full_disk_keeps_what_was_committed),
         IN_FOLDER(a_reader_cannot_write),
         IN_FOLDER(what_may_only_be_read_is_read),

@@ -167,7 +167,7 @@ static void another_kind_of_file_is_named(void **state)
     data_refused(read_pair(p, IDX(18, 3, 2, 3), IDX(18, 3, 2, 3), &d),
                  E_DATA_KIND, "l.idx: not a list of labels (IDX type 0801)");
     data_refused(read_pair(p, IDX(19, 3, 2, 3), IDX(3, 3), &d), E_DATA_KIND,
-                 "i.idx: 1 bytes behind the last row");
+                 "i.idx: 1 byte behind the last row");
     struct buf y = IDX(3, 3);
     y.data[0] = 0x1f;
     data_refused(read_pair(p, IDX(18, 3, 2, 3), y, &d), E_DATA_KIND,

@@ -491,7 +491,7 @@ static void columns_that_are_missing_or_there_twice_are_named(void **state)
     check_refused("split,question,passage,split\ntrain,A?,a,test\n",
                   E_CSV_COLUMN, ": column \"split\" is there twice");
     check_refused("question,document\nA?\n", E_CSV_SYNTAX,
-                  ":2: 1 values; the header names 2");
+                  ":2: 1 value; the header names 2");
     struct dataset d;
     check_err(pairs_load(plan, "/nowhere/q.csv", &db, corpus, encoder, &d),
               TACIT_NOTFOUND);

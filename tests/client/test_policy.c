@@ -444,6 +444,8 @@ static void a_spent_budget_has_its_own_code(void **state)
                            "data: [{source: patients, file: /p.csv}]\n");
     a.spent = (struct policy_spent){0, 0};
     check_no(&a, E_BUDGET_SPENT, "0 of 0 updates have left");
+    a.policy.updates = a.spent.updates = 1;
+    check_no(&a, E_BUDGET_SPENT, "1 of 1 update has left");
 }
 
 static void check_hours(const char *hours, int from, int to)

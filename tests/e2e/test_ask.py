@@ -6,11 +6,13 @@ reasons, sources that open, refusals, questions that nobody should ask.
 import contextlib
 import json
 import os
+import signal
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(__file__))
 import cases  # noqa: E402
-from cases import folder, tacit, write  # noqa: E402
+from cases import begin, finish, folder, tacit, write  # noqa: E402
 
 PUMP = """# Pumps
 
@@ -276,6 +278,58 @@ def case_a_beir_folder_is_measured_as_it_is():
         tacit("eval", "retrieval", at, env=env).exits(0) \
             .prints("words", "vectors", "ranks", "nDCG").says("--train-qrels")
         assert os.listdir(tmp) == [], "a temporary store is left"
+
+
+def catches(pid, how):
+    with open(f"/proc/{pid}/status", encoding="utf-8") as f:
+        mask = next(line for line in f if line.startswith("SigCgt:"))
+    return int(mask.split()[1], 16) >> (how - 1) & 1
+
+
+def many_judged(at, n_documents, n_queries):
+    """A BEIR folder, and the same as a file of SQuAD's form."""
+    text = "The cat of house {0} is called c{0}o and sleeps there all day."
+    asked = "Who sleeps in house {0}?"
+    for name, n, key in (("corpus", n_documents, text),
+                         ("queries", n_queries, asked)):
+        write(os.path.join(at, f"{name}.jsonl"), "".join(
+            json.dumps({"_id": f"d{i}", "text": key.format(i)}) + "\n"
+            for i in range(n)))
+    write(os.path.join(at, "qrels/test.tsv"), "query-id\tcorpus-id\tscore\n" +
+          "".join(f"d{i}\td{i % n_documents}\t1\n" for i in range(n_queries)))
+    squad = [{"context": text.format(i), "qas": [
+        {"id": str(i), "question": asked.format(i),
+         "answers": [{"text": f"c{i}o"}]}]} for i in range(n_documents)]
+    write(os.path.join(at, "squad.json"), json.dumps(
+        {"data": [{"title": "Cats", "paragraphs": squad}]}))
+
+
+def case_an_evaluation_that_is_stopped_leaves_nothing():
+    with folder() as at:
+        tmp = os.path.join(at, "tmp")
+        os.makedirs(tmp)
+        files, asks = os.path.join(at, "files"), os.path.join(at, "asks")
+        many_judged(files, 20_000, 1)
+        many_judged(asks, 10, 40_000)
+        judged = os.path.join(asks, "qrels/test.tsv")
+        # While documents are read, from the moment on when there is something
+        # to remove; while a weight is learnt; while is searched.
+        for words, seconds in (
+                (["retrieval", files], 0),
+                (["answers", os.path.join(files, "squad.json")], 0),
+                (["retrieval", asks, "--train-qrels", judged], 0.3),
+                (["retrieval", asks], 0.3)):
+            for how in (signal.SIGINT, signal.SIGTERM):
+                p = begin("tacit", "eval", *words, "--json",
+                          env={"TMPDIR": tmp})
+                end = time.monotonic() + 60
+                while not os.listdir(tmp):
+                    assert p.poll() is None and time.monotonic() < end, words
+                assert catches(p.pid, how), words
+                time.sleep(seconds)
+                done = finish(p, how).exits(130)
+                assert done.code == "TACIT-E0014", done
+                assert os.listdir(tmp) == [], words
 
 
 def case_a_cutoff_goes_as_deep_as_the_judgements():

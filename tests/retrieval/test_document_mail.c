@@ -89,7 +89,7 @@ static void one_unreadable_part_does_not_stop_a_mailbox(void **state)
     buf_printf(&box, "\n\nFrom b\nSubject: Good\n\nText.\n");
     check_ok(read(&d, "in.mbox", buf_cstr(&box)));
     assert_non_null(strstr(blocks_of(&d), "H1 Good\nP Text.\n"));
-    assert_string_equal(d.note, "1 HTML parts could not be read");
+    assert_string_equal(d.note, "1 HTML part could not be read");
     document_release(&d);
     buf_release(&box);
 }

@@ -95,6 +95,77 @@ static void a_docx_has_headings_lists_and_rows(void **state)
     document_release(&d);
 }
 
+#define STYLED(id, text)                                                       \
+ "<w:p><w:pPr><w:pStyle w:val=\"" id "\"/></w:pPr><w:r><w:t>" text             \
+ "</w:t></w:r></w:p>"
+#define STYLE(id, name, rest)                                                  \
+ "<w:style w:styleId=\"" id "\"><w:name w:val=\"" name "\"/>" rest "</w:style>"
+
+static const char ids_of_styles[] = W STYLED("TOC1", "Dose 3")
+    STYLED("TOCHeading", "Contents") STYLED("Title", "Ward guide")
+        STYLED("Heading1", "Dose") STYLED("Heading9", "By night")
+            STYLED("Heading10", "tenth") STYLED("TOC", "list")
+                STYLED("Heading", "none") STYLED("Mine", "derived") W_END;
+
+static void a_docx_without_styles_has_the_headings_of_its_ids(void **state)
+{
+    (void)state;
+    struct document d;
+    check_ok(read_docx(&d, ids_of_styles));
+    assert_string_equal(blocks_of(&d),
+                        "H1 Ward guide\nH1 Dose\nH6 By night\nP tenth\n"
+                        "P list\nP none\nP derived\n");
+    assert_string_equal(d.title, "Ward guide");
+    document_release(&d);
+}
+
+static void a_style_of_another_language_is_known_by_its_id(void **state)
+{
+    (void)state;
+    struct document d;
+    struct made_zip z;
+    made_zip_begin(&z);
+    made_zip_text(
+        &z, "word/styles.xml",
+        "<w:styles xmlns:w=\"http://schemas.openxmlformats.org/"
+        "wordprocessingml/2006/main\">" STYLE("Normal", "Standaard", "")
+            STYLE("Title", "Titel", "<w:basedOn w:val=\"Normal\"/>")
+                STYLE("TOC1", "Inhopg 1", "<w:basedOn w:val=\"Normal\"/>")
+                    STYLE("Heading1", "Kop 1", "<w:basedOn w:val=\"Normal\"/>")
+                        STYLE("Mine", "Kopje",
+                              "<w:basedOn w:val=\"Heading2\"/>") "</w:styles>");
+    made_zip_text(&z, "word/document.xml", ids_of_styles);
+    check_ok(read_zip(&d, "/a/b.docx", &z));
+    assert_string_equal(blocks_of(&d),
+                        "H1 Ward guide\nH1 Dose\nH6 By night\nP tenth\n"
+                        "P list\nP none\nH2 derived\n");
+    document_release(&d);
+}
+
+static void what_a_style_says_counts_more_than_its_id(void **state)
+{
+    (void)state;
+    struct document d;
+    struct made_zip z;
+    made_zip_begin(&z);
+    made_zip_text(
+        &z, "word/styles.xml",
+        "<w:styles xmlns:w=\"http://schemas.openxmlformats.org/"
+        "wordprocessingml/2006/main\">" STYLE(
+            "Heading1", "Kop 1", "<w:pPr><w:outlineLvl w:val=\"9\"/></w:pPr>")
+            STYLE("Heading2", "heading 3", "")
+                STYLE("Heading3", "Kop 3", "<w:basedOn w:val=\"Fourth\"/>")
+                    STYLE("Fourth", "Vierde",
+                          "<w:pPr><w:outlineLvl w:val=\"3\"/></w:pPr>")
+                        STYLE("TOC1", "heading 1", "") "</w:styles>");
+    made_zip_text(&z, "word/document.xml",
+                  W STYLED("Heading1", "one") STYLED("Heading2", "two")
+                      STYLED("Heading3", "three") STYLED("TOC1", "four") W_END);
+    check_ok(read_zip(&d, "/a/b.docx", &z));
+    assert_string_equal(blocks_of(&d), "P one\nH3 two\nH4 three\nH1 four\n");
+    document_release(&d);
+}
+
 static void a_row_that_lays_out_a_page_becomes_paragraphs(void **state)
 {
     (void)state;
@@ -357,6 +428,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_docx_has_headings_lists_and_rows),
+        cmocka_unit_test(a_docx_without_styles_has_the_headings_of_its_ids),
+        cmocka_unit_test(a_style_of_another_language_is_known_by_its_id),
+        cmocka_unit_test(what_a_style_says_counts_more_than_its_id),
         cmocka_unit_test(a_row_that_lays_out_a_page_becomes_paragraphs),
         cmocka_unit_test(an_odt_has_headings_lists_rows_and_notes),
         cmocka_unit_test(an_encrypted_odt_is_named),

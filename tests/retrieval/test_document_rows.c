@@ -65,7 +65,7 @@ static void a_row_that_does_not_fit_is_left_out_and_listed(void **state)
     assert_string_equal(blocks_of(&d), "R a: 1 | b: 2\nR a: 9 | b: 1 0\n"
                                        "R a: 11 | b: 12\n");
     assert_string_equal(d.note,
-                        "5 rows left out: line 3: 1 values; the header names "
+                        "5 rows left out: line 3: 1 value; the header names "
                         "2; line 4: more values than the header names; line "
                         "6: text behind a closing quote; …");
     assert_string_equal(source_of(&d, 1), "9,\"1\n0\"");
@@ -84,7 +84,7 @@ static void a_table_without_a_row_that_fits_is_refused(void **state)
     (void)state;
     struct document d;
     enum tacit_err err = read(&d, "/a/b.csv", "a,b\n\n3\n");
-    assert_non_null(strstr(err_message(), "b.csv: line 3: 1 values"));
+    assert_non_null(strstr(err_message(), "b.csv: line 3: 1 value"));
     check_code(err, E_DOCUMENT_DAMAGED);
     document_release(&d);
     check_code(read(&d, "b.csv", "a,b\n1,\"2\n"), E_DOCUMENT_DAMAGED);
