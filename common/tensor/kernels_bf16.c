@@ -21,11 +21,11 @@
 
 enum {
     ROWS = 3, /* with two sums each: what the registers hold */
-    COLUMNS = 4,
+    COLUMNS = KERNEL_PANEL / LANES,
     HALF = KERNEL_BLOCK / 4, /* pairs of half a block */
-    PANEL = COLUMNS * LANES,
-    DEPTH = 384,
-    PAIRS = DEPTH / 2,
+    PANEL = KERNEL_PANEL,
+    PAIRS = KERNEL_PAIRS,
+    DEPTH = 2 * PAIRS,
     TALL = 48, /* rows of A packed at a time */
     WIDE = 576 /* columns of B packed at a time */
 };
@@ -201,9 +201,10 @@ static void run_panel(struct tile t, size_t m, size_t n)
     }
 }
 
-static void pack_b(uint32_t *b, const struct gemm *g, size_t l, size_t k,
-                   size_t j0, size_t n)
+static void pack_from_memory(const void *ctx, size_t l, size_t k, size_t j0,
+                             size_t n, uint32_t *b)
 {
+    const struct gemm *g = ctx;
     for (size_t j = 0; j < n; j += PANEL, b += PAIRS * PANEL) {
         const float *from = g->b + l * g->b_row + (j0 + j) * g->b_col;
         size_t some = n - j < PANEL ? n - j : PANEL;
@@ -240,7 +241,8 @@ static void run_slice(const struct gemm *g, const uint32_t *b, size_t l,
     }
 }
 
-void kernel_gemm_bf16(const struct gemm *g)
+void kernel_gemm_bf16_filled(const struct gemm *g, kernel_fill *fill,
+                             const void *ctx)
 {
     uint32_t b[WIDE * PAIRS] __attribute__((aligned(64)));
     unsigned rounding = _mm_getcsr();
@@ -249,10 +251,15 @@ void kernel_gemm_bf16(const struct gemm *g)
         size_t k = g->k - l < DEPTH ? g->k - l : DEPTH;
         for (size_t j = 0; j < g->n; j += WIDE) {
             size_t n = g->n - j < WIDE ? g->n - j : WIDE;
-            pack_b(b, g, l, k, j, n);
+            fill(ctx, l, k, j, n, b);
             run_slice(g, b, l, k, j, n);
         }
     }
     _mm_setcsr(rounding);
+}
+
+void kernel_gemm_bf16(const struct gemm *g)
+{
+    kernel_gemm_bf16_filled(g, pack_from_memory, g);
 }
 #endif
