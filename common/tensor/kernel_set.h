@@ -41,14 +41,19 @@ extern const struct kernel_set kernel_set_avx512;
  * (KERNEL_AVX512BF16), by tiles (KERNEL_AMXBF16); the same bits. */
 void kernel_gemm_bf16(const struct gemm *g);
 void kernel_gemm_amx(const struct gemm *g);
-/* The second, where B is never in memory as a whole: fill() packs rows
- * [l, l + k) and columns [j, j + n) of it, l and j whole tiles, into
- * tiles [groups of 16 columns][blocks of 32 along k][16 x 16 words], as
- * kernels_amx.c has them. g->b is not read. */
+/* Both, where B is never in memory as a whole: fill() packs rows [l, l + k)
+ * and columns [j, j + n) of it, l and j whole blocks and panels. By pairs into
+ * [panels of KERNEL_PANEL columns][KERNEL_PAIRS][KERNEL_PANEL words], k at most
+ * 2 KERNEL_PAIRS, as kernels_bf16.c has them; by tiles into [groups of 16
+ * columns][blocks of 32 along k][16 x 16 words], as kernels_amx.c does. g->b
+ * is not read. */
+enum { KERNEL_PANEL = 64, KERNEL_PAIRS = 192 };
 typedef void kernel_fill(const void *ctx, size_t l, size_t k, size_t j,
-                         size_t n, uint32_t *tiles);
-void kernel_gemm_filled(const struct gemm *g, kernel_fill *fill,
-                        const void *ctx);
+                         size_t n, uint32_t *packed);
+void kernel_gemm_bf16_filled(const struct gemm *g, kernel_fill *fill,
+                             const void *ctx);
+void kernel_gemm_amx_filled(const struct gemm *g, kernel_fill *fill,
+                            const void *ctx);
 
 /* What they are made of, between begin and end: C [m, n], up to 32 x 32, is 2 x
  * 2 tiles of sums. A tile of A is [16 rows][16 words], one of B [16 words][16

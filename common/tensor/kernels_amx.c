@@ -335,8 +335,8 @@ void kernel_tiles_end(void)
     _tile_release(); /* or the kernel would save 8 KiB for this thread */
 }
 
-void kernel_gemm_filled(const struct gemm *g, kernel_fill *fill,
-                        const void *ctx)
+void kernel_gemm_amx_filled(const struct gemm *g, kernel_fill *fill,
+                            const void *ctx)
 {
     uint32_t b[WIDE / LANES * BLOCKS * TILE_WORDS] __attribute__((aligned(64)));
     kernel_tiles_begin();
@@ -363,6 +363,6 @@ static void fill_from_memory(const void *ctx, size_t l, size_t k, size_t j,
 
 void kernel_gemm_amx(const struct gemm *g)
 {
-    kernel_gemm_filled(g, fill_from_memory, g);
+    kernel_gemm_amx_filled(g, fill_from_memory, g);
 }
 #endif

@@ -21,23 +21,30 @@
 
 enum {
     ROWS = 3, /* with two sums each: what the registers hold */
-    COLUMNS = 4,
+    COLUMNS = KERNEL_PANEL / LANES,
     HALF = KERNEL_BLOCK / 4, /* pairs of half a block */
-    PANEL = COLUMNS * LANES,
-    DEPTH = 384,
-    PAIRS = DEPTH / 2,
+    PANEL = KERNEL_PANEL,
+    PAIRS = KERNEL_PAIRS,
+    DEPTH = 2 * PAIRS,
     TALL = 48, /* rows of A packed at a time */
-    WIDE = 512 /* columns of B: with its DEPTH a quarter of the second cache */
+    WIDE = 576 /* columns of B packed at a time */
 };
 
-/* out [n][PAIRS] from rows of k numbers. */
+/* out [n][PAIRS] from rows of k numbers, which are too short for the processor
+ * to ask for the next one by itself. */
 static void pack_along(uint32_t *out, const float *x, size_t x_row, size_t n,
                        size_t k)
 {
-    for (size_t i = 0; i < n; i++)
-        for (size_t l = 0; l < k; l += 2 * LANES)
+    for (size_t i = 0; i < n; i++) {
+        const float *from = x + i * x_row;
+        size_t ahead = (i + 2 < n ? 2 : 0) * x_row;
+        for (size_t l = 0; l < k; l += 2 * LANES) {
+            __builtin_prefetch(from + ahead + l);
+            __builtin_prefetch(from + ahead + l + LANES);
             _mm512_store_si512(out + i * PAIRS + l / 2,
-                               pairs_of(x + i * x_row + l, k - l));
+                               pairs_of(from + l, k - l));
+        }
+    }
 }
 
 /* out [pairs][out_row] from k rows of n numbers. */
@@ -93,9 +100,9 @@ ALWAYS void add_pairs(__m512 sum[COLUMNS], uint32_t a, const uint32_t *b,
                                   (__m512bh)_mm512_load_si512(b + j * LANES));
 }
 
-/* What a block of up to 2 HALF pairs adds to C. */
+/* What a block of up to 2 HALF pairs adds to c. */
 ALWAYS void block_run(const struct tile *t, const uint32_t *a,
-                      const uint32_t *b, size_t pairs, enum gemm_mode mode,
+                      const uint32_t *b, size_t pairs, __m512 c[ROWS][COLUMNS],
                       size_t rows, size_t cols)
 {
     __m512 sum[2][ROWS][COLUMNS];
@@ -120,23 +127,41 @@ ALWAYS void block_run(const struct tile *t, const uint32_t *a,
 # pragma GCC unroll 8
     for (size_t i = 0; i < rows; i++)
 # pragma GCC unroll 8
-        for (size_t j = 0; j < cols; j++) {
-            float *c = t->c + i * t->c_row + j * LANES;
-            __mmask16 mask = first(j + 1 < cols ? LANES : t->last);
-            __m512 was = mode == GEMM_SET ? _mm512_setzero_ps()
-                                          : _mm512_maskz_loadu_ps(mask, c);
-            __m512 more = _mm512_add_ps(sum[0][i][j], sum[1][i][j]);
-            _mm512_mask_storeu_ps(c, mask, _mm512_add_ps(was, more));
-        }
+        for (size_t j = 0; j < cols; j++)
+            c[i][j] = _mm512_add_ps(c[i][j],
+                                    _mm512_add_ps(sum[0][i][j], sum[1][i][j]));
 }
 
+/* C is kept here between blocks: what was stored under a mask is slow to read
+ * again. That of the tile below is asked for. */
 ALWAYS void tile_run(const struct tile *t, size_t rows, size_t cols)
 {
-    enum gemm_mode mode = t->mode;
-    for (size_t p = 0; p < t->pairs; p += 2 * HALF, mode = GEMM_ADD)
+    __m512 c[ROWS][COLUMNS];
+    __mmask16 last = first(t->last);
+# pragma GCC unroll 8
+    for (size_t i = 0; i < rows; i++)
+# pragma GCC unroll 8
+        for (size_t j = 0; j < cols; j++)
+            __builtin_prefetch(t->c + (rows + i) * t->c_row + j * LANES);
+# pragma GCC unroll 8
+    for (size_t i = 0; i < rows; i++)
+# pragma GCC unroll 8
+        for (size_t j = 0; j < cols; j++)
+            c[i][j] =
+                t->mode == GEMM_SET
+                    ? _mm512_setzero_ps()
+                    : _mm512_maskz_loadu_ps(j + 1 < cols ? first(LANES) : last,
+                                            t->c + i * t->c_row + j * LANES);
+    for (size_t p = 0; p < t->pairs; p += 2 * HALF)
         block_run(t, t->a + p * t->a_col, t->b + p * PANEL,
-                  t->pairs - p < 2 * HALF ? t->pairs - p : 2 * HALF, mode, rows,
+                  t->pairs - p < 2 * HALF ? t->pairs - p : 2 * HALF, c, rows,
                   cols);
+# pragma GCC unroll 8
+    for (size_t i = 0; i < rows; i++)
+# pragma GCC unroll 8
+        for (size_t j = 0; j < cols; j++)
+            _mm512_mask_storeu_ps(t->c + i * t->c_row + j * LANES,
+                                  j + 1 < cols ? first(LANES) : last, c[i][j]);
 }
 
 /* Every size of a tile is its own function, so that its sums have names. */
@@ -176,9 +201,10 @@ static void run_panel(struct tile t, size_t m, size_t n)
     }
 }
 
-static void pack_b(uint32_t *b, const struct gemm *g, size_t l, size_t k,
-                   size_t j0, size_t n)
+static void pack_from_memory(const void *ctx, size_t l, size_t k, size_t j0,
+                             size_t n, uint32_t *b)
 {
+    const struct gemm *g = ctx;
     for (size_t j = 0; j < n; j += PANEL, b += PAIRS * PANEL) {
         const float *from = g->b + l * g->b_row + (j0 + j) * g->b_col;
         size_t some = n - j < PANEL ? n - j : PANEL;
@@ -215,7 +241,8 @@ static void run_slice(const struct gemm *g, const uint32_t *b, size_t l,
     }
 }
 
-void kernel_gemm_bf16(const struct gemm *g)
+void kernel_gemm_bf16_filled(const struct gemm *g, kernel_fill *fill,
+                             const void *ctx)
 {
     uint32_t b[WIDE * PAIRS] __attribute__((aligned(64)));
     unsigned rounding = _mm_getcsr();
@@ -224,10 +251,15 @@ void kernel_gemm_bf16(const struct gemm *g)
         size_t k = g->k - l < DEPTH ? g->k - l : DEPTH;
         for (size_t j = 0; j < g->n; j += WIDE) {
             size_t n = g->n - j < WIDE ? g->n - j : WIDE;
-            pack_b(b, g, l, k, j, n);
+            fill(ctx, l, k, j, n, b);
             run_slice(g, b, l, k, j, n);
         }
     }
     _mm_setcsr(rounding);
+}
+
+void kernel_gemm_bf16(const struct gemm *g)
+{
+    kernel_gemm_bf16_filled(g, pack_from_memory, g);
 }
 #endif

@@ -21,20 +21,24 @@ struct back {
     enum gemm_mode mode;
 };
 
-/* Blocks go to the tiles of a processor that has them, and never to f32. */
-static bool back_by_tiles(const struct weight_room *room,
+/* Blocks become what the processor multiplies by pairs or tiles, where it does,
+ * and never f32. */
+static bool back_by_pairs(const struct weight_room *room,
                           const struct weight *w)
 {
     return KERNEL_SETS_X86 && room->back == GEMM_BF16 && as_bytes(w) &&
-           kernel_may(KERNEL_AMXBF16);
+           kernel_may(KERNEL_AVX512BF16);
 }
 
-static void back_of_tiles(const struct weight *w, size_t j0, struct gemm g)
+static void back_of_pairs(const struct weight *w, size_t j0, struct gemm g)
 {
 #if KERNEL_SETS_X86
+    struct weight_columns_at at = {w, j0};
     g.k = w->n_out;
-    kernel_gemm_filled(&g, weight_back_tiles,
-                       &(struct weight_columns_at){w, j0});
+    if (kernel_may(KERNEL_AMXBF16))
+        kernel_gemm_amx_filled(&g, weight_back_tiles, &at);
+    else
+        kernel_gemm_bf16_filled(&g, weight_back_pairs, &at);
 #else
     (void)w;
     (void)j0;
@@ -51,8 +55,8 @@ static void back_item(void *ctx, size_t i, unsigned worker)
     size_t row = i / b->n_columns * BACK_ROWS;
     size_t n = w->n_in - j0 < b->columns ? w->n_in - j0 : b->columns;
     size_t m = b->n_rows - row < BACK_ROWS ? b->n_rows - row : BACK_ROWS;
-    if (back_by_tiles(b->room, w)) {
-        back_of_tiles(w, j0,
+    if (back_by_pairs(b->room, w)) {
+        back_of_pairs(w, j0,
                       (struct gemm){.m = m,
                                     .n = n,
                                     .a = b->dy + row * w->n_out,
@@ -103,7 +107,7 @@ enum tacit_err weight_product_back(struct weight_room *room,
     struct back b = {room, w, dy, dx, n_rows, 0, 0, mode};
     b.columns = back_columns(room, w->n_in);
     b.n_columns = (w->n_in + b.columns - 1) / b.columns;
-    if (!back_by_tiles(room, w))
+    if (!back_by_pairs(room, w))
         TRY(weight_room_pieces(room, (size_t)BACK_DEPTH * BACK_COLUMNS_MOST));
     pool_run(room->pool, b.n_columns * ((n_rows + BACK_ROWS - 1) / BACK_ROWS),
              back_item, &b);

@@ -64,11 +64,14 @@ void weight_columns(const struct weight *w, size_t i, size_t j0, size_t n,
                     float *dst, size_t dst_col);
 
 /* Rows l to l + k of W, columns j to j + n of those from column `j` of ctx on,
- * as kernel_fill (kernel_set.h); Q8_0 and Q4_0, columns in whole blocks. */
+ * as a kernel_fill for pairs, for tiles (kernel_set.h); Q8_0 and Q4_0, columns
+ * in whole blocks. */
 struct weight_columns_at {
     const struct weight *w;
     size_t j;
 };
+void weight_back_pairs(const void *ctx, size_t l, size_t k, size_t j, size_t n,
+                       uint32_t *out);
 void weight_back_tiles(const void *ctx, size_t l, size_t k, size_t j, size_t n,
                        uint32_t *out);
 

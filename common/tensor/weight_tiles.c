@@ -1,8 +1,9 @@
 /*
- * Q8_0 and Q4_0 to the tiles that kernels_amx.c multiplies, for the way back:
- * no f32 of W is ever in memory. A tile of W^T's product is 32 outputs by 16
- * inputs, [16 words][16 inputs]; its word p has output p ^ 1 of one tile of W
- * below, and that of the next tile above.
+ * Q8_0 and Q4_0 to the pairs that kernels_bf16.c and the tiles that
+ * kernels_amx.c multiplies, for the way back: no f32 of W is ever in memory.
+ * A word of pairs has two neighbouring outputs. A tile of W^T's product is 32
+ * outputs by 16 inputs, [16 words][16 inputs]; its word p has output p ^ 1 of
+ * one tile of W below, and that of the next tile above.
  */
 #include "common/tensor/weight_set.h"
 
@@ -13,7 +14,11 @@
 # pragma GCC optimize("O3")
 # include "common/tensor/kernel_pairs.h"
 
-enum { TILE_WORDS = LANES * LANES };
+enum {
+    TILE_WORDS = LANES * LANES,
+    LINE = 64,
+    AHEAD = 3072 /* bytes of W: it comes from memory, and is read but once */
+};
 
 /* 16 inputs of each of 16 outputs: lane i of row[k] has those of output
  * 4 i + k, as signed bytes. */
@@ -84,6 +89,46 @@ ALWAYS void tile_pair(const uint8_t *const tile[2], const size_t rows[2],
             _mm512_store_si512(out + h * next + p * LANES,
                                pairs_from(numbers_of(&b[0][h], p ^ 1),
                                           numbers_of(&b[1][h], p ^ 1)));
+}
+
+/* 16 outputs of a tile of W (`rows` of which count) by a block of inputs, as
+ * pairs of outputs. */
+ALWAYS void tile_pairs(const uint8_t *tile, size_t rows, size_t block,
+                       enum weight_form form, uint32_t *out)
+{
+    struct bytes b[2];
+    for (size_t i = 0; i < form_bytes(form) + PAIR_SCALES / 2; i += LINE)
+        __builtin_prefetch(tile + i + AHEAD +
+                           (block_numbers(tile, block, form) - tile));
+    read_block(tile, block, form, rows, b);
+# pragma GCC unroll 8
+    for (size_t p = 0; p < LANES / 2; p++)
+# pragma GCC unroll 2
+        for (size_t h = 0; h < 2; h++)
+            _mm512_store_si512(out + p * KERNEL_PANEL + h * LANES,
+                               pairs_from(numbers_of(&b[h], 2 * p),
+                                          numbers_of(&b[h], 2 * p + 1)));
+}
+
+void weight_back_pairs(const void *ctx, size_t l, size_t k, size_t j, size_t n,
+                       uint32_t *out)
+{
+    const struct weight_columns_at *at = ctx;
+    const struct weight *w = at->w;
+    for (size_t i = 0; i < k; i += LANES) {
+        const uint8_t *tile = weight_tile(w, (l + i) / LANES).data;
+        size_t rows = k - i < LANES ? k - i : LANES;
+        for (size_t c = 0; c < n; c += WEIGHT_BLOCK) {
+            uint32_t *to = out +
+                           c / KERNEL_PANEL * KERNEL_PAIRS * KERNEL_PANEL +
+                           i / 2 * KERNEL_PANEL + c % KERNEL_PANEL;
+            size_t block = (at->j + j + c) / WEIGHT_BLOCK;
+            if (w->type == QUANT_Q8_0)
+                tile_pairs(tile, rows, block, BYTES, to);
+            else
+                tile_pairs(tile, rows, block, NIBBLES, to);
+        }
+    }
 }
 
 void weight_back_tiles(const void *ctx, size_t l, size_t k, size_t j, size_t n,
