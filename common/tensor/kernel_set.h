@@ -47,7 +47,7 @@ void kernel_gemm_amx(const struct gemm *g);
  * 2 KERNEL_PAIRS, as kernels_bf16.c has them; by tiles into [groups of 16
  * columns][blocks of 32 along k][16 x 16 words], as kernels_amx.c does. g->b
  * is not read. */
-enum { KERNEL_PANEL = 64, KERNEL_PAIRS = 192 };
+enum { KERNEL_PANEL = 64, KERNEL_PAIRS = 96 }; /* half the first cache */
 typedef void kernel_fill(const void *ctx, size_t l, size_t k, size_t j,
                          size_t n, uint32_t *packed);
 void kernel_gemm_bf16_filled(const struct gemm *g, kernel_fill *fill,

@@ -26,7 +26,7 @@ enum {
     PANEL = KERNEL_PANEL,
     PAIRS = KERNEL_PAIRS,
     DEPTH = 2 * PAIRS,
-    TALL = 48, /* rows of A packed at a time */
+    TALL = 48, /* rows of A packed at a time, whole vectors of them */
     WIDE = 576 /* columns of B packed at a time */
 };
 
