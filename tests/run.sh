@@ -9,7 +9,7 @@
 set -u
 build=${TACIT_BUILD:-build/release}
 variant=${build##*/}
-limit=${TACIT_TEST_LIMIT:-600}
+limit=${TACIT_TEST_LIMIT:-1800}
 export TACIT_BIN=$build/bin
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0
 export UBSAN_OPTIONS=print_stacktrace=1

@@ -21,7 +21,7 @@ import time
 import traceback
 
 sys.path.insert(0, os.path.dirname(__file__))
-from federation import BIN  # noqa: E402
+from federation import BIN, patience  # noqa: E402
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
@@ -106,7 +106,7 @@ class Done:
 def call(program, *words, env=None, stdin=None, timeout=180, cwd=None,
          preexec=None):
     argv = [os.path.join(os.path.abspath(BIN), program), *map(str, words)]
-    done = subprocess.run(argv, input=stdin, timeout=timeout, cwd=cwd,
+    done = subprocess.run(argv, input=stdin, timeout=patience(timeout), cwd=cwd,
                           stdin=subprocess.DEVNULL if stdin is None else None,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           preexec_fn=preexec, env={**os.environ, **(env or {})})
@@ -166,13 +166,23 @@ def finish(popen, how=None, timeout=60):
     if how is not None and popen.poll() is None:
         popen.send_signal(how)
     try:
-        out, err = popen.communicate(timeout=timeout)
+        out, err = popen.communicate(timeout=patience(timeout))
     except subprocess.TimeoutExpired:
         popen.send_signal(signal.SIGKILL)
         popen.communicate(timeout=10)
         raise
     return Done(popen.args, popen.returncode, out.decode("utf-8"),
                 (err or b"").decode("utf-8", "replace"))
+
+
+def catches(pid, how):
+    """Whether the process has a handler for this signal, or is gone."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as f:
+            masks = [line.split()[1] for line in f if line[:7] == "SigCgt:"]
+    except OSError:
+        return True
+    return not masks or int(masks[0], 16) >> (how - 1) & 1 == 1
 
 
 def in_namespace(file, case):
@@ -210,7 +220,8 @@ def write(path, text):
 
 
 def until(what, seconds, why):
-    """Wait for what() to be true, at most so long."""
+    """Wait for what() to be true, at most so long (patience())."""
+    seconds = patience(seconds)
     end = time.monotonic() + seconds
     while True:
         value = what()

@@ -13,6 +13,7 @@ ends with the `with` block; only processes started here are ended, by their id.
 """
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -30,19 +31,32 @@ class CommandFailed(Exception):
         self.status, self.out, self.err = status, out, err
 
 
+def patience(seconds=0):
+    """How long what may hang is waited for: on a busy machine all takes longer.
+    What a test is about never depends on it."""
+    return max(seconds, 180)
+
+
 def command(argv, timeout=60, check=True):
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, timeout=timeout,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True)
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL,
+                          timeout=patience(timeout), stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True)
     if check and done.returncode != 0:
         raise CommandFailed(argv, done.returncode, done.stdout, done.stderr)
     return done
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below those that Linux gives to who dials: nobody takes it by chance
+    before the coordinator does."""
+    while True:
+        port = random.randrange(10000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 class Process:
@@ -60,7 +74,7 @@ class Process:
         if self.alive():
             self.popen.send_signal(how)
         try:
-            status = self.popen.wait(timeout)
+            status = self.popen.wait(patience(timeout))
         except subprocess.TimeoutExpired:
             self.popen.kill()
             self.popen.wait(10)
@@ -149,8 +163,8 @@ class Federation:
         self.coordinator.start()
         self.wait_listening()
 
-    def wait_listening(self, timeout=10):
-        end = time.monotonic() + timeout
+    def wait_listening(self):
+        end = time.monotonic() + patience()
         while time.monotonic() < end:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
@@ -188,6 +202,7 @@ class Federation:
         return [r for r in self.rounds() if r["state"] == "committed"]
 
     def wait_committed(self, n, timeout):
+        timeout = patience(timeout)
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             if len(self.committed()) >= n:

@@ -280,12 +280,6 @@ def case_a_beir_folder_is_measured_as_it_is():
         assert os.listdir(tmp) == [], "a temporary store is left"
 
 
-def catches(pid, how):
-    with open(f"/proc/{pid}/status", encoding="utf-8") as f:
-        mask = next(line for line in f if line.startswith("SigCgt:"))
-    return int(mask.split()[1], 16) >> (how - 1) & 1
-
-
 def many_judged(at, n_documents, n_queries):
     """A BEIR folder, and the same as a file of SQuAD's form."""
     text = "The cat of house {0} is called c{0}o and sleeps there all day."
@@ -325,7 +319,7 @@ def case_an_evaluation_that_is_stopped_leaves_nothing():
                 end = time.monotonic() + 60
                 while not os.listdir(tmp):
                     assert p.poll() is None and time.monotonic() < end, words
-                assert catches(p.pid, how), words
+                assert cases.catches(p.pid, how), words
                 time.sleep(seconds)
                 done = finish(p, how).exits(130)
                 assert done.code == "TACIT-E0014", done

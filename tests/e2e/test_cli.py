@@ -15,7 +15,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 
 sys.path.insert(0, os.path.dirname(__file__))
 import cases  # noqa: E402
@@ -351,7 +350,7 @@ def case_exit_codes_2_3_and_130():
         for how, status in ((signal.SIGINT, 130), (signal.SIGTERM, 0)):
             p = begin("tacit", "run", "--json", *home)
             cases.until(lambda: device.json("status")["running"], 10, "lock")
-            time.sleep(0.2)
+            cases.until(lambda: cases.catches(p.pid, how), 10, "a handler")
             done = checked(finish(p, how)).exits(status)
             assert done.envelope()["status"] == ("error" if status else "ok")
             p = begin("tacit-coordinator", "run", "--home",
@@ -368,7 +367,7 @@ def case_exit_codes_2_3_and_130():
         checked(finish(p)).exits(0)
         f.submit(open(PLAN, encoding="utf-8").read())
         p = begin("tacit-coordinator", "watch", "--home", f.coordinator.home)
-        time.sleep(0.3)
+        cases.until(lambda: cases.catches(p.pid, signal.SIGINT), 10, "handler")
         checked(finish(p, signal.SIGINT)).exits(130)
         p = begin("tacit-coordinator", "run", "--home", f.coordinator.home)
         checked(finish(p)).exits(1)  # the home is served already
