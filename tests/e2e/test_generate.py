@@ -360,7 +360,7 @@ def case_a_long_conversation_loses_its_beginning_and_says_so():
         assert 0 < said[6]["turns_read"] < 6, said[6]
         n = said[6]["turns_read"]
         home.run(*words, stdin=lines).exits(0).says(
-            f"6 earlier questions and answers the last {n} were read")
+            f"6 earlier questions and answers the last {n} could be read")
         quiet = home.run(*words, "--quiet", stdin=lines).exits(0)
         assert "earlier questions" not in quiet.err, quiet
 
