@@ -229,9 +229,11 @@ static size_t key_length(const char *s, size_t n)
     return k > 0 && k <= FIELD_KEY_MAX && k < n && s[k] == ':' ? k : 0;
 }
 
-/* A value without blanks, quotes and brackets around it. */
+/* A value without blanks, quotes and brackets around it; what came before it
+ * may have reached over the line's end. */
 static struct line bare(const char *s, size_t at, size_t end)
 {
+    if (at > end) at = end;
     while (at < end && strchr(" \t\"'[", s[at])) at++;
     while (end > at && strchr(" \t\"']", s[end - 1])) end--;
     return (struct line){.at = at, .end = end};
@@ -280,6 +282,7 @@ static void read_front_matter(struct reading *r, size_t first, size_t end)
             r->n_key = k;
         } else if (is_item && is_list) {
             value = bare(s, l.at + strspn(s + l.at, " \t-"), l.end);
+            if (value.at == value.end) continue;
             add_cell(r->b, r->n_key ? " | " : ", ", r->key_at, r->n_key, value);
             r->n_key = 0;
         }

@@ -186,6 +186,11 @@ static void front_matter_gives_its_title_and_a_row_of_fields(void **state)
     assert_int_equal(d.n_blocks, 1);
     assert_string_equal(d.title, "T");
     document_release(&d);
+    /* Items of dashes and blanks alone, which reach over their line's end. */
+    parse(&d, "x.md", "---\ntags:\n  - - \t\n  -\n  - b\n---\nText.\n");
+    assert_int_equal(d.n_blocks, 2);
+    check_block(&d, 0, BLOCK_ROW, 0, "tags: b", "tags:\n  - - \t\n  -\n  - b");
+    document_release(&d);
 }
 
 static void entities_become_characters(void **state)
