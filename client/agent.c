@@ -224,19 +224,26 @@ static enum tacit_err examples(struct agent *a, const struct plan *plan,
     return local_dataset(a->local, plan, &a->policy, out);
 }
 
-/* The examples are read before the round: a table that cannot be used costs the
- * others nothing, while a device lost after sharing its keys may cost them the
- * round. A plan that the policy does not allow reads nothing. */
-static enum tacit_err try_examples(struct agent *a, const struct plan *plan,
+/* The examples are read before the round: a table that cannot be used, or that
+ * there is no memory for, costs the others nothing, while a device lost after
+ * sharing its keys may cost them the round. A plan that the policy does not
+ * allow reads nothing. */
+static enum tacit_err try_examples(struct agent *a,
+                                   const struct participate_action *t,
                                    const struct participate_event *ev)
 {
     const struct msg_task *task = participate_task(a->part);
-    const struct dataset *unused;
-    if (task && policy_allow(&a->policy, plan, task->u_min, &ev->spent,
-                             ev->local_minute) == TACIT_OK)
-        return examples(a, plan, &unused);
-    err_clear(); /* participate says why */
-    return TACIT_OK;
+    const struct dataset *d;
+    uint64_t bytes;
+    if (!task || policy_allow(&a->policy, t->plan, task->u_min, &ev->spent,
+                              ev->local_minute)) {
+        err_clear(); /* participate says why */
+        return TACIT_OK;
+    }
+    TRY(examples(a, t->plan, &d));
+    model_bound(t->model, (uint64_t)policy_memory_mib(&a->policy, t->plan)
+                              << 20);
+    return trainer_fits(t->plan, t->model, &d->train, &bytes);
 }
 
 static enum tacit_err consult(struct agent *a,
@@ -251,7 +258,7 @@ static enum tacit_err consult(struct agent *a,
     TRY(device_known(a->d, &t->hash, &ev.known));
     if (localtime_r(&now, &local))
         ev.local_minute = local.tm_hour * 60 + local.tm_min;
-    TRY(try_examples(a, t->plan, &ev));
+    TRY(try_examples(a, t, &ev));
     a->event = ev;
     return TACIT_OK;
 }

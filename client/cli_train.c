@@ -55,7 +55,7 @@ static enum tacit_err find_data(struct job *j)
 /* Said before the first pass, which a large network takes long for. */
 static enum tacit_err count_memory(struct job *j)
 {
-    uint32_t bound = j->plan->memory_mib;
+    uint32_t bound = policy_memory_mib(&j->policy, j->plan);
     char of[48] = "";
     TRY(trainer_fits(j->plan, j->model, &j->data->train, &j->memory_bytes));
     if (bound) snprintf(of, sizeof of, " of the %u that it may", bound);
@@ -71,9 +71,10 @@ static enum tacit_err load_parts(struct job *j)
     TRY(find_data(j));
     TRY(local_new(&j->d, &j->local));
     TRY(local_dataset(j->local, j->plan, &j->policy, &j->data));
-    policy_bound(&j->policy, j->plan);
     task_spec(j->plan, &spec);
     TRY(model_new(&spec, &j->model));
+    model_bound(j->model, (uint64_t)policy_memory_mib(&j->policy, j->plan)
+                              << 20);
     model_init(j->model, j->plan->seed);
     if (plan_has_base(j->plan)) TRY(pool_new(&j->pool, 0));
     model_use_pool(j->model, j->pool);

@@ -177,7 +177,6 @@ static enum tacit_err load_plan(struct participate *p,
     TRY(plan_parse("plan", (const char *)ev->bytes, ev->n_bytes, &p->plan));
     p->plan_hash = p->plan->hash;
     p->plan->base.where = p->c.bases;
-    policy_bound(p->c.policy, p->plan);
     TRY(task_production(p->plan));
     task_spec(p->plan, &spec);
     TRY(model_new(&spec, &p->model));
@@ -211,6 +210,7 @@ static void consult(struct participate *p, struct participate_action *a)
     a->kind = PARTICIPATE_CONSULT;
     a->hash = p->task.plan_hash;
     a->plan = p->plan;
+    a->model = p->model;
 }
 
 static void take_task(struct participate *p, const struct msg_task *t,

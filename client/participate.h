@@ -113,7 +113,7 @@ struct participate_action {
     struct digest hash;
     uint64_t bytes_max;
     const struct plan *plan; /* CONSULT, TRAIN, ADOPT: borrowed */
-    struct model *model;     /* TRAIN: holds the global weights; borrowed */
+    struct model *model;     /* CONSULT, TRAIN: with the weights; borrowed */
     const struct strategy *strategy; /* TRAIN, ADOPT */
     const struct strategy_config *numbers;
     const float *down; /* [n_down * n] TRAIN: came with the weights; borrowed */

@@ -364,11 +364,12 @@ enum tacit_err policy_allow(const struct policy *p, const struct plan *plan,
     return TACIT_OK;
 }
 
-void policy_bound(const struct policy *p, struct plan *plan)
+uint32_t policy_memory_mib(const struct policy *p, const struct plan *plan)
 {
-    if (!plan_has_base(plan) || !p->memory_mib) return;
-    if (!plan->memory_mib || plan->memory_mib > p->memory_mib)
-        plan->memory_mib = p->memory_mib;
+    if (!plan_has_base(plan) || !p->memory_mib) return plan->memory_mib;
+    return plan->memory_mib && plan->memory_mib < p->memory_mib
+               ? plan->memory_mib
+               : p->memory_mib;
 }
 
 static enum tacit_err fits(const struct plan *plan,

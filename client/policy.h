@@ -74,8 +74,9 @@ TACIT_CHECKED enum tacit_err policy_parse(const char *name, const char *text,
                                           size_t n, struct policy *out);
 /* The file of a plan's source; NULL when the policy names none. */
 const char *policy_path(const struct policy *p, const char *source);
-/* The policy's bounds of how a plan is carried out, where they are tighter. */
-void policy_bound(const struct policy *p, struct plan *plan);
+/* Most that training over the plan's base may take, by the plan and the policy
+ * [MiB]; 0: neither says. */
+uint32_t policy_memory_mib(const struct policy *p, const struct plan *plan);
 /* May this device take part in a round of the plan with at least u_min
  * devices, now? E_POLICY_REFUSED names the rule, E_BUDGET_SPENT. local_minute:
  * minute of the local day. */

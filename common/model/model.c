@@ -136,6 +136,13 @@ void model_use_pool(struct model *m, struct pool *pool)
     if (m->along) model_use_pool(directions_inner(m->along), pool);
 }
 
+void model_bound(struct model *m, uint64_t memory_bytes)
+{
+    m->spec.base.memory_bytes = memory_bytes;
+    if (m->tuned) tuned_bound(m->tuned, memory_bytes);
+    if (m->along) model_bound(directions_inner(m->along), memory_bytes);
+}
+
 enum tacit_err model_check_examples(const struct model *m,
                                     const struct examples *ex)
 {

@@ -223,6 +223,8 @@ TACIT_CHECKED enum tacit_err model_predict(struct model *m,
                                            const struct examples *ex,
                                            float *out /* [n_rows] */);
 
+/* What a training over a base may take from now on; 0: no bound. */
+void model_bound(struct model *m, uint64_t memory_bytes);
 /* Whether this training keeps to spec.base.memory_bytes with the largest batch
  * of these rows, counted before anything runs: E_TRAIN_MEMORY, with what would
  * fit. *out_bytes: what it takes at most; 0 for what has no base. */

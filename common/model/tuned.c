@@ -104,6 +104,13 @@ void tuned_use_pool(struct tuned *t, struct pool *pool)
     t->again.pool = pool;
 }
 
+void tuned_bound(struct tuned *t, uint64_t memory_bytes)
+{
+    if (t->spec.base.memory_bytes == memory_bytes) return;
+    t->spec.base.memory_bytes = memory_bytes;
+    t->has_run = 0;
+}
+
 void tuned_init(const struct tuned *t, struct params *p)
 {
     if (t->first) memcpy(p->flat, t->first, p->n_flat * sizeof *p->flat);
@@ -196,7 +203,8 @@ static size_t hard_of(const struct tuned *t, const struct examples *ex)
 static void turn(struct tuned *t, struct tape *tape, enum tuned_way way)
 {
     struct pool *pool = tape->pool;
-    if (!t->spec.base.memory_bytes || (t->has_run && t->way == way)) return;
+    if (!t->spec.base.memory_bytes) return;
+    if (t->has_run && t->way == way && way == TUNED_LOOKS) return;
     tape_release(tape);
     tape_init(tape, TAPE_BYTES);
     tape->pool = pool;
@@ -242,6 +250,7 @@ static enum tacit_err plan_batch(struct tuned *t, struct tape *tape,
     if (!bound) return TACIT_OK;
     size_t again = way == TUNED_LEARNS ? m->block : 0;
     t->again.limit_bytes = again ? again : 1;
+    if (again) TRY(tape_reserve(&t->again, again));
     return bound_tape(t, tape,
                       m->kept + (m->block - again) +
                           tuned_passages_bytes(&c, &b) + (bound - m->total));

@@ -57,6 +57,7 @@ TACIT_CHECKED enum tacit_err tuned_new(struct model_spec *spec,
 void tuned_free(struct tuned *t);
 /* Workers of the tape that blocks are worked out again on. */
 void tuned_use_pool(struct tuned *t, struct pool *pool);
+void tuned_bound(struct tuned *t, uint64_t memory_bytes);
 /* Pairs as they are drawn, and a head of zeros. With MODEL_FULL p is left as
  * it is. */
 void tuned_init(const struct tuned *t, struct params *p);

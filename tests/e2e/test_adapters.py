@@ -95,9 +95,9 @@ def tensors(path):
     return {k: v["shape"] for k, v in header.items()}
 
 
-def three_sites(f, at, data, without=(), ranks=(0, 0, 0)):
+def three_sites(f, at, data, without=(), ranks=(0, 0, 0), more=""):
     """Three devices that have the base, and train pairs of at most these ranks;
-    its path and hash."""
+    its path and hash. more: lines of the first one's policy."""
     base = None
     for site, rank in zip(SITES, ranks):
         path = os.path.join(at, site, "texts.csv")
@@ -105,7 +105,8 @@ def three_sites(f, at, data, without=(), ranks=(0, 0, 0)):
         device = f.add_device(site, policy=(
             "tasks: [retriever, reader, lm, classify]\n"
             "min_cohort: 2\nclip_max: 100\n"
-            + (f"adapter_rank_max: {rank}\n" if rank else "") +
+            + (f"adapter_rank_max: {rank}\n" if rank else "")
+            + (more if site == SITES[0] else "") +
             f"data:\n  - {{source: texts, file: {path}}}\n"))
         if site not in without:
             # Where the folder lies does not matter.
@@ -461,6 +462,21 @@ def case_too_little_memory_is_said_before_anything_runs():
             done = tacit(*words).exits(1).says("E0728", "even with one row",
                                                "is 1 MiB")
             assert "untrained" not in done.out, done
+
+
+def case_the_bound_of_a_devices_policy_is_kept_in_rounds():
+    with Federation() as f, folder() as at:
+        f.start_coordinator()
+        base = three_sites(f, at, ANSWERS, more="memory_mib: 1\n")
+        plan = f.write("plan.yaml", PLAN.format(
+            name="reader", task="reader", kind="ffa", hash=base["hash"]))
+        f.coordinator.run("plan", "submit", plan, "--base", base["path"])
+        for device in f.devices.values():
+            device.start()
+        north = f.devices["north"]
+        until(lambda: "bound (memory_mib) is 1 MiB" in north.tail(), 60,
+              "nothing refused")
+        assert not north.json("audit")["releases"]
 
 
 def case_a_training_ends_where_it_is_told_to():

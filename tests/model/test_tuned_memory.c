@@ -169,6 +169,56 @@ static void what_fits_is_said_before_and_kept(void **state)
     }
 }
 
+/* ---- batches that differ ---- */
+
+enum { LONG_ROWS = 12, LONGEST = 40, SHORTER = 3, BATCHES = 60, PER_BATCH = 4 };
+
+/* The longest rows, then others, drawn. */
+static enum tacit_err learn_drawn(struct model *m, const struct world *w,
+                                  void *ctx)
+{
+    static float grad[1 << 18];
+    uint32_t token[LONG_ROWS * LONGEST],
+        start[LONG_ROWS + 1] = {0}, second[LONG_ROWS], span[2 * LONG_ROWS];
+    const struct token_rows text = {token, start, second, span};
+    const struct examples ex = {.n_rows = LONG_ROWS, .text = &text};
+    float loss;
+    check(model_params(m)->n_flat <= sizeof grad / sizeof *grad);
+    for (uint32_t i = 0; i < LONG_ROWS; i++) {
+        start[i + 1] = start[i] + LONGEST - SHORTER * i;
+        second[i] = span[2 * i] = span[2 * i + 1] = 3;
+        for (uint32_t k = start[i]; k < start[i + 1]; k++)
+            token[k] = w->token[k % w->start[N]];
+    }
+    struct rng r;
+    rng_init(&r, 11, 0, 0);
+    for (int i = 0; i < BATCHES; i++) {
+        uint32_t idx[PER_BATCH] = {0, 1, 2, 3};
+        size_t n = i ? 1 + (size_t)rng_below(&r, PER_BATCH) : PER_BATCH;
+        for (size_t k = 0; i && k < n; k++)
+            idx[k] = (uint32_t)rng_below(&r, LONG_ROWS);
+        enum tacit_err err = model_gradient(m, &ex, idx, n, grad, &loss);
+        if (i == 0 && (err || !ctx)) return err;
+        check_ok(err);
+    }
+    return TACIT_OK;
+}
+
+static void a_smaller_batch_fits_after_a_larger_one(void **state)
+{
+    int and_smaller = 1;
+    (void)state;
+    for (int adapter = MODEL_FFA; adapter <= MODEL_FULL; adapter++) {
+        struct world w;
+        enum model_adapter a = (enum model_adapter)adapter;
+        open_world(&w, MODEL_READER);
+        uint64_t least = least_bound(&w, MODEL_READER, a, learn_drawn, NULL);
+        check(least_bound(&w, MODEL_READER, a, learn_drawn, &and_smaller) ==
+              least);
+        end(&w);
+    }
+}
+
 static void a_batch_that_would_fit_is_named(void **state)
 {
     struct world w;
@@ -211,6 +261,7 @@ int main(void)
         cmocka_unit_test(
             forward_passes_keep_to_the_bound_in_less_than_gradients),
         cmocka_unit_test(what_fits_is_said_before_and_kept),
+        cmocka_unit_test(a_smaller_batch_fits_after_a_larger_one),
         cmocka_unit_test(a_batch_that_would_fit_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
