@@ -5,7 +5,7 @@
  * product of the stacks is sum p_k B_k A_k exactly, whatever their ranks. Here
  * nobody sees a pair; what is added up is linear in the product:
  *
- *   device    D_k = B_k A_k - B A, of the leading r_k columns and rows
+ *   device    D_k = B_k A_k - B A, of the last r_k columns and rows
  *             Y_k = D_k Omega [out, 4 R],  W_k = Psi D_k [4 R, in]
  *   sum       Y, W: the sketches of D = sum p_k D_k
  *   server    Q = leading left vectors of Y, at most 3 R
@@ -21,9 +21,10 @@
  * Differs in:
  * 1. one pair of rank R is published instead of the stack of all: its size does
  *    not grow with the devices;
- * 2. a device goes on from the leading r_k directions of B A instead of a fresh
- *    pair: those that it does not train are 0 in B and in A while it trains,
- *    so that they get no gradient, and no part in D_k;
+ * 2. instead of a fresh pair a device trains the r_k directions of B A that do
+ *    the least, which in a young model are drawn rows and zeros; the others
+ *    take part in what it computes, as the stack does in the paper, get no
+ *    gradient, and have no part in D_k;
  * 3. as many rows as columns of the sketch, of which Q uses three quarters (the
  *    paper of the sketch has twice as many rows): error of what is beyond Q
  *    grows by no more than about sqrt(1 + 3 R / (R - 1));
@@ -109,17 +110,19 @@ static size_t own_rank(const struct strategy_local *l, const struct pair *p)
     return l->rank && l->rank < p->rank ? l->rank : p->rank;
 }
 
-/* Directions that are not trained: 0 on both sides, so their gradient is 0. */
-static void begin(const struct strategy_local *l, float *w)
+/* Directions that are not trained stay where they are. */
+static void gradient(const struct strategy_local *l, const float *w, float *g)
 {
     const struct params *p = l->c->layout;
     struct pair x;
-    for (size_t i = 0; i < p->n_params; i++) {
+    (void)w;
+    for (size_t i = 0; l->rank && i < p->n_params; i++) {
         if (part_of(p, &p->list[i], &x) != OUTER) continue;
         size_t rank = own_rank(l, &x);
         for (size_t o = 0; o < x.out; o++)
-            for (size_t r = rank; r < x.rank; r++) w[x.b + o * x.rank + r] = 0;
-        for (size_t k = rank * x.in; k < x.rank * x.in; k++) w[x.a + k] = 0;
+            for (size_t r = 0; r < x.rank - rank; r++)
+                g[x.b + o * x.rank + r] = 0;
+        for (size_t k = 0; k < (x.rank - rank) * x.in; k++) g[x.a + k] = 0;
     }
 }
 
@@ -135,7 +138,7 @@ static void send_column(const struct strategy_local *l, const struct pair *p,
     draws_begin(&rng, l->c, l->round, p, OMEGA, j);
     for (size_t i = 0; i < p->in; i++) {
         double x = drawn(&rng, bound);
-        for (size_t r = 0; r < rank; r++) {
+        for (size_t r = p->rank - rank; r < p->rank; r++) {
             now[r] += x * (double)a[r * p->in + i];
             then[r] += x * (double)a0[r * p->in + i];
         }
@@ -145,7 +148,7 @@ static void send_column(const struct strategy_local *l, const struct pair *p,
         const float *b = w + p->b + o * p->rank;
         const float *b0 = l->global + p->b + o * p->rank;
         double sum = 0;
-        for (size_t r = 0; r < rank; r++)
+        for (size_t r = p->rank - rank; r < p->rank; r++)
             sum += (double)b[r] * now[r] - (double)b0[r] * then[r];
         to[o * p->rank] = (float)sum;
     }
@@ -165,7 +168,7 @@ static void send_row(const struct strategy_local *l, const struct pair *p,
         const float *b = w + p->b + o * p->rank;
         const float *b0 = l->global + p->b + o * p->rank;
         double x = drawn(&rng, bound);
-        for (size_t r = 0; r < rank; r++) {
+        for (size_t r = p->rank - rank; r < p->rank; r++) {
             now[r] += x * (double)b[r];
             then[r] += x * (double)b0[r];
         }
@@ -173,7 +176,7 @@ static void send_row(const struct strategy_local *l, const struct pair *p,
     float *to = up + j / p->rank * l->n + p->a + j % p->rank * p->in;
     for (size_t i = 0; i < p->in; i++) {
         double sum = 0;
-        for (size_t r = 0; r < rank; r++)
+        for (size_t r = p->rank - rank; r < p->rank; r++)
             sum += now[r] * (double)a[r * p->in + i] -
                    then[r] * (double)a0[r * p->in + i];
         to[i] = (float)sum;
@@ -375,7 +378,7 @@ const struct strategy strategy_flora = {
     .paper = "Wang et al. 2024",
     .flags = STRATEGY_SUM,
     .n_up = PARTS,
-    .begin = begin,
+    .gradient = gradient,
     .finish = finish,
     .merge = merge,
 };
