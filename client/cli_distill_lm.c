@@ -125,8 +125,8 @@ static enum tacit_err same_vocab(const struct distilling *w,
     return fail_as(E_USAGE,
                    "%s and %s have different vocabularies (%zu and %zu "
                    "tokens); a student learns from a teacher with its own",
-                   w->teacher.row.name, w->student.row.name, n,
-                   vocab_size(other));
+                   w->teacher.row.name, w->student.row.name, vocab_size(other),
+                   n);
 }
 
 static enum tacit_err open_both(struct distilling *w)

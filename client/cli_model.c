@@ -458,6 +458,16 @@ enum tacit_err cli_model_show(const struct options *o)
     return err;
 }
 
+static enum tacit_err find_unused(struct device *d, const char *name,
+                                  struct network_row *out)
+{
+    TRY(networks_find(d, name, out));
+    TRY(embedding_check_unused(d, out));
+    TRY(generator_check_unused(d, out));
+    TRY(reranker_check_unused(d, out));
+    return readers_check_unused(d, out);
+}
+
 enum tacit_err cli_model_rm(const struct options *o)
 {
     struct device d;
@@ -468,13 +478,11 @@ enum tacit_err cli_model_rm(const struct options *o)
         json_decref(removed);
         return err;
     }
+    struct network_row m;
+    for (int i = 0; !err && i < o->n_args; i++)
+        err = find_unused(&d, o->args[i], &m);
     for (int i = 0; !err && i < o->n_args; i++) {
-        struct network_row m;
-        err = networks_find(&d, o->args[i], &m);
-        if (!err) err = embedding_check_unused(&d, &m);
-        if (!err) err = generator_check_unused(&d, &m);
-        if (!err) err = reranker_check_unused(&d, &m);
-        if (!err) err = readers_check_unused(&d, &m);
+        err = find_unused(&d, o->args[i], &m);
         if (!err) err = networks_remove(&d, &m);
         if (err) break;
         json_array_append_new(removed, json_string(m.name));

@@ -77,7 +77,7 @@ static enum tacit_err create(struct part *p, const char *folder,
         p->fd = mkostemp(p->path, O_CLOEXEC);
     else if (!err && mkdtemp(p->path))
         p->fd = open(p->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (!err && p->fd < 0) err = file_failed(p->path, "cannot create");
+    if (!err && p->fd < 0) err = file_failed(folder, "cannot write into it");
     if (err) p->path[0] = '\0';
     return err;
 }

@@ -13,6 +13,8 @@
 #include "common/model/model_folder_parts.h"
 
 enum { CONTEXT_MAX = 1 << 30, FACTORS_MAX = 512 };
+/* Of Llama 3 as it is. */
+enum { LOW_FACTOR = 1, HIGH_FACTOR = 4, OLD_CONTEXT = 8192 };
 #define LABELS_KEY "bert.classifier.output_labels"
 
 /* ---- what the network is ------------------------------------------------- */
@@ -75,12 +77,28 @@ static enum tacit_err copy_real(const struct model_folder_writing *w,
     return TACIT_OK;
 }
 
-/* The factors of Llama 3.1 follow from four numbers; three of them are the
- * same in every model that has them. */
+/* The factors of Llama 3 follow from four numbers, two of which are the same in
+ * every model that has them. Whether v [n] are those of this context. */
+static int is_llama3(const float *v, size_t n, double base, double factor,
+                     double old)
+{
+    for (size_t i = 0; i < n; i++) {
+        double wave =
+            2 * 3.14159265358979323846 * pow(base, (double)i / (double)n);
+        double smooth = (old / wave - LOW_FACTOR) / (HIGH_FACTOR - LOW_FACTOR);
+        double want = 1;
+        if (wave > old / LOW_FACTOR)
+            want = factor;
+        else if (wave >= old / HIGH_FACTOR)
+            want = 1 / ((1 - smooth) / factor + smooth);
+        if (fabs(want - (double)v[i]) > 1e-4 * want) return 0;
+    }
+    return 1;
+}
+
 static enum tacit_err put_factors(const struct model_folder_writing *w,
                                   double base, json_t *o)
 {
-    const double low = 1, high = 4, old = 8192;
     const struct gguf_tensor *t = model_files_find(w->f, "rope_freqs.weight");
     float v[FACTORS_MAX];
     double factor = 1;
@@ -91,25 +109,20 @@ static enum tacit_err put_factors(const struct model_folder_writing *w,
     memcpy(v, t->data, n * sizeof *v);
     for (size_t i = 0; i < n; i++)
         if ((double)v[i] > factor) factor = (double)v[i];
-    for (size_t i = 0; i < n; i++) {
-        double wave =
-            2 * 3.14159265358979323846 * pow(base, (double)i / (double)n);
-        double smooth = (old / wave - low) / (high - low), want = 1;
-        if (wave > old / low)
-            want = factor;
-        else if (wave >= old / high)
-            want = 1 / ((1 - smooth) / factor + smooth);
-        if (fabs(want - (double)v[i]) > 1e-4 * want)
-            return fail_as(E_MODEL_UNSUPPORTED,
-                           "its rotary factors are not those of Llama 3, so "
-                           "config.json has no place for them");
-    }
+    int old = OLD_CONTEXT;
+    if (!is_llama3(v, n, base, factor, old))
+        for (old = 1; old < CONTEXT_MAX / 2; old *= 2)
+            if (is_llama3(v, n, base, factor, old)) break;
+    if (!is_llama3(v, n, base, factor, old))
+        return fail_as(E_MODEL_UNSUPPORTED,
+                       "its rotary factors are not those of Llama 3, so "
+                       "config.json has no place for them");
     json_object_set_new(o, "rope_scaling",
                         json_pack("{s:s, s:f, s:f, s:f, s:i}", "rope_type",
                                   "llama3", "factor", factor, "low_freq_factor",
-                                  low, "high_freq_factor", high,
-                                  "original_max_position_embeddings",
-                                  (int)old));
+                                  (double)LOW_FACTOR, "high_freq_factor",
+                                  (double)HIGH_FACTOR,
+                                  "original_max_position_embeddings", old));
     return TACIT_OK;
 }
 

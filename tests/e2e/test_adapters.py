@@ -227,6 +227,9 @@ def case_a_reader_is_learnt_together():
         assert after["reader"] == "whole", after
         assert after["span"]["text"] == before["span"]["text"], (before, after)
         south.run("model", "use", "built-in-reader")
+        # All or none.
+        assert south.run("model", "rm", "whole", "none",
+                         check=False).returncode == 1
         south.run("model", "rm", "whole")
         south.run("model", "rm", "tiny")
         reader = south.json("status")["reader"]

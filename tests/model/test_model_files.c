@@ -406,6 +406,9 @@ static void a_folder_that_is_written_is_the_one_that_was_read(void **state)
         "{\"model_type\":\"llama\"," LLAMA_SIZES
         "\"rope_theta\":5e7,\"rope_scaling\":{\"rope_type\":\"llama3\","
         "\"factor\":32.0,\"original_max_position_embeddings\":8192}}",
+        "{\"model_type\":\"llama\"," LLAMA_SIZES
+        "\"rope_scaling\":{\"rope_type\":\"llama3\","
+        "\"factor\":8.0,\"original_max_position_embeddings\":16}}",
     };
     for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
         char folder[256];
@@ -424,7 +427,7 @@ static void what_a_folder_has_no_place_for_is_named(void **state)
     make_llama(folder, "{\"model_type\":\"llama\"," LLAMA_SIZES
                        "\"rope_scaling\":{\"rope_type\":\"llama3\","
                        "\"factor\":8.0,"
-                       "\"original_max_position_embeddings\":16}}");
+                       "\"original_max_position_embeddings\":24}}");
     snprintf(out, sizeof out, "%s/out", folder);
     check_ok(model_files_open(folder, &c));
     check_code(model_folder_write(c, out, &plain), E_MODEL_UNSUPPORTED);
