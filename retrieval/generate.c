@@ -253,7 +253,10 @@ static enum tacit_err prepare(struct writing *w)
                                          .passages = found->passages,
                                          .n_passages = g->n_offered,
                                          .room = g->context - n_max};
-    TRY(prompt_build(&source, w->a, &p));
+    enum tacit_err err = prompt_build(&source, w->a, &p);
+    if (err)
+        return err_context(err, "the model reads %zu tokens at a time",
+                           g->context);
     g->n_passages = p.n_passages;
     g->n_turns = p.n_turns;
     g->n_said = job->n_turns;

@@ -393,8 +393,8 @@
    "quotes the documents word by word.")                                       \
  X(PROMPT_ROOM, 723, LIMIT, FAILED, "the prompt has no room for the question", \
    "The model reads a bounded number of tokens, which the message names. "     \
-   "Ask more briefly, lower --max-tokens, or use a model with a longer "       \
-   "context.")                                                                 \
+   "Ask more briefly, lower --max-tokens where half of them and more are for " \
+   "the answer, or use a model with a longer context.")                        \
  X(TRAIN_MEMORY, 728, LIMIT, FAILED, "training would not fit into its memory", \
    "Counted before anything starts, from the network's shape and the longest " \
    "rows. The message names both figures and what would fit: a smaller "       \
