@@ -5,11 +5,12 @@
  *   engine_sites together|alone|each PLAN BASE FOLDER   (for sites_table.py)
  *
  * A line of JSON for every site at the start and after every sixth of the
- * rounds: the place of each held-out question's answer among the site's
- * passages. Alone, the one that has all rows makes as many steps between these
- * as half of the sites together, in batches of the plan's size. A plan with
- * privacy says what it cost. Under strategy.kind finetune the last lines are of
- * each site's own model; each: what these steps come to without the others.
+ * rounds: the place of each held-out question's answer among the site's own
+ * passages, and among those of all sites. Alone, the one that has all rows
+ * makes as many steps between these as half of the sites together, in batches
+ * of the plan's size. A plan with privacy says what it cost. Under finetune the
+ * last lines are of each site's own model; each: what these steps come to
+ * without the others.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,9 @@ struct bench {
     struct plan *plan;
     struct buf text;
     struct sites sites;
+    struct examples all; /* the passages of all sites, numbered anew */
+    uint32_t *first;     /* [sites] a site's first group of them */
+    struct arena arena;
     struct model *model;
     uint32_t every; /* rounds */
     uint32_t own_steps;
@@ -33,22 +37,46 @@ struct bench {
 
 enum whose { SHARED, OWN };
 
+static enum tacit_err say_places(struct bench *b, const struct examples *x,
+                                 const char *name)
+{
+    float *place = malloc((x->n_rows + 1) * sizeof *place);
+    if (!place) return fail(TACIT_NOMEM, "no memory");
+    enum tacit_err err = model_predict(b->model, x, place);
+    printf(", \"%s\": [", name);
+    for (size_t k = 0; !err && k < x->n_rows; k++)
+        printf("%s%.0f", k ? ", " : "", (double)place[k]);
+    printf("]");
+    free(place);
+    return err;
+}
+
+static enum tacit_err say_among_all(struct bench *b, size_t i)
+{
+    struct examples x = b->sites.data[i].test;
+    uint32_t *group = malloc((x.n_rows + 1) * sizeof *group);
+    if (!group) return fail(TACIT_NOMEM, "no memory");
+    for (size_t k = 0; k < x.n_rows; k++)
+        group[k] = x.row_group[k] + b->first[i];
+    x.row_group = group;
+    x.pool = b->all.pool;
+    x.pool_group = b->all.pool_group;
+    x.n_pool = b->all.n_pool;
+    enum tacit_err err = say_places(b, &x, "among_all");
+    free(group);
+    return err;
+}
+
 static enum tacit_err say_site(struct bench *b, size_t i, uint32_t round,
                                enum whose whose)
 {
     const struct dataset *d = &b->sites.data[i];
-    size_t n = d->test.n_rows;
-    float *place = malloc((n ? n : 1) * sizeof *place);
-    if (!place) return fail(TACIT_NOMEM, "no memory");
-    enum tacit_err err = model_predict(b->model, &d->test, place);
-    printf("{\"round\": %u, \"own\": %d, \"site\": \"%s\", \"n_train\": %zu, "
-           "\"place\": [",
+    printf("{\"round\": %u, \"own\": %d, \"site\": \"%s\", \"n_train\": %zu",
            round, whose == OWN, b->sites.name[i], d->train.n_rows);
-    for (size_t k = 0; !err && k < n; k++)
-        printf("%s%.0f", k ? ", " : "", (double)place[k]);
-    printf("]}\n");
-    free(place);
-    return err;
+    TRY(say_places(b, &d->test, "place"));
+    TRY(say_among_all(b, i));
+    printf("}\n");
+    return TACIT_OK;
 }
 
 static enum tacit_err say_round(struct bench *b, uint32_t round)
@@ -233,14 +261,42 @@ static enum tacit_err centralised(struct bench *b)
     return err;
 }
 
+/* ---- what is searched ---------------------------------------------------- */
+
+static enum tacit_err gather_passages(struct bench *b)
+{
+    size_t n = 0, at = 0, d = b->sites.data[0].test.x_dim;
+    uint32_t n_group = 0;
+    float *pool;
+    uint32_t *group;
+    for (size_t i = 0; i < b->sites.n; i++) n += b->sites.data[i].test.n_pool;
+    TRY(arena_alloc(&b->arena, n * d + 1, sizeof *pool, &pool));
+    TRY(arena_alloc(&b->arena, n + 1, sizeof *group, &group));
+    TRY(arena_alloc(&b->arena, b->sites.n + 1, sizeof *b->first, &b->first));
+    for (size_t i = 0; i < b->sites.n; i++) {
+        const struct examples *x = &b->sites.data[i].test;
+        b->first[i] = n_group;
+        memcpy(pool + at * d, x->pool, x->n_pool * d * sizeof *pool);
+        for (size_t k = 0; k < x->n_pool; k++) {
+            group[at] = x->pool_group[k] + b->first[i];
+            if (group[at] >= n_group) n_group = group[at] + 1;
+            at++;
+        }
+    }
+    b->all = (struct examples){.pool = pool, .pool_group = group, .n_pool = n};
+    return TACIT_OK;
+}
+
 static enum tacit_err run(struct bench *b, char **argv)
 {
     struct model_spec spec;
     buf_init(&b->text, 0);
+    arena_init(&b->arena, 0);
     TRY(file_read(argv[2], PLAN_BYTES_MAX, &b->text));
     TRY(plan_load(argv[2], &b->plan));
     b->plan->base.where = argv[3];
     TRY(sites_load(b->plan, argv[4], &b->sites));
+    TRY(gather_passages(b));
     b->own_steps = b->plan->local_steps;
     /* A noisy sum knows nothing of them: one is as good in the rounds whose own
      * models are not measured. */
@@ -265,6 +321,7 @@ int main(int argc, char **argv)
     if (err) fprintf(stderr, "engine_sites: %s\n", err_message());
     model_free(b.model);
     sites_release(&b.sites);
+    arena_release(&b.arena);
     plan_free(b.plan);
     buf_release(&b.text);
     return err ? 1 : 0;

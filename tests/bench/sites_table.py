@@ -9,8 +9,8 @@ built-in   the encoder that is part of the program: a matrix that turns the
 minilm     all-MiniLM-L6-v2 in Q8_0 (TACIT_MINILM=FOLDER): the side of the
            questions, by FFA-LoRA pairs (common/model/tuned.h); its first call
            embeds the passages, and without the folder it is left out
-medquad    nine sites of the NIH as they are (MedQuAD), up to ROWS questions
-           each; the passages are the beginnings of the answers
+medquad    nine sites of the NIH as they are (MedQuAD); the passages are the
+           beginnings of the answers
 pubmedqa   one journal question and its abstract, dealt out to four sites by the
            year of publication
 
@@ -19,8 +19,9 @@ all rows, and by all sites together under record-level differential privacy
 (epsilon 8, delta 1e-5); with strategy finetune also each site's own model, from
 that one with the site's rows ("then its own"), and what the same steps come to
 from the untrained one ("each alone"). A fifth of each site's questions is held
-out; told is where the answer stands among the site's passages: recall@5, and
-in the mean recall@1 and the reciprocal place. Gains have the middle 95 % of
+out; told is where the answer stands among the site's own passages, and again
+among those of all sites: recall@5, and in the mean recall@1 and the reciprocal
+place. Gains have the middle 95 % of
 10,000 paired draws of the site's questions, with replacement.
 
 --choose holds out a fifth of the training questions instead, runs what stands
@@ -45,7 +46,6 @@ import sys
 BUILD = os.environ.get("TACIT_BUILD", "build/release")
 DATA = os.environ.get("TACIT_TEST_DATA", "../shared/data")
 WORK = os.environ.get("TACIT_TABLE_DIR", "/tmp/tacit-sites")
-ROWS = int(os.environ.get("TACIT_TABLE_ROWS", "900"))
 PICTURE = "common/model/sites.svg"
 WORDS = 100
 DRAWS = 10000
@@ -82,37 +82,46 @@ seed: 1
 sim: {{clients: {n}, protocol: sum, evaluate_every: 1000}}
 """
 ALL = "q, k, v, output, gate, up, down"
-OPEN = {"built-in": {"rounds": 24, "steps": 12, "batch": 64, "rate": 0.003,
+OPEN = {"built-in": {"rounds": 24, "steps": 12, "batch": 256, "rate": 0.002,
                      "hard": 0, "temperature": 0.04, "clip": 10.0, "more": ""},
-        "minilm": {"rank": 8, "targets": ALL, "rounds": 6, "steps": 12,
+        "minilm": {"rank": 8, "targets": ALL, "rounds": 12, "steps": 12,
                    "batch": 32, "rate": 0.002, "hard": 4, "temperature": 0.05,
                    "clip": 5.0, "more": ",\n  numbers: fast"}}
 # What one place does otherwise: its steps have no others' beside them.
-ALONE = {"built-in": {"batch": 288, "rate": 0.001}, "minilm": {}}
+ALONE = {"built-in": {"batch": 1024, "rate": 0.0005, "rounds": 16},
+         "minilm": {"batch": 128, "rate": 0.001}}
 # A step along the noisy sum as it is: Adam, which makes all coordinates' steps
 # alike, gives those that are noise alone as much as any.
 OWN = ", steps: 384, optimizer: adamw, learning_rate: 0.001"
 PRIVATE = {"built-in": {"strategy": "kind: finetune", "own": OWN, "rounds": 8,
-                        "sample": 1.0, "batch": 64, "rate": 3.6, "clip": 1.0,
+                        "sample": 1.0, "batch": 64, "rate": 2.5, "clip": 1.0,
                         "hard": 32, "temperature": 0.03},
            "minilm": {"strategy": "kind: fedadam, beta2: 0.95, tau: 1e-5",
-                      "own": "", "rank": 4, "targets": "q, v", "rounds": 12,
-                      "sample": 0.25, "batch": 100, "rate": 0.002,
+                      "own": "", "rank": 4, "targets": "q, v", "rounds": 64,
+                      "sample": 0.0625, "batch": 100, "rate": 0.002,
                       "clip": 1.0, "hard": 16, "temperature": 0.05}}
 # What --choose tries, from those above; the curve of each run also says after
 # how many rounds it would have been best.
 GRID = {"built-in": {
-            "open": [{"batch": 32, "rate": 0.002, "hard": 16,
-                      "temperature": 0.05}, {"batch": 32}, {},
-                     {"temperature": 0.03, "rounds": 36}],
+            "open": [{"batch": n, "rate": 0.003} for n in (32, 64, 128, 256)] +
+                    [{}],
+            "alone": [{"batch": n, "rate": r, "rounds": 24}
+                      for n in (288, 1024) for r in (0.001, 0.0005)],
             "private": [{"strategy": "kind: fedadam, beta2: 0.95, tau: 1e-5",
-                         "own": "", "rate": 0.01, "temperature": 0.05}] +
-                       [{"rate": r, "temperature": t}
-                        for r, t in ((2.16, 0.05), (3.6, 0.05), (5.04, 0.05),
-                                     (3.6, 0.03))]},
-        "minilm": {"open": [{"rate": r, "rounds": 10} for r in (0.001, 0.002)],
-                   "private": [{"rate": r} for r in (0.002, 0.005)]}}
+                         "own": "", "rate": 0.01}] +
+                       [{"rate": r, "rounds": n} for r, n in (
+                           (1.3, 8), (1.8, 8), (2.5, 8), (3.6, 8), (1.8, 16))]},
+        "minilm": {
+            "open": [{}, {"rate": 0.001}, {"batch": 64}],
+            "alone": [{}, {"batch": 32, "rate": 0.002},
+                      {"batch": 32, "rate": 0.0007}],
+            "private": [{}, {"rank": 8, "targets": ALL}, {"rate": 0.005},
+                        {"rounds": 16, "sample": 0.25, "rate": 0.005},
+                        {"rounds": 16, "sample": 0.25, "rank": 8,
+                         "targets": ALL}]}}
 FULL = 0.97  # a base over this has no three points left
+SEARCHED = {"place": "its own passages",
+            "among_all": "the passages of all sites"}
 TITLES = {"federated": "together", "centralised": "one place",
           "private": "together, ε = 8", "own": "then its own, ε = 8",
           "each": "each alone"}
@@ -188,12 +197,8 @@ def medquad():
         for line in f:
             x = json.loads(line)
             sites.setdefault(x["source"].split("_")[1], []).append(
-                (x["doc"] or x["id"], x["id"], x["question"],
-                 x["answer"]))
-    # Whole documents: what else is asked about one thing competes.
-    return {name: [r[1:] for r in sorted(
-                rows, key=lambda r: (share(r[0]), r[1]))[:ROWS]]
-            for name, rows in sites.items()}
+                (x["id"], x["question"], x["answer"]))
+    return {name: sorted(rows) for name, rows in sites.items()}
 
 
 def pubmedqa():
@@ -235,25 +240,27 @@ def run(how, text, folder, file, split="table"):
         return [json.loads(x) for x in f]
 
 
-def plan_text(which, private, n, content, given):
-    numbers = {**(PRIVATE if private else OPEN)[which], **given}
+def plan_text(which, half, n, content, given):
+    private = half == "private"
+    numbers = {**(PRIVATE if private else OPEN)[which],
+               **(ALONE[which] if half == "alone" else {}), **given}
     model = BUILT_IN if which == "built-in" else MINILM
     return (PRIVATE_PLAN if private else PLAN).format(
         model=model.format(hash=content, **numbers), n=n, **numbers)
 
 
-def curve(lines):
-    """round -> site -> places of the answers."""
+def curve(lines, among):
+    """round -> site -> places of the answers among what is searched."""
     rounds = {}
     for x in lines:
         if "site" in x and not x["own"]:
-            rounds.setdefault(x["round"], {})[x["site"]] = x["place"]
+            rounds.setdefault(x["round"], {})[x["site"]] = x[among]
     return rounds
 
 
-def own(lines):
+def own(lines, among):
     """site -> places of the answers, of the sites' own models."""
-    return {x["site"]: x["place"] for x in lines if "site" in x and x["own"]}
+    return {x["site"]: x[among] for x in lines if "site" in x and x["own"]}
 
 
 MEASURES = {"recall@5": lambda place: place <= 5,
@@ -283,10 +290,15 @@ def middle(values):
             f"{values[len(values) * 975 // 1000 - 1]:+.1f}]")
 
 
-def say_curve(what, lines):
-    points = ", ".join(f"{r}: {mean(x):.1f}" for r, x in curve(lines).items())
+def say_curve(what, lines, among):
+    points = ", ".join(f"{r}: {mean(x):.1f}"
+                       for r, x in curve(lines, among).items())
+    of_own = own(lines, among)
     print(f"{what}, mean after rounds {points}"
-          + (f"; own {mean(own(lines)):.1f}" if own(lines) else ""))
+          + (f"; own {mean(of_own):.1f}" if of_own else ""))
+
+
+def say_privacy(lines):
     for x in lines:
         if "noise" in x:
             print(f"  unit record, epsilon {x['epsilon']:.3f} at delta "
@@ -297,19 +309,24 @@ def say_curve(what, lines):
 def choose_table(task, sites, halves, given):
     which, name, (file, content) = task
     folder = lay_out(name, sites, "choose")
-    for half in halves:
+    for half in GRID[which] if len(halves) == 2 else halves:
         best = (0, None)
         for tried in GRID[which][half]:
-            text = plan_text(which, half == "private", len(sites), content,
+            text = plan_text(which, half, len(sites), content,
                              {**given, **tried})
-            lines = run("together", text, folder, file, "choose")
-            say_curve(f"{which} {name} {half} {tried}", lines)
+            how = "alone" if half == "alone" else "together"
+            lines = run(how, text, folder, file, "choose")
+            for among, title in SEARCHED.items():
+                say_curve(f"{which} {name} {half} {tried}, {title}", lines,
+                          among)
+            rounds = {r: sum(mean(curve(lines, a)[r]) for a in SEARCHED) / 2
+                      for r in curve(lines, "place") if r}
             # Fewer rounds of a private plan are another plan, of less noise.
-            points = [(r, x) for r, x in curve(lines).items() if r]
+            points = list(rounds.items())
             if half == "private":
                 points = points[-1:]
-            for r, x in points:
-                best = max(best, (mean(x), json.dumps({**tried, "rounds": r})))
+            for r, value in points:
+                best = max(best, (value, json.dumps({**tried, "rounds": r})))
             sys.stdout.flush()
         print(f"{which} {name} {half}: best {best[0]:.1f} with {best[1]}")
 
@@ -319,12 +336,12 @@ def trial_table(task, sites, given):
     questions, of equals the one learnt the longer; measured on the others."""
     which, name, (file, content) = task
     folder = lay_out(name, sites, "trial")
-    lines = run("together", plan_text(which, True, len(sites), content, given),
-                folder, file, "trial")
-    rounds = curve(lines)
+    text = plan_text(which, "private", len(sites), content, given)
+    lines = run("together", text, folder, file, "trial")
+    rounds = curve(lines, "place")
     models = {"untrained": rounds[0], "shared": rounds[max(rounds)]}
-    if own(lines):
-        models["own"] = own(lines)
+    if own(lines, "place"):
+        models["own"] = own(lines, "place")
     total = dict.fromkeys([*models, "searches"], 0)
     print(f"{which} {name}, trial: recall@5 of the others")
     for site, rows in sites.items():
@@ -395,33 +412,51 @@ def expectations(first, last):
     return checks
 
 
-def table(task, sites, halves, given):
-    """The expectations, and the curves."""
+def columns(got, among):
+    """Places at the start, and at each column's end."""
+    curves = {c: curve(lines, among) for c, lines in got.items()
+              if c != "each"}
+    last = {c: x[max(x)] for c, x in curves.items()}
+    if "each" in got:
+        last["own"] = own(got["private"], among)
+        last["each"] = own(got["each"], among)
+    return next(iter(curves.values()))[0], last, curves
+
+
+def trained(task, sites, halves, given):
+    """column -> lines of its training."""
     which, name, (file, content) = task
     folder = lay_out(name, sites, "table")
     got = {}
-    if "open" in halves:
-        text = plan_text(which, False, len(sites), content, given)
-        got["federated"] = run("together", text, folder, file)
-        text = plan_text(which, False, len(sites), content,
-                         {**ALONE[which], **given})
-        got["centralised"] = run("alone", text, folder, file)
-    if "private" in halves:
-        text = plan_text(which, True, len(sites), content, given)
-        got["private"] = run("together", text, folder, file)
-    curves = {c: curve(lines) for c, lines in got.items()}
-    lines = next(iter(got.values()))
-    first = curve(lines)[0]
-    last = {c: x[max(x)] for c, x in curves.items()}
-    if "private" in got and own(got["private"]):
-        last["own"] = own(got["private"])
-        last["each"] = own(run("each", text, folder, file))
-    print(f"\n{which} encoder, {name}: {len(first)} sites\n")
-    print_table(first, last,
-                {x["site"]: x["n_train"] for x in lines if "site" in x})
-    for c in got:
-        say_curve(TITLES[c], got[c])
-    return expectations(first, last), curves
+    for half, column, how in (("open", "federated", "together"),
+                              ("alone", "centralised", "alone"),
+                              ("private", "private", "together")):
+        if (half if half != "alone" else "open") not in halves:
+            continue
+        text = plan_text(which, half, len(sites), content, given)
+        got[column] = run(how, text, folder, file)
+    if "private" in got and own(got["private"], "place"):
+        got["each"] = run("each", text, folder, file)
+    return got
+
+
+def table(task, sites, halves, given):
+    """What is searched -> the expectations, and the curves."""
+    which, name, _ = task
+    got = trained(task, sites, halves, given)
+    n_train = {x["site"]: x["n_train"] for x in next(iter(got.values()))
+               if "site" in x}
+    out = {}
+    for among, title in SEARCHED.items():
+        first, last, curves = columns(got, among)
+        print(f"\n{which} encoder, {name}: {len(first)} sites, each over "
+              f"{title}\n")
+        print_table(first, last, n_train)
+        for c in curves:
+            say_curve(TITLES[c], got[c], among)
+        say_privacy(got.get("private", []))
+        out[among] = expectations(first, last), curves
+    return out
 
 
 # ---- the picture -----------------------------------------------------------
@@ -432,8 +467,8 @@ DASHES = {"federated": "none", "centralised": "7 4", "private": "2 3"}
 PANEL, HIGH, LEFT, TOP = 420, 240, 56, 56
 
 
-def panel(out, x0, title, curves):
-    """One encoder's curves: the mean recall@5 over the share of the rounds."""
+def panel(out, x0, y0, title, curves):
+    """One table's curves: the mean recall@5 over the share of the rounds."""
     points = {c: [(r / max(x), mean(s)) for r, s in x.items()]
               for c, x in curves.items()}
     values = [v for p in points.values() for _, v in p]
@@ -441,13 +476,13 @@ def panel(out, x0, title, curves):
 
     def at(share, value):
         return (x0 + LEFT + share * (PANEL - LEFT - 16),
-                TOP + HIGH * (high - value) / (high - low))
+                y0 + TOP + HIGH * (high - value) / (high - low))
 
     def text(x, y, what, anchor="middle"):
         out.append(f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" '
                    f'fill="#222">{what}</text>')
 
-    text(x0 + LEFT, 38, title, "start")
+    text(x0 + LEFT, y0 + 38, title, "start")
     value = low
     while value <= high:
         (x, y), (end, _) = at(0, value), at(1, value)
@@ -458,7 +493,7 @@ def panel(out, x0, title, curves):
         line = "L".join("{:.1f} {:.1f}".format(*at(*q)) for q in p)
         style = (f'stroke="{STROKES[c]}" stroke-width="2" '
                  f'stroke-dasharray="{DASHES[c]}"')
-        y = TOP + HIGH + 44 + 18 * k
+        y = y0 + TOP + HIGH + 44 + 18 * k
         out.append(f'<path d="M{line}" fill="none" {style}/>')
         out.append(f'<path d="M{x0 + LEFT} {y - 4}h28" {style}/>')
         text(x0 + LEFT + 36, y, f"{TITLES[c]}: {p[0][1]:.1f} to {p[-1][1]:.1f} "
@@ -468,7 +503,8 @@ def panel(out, x0, title, curves):
 
 
 def picture(panels, path):
-    wide, high = PANEL * len(panels), TOP + HIGH + 96
+    tall = TOP + HIGH + 96
+    wide, high = 2 * PANEL, tall * ((len(panels) + 1) // 2)
     title = "Recall@5 of held-out questions over the rounds, mean of the sites"
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" '
            f'height="{high}" role="img" font-family="sans-serif" '
@@ -477,7 +513,7 @@ def picture(panels, path):
            '<text x="8" y="18" fill="#222">recall@5 over the rounds, mean of '
            'the sites, per cent</text>']
     for i, (what, curves) in enumerate(panels.items()):
-        panel(out, i * PANEL, what, curves)
+        panel(out, i % 2 * PANEL, i // 2 * tall, what, curves)
     with open(path, "w", encoding="utf-8") as f:
         f.write("\n".join(out) + "\n</svg>\n")
 
@@ -513,12 +549,14 @@ def main():
             if "--trial" in words:
                 trial_table(task, known[name](), given)
                 continue
-            checks, curves = table(task, known[name](), halves, given)
-            for what, holds in checks:
-                print(f"  {'holds' if holds else 'FAILS'}: {what}", flush=True)
-                failed |= not holds
-            if name == "medquad" and len(halves) == 2 and not given:
-                panels[f"{which} encoder, MedQuAD"] = curves
+            tables = table(task, known[name](), halves, given)
+            for among, (checks, curves) in tables.items():
+                for what, holds in checks:
+                    print(f"  {'holds' if holds else 'FAILS'}: {what}, over "
+                          f"{SEARCHED[among]}", flush=True)
+                    failed |= not holds
+                if name == "medquad" and len(halves) == 2 and not given:
+                    panels[f"{which} encoder, over {SEARCHED[among]}"] = curves
     if panels:
         picture(panels, PICTURE)
     return 1 if failed else 0
