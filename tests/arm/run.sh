@@ -7,8 +7,8 @@ out=${TACIT_BUILD:-build}/arm
 mkdir -p "$out"
 sources="common/base/err.c common/base/utf8.c common/base/pool.c
     common/base/tick.c tests/check.c tests/arm/drawn.c
-    $(ls common/tensor/kernel*.c common/tensor/weight*.c common/tensor/quant.c \
-        retrieval/rabitq*.c)"
+    $(ls common/tensor/kernel*.c common/tensor/maps*.c \
+        common/tensor/weight*.c common/tensor/quant.c retrieval/rabitq*.c)"
 for t in tensor/test_quant tensor/test_weights tensor/test_kernels \
     base/test_pool retrieval/test_rabitq; do
     # shellcheck disable=SC2086
