@@ -20,14 +20,15 @@
 # include "common/tensor/kernel_pairs.h"
 
 enum {
-    ROWS = 3, /* with two sums each: what the registers hold */
+    ROWS = 4, /* sixteen sums at a time hide what a step takes */
     COLUMNS = KERNEL_PANEL / LANES,
     HALF = KERNEL_BLOCK / 4, /* pairs of half a block */
     PANEL = KERNEL_PANEL,
     PAIRS = KERNEL_PAIRS,
     DEPTH = 2 * PAIRS,
-    TALL = 48, /* rows of A packed at a time, whole vectors of them */
-    WIDE = 576 /* columns of B packed at a time */
+    TALL = 96, /* rows of A packed at a time, whole vectors of them */
+    AHEAD = 8, /* rows */
+    WIDE = 768 /* columns of B packed at a time */
 };
 
 /* out [n][PAIRS] from rows of k numbers, which are too short for the processor
@@ -47,17 +48,22 @@ static void pack_along(uint32_t *out, const float *x, size_t x_row, size_t n,
     }
 }
 
-/* out [pairs][out_row] from k rows of n numbers. */
+/* out [pairs][out_row] from k rows of n numbers, short ones here, too. */
 static void pack_across(uint32_t *out, size_t out_row, const float *x,
                         size_t x_row, size_t n, size_t k)
 {
     for (size_t l = 0; l < k; l += 2) {
         const float *at = x + l * x_row;
         const float *next = l + 1 < k ? at + x_row : NULL;
-        for (size_t j = 0; j < n; j += LANES)
+        const float *soon = l + AHEAD + 1 < k ? at + AHEAD * x_row : at;
+        const float *and_next = next ? soon + x_row : soon;
+        for (size_t j = 0; j < n; j += LANES) {
+            __builtin_prefetch(soon + j);
+            __builtin_prefetch(and_next + j);
             _mm512_store_si512(out + l / 2 * out_row + j,
                                pairs_across(at + j, next ? next + j : NULL,
                                             first(n - j)));
+        }
     }
 }
 
@@ -173,10 +179,11 @@ ALWAYS void tile_run(const struct tile *t, size_t rows, size_t cols)
 # define TILES(cols)                                                           \
   TILE(1, cols)                                                                \
   TILE(2, cols)                                                                \
-  TILE(3, cols)
+  TILE(3, cols)                                                                \
+  TILE(4, cols)
 # define LIST(cols)                                                            \
   {                                                                            \
-   tile_1_##cols, tile_2_##cols, tile_3_##cols                                 \
+   tile_1_##cols, tile_2_##cols, tile_3_##cols, tile_4_##cols                  \
   }
 TILES(1)
 TILES(2)

@@ -18,7 +18,7 @@
 
 #include "common/tensor/tape.h"
 
-enum { FEED_ROWS = 512 };
+enum { FEED_ROWS = 256 };
 
 struct op_feed {
     struct var *wide, *wide_bias;     /* [f, d], [1, f] */
