@@ -124,17 +124,20 @@ static enum tacit_err find_use(struct device *d, const struct network_row *m,
                                enum use *out)
 {
     int reads = 0;
+    uint64_t n = 0;
     *out = USE_SEARCH;
     if (generator_fits(m->family)) *out = USE_ANSWERS;
     if (strcmp(m->family, "bert") != 0) return TACIT_OK;
     TRY(readers_fit(d, m, &reads));
     if (reads) *out = USE_READS;
     if (reads) return TACIT_OK;
-    enum tacit_err err = reranker_fits(d, m);
-    if (!err) *out = USE_RERANK;
-    if (err && err_id() != E_NOT_A_RERANKER) return err;
-    err_clear();
-    return TACIT_OK;
+    TRY(reranker_outputs(d, m, &n));
+    if (n == 1) *out = USE_RERANK;
+    if (n <= 1) return TACIT_OK;
+    return fail_as(E_MODEL_UNSUPPORTED,
+                   "%s sorts texts into %llu classes, which nothing here asks "
+                   "for; --as search searches with the network below its head",
+                   m->name, (unsigned long long)n);
 }
 
 static enum tacit_err check_options(const struct options *o, enum use use)

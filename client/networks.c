@@ -388,9 +388,9 @@ enum tacit_err networks_check_free(struct device *d, const char *name)
 
 /* ---- looking after ------------------------------------------------------ */
 
-static enum tacit_err check_file(const struct network_row *m, void *ctx)
+enum tacit_err networks_check_file(const struct device *d,
+                                   const struct network_row *m)
 {
-    const struct device *d = ctx;
     char path[DEVICE_PATH_MAX];
     struct digest now;
     const uint8_t *bytes = NULL;
@@ -408,7 +408,12 @@ static enum tacit_err check_file(const struct network_row *m, void *ctx)
                        m->name);
 }
 
+static enum tacit_err check_row(const struct network_row *m, void *ctx)
+{
+    return networks_check_file(ctx, m);
+}
+
 enum tacit_err networks_check(struct device *d)
 {
-    return networks_walk(d, check_file, d);
+    return networks_walk(d, check_row, d);
 }

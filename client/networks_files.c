@@ -292,6 +292,7 @@ enum tacit_err networks_quantise(struct device *d,
     struct network_row m = *from;
     TRY(networks_check_free(d, job->name));
     snprintf(m.name, sizeof m.name, "%s", job->name);
+    TRY(networks_check_file(d, from));
     TRY(networks_path(d, from, path));
     TRY(gguf_open(path, &g));
     struct tensors t = {gguf_n_tensors(g), of_gguf, g};
@@ -330,6 +331,7 @@ enum tacit_err networks_export(struct device *d, const struct network_row *from,
         return fail(TACIT_STATE, "%s is there already; name another file",
                     job->path);
     TRY(file_folder(folder, sizeof folder, job->path));
+    TRY(networks_check_file(d, from));
     TRY(networks_path(d, from, path));
     TRY(gguf_open(path, &g));
     enum tacit_err err = gguf_writer_init(&w, folder, GGUF_ALIGNMENT);
@@ -354,6 +356,7 @@ enum tacit_err networks_export_folder(struct device *d,
                                .step = job->step,
                                .ctx = job->ctx};
     if (job->type != REPACK_KEEP) how.type = (enum quant_type)job->type;
+    TRY(networks_check_file(d, from));
     TRY(networks_path(d, from, path));
     TRY(model_files_open(path, &f));
     enum tacit_err err = model_folder_write(f, job->path, &how);

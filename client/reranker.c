@@ -26,6 +26,18 @@ enum tacit_err reranker_chosen(struct device *d, struct reranker_choice *out)
     return TACIT_OK;
 }
 
+enum tacit_err reranker_outputs(struct device *d, const struct network_row *m,
+                                uint64_t *out)
+{
+    char path[DEVICE_PATH_MAX];
+    struct gguf *g = NULL;
+    TRY(networks_path(d, m, path));
+    TRY(gguf_open(path, &g));
+    *out = cross_outputs(g);
+    gguf_close(g);
+    return TACIT_OK;
+}
+
 enum tacit_err reranker_fits(struct device *d, const struct network_row *m)
 {
     char path[DEVICE_PATH_MAX];

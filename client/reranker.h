@@ -28,6 +28,11 @@ struct reranker_choice {
 /* What is chosen now. */
 TACIT_CHECKED enum tacit_err reranker_chosen(struct device *d,
                                              struct reranker_choice *out);
+/* Outputs of its head: 1 scores pairs of texts, more are classes; 0: it has no
+ * head. Its file's errors. */
+TACIT_CHECKED enum tacit_err reranker_outputs(struct device *d,
+                                              const struct network_row *m,
+                                              uint64_t *out);
 /* OK when the network scores pairs of texts; E_NOT_A_RERANKER, its file's
  * errors. */
 TACIT_CHECKED enum tacit_err reranker_fits(struct device *d,

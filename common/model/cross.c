@@ -31,17 +31,23 @@ struct cross {
 
 /* ---- its life ----------------------------------------------------------- */
 
-enum tacit_err cross_fits(const struct gguf *g)
+uint64_t cross_outputs(const struct gguf *g)
 {
     const struct gguf_tensor *head = gguf_find(g, "cls.output.weight");
-    if (!head)
+    return head ? head->dims[1] : 0;
+}
+
+enum tacit_err cross_fits(const struct gguf *g)
+{
+    uint64_t n = cross_outputs(g);
+    if (!n)
         return fail_as(E_NOT_A_RERANKER,
                        "it has no head that would score a pair of texts");
-    if (head->dims[1] == 1) return TACIT_OK;
+    if (n == 1) return TACIT_OK;
     return fail_as(E_NOT_A_RERANKER,
                    "its head has %llu outputs, classes; a reranker has one, "
                    "its score",
-                   (unsigned long long)head->dims[1]);
+                   (unsigned long long)n);
 }
 
 /* Rows that a pass over a batch holds beside the weights, as tuned.c counts a

@@ -39,8 +39,10 @@ struct cross_model {
 TACIT_CHECKED enum tacit_err cross_open(const struct cross_model *m,
                                         struct cross **out);
 void cross_close(struct cross *c);
-/* OK for a file whose head cross_open() could use; else E_NOT_A_RERANKER. */
+/* Outputs of a file's head for pairs; 0: it has none. */
 struct gguf;
+uint64_t cross_outputs(const struct gguf *g);
+/* OK for a file whose head cross_open() could use; else E_NOT_A_RERANKER. */
 TACIT_CHECKED enum tacit_err cross_fits(const struct gguf *g);
 /* Scores [n] of n passages, at most CROSS_PASSAGES_MAX; *n_cut of them lost
  * their end. Bits depend on nothing but the pair. LIMIT, NOMEM; FORMAT when a

@@ -461,6 +461,12 @@ def case_importing_again_says_anew_and_hides_nothing():
             f.seek(-100, os.SEEK_END)
             f.write(b"\x55")
         home.run("doctor").exits(1).prints("BAD  models", "model m", "again")
+        for words in (["export", "m", os.path.join(at, "out")],
+                      ["export", "--folder", "m", os.path.join(at, "out")],
+                      ["quantize", "m", "q4_0"]):
+            home.run("model", *words).exits(1).says("its file was changed",
+                                                    "import it again")
+            assert not os.path.exists(os.path.join(at, "out"))
         home.run("model", "import", path).exits(0)
         home.run("doctor").exits(0).prints("ok   models")
         assert home.models() == [m]

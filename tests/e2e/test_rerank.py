@@ -264,6 +264,9 @@ def case_what_cannot_be_asked_of_it_is_said():
         home.run("model", "import", os.path.join(at, "classes")).exits(0)
         home.run("model", "use", "classes", "--as", "rerank").exits(1).says(
             "E0736", "2 outputs")
+        home.run("model", "use", "classes").exits(1).says(
+            "2 classes", "--as search")
+        home.run("model", "use", "classes", "--as", "search").exits(0)
 
 
 def case_as_gguf_it_is_the_same_one():
