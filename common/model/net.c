@@ -80,11 +80,12 @@ static struct var *norm(const struct net_run *r, struct var *x,
                                      epsilon);
 }
 
+/* Rows of a table, added to h. */
 static struct var *lookup(const struct net_run *r, const struct net_matrix *m,
-                          const uint32_t *id, size_t n)
+                          const uint32_t *id, struct var *h)
 {
     struct op_matrix matrix = matrix_of(r, m);
-    return op_lookup(r->tape, &matrix, id, n);
+    return op_lookup_over(r->tape, &matrix, id, h);
 }
 
 /* ---- one block ---- */
@@ -336,14 +337,14 @@ static struct var *embed(const struct pass *p)
     const struct net_run *r = p->run;
     const struct net *n = r->net;
     const struct net_batch *b = p->batch;
-    struct var *h = lookup(r, &n->tokens, b->token, b->n);
-    if (n->places.w.rows)
-        h = op_add_over(r->tape, h, lookup(r, &n->places, p->position, b->n));
+    struct op_matrix tokens = matrix_of(r, &n->tokens);
+    struct var *h = op_lookup(r->tape, &tokens, b->token, b->n);
+    if (n->places.w.rows) h = lookup(r, &n->places, p->position, h);
     if (n->types.w.rows) {
         const uint32_t *type = b->type;
         if (!type) type = tape_scratch(r->tape, b->n, sizeof *type);
         if (!type) return NULL;
-        h = op_add_over(r->tape, h, lookup(r, &n->types, type, b->n));
+        h = lookup(r, &n->types, type, h);
     }
     return n->before.gain.rows ? norm(r, h, &n->before) : h;
 }

@@ -119,8 +119,8 @@ static size_t ends(const struct net *n, const struct net_train_options *o)
     struct sizes s = sizes_of(n, o);
     size_t sequences = load->sequences ? load->sequences : 1, labels;
     size_t bytes = value(s.rows, s.width);
-    if (n->places.w.rows) bytes += value(s.rows, s.width);
-    if (n->types.w.rows) bytes += value(s.rows, s.width) + value(s.rows, 1);
+    if (n->places.w.rows) bytes += value(1, s.width);
+    if (n->types.w.rows) bytes += value(1, s.width) + value(s.rows, 1);
     if (n->before.gain.rows) bytes += normed(&s);
     if (n->last.gain.rows) bytes += normed(&s);
     bytes += 2 * value(s.rows, n->shape.rope.dims) + value(s.rows, 1);

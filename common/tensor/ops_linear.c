@@ -236,11 +236,38 @@ struct var *op_feed_packed(struct tape *t, struct var *x,
 static void lookup_backward(const struct tape_node *n)
 {
     const struct var *w = n->in[0], *out = n->out;
+    struct var *x = n->in[1];
     const uint32_t *id = n->extra;
-    for (size_t i = 0; i < out->rows; i++) {
+    for (size_t i = 0; w && w->grad && i < out->rows; i++) {
         float *to = w->grad + id[i] * w->cols;
         map_add(to, to, out->grad + i * w->cols, w->cols);
     }
+    if (!x || !x->grad) return;
+    if (tape_mode(x) == GEMM_SET)
+        memcpy(x->grad, out->grad, out->rows * out->cols * sizeof *x->grad);
+    else
+        map_add(x->grad, x->grad, out->grad, out->rows * out->cols);
+}
+
+static enum tacit_err look_up(struct tape *t, const struct op_matrix *m,
+                              const uint32_t *id, struct var *out,
+                              enum gemm_mode mode)
+{
+    const struct var *w = m->w;
+    size_t rows = w ? w->rows : m->frozen->n_out, cols = out->cols;
+    float *row = w ? NULL : tape_scratch(t, cols, sizeof *row);
+    for (size_t i = 0; !t->err && i < out->rows; i++) {
+        float *to = out->v + i * cols;
+        if (id[i] >= rows)
+            return fail(TACIT_SHAPE, "row %u of a table of %zu", id[i], rows);
+        if (row) weight_rows(m->frozen, id[i], id[i] + (size_t)1, row);
+        const float *from = w ? w->v + id[i] * cols : row;
+        if (mode == GEMM_ADD)
+            map_add(to, to, from, cols);
+        else
+            memcpy(to, from, cols * sizeof *to);
+    }
+    return t->err;
 }
 
 struct var *op_lookup(struct tape *t, const struct op_matrix *m,
@@ -248,25 +275,32 @@ struct var *op_lookup(struct tape *t, const struct op_matrix *m,
 {
     struct var *w = m->w;
     if (!w && !m->frozen) return NULL;
-    size_t rows = w ? w->rows : m->frozen->n_out;
     size_t cols = w ? w->cols : m->frozen->n_in;
     struct var *out = tape_value(t, n, cols, has_grad(w));
-    if (!out) return NULL;
-    for (size_t i = 0; i < n; i++) {
-        float *to = out->v + i * cols;
-        if (id[i] >= rows) {
-            t->err = fail(TACIT_SHAPE, "row %u of a table of %zu", id[i], rows);
-            return NULL;
-        }
-        if (w)
-            memcpy(to, w->v + id[i] * cols, cols * sizeof *to);
-        else
-            weight_rows(m->frozen, id[i], id[i] + (size_t)1, to);
-    }
+    if (out) t->err = look_up(t, m, id, out, GEMM_SET);
+    if (t->err) return NULL;
     tape_record(t, &(struct tape_node){.out = out,
                                        .in = {w},
                                        .extra = id,
                                        .backward = lookup_backward});
+    return out;
+}
+
+struct var *op_lookup_over(struct tape *t, const struct op_matrix *m,
+                           const uint32_t *id, struct var *x)
+{
+    struct var *w = m->w;
+    if (!x || (!w && !m->frozen)) return NULL;
+    if ((w ? w->cols : m->frozen->n_in) != x->cols)
+        return tape_refuse(t, "look up", x, w ? w : x);
+    struct var *out = tape_value_over(t, x, x->grad || has_grad(w));
+    if (out) t->err = look_up(t, m, id, out, GEMM_ADD);
+    if (t->err) return NULL;
+    tape_record(t, &(struct tape_node){.out = out,
+                                       .in = {w, x},
+                                       .extra = id,
+                                       .backward = lookup_backward,
+                                       .sets = 2});
     return out;
 }
 

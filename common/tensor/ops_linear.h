@@ -47,6 +47,9 @@ struct var *op_feed_packed(struct tape *t, struct var *x,
  * SHAPE when an id is outside. */
 struct var *op_lookup(struct tape *t, const struct op_matrix *m,
                       const uint32_t *id, size_t n);
+/* x [n, in] and these rows, in x's memory: x as y of op_add_over(). */
+struct var *op_lookup_over(struct tape *t, const struct op_matrix *m,
+                           const uint32_t *id, struct var *x);
 
 /* Rows of a hidden state whose next token is known. Borrowed. */
 struct op_labels {

@@ -389,6 +389,11 @@ static void a_packed_matrix_gives_what_its_numbers_give(void **state)
         struct var *z = op_lookup(&t, &m, label, 3);
         check_ok(t.err);
         check_tensor(z->v + IN, w + 39 * IN, IN, 0);
+        struct var *over = op_lookup_over(&t, &m, label, z);
+        check_ok(t.err);
+        assert_ptr_equal(over->v, z->v);
+        for (size_t i = 0; i < IN; i++)
+            check_near(over->v[IN + i], 2 * w[39 * IN + i], 0);
         memcpy(out[k], y->v, sizeof out[k]);
         struct var *l = op_head_ce(&t, v, &m, &labels, NULL);
         check_ok(tape_backward(&t, l));
@@ -493,6 +498,12 @@ static struct var *lookup(struct tape *t, struct var *const *in)
     static const uint32_t id[] = {1, 4, 1, 0};
     return op_lookup(t, &(struct op_matrix){.w = in[0]}, id, 4);
 }
+static struct var *lookup_over(struct tape *t, struct var *const *in)
+{
+    static const uint32_t id[] = {1, 0, 1, 2};
+    return op_lookup_over(t, &(struct op_matrix){.w = in[1]}, id,
+                          lookup(t, in));
+}
 static struct var *head(struct tape *t, struct var *const *in)
 {
     static const uint32_t row[] = {4, 0, 4, 2}, label[] = {1, 2, 0, 1};
@@ -559,6 +570,7 @@ static const struct layer_case cases[] = {
     {"add over", {{3, 5}, {3, 4}, {5, 4}}, add_over},
     {"gradients set, then added to", {{3, 4}, {4, 4}}, set_and_added},
     {"lookup", {{5, 3}}, lookup},
+    {"lookup over", {{5, 3}, {3, 3}}, lookup_over},
     {"head", {{5, 4}, {3, 4}, {1, 3}}, head},
     {"head with a teacher", {{5, 4}, {3, 4}, {1, 3}}, taught},
 };
@@ -734,7 +746,9 @@ static struct var *misfit(struct tape *t, int which)
     case 15: return op_turn(t, n, op_turns_new(t, &rope, place, 4), 1);
     case 16: return op_turn(t, x, op_turns_new(t, &rope, place, 3), 1);
     case 17: how.kv_heads = 3; return op_attend(t, x, n, n, &how);
-    case 18: how.window = 3; return op_attend(t, x, n, n, &how);
+    case 18: return op_lookup_over(t, &m, place, x);
+    case 19: return op_lookup_over(t, &(struct op_matrix){.w = n}, outside, n);
+    case 20: how.window = 3; return op_attend(t, x, n, n, &how);
     default:
         how.mask = ATTEND_CAUSAL;
         how.past = &(struct attend_past){1, NULL, fetch};
@@ -745,12 +759,12 @@ static struct var *misfit(struct tape *t, int which)
 static void shapes_that_do_not_fit_are_refused(void **state)
 {
     (void)state;
-    for (int i = 0; i <= 19; i++) {
+    for (int i = 0; i <= 21; i++) {
         struct tape t;
         tape_init(&t, 0);
         if (misfit(&t, i)) fail_msg("shape %d is taken", i);
         check(err_message()[0] != '\0');
-        check_err(t.err, i < 18 ? TACIT_SHAPE : TACIT_STATE);
+        check_err(t.err, i < 20 ? TACIT_SHAPE : TACIT_STATE);
         tape_release(&t);
     }
 }
