@@ -2,7 +2,8 @@
  * engine_sites: a retriever's adapter, trained by sites together or by one that
  * has all their rows; recall@5 of each site's held-out questions.
  *
- *   engine_sites together|alone|each PLAN BASE FOLDER   (for sites_table.py)
+ *   engine_sites together|alone|each|without PLAN BASE FOLDER
+ *                                                       (for sites_table.py)
  *
  * A line of JSON for every site at the start and after every sixth of the
  * rounds: the place of each held-out question's answer among the site's own
@@ -10,7 +11,7 @@
  * makes as many steps between these as half of the sites together, in batches
  * of the plan's size. A plan with privacy says what it cost. Under finetune the
  * last lines are of each site's own model; each: what these steps come to
- * without the others.
+ * without the others. Without: for every site, what the others make together.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,8 @@ struct bench {
     uint32_t *first;     /* [sites] a site's first group of them */
     struct arena arena;
     struct model *model;
+    size_t n_learn; /* sites that train: the first ones */
+    size_t told;    /* the first site that lines are of */
     uint32_t every; /* rounds */
     uint32_t own_steps;
 };
@@ -81,7 +84,8 @@ static enum tacit_err say_site(struct bench *b, size_t i, uint32_t round,
 
 static enum tacit_err say_round(struct bench *b, uint32_t round)
 {
-    for (size_t i = 0; i < b->sites.n; i++) TRY(say_site(b, i, round, SHARED));
+    for (size_t i = b->told; i < b->sites.n; i++)
+        TRY(say_site(b, i, round, SHARED));
     fflush(stdout);
     return TACIT_OK;
 }
@@ -138,9 +142,9 @@ static enum tacit_err say_own(struct bench *b, uint32_t round)
     return err;
 }
 
-static int has_own(const struct plan *p)
+static int has_own(const struct bench *b)
 {
-    return strcmp(p->strategy.kind, "finetune") == 0;
+    return !b->told && strcmp(b->plan->strategy.kind, "finetune") == 0;
 }
 
 static enum tacit_err federated(struct bench *b)
@@ -149,7 +153,7 @@ static enum tacit_err federated(struct bench *b)
                                    .plan_text = (const char *)b->text.data,
                                    .plan_bytes = b->text.len,
                                    .data = b->sites.data,
-                                   .n_clients = b->sites.n};
+                                   .n_clients = b->n_learn};
     struct fleet *f = NULL;
     enum tacit_err err = fleet_new(&c, &f);
     if (!err) err = say_privacy(b);
@@ -159,16 +163,46 @@ static enum tacit_err federated(struct bench *b)
         const float *w = model_params(fleet_model(f))->flat;
         int is_last = i == b->plan->rounds;
         /* A device's own model goes on from the one that its last round had. */
-        if (is_last && has_own(b->plan))
+        if (is_last && has_own(b))
             memcpy(p->flat, w, p->n_flat * sizeof *p->flat);
         err = fleet_round(f, &r);
-        if (!err && is_last && has_own(b->plan)) err = say_own(b, i);
+        if (!err && is_last && has_own(b)) err = say_own(b, i);
         if (err || (i % b->every && !is_last)) continue;
         w = model_params(fleet_model(f))->flat;
         memcpy(p->flat, w, p->n_flat * sizeof *p->flat);
         err = say_round(b, i);
     }
     fleet_free(f);
+    return err;
+}
+
+static void swap(struct bench *b, size_t i, size_t j)
+{
+    struct dataset d = b->sites.data[i];
+    char name[SITES_NAME_MAX];
+    uint32_t first = b->first[i];
+    memcpy(name, b->sites.name[i], sizeof name);
+    memcpy(b->sites.name[i], b->sites.name[j], sizeof name);
+    memcpy(b->sites.name[j], name, sizeof name);
+    b->sites.data[i] = b->sites.data[j];
+    b->sites.data[j] = d;
+    b->first[i] = b->first[j];
+    b->first[j] = first;
+}
+
+/* Each site in turn is the last, and the last is told of alone. */
+static enum tacit_err without_each(struct bench *b)
+{
+    size_t last = b->sites.n - 1;
+    enum tacit_err err = TACIT_OK;
+    b->n_learn = b->told = last;
+    b->every = b->plan->rounds;
+    b->plan->cohort_size = b->plan->min_reports = (uint32_t)last;
+    for (size_t i = 0; !err && i <= last; i++) {
+        swap(b, i, last);
+        err = federated(b);
+        swap(b, i, last);
+    }
     return err;
 }
 
@@ -305,8 +339,10 @@ static enum tacit_err run(struct bench *b, char **argv)
     task_spec(b->plan, &spec);
     TRY(model_new(&spec, &b->model));
     model_init(b->model, b->plan->seed);
+    b->n_learn = b->sites.n;
     TRY(say_round(b, 0));
     if (strcmp(argv[1], "each") == 0) return say_own(b, b->plan->rounds);
+    if (strcmp(argv[1], "without") == 0) return without_each(b);
     return strcmp(argv[1], "alone") == 0 ? centralised(b) : federated(b);
 }
 
@@ -314,7 +350,8 @@ int main(int argc, char **argv)
 {
     struct bench b = {0};
     if (argc != 5) {
-        fprintf(stderr, "engine_sites together|alone|each PLAN BASE FOLDER\n");
+        fprintf(stderr, "engine_sites together|alone|each|without PLAN BASE "
+                        "FOLDER\n");
         return 4;
     }
     enum tacit_err err = run(&b, argv);

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """One search encoder, many sites: what learning together is worth.
 
-    sites_table.py [--choose|--trial] [--open|--private] [built-in] [minilm]
-                   [medquad] [pubmedqa] [key=x]
+    sites_table.py [--choose|--trial|--newcomer] [--open|--private] [built-in]
+                   [minilm] [medquad] [pubmedqa] [key=x]
 
 built-in   the encoder that is part of the program: a matrix that turns the
            questions' vectors is trained (common/model/adapter.h)
@@ -27,9 +27,10 @@ place. Gains have the middle 95 % of
 --choose holds out a fifth of the training questions instead, runs what stands
 in GRID, and names the best numbers; those stand in OPEN and PRIVATE. --trial
 holds them out, too, for each site to try what it adopts under privacy by them
-(client/trial.h), and says what it then searches with. --open and --private run
-one half. A run's lines are kept in TACIT_TABLE_DIR and not made again while its
-plan is the same.
+(client/trial.h), and says what it then searches with. --newcomer leaves out
+each site in turn: what is the others' model worth to it? --open and --private
+run one half. A run's lines are kept in TACIT_TABLE_DIR and not made again while
+its plan is the same.
 
 Tables go to stdout; whole ones of MedQuAD also to common/model/sites.svg, as
 curves. Exits 1 when an expectation does not hold.
@@ -166,23 +167,37 @@ def side(question, split):
     return "test" if chosen else "train"
 
 
+def write_documents(folder, texts):
+    """Once: those of another state of the collection are not searched with."""
+    if not os.path.exists(folder):
+        os.makedirs(folder + ".part", exist_ok=True)
+        for name, text in texts.items():
+            with open(os.path.join(folder + ".part", name), "w",
+                      encoding="utf-8") as f:
+                f.write(text)
+        os.rename(folder + ".part", folder)
+    there = {}
+    for name in os.listdir(folder):
+        with open(os.path.join(folder, name), encoding="utf-8") as f:
+            there[name] = f.read()
+    if there != texts:
+        sys.exit(f"sites_table: {folder} has other documents than the "
+                 "collection; remove it")
+
+
 def write_site(folder, rows, split):
-    """rows: (id, question, passage). Documents are written once."""
-    documents = os.path.join(folder, "documents")
-    os.makedirs(documents, exist_ok=True)
-    seen, lines = set(), []
+    """rows: (id, question, passage)."""
+    seen, lines, texts = set(), [], {}
     for number, question, passage in rows:
         if question in seen:
             continue
         seen.add(question)
         name = f"{number}.txt"
-        path = os.path.join(documents, name)
-        if not os.path.exists(path):
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(" ".join(passage.split()[:WORDS]) + "\n")
+        texts.setdefault(name, " ".join(passage.split()[:WORDS]) + "\n")
         where = side(question, split)
         if where:
             lines.append((question, name, where))
+    write_documents(os.path.join(folder, "documents"), texts)
     path = os.path.join(folder, "questions.csv")
     with open(path, "w", newline="", encoding="utf-8") as f:
         w = csv.writer(f)
@@ -357,6 +372,21 @@ def trial_table(task, sites, given):
               + f" ({best})")
         total = {m: v + got[m] / len(sites) for m, v in total.items()}
     print("  mean: " + ", ".join(f"{m} {v:.1f}" for m, v in total.items()))
+
+
+def newcomer_table(task, sites, halves, given):
+    """For each site, the model that the others made without it."""
+    which, name, (file, content) = task
+    folder = lay_out(name, sites, "table")
+    got = {"private" if half == "private" else "federated":
+           run("without", plan_text(which, half, len(sites), content, given),
+               folder, file) for half in halves}
+    for among, title in SEARCHED.items():
+        curves = [curve(lines, among) for lines in got.values()]
+        last = {c: x[max(x)] for c, x in zip(got, curves)}
+        print(f"\n{which} encoder, {name}: what the others' model is worth to "
+              f"a site, over {title}\n")
+        print_table(curves[0][0], last, dict.fromkeys(sites, 0))
 
 
 def rows_of(first, last, trained):
@@ -548,6 +578,9 @@ def main():
                 continue
             if "--trial" in words:
                 trial_table(task, known[name](), given)
+                continue
+            if "--newcomer" in words:
+                newcomer_table(task, known[name](), halves, given)
                 continue
             tables = table(task, known[name](), halves, given)
             for among, (checks, curves) in tables.items():
