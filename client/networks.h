@@ -66,11 +66,11 @@ TACIT_CHECKED enum tacit_err networks_check_free(struct device *d,
 /* Each file is what was imported, by its hash; FORMAT, NOTFOUND: the first one
  * that is not. */
 TACIT_CHECKED enum tacit_err networks_check(struct device *d);
+/* One of them: before anything is made of it. */
 TACIT_CHECKED enum tacit_err networks_check_file(const struct device *d,
                                                  const struct network_row *m);
-/* From here on, FORMAT when the file in blobs/ is not what was imported.
- *
- * Another type of an imported one, as a model of its own named job->name. */
+/* Another type of an imported one, as a model of its own named job->name. This
+ * and both exports: FORMAT when its file is not what was imported. */
 TACIT_CHECKED enum tacit_err networks_quantise(struct device *d,
                                                const struct network_row *from,
                                                const struct networks_job *job,

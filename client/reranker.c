@@ -38,7 +38,7 @@ enum tacit_err reranker_outputs(struct device *d, const struct network_row *m,
     return TACIT_OK;
 }
 
-enum tacit_err reranker_fits(struct device *d, const struct network_row *m)
+static enum tacit_err fits(struct device *d, const struct network_row *m)
 {
     char path[DEVICE_PATH_MAX];
     struct gguf *g = NULL;
@@ -112,7 +112,7 @@ static enum tacit_err try_out(struct device *d, const struct network_row *m)
 enum tacit_err reranker_use(struct device *d, const struct network_row *m,
                             size_t n)
 {
-    if (m) TRY(reranker_fits(d, m));
+    if (m) TRY(fits(d, m));
     if (m) TRY(try_out(d, m));
     return networks_choose(d, &role, m, (int64_t)n);
 }

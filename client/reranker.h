@@ -33,10 +33,6 @@ TACIT_CHECKED enum tacit_err reranker_chosen(struct device *d,
 TACIT_CHECKED enum tacit_err reranker_outputs(struct device *d,
                                               const struct network_row *m,
                                               uint64_t *out);
-/* OK when the network scores pairs of texts; E_NOT_A_RERANKER, its file's
- * errors. */
-TACIT_CHECKED enum tacit_err reranker_fits(struct device *d,
-                                           const struct network_row *m);
 /* Choose it, durably, once it has scored a pair; NULL: none. */
 TACIT_CHECKED enum tacit_err reranker_use(struct device *d,
                                           const struct network_row *m,

@@ -27,7 +27,7 @@ enum {
     PAIRS = KERNEL_PAIRS,
     DEPTH = 2 * PAIRS,
     TALL = 96, /* rows of A packed at a time, whole vectors of them */
-    AHEAD = 8, /* rows */
+    AHEAD = 8,
     WIDE = 768 /* columns of B packed at a time */
 };
 
@@ -48,7 +48,7 @@ static void pack_along(uint32_t *out, const float *x, size_t x_row, size_t n,
     }
 }
 
-/* out [pairs][out_row] from k rows of n numbers, short ones here, too. */
+/* out [pairs][out_row] from k rows of n numbers, asked for AHEAD rows early. */
 static void pack_across(uint32_t *out, size_t out_row, const float *x,
                         size_t x_row, size_t n, size_t k)
 {
